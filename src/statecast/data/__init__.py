@@ -1,0 +1,1 @@
+"""DATASETS: name -> class of every data source."""

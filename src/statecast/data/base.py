@@ -1,0 +1,85 @@
+"""What a data source provides: a spec, a card, and the windows of three disjoint splits."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any, Literal, get_args
+
+import torch
+from torch import Tensor
+
+from statecast.errors import InputError
+from statecast.frames import Batch, FrameSpec
+
+Split = Literal["train", "validation", "test"]
+SPLITS: tuple[Split, ...] = get_args(Split)
+
+
+class Windows(ABC):
+    """The windows of one split: sequences cut into context and target.
+
+    A window is addressed by its index and is the same each time it is asked for.
+    """
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """Number of windows."""
+
+    @abstractmethod
+    def batch(self, indices: Tensor) -> Batch:
+        """The windows of these indices (a 1-D integer tensor), in this order."""
+
+    @property
+    @abstractmethod
+    def digest(self) -> str:
+        """Hexadecimal sha256 of the content: equal digests mean equal windows."""
+
+    def draw(self, step: int, count: int, *, seed: int) -> Batch:
+        """The batch of a training step: a function of (seed, step) alone, whatever came before.
+
+        By default an epoch is a random permutation of the windows and ends with its last
+        complete batch. Sources that generate fresh windows override this.
+        """
+        if count > len(self):
+            raise InputError(
+                f"A batch of {count} needs at least {count} windows, this split has {len(self)}. "
+                "Lower `batch_size` in [train]."
+            )
+        epoch, position = divmod(step, len(self) // count)
+        order = torch.randperm(len(self), generator=generator_of(seed, epoch))
+        return self.batch(order[position * count : (position + 1) * count])
+
+
+class DataSource(ABC):
+    """A data set: where its frames come from and how they are split.
+
+    Sequences are split first and cut into windows afterwards, so that no frame of a
+    validation or test sequence is ever seen in training.
+    """
+
+    @property
+    @abstractmethod
+    def spec(self) -> FrameSpec:
+        """Shape, channels, range and unit of a training window."""
+
+    @abstractmethod
+    def windows(self, split: Split) -> Windows:
+        """The windows of a split; those of training have the horizon of `spec`."""
+
+    @property
+    @abstractmethod
+    def card(self) -> dict[str, Any]:
+        """What a reader must know of the data: source, licence, sizes, protocol (JSON values)."""
+
+
+def generator_of(*numbers: int) -> torch.Generator:
+    """A CPU generator whose stream depends on all the numbers, in order."""
+    # Mixed by SplitMix64's finaliser, so that (1, 2) and (2, 1), or neighbours, share no stream.
+    mask = (1 << 64) - 1
+    state = 0
+    for number in numbers:
+        state = (state + (number & mask) + 0x9E3779B97F4A7C15) & mask
+        state = ((state ^ (state >> 30)) * 0xBF58476D1CE4E5B9) & mask
+        state = ((state ^ (state >> 27)) * 0x94D049BB133111EB) & mask
+        state ^= state >> 31
+    return torch.Generator().manual_seed(state >> 1)

@@ -1,0 +1,45 @@
+"""The errors a user can meet: one class per kind of mistake, each message says what to do."""
+
+
+class StatecastError(Exception):
+    """Base of every error that statecast raises on purpose.
+
+    The command line prints the message on one line and exits with code 2.
+    """
+
+
+class InputError(StatecastError, ValueError):
+    """What the caller passed does not fit: a shape, a type, a value, an option."""
+
+
+class FileError(StatecastError, OSError):
+    """A file or folder is missing, unreadable, or not what it should be."""
+
+
+class CorruptionError(FileError):
+    """A file's content does not match its recorded digest, or cannot be decoded."""
+
+
+class MissingExtraError(StatecastError, ImportError):
+    """An optional package is needed and not installed; the message names the extra."""
+
+
+class DivergenceError(StatecastError, ArithmeticError):
+    """Training met a loss or a gradient that is not finite."""
+
+
+def require(package: str, extra: str, purpose: str) -> None:
+    """Raise `MissingExtraError` unless the top-level `package` can be imported.
+
+    Args:
+        package: import name, such as `"xarray"`.
+        extra: the extra of statecast that installs it, such as `"fields"`.
+        purpose: what it is needed for, to complete "is needed to …".
+    """
+    import importlib.util
+
+    if importlib.util.find_spec(package) is None:
+        raise MissingExtraError(
+            f"The package {package} is needed to {purpose}. "
+            f"Install it with: pip install 'statecast[{extra}]'."
+        )

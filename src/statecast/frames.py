@@ -1,0 +1,329 @@
+"""Frames, Batch, Forecast and FrameSpec: the only types that cross a layer."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from statecast.errors import InputError
+
+if TYPE_CHECKING:
+    import xarray
+
+SPACE_NAMES = {1: ("point",), 2: ("y", "x")}  # names of the space dimensions on export
+
+
+@dataclass(frozen=True, kw_only=True)
+class FrameSpec:
+    """What one window of a data set looks like: enough to size a model.
+
+    Attributes:
+        channels: one name per channel, in order.
+        space: number of points along each space dimension: `(height, width)` of an image,
+            `(points,)` of point observations.
+        context: frames observed before a forecast.
+        horizon: frames forecast in training.
+        value_range: smallest and largest value that the data can take, or None where unbounded.
+        unit: unit of the values, `"1"` where they have none.
+    """
+
+    channels: tuple[str, ...]
+    space: tuple[int, ...]
+    context: int
+    horizon: int
+    value_range: tuple[float, float] | None = None
+    unit: str = "1"
+
+    def __post_init__(self) -> None:
+        if not self.channels or len(set(self.channels)) != len(self.channels):
+            raise InputError(f"A frame needs distinct channel names, got {self.channels}.")
+        if len(self.space) not in SPACE_NAMES or min(self.space) < 1:
+            raise InputError(f"Space must be (points,) or (height, width), got {self.space}.")
+        if self.context < 1 or self.horizon < 1:
+            raise InputError(
+                f"Context and horizon must be at least 1 frame, got {self.context} and "
+                f"{self.horizon}."
+            )
+
+    @property
+    def frame_shape(self) -> tuple[int, ...]:
+        """Shape of one frame: (channel, *space)."""
+        return (len(self.channels), *self.space)
+
+    @property
+    def length(self) -> int:
+        """Frames in one training window: context and horizon together."""
+        return self.context + self.horizon
+
+
+@dataclass(frozen=True, kw_only=True)
+class Frames:
+    """Consecutive frames of a batch of sequences, in the units of the data set.
+
+    Attributes:
+        values: floating point, (batch, time, channel, *space).
+        times: time of each frame relative to the last observed one, in frame intervals.
+            Context frames have times `1 - n … 0`, target frames `1 … horizon`.
+        channels: one name per channel.
+    """
+
+    values: Float[Tensor, "batch time channel *space"]
+    times: Float[Tensor, " time"]
+    channels: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        check_layout(self.values, ("batch", "time", "channel"), self.channels)
+        check_times(self.times, self.values.shape[1])
+
+    @classmethod
+    def context_of(cls, values: Any, channels: tuple[str, ...] | None = None) -> Frames:
+        """Frames that end at time 0, from an array or tensor (batch, time, channel, *space)."""
+        tensor = as_tensor(values)
+        channels = channels or default_channels(tensor)
+        length = tensor.shape[1] if tensor.ndim > 1 else 0
+        return cls(values=tensor, times=torch.arange(1.0 - length, 1.0), channels=channels)
+
+    @classmethod
+    def target_of(cls, values: Any, channels: tuple[str, ...] | None = None) -> Frames:
+        """Frames at times 1, 2, …, from an array or tensor (batch, time, channel, *space)."""
+        tensor = as_tensor(values)
+        channels = channels or default_channels(tensor)
+        length = tensor.shape[1] if tensor.ndim > 1 else 0
+        return cls(values=tensor, times=torch.arange(1.0, length + 1.0), channels=channels)
+
+    @property
+    def space(self) -> tuple[int, ...]:
+        """Number of points along each space dimension."""
+        return tuple(self.values.shape[3:])
+
+    def __len__(self) -> int:
+        """Number of frames in each sequence."""
+        return self.values.shape[1]
+
+    def to(self, device: torch.device | str, *, non_blocking: bool = False) -> Frames:
+        """The same frames with their values on `device`."""
+        values = self.values.to(device, non_blocking=non_blocking)
+        return Frames(values=values, times=self.times, channels=self.channels)
+
+    def select(self, sequences: slice) -> Frames:
+        """The frames of some of the sequences."""
+        return Frames(values=self.values[sequences], times=self.times, channels=self.channels)
+
+    def require_finite(self, what: str = "frames") -> Frames:
+        """Return self, or raise `InputError` naming the first NaN or infinite value."""
+        finite = torch.isfinite(self.values)
+        if bool(finite.all()):
+            return self
+        bad = int((~finite).sum())
+        first = tuple(int(i) for i in (~finite).nonzero()[0])
+        raise InputError(
+            f"The {what} must be finite, got {bad} NaN or infinite value(s), the first at "
+            f"(batch, time, channel, *space) = {first}. Fill the gaps or leave these frames out."
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batch:
+    """Context and target of a batch of windows.
+
+    Attributes:
+        context: the observed frames, times `1 - n … 0`.
+        target: the frames to forecast, times `1 … horizon`.
+        latents: true latent variables where the data set knows them, each
+            (batch, time, …) over context and target, or (batch, …) where constant in time.
+    """
+
+    context: Frames
+    target: Frames
+    latents: Mapping[str, Tensor] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        shapes = [
+            tuple(f.values.shape[:1] + f.values.shape[2:]) for f in (self.context, self.target)
+        ]
+        if shapes[0] != shapes[1] or self.context.channels != self.target.channels:
+            raise InputError(
+                "Context and target must share batch, channels and space, got "
+                f"{shapes[0]} {self.context.channels} and {shapes[1]} {self.target.channels}."
+            )
+
+    @classmethod
+    def of(
+        cls,
+        values: Float[Tensor, "batch time channel *space"],
+        context: int,
+        *,
+        channels: tuple[str, ...] | None = None,
+        latents: Mapping[str, Tensor] | None = None,
+    ) -> Batch:
+        """Cut sequences into their first `context` frames and the rest."""
+        if not 1 <= context < values.shape[1]:
+            raise InputError(
+                f"A window of {values.shape[1]} frames cannot be cut after {context} of them."
+            )
+        return cls(
+            context=Frames.context_of(values[:, :context], channels),
+            target=Frames.target_of(values[:, context:], channels),
+            latents=latents or {},
+        )
+
+    @property
+    def values(self) -> Float[Tensor, "batch time channel *space"]:
+        """Context and target frames in one tensor."""
+        return torch.cat([self.context.values, self.target.values], dim=1)
+
+    def __len__(self) -> int:
+        """Number of windows in the batch."""
+        return self.context.values.shape[0]
+
+    def to(self, device: torch.device | str, *, non_blocking: bool = False) -> Batch:
+        """The same batch on `device`; the true latents stay where they are."""
+        return Batch(
+            context=self.context.to(device, non_blocking=non_blocking),
+            target=self.target.to(device, non_blocking=non_blocking),
+            latents=self.latents,
+        )
+
+    def select(self, windows: slice) -> Batch:
+        """Some of the windows."""
+        return Batch(
+            context=self.context.select(windows),
+            target=self.target.select(windows),
+            latents={name: values[windows] for name, values in self.latents.items()},
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Forecast:
+    """Samples of the future of a batch of sequences, in the units of the data set.
+
+    Attributes:
+        samples: (sample, batch, time, channel, *space); deterministic models give one sample.
+        times: lead time of each frame, in frame intervals after the last observed frame.
+        channels: one name per channel.
+    """
+
+    samples: Float[Tensor, "sample batch time channel *space"]
+    times: Float[Tensor, " time"]
+    channels: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        check_layout(self.samples, ("sample", "batch", "time", "channel"), self.channels)
+        check_times(self.times, self.samples.shape[2])
+
+    @property
+    def mean(self) -> Float[Tensor, "batch time channel *space"]:
+        """Mean over samples."""
+        return self.samples.mean(dim=0)
+
+    @property
+    def std(self) -> Float[Tensor, "batch time channel *space"]:
+        """Standard deviation over samples (unbiased); zero for a single sample."""
+        if len(self.samples) == 1:
+            return torch.zeros_like(self.samples[0])
+        return self.samples.std(dim=0)
+
+    def quantile(self, probability: float) -> Float[Tensor, "batch time channel *space"]:
+        """Quantile over samples, interpolated linearly, at a probability in [0, 1]."""
+        if not 0 <= probability <= 1:
+            raise InputError(f"A quantile's probability lies in [0, 1], got {probability}.")
+        # By sorting: torch.quantile refuses more than 2**24 values.
+        ordered = self.samples.sort(dim=0).values
+        position = probability * (len(ordered) - 1)
+        low = math.floor(position)
+        high = min(low + 1, len(ordered) - 1)
+        return ordered[low].lerp(ordered[high], position - low)
+
+    def to(self, device: torch.device | str) -> Forecast:
+        """The same forecast with its samples on `device`."""
+        return Forecast(samples=self.samples.to(device), times=self.times, channels=self.channels)
+
+    def to_xarray(self) -> xarray.Dataset:
+        """One variable per channel, dimensions (realization, batch, lead_time, y, x) or points.
+
+        Errors:
+            MissingExtraError: xarray is not installed.
+        """
+        from statecast.errors import require
+
+        require("xarray", "fields", "export a forecast as a labelled data set")
+        import xarray
+
+        values = self.samples.detach().cpu().numpy()
+        dims = ("realization", "batch", "lead_time", *SPACE_NAMES[values.ndim - 4])
+        data = {name: (dims, values[:, :, :, i]) for i, name in enumerate(self.channels)}
+        lead = ("lead_time", self.times.numpy(), {"long_name": "frames after the last observed"})
+        return xarray.Dataset(data, coords={"lead_time": lead})
+
+    def save(self, path: str | Path) -> Path:
+        """Write samples, times and channel names to a new `.npz` file, whole or not at all."""
+        from statecast.files import write_npz
+
+        return write_npz(
+            path,
+            samples=self.samples.detach().cpu().numpy(),
+            times=self.times.numpy(),
+            channels=np.array(self.channels),
+        )
+
+
+def as_tensor(values: Any) -> Tensor:
+    """A floating-point tensor from an array or tensor of numbers; integers are refused.
+
+    Whether the integer 255 means 255 or 1 is for the caller to say.
+    """
+    if not isinstance(values, Tensor):
+        array = np.asarray(values)
+        if array.dtype.kind not in "fiub":
+            raise InputError(f"Frames must be an array of numbers, got dtype {array.dtype}.")
+        if array.dtype.newbyteorder("=") != array.dtype or not array.flags.writeable:
+            array = array.astype(array.dtype.newbyteorder("="))
+        values = torch.from_numpy(np.ascontiguousarray(array))
+    if not values.is_floating_point():
+        raise InputError(
+            f"Frames must be floating point, got {values.dtype}. "
+            "For 8-bit images in [0, 1], pass values / 255."
+        )
+    return values if values.dtype == torch.float32 else values.float()
+
+
+def default_channels(values: Tensor) -> tuple[str, ...]:
+    """Names channel_0, channel_1, … for values (batch, time, channel, *space)."""
+    count = values.shape[2] if values.ndim > 2 else 0
+    return tuple(f"channel_{i}" for i in range(count))
+
+
+def check_layout(values: Tensor, leading: tuple[str, ...], channels: tuple[str, ...]) -> None:
+    """Raise `InputError` unless `values` is (…leading, *space) with as many channels as named."""
+    layout = f"({', '.join(leading)}, *space)"
+    if not values.is_floating_point():
+        raise InputError(f"Frames must be floating point {layout}, got {values.dtype}.")
+    if values.ndim - len(leading) not in SPACE_NAMES:
+        raise InputError(
+            f"Frames must have shape {layout} with 1 or 2 space dimensions, "
+            f"got {tuple(values.shape)}."
+        )
+    if 0 in values.shape:
+        raise InputError(f"Frames must not be empty, got shape {tuple(values.shape)} = {layout}.")
+    if values.shape[len(leading) - 1] != len(channels):
+        raise InputError(
+            f"Frames of shape {tuple(values.shape)} = {layout} have "
+            f"{values.shape[len(leading) - 1]} channel(s), but {len(channels)} are named: "
+            f"{channels}."
+        )
+
+
+def check_times(times: Tensor, length: int) -> None:
+    """Raise `InputError` unless `times` holds `length` increasing finite values."""
+    if times.shape != (length,):
+        raise InputError(f"{length} frames need {length} times, got shape {tuple(times.shape)}.")
+    if not bool(torch.isfinite(times).all()) or not bool((times.diff() > 0).all()):
+        raise InputError(f"Times must be finite and increase, got {times.tolist()}.")

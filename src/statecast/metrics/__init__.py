@@ -1,0 +1,1 @@
+"""METRICS: name -> class of every metric."""

@@ -1,0 +1,1 @@
+"""MODELS: name -> class of every model."""

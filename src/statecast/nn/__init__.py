@@ -1,0 +1,1 @@
+"""Blocks, codecs, Gaussians and the normaliser that models are built from."""

@@ -1,0 +1,1 @@
+"""Stencils, time integration and random increments."""
