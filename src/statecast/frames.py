@@ -240,7 +240,7 @@ class Forecast:
         position = probability * (len(ordered) - 1)
         low = math.floor(position)
         high = min(low + 1, len(ordered) - 1)
-        return ordered[low].lerp(ordered[high], position - low)
+        return torch.lerp(ordered[low], ordered[high], position - low)
 
     def to(self, device: torch.device | str) -> Forecast:
         """The same forecast with its samples on `device`."""

@@ -1,4 +1,4 @@
-"""A metric is a value computed from sums; adding sums is batching, chunking and distribution at once."""
+"""A metric is a value computed from sums, and sums of batches, chunks or processes add up."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Metric(ABC):
 
     @abstractmethod
     def scores(self, sums: Mapping[str, Tensor]) -> dict[str, Score]:
-        """Scores by the way samples were combined, such as `"mean"` or `"best"`, from added sums."""
+        """Scores from added sums, by how samples were combined, such as `"mean"` or `"best"`."""
 
     def value(self, sums: Mapping[str, Tensor]) -> Tensor:
         """The metric's first score at each lead time, (time,)."""
@@ -58,7 +58,7 @@ def add(left: Mapping[str, Tensor] | None, right: Mapping[str, Tensor]) -> Sums:
 
 
 def moments(name: str, frames: Tensor) -> Sums:
-    """Sums over sequences of scores (batch, time): by lead time, and of the frame averages and squares."""
+    """Sums of scores (batch, time) over sequences: per lead time, of their averages and squares."""
     frames = frames.double()
     average = frames.mean(dim=1)
     return {

@@ -1,0 +1,254 @@
+"""Separable: PDE-driven disentanglement of what stays and what moves."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from statecast.errors import InputError
+from statecast.frames import Batch, FrameSpec
+from statecast.models.base import Losses, State, StateSpaceForecaster
+from statecast.nn.architectures import Architecture, decoder_of, encoder_of
+from statecast.nn.blocks import initialise_normal, initialise_orthogonal, multilayer
+from statecast.nn.codecs import Content, Encoding, Mixing, Output
+from statecast.nn.normaliser import Normalisation
+
+WEIGHT_STD = 0.02  # of the codec's initial weights, as published
+
+
+class Separable(StateSpaceForecaster):
+    r"""Separation of variables, learned: content S is constant, dynamics T follow an ODE.
+
+    $$\hat v_t = D(S, T_t), \qquad \frac{dT}{dt} = f(T), \qquad
+    S = E_S(v_{1 \ldots n}), \quad T_{t_0} = E_T(v_{1 \ldots n})$$
+
+    Forecasts are deterministic. One frame interval is a sequence of residual blocks,
+    $T \leftarrow T + f_j(T)$.
+
+    Reference: Donà et al. (2021), https://arxiv.org/abs/2008.01352.
+
+    Args:
+        spec: shape, channels and units of the frames; comes from the data.
+        architecture: codec: `dcgan` or `vgg` for images, `mlp` for points and small grids.
+        skips: whether the decoder sees the content encoder's maps.
+        encoder_width: channels of the encoders' first convolution; hidden units of `mlp` encoders.
+        encoder_layers: linear layers of `mlp` encoders.
+        decoder_width: channels of the decoder's last stage; hidden units of an `mlp` decoder.
+        decoder_layers: linear layers of an `mlp` decoder.
+        content: `learned` from frames, or `constant`, a vector of ones: the model without S.
+        content_size: size of the content code S.
+        latent_size: size of the dynamics code T.
+        mixing: how the decoder joins S and T: `concat`, or `product` of codes of one size.
+        blocks: residual blocks per frame.
+        dynamics_hidden: hidden units of each residual block.
+        dynamics_layers: linear layers of each residual block.
+        dynamics_gain: gain of the blocks' orthogonal initial weights.
+        rollout_from: frame that the inferred T belongs to: the first one of the `context`, so
+            that training reconstructs the context as well; or the first one of the `target`.
+        forecast_weight: weight of the forecast's squared error.
+        alignment_weight: weight of the squared error of a frame decoded from its own T.
+        invariance_weight: weight of the squared difference of S between start and end.
+        prior_weight: weight of ½‖T‖².
+        output: `sigmoid` for frames in [0, 1], `identity` for unbounded ones; by default what
+            fits the normalised data.
+        normalise: `auto`, `none`, `range` or `standard`, see `Normaliser`.
+        generator: source of the initial weights.
+    """
+
+    def __init__(
+        self,
+        spec: FrameSpec,
+        *,
+        architecture: Architecture = "dcgan",
+        skips: bool = False,
+        encoder_width: int = 64,
+        encoder_layers: int = 3,
+        decoder_width: int = 64,
+        decoder_layers: int = 3,
+        content: Literal["learned", "constant"] = "learned",
+        content_size: int = 128,
+        latent_size: int = 20,
+        mixing: Mixing = "concat",
+        blocks: int = 1,
+        dynamics_hidden: int = 512,
+        dynamics_layers: int = 3,
+        dynamics_gain: float = 1.41,
+        rollout_from: Literal["context", "target"] = "context",
+        forecast_weight: float = 45.0,
+        alignment_weight: float = 10.0,
+        invariance_weight: float = 45.0,
+        prior_weight: float = 1e-3,
+        output: Output | None = None,
+        normalise: Normalisation = "auto",
+        generator: torch.Generator | None = None,
+    ) -> None:
+        super().__init__(spec, normalise=normalise)
+        if content == "constant":
+            if skips:
+                raise InputError("A constant content has no maps to skip with. Set skips: false.")
+            content_size, mixing = latent_size, "product"
+        self.skips, self.width, self.latent_size = skips, decoder_width, latent_size
+        self.rollout_from, self.dynamics_gain = rollout_from, dynamics_gain
+        self.forecast_weight, self.alignment_weight = forecast_weight, alignment_weight
+        self.invariance_weight, self.prior_weight = invariance_weight, prior_weight
+        window = (len(spec.channels) * spec.context, *spec.space)
+        decoder = decoder_of(
+            architecture,
+            spec.frame_shape,
+            content_size,
+            latent_size,
+            width=decoder_width,
+            layers=decoder_layers,
+            bias=True,
+            skips=skips,
+            output=output or self.normaliser.fitting_output,
+            mixing=mixing,
+        )
+        codes = {"dynamics": latent_size} | (
+            {"content": content_size} if content == "learned" else {}
+        )
+        encoders = {
+            name: encoder_of(
+                architecture,
+                window,
+                size,
+                width=encoder_width,
+                layers=encoder_layers,
+                bias=True,
+                head="linear",
+            )
+            for name, size in codes.items()
+        }
+        self.content_encoder = encoders.get("content")
+        self.dynamics_encoder = encoders["dynamics"]
+        self.decoder = decoder
+        self.blocks = nn.ModuleList(
+            multilayer(latent_size, dynamics_hidden, latent_size, layers=dynamics_layers)
+            for _ in range(blocks)
+        )
+        self.initialise(generator)
+
+    def initialise(self, generator: torch.Generator | None) -> None:
+        """Draw all weights: codecs N(0, 0.02²), residual blocks orthogonal."""
+        for codec in (self.content_encoder, self.dynamics_encoder, self.decoder):
+            if codec is not None:
+                initialise_normal(codec, WEIGHT_STD, generator)
+        initialise_orthogonal(self.blocks, self.dynamics_gain, generator)
+
+    @property
+    def minimum_context(self) -> int:
+        return self.spec.context
+
+    # Training
+
+    def loss(self, batch: Batch, generator: torch.Generator | None = None) -> Losses:
+        r"""Forecast, alignment, invariance and prior terms.
+
+        $$\lambda_{pred} \overline{(\hat v - v)^2} + \lambda_{AE}
+        \overline{(D(S, E_T(V_i)) - v_i)^2} + \lambda_S \overline{(S - S')^2}
+        + \lambda_T \tfrac12 \|T_{t_0}\|^2$$
+
+        with one window V_i drawn per batch, S' the content of the last frames, and bars for means.
+        """
+        frames = self.normaliser.normalise(batch.values)
+        count = torch.randint(self.alignment_windows(frames.shape[1]), (), generator=generator)
+        terms = self.loss_terms(frames, int(count))
+        total = (
+            self.forecast_weight * terms["forecast"]
+            + self.alignment_weight * terms["alignment"]
+            + self.invariance_weight * terms["invariance"]
+            + self.prior_weight * terms["prior"]
+        )
+        return {"total": total, **terms}
+
+    def alignment_windows(self, length: int) -> int:
+        """How many windows of a sequence have a frame that their T can be aligned to."""
+        return length - self.spec.context + (1 if self.rollout_from == "context" else 0)
+
+    def loss_terms(self, frames: Float[Tensor, "batch time channel *space"], window: int) -> Losses:
+        """The four terms, unweighted, with the alignment at this window."""
+        context = self.spec.context
+        content, latent = (
+            self.content_of(frames[:, :context]),
+            self.dynamics_of(frames[:, :context]),
+        )
+        start = 0 if self.rollout_from == "context" else context
+        latents = self.rollout(latent, frames.shape[1] - start)
+        aligned = self.dynamics_of(frames[:, window : window + context])
+        # One pass of the decoder for the forecast and the aligned frame.
+        decoded = self.decode(content, torch.cat([latents, aligned.unsqueeze(1)], dim=1)).float()
+        zero = decoded.new_zeros(())
+        return {
+            "forecast": (decoded[:, :-1] - frames[:, start:]).square().mean(),
+            "alignment": (decoded[:, -1] - frames[:, window + start]).square().mean(),
+            "invariance": zero
+            if self.content_encoder is None
+            else distance(content, self.content_of(frames[:, -context:])),
+            "prior": 0.5 * latent.square().sum(dim=1).mean(),
+        }
+
+    def rollout(
+        self, latent: Float[Tensor, "batch latent"], length: int
+    ) -> Float[Tensor, "batch time latent"]:
+        """The latent itself and those of the frames that follow it, `length` altogether."""
+        latents = [latent]
+        for _ in range(length - 1):
+            latents.append(self.interval(latents[-1], substeps=1)[-1])
+        return torch.stack(latents, dim=1)
+
+    # Forecasting
+
+    def content_of(self, context: Float[Tensor, "batch time channel *space"]) -> Content:
+        if self.content_encoder is None:
+            return Content(context.new_ones(len(context), self.latent_size))
+        encoding = self._encode(self.content_encoder, context)
+        return Content(encoding.code, encoding.skips if self.skips else ())
+
+    def dynamics_of(
+        self, context: Float[Tensor, "batch time channel *space"]
+    ) -> Float[Tensor, "batch latent"]:
+        """Dynamics code T of a window of frames."""
+        return self._encode(self.dynamics_encoder, context).code.float()
+
+    def _encode(self, encoder: nn.Module, context: Tensor) -> Encoding:
+        return encoder(context[:, -self.spec.context :].flatten(1, 2))
+
+    def observe(
+        self,
+        context: Float[Tensor, "batch time channel *space"],
+        *,
+        samples: int = 1,
+        generator: torch.Generator | None = None,
+    ) -> State:
+        latent = self.dynamics_of(context).expand(samples, -1, -1)
+        start = 1.0 - self.spec.context if self.rollout_from == "context" else 1.0
+        return State(self.content_of(context), latent, start)
+
+    def interval(
+        self, latent: Tensor, *, substeps: int, generator: torch.Generator | None = None
+    ) -> list[Tensor]:
+        """Latents after each of `substeps` equal parts of a frame interval.
+
+        A part scales the update of each residual block, applied one after another.
+        """
+        path = []
+        for _ in range(substeps):
+            for block in self.blocks:
+                latent = latent + block(latent) / substeps
+            path.append(latent)
+        return path
+
+    def decode(
+        self, content: Content, latents: Float[Tensor, "batch many latent"]
+    ) -> Float[Tensor, "batch many channel *space"]:
+        return self.decoder(content, latents)
+
+
+def distance(left: Content, right: Content) -> Tensor:
+    """Mean squared difference of two contents, skip maps included."""
+    pairs = [(left.code, right.code), *zip(left.skips, right.skips, strict=True)]
+    squares = torch.stack([(a.float() - b.float()).square().sum() for a, b in pairs])
+    return squares.sum() / sum(a.numel() for a, _ in pairs)

@@ -1,0 +1,316 @@
+"""SRVP: the stochastic latent residual state-space model of videos."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from statecast.errors import InputError
+from statecast.frames import Batch, FrameSpec
+from statecast.models.base import Losses, State, StateSpaceForecaster
+from statecast.nn.architectures import Architecture, decoder_of, encoder_of
+from statecast.nn.blocks import initialise_normal, initialise_uniform, multilayer
+from statecast.nn.codecs import Content, Encoding, Output
+from statecast.nn.gaussian import DiagonalGaussian, negative_log_density
+from statecast.nn.normaliser import Normalisation
+from statecast.nn.transitions import TransitionName, transition_of
+
+WEIGHT_STD = 0.02  # of the codec's initial weights, as published
+
+
+class Inference(NamedTuple):
+    """Latents of observed frames, drawn from the posterior, and the Gaussians behind them."""
+
+    latents: Float[Tensor, "sample batch time latent"]
+    increments: Float[Tensor, "sample batch step latent"]  # of every Euler step
+    initial: DiagonalGaussian  # q(y₁), (batch, latent)
+    posterior: DiagonalGaussian | None  # q(z₂ … z_T), (batch, time − 1, noise)
+    prior: DiagonalGaussian | None  # p(z₂ … z_T | y), (sample, batch, time − 1, noise)
+
+
+class SRVP(StateSpaceForecaster):
+    r"""Stochastic latent residual video prediction.
+
+    A latent follows Euler steps of a differential equation with fresh noise in each frame
+    interval; a content code w holds what does not change:
+
+    $$y_1 \sim N(0, I), \quad z_{t+1} \sim N(\mu(y_t), \sigma(y_t)^2 I), \quad
+    y_{t+1} = y_t + f(y_t, z_{t+1}), \quad x_t \sim N(g(y_t, w), \nu I)$$
+
+    It is trained by an evidence lower bound, with $q(y_1 | x_{1:k})$ and the filter
+    $q(z_t | x_{1:t})$.
+
+    Reference: Franceschi et al. (2020), https://arxiv.org/abs/2002.09219.
+
+    Args:
+        spec: shape, channels and units of the frames; comes from the data.
+        architecture: codec: `dcgan` or `vgg` for images, `mlp` for points and small grids.
+        skips: whether the decoder sees the encoder's maps of one observed frame.
+        width: channels of the codec's first convolution; hidden units of an `mlp` codec.
+        codec_layers: linear layers of an `mlp` codec.
+        code_size: size of a frame's code.
+        latent_size: size of the latent y.
+        noise_size: size of the noise z.
+        stochastic: whether there is noise z; without it only y₁ is random.
+        inference_frames: frames that y₁ and the content are inferred from; by default the
+            whole context.
+        inference_hidden: hidden units of the inference networks, and size of the content.
+        inference_layers: linear layers of q(y₁).
+        transition: `residual` (as published), `gru` or `mlp`.
+        transition_hidden: hidden units of the transition and of the noise's prior.
+        transition_layers: linear layers of the transition and of the noise's prior.
+        transition_gain: gain of the transition's orthogonal initial weights.
+        substeps: Euler steps per frame.
+        observation_std: standard deviation √ν of a pixel around the decoded frame.
+        initial_weight: weight of the divergence of y₁.
+        noise_weight: weight of the divergence of z.
+        residual_weight: weight of the sum of the norms of all Euler steps.
+        output: `sigmoid` for frames in [0, 1], `identity` for unbounded ones; by default what
+            fits the normalised data.
+        normalise: `auto`, `none`, `range` or `standard`, see `Normaliser`.
+        generator: source of the initial weights.
+    """
+
+    stochastic = True
+
+    def __init__(
+        self,
+        spec: FrameSpec,
+        *,
+        architecture: Architecture = "dcgan",
+        skips: bool = False,
+        width: int = 64,
+        codec_layers: int = 3,
+        code_size: int = 128,
+        latent_size: int = 20,
+        noise_size: int = 20,
+        stochastic: bool = True,
+        inference_frames: int | None = None,
+        inference_hidden: int = 256,
+        inference_layers: int = 3,
+        transition: TransitionName = "residual",
+        transition_hidden: int = 512,
+        transition_layers: int = 4,
+        transition_gain: float = 1.41,
+        substeps: int = 1,
+        observation_std: float = 1.0,
+        initial_weight: float = 1.0,
+        noise_weight: float = 1.0,
+        residual_weight: float = 1.0,
+        output: Output | None = None,
+        normalise: Normalisation = "auto",
+        generator: torch.Generator | None = None,
+    ) -> None:
+        super().__init__(spec, normalise=normalise)
+        self.skips, self.width = skips, width
+        self.inference_frames = spec.context if inference_frames is None else inference_frames
+        self.substeps, self.observation_std = substeps, observation_std
+        self.initial_weight, self.noise_weight = initial_weight, noise_weight
+        self.residual_weight, self.transition_gain = residual_weight, transition_gain
+        self._check_options()
+        self.encoder = encoder_of(
+            architecture,
+            spec.frame_shape,
+            code_size,
+            width=width,
+            layers=codec_layers,
+            bias=False,
+            head="tanh",
+        )
+        self.decoder = decoder_of(
+            architecture,
+            spec.frame_shape,
+            inference_hidden,
+            latent_size,
+            width=width,
+            layers=codec_layers,
+            bias=False,
+            skips=skips,
+            output=output or self.normaliser.fitting_output,
+            mixing="concat",
+        )
+        hidden = inference_hidden
+        self.content_of_frame = nn.Sequential(nn.Linear(code_size, hidden), nn.ReLU())
+        self.content_of_sum = nn.Sequential(nn.Linear(hidden, hidden), nn.Tanh())
+        self.initial = multilayer(
+            code_size * self.inference_frames, hidden, 2 * latent_size, layers=inference_layers
+        )
+        self.transition = transition_of(
+            transition,
+            latent_size,
+            noise_size if stochastic else 0,
+            hidden=transition_hidden,
+            layers=transition_layers,
+        )
+        self.continuous = self.transition.continuous
+        if substeps > 1 and not self.continuous:
+            raise InputError(f"The {transition} transition takes whole frames only: substeps: 1.")
+        self.filter, self.posterior, self.prior = None, None, None
+        if stochastic:
+            self.filter = nn.LSTM(code_size, hidden, batch_first=True)
+            self.posterior = nn.Linear(hidden, 2 * noise_size)
+            self.prior = multilayer(
+                latent_size, transition_hidden, 2 * noise_size, layers=transition_layers
+            )
+        self.initialise(generator)
+
+    def _check_options(self) -> None:
+        length = self.spec.length
+        if not 1 <= self.inference_frames <= min(self.spec.context, length):
+            raise InputError(
+                f"inference_frames must lie between 1 and the context, {self.spec.context}, got "
+                f"{self.inference_frames}."
+            )
+        if self.substeps < 1 or self.observation_std <= 0:
+            raise InputError(
+                "substeps must be at least 1 and observation_std positive, got "
+                f"{self.substeps} and {self.observation_std}."
+            )
+
+    def initialise(self, generator: torch.Generator | None) -> None:
+        """Draw all weights: codec N(0, 0.02²), transition orthogonal, others uniform."""
+        initialise_uniform(self, generator)
+        for codec in (self.encoder, self.decoder):
+            initialise_normal(codec, WEIGHT_STD, generator)
+        self.transition.initialise(self.transition_gain, generator)
+
+    @property
+    def minimum_context(self) -> int:
+        return self.inference_frames
+
+    # Training
+
+    def loss(self, batch: Batch, generator: torch.Generator | None = None) -> Losses:
+        r"""Negative evidence lower bound with the residual penalty, per video.
+
+        $$-\sum_t \ln N(x_t; \hat x_t, \nu) + \beta_y KL(q(y_1) \| N(0, I))
+        + \beta_z \sum_t KL(q(z_t) \| p(z_t | y_{t-1})) + \lambda \sum \|\Delta t f\|_2$$
+        """
+        frames = self.normaliser.normalise(batch.values)
+        codes = self.encode(frames)
+        inferred = self.infer(codes.code, generator=generator)
+        content = self.training_content(codes, generator) if self.training else self.last(codes)
+        decoded = self.decode(content, inferred.latents[0])
+        density = negative_log_density(frames, decoded.float(), self.observation_std)
+        zero = density.new_zeros(())
+        terms = {
+            "reconstruction": density.flatten(1).sum(dim=1).mean(),
+            "divergence_initial": inferred.initial.divergence_from_standard().mean(),
+            "divergence_noise": zero,
+            "residual": inferred.increments.norm(dim=-1).sum(dim=-1).mean(),
+        }
+        if inferred.posterior is not None and inferred.prior is not None:
+            divergence = inferred.posterior.divergence(inferred.prior)  # (sample, batch, time − 1)
+            terms["divergence_noise"] = divergence.sum(dim=-1).mean()
+        total = (
+            terms["reconstruction"]
+            + self.initial_weight * terms["divergence_initial"]
+            + self.noise_weight * terms["divergence_noise"]
+            + self.residual_weight * terms["residual"]
+        )
+        return {"total": total, **terms}
+
+    def training_content(self, codes: Encoding, generator: torch.Generator | None) -> Content:
+        """Content of random frames of each video, and skips of another random one.
+
+        Frames are drawn from the whole window, future included: content must not depend on when.
+        """
+        batch, length = codes.code.shape[:2]
+        order = uniform((batch, length), codes.code, generator).argsort(dim=1)
+        chosen = order[:, : self.inference_frames]
+        rows = torch.arange(batch, device=chosen.device)
+        of_frames = codes.code[rows[:, None], chosen]
+        if not self.skips:
+            return self.pool(of_frames, ())
+        frame = (uniform((batch,), codes.code, generator) * length).long()
+        return self.pool(of_frames, tuple(skip[rows, frame] for skip in codes.skips))
+
+    # Inference
+
+    def encode(self, frames: Float[Tensor, "batch time channel *space"]) -> Encoding:
+        """Code and skip maps of each frame by itself, (batch, time, …)."""
+        code, skips = self.encoder(frames.flatten(0, 1))
+        shape = frames.shape[:2]
+        skips = tuple(skip.unflatten(0, shape) for skip in skips) if self.skips else ()
+        return Encoding(code.float().unflatten(0, shape), skips)
+
+    def last(self, codes: Encoding) -> Content:
+        """Content of the last frames, and skips of the very last."""
+        chosen = codes.code[:, -self.inference_frames :]
+        return self.pool(chosen, tuple(skip[:, -1] for skip in codes.skips))
+
+    def pool(self, codes: Float[Tensor, "batch frame code"], skips: tuple[Tensor, ...]) -> Content:
+        """Content of some frames, whatever their order."""
+        return Content(self.content_of_sum(self.content_of_frame(codes).sum(dim=1)), skips)
+
+    def content_of(self, context: Float[Tensor, "batch time channel *space"]) -> Content:
+        return self.last(self.encode(context[:, -self.inference_frames :]))
+
+    def infer(
+        self,
+        codes: Float[Tensor, "batch time code"],
+        *,
+        samples: int = 1,
+        generator: torch.Generator | None = None,
+    ) -> Inference:
+        """Draw y₁ and z₂ … z_T from the posterior, and follow the latent through all frames."""
+        initial = DiagonalGaussian.from_output(
+            self.initial(codes[:, : self.inference_frames].flatten(1))
+        )
+        latents = [initial.draw(generator, samples)]
+        increments: list[Tensor] = []
+        posterior, noise = None, None
+        if self.filter is not None and self.posterior is not None:
+            # z_t depends on frames up to t, so those of all times come from one pass.
+            posterior = DiagonalGaussian.from_output(self.posterior(self.filter(codes)[0][:, 1:]))
+            noise = posterior.draw(generator, samples)
+        for time in range(codes.shape[1] - 1):
+            now = None if noise is None else noise[:, :, time]
+            steps = self.transition.interval(latents[-1], now, substeps=self.substeps)
+            latents.append(latents[-1] + torch.stack(steps).sum(dim=0))
+            increments += steps
+        states = torch.stack(latents, dim=2)
+        prior = None
+        if self.prior is not None:
+            prior = DiagonalGaussian.from_output(self.prior(states[:, :, :-1]))
+        taken = torch.stack(increments, dim=2) if increments else states[:, :, :0]
+        return Inference(states, taken, initial, posterior, prior)
+
+    # Forecasting
+
+    def observe(
+        self,
+        context: Float[Tensor, "batch time channel *space"],
+        *,
+        samples: int = 1,
+        generator: torch.Generator | None = None,
+    ) -> State:
+        codes = self.encode(context)
+        inferred = self.infer(codes.code, samples=samples, generator=generator)
+        return State(self.last(codes), inferred.latents[:, :, -1], 0.0)
+
+    def interval(
+        self, latent: Tensor, *, substeps: int, generator: torch.Generator | None = None
+    ) -> list[Tensor]:
+        """Latents after each Euler step of a frame interval, with noise from the prior."""
+        noise = None
+        if self.prior is not None:
+            noise = DiagonalGaussian.from_output(self.prior(latent)).draw(generator)
+        path = [latent]
+        for increment in self.transition.interval(latent, noise, substeps=substeps):
+            path.append(path[-1] + increment)
+        return path[1:]
+
+    def decode(
+        self, content: Content, latents: Float[Tensor, "batch many latent"]
+    ) -> Float[Tensor, "batch many channel *space"]:
+        return self.decoder(content, latents)
+
+
+def uniform(shape: tuple[int, ...], like: Tensor, generator: torch.Generator | None) -> Tensor:
+    """Uniform values in [0, 1) on the device of `like`, drawn on the generator's own."""
+    device = like.device if generator is None else generator.device
+    return torch.rand(shape, generator=generator, device=device).to(like.device)

@@ -1,0 +1,90 @@
+"""Codecs by name: builds the encoder or decoder that a recipe asks for."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from statecast.errors import InputError
+from statecast.nn.codecs import (
+    Decoder,
+    Encoder,
+    Head,
+    Mixing,
+    MultilayerDecoder,
+    MultilayerEncoder,
+    Output,
+)
+from statecast.nn.dcgan import DCGANDecoder, DCGANEncoder
+from statecast.nn.vgg import VGGDecoder, VGGEncoder
+
+Architecture = Literal["dcgan", "vgg", "mlp"]
+
+
+def encoder_of(
+    architecture: Architecture,
+    frame_shape: tuple[int, ...],
+    code_size: int,
+    *,
+    width: int,
+    layers: int,
+    bias: bool,
+    head: Head,
+) -> Encoder:
+    """An encoder of inputs (channel, *space).
+
+    Args:
+        architecture: `dcgan` or `vgg` for images, `mlp` for points and small grids.
+        frame_shape: shape of one input.
+        code_size: size of the code.
+        width: channels of the first convolution; hidden units of a multilayer codec.
+        layers: linear layers of a multilayer codec.
+        bias: whether convolutions have a bias.
+        head: how the code leaves the encoder.
+    """
+    if architecture == "mlp":
+        return MultilayerEncoder(frame_shape, code_size, width=width, layers=layers, head=head)
+    kind = DCGANEncoder if architecture == "dcgan" else VGGEncoder
+    return kind(frame_shape, code_size, width=width, bias=bias, head=head)
+
+
+def decoder_of(
+    architecture: Architecture,
+    frame_shape: tuple[int, ...],
+    content_size: int,
+    latent_size: int,
+    *,
+    width: int,
+    layers: int,
+    bias: bool,
+    skips: bool,
+    output: Output,
+    mixing: Mixing,
+) -> Decoder:
+    """A decoder to frames (channel, *space); arguments as `encoder_of`.
+
+    Errors:
+        InputError: skips for the multilayer codec, which has no maps to skip with.
+    """
+    if architecture == "mlp":
+        if skips:
+            raise InputError("The mlp codec has no maps to skip with. Set skips: false.")
+        return MultilayerDecoder(
+            frame_shape,
+            content_size,
+            latent_size,
+            width=width,
+            layers=layers,
+            output=output,
+            mixing=mixing,
+        )
+    kind = DCGANDecoder if architecture == "dcgan" else VGGDecoder
+    return kind(
+        frame_shape,
+        content_size,
+        latent_size,
+        width=width,
+        bias=bias,
+        skips=skips,
+        output=output,
+        mixing=mixing,
+    )

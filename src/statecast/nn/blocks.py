@@ -1,0 +1,125 @@
+"""Multilayer and convolutional blocks, and how their weights are drawn."""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+from typing import cast
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+LEAK = 0.2  # negative slope of every leaky rectifier of the published codecs
+
+
+def multilayer(inputs: int, hidden: int, outputs: int, *, layers: int) -> nn.Sequential:
+    """`layers` linear layers with a rectifier between any two of them."""
+    sizes = [inputs, *[hidden] * (layers - 1), outputs]
+    modules: list[nn.Module] = []
+    for before, after in pairwise(sizes):
+        modules += [nn.Linear(before, after), nn.ReLU()]
+    return nn.Sequential(*modules[:-1])
+
+
+class ConvolutionUnit(nn.Module):
+    """A (transposed) convolution, then batch normalisation and a leaky rectifier where wanted.
+
+    Its input may be given in two parts, one that differs between the frames of a sequence and one
+    that they share (a content code, a skip map). A convolution is linear, so the shared part is
+    convolved once per sequence and added:
+    $W * [a, b] = W_a * a + W_b * b$.
+    """
+
+    def __init__(
+        self,
+        convolution: nn.Conv2d | nn.ConvTranspose2d,
+        *,
+        norm: bool = True,
+        rectify: bool = True,
+    ) -> None:
+        super().__init__()
+        self.convolution = convolution
+        self.norm = nn.BatchNorm2d(convolution.out_channels) if norm else None
+        self.rectify = rectify
+
+    def forward(
+        self,
+        each: Float[Tensor, "many channel y x"],
+        shared: Float[Tensor, "few shared_channel y x"] | None = None,
+        *,
+        shared_first: bool = False,
+    ) -> Float[Tensor, "many out_channel out_y out_x"]:
+        """Apply the unit.
+
+        Args:
+            each: one map per frame, `many / few` consecutive frames per sequence.
+            shared: one map per sequence, concatenated to each of its frames.
+            shared_first: whether the shared channels come before the others.
+        """
+        if shared is None:
+            output = self.convolution(each)
+        else:
+            output = self._convolve_parts(each, shared, shared_first)
+        if self.norm is not None:
+            output = self.norm(output)
+        if self.rectify:
+            output = nn.functional.leaky_relu(output, LEAK, inplace=True)
+        return output
+
+    def _convolve_parts(self, each: Tensor, shared: Tensor, shared_first: bool) -> Tensor:
+        layer = self.convolution
+        transposed = isinstance(layer, nn.ConvTranspose2d)
+        sizes = (
+            [shared.shape[1], each.shape[1]] if shared_first else [each.shape[1], shared.shape[1]]
+        )
+        parts = layer.weight.split(sizes, dim=0 if transposed else 1)
+        of_shared, of_each = parts if shared_first else (parts[1], parts[0])
+        convolve = nn.functional.conv_transpose2d if transposed else nn.functional.conv2d
+        stride, padding = layer.stride, cast("tuple[int, ...]", layer.padding)
+        output = convolve(each, of_each, None, stride, padding)
+        once = convolve(shared, of_shared, layer.bias, stride, padding)
+        # In place: a convolution's gradient does not need its output.
+        output.unflatten(0, (len(shared), -1)).add_(once.unsqueeze(1))
+        return output
+
+
+def initialise_normal(module: nn.Module, std: float, generator: torch.Generator | None) -> None:
+    """Draw weights from N(0, std²) and batch-norm scales from N(1, std²); biases are zero."""
+    for layer in module.modules():
+        if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
+            nn.init.normal_(layer.weight, 0.0, std, generator=generator)
+        elif isinstance(layer, nn.BatchNorm2d):
+            nn.init.normal_(layer.weight, 1.0, std, generator=generator)
+        else:
+            continue
+        if layer.bias is not None:
+            nn.init.zeros_(layer.bias)
+
+
+def initialise_orthogonal(
+    module: nn.Module, gain: float, generator: torch.Generator | None
+) -> None:
+    """Draw orthogonal weights, scaled by `gain`; biases are zero."""
+    for layer in module.modules():
+        if isinstance(layer, nn.Conv2d | nn.Linear):
+            nn.init.orthogonal_(layer.weight, gain, generator=generator)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
+
+
+def initialise_uniform(module: nn.Module, generator: torch.Generator | None) -> None:
+    """Draw every weight as PyTorch does by default, but from `generator`.
+
+    Uniform in ±1/√n, where n is the number of inputs of a linear layer or of units of a
+    recurrent one.
+    """
+    for layer in module.modules():
+        if isinstance(layer, nn.Linear):
+            bound = 1 / math.sqrt(layer.in_features)
+        elif isinstance(layer, nn.LSTM | nn.GRUCell):
+            bound = 1 / math.sqrt(layer.hidden_size)
+        else:
+            continue
+        for weight in layer.parameters(recurse=False):
+            nn.init.uniform_(weight, -bound, bound, generator=generator)

@@ -1,0 +1,174 @@
+"""Frame encoders and decoders by name: what every codec provides, and the multilayer one."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from typing import Literal, NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from statecast.errors import InputError
+from statecast.nn.blocks import ConvolutionUnit, multilayer
+
+Output = Literal["sigmoid", "identity"]
+Mixing = Literal["concat", "product"]
+Head = Literal["tanh", "linear", "normalised"]
+
+
+class Encoding(NamedTuple):
+    """What an encoder makes of one input."""
+
+    code: Float[Tensor, "many code"]
+    skips: tuple[Tensor, ...]  # maps of every stage, coarse to fine; empty where there are none
+
+
+class Content(NamedTuple):
+    """What stays in a sequence: its code, and skip maps where the codec has them."""
+
+    code: Float[Tensor, "batch content"]
+    skips: tuple[Tensor, ...] = ()
+
+    def expand(self, batch: int) -> Content:
+        """The content of a single sequence for each of `batch`; as it is for so many already."""
+        if len(self.code) == batch:
+            return self
+        skips = tuple(skip.expand(batch, *skip.shape[1:]) for skip in self.skips)
+        return Content(self.code.expand(batch, -1), skips)
+
+    def select(self, sequences: slice) -> Content:
+        """The content of some of the sequences."""
+        return Content(self.code[sequences], tuple(skip[sequences] for skip in self.skips))
+
+
+class Encoder(nn.Module, ABC):
+    """Turns frames (many, channel, *space) into codes."""
+
+    @abstractmethod
+    def forward(self, frames: Float[Tensor, "many channel *space"]) -> Encoding:
+        """Encode each of many inputs by itself."""
+
+
+class Decoder(nn.Module, ABC):
+    """Turns one content and many latents of each sequence into frames."""
+
+    output: Output
+    mixing: Mixing
+
+    @abstractmethod
+    def decode(self, content: Content, latents: Float[Tensor, "batch many latent"]) -> Tensor:
+        """Frames before the output function, (batch * many, channel, *space)."""
+
+    def forward(
+        self, content: Content, latents: Float[Tensor, "batch many latent"]
+    ) -> Float[Tensor, "batch many channel *space"]:
+        """Decode many latents of each sequence, whose content is used once."""
+        frames = self.decode(content, latents)
+        if self.output == "sigmoid":
+            frames = torch.sigmoid(frames)
+        return frames.unflatten(0, latents.shape[:2])
+
+    def mix(self, content: Content, latents: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Inputs of the first layer: one per latent, and the part that they share, if any."""
+        if self.mixing == "product":
+            return (content.code.unsqueeze(1) * latents).flatten(0, 1), None
+        return latents.flatten(0, 1), content.code
+
+
+class ConvolutionalDecoder(Decoder):
+    """A decoder whose first layer spreads the codes over the coarsest map."""
+
+    first: ConvolutionUnit
+
+    def coarsest(self, content: Content, latents: Tensor) -> Tensor:
+        """The coarsest map of each frame, (batch * many, channel, y, x)."""
+        each, shared = self.mix(content, latents)
+        shared = None if shared is None else shared[..., None, None]
+        return self.first(each[..., None, None], shared, shared_first=True)
+
+
+class MultilayerEncoder(Encoder):
+    """Linear layers over all values of the input: points, or small grids."""
+
+    def __init__(
+        self,
+        frame_shape: tuple[int, ...],
+        code_size: int,
+        *,
+        width: int,
+        layers: int,
+        head: Head,
+    ) -> None:
+        super().__init__()
+        self.layers = multilayer(math.prod(frame_shape), width, code_size, layers=layers)
+        self.head = head
+
+    def forward(self, frames: Tensor) -> Encoding:
+        code = self.layers(frames.flatten(1))
+        return Encoding(torch.tanh(code) if self.head == "tanh" else code, ())
+
+
+class MultilayerDecoder(Decoder):
+    """Linear layers from content and latent to all values of a frame."""
+
+    def __init__(
+        self,
+        frame_shape: tuple[int, ...],
+        content_size: int,
+        latent_size: int,
+        *,
+        width: int,
+        layers: int,
+        output: Output,
+        mixing: Mixing,
+    ) -> None:
+        super().__init__()
+        inputs = mixed_size(content_size, latent_size, mixing)
+        self.layers = multilayer(inputs, width, math.prod(frame_shape), layers=layers)
+        self.frame_shape, self.output, self.mixing = frame_shape, output, mixing
+
+    def decode(self, content: Content, latents: Tensor) -> Tensor:
+        each, shared = self.mix(content, latents)
+        if shared is not None:
+            each = torch.cat([shared.repeat_interleave(latents.shape[1], dim=0), each], dim=1)
+        frames: Tensor = self.layers(each)
+        return frames.unflatten(1, self.frame_shape)
+
+
+def mixed_size(content_size: int, latent_size: int, mixing: Mixing) -> int:
+    """Size of content and latent once mixed.
+
+    Errors:
+        InputError: a product of codes of unequal sizes.
+    """
+    if mixing == "concat":
+        return content_size + latent_size
+    if content_size != latent_size:
+        raise InputError(
+            "Mixing by product needs content and latent codes of one size, got "
+            f"{content_size} and {latent_size}. Make them equal, or use mixing: concat."
+        )
+    return latent_size
+
+
+def grid_of(frame_shape: tuple[int, ...], reduction: int, architecture: str) -> tuple[int, int]:
+    """Height and width of the coarsest map of a convolutional codec that halves `reduction` fold.
+
+    Errors:
+        InputError: point data, or a size that `reduction` does not divide; names the nearest.
+    """
+    space = frame_shape[1:]
+    if len(space) != 2:
+        raise InputError(
+            f"The {architecture} codec needs frames (channel, height, width), got point data of "
+            f"shape {frame_shape}. Use architecture: mlp."
+        )
+    if any(size % reduction for size in space):
+        nearest = tuple(max(round(size / reduction), 1) * reduction for size in space)
+        raise InputError(
+            f"The {architecture} codec needs sides divisible by {reduction}, got {space[0]}×"
+            f"{space[1]}. The nearest size that works is {nearest[0]}×{nearest[1]}."
+        )
+    return space[0] // reduction, space[1] // reduction

@@ -1,0 +1,66 @@
+"""Diagonal Gaussians from network outputs: draw, density, divergence."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+SMALLEST_STD = 1e-8  # added to every standard deviation, as in the published code
+
+
+class DiagonalGaussian(NamedTuple):
+    """Independent normal variables along the last dimension."""
+
+    mean: Float[Tensor, "*shape"]
+    std: Float[Tensor, "*shape"]
+
+    @classmethod
+    def from_output(cls, output: Float[Tensor, "*batch twice"]) -> DiagonalGaussian:
+        """First half of the last dimension: means; second half: standard deviations by softplus."""
+        mean, raw = output.float().chunk(2, dim=-1)
+        return cls(mean, torch.nn.functional.softplus(raw) + SMALLEST_STD)
+
+    def draw(
+        self, generator: torch.Generator | None, samples: int | None = None
+    ) -> Float[Tensor, "*shape"]:
+        """One reparameterised draw, or `samples` of them along a new first axis."""
+        shape = self.mean.shape if samples is None else (samples, *self.mean.shape)
+        return self.mean + self.std * standard_normal(shape, self.mean, generator)
+
+    def divergence(self, other: DiagonalGaussian) -> Float[Tensor, "*batch"]:
+        r"""Kullback–Leibler divergence from `other`, summed over the last dimension.
+
+        $$\sum_i \tfrac12\left(r_i + \frac{(\mu_i - m_i)^2}{s_i^2} - 1 - \ln r_i\right),
+        \qquad r_i = \frac{\sigma_i^2}{s_i^2}$$
+        """
+        ratio = (self.std / other.std).square()
+        distance = ((self.mean - other.mean) / other.std).square()
+        return 0.5 * (ratio + distance - 1 - ratio.log()).sum(dim=-1)
+
+    def divergence_from_standard(self) -> Float[Tensor, "*batch"]:
+        """Kullback–Leibler divergence from N(0, I), summed over the last dimension."""
+        standard = DiagonalGaussian(torch.zeros_like(self.mean), torch.ones_like(self.std))
+        return self.divergence(standard)
+
+
+def negative_log_density(
+    values: Float[Tensor, "*shape"], mean: Float[Tensor, "*shape"], std: float
+) -> Float[Tensor, "*shape"]:
+    """−ln N(values; mean, std²) of each value, with its constant ½ ln 2π."""
+    constant = math.log(std) + 0.5 * math.log(2 * math.pi)
+    return 0.5 * ((values - mean) / std).square() + constant
+
+
+def standard_normal(
+    shape: tuple[int, ...] | torch.Size, like: Tensor, generator: torch.Generator | None
+) -> Tensor:
+    """Standard normal values on the device of `like`.
+
+    Drawn on the generator's own device, so that one seed gives the same values everywhere.
+    """
+    device = like.device if generator is None else generator.device
+    return torch.randn(shape, generator=generator, device=device, dtype=like.dtype).to(like.device)

@@ -1,0 +1,111 @@
+"""How a latent with noise goes from one frame to the next: residual, GRU, or plain layers."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import ClassVar, Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from statecast.errors import InputError
+from statecast.nn.blocks import initialise_orthogonal, initialise_uniform, multilayer
+
+TransitionName = Literal["residual", "gru", "mlp"]
+
+
+class Transition(nn.Module, ABC):
+    """One frame interval of the latent, given the noise of that interval.
+
+    Class attributes:
+        continuous: whether the interval may be cut into Euler steps.
+    """
+
+    continuous: ClassVar[bool] = False
+
+    @abstractmethod
+    def interval(
+        self,
+        latent: Float[Tensor, "*batch latent"],
+        noise: Float[Tensor, "*batch noise"] | None,
+        *,
+        substeps: int,
+    ) -> list[Float[Tensor, "*batch latent"]]:
+        """Increments of the latent in each of `substeps` equal parts of the interval."""
+
+    @abstractmethod
+    def initialise(self, gain: float, generator: torch.Generator | None) -> None:
+        """Draw the weights."""
+
+
+class ResidualTransition(Transition):
+    r"""Euler steps of an ordinary differential equation whose noise is constant in an interval.
+
+    $$y_{t+\Delta t} = y_t + \Delta t\, f(y_t, z_{\lfloor t\rfloor+1})$$
+
+    Reference: Franceschi et al. (2020), https://arxiv.org/abs/2002.09219, section 3.
+    """
+
+    continuous = True
+
+    def __init__(self, latent_size: int, noise_size: int, *, hidden: int, layers: int) -> None:
+        super().__init__()
+        self.velocity = multilayer(latent_size + noise_size, hidden, latent_size, layers=layers)
+
+    def interval(self, latent: Tensor, noise: Tensor | None, *, substeps: int) -> list[Tensor]:
+        increments = []
+        for _ in range(substeps):
+            increments.append(self.velocity(joined(latent, noise)) / substeps)
+            latent = latent + increments[-1]
+        return increments
+
+    def initialise(self, gain: float, generator: torch.Generator | None) -> None:
+        initialise_orthogonal(self.velocity, gain, generator)
+
+
+class LayersTransition(Transition):
+    """y' = MLP(y, z): no identity path."""
+
+    def __init__(self, latent_size: int, noise_size: int, *, hidden: int, layers: int) -> None:
+        super().__init__()
+        self.next = multilayer(latent_size + noise_size, hidden, latent_size, layers=layers)
+
+    def interval(self, latent: Tensor, noise: Tensor | None, *, substeps: int) -> list[Tensor]:
+        return [self.next(joined(latent, noise)) - latent]
+
+    def initialise(self, gain: float, generator: torch.Generator | None) -> None:
+        initialise_orthogonal(self.next, gain, generator)
+
+
+class GatedTransition(Transition):
+    """y' = GRU(y, z): one gated recurrent unit, whose hidden state is the latent."""
+
+    def __init__(self, latent_size: int, noise_size: int) -> None:
+        super().__init__()
+        if noise_size == 0:
+            raise InputError("The gru transition takes noise as its input. Set stochastic: true.")
+        self.cell = nn.GRUCell(noise_size, latent_size)
+
+    def interval(self, latent: Tensor, noise: Tensor | None, *, substeps: int) -> list[Tensor]:
+        assert noise is not None
+        after = self.cell(noise.flatten(0, -2), latent.flatten(0, -2))
+        return [after.view_as(latent) - latent]
+
+    def initialise(self, gain: float, generator: torch.Generator | None) -> None:
+        initialise_uniform(self.cell, generator)
+
+
+def transition_of(
+    name: TransitionName, latent_size: int, noise_size: int, *, hidden: int, layers: int
+) -> Transition:
+    """The transition of this name; `noise_size` is 0 where there is no noise."""
+    if name == "gru":
+        return GatedTransition(latent_size, noise_size)
+    kind = ResidualTransition if name == "residual" else LayersTransition
+    return kind(latent_size, noise_size, hidden=hidden, layers=layers)
+
+
+def joined(latent: Tensor, noise: Tensor | None) -> Tensor:
+    """Latent and noise as one input."""
+    return latent if noise is None else torch.cat([latent, noise], dim=-1)
