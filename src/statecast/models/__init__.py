@@ -12,3 +12,5 @@ MODELS: dict[str, type[Forecaster]] = {
     "climatology": Climatology,
     "linear": Linear,
 }
+
+__all__ = ["MODELS", "SRVP", "Climatology", "Forecaster", "Linear", "Persistence", "Separable"]

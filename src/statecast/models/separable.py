@@ -14,6 +14,7 @@ from statecast.models.base import Losses, State, StateSpaceForecaster
 from statecast.nn.architectures import Architecture, decoder_of, encoder_of
 from statecast.nn.blocks import initialise_normal, initialise_orthogonal, multilayer
 from statecast.nn.codecs import Content, Encoding, Mixing, Output
+from statecast.nn.gaussian import widened
 from statecast.nn.normaliser import Normalisation
 
 WEIGHT_STD = 0.02  # of the codec's initial weights, as published
@@ -179,7 +180,7 @@ class Separable(StateSpaceForecaster):
         latents = self.rollout(latent, frames.shape[1] - start)
         aligned = self.dynamics_of(frames[:, window : window + context])
         # One pass of the decoder for the forecast and the aligned frame.
-        decoded = self.decode(content, torch.cat([latents, aligned.unsqueeze(1)], dim=1)).float()
+        decoded = widened(self.decode(content, torch.cat([latents, aligned.unsqueeze(1)], dim=1)))
         zero = decoded.new_zeros(())
         return {
             "forecast": (decoded[:, :-1] - frames[:, start:]).square().mean(),
@@ -211,7 +212,7 @@ class Separable(StateSpaceForecaster):
         self, context: Float[Tensor, "batch time channel *space"]
     ) -> Float[Tensor, "batch latent"]:
         """Dynamics code T of a window of frames."""
-        return self._encode(self.dynamics_encoder, context).code.float()
+        return widened(self._encode(self.dynamics_encoder, context).code)
 
     def _encode(self, encoder: nn.Module, context: Tensor) -> Encoding:
         return encoder(context[:, -self.spec.context :].flatten(1, 2))
@@ -250,5 +251,5 @@ class Separable(StateSpaceForecaster):
 def distance(left: Content, right: Content) -> Tensor:
     """Mean squared difference of two contents, skip maps included."""
     pairs = [(left.code, right.code), *zip(left.skips, right.skips, strict=True)]
-    squares = torch.stack([(a.float() - b.float()).square().sum() for a, b in pairs])
+    squares = torch.stack([(widened(a) - widened(b)).square().sum() for a, b in pairs])
     return squares.sum() / sum(a.numel() for a, _ in pairs)

@@ -14,7 +14,7 @@ from statecast.models.base import Losses, State, StateSpaceForecaster
 from statecast.nn.architectures import Architecture, decoder_of, encoder_of
 from statecast.nn.blocks import initialise_normal, initialise_uniform, multilayer
 from statecast.nn.codecs import Content, Encoding, Output
-from statecast.nn.gaussian import DiagonalGaussian, negative_log_density
+from statecast.nn.gaussian import DiagonalGaussian, negative_log_density, widened
 from statecast.nn.normaliser import Normalisation
 from statecast.nn.transitions import TransitionName, transition_of
 
@@ -194,7 +194,7 @@ class SRVP(StateSpaceForecaster):
         inferred = self.infer(codes.code, generator=generator)
         content = self.training_content(codes, generator) if self.training else self.last(codes)
         decoded = self.decode(content, inferred.latents[0])
-        density = negative_log_density(frames, decoded.float(), self.observation_std)
+        density = negative_log_density(frames, widened(decoded), self.observation_std)
         zero = density.new_zeros(())
         terms = {
             "reconstruction": density.flatten(1).sum(dim=1).mean(),
@@ -235,7 +235,7 @@ class SRVP(StateSpaceForecaster):
         code, skips = self.encoder(frames.flatten(0, 1))
         shape = frames.shape[:2]
         skips = tuple(skip.unflatten(0, shape) for skip in skips) if self.skips else ()
-        return Encoding(code.float().unflatten(0, shape), skips)
+        return Encoding(widened(code).unflatten(0, shape), skips)
 
     def last(self, codes: Encoding) -> Content:
         """Content of the last frames, and skips of the very last."""

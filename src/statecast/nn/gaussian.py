@@ -21,7 +21,7 @@ class DiagonalGaussian(NamedTuple):
     @classmethod
     def from_output(cls, output: Float[Tensor, "*batch twice"]) -> DiagonalGaussian:
         """First half of the last dimension: means; second half: standard deviations by softplus."""
-        mean, raw = output.float().chunk(2, dim=-1)
+        mean, raw = widened(output).chunk(2, dim=-1)
         return cls(mean, torch.nn.functional.softplus(raw) + SMALLEST_STD)
 
     def draw(
@@ -53,6 +53,11 @@ def negative_log_density(
     """−ln N(values; mean, std²) of each value, with its constant ½ ln 2π."""
     constant = math.log(std) + 0.5 * math.log(2 * math.pi)
     return 0.5 * ((values - mean) / std).square() + constant
+
+
+def widened(values: Tensor) -> Tensor:
+    """Values at float32 or more: half precision is for matrix products, not for statistics."""
+    return values.to(torch.promote_types(values.dtype, torch.float32))
 
 
 def standard_normal(

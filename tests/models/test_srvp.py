@@ -1,0 +1,272 @@
+"""SRVP: its loss against a slow twin, its clock, its samples, its latent space."""
+
+import math
+
+import pytest
+import torch
+from torch.distributions import Normal, kl_divergence
+
+from statecast.errors import InputError
+from statecast.frames import Batch, FrameSpec
+from statecast.models import SRVP
+from statecast.nn.blocks import initialise_normal
+
+SPEC = FrameSpec(channels=("intensity",), space=(9,), context=4, horizon=3, value_range=(0.0, 1.0))
+
+
+def small(seed=0, **options):
+    defaults = {
+        "architecture": "mlp", "width": 16, "code_size": 8, "latent_size": 5, "noise_size": 3,
+        "inference_frames": 3, "inference_hidden": 12, "transition_hidden": 11,
+    }  # fmt: skip
+    generator = torch.Generator().manual_seed(seed)
+    model = SRVP(SPEC, **(defaults | options), generator=generator)
+    for codec in (model.encoder, model.decoder):
+        initialise_normal(codec, 0.5, generator)  # so that frames make a difference
+    return model
+
+
+def frames(batch=3, length=SPEC.length, seed=1):
+    generator = torch.Generator().manual_seed(seed)
+    return torch.rand(batch, length, 1, 9, generator=generator)
+
+
+def seeded(seed=7):
+    return torch.Generator().manual_seed(seed)
+
+
+def slow_loss(model, values, generator):
+    """The bound of one batch in evaluation mode, frame by frame, with torch's distributions."""
+    codes = [model.encoder(values[:, t]).code for t in range(values.shape[1])]
+    n = model.inference_frames
+
+    def split(raw):
+        mean, std = raw.chunk(2, dim=-1)
+        return Normal(mean, torch.nn.functional.softplus(std) + 1e-8)
+
+    initial = split(model.initial(torch.cat(codes[:n], dim=-1)))
+    latent = initial.loc + initial.scale * torch.randn(initial.loc.shape, generator=generator)
+    posteriors = [
+        split(model.posterior(model.filter(torch.stack(codes[: t + 1], dim=1))[0][:, -1]))
+        for t in range(1, len(codes))
+    ]
+    shape = (len(values), len(posteriors), posteriors[0].loc.shape[-1])
+    draws = torch.randn(shape, generator=generator)
+    content = model.content_of_sum(sum(model.content_of_frame(code) for code in codes[-n:]))
+    latents, divergence, residual = [latent], 0.0, 0.0
+    for t, posterior in enumerate(posteriors):
+        noise = posterior.loc + posterior.scale * draws[:, t]
+        divergence += kl_divergence(posterior, split(model.prior(latent))).sum(dim=-1)
+        for _ in range(model.substeps):
+            change = model.transition.velocity(torch.cat([latent, noise], dim=-1)) / model.substeps
+            residual += change.norm(dim=-1)
+            latent = latent + change
+        latents.append(latent)
+    reconstruction = 0.0
+    for t, y in enumerate(latents):
+        mean = torch.sigmoid(model.decoder.layers(torch.cat([content, y], dim=-1)))
+        density = Normal(mean, model.observation_std).log_prob(values[:, t].flatten(1))
+        reconstruction -= density.sum(dim=-1)
+    standard = Normal(torch.zeros_like(initial.loc), torch.ones_like(initial.scale))
+    return {
+        "reconstruction": reconstruction.mean(),
+        "divergence_initial": kl_divergence(initial, standard).sum(dim=-1).mean(),
+        "divergence_noise": divergence.mean(),
+        "residual": residual.mean(),
+    }
+
+
+@pytest.mark.parametrize("substeps", [1, 3])
+def test_loss_equals_a_slow_twin(substeps):
+    model = small(substeps=substeps, observation_std=0.4, noise_weight=2.0).eval()
+    values = frames()
+    found = model.loss(Batch.of(values, SPEC.context), seeded())
+    expected = slow_loss(model, values, seeded())
+    for name, value in expected.items():
+        torch.testing.assert_close(found[name], value, msg=name, rtol=1e-4, atol=1e-5)
+    total = (
+        expected["reconstruction"]
+        + expected["divergence_initial"]
+        + 2.0 * expected["divergence_noise"]
+        + expected["residual"]
+    )
+    torch.testing.assert_close(found["total"], total, rtol=1e-4, atol=1e-5)
+
+
+def test_noise_of_a_frame_depends_on_no_later_frame():
+    model = small().eval()
+    values = frames()
+    changed = values.clone()
+    changed[:, 5:] = 1 - changed[:, 5:]
+    one, other = (model.infer(model.encode(v).code, generator=seeded()) for v in (values, changed))
+    assert torch.equal(one.posterior.mean[:, :4], other.posterior.mean[:, :4])
+    assert not torch.equal(one.posterior.mean[:, 4:], other.posterior.mean[:, 4:])
+
+
+@pytest.mark.parametrize("substeps", [1, 2, 3, 5, 6, 7, 10, 49])
+def test_any_number_of_substeps_gives_every_frame(substeps):
+    forecast = small().forecast(frames(length=4), 20, substeps=substeps, generator=seeded())
+    assert forecast.times.tolist() == list(range(1, 21))
+    assert torch.isfinite(forecast.samples).all()
+
+
+def test_noise_is_drawn_once_per_frame_whatever_the_substeps():
+    model = small()
+    model.transition.velocity = ConstantNoise()  # y' = z, exact for any number of Euler steps
+    states = [
+        model.advance(
+            model.observe(frames(length=4), generator=seeded()),
+            torch.arange(1.0, 6.0),
+            substeps=substeps,
+            generator=seeded(3),
+        )
+        for substeps in (1, 2, 7)
+    ]
+    torch.testing.assert_close(states[0], states[1], atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(states[0], states[2], atol=1e-5, rtol=1e-5)
+
+
+class ConstantNoise(torch.nn.Module):
+    """Velocity that is the noise, padded to the size of the latent."""
+
+    def forward(self, joined):
+        return torch.nn.functional.pad(joined[..., 5:], (0, 2))
+
+
+def test_euler_steps_converge_at_first_order():
+    model = small(seed=2).double()
+    state = model.observe(frames(length=4).double(), generator=seeded())
+    times = torch.tensor([3.0])
+
+    def at(substeps):
+        return model.advance(state, times, substeps=substeps, generator=seeded(3))
+
+    exact = at(512)
+    errors = [float((at(n).sub(exact)).norm().detach()) for n in (4, 8, 16)]
+    assert math.log2(errors[0] / errors[1]) == pytest.approx(1, abs=0.2)
+    assert math.log2(errors[1] / errors[2]) == pytest.approx(1, abs=0.2)
+
+
+def test_frames_in_between_are_those_of_the_euler_steps():
+    model = small()
+    half = model.forecast(
+        frames(length=4), times=[0.5, 1.0, 1.5, 2.0], substeps=2, generator=seeded()
+    )
+    whole = model.forecast(frames(length=4), 2, substeps=2, generator=seeded())
+    torch.testing.assert_close(half.samples[:, :, 1::2], whole.samples)
+    state = model.observe(frames(length=4), generator=seeded())
+    path = model.advance(state, torch.tensor([0.25, 0.5, 1.0]), substeps=2, generator=seeded())
+    torch.testing.assert_close(path[:, :, 0], 0.5 * (state.latent + path[:, :, 1]))
+
+
+def test_samples_are_folded_and_differ():
+    model = small()
+    forecast = model.forecast(frames(length=4), 5, samples=4, generator=seeded())
+    assert forecast.samples.shape == (4, 3, 5, 1, 9)
+    assert (forecast.std.mean(dim=(0, 2, 3)) > 0).all()
+
+
+def test_decoding_in_parts_changes_nothing(monkeypatch):
+    model = small()
+    whole = model.forecast(frames(length=4), 5, samples=4, generator=seeded())
+    for budget in (1, 4 * 16 * 9 * 7, 4 * 16 * 9 * 45):
+        monkeypatch.setattr("statecast.models.base.DECODE_BYTES", budget)
+        parts = model.forecast(frames(length=4), 5, samples=4, generator=seeded())
+        torch.testing.assert_close(parts.samples, whole.samples)
+
+
+def test_content_does_not_depend_on_the_order_of_frames():
+    model = small().eval()
+    values = frames(length=3)
+    one, other = (model.content_of(v).code for v in (values, values.flip(1)))
+    torch.testing.assert_close(one, other)
+
+
+def test_content_exchange_keeps_the_latent():
+    model = small()
+    a, b = frames(seed=1, length=4), frames(seed=2, length=4)
+    own = model.forecast(a, 3, content_from=a, generator=seeded())
+    plain = model.forecast(a, 3, generator=seeded())
+    torch.testing.assert_close(own.samples, plain.samples)
+    swapped = model.forecast(a, 3, content_from=b, generator=seeded())
+    one = model.forecast(a[:1], 3, content_from=b[:1], generator=seeded())
+    assert not torch.allclose(swapped.samples, plain.samples)
+    assert one.samples.shape == (1, 1, 3, 1, 9)
+    spread = model.forecast(a, 3, content_from=b[:1], generator=seeded())
+    torch.testing.assert_close(spread.samples[:, 0], swapped.samples[:, 0])
+
+
+@pytest.mark.parametrize(
+    "options", [{"transition": "gru"}, {"transition": "mlp"}, {"stochastic": False}]
+)
+def test_variants_train_and_forecast(options):
+    model = small(**options)
+    losses = model.loss(Batch.of(frames(), SPEC.context), seeded())
+    losses["total"].backward()
+    assert all(p.grad is not None for p in model.parameters())
+    assert (float(losses["divergence_noise"].detach()) == 0) == (options == {"stochastic": False})
+    forecast = model.forecast(frames(length=4), 3, samples=2, generator=seeded())
+    assert forecast.std.max() > 0  # y₁ is random in every variant
+
+
+def test_without_noise_only_the_first_state_is_random():
+    model = small(stochastic=False)
+    state = model.observe(frames(length=4), generator=seeded())
+    times = torch.arange(1.0, 4.0)
+    one, other = (model.advance(state, times, generator=seeded(s)) for s in (1, 2))
+    assert torch.equal(one, other)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"horizon": 0}, "at least 1 frame"),
+        ({"samples": 0}, "at least 1 sample"),
+        ({"substeps": 0}, "at least 1 Euler step"),
+        ({"times": [-1.0]}, "back to time 0"),
+        ({"times": [2.0, 1.0]}, "increase"),
+        ({"times": [1.0], "horizon": 1}, "not both"),
+        ({"content_from": torch.rand(2, 4, 1, 9)}, "1 sequence or as many"),
+        ({"content_from": torch.rand(3, 4, 1, 8)}, r"\(1, 9\)"),
+    ],
+)
+def test_arguments_that_do_not_fit_are_refused(arguments, message):
+    with pytest.raises(InputError, match=message):
+        small().forecast(frames(length=4), **arguments)
+
+
+@pytest.mark.parametrize(
+    ("context", "message"),
+    [
+        (torch.rand(3, 2, 1, 9), "at least 3 frame"),
+        (torch.rand(3, 4, 2, 9), r"\(2, 9\)"),
+        (torch.rand(3, 4), "space dimensions"),
+        (torch.full((3, 4, 1, 9), torch.nan), "finite"),
+        (torch.zeros(3, 4, 1, 9, dtype=torch.uint8), "floating point"),
+    ],
+)
+def test_contexts_that_do_not_fit_are_refused(context, message):
+    with pytest.raises(InputError, match=message):
+        small().forecast(context)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"inference_frames": 5}, "between 1 and the context"),
+        ({"substeps": 0}, "at least 1"),
+        ({"transition": "gru", "substeps": 2}, "whole frames"),
+        ({"transition": "gru", "stochastic": False}, "stochastic: true"),
+    ],
+)
+def test_options_that_do_not_fit_are_refused(options, message):
+    with pytest.raises(InputError, match=message):
+        small(**options)
+
+
+def test_whole_frames_only_without_a_continuous_transition():
+    model = small(transition="mlp")
+    with pytest.raises(InputError, match="whole"):
+        model.forecast(frames(length=4), times=[0.5])
+    with pytest.raises(InputError, match="whole frames"):
+        model.forecast(frames(length=4), 2, substeps=2)
