@@ -1,5 +1,95 @@
-"""statecast: forecast videos and gridded fields with state-based neural models."""
+"""statecast: forecast videos and gridded fields with state-based neural models.
+
+A few observed frames (the context) give a content code, which stays, and a latent state, which
+moves. A transition carries the latent forward, frame by frame or in between, and a decoder turns
+both into frames:
+
+    import statecast
+
+    model = statecast.load("runs/srvp-digits-small-1")
+    forecast = model.forecast(context, horizon=20, samples=50)   # (batch, time, channel, *space)
+    forecast.mean, forecast.std, forecast.quantile(0.9), forecast.samples
+
+What there is: `MODELS`, `DATASETS`, `METRICS` by name; `train`, `evaluate`, `forecast_file`;
+`create_run`, `open_run`, `load`, `load_official`; the records `Frames`, `Batch`, `Forecast`,
+`FrameSpec`. The command `statecast --help` offers the same.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from statecast.version import __version__
 
-__all__ = ["__version__"]
+if TYPE_CHECKING:
+    from statecast.data import DATASETS
+    from statecast.errors import StatecastError
+    from statecast.evaluation import evaluate
+    from statecast.forecasting import forecast_file
+    from statecast.frames import Batch, Forecast, Frames, FrameSpec
+    from statecast.metrics import METRICS
+    from statecast.models import MODELS
+    from statecast.models.base import Forecaster, StateSpaceForecaster
+    from statecast.models.separable import Separable
+    from statecast.models.srvp import SRVP
+    from statecast.official import load_official
+    from statecast.runs import create_run, load, open_run
+    from statecast.training import train
+
+# Where each public name comes from. Nothing is imported before it is used: torch alone takes
+# longer to import than a command line may take to answer.
+_HOMES = {
+    "DATASETS": "data",
+    "METRICS": "metrics",
+    "MODELS": "models",
+    "SRVP": "models.srvp",
+    "Batch": "frames",
+    "Forecast": "frames",
+    "Forecaster": "models.base",
+    "FrameSpec": "frames",
+    "Frames": "frames",
+    "Separable": "models.separable",
+    "StateSpaceForecaster": "models.base",
+    "StatecastError": "errors",
+    "create_run": "runs",
+    "evaluate": "evaluation",
+    "forecast_file": "forecasting",
+    "load": "runs",
+    "load_official": "official",
+    "open_run": "runs",
+    "train": "training",
+}
+
+__all__ = [
+    "DATASETS",
+    "METRICS",
+    "MODELS",
+    "SRVP",
+    "Batch",
+    "Forecast",
+    "Forecaster",
+    "FrameSpec",
+    "Frames",
+    "Separable",
+    "StateSpaceForecaster",
+    "StatecastError",
+    "__version__",
+    "create_run",
+    "evaluate",
+    "forecast_file",
+    "load",
+    "load_official",
+    "open_run",
+    "train",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'statecast' has no attribute {name!r}")
+    return getattr(import_module(f"statecast.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -55,6 +55,13 @@ def load_official(folder: str | Path) -> Forecaster:
     return assign(separable, official.tensors, separable_names(separable)).eval()
 
 
+def is_official(folder: str | Path) -> bool:
+    """Whether a folder has the layout of a published checkpoint."""
+    folder = Path(folder)
+    srvp = (folder / "config.json").is_file() and (folder / "model.pt").is_file()
+    return srvp or (folder / "params.json").is_file()
+
+
 def read_official(folder: str | Path) -> Official:
     """Read a published folder: which model it is, its options, its tensors.
 

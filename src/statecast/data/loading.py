@@ -1,0 +1,55 @@
+"""Windows to batches: the training batches of a range of steps, and all windows in order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from statecast.data.base import Windows
+from statecast.errors import InputError
+from statecast.frames import Batch
+
+
+class _Steps(Dataset[Batch]):
+    """The training batch of each step number, for a `DataLoader` to fetch in its workers."""
+
+    def __init__(self, windows: Windows, batch_size: int, seed: int) -> None:
+        self.windows, self.batch_size, self.seed = windows, batch_size, seed
+
+    def __getitem__(self, step: int) -> Batch:
+        return self.windows.draw(step, self.batch_size, seed=self.seed)
+
+
+def training_batches(
+    windows: Windows, steps: range, *, batch_size: int, seed: int, workers: int = 0
+) -> Iterator[Batch]:
+    """The batch of each step, in order.
+
+    A batch is a function of (seed, step) alone: training that goes on from step 1000 sees what it
+    would have seen, whatever the number of workers.
+
+    Errors:
+        InputError: negative workers, or a batch of no windows.
+    """
+    if batch_size < 1 or workers < 0:
+        raise InputError(
+            f"batch_size must be at least 1 and workers at least 0, got {batch_size} and {workers}."
+        )
+    batches = _Steps(windows, batch_size, seed)
+    if workers == 0:
+        return (batches[step] for step in steps)
+    # The range is the sampler: workers fetch steps ahead, and the loader keeps their order.
+    return iter(
+        DataLoader(batches, batch_size=None, sampler=steps, num_workers=workers, prefetch_factor=4)
+    )
+
+
+def ordered_batches(
+    windows: Windows, batch_size: int, *, count: int | None = None
+) -> Iterator[tuple[int, Batch]]:
+    """All windows, or the first `count`, in order: index of the first window, and the batch."""
+    total = len(windows) if count is None else min(count, len(windows))
+    for start in range(0, total, batch_size):
+        yield start, windows.batch(torch.arange(start, min(start + batch_size, total)))

@@ -1,0 +1,268 @@
+"""evaluate: scores per lead time under a recorded protocol, beside the trivial forecasts."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from statecast.data.base import DataSource, Split, Windows, generator_of
+from statecast.data.loading import ordered_batches
+from statecast.errors import InputError
+from statecast.files import write_text
+from statecast.frames import FrameSpec
+from statecast.metrics import METRICS
+from statecast.metrics.base import Metric, Score, Sums, add
+from statecast.models.base import Forecaster
+from statecast.models.persistence import Persistence
+from statecast.version import __version__, commit
+
+Selection = Literal["mean", "best", "worst", "ensemble_mean", "ensemble"]
+SCORES_NAME = "scores.json"
+
+
+class Scores(NamedTuple):
+    """Scores of one forecaster over windows."""
+
+    by_metric: dict[str, dict[str, Score]]  # metric, then how its samples are combined
+    details: dict[str, dict[str, Any]]  # what does not fit a score, such as a histogram
+    not_computed: dict[str, str]  # metric and reason
+    lead_times: list[float]
+    windows: int
+
+    def value(self, metric: str, selection: str) -> float:
+        """Mean over lead times of a metric.
+
+        Errors:
+            InputError: the metric was not computed, or has no such selection.
+        """
+        if metric not in self.by_metric:
+            reason = self.not_computed.get(metric, "it was not asked for")
+            raise InputError(f"There is no score {metric}: {reason}.")
+        found = self.by_metric[metric]
+        if selection not in found:
+            raise InputError(
+                f"The metric {metric} has no selection {selection!r}; it has {', '.join(found)}."
+            )
+        return found[selection].value
+
+
+def direction(metric: str) -> bool:
+    """Whether a higher value of a metric is better.
+
+    Errors:
+        InputError: there is no such metric.
+    """
+    check_metrics([metric])
+    return METRICS[metric].higher_is_better
+
+
+def check_metrics(names: Sequence[str]) -> None:
+    """Raise `InputError` for a name that is no metric."""
+    for name in names:
+        if name not in METRICS:
+            raise InputError(f"There is no metric {name!r}; there are {', '.join(METRICS)}.")
+
+
+def applicable(
+    names: Sequence[str], spec: FrameSpec, samples: int
+) -> tuple[dict[str, Metric], dict[str, str]]:
+    """Metrics that can be computed, and the reasons why others cannot."""
+    check_metrics(names)
+    metrics: dict[str, Metric] = {}
+    reasons: dict[str, str] = {}
+    for name in names:
+        reason = METRICS[name].applies_to(spec, samples)
+        if reason is None:
+            metrics[name] = METRICS[name].of(spec)
+        else:
+            reasons[name] = reason
+    return metrics, reasons
+
+
+def score_windows(
+    model: Forecaster,
+    windows: Windows,
+    *,
+    metrics: Sequence[str],
+    samples: int = 1,
+    batch_size: int = 16,
+    count: int | None = None,
+    substeps: int | None = None,
+    seed: int = 1,
+    title: str | None = None,
+) -> Scores:
+    """Forecast windows in order and score them.
+
+    The random numbers of a batch follow from the seed and its first window alone.
+
+    Args:
+        model: the forecaster.
+        windows: context and target of each window.
+        metrics: names of the metrics.
+        samples: futures per window.
+        batch_size: windows at once.
+        count: score the first so many windows; by default all.
+        substeps: Euler steps per frame; by default the model's own.
+        seed: of the samples.
+        title: shown beside a progress bar; no bar by default.
+    """
+    from tqdm import tqdm
+
+    drawn = samples if model.stochastic else 1
+    computed, reasons = applicable(metrics, model.spec, drawn)
+    sums: dict[str, Sums] = {}
+    lead_times: list[float] = []
+    scored = 0
+    total = len(windows) if count is None else min(count, len(windows))
+    silent = title is None or not sys.stderr.isatty()
+    with tqdm(total=total, desc=title, unit="window", disable=silent) as bar:
+        for first, batch in ordered_batches(windows, batch_size, count=count):
+            forecast = model.forecast(
+                batch.context,
+                len(batch.target),
+                samples=drawn,
+                substeps=substeps,
+                generator=generator_of(seed, first),
+            ).to("cpu")
+            lead_times, scored = forecast.times.tolist(), scored + len(batch)
+            for name, metric in computed.items():
+                sums[name] = add(sums.get(name), metric.sums(forecast, batch.target))
+            bar.update(len(batch))
+    return Scores(
+        by_metric={name: metric.scores(sums[name]) for name, metric in computed.items()},
+        details={
+            name: details
+            for name, metric in computed.items()
+            if (details := metric.details(sums[name]))
+        },
+        not_computed=reasons,
+        lead_times=lead_times,
+        windows=scored,
+    )
+
+
+def evaluate(
+    model: Forecaster,
+    data: DataSource,
+    *,
+    name: str = "model",
+    split: Split = "test",
+    metrics: tuple[str, ...] = ("mse", "psnr", "ssim", "crps"),
+    samples: int = 100,
+    batch_size: int = 16,
+    max_windows: int | None = None,
+    substeps: int | None = None,
+    seed: int = 1,
+) -> dict[str, Any]:
+    """Scores of a model and of persistence on the same windows, with their protocol.
+
+    Args:
+        model: the trained model.
+        data: where the windows come from.
+        name: of the model, in the result.
+        split: `test`, `validation` or `train`.
+        metrics: names of metrics; one that does not apply is named in the result with the reason.
+        samples: futures per window; a deterministic model gives one.
+        batch_size: windows at once.
+        max_windows: score the first so many windows; by default all.
+        substeps: Euler steps per frame; by default the model's own.
+        seed: of the samples.
+
+    Returns:
+        `protocol`, `lead_times`, and `forecasters`: for each of them, metric and selection, the
+        score at each lead time, its mean, and the half width of the 95 % interval of the mean.
+
+    Errors:
+        InputError: an unknown metric, or an option that does not fit.
+    """
+    if samples < 1 or batch_size < 1 or (max_windows is not None and max_windows < 1):
+        raise InputError(
+            "samples, batch_size and max_windows must be at least 1, got "
+            f"{samples}, {batch_size} and {max_windows}."
+        )
+    windows = data.windows(split)
+
+    def scores_of(forecaster: Forecaster, title: str) -> Scores:
+        return score_windows(
+            forecaster,
+            windows,
+            metrics=metrics,
+            samples=samples,
+            batch_size=batch_size,
+            count=max_windows,
+            substeps=substeps if forecaster is model else None,
+            seed=seed,
+            title=title,
+        )
+
+    scored = {name: scores_of(model, name)}
+    if not isinstance(model, Persistence):
+        scored["persistence"] = scores_of(Persistence(model.spec), "persistence")
+    own = scored[name]
+    return {
+        "protocol": {
+            "data": data.card,
+            "split": split,
+            "windows": own.windows,
+            "context": model.spec.context,
+            "horizon": len(own.lead_times),
+            "samples": samples if model.stochastic else 1,
+            "substeps": substeps,
+            "metrics": {metric: METRICS[metric].version for metric in metrics},
+            "digest": windows.digest,
+            "seed": seed,
+            "version": __version__,
+            "commit": commit(),
+        },
+        "lead_times": own.lead_times,
+        "forecasters": {key: as_json(value.by_metric) for key, value in scored.items()},
+        "details": {key: value.details for key, value in scored.items() if value.details},
+        "not_computed": own.not_computed,
+    }
+
+
+def as_json(scores: Mapping[str, Mapping[str, Score]]) -> dict[str, Any]:
+    """Scores as numbers and lists."""
+    return {
+        metric: {
+            selection: {
+                "per_lead_time": score.per_lead_time.tolist(),
+                "value": score.value,
+                "half_width": score.half_width,
+            }
+            for selection, score in selections.items()
+        }
+        for metric, selections in scores.items()
+    }
+
+
+def write_scores(scores: Mapping[str, Any], folder: str | Path) -> Path:
+    """Write `scores.json` into a folder; NaN and infinities are written as such names."""
+    return write_text(Path(folder) / SCORES_NAME, json.dumps(scores, indent=1) + "\n")
+
+
+def table(scores: Mapping[str, Any]) -> str:
+    """The scores as lines of text: a row per metric and selection, a column per forecaster."""
+    names = list(scores["forecasters"])
+    rows = [["score", *names]]
+    for metric, selections in scores["forecasters"][names[0]].items():
+        arrow = "↑" if METRICS[metric].higher_is_better else "↓"
+        for selection in selections:
+            row = [f"{metric} {arrow} {selection}"]
+            for name in names:
+                found = scores["forecasters"][name].get(metric, {}).get(selection)
+                row.append("–" if found is None else number(found))
+            rows.append(row)
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    )
+
+
+def number(score: Mapping[str, float]) -> str:
+    """A score with the half width of its interval."""
+    return f"{score['value']:.4g} ± {score['half_width']:.2g}"

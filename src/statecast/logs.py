@@ -1,0 +1,141 @@
+"""What a training says while it runs: rows of metrics.csv, a progress bar, TensorBoard."""
+
+from __future__ import annotations
+
+import csv
+import sys
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any
+
+from statecast.errors import FileError, require
+from statecast.files import write_text
+
+LOG_NAME = "metrics.csv"
+BAR_TERMS = 4  # loss terms shown beside the bar
+
+
+class TrainingLog:
+    """Log of one training, in a run folder.
+
+    Values are averaged over the steps between two rows. Rows of steps that a resumed training
+    will do again are removed first.
+    """
+
+    def __init__(
+        self, folder: Path, *, steps: int, start: int, every: int, tensorboard: bool
+    ) -> None:
+        self.path, self.every, self.start, self.steps = folder / LOG_NAME, every, start, steps
+        self.sums: dict[str, float] = {}
+        self.count = 0
+        self.columns: list[str] = []
+        self.stream: IO[str] | None = None
+        self.board: Any = None
+        if tensorboard:
+            require("tensorboard", "logging", "write TensorBoard logs")
+            from torch.utils.tensorboard import SummaryWriter
+
+            self.board = SummaryWriter(str(folder / "tensorboard"), purge_step=start)
+
+    def __enter__(self) -> TrainingLog:
+        from tqdm import tqdm
+
+        self.columns = drop_rows_after(self.path, self.start)
+        self.bar = tqdm(
+            total=self.steps,
+            initial=self.start,
+            unit="step",
+            dynamic_ncols=True,
+            smoothing=0.05,
+            disable=not sys.stderr.isatty(),
+        )
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.bar.close()
+        if self.stream is not None:
+            self.stream.close()
+        if self.board is not None:
+            self.board.close()
+
+    def record(self, step: int, values: dict[str, float]) -> None:
+        """Add the values of a step; write a row when one is due."""
+        for name, value in values.items():
+            self.sums[name] = self.sums.get(name, 0.0) + value
+        self.count += 1
+        self.bar.update()
+        if step % self.every == 0 or step == self.steps:
+            self.write_row(step, {name: s / self.count for name, s in self.sums.items()})
+            self.sums, self.count = {}, 0
+
+    def write_row(self, step: int, values: dict[str, float]) -> None:
+        """Write one row; the columns are those of the first one."""
+        if not self.columns:
+            self.columns = ["step", *values]
+            write_text(self.path, ",".join(self.columns) + "\n")
+        if self.stream is None:
+            self.stream = self.path.open("a", newline="", buffering=1)
+        row = {"step": step, **{name: f"{value:.6g}" for name, value in values.items()}}
+        csv.DictWriter(self.stream, self.columns, restval="", extrasaction="ignore").writerow(row)
+        if self.board is not None:
+            for name, value in values.items():
+                self.board.add_scalar(name, value, step)
+        terms = [name for name in values if name not in ("learning_rate", "gradient_norm")]
+        text = "  ".join(f"{name} {values[name]:.4g}" for name in terms[:BAR_TERMS])
+        self.bar.set_postfix_str(text, refresh=False)
+        if self.bar.disable:
+            self.say(f"step {step}/{self.steps}  {text}")
+
+    def say(self, text: str) -> None:
+        """Write a line, above the bar where there is one."""
+        if self.bar.disable:
+            print(text, file=sys.stderr, flush=True)
+        else:
+            self.bar.write(text, file=sys.stderr)
+
+
+def read_log(folder: str | Path) -> dict[str, list[float]]:
+    """Columns of a run's `metrics.csv`; empty where nothing was logged yet.
+
+    Errors:
+        FileError: the file cannot be read as numbers.
+    """
+    path = Path(folder) / LOG_NAME
+    if not path.is_file():
+        return {}
+    try:
+        with path.open(newline="") as stream:
+            rows = list(csv.DictReader(stream))
+        names = [name for name in rows[0] if name is not None] if rows else []
+        return {name: [float(row[name] or "nan") for row in rows] for name in names}
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise FileError(f"{path} cannot be read as a table of numbers: {error}.") from error
+
+
+def drop_rows_after(path: Path, step: int) -> list[str]:
+    """Remove rows of steps beyond `step`, and one cut off by a crash; return the columns."""
+    if not path.is_file():
+        return []
+    lines = path.read_text().splitlines(keepends=True)
+    if not lines or not lines[0].endswith("\n"):
+        return []
+    columns = lines[0].strip().split(",")
+    kept = [
+        line
+        for line in lines[1:]
+        if line.endswith("\n") and line.count(",") == len(columns) - 1 and _step_of(line) <= step
+    ]
+    write_text(path, "".join([lines[0], *kept]))
+    return columns
+
+
+def _step_of(line: str) -> float:
+    try:
+        return float(line.split(",", 1)[0])
+    except ValueError:
+        return float("inf")

@@ -1,0 +1,1 @@
+"""Complete run files (YAML), shipped with the package."""

@@ -1,0 +1,214 @@
+"""Run folders: created from a recipe, trained, opened again; names become objects here alone."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+
+from statecast.checkpoints import load_checkpoint
+from statecast.data import DATASETS
+from statecast.data.base import DataSource, generator_of
+from statecast.errors import CorruptionError, FileError, InputError
+from statecast.evaluation import evaluate, write_scores
+from statecast.files import write_text
+from statecast.frames import FrameSpec
+from statecast.models import MODELS
+from statecast.models.base import Forecaster
+from statecast.options import Tables, as_tables, read_recipe, resolve
+from statecast.precision import device_of
+from statecast.training import TrainingResult, train
+from statecast.version import __version__, commit
+
+CONFIG_NAME = "config.yaml"
+WEIGHTS = 0  # stream of random numbers for initial weights
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run folder: the complete recipe, and what was made with it."""
+
+    folder: Path
+    tables: Tables
+    spec: FrameSpec
+
+    @property
+    def name(self) -> str:
+        """Name of its model."""
+        return str(self.tables["model"]["name"])
+
+    def data(self) -> DataSource:
+        """Its data source, opened."""
+        return build_data(self.tables)
+
+    def new_model(self) -> Forecaster:
+        """Its model, with initial weights that follow from the seed of the training."""
+        options = {key: value for key, value in self.tables["model"].items() if key != "name"}
+        generator = generator_of(self.tables["train"]["seed"], WEIGHTS)
+        return MODELS[self.name](self.spec, **options, generator=generator)
+
+    def load(self, which: str = "best", *, device: str = "cpu") -> Forecaster:
+        """Its trained model, in evaluation mode.
+
+        Args:
+            which: `best` by validation, `last`, or a number of steps.
+            device: where to put it.
+
+        Errors:
+            FileError: there is no such checkpoint.
+            CorruptionError: a file differs from its recorded digest.
+        """
+        model = self.new_model()
+        checkpoint = load_checkpoint(self.folder, which)
+        try:
+            model.load_state_dict(dict(checkpoint.model))
+        except RuntimeError as error:
+            raise CorruptionError(
+                f"The weights in {checkpoint.path} do not fit {self.folder / CONFIG_NAME}: "
+                f"{' '.join(str(error).split())}"
+            ) from error
+        return model.to(device_of(device)).eval()
+
+
+def build_data(tables: Tables) -> DataSource:
+    """The data source of a recipe."""
+    options = {key: value for key, value in tables["data"].items() if key != "name"}
+    return DATASETS[tables["data"]["name"]](**options)
+
+
+def create_run(recipe: str, folder: str | Path | None = None, overrides: Sequence[str] = ()) -> Run:
+    """Write a new run folder with the complete recipe, and nothing else yet.
+
+    Args:
+        recipe: name of a shipped recipe, or a YAML file.
+        folder: where; by default the first free `runs/RECIPE-1`, `-2`, …
+        overrides: `--table.option value` …
+
+    Errors:
+        InputError: an unknown recipe or option, or a value that does not fit.
+        FileError: the folder exists and is not empty.
+    """
+    tables = resolve(read_recipe(recipe), overrides, origin=f"The recipe {recipe}")
+    folder = next_folder(Path(recipe).stem) if folder is None else Path(folder)
+    if folder.is_dir() and any(folder.iterdir()):
+        raise FileError(
+            f"{folder} is not empty. Choose another folder, or go on with its training: "
+            f"statecast train --resume {folder}"
+        )
+    spec = build_data(tables).spec
+    run = Run(folder, tables, spec)
+    run.new_model()  # so that options that do not fit the data leave nothing behind
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise FileError(f"Cannot make the folder {folder}: {error.strerror}.") from error
+    write_text(folder / "env.json", json.dumps(environment(), indent=1) + "\n")
+    # Last, because a folder is a run once it holds this file.
+    write_text(folder / CONFIG_NAME, dump(tables, spec))
+    return run
+
+
+def open_run(folder: str | Path) -> Run:
+    """Open a run folder.
+
+    Errors:
+        FileError: it is none.
+        CorruptionError: its recipe cannot be read.
+    """
+    folder = Path(folder)
+    path = folder / CONFIG_NAME
+    if not path.is_file():
+        raise FileError(
+            f"{folder} is no run folder: it holds no {CONFIG_NAME}. "
+            "`statecast train RECIPE` makes one."
+        )
+    try:
+        content = as_tables(path.read_text(), str(path))
+        frames = content.pop("frames")
+        spec = FrameSpec(
+            channels=tuple(frames["channels"]),
+            space=tuple(frames["space"]),
+            context=frames["context"],
+            horizon=frames["horizon"],
+            value_range=None if frames["value_range"] is None else tuple(frames["value_range"]),
+            unit=frames["unit"],
+        )
+        return Run(folder, resolve(content, origin=str(path)), spec)
+    except (InputError, KeyError, TypeError, UnicodeDecodeError) as error:
+        raise CorruptionError(f"{path} is not a complete recipe: {error}") from error
+
+
+def load(folder: str | Path, which: str = "best", *, device: str = "cpu") -> Forecaster:
+    """The trained model of a run folder, ready to forecast; arguments as `Run.load`."""
+    return open_run(folder).load(which, device=device)
+
+
+def train_run(run: Run, *, resume: bool = False) -> TrainingResult:
+    """Train a run from its start, or from its last checkpoint.
+
+    Errors:
+        As `train`, and FileError where there is nothing to go on from.
+    """
+    model = run.new_model()
+    options = run.tables["train"] | {
+        "betas": tuple(run.tables["train"]["betas"]),
+        "milestones": tuple(run.tables["train"]["milestones"]),
+    }
+    checkpoint = load_checkpoint(run.folder, "last") if resume else None
+    return train(model, run.data(), run.folder, **options, resume=checkpoint)
+
+
+def evaluate_run(
+    run: Run, overrides: Sequence[str] = (), *, which: str = "best", device: str = "auto"
+) -> dict[str, Any]:
+    """Score a run's model on its data, and write `scores.json` into the folder.
+
+    Args:
+        run: the run.
+        overrides: `--evaluate.samples 10` …
+        which: checkpoint: `best`, `last`, or a number of steps.
+        device: `auto`, `cpu`, `cuda`, …
+    """
+    tables = resolve(run.tables, overrides, origin=str(run.folder))
+    options = tables["evaluate"] | {"metrics": tuple(tables["evaluate"]["metrics"])}
+    model = run.load(which, device=device)
+    scores = evaluate(model, build_data(tables), name=run.name, **options)
+    scores["protocol"]["checkpoint"] = which
+    write_scores(scores, run.folder)
+    return scores
+
+
+def next_folder(name: str) -> Path:
+    """The first of `runs/NAME-1`, `-2`, … that does not exist."""
+    number = 1
+    while (folder := Path("runs") / f"{name}-{number}").exists():
+        number += 1
+    return folder
+
+
+def dump(tables: Tables, spec: FrameSpec) -> str:
+    """The complete recipe as YAML, with the shape of its frames."""
+    frames = asdict(spec)
+    frames |= {key: list(value) for key, value in frames.items() if isinstance(value, tuple)}
+    return yaml.safe_dump({**tables, "frames": frames}, sort_keys=False, allow_unicode=True)
+
+
+def environment() -> dict[str, Any]:
+    """What a run was made with."""
+    return {
+        "statecast": __version__,
+        "commit": commit(),
+        "torch": str(torch.__version__),
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "processors": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+    }
