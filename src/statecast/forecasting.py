@@ -95,11 +95,12 @@ def read_array(path: str | Path) -> np.ndarray[Any, Any]:
     if path.suffix not in INPUTS:
         raise FileError(f"Arrays are read from {' or '.join(INPUTS)}, got {path.name!r}.")
     try:
-        content = np.load(path, allow_pickle=False)
-        if isinstance(content, np.ndarray):
-            return content
-        with content:
-            return content[choose_name(list(content.files), path)]
+        with path.open("rb") as stream:
+            content = np.load(stream, allow_pickle=False)
+            if isinstance(content, np.ndarray):
+                return content
+            with content:
+                return content[choose_name(list(content.files), path)]
     except (ValueError, EOFError, zipfile.BadZipFile, OSError, KeyError) as error:
         if isinstance(error, InputError):
             raise

@@ -1,0 +1,244 @@
+"""Moving digits: handwritten digits that bounce in a frame, made while training."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from statecast.data.base import DataSource, Split, Windows, generator_of
+from statecast.data.digits_file import StoredSet, read_test_set
+from statecast.data.glyphs import SIDE, Glyphs, embedded_glyphs, mnist_glyphs
+from statecast.data.rendering import render
+from statecast.data.trajectories import Trajectories, trajectories
+from statecast.errors import InputError
+from statecast.frames import Batch, FrameSpec
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+NATIVE_FRAME = 64  # side of a frame in which digits keep their 28 pixels
+STREAMS = {"train": 1, "validation": 2, "test": 3}  # streams of random numbers
+DIGEST_BATCH = 64  # windows at once while hashing
+
+
+class MovingDigits(DataSource):
+    """Digits that move in a straight line and bounce off the walls of a frame.
+
+    Training windows are made as they are asked for, from training digits; validation and test
+    windows follow from the seed, from digits of their own. Each window carries its latents:
+    `position` and `velocity` (window, time, digit, 2) as (x, y) in pixels, and `label`
+    (window, digit).
+
+    Rule and sizes: Franceschi et al. (2020), https://arxiv.org/abs/2002.09219.
+
+    Args:
+        context: frames observed.
+        horizon: frames forecast in training.
+        test_horizon: frames forecast in tests.
+        validation_horizon: frames forecast in validation; by default as in training.
+        stochastic: whether a bounce draws a new speed; otherwise it reflects.
+        digits: digits per window.
+        frame_size: side of a frame in pixels. Digits have 28 pixels at 64, and shrink with it.
+        max_speed: speeds are whole numbers up to it along each axis, zero included.
+        folder: folder of MNIST's own IDX files; by default the digits of scikit-learn.
+        test_videos: windows of the test split.
+        validation_videos: windows of the validation split.
+        epoch: windows called an epoch, of which there is no end.
+        seed: of validation and test windows.
+        test_file: test windows in the published `.npz` layout, instead of made ones.
+    """
+
+    def __init__(
+        self,
+        *,
+        context: int = 5,
+        horizon: int = 10,
+        test_horizon: int = 20,
+        validation_horizon: int | None = None,
+        stochastic: bool = True,
+        digits: int = 2,
+        frame_size: int = NATIVE_FRAME,
+        max_speed: int = 4,
+        folder: str | None = None,
+        test_videos: int = 500,
+        validation_videos: int = 128,
+        epoch: int = 500_000,
+        seed: int = 42,
+        test_file: str | None = None,
+    ) -> None:
+        self.horizons = {
+            "train": horizon,
+            "validation": validation_horizon or horizon,
+            "test": test_horizon,
+        }
+        self.counts = {"train": epoch, "validation": validation_videos, "test": test_videos}
+        self.context, self.stochastic, self.digits = context, stochastic, digits
+        self.frame_size, self.max_speed, self.folder = frame_size, max_speed, folder
+        self.seed, self.test_file = seed, test_file
+        self.side = round(SIDE * frame_size / NATIVE_FRAME)
+        if min(context, *self.horizons.values(), *self.counts.values()) < 1 or digits < 1:
+            raise InputError(
+                "Frames, windows and digits of moving digits must be at least 1 each, got context "
+                f"{context}, horizons {self.horizons}, windows {self.counts}, digits {digits}."
+            )
+        if max_speed < 0 or frame_size < 16:
+            raise InputError(
+                "Moving digits need a frame_size of at least 16 and a max_speed of at least 0, "
+                f"got {frame_size} and {max_speed}."
+            )
+
+    @property
+    def spec(self) -> FrameSpec:
+        return FrameSpec(
+            channels=("intensity",),
+            space=(self.frame_size, self.frame_size),
+            context=self.context,
+            horizon=self.horizons["train"],
+            value_range=(0.0, 1.0),
+        )
+
+    def windows(self, split: Split) -> Windows:
+        length = self.context + self.horizons[split]
+        if split == "test" and self.test_file is not None:
+            content = read_test_set(self.test_file, length=length, size=self.frame_size)
+            return StoredDigits(content, self.context)
+        return DigitWindows(self, split, length)
+
+    @property
+    def card(self) -> dict[str, Any]:
+        return {
+            "name": "moving_digits",
+            "stochastic": self.stochastic,
+            "digits": self.digits,
+            "frame_size": self.frame_size,
+            "digit_size": self.side,
+            "max_speed": self.max_speed,
+            "context": self.context,
+            "horizons": self.horizons,
+            "windows": self.counts,
+            "seed": self.seed,
+            "source": "scikit-learn digits" if self.folder is None else "MNIST",
+            "licence": "CC BY 4.0" if self.folder is None else "see the folder's owner",
+            "test_file": None if self.test_file is None else Path(self.test_file).name,
+        }
+
+    def glyphs(self, split: Split) -> Glyphs:
+        """The digits of a split; those of the three splits are disjoint."""
+        if self.folder is None:
+            return embedded_glyphs(split, side=self.side)
+        return mnist_glyphs(self.folder, split, side=self.side)
+
+
+class DigitWindows(Windows):
+    """Windows of one split, made from its digits."""
+
+    def __init__(self, source: MovingDigits, split: Split, length: int) -> None:
+        self.source, self.split, self.length = source, split, length
+        self.glyphs = source.glyphs(split)
+
+    def __len__(self) -> int:
+        return self.source.counts[self.split]
+
+    def draw(self, step: int, count: int, *, seed: int) -> Batch:
+        """Fresh windows: those of a training never repeat."""
+        generator = generator_of(seed, STREAMS[self.split], step)
+        chosen = torch.randint(
+            len(self.glyphs.images), (count, self.source.digits), generator=generator
+        )
+        return self._render(chosen.numpy(), self._motion(count, generator))
+
+    def batch(self, indices: Tensor) -> Batch:
+        rows = indices.numpy()
+        if len(rows) and not 0 <= rows.min() <= rows.max() < len(self):
+            raise InputError(
+                f"This split has windows 0 to {len(self) - 1}, got {rows.min()} to {rows.max()}."
+            )
+        chosen, motion = self._fixed
+        return self._render(
+            chosen[rows], Trajectories(motion.positions[:, rows], motion.velocities[:, rows])
+        )
+
+    @cached_property
+    def _fixed(self) -> tuple[Array, Trajectories]:
+        """Digits and motion of all windows, small beside their frames."""
+        generator = generator_of(self.source.seed, STREAMS[self.split])
+        needed, count = len(self) * self.source.digits, len(self.glyphs.images)
+        # As published: every digit once, before any a second time.
+        rounds = -(-needed // count)
+        order = torch.cat([torch.randperm(count, generator=generator) for _ in range(rounds)])
+        chosen = order[:needed].view(len(self), self.source.digits).numpy()
+        return chosen, self._motion(len(self), generator)
+
+    def _motion(self, count: int, generator: torch.Generator) -> Trajectories:
+        source = self.source
+        moved = trajectories(
+            count * source.digits,
+            self.length,
+            room=source.frame_size - source.side,
+            max_speed=source.max_speed,
+            stochastic=source.stochastic,
+            generator=generator,
+        )
+        shape = (self.length, count, source.digits, 2)
+        return Trajectories(moved.positions.reshape(shape), moved.velocities.reshape(shape))
+
+    def _render(self, chosen: Array, motion: Trajectories) -> Batch:
+        frames = render(self.glyphs.images[chosen], motion.positions, self.source.frame_size)
+        return as_batch(frames, self.source.context, motion, self.glyphs.labels[chosen])
+
+    @cached_property
+    def digest(self) -> str:
+        """Of all frames of a fixed split; of digits and options for endless training windows."""
+        digest = hashlib.sha256(self.glyphs.digest.encode())
+        digest.update(json.dumps(self.source.card, sort_keys=True).encode())
+        if self.split != "train":
+            for start in range(0, len(self), DIGEST_BATCH):
+                rows = torch.arange(start, min(start + DIGEST_BATCH, len(self)))
+                digest.update(as_bytes(self.batch(rows)).tobytes())
+        return digest.hexdigest()
+
+
+class StoredDigits(Windows):
+    """Test windows read from a file in the published layout."""
+
+    def __init__(self, content: StoredSet, context: int) -> None:
+        self.content, self.context = content, context
+
+    def __len__(self) -> int:
+        return len(self.content.frames)
+
+    def batch(self, indices: Tensor) -> Batch:
+        rows, content = indices.numpy(), self.content
+        motion = Trajectories(content.latents[:, rows, :, :2], content.latents[:, rows, :, 2:])
+        return as_batch(content.frames[rows], self.context, motion, content.labels[rows])
+
+    @cached_property
+    def digest(self) -> str:
+        return hashlib.sha256(self.content.frames.tobytes()).hexdigest()
+
+
+def as_batch(frames: Array, context: int, motion: Trajectories, labels: Array) -> Batch:
+    """Bytes (window, time, row, column) and their latents as a batch."""
+    values = torch.from_numpy(np.ascontiguousarray(frames))[:, :, None].float().div_(255)
+    return Batch.of(
+        values,
+        context,
+        channels=("intensity",),
+        latents={
+            "position": torch.from_numpy(motion.positions).float().transpose(0, 1),
+            "velocity": torch.from_numpy(motion.velocities).float().transpose(0, 1),
+            "label": torch.from_numpy(labels),
+        },
+    )
+
+
+def as_bytes(batch: Batch) -> Array:
+    """Frames of a batch as the bytes that they were made of, (window, time, row, column)."""
+    levels: Array = batch.values[:, :, 0].mul(255).round().to(torch.uint8).numpy()
+    return levels
