@@ -137,9 +137,7 @@ def train(
 
     windows = data.windows("train")
     model.to(device_of(device))
-    trainer = Trainer(
-        model, folder, rate=rate, betas=betas, seed=seed, gradient_clip=gradient_clip
-    )
+    trainer = Trainer(model, folder, rate=rate, betas=betas, seed=seed, gradient_clip=gradient_clip)
     if resume is None:
         trainer.fit_statistics(windows, batch_size)
         trainer.choose_precision(precision, windows, batch_size)

@@ -1,0 +1,78 @@
+"""Windows of stored sequences: split first, then cut; never the other way round."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from statecast.data.base import Windows
+from statecast.errors import InputError
+from statecast.frames import Batch
+
+
+class SequenceWindows(Windows):
+    """Windows cut from the sequences of one split.
+
+    Args:
+        sequences: (sequence, time, channel, *space), an array or memory map; integers are taken
+            as they are.
+        starts: (window, 2), the sequence and the first frame of each window.
+        context: frames observed.
+        length: context and target frames together.
+        channels: names of the channels.
+        latents: known truths, one value per sequence.
+    """
+
+    def __init__(
+        self,
+        sequences: np.ndarray[Any, Any],
+        starts: np.ndarray[Any, Any],
+        *,
+        context: int,
+        length: int,
+        channels: tuple[str, ...],
+        latents: Mapping[str, np.ndarray[Any, Any]] | None = None,
+    ) -> None:
+        if len(starts) == 0 or starts[:, 1].max() + length > sequences.shape[1]:
+            raise InputError(
+                f"Sequences of {sequences.shape[1]} frames hold no windows of {length} frames. "
+                "Shorten context or horizon."
+            )
+        self.sequences, self.starts = sequences, starts
+        self.context, self.length, self.channels = context, length, channels
+        self.latents = dict(latents or {})
+
+    def __len__(self) -> int:
+        return len(self.starts)
+
+    def batch(self, indices: Tensor) -> Batch:
+        chosen, first = self.starts[indices.numpy()].T
+        frames = first[:, None] + np.arange(self.length)
+        values = torch.from_numpy(np.asarray(self.sequences[chosen[:, None], frames]))
+        latents = {name: torch.from_numpy(v[chosen]) for name, v in self.latents.items()}
+        return Batch.of(values.float(), self.context, channels=self.channels, latents=latents)
+
+    @cached_property
+    def digest(self) -> str:
+        """Of the sequences that windows are cut from, and of where they are cut."""
+        digest = hashlib.sha256(repr((self.context, self.length)).encode())
+        digest.update(np.ascontiguousarray(self.starts, dtype=np.int64).tobytes())
+        for sequence in np.unique(self.starts[:, 0]):
+            digest.update(np.ascontiguousarray(self.sequences[sequence]).tobytes())
+        return digest.hexdigest()
+
+
+def all_starts(
+    sequences: range, frames: int, length: int, *, stride: int = 1
+) -> np.ndarray[Any, Any]:
+    """Every window of `length` frames of sequences that have `frames` of them."""
+    first = np.arange(0, frames - length + 1, stride)
+    return np.stack(
+        [np.repeat(np.asarray(sequences), len(first)), np.tile(first, len(sequences))], axis=1
+    )

@@ -1,0 +1,62 @@
+"""Windows of stored sequences, and batches of training steps."""
+
+import numpy as np
+import pytest
+import torch
+
+from statecast.data.loading import ordered_batches, training_batches
+from statecast.data.windows import SequenceWindows, all_starts
+from statecast.errors import InputError
+
+
+def windows(length=5):
+    sequences = np.arange(4 * 9, dtype=np.float32).reshape(4, 9, 1, 1)
+    starts = all_starts(range(1, 3), 9, length)
+    latents = {"number": np.arange(4)}
+    return SequenceWindows(
+        sequences, starts, context=2, length=length, channels=("u",), latents=latents
+    )
+
+
+def test_every_window_of_the_chosen_sequences_is_there_once():
+    found = windows()
+    assert len(found) == 2 * 5
+    batch = found.batch(torch.arange(10))
+    first = batch.values[:, 0, 0, 0].tolist()
+    assert first == [9, 10, 11, 12, 13, 18, 19, 20, 21, 22]
+    torch.testing.assert_close(batch.values.diff(dim=1), torch.ones(10, 4, 1, 1))
+    assert batch.latents["number"].tolist() == [1] * 5 + [2] * 5
+    assert batch.context.values.shape[1] == 2
+
+
+def test_an_epoch_shows_every_window_once_and_epochs_differ():
+    found = windows()
+    epochs = []
+    for epoch in range(2):
+        batches = [found.draw(5 * epoch + step, 2, seed=3) for step in range(5)]
+        epochs.append([v for b in batches for v in b.values[:, 0, 0, 0].tolist()])
+    assert sorted(epochs[0]) == sorted(epochs[1]) == [9, 10, 11, 12, 13, 18, 19, 20, 21, 22]
+    assert epochs[0] != epochs[1]
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_going_on_from_a_step_gives_the_batches_of_a_run_never_stopped(workers):
+    whole = list(training_batches(windows(), range(12), batch_size=3, seed=1))
+    rest = training_batches(windows(), range(7, 12), batch_size=3, seed=1, workers=workers)
+    for one, other in zip(whole[7:], rest, strict=True):
+        assert torch.equal(one.values, other.values)
+
+
+def test_ordered_batches_cover_all_windows_in_order():
+    parts = list(ordered_batches(windows(), 4))
+    assert [first for first, _ in parts] == [0, 4, 8]
+    values = torch.cat([batch.values for _, batch in parts])
+    assert torch.equal(values, windows().batch(torch.arange(10)).values)
+    assert [len(batch) for _, batch in ordered_batches(windows(), 4, count=6)] == [4, 2]
+
+
+def test_windows_longer_than_the_sequences_are_refused():
+    with pytest.raises(InputError, match="no windows of 10 frames"):
+        windows(length=10)
+    with pytest.raises(InputError, match="at least 11 windows"):
+        windows().draw(0, 11, seed=1)
