@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, Self
 
 import torch
 from torch import Tensor
 
 from statecast.errors import InputError
-from statecast.frames import Forecast, Frames
+from statecast.frames import Forecast, Frames, FrameSpec
 
 Sums = dict[str, Tensor]
 NORMAL_95 = 1.96  # half width of a 95 % interval in standard errors, as published
@@ -21,21 +21,37 @@ class Score(NamedTuple):
 
     per_lead_time: Tensor  # (time,)
     value: float  # mean over lead times
-    half_width: float  # of the 95 % interval over sequences; NaN for a single sequence
+    half_width: float  # of the 95 % interval over sequences; NaN where there is none
 
 
 class Metric(ABC):
     """A score of forecasts against what came, accumulated over batches.
 
+    A NaN in a forecast or a target makes the score NaN.
+
     Class attributes:
         version: changes when the definition does; recorded with scores.
         higher_is_better: direction.
         unit: unit of the value: `"dB"`, `"1"`, or `"data"` for the unit of the frames.
+        needs_samples: fewest samples of a forecast that it can score.
     """
 
     version: ClassVar[str]
     higher_is_better: ClassVar[bool]
     unit: ClassVar[str]
+    needs_samples: ClassVar[int] = 1
+
+    @classmethod
+    def of(cls, spec: FrameSpec) -> Self:
+        """The metric for frames of this kind."""
+        return cls()
+
+    @classmethod
+    def applies_to(cls, spec: FrameSpec, samples: int) -> str | None:
+        """Why it cannot be computed for such frames and samples; None where it can."""
+        if samples < cls.needs_samples:
+            return f"it needs at least {cls.needs_samples} samples, got {samples}"
+        return None
 
     @abstractmethod
     def sums(self, forecast: Forecast, target: Frames) -> Sums:
@@ -44,6 +60,10 @@ class Metric(ABC):
     @abstractmethod
     def scores(self, sums: Mapping[str, Tensor]) -> dict[str, Score]:
         """Scores from added sums, by how samples were combined, such as `"mean"` or `"best"`."""
+
+    def details(self, sums: Mapping[str, Tensor]) -> dict[str, Any]:
+        """What a score cannot say, such as a histogram (JSON values); nothing by default."""
+        return {}
 
     def value(self, sums: Mapping[str, Tensor]) -> Tensor:
         """The metric's first score at each lead time, (time,)."""
@@ -68,6 +88,11 @@ def moments(name: str, frames: Tensor) -> Sums:
     }
 
 
+def count_of(frames: Tensor) -> Tensor:
+    """Number of sequences in scores (batch, …), to be added up."""
+    return torch.tensor(float(len(frames)), dtype=torch.float64)
+
+
 def score_of(name: str, sums: Mapping[str, Tensor]) -> Score:
     """The score that `moments` accumulated under `name`, with its interval over sequences."""
     count = sums["count"]
@@ -86,34 +111,75 @@ class SampleMetric(Metric):
         best, worst: of each sequence, the sample with the best or worst average over its frames
             (best of N, Franceschi et al. 2020, https://arxiv.org/abs/2002.09219, section 4);
         ensemble_mean: the mean over samples, scored as one forecast.
+
+    `details` holds the best-of-N curve: what the best of 1, 2, … samples would score on average.
     """
 
     @abstractmethod
-    def frame_scores(self, frames: Tensor, target: Tensor) -> Tensor:
+    def frame_scores(self, frames: Tensor, target: Tensor, prepared: Any) -> Tensor:
         """Scores (n, time) of frames (n, time, channel, *space) against a target of that shape."""
+
+    def prepare(self, target: Tensor) -> Any:
+        """What depends on the target alone, computed once for all samples."""
+        return None
 
     def sums(self, forecast: Forecast, target: Frames) -> Sums:
         check_matching(forecast, target)
-        members = torch.stack([self.frame_scores(s, target.values) for s in forecast.samples])
-        rank = members.mean(dim=2)  # (sample, batch)
-        if not self.higher_is_better:
-            rank = -rank
+        prepared = self.prepare(target.values)
+        members = torch.stack(
+            [self.frame_scores(sample, target.values, prepared) for sample in forecast.samples]
+        ).double()  # (sample, batch, time)
+        averages = members.mean(dim=2)
+        # A NaN sample must not hide behind better ones, nor be passed over: NaN sorts last as the
+        # highest, so the rank of every sequence that has one is made NaN altogether.
+        broken = averages.isnan().any(dim=0)
+        order = averages.argsort(dim=0, descending=self.higher_is_better)
         sequences = torch.arange(members.shape[1], device=members.device)
+        best, worst = members[order[0], sequences], members[order[-1], sequences]
+        best[broken], worst[broken] = torch.nan, torch.nan
         mean_forecast = (
             members[0]
             if len(members) == 1
-            else self.frame_scores(forecast.samples.mean(dim=0), target.values)
+            else self.frame_scores(forecast.samples.mean(dim=0), target.values, prepared)
         )
         return {
-            "count": torch.tensor(float(members.shape[1]), dtype=torch.float64),
-            **moments("mean", members.double().mean(dim=0)),
-            **moments("best", members[rank.argmax(dim=0), sequences]),
-            **moments("worst", members[rank.argmin(dim=0), sequences]),
+            "count": count_of(best),
+            **moments("mean", members.mean(dim=0)),
+            **moments("best", best),
+            **moments("worst", worst),
             **moments("ensemble_mean", mean_forecast),
+            "curve": best_of(averages.gather(0, order)).sum(dim=1),
         }
 
     def scores(self, sums: Mapping[str, Tensor]) -> dict[str, Score]:
         return {name: score_of(name, sums) for name in ("mean", "best", "worst", "ensemble_mean")}
+
+    def details(self, sums: Mapping[str, Tensor]) -> dict[str, Any]:
+        if len(sums["curve"]) == 1:
+            return {}
+        return {"best_of_n": (sums["curve"] / sums["count"]).tolist()}
+
+
+def best_of(ranked: Tensor) -> Tensor:
+    r"""Expected best of n of M samples drawn without replacement, for n = 1 … M.
+
+    The sample of rank r (best first, from 0) is the best of n with probability
+    $\binom{M-1-r}{n-1} / \binom{M}{n}$.
+
+    Args:
+        ranked: scores (sample, batch), best first.
+
+    Returns:
+        (n, batch); NaN for a sequence with a NaN.
+    """
+    count = len(ranked)
+    chance = torch.zeros(count, count, dtype=torch.float64)
+    for n in range(1, count + 1):
+        share = n / count  # probability of rank 0; the next follow by ratios
+        for rank in range(count - n + 1):
+            chance[n - 1, rank] = share
+            share *= (count - n - rank) / (count - 1 - rank) if rank < count - 1 else 0.0
+    return chance.to(ranked.device) @ ranked.double()
 
 
 def check_matching(forecast: Forecast, target: Frames) -> None:

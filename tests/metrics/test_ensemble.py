@@ -1,0 +1,122 @@
+"""Scores of ensembles, against independent implementations and closed forms."""
+
+import math
+
+import numpy as np
+import pytest
+import scoringrules
+import torch
+
+from statecast.frames import Forecast, Frames
+from statecast.metrics.ensemble import (
+    LEVELS,
+    Brier,
+    Coverage,
+    Energy,
+    RankHistogram,
+    SpreadSkill,
+    crps,
+)
+
+TIMES = torch.tensor([1.0])
+
+
+def drawn(members, truths, *, spread=1.0, seed=0):
+    """Samples and truths from one distribution, but for the spread of the samples."""
+    generator = torch.Generator().manual_seed(seed)
+    centre = torch.randn(truths, 1, 1, 4, generator=generator)
+    noise = torch.randn(members + 1, truths, 1, 1, 4, generator=generator)
+    samples, target = centre + spread * noise[1:], centre + noise[0]
+    return (
+        Forecast(samples=samples, times=TIMES, channels=("u",)),
+        Frames(values=target, times=TIMES, channels=("u",)),
+    )
+
+
+def scored(metric, forecast, target):
+    sums = metric.sums(forecast, target)
+    return metric.scores(sums)["ensemble"], metric.details(sums)
+
+
+def test_crps_agrees_with_scoringrules():
+    forecast, target = drawn(7, 50)
+    found = crps(forecast.samples, target.values)
+    members = forecast.samples.movedim(0, -1).double().numpy()
+    expected = scoringrules.crps_ensemble(target.values.double().numpy(), members, estimator="fair")
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+def test_crps_does_not_depend_on_the_number_of_samples_and_has_its_closed_form():
+    generator = torch.Generator().manual_seed(0)
+    truth = torch.tensor(0.7, dtype=torch.float64)
+    cdf = 0.5 * (1 + math.erf(0.7 / 2**0.5))
+    density = math.exp(-0.5 * 0.49) / math.sqrt(2 * math.pi)
+    expected = 0.7 * (2 * cdf - 1) + 2 * density - 1 / math.sqrt(math.pi)
+    for members in (2, 5, 50):
+        samples = torch.randn(members, 400_000 // members, generator=generator).double()
+        found = crps(samples, truth.expand(samples.shape[1])).mean()
+        assert float(found) == pytest.approx(expected, abs=0.01)
+
+
+def test_energy_agrees_with_scoringrules():
+    forecast, target = drawn(6, 20)
+    score, _ = scored(Energy(), forecast, target)
+    expected = np.mean([
+        scoringrules.es_ensemble(
+            target.values[i, 0, 0].double().numpy(),
+            forecast.samples[:, i, 0, 0].double().numpy(),
+            estimator="fair",
+        )
+        for i in range(20)
+    ])  # fmt: skip
+    assert score.value == pytest.approx(float(expected) / 2, abs=1e-5)  # √4 values
+
+
+def test_energy_of_single_values_is_the_crps():
+    forecast, target = drawn(6, 30)
+    one = Forecast(samples=forecast.samples[..., :1], times=TIMES, channels=("u",))
+    truth = Frames(values=target.values[..., :1], times=TIMES, channels=("u",))
+    score, _ = scored(Energy(), one, truth)
+    assert score.value == pytest.approx(float(crps(one.samples, truth.values).mean()), abs=1e-6)
+
+
+@pytest.mark.parametrize("members", [2, 5, 20])
+def test_a_calibrated_ensemble_of_any_size_is_recognised(members):
+    forecast, target = drawn(members, 20_000)
+    assert scored(SpreadSkill(), forecast, target)[0].value == pytest.approx(1, abs=0.02)
+    assert scored(RankHistogram(), forecast, target)[0].value < 0.01
+    assert scored(Coverage(), forecast, target)[0].value < 0.01
+    _, details = scored(Coverage(), forecast, target)
+    for level in LEVELS:
+        assert details[f"inside_{level}"][0] == pytest.approx(level, abs=0.01)
+
+
+def test_an_ensemble_too_sure_of_itself_is_recognised():
+    forecast, target = drawn(10, 5_000, spread=0.3)
+    assert scored(SpreadSkill(), forecast, target)[0].value < 0.5
+    score, details = scored(RankHistogram(), forecast, target)
+    assert score.value > 0.3
+    histogram = details["histogram"][0]
+    assert histogram[0] > 0.2
+    assert histogram[-1] > 0.2
+    assert sum(histogram) == pytest.approx(1)
+    assert scored(Coverage(), forecast, target)[1]["inside_0.9"][0] < 0.7
+
+
+def test_ties_are_shared_by_all_ranks():
+    samples = torch.zeros(3, 2, 1, 1, 4)
+    forecast = Forecast(samples=samples, times=TIMES, channels=("u",))
+    target = Frames(values=torch.zeros(2, 1, 1, 4), times=TIMES, channels=("u",))
+    score, details = scored(RankHistogram(), forecast, target)
+    assert details["histogram"][0] == pytest.approx([0.25] * 4)
+    assert score.value == pytest.approx(0)
+    assert scored(Coverage(), forecast, target)[1]["inside_0.5"][0] == pytest.approx(0.5)
+
+
+def test_brier_score_of_known_probabilities():
+    samples = torch.tensor([0.9, 0.8, 0.2, 0.1]).view(4, 1, 1, 1, 1)
+    forecast = Forecast(samples=samples, times=TIMES, channels=("u",))
+    target = Frames(values=torch.full((1, 1, 1, 1), 0.95), times=TIMES, channels=("u",))
+    score, _ = scored(Brier(0.5), forecast, target)
+    assert score.value == pytest.approx(0.25)
+    assert scored(Brier(0.15), forecast, target)[0].value == pytest.approx(1 / 16)

@@ -1,0 +1,174 @@
+"""Scores of frames, against published values and independent implementations."""
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from statecast.errors import InputError
+from statecast.frames import Forecast, Frames, FrameSpec
+from statecast.metrics import METRICS
+from statecast.metrics.base import add, best_of
+from statecast.metrics.pointwise import PSNR
+from statecast.metrics.structural import SSIM
+
+GOLDEN = Path(__file__).parents[1] / "golden" / "frame_metrics.npz"
+SPEC = FrameSpec(channels=("u", "v"), space=(16, 12), context=2, horizon=3, value_range=(0.0, 1.0))
+
+
+def forecast_and_target(samples=6, batch=5, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    target = torch.rand(batch, 3, 2, 16, 12, generator=generator)
+    noise = 0.3 * torch.randn(samples, *target.shape, generator=generator)
+    times = torch.arange(1.0, 4.0)
+    return (
+        Forecast(samples=(target + noise).clamp(0, 1), times=times, channels=SPEC.channels),
+        Frames(values=target, times=times, channels=SPEC.channels),
+    )
+
+
+def scored(name, forecast, target):
+    metric = METRICS[name].of(SPEC)
+    return metric.scores(metric.sums(forecast, target))
+
+
+def test_published_ssim_and_psnr():
+    golden = np.load(GOLDEN)
+    frames, targets = (
+        torch.from_numpy(golden[name]).float() / 255 for name in ("frames", "targets")
+    )
+    ssim, psnr = golden["ssim_per_channel"], golden["psnr_per_channel"]
+    for index in np.ndindex(tuple(ssim.shape)):
+        one, other = frames[index][None, None, None], targets[index][None, None, None]
+        metric = SSIM()
+        found = metric.frame_scores(one, other, metric.prepare(other))
+        assert float(found) == pytest.approx(float(ssim[index]), abs=1e-4)
+        assert float(PSNR().frame_scores(one, other, None)) == pytest.approx(
+            float(psnr[index]), abs=1e-3
+        )
+
+
+def test_ssim_and_psnr_agree_with_scikit_image():
+    from skimage.metrics import peak_signal_noise_ratio, structural_similarity
+
+    forecast, target = forecast_and_target(samples=1)
+    settings = {
+        "data_range": 1.0, "gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False,
+        "win_size": 11,
+    }  # fmt: skip
+    ssim, psnr = [], []
+    for one, other in zip(
+        forecast.samples[0].flatten(0, 2), target.values.flatten(0, 2), strict=True
+    ):
+        a, b = one.double().numpy(), other.double().numpy()
+        _, image = structural_similarity(a, b, full=True, **settings)
+        ssim.append(image[5:-5, 5:-5].mean())
+        psnr.append(peak_signal_noise_ratio(b, a, data_range=1.0))
+    assert scored("ssim", forecast, target)["mean"].value == pytest.approx(np.mean(ssim), abs=1e-5)
+    assert scored("psnr", forecast, target)["mean"].value == pytest.approx(np.mean(psnr), abs=1e-4)
+
+
+def test_errors_agree_with_numpy():
+    forecast, target = forecast_and_target()
+    x, y = forecast.samples.double().numpy(), target.values.double().numpy()
+    mse = ((x - y) ** 2).mean(axis=(3, 4, 5))
+    found = scored("mse", forecast, target)
+    np.testing.assert_allclose(found["mean"].per_lead_time, mse.mean(axis=(0, 1)), rtol=1e-5)
+    assert found["best"].value == pytest.approx(mse.mean(axis=2).min(axis=0).mean(), rel=1e-5)
+    assert found["worst"].value == pytest.approx(mse.mean(axis=2).max(axis=0).mean(), rel=1e-5)
+    middle = ((x.mean(axis=0) - y) ** 2).mean()
+    assert found["ensemble_mean"].value == pytest.approx(middle, rel=1e-5)
+    video = mse.mean(axis=(0, 2))
+    width = 1.96 * video.std(ddof=1) / 5**0.5
+    assert found["mean"].half_width == pytest.approx(width, rel=1e-4)
+    assert scored("mae", forecast, target)["mean"].value == pytest.approx(
+        np.abs(x - y).mean(), rel=1e-5
+    )
+    assert scored("rmse", forecast, target)["mean"].value == pytest.approx(
+        mse.mean() ** 0.5, rel=1e-5
+    )
+
+
+def test_best_psnr_is_the_highest_and_best_mse_the_lowest():
+    forecast, target = forecast_and_target()
+    for name in ("psnr", "mse"):
+        found = scored(name, forecast, target)
+        better = max if name == "psnr" else min
+        assert better(found["best"].value, found["mean"].value) == found["best"].value
+
+
+def test_best_of_n_curve_equals_all_subsets():
+    from itertools import combinations
+
+    scores = torch.rand(6, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    curve = best_of(scores.sort(dim=0).values)
+    for n in range(1, 7):
+        subsets = torch.stack([scores[list(c)].amin(dim=0) for c in combinations(range(6), n)])
+        torch.testing.assert_close(curve[n - 1], subsets.mean(dim=0))
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_value_does_not_depend_on_how_the_data_is_batched(name):
+    forecast, target = forecast_and_target()
+    metric = METRICS[name].of(SPEC)
+    whole = metric.sums(forecast, target)
+    parts = None
+    for rows in (slice(3, 5), slice(0, 1), slice(1, 3)):
+        piece = Forecast(
+            samples=forecast.samples[:, rows], times=forecast.times, channels=SPEC.channels
+        )
+        parts = add(parts, metric.sums(piece, target.select(rows)))
+    expected, found = metric.scores(whole), metric.scores(parts)
+    for selection, score in expected.items():
+        torch.testing.assert_close(found[selection].per_lead_time, score.per_lead_time)
+        for one, other in zip(found[selection][1:], score[1:], strict=True):
+            assert one == pytest.approx(other, rel=1e-6, nan_ok=True)
+    assert metric.details(parts).keys() == metric.details(whole).keys()
+
+
+@pytest.mark.parametrize("name", METRICS)
+@pytest.mark.parametrize("where", ["forecast", "target"])
+def test_a_nan_stays_visible(name, where):
+    forecast, target = forecast_and_target()
+    values = forecast.samples[2] if where == "forecast" else target.values
+    values[1, 2, 0, 3, 4] = torch.nan
+    for selection, score in scored(name, forecast, target).items():
+        assert math.isnan(score.value), selection
+        assert math.isnan(score.per_lead_time[2]), selection
+
+
+@pytest.mark.parametrize("name", ["mse", "rmse", "mae", "ssim", "psnr", "crps", "energy", "brier"])
+def test_a_perfect_forecast_scores_best(name):
+    _, target = forecast_and_target()
+    samples = target.values.expand(2, *target.values.shape)
+    perfect = Forecast(samples=samples, times=target.times, channels=SPEC.channels)
+    best = {"ssim": 1.0, "psnr": float("inf")}.get(name, 0.0)
+    for score in scored(name, perfect, target).values():
+        assert score.value == pytest.approx(best, abs=1e-6)
+
+
+def test_scores_of_one_sequence_have_no_interval():
+    forecast, target = forecast_and_target(batch=1)
+    assert math.isnan(scored("mse", forecast, target)["mean"].half_width)
+
+
+def test_a_metric_says_why_it_does_not_apply():
+    points = FrameSpec(channels=("u",), space=(100,), context=2, horizon=3)
+    assert "11×11" in METRICS["ssim"].applies_to(points, 1)
+    assert "range" in METRICS["psnr"].applies_to(points, 1)
+    assert "2 samples" in METRICS["crps"].applies_to(points, 1)
+    assert METRICS["mse"].applies_to(points, 1) is None
+
+
+def test_frames_that_do_not_match_are_refused():
+    forecast, target = forecast_and_target()
+    with pytest.raises(InputError, match="must match"):
+        METRICS["mse"]().sums(forecast, target.select(slice(0, 2)))
+    later = Frames(values=target.values, times=target.times + 1, channels=SPEC.channels)
+    with pytest.raises(InputError, match="lead times"):
+        METRICS["mse"]().sums(forecast, later)
+    one = Forecast(samples=forecast.samples[:1], times=forecast.times, channels=SPEC.channels)
+    with pytest.raises(InputError, match="at least 2 samples"):
+        METRICS["crps"]().sums(one, target)
