@@ -12,7 +12,7 @@ from statecast.data.base import DataSource, Split, Windows, generator_of
 from statecast.data.loading import ordered_batches
 from statecast.errors import InputError
 from statecast.files import write_text
-from statecast.frames import FrameSpec
+from statecast.frames import Forecast, FrameSpec
 from statecast.metrics import METRICS
 from statecast.metrics.base import Metric, Score, Sums, add
 from statecast.models.base import Forecaster
@@ -112,10 +112,10 @@ def score_windows(
     from tqdm import tqdm
 
     drawn = samples if model.stochastic else 1
-    computed, reasons = applicable(metrics, model.spec, drawn)
+    # A deterministic forecast is an ensemble of equal members: its CRPS is its absolute error.
+    computed, reasons = applicable(metrics, model.spec, samples if model.stochastic else 2)
     sums: dict[str, Sums] = {}
     lead_times: list[float] = []
-    scored = 0
     total = len(windows) if count is None else min(count, len(windows))
     silent = title is None or not sys.stderr.isatty()
     with tqdm(total=total, desc=title, unit="window", disable=silent) as bar:
@@ -127,9 +127,11 @@ def score_windows(
                 substeps=substeps,
                 generator=generator_of(seed, first),
             ).to("cpu")
-            lead_times, scored = forecast.times.tolist(), scored + len(batch)
+            lead_times = forecast.times.tolist()
+            ensemble = forecast if model.stochastic else doubled(forecast)
             for name, metric in computed.items():
-                sums[name] = add(sums.get(name), metric.sums(forecast, batch.target))
+                scored_as = forecast if metric.needs_samples == 1 else ensemble
+                sums[name] = add(sums.get(name), metric.sums(scored_as, batch.target))
             bar.update(len(batch))
     return Scores(
         by_metric={name: metric.scores(sums[name]) for name, metric in computed.items()},
@@ -140,8 +142,14 @@ def score_windows(
         },
         not_computed=reasons,
         lead_times=lead_times,
-        windows=scored,
+        windows=total,
     )
+
+
+def doubled(forecast: Forecast) -> Forecast:
+    """A deterministic forecast as an ensemble of two equal members."""
+    samples = forecast.samples.expand(2, *forecast.samples.shape[1:])
+    return Forecast(samples=samples, times=forecast.times, channels=forecast.channels)
 
 
 def evaluate(

@@ -72,7 +72,8 @@ def forecast_file(
 
 def write_forecast(context: Frames, forecast: Forecast, output: Path) -> Path:
     """Write a forecast in the format that the ending of `output` names."""
-    from statecast.plots import animate_forecast, plot_forecast
+    from statecast.animations import animate_forecast
+    from statecast.plots import plot_forecast
 
     if output.suffix == ".npz":
         return forecast.save(output)

@@ -48,7 +48,7 @@ def separable_names(model: Separable) -> list[Pair]:
     return pairs
 
 
-def multilayer_names(ours: str, theirs: str, layers: nn.Module) -> Iterator[Pair]:
+def multilayer_names(ours: str, theirs: str, layers: object) -> Iterator[Pair]:
     """Linear layers: published ones sit behind their activation, but for the first."""
     assert isinstance(layers, nn.Sequential)
     for index in range((len(layers) + 1) // 2):

@@ -18,9 +18,9 @@ from statecast.training import train
 
 Tables = dict[str, dict[str, Any]]
 REGISTRIES: dict[str, Mapping[str, type]] = {"model": MODELS, "data": DATASETS}
-GIVEN = {  # arguments that do not come from a recipe
+GIVEN: dict[str, set[str | int]] = {  # arguments that do not come from a recipe
     "model": {"spec", "generator"},
-    "data": set[str](),
+    "data": set(),
     "train": {"model", "data", "folder", "resume"},
     "evaluate": {"model", "data", "name"},
 }

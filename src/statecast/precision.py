@@ -69,7 +69,7 @@ def step_seconds(precision: str, model: Forecaster, batch: Batch) -> float:
             start = _now(device)
         with autocast(precision, device):
             total = model.loss(batch, generator_of(trial))["total"]
-        total.backward()  # type: ignore[no-untyped-call]
+        total.backward()
         model.zero_grad()
     seconds = (_now(device) - start) / TRIALS
     for name, buffer in model.named_buffers():

@@ -291,7 +291,7 @@ class Trainer:
                 generator_of(self.seed, NOISE, self.step),
             )
         self.optimizer.zero_grad()
-        terms["total"].backward()  # type: ignore[no-untyped-call]
+        terms["total"].backward()
         norm = torch.nn.utils.clip_grad_norm_(self.weights, self.gradient_clip)
         # One transfer for all values: each one would wait for the device.
         numbers = torch.stack([*(term.detach() for term in terms.values()), norm]).tolist()

@@ -25,6 +25,11 @@ DECODE_BYTES = 256 * 2**20  # largest map that decoding may hold at once, roughl
 class Forecaster(nn.Module, ABC):
     """A model of how frames go on.
 
+    Args:
+        spec: shape, channels and units of the frames; comes from the data.
+        normalise: `auto`, `none`, `range` or `standard`, see `Normaliser`.
+        generator: source of the initial weights, for models that have any.
+
     Attributes:
         spec: shape, channels and units of the frames it works on.
         normaliser: maps the units of the data to those of the model and back.
@@ -39,7 +44,13 @@ class Forecaster(nn.Module, ABC):
     supports_substeps: ClassVar[bool] = False
     supports_content_exchange: ClassVar[bool] = False
 
-    def __init__(self, spec: FrameSpec, *, normalise: Normalisation = "auto") -> None:
+    def __init__(
+        self,
+        spec: FrameSpec,
+        *,
+        normalise: Normalisation = "auto",
+        generator: torch.Generator | None = None,
+    ) -> None:
         super().__init__()
         self.spec = spec
         self.normaliser = Normaliser(spec, normalise)
