@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import secrets
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -72,16 +73,20 @@ def write_with(path: str | Path, write: Callable[[Path], object]) -> Path:
     For libraries that insist on opening the file themselves.
     """
     path = Path(path)
-    with replacing(path) as stream:
-        temporary = Path(stream.name)
-        inner = temporary.with_suffix(path.suffix)
-        try:
-            write(inner)
-            with inner.open("rb") as written:
-                while block := written.read(1 << 20):
-                    stream.write(block)
-        finally:
-            inner.unlink(missing_ok=True)
+    token = f"{os.getpid()}.{secrets.token_hex(4)}"
+    temporary = path.with_name(f".{path.stem}.{token}.part{path.suffix}")
+    try:
+        write(temporary)
+        with temporary.open("rb") as written:
+            os.fsync(written.fileno())
+        temporary.replace(path)
+        flush_folder(path.parent)
+    except OSError as error:
+        if isinstance(error, FileError):
+            raise
+        raise FileError(f"Cannot write {path}: {error.strerror or error}.") from error
+    finally:
+        temporary.unlink(missing_ok=True)
     return path
 
 

@@ -195,6 +195,7 @@ class Trainer:
         self.step = 0
         self.seconds = 0.0
         self.best: float | None = None
+        self.validated = 0  # step of the last validation
         self.precision = "float32"
         self.validate: Callable[[], float] | None = None
         self.higher_is_better = False
@@ -223,7 +224,8 @@ class Trainer:
         if self.optimizer is not None:
             self.optimizer.load_state_dict(state["optimizer"])
         self.step, self.seconds = checkpoint.step, state["seconds"]
-        self.best, self.precision = state["best"], state["precision"]
+        self.best, self.validated = state["best"], state["validated"]
+        self.precision = state["precision"]
 
     def save(self, *, best: bool) -> None:
         """Write a checkpoint, whole or not at all."""
@@ -231,6 +233,7 @@ class Trainer:
             "optimizer": None if self.optimizer is None else self.optimizer.state_dict(),
             "seconds": self.seconds,
             "best": self.best,
+            "validated": self.validated,
             "precision": self.precision,
         }
         save_checkpoint(
@@ -258,20 +261,22 @@ class Trainer:
         before, started = self.seconds, time.monotonic()
         reason: Literal["steps", "minutes", "signal"] = "steps"
         ended = self.step >= last
+        owed = self.step % validate_every == 0 and self.step != self.validated
+        if self.step and owed and self.improved(log):
+            self.save(best=True)
         while not ended:
             log.record(self.step + 1, self.descend(next(batches)))
             self.step += 1
             spent = time.monotonic() - started
             self.seconds = before + spent
-            if stop.received:
+            if self.step < last and stop.received:
                 reason = "signal"
             elif self.step < last and spent >= budget:
                 reason = "minutes"
             ended = self.step == last or reason != "steps"
-            improved = False
             # After a signal there may be seconds left: save, and validate when training goes on.
-            if (self.step % validate_every == 0 or ended) and reason != "signal":
-                improved = self.improved(log)
+            due = self.step % validate_every == 0 or ended
+            improved = due and reason != "signal" and self.improved(log)
             if improved or ended or self.step % checkpoint_every == 0:
                 self.save(best=improved)
         if last == 0:
@@ -312,6 +317,7 @@ class Trainer:
 
     def improved(self, log: TrainingLog) -> bool:
         """Validate; whether the score is the best so far. A NaN never is."""
+        self.validated = self.step
         if self.validate is None:
             return True
         score = self.validate()
