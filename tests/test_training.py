@@ -13,7 +13,6 @@ from statecast.models import SRVP, Climatology, Persistence
 from statecast.runs import create_run, open_run, train_run
 from statecast.training import train
 
-
 ORIGINAL_LOSS = SRVP.loss
 
 

@@ -16,7 +16,8 @@ from statecast.models.base import Forecaster
 from statecast.models.separable import Separable
 from statecast.models.srvp import SRVP
 from statecast.official_names import Pair, separable_names, srvp_names
-from statecast.pickles import PickledModule, module_tensors, read_pickle
+from statecast.pickle_machine import PickledModule
+from statecast.pickles import module_tensors, read_pickle
 
 SEPARABLE_FILES = ("ov_Es", "ov_Et", "decoder", "t_resnet")
 OPTIONAL_FILES = ("ov_Es",)  # absent without S

@@ -1,0 +1,210 @@
+"""Checkpoints: exact, whole or not at all, and damage is named."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from statecast.checkpoints import (
+    MANIFEST,
+    MODEL_FILE,
+    STATE_FILE,
+    list_checkpoints,
+    load_checkpoint,
+    save_checkpoint,
+    sweep_temporaries,
+    verify_checkpoint,
+)
+from statecast.errors import CorruptionError, FileError
+
+STATE = {
+    "optimizer": {
+        "state": {0: {"step": torch.tensor(3.0), "moment": torch.randn(2, 3).t()}, 1: {}},
+        "param_groups": [{"lr": 0.1 + 0.2, "betas": (0.9, 0.999), "params": [0, 1], "fused": True}],
+    },
+    "random": torch.arange(5, dtype=torch.uint8),
+    "half": torch.randn(3).bfloat16(),
+    "nothing": None,
+    "not a number": float("inf"),
+    "$": "a key like our mark",
+}
+
+
+def save(run, step=7, **options):
+    model = {"weight": torch.full((2, 3), float(step)), "count": torch.tensor(step)}
+    return save_checkpoint(run, step, model=model, state=STATE, info={"note": 1}, **options)
+
+
+def equal(one, other):
+    if isinstance(one, torch.Tensor):
+        return one.dtype == other.dtype and torch.equal(one, other)
+    if isinstance(one, dict):
+        return list(one) == list(other) and all(equal(one[k], other[k]) for k in one)
+    if isinstance(one, list | tuple):
+        pairs = zip(one, other, strict=True)
+        return type(one) is type(other) and all(equal(a, b) for a, b in pairs)
+    return type(one) is type(other) and one == other
+
+
+def test_what_is_saved_is_loaded_exactly(tmp_path):
+    save(tmp_path)
+    found = load_checkpoint(tmp_path)
+    assert found.step == 7
+    assert found.info == {"note": 1}
+    assert equal(found.state, STATE)
+    assert set(found.model) == {"weight", "count"}
+    assert equal(found.model["weight"], torch.full((2, 3), 7.0))
+    assert equal(found.model["count"], torch.tensor(7))
+
+
+def test_nothing_in_a_checkpoint_is_a_pickle(tmp_path):
+    path = save(tmp_path)
+    assert {p.name for p in path.iterdir()} == {MODEL_FILE, STATE_FILE, MANIFEST}
+    json.loads((path / MANIFEST).read_text())
+    for name in (MODEL_FILE, STATE_FILE):
+        content = (path / name).read_bytes()
+        json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+
+
+def test_the_best_and_the_last_ones_are_kept(tmp_path):
+    for step in (1, 2, 3, 4, 5):
+        save(tmp_path, step, best=step == 2, keep=2)
+    assert [int(p.name[5:]) for p in list_checkpoints(tmp_path)] == [2, 4, 5]
+    assert load_checkpoint(tmp_path, "best").step == 2
+    assert load_checkpoint(tmp_path, "last").step == 5
+    assert load_checkpoint(tmp_path, "4").step == 4
+    assert not list((tmp_path / "checkpoints").glob(".*"))
+
+
+@pytest.mark.parametrize("name", [MODEL_FILE, STATE_FILE, MANIFEST])
+def test_one_changed_byte_anywhere_is_found_and_the_file_named(tmp_path, name):
+    save(tmp_path, 6, keep=2)
+    path = save(tmp_path, 7, keep=2) / name
+    content = path.read_bytes()
+    middle = content.index(b'"sha256": "') + 15 if name == MANIFEST else len(content) // 2
+    path.write_bytes(content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :])
+    with pytest.raises(CorruptionError, match="step 6") as caught:
+        load_checkpoint(tmp_path)
+    assert "step=000007" in str(caught.value)
+    with pytest.raises(CorruptionError):
+        verify_checkpoint(path.parent)
+    assert load_checkpoint(tmp_path, 6).step == 6
+
+
+@pytest.mark.parametrize("name", [MODEL_FILE, STATE_FILE, MANIFEST])
+@pytest.mark.parametrize("keep", [None, 0, 10])
+def test_a_missing_or_cut_off_file_is_found(tmp_path, name, keep):
+    path = save(tmp_path) / name
+    if keep is None:
+        path.unlink()
+    else:
+        path.write_bytes(path.read_bytes()[:keep])
+    with pytest.raises(CorruptionError, match=name):
+        load_checkpoint(tmp_path)
+
+
+def test_links_are_not_followed(tmp_path):
+    path = save(tmp_path)
+    secret = tmp_path / "secret"
+    (path / MODEL_FILE).rename(secret)
+    (path / MODEL_FILE).symlink_to(secret)
+    with pytest.raises(CorruptionError, match="missing"):
+        load_checkpoint(tmp_path)
+
+
+def test_a_folder_without_checkpoints_says_what_to_do(tmp_path):
+    with pytest.raises(FileError, match="Train it first"):
+        load_checkpoint(tmp_path)
+    save(tmp_path)
+    with pytest.raises(FileError, match="there are 7"):
+        load_checkpoint(tmp_path, 9)
+    with pytest.raises(FileError, match="last, best or a number"):
+        load_checkpoint(tmp_path, "newest")
+
+
+def test_a_full_disk_leaves_the_last_checkpoint_and_no_rubbish(tmp_path, monkeypatch):
+    save(tmp_path, 6)
+    write = Path.open
+
+    def full(self, *arguments, **options):
+        if self.name == STATE_FILE and arguments and "x" in arguments[0]:
+            raise OSError(28, "No space left on device")
+        return write(self, *arguments, **options)
+
+    monkeypatch.setattr(Path, "open", full)
+    with pytest.raises(FileError, match="No space left"):
+        save(tmp_path, 7)
+    monkeypatch.undo()
+    assert load_checkpoint(tmp_path).step == 6
+    assert [p.name for p in (tmp_path / "checkpoints").glob("*step*")] == ["step=000006"]
+
+
+def test_the_newest_complete_one_is_found_without_its_name(tmp_path):
+    save(tmp_path, 6, keep=2)
+    save(tmp_path, 7, keep=2)
+    (tmp_path / "checkpoints" / "last").write_text("step=000009\n")
+    assert load_checkpoint(tmp_path).step == 7
+    (tmp_path / "checkpoints" / "last").unlink()
+    assert load_checkpoint(tmp_path).step == 7
+
+
+def test_rubbish_of_living_processes_stays(tmp_path):
+    save(tmp_path)
+    folder = tmp_path / "checkpoints"
+    ours, theirs = folder / f".step=000008.{os.getppid()}.part", folder / ".step=9.999999999.part"
+    ours.mkdir()
+    theirs.mkdir()
+    sweep_temporaries(tmp_path)
+    assert ours.is_dir()
+    assert not theirs.exists()
+
+
+WRITER = """
+import sys, torch
+from pathlib import Path
+from statecast.checkpoints import save_checkpoint
+torch.set_num_threads(1)
+step = 0
+while True:
+    step += 1
+    model = {"weight": torch.full((300, 300), float(step))}
+    save_checkpoint(Path(sys.argv[1]), step, model=model, state={"a": model}, info={}, best=True)
+    print(step, flush=True)
+"""
+
+
+def kill_while_writing(run, seed):
+    process = subprocess.Popen([sys.executable, "-c", WRITER, str(run)], stdout=subprocess.PIPE)
+    with process:
+        process.stdout.readline()
+        time.sleep(random.Random(seed).uniform(0, 0.15))
+        process.send_signal(signal.SIGKILL)
+    found = load_checkpoint(run)
+    assert torch.equal(found.model["weight"], torch.full((300, 300), float(found.step)))
+    for path in list_checkpoints(run):
+        verify_checkpoint(path)
+    sweep_temporaries(run)
+    left = {p.name for p in (run / "checkpoints").iterdir()}
+    assert {name for name in left if not name.startswith("step=")} <= {"last", "best"}
+    assert len(left) <= 5
+
+
+def test_killed_while_writing_a_whole_checkpoint_is_there(tmp_path):
+    for seed in range(2):
+        (tmp_path / f"run{seed}").mkdir()
+        kill_while_writing(tmp_path / f"run{seed}", seed)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_killed_while_writing_50_times(tmp_path):
+    for seed in range(50):
+        (tmp_path / str(seed)).mkdir()
+        kill_while_writing(tmp_path / str(seed), seed)
