@@ -15,13 +15,14 @@ STOPPED = 75  # exit code after a signal: saved, and can be gone on with (EX_TEM
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; return its exit code."""
+    words, overrides = split_overrides(sys.argv[1:] if arguments is None else arguments)
     parser = command_parser()
-    known, rest = parser.parse_known_args(arguments)
+    known = parser.parse_args(words)
     takes_options = known.verb in ("train", "evaluate")
-    if rest and not takes_options:
-        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    if overrides and not takes_options:
+        parser.error(f"unrecognized arguments: {' '.join(overrides)}")
     try:
-        return int(known.run(known, rest) if takes_options else known.run(known))
+        return int(known.run(known, overrides) if takes_options else known.run(known))
     except StatecastError as error:
         print(f"statecast: {error}", file=sys.stderr)
         return MISTAKE
@@ -30,6 +31,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of our output has gone, as in `statecast list | head`
         sys.stderr.close()
         return 0
+
+
+def split_overrides(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Words of the command line without, and only, `--table.option value` and its like."""
+    words, overrides = [], []
+    rest = list(arguments)
+    while rest:
+        word = rest.pop(0)
+        name, equals, _ = word.partition("=")
+        if not (name.startswith("--") and "." in name):
+            words.append(word)
+            continue
+        overrides.append(word)
+        if not equals and rest:
+            overrides.append(rest.pop(0))
+    return words, overrides
 
 
 def command_parser() -> argparse.ArgumentParser:

@@ -199,8 +199,8 @@ def check_known(option: str, known: Sequence[str], origin: str) -> None:
 
 def nearest(name: str, known: Mapping[str, Any] | Sequence[str]) -> str:
     """The end of a sentence: which known name was probably meant."""
-    found = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
-    if not found:  # an option under the wrong table, or spelled otherwise
-        last = name.rsplit(".", 1)[-1]
-        found = [other for other in known if other.rsplit(".", 1)[-1] == last][:1]
+    # The same option of another table, or else one that is spelled alike.
+    option = name.rsplit(".", 1)[-1]
+    found = [other for other in known if "." in other and other.rsplit(".", 1)[-1] == option][:1]
+    found = found or difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
     return f"; did you mean {found[0]!r}?" if found else "."

@@ -7,6 +7,7 @@ imported, and no attribute of anything but our own records is set.
 from __future__ import annotations
 
 import pickle
+import pickletools
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,6 +33,20 @@ DTYPES = {
     "BoolStorage": torch.bool,
 }
 NUMPY_TYPES = {"f8": "d", "f4": "f", "i8": "q", "i4": "i", "b1": "?"}  # to codes of `struct`
+
+INSTRUCTIONS = frozenset(
+    name
+    for group in (
+        ("PROTO", "FRAME", "STOP", "MARK", "NONE", "NEWTRUE", "NEWFALSE", "BINFLOAT", "LONG1"),
+        ("BININT", "BININT1", "BININT2", "BINUNICODE", "SHORT_BINUNICODE", "BINSTRING"),
+        ("SHORT_BINSTRING", "BINBYTES", "SHORT_BINBYTES", "EMPTY_DICT", "SETITEM", "SETITEMS"),
+        ("EMPTY_LIST", "APPEND", "APPENDS", "EMPTY_SET", "ADDITEMS"),
+        ("EMPTY_TUPLE", "TUPLE", "TUPLE1", "TUPLE2", "TUPLE3"),
+        ("BINPUT", "LONG_BINPUT", "MEMOIZE", "BINGET", "LONG_BINGET", "POP", "POP_MARK", "DUP"),
+        ("GLOBAL", "STACK_GLOBAL", "REDUCE", "NEWOBJ", "BUILD", "BINPERSID"),
+    )
+    for name in group
+)
 
 StorageReader = Callable[[str, int, object], Tensor]
 
@@ -71,6 +86,9 @@ class Machine:
 
     def run(self, stream: IO[bytes]) -> object:
         """The value of the next pickle in a stream."""
+        start = stream.tell()
+        check_instructions(stream)
+        stream.seek(start)
         return _Reader(stream, self).load()
 
     def stored(self, reference: object) -> Storage:
@@ -87,6 +105,18 @@ class Machine:
             self.widths[str(key)] = width
         content = self.storage(str(key), count * width, view[0] if view else None)
         return Storage(content, dtype)
+
+
+def check_instructions(stream: IO[bytes]) -> None:
+    """Raise `ValueError` for an instruction that no checkpoint has, before any is carried out.
+
+    Among them is one that would make Python reserve memory for a number that the file names.
+    """
+    for count, (instruction, argument, _) in enumerate(pickletools.genops(stream)):
+        if instruction.name not in INSTRUCTIONS:
+            raise ValueError(f"the instruction {instruction.name}")
+        if instruction.name.endswith("PUT") and isinstance(argument, int) and argument > count:
+            raise ValueError(f"value {argument} remembered after {count} instructions")
 
 
 class _Reader(pickle.Unpickler):

@@ -92,6 +92,16 @@ def test_a_reflection_keeps_speeds():
     np.testing.assert_array_equal(speed, np.broadcast_to(speed[:1], speed.shape))
 
 
+def test_without_standing_no_object_rests_and_all_other_speeds_are_alike():
+    found = made(6, standing=False, max_speed=2)
+    speeds = found.velocities.astype(int)
+    assert np.abs(speeds).sum(axis=-1).min() > 0
+    pairs, counts = np.unique(speeds[0], axis=0, return_counts=True)
+    assert len(pairs) == 24
+    assert counts.min() > 5
+    assert (np.abs(made(6, max_speed=2).velocities).sum(axis=-1) == 0).any()
+
+
 def test_same_seed_same_motion():
     np.testing.assert_array_equal(made(4).positions, made(4).positions)
     assert (made(4).positions != made(5).positions).any()

@@ -44,8 +44,12 @@ class MovingDigits(DataSource):
         validation_horizon: frames forecast in validation; by default as in training.
         stochastic: whether a bounce draws a new speed; otherwise it reflects.
         digits: digits per window.
-        frame_size: side of a frame in pixels. Digits have 28 pixels at 64, and shrink with it.
+        frame_size: side of a frame in pixels.
+        digit_size: side of a digit in pixels; by default 28 at a frame_size of 64, and in
+            proportion.
         max_speed: speeds are whole numbers up to it along each axis, zero included.
+        standing: whether a digit may stand still, as published; a forecast of one that does is
+            exact by persistence.
         folder: folder of MNIST's own IDX files; by default the digits of scikit-learn.
         test_videos: windows of the test split.
         validation_videos: windows of the validation split.
@@ -64,7 +68,9 @@ class MovingDigits(DataSource):
         stochastic: bool = True,
         digits: int = 2,
         frame_size: int = NATIVE_FRAME,
+        digit_size: int | None = None,
         max_speed: int = 4,
+        standing: bool = True,
         folder: str | None = None,
         test_videos: int = 500,
         validation_videos: int = 128,
@@ -80,17 +86,18 @@ class MovingDigits(DataSource):
         self.counts = {"train": epoch, "validation": validation_videos, "test": test_videos}
         self.context, self.stochastic, self.digits = context, stochastic, digits
         self.frame_size, self.max_speed, self.folder = frame_size, max_speed, folder
-        self.seed, self.test_file = seed, test_file
-        self.side = round(SIDE * frame_size / NATIVE_FRAME)
+        self.seed, self.test_file, self.standing = seed, test_file, standing
+        self.side = digit_size or round(SIDE * frame_size / NATIVE_FRAME)
         if min(context, *self.horizons.values(), *self.counts.values()) < 1 or digits < 1:
             raise InputError(
                 "Frames, windows and digits of moving digits must be at least 1 each, got context "
                 f"{context}, horizons {self.horizons}, windows {self.counts}, digits {digits}."
             )
-        if max_speed < 0 or frame_size < 16:
+        if max_speed < (0 if standing else 1) or not 7 <= self.side < frame_size:
             raise InputError(
-                "Moving digits need a frame_size of at least 16 and a max_speed of at least 0, "
-                f"got {frame_size} and {max_speed}."
+                "Moving digits need a max_speed of at least 0, or 1 without standing, and digits "
+                f"of at least 7 pixels that are smaller than a frame, got {max_speed}, "
+                f"{self.side} and {frame_size}."
             )
 
     @property
@@ -119,6 +126,7 @@ class MovingDigits(DataSource):
             "frame_size": self.frame_size,
             "digit_size": self.side,
             "max_speed": self.max_speed,
+            "standing": self.standing,
             "context": self.context,
             "horizons": self.horizons,
             "windows": self.counts,
@@ -183,6 +191,7 @@ class DigitWindows(Windows):
             room=source.frame_size - source.side,
             max_speed=source.max_speed,
             stochastic=source.stochastic,
+            standing=source.standing,
             generator=generator,
         )
         shape = (self.length, count, source.digits, 2)

@@ -28,6 +28,7 @@ def trajectories(
     room: int,
     max_speed: int,
     stochastic: bool,
+    standing: bool = True,
     generator: torch.Generator,
 ) -> Trajectories:
     """Random starts and speeds, and the motion that follows.
@@ -38,19 +39,19 @@ def trajectories(
         room: largest coordinate of an object, the frame's side less its own.
         max_speed: speeds are whole numbers up to it along each axis, zero included.
         stochastic: whether a bounce draws a new speed; otherwise it reflects the old one.
+        standing: whether both speeds of an object may be 0, as published.
         generator: source of starts, speeds and new speeds.
 
     Rule: Franceschi et al. (2020), https://arxiv.org/abs/2002.09219, appendix.
     """
     starts = whole_numbers((count, 2), 0, room, generator)
-    speeds = whole_numbers((count, 2), -max_speed, max_speed, generator)
-    draw = None
-    if stochastic:
 
-        def draw() -> Array:
+    def draw() -> Array:
+        if standing:
             return whole_numbers((count, 2), -max_speed, max_speed, generator)
+        return moving_speeds(count, max_speed, generator)
 
-    return move(starts, speeds, length, room=room, draw=draw)
+    return move(starts, draw(), length, room=room, draw=draw if stochastic else None)
 
 
 def move(starts: Array, speeds: Array, length: int, *, room: int, draw: Any = None) -> Trajectories:
@@ -96,6 +97,14 @@ def step(position: Array, velocity: Array, room: int, draw: Any) -> tuple[Array,
         away = np.where(wall == 0, np.abs(fresh), -np.abs(fresh))
         kept = velocity if draw is None else np.where(bounced, fresh, velocity)
         velocity = np.where(hit, away, kept)
+
+
+def moving_speeds(count: int, max_speed: int, generator: torch.Generator) -> Array:
+    """Speeds (object, 2) in whole numbers, all pairs but (0, 0) as likely."""
+    across = 2 * max_speed + 1
+    pair = whole_numbers((count,), 0, across**2 - 2, generator)
+    pair = pair + (pair >= across**2 // 2)  # the pair in the middle is left out
+    return np.stack([pair // across, pair % across], axis=1) - max_speed
 
 
 def whole_numbers(shape: tuple[int, ...], low: int, high: int, generator: torch.Generator) -> Array:

@@ -1,0 +1,165 @@
+"""Facts that hold for every registered model, data set and metric."""
+
+import pytest
+import torch
+
+from statecast.data import DATASETS
+from statecast.data.base import SPLITS
+from statecast.frames import Batch, FrameSpec
+from statecast.models import MODELS
+
+SPEC = FrameSpec(
+    channels=("red", "green"), space=(16, 16), context=3, horizon=2, value_range=(0.0, 1.0)
+)
+SMALL = {
+    "srvp": {"width": 4, "code_size": 6, "latent_size": 4, "noise_size": 3, "inference_hidden": 8,
+             "transition_hidden": 9},
+    "separable": {"encoder_width": 4, "decoder_width": 4, "content_size": 5, "latent_size": 4,
+                  "dynamics_hidden": 9},
+}  # fmt: skip
+DATA = {
+    "moving_digits": {"test_videos": 6, "validation_videos": 4, "frame_size": 32},
+    "wave_equation": {"sequences": 10, "points": 6},
+}
+
+
+def made(name, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    model = MODELS[name](SPEC, **SMALL.get(name, {}), generator=generator)
+    if model.needs_statistics:
+        model.fit_statistics([Batch.of(frames(4), SPEC.context)])
+    return model
+
+
+def frames(batch=3, length=SPEC.length, seed=1):
+    return torch.rand(batch, length, 2, 16, 16, generator=torch.Generator().manual_seed(seed))
+
+
+def seeded(seed=7):
+    return torch.Generator().manual_seed(seed)
+
+
+@pytest.mark.parametrize("name", MODELS)
+class TestModel:
+    def test_a_forecast_has_the_shape_asked_for(self, name):
+        forecast = made(name).forecast(frames(length=3), 6, samples=2, generator=seeded())
+        assert forecast.samples.shape == (2, 3, 6, 2, 16, 16)
+        assert forecast.channels == SPEC.channels
+        assert torch.isfinite(forecast.samples).all()
+
+    def test_same_seed_same_forecast(self, name):
+        one, other = (
+            made(name).forecast(frames(length=3), 3, samples=2, generator=seeded())
+            for _ in range(2)
+        )
+        assert torch.equal(one.samples, other.samples)
+
+    def test_stochastic_models_draw_and_others_do_not(self, name):
+        model = made(name)
+        one, other = (
+            model.forecast(frames(length=3), 3, generator=seeded(s)).samples for s in (1, 2)
+        )
+        assert torch.equal(one, other) != model.stochastic
+
+    def test_forecasting_leaves_the_model_as_it_was(self, name):
+        model = made(name).train()
+        before = {k: v.clone() for k, v in model.state_dict().items()}
+        model.forecast(frames(length=3), 2)
+        assert model.training
+        assert all(torch.equal(before[k], v) for k, v in model.state_dict().items())
+
+    def test_a_saved_model_forecasts_the_same(self, name):
+        model, other = made(name), made(name, seed=1)
+        other.load_state_dict(model.state_dict())
+        one, two = (m.forecast(frames(length=3), 3, generator=seeded()) for m in (model, other))
+        assert torch.equal(one.samples, two.samples)
+
+    def test_a_sequence_does_not_depend_on_its_batch(self, name):
+        model = made(name)
+        together = model.forecast(frames(length=3), 3, generator=seeded()).samples
+        if model.stochastic:  # draws differ with the batch; the deterministic part must not
+            pytest.skip("draws depend on the batch")
+        alone = model.forecast(frames(length=3)[1:2], 3, generator=seeded()).samples
+        torch.testing.assert_close(together[:, 1:2], alone, atol=1e-6, rtol=1e-5)
+
+    def test_a_longer_horizon_begins_with_the_shorter_one(self, name):
+        model = made(name)
+        short, long = (
+            model.forecast(frames(length=3), horizon, generator=seeded()).samples
+            for horizon in (2, 7)
+        )
+        torch.testing.assert_close(long[:, :, :2], short, atol=1e-6, rtol=1e-5)
+
+    def test_the_loss_is_one_number_and_reaches_every_weight(self, name):
+        model = made(name).train()
+        terms = model.loss(Batch.of(frames(), SPEC.context), seeded())
+        assert all(term.shape == () for term in terms.values())
+        if not list(model.parameters()):
+            return
+        terms["total"].backward()
+        for weight, parameter in model.named_parameters():
+            assert parameter.grad is not None, weight
+            assert torch.isfinite(parameter.grad).all(), weight
+
+    def test_the_same_seed_gives_the_same_weights_and_loss(self, name):
+        values = [
+            made(name).loss(Batch.of(frames(), SPEC.context), seeded())["total"].detach()
+            for _ in range(2)
+        ]
+        assert torch.equal(*values)
+
+    def test_units_of_the_data_go_in_and_come_out(self, name):
+        kelvin = FrameSpec(channels=SPEC.channels, space=(16, 16), context=3, horizon=2)
+        if name in SMALL:
+            model = MODELS[name](kelvin, **SMALL[name], generator=seeded())
+        else:
+            model = MODELS[name](kelvin)
+        values = 280 + 5 * frames(6)
+        model.fit_statistics([Batch.of(values, 3)])
+        forecast = model.forecast(values[:, :3], 2, generator=seeded())
+        assert 250 < float(forecast.samples.mean()) < 310
+
+
+@pytest.mark.parametrize("name", DATASETS)
+class TestDataSet:
+    @pytest.fixture(autouse=True)
+    def cache(self, tmp_path, monkeypatch):
+        monkeypatch.setenv("STATECAST_CACHE", str(tmp_path))
+
+    def test_windows_fit_the_spec_in_every_split(self, name):
+        data = DATASETS[name](**DATA[name])
+        for split in SPLITS:
+            batch = data.windows(split).batch(torch.arange(2))
+            assert batch.values.shape[2:] == data.spec.frame_shape
+            assert len(batch.context) == data.spec.context
+            assert batch.context.channels == data.spec.channels
+            low, high = data.spec.value_range
+            assert low <= batch.values.min() <= batch.values.max() <= high
+        assert len(data.windows("train").draw(0, 2, seed=1).target) == data.spec.horizon
+
+    def test_splits_share_no_frame(self, name):
+        data = DATASETS[name](**DATA[name])
+        seen = []
+        for split in SPLITS:
+            windows = data.windows(split)
+            count = min(len(windows), 40)
+            batch = windows.batch(torch.arange(count))
+            seen.append({frame.numpy().tobytes() for frame in batch.values.flatten(0, 1)})
+        assert not seen[0] & seen[2]
+        assert not seen[1] & seen[2]
+
+    def test_opened_again_it_is_the_same(self, name):
+        one, other = DATASETS[name](**DATA[name]), DATASETS[name](**DATA[name])
+        assert one.card == other.card
+        for split in SPLITS:
+            left, right = one.windows(split), other.windows(split)
+            assert left.digest == right.digest
+            assert torch.equal(left.draw(3, 2, seed=1).values, right.draw(3, 2, seed=1).values)
+
+    def test_its_card_is_json_and_names_it(self, name):
+        import json
+
+        card = DATASETS[name](**DATA[name]).card
+        assert json.loads(json.dumps(card)) == card
+        assert card["name"] == name
+        assert card["licence"]

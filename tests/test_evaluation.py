@@ -1,0 +1,110 @@
+"""Evaluation: protocol beside the numbers, persistence beside the model, no trace of batching."""
+
+import json
+
+import pytest
+import torch
+
+from statecast.errors import InputError
+from statecast.evaluation import evaluate, score_windows, table, write_scores
+from statecast.models import SRVP, Persistence, Separable
+
+
+def model(data, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    return SRVP(
+        data.spec, architecture="mlp", width=8, code_size=4, latent_size=3, noise_size=2,
+        inference_hidden=6, transition_hidden=8, generator=generator,
+    )  # fmt: skip
+
+
+METRICS = ("mse", "psnr", "ssim", "crps", "energy", "spread_skill", "rank_histogram")
+
+
+def test_scores_hold_the_protocol_and_persistence(data, tmp_path):
+    scores = evaluate(model(data), data, name="srvp", metrics=METRICS, samples=4)
+    protocol = scores["protocol"]
+    assert (protocol["context"], protocol["horizon"], protocol["windows"]) == (4, 5, 40)
+    assert protocol["samples"] == 4
+    assert protocol["digest"] == data.windows("test").digest
+    assert set(protocol["metrics"]) == set(METRICS)
+    assert scores["not_computed"].keys() == {"ssim"}
+    assert set(scores["forecasters"]) == {"srvp", "persistence"}
+    assert len(scores["forecasters"]["srvp"]["mse"]["best"]["per_lead_time"]) == 5
+    assert len(scores["details"]["srvp"]["mse"]["best_of_n"]) == 4
+    again = json.loads(write_scores(scores, tmp_path).read_text())
+    assert again["protocol"]["digest"] == protocol["digest"]
+    lines = table(scores)
+    assert "persistence" in lines
+    assert "mse ↓ best" in lines
+
+
+def test_persistence_scores_what_it_must(data):
+    scores = evaluate(Persistence(data.spec), data, name="persistence", metrics=("mse", "crps"))
+    windows = data.windows("test").batch(torch.arange(40))
+    error = windows.context.values[:, -1:] - windows.target.values
+    found = scores["forecasters"]["persistence"]
+    expected = error.square().mean(dim=(0, 2, 3)).double()
+    per_lead_time = torch.tensor(found["mse"]["mean"]["per_lead_time"], dtype=torch.float64)
+    torch.testing.assert_close(per_lead_time, expected)
+    # Of a forecast without spread the CRPS is the absolute error.
+    assert found["crps"]["ensemble"]["value"] == pytest.approx(float(error.abs().mean()), rel=1e-5)
+
+
+def test_a_deterministic_model_is_scored_alike_for_any_samples_and_batches(data):
+    separable = Separable(
+        data.spec, architecture="mlp", encoder_width=8, decoder_width=8, content_size=3,
+        latent_size=3, dynamics_hidden=8,
+    )  # fmt: skip
+    values = [
+        evaluate(separable, data, metrics=("mse", "psnr"), samples=samples, batch_size=size)
+        for samples, size in ((1, 40), (7, 3))
+    ]
+    for metric in ("mse", "psnr"):
+        one, other = (v["forecasters"]["model"][metric]["mean"]["value"] for v in values)
+        assert one == pytest.approx(other, rel=1e-6)
+
+
+def test_same_seed_same_scores_and_others_differ(data):
+    def scored(seed):
+        windows = data.windows("test")
+        return score_windows(model(data), windows, metrics=["mse"], samples=2, seed=seed)
+
+    assert scored(1).value("mse", "best") == scored(1).value("mse", "best")
+    assert scored(1).value("mse", "best") != scored(2).value("mse", "best")
+
+
+def test_best_of_more_samples_is_better(data):
+    def best(samples):
+        windows = data.windows("test")
+        return score_windows(model(data), windows, metrics=["mse"], samples=samples).value(
+            "mse", "best"
+        )
+
+    assert best(30) < best(3) < best(1)
+
+
+def test_only_the_first_windows_where_asked(data):
+    scores = score_windows(model(data), data.windows("test"), metrics=["mse"], count=7)
+    assert scores.windows == 7
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"metrics": ("accuracy",)}, "'accuracy'; there are mse"),
+        ({"samples": 0}, "at least 1"),
+        ({"max_windows": 0}, "at least 1"),
+    ],
+)
+def test_options_that_do_not_fit_are_refused(data, options, message):
+    with pytest.raises(InputError, match=message):
+        evaluate(model(data), data, **options)
+
+
+def test_a_score_that_was_not_computed_is_no_zero(data):
+    scores = score_windows(model(data), data.windows("test"), metrics=["mse", "ssim"])
+    with pytest.raises(InputError, match="11×11"):
+        scores.value("ssim", "mean")
+    with pytest.raises(InputError, match="it has mean, best"):
+        scores.value("mse", "ensemble")
