@@ -69,7 +69,7 @@ class Frames:
     """Consecutive frames of a batch of sequences, in the units of the data set.
 
     Attributes:
-        values: floating point, (batch, time, channel, *space).
+        values: floating point, `(batch, time, channel, *space)`.
         times: time of each frame relative to the last observed one, in frame intervals.
             Context frames have times `1 - n … 0`, target frames `1 … horizon`.
         channels: one name per channel.
@@ -206,7 +206,7 @@ class Forecast:
     """Samples of the future of a batch of sequences, in the units of the data set.
 
     Attributes:
-        samples: (sample, batch, time, channel, *space); deterministic models give one sample.
+        samples: `(sample, batch, time, channel, *space)`; deterministic models give equal ones.
         times: lead time of each frame, in frame intervals after the last observed frame.
         channels: one name per channel.
     """

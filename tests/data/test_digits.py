@@ -71,7 +71,7 @@ def test_training_windows_follow_from_seed_and_step_and_never_repeat():
 
 def test_every_test_digit_is_used_once_before_any_a_second_time():
     data = small(test_videos=134)  # 268 of 269 digits
-    chosen, _ = data.windows("test")._fixed
+    chosen = data.windows("test")._chosen
     assert len(set(chosen.flatten().tolist())) == 268
 
 

@@ -25,6 +25,8 @@ Array = np.ndarray[Any, np.dtype[Any]]
 NATIVE_FRAME = 64  # side of a frame in which digits keep their 28 pixels
 STREAMS = {"train": 1, "validation": 2, "test": 3}  # streams of random numbers
 DIGEST_BATCH = 64  # windows at once while hashing
+BLOCK = 64  # windows whose motion is drawn together
+BLOCKS_KEPT = 128  # of them in memory
 
 
 class MovingDigits(DataSource):
@@ -149,6 +151,7 @@ class DigitWindows(Windows):
     def __init__(self, source: MovingDigits, split: Split, length: int) -> None:
         self.source, self.split, self.length = source, split, length
         self.glyphs = source.glyphs(split)
+        self._blocks: dict[int, Trajectories] = {}
 
     def __len__(self) -> int:
         return self.source.counts[self.split]
@@ -167,21 +170,31 @@ class DigitWindows(Windows):
             raise InputError(
                 f"This split has windows 0 to {len(self) - 1}, got {rows.min()} to {rows.max()}."
             )
-        chosen, motion = self._fixed
-        return self._render(
-            chosen[rows], Trajectories(motion.positions[:, rows], motion.velocities[:, rows])
+        blocks = [self._block(int(number)) for number in np.unique(rows // BLOCK)]
+        place = np.searchsorted(np.unique(rows // BLOCK), rows // BLOCK) * BLOCK + rows % BLOCK
+        motion = Trajectories(
+            *(np.concatenate(parts, axis=1)[:, place] for parts in zip(*blocks, strict=True))
         )
+        return self._render(self._chosen[rows], motion)
 
     @cached_property
-    def _fixed(self) -> tuple[Array, Trajectories]:
-        """Digits and motion of all windows, small beside their frames."""
+    def _chosen(self) -> Array:
+        """Digits of all windows; as published, every one once, before any a second time."""
         generator = generator_of(self.source.seed, STREAMS[self.split])
         needed, count = len(self) * self.source.digits, len(self.glyphs.images)
-        # As published: every digit once, before any a second time.
         rounds = -(-needed // count)
         order = torch.cat([torch.randperm(count, generator=generator) for _ in range(rounds)])
-        chosen = order[:needed].view(len(self), self.source.digits).numpy()
-        return chosen, self._motion(len(self), generator)
+        chosen: Array = order[:needed].view(len(self), self.source.digits).numpy()
+        return chosen
+
+    def _block(self, number: int) -> Trajectories:
+        """Motion of the windows of a block, so that one can be asked for without all others."""
+        if number not in self._blocks:
+            while len(self._blocks) >= BLOCKS_KEPT:
+                self._blocks.pop(next(iter(self._blocks)))
+            generator = generator_of(self.source.seed, STREAMS[self.split], number)
+            self._blocks[number] = self._motion(BLOCK, generator)
+        return self._blocks[number]
 
     def _motion(self, count: int, generator: torch.Generator) -> Trajectories:
         source = self.source
