@@ -28,8 +28,12 @@ def plain_docstring(*arguments):
         flags=re.S,
     )
     text = re.sub(r"(?<!\$)\$([^$\n]+)\$(?!\$)", r":math:`\1`", text)
-    text = re.sub(r"(?<![`:\w])`([^`\n]+)`(?!`)", r"``\1``", text)
-    text = re.sub(r"(?<=[ (])(\*[a-z_]+)(?=[,)])", r"``\1``", text)
+    # `code`, or a starred name outside it, which would begin emphasis.
+    text = re.sub(
+        r"(?<![`:\w])`([^`\n]+)`(?!`)|(?<=[ (])(\*[a-z_]+)(?=[,)])",
+        lambda m: f"``{m[1] or m[2]}``",
+        text,
+    )
     lines[:] = text.split("\n")
 
 

@@ -123,11 +123,19 @@ class SampleMetric(Metric):
         """What depends on the target alone, computed once for all samples."""
         return None
 
+    def counted(self, scores: Tensor) -> Tensor:
+        """What scores of frames count in a mean; they themselves by default."""
+        return scores
+
     def sums(self, forecast: Forecast, target: Frames) -> Sums:
         check_matching(forecast, target)
         prepared = self.prepare(target.values)
+
+        def scored(frames: Tensor) -> Tensor:
+            return self.counted(self.frame_scores(frames, target.values, prepared))
+
         members = torch.stack(
-            [self.frame_scores(sample, target.values, prepared) for sample in forecast.samples]
+            [scored(sample) for sample in forecast.samples]
         ).double()  # (sample, batch, time)
         averages = members.mean(dim=2)
         # A NaN sample must not hide behind better ones, nor be passed over: NaN sorts last as the
@@ -137,11 +145,7 @@ class SampleMetric(Metric):
         sequences = torch.arange(members.shape[1], device=members.device)
         best, worst = members[order[0], sequences], members[order[-1], sequences]
         best[broken], worst[broken] = torch.nan, torch.nan
-        mean_forecast = (
-            members[0]
-            if len(members) == 1
-            else self.frame_scores(forecast.samples.mean(dim=0), target.values, prepared)
-        )
+        mean_forecast = members[0] if len(members) == 1 else scored(forecast.samples.mean(dim=0))
         return {
             "count": count_of(best),
             **moments("mean", members.mean(dim=0)),

@@ -60,8 +60,8 @@ class PSNR(SampleMetric):
 
     $$10 \log_{10} \frac{r^2}{\mathrm{MSE}}$$
 
-    with r the range of the data. A frame that is exact counts 100 dB and not infinitely many, so
-    that a mean over frames stays a number; otherwise as in Franceschi et al.
+    with r the range of the data. Infinite for a frame that is exact, which counts 100 dB in a mean
+    over frames or sequences, so that it stays a number; otherwise as in Franceschi et al.
     (2020), https://arxiv.org/abs/2002.09219.
 
     Args:
@@ -85,8 +85,10 @@ class PSNR(SampleMetric):
 
     def frame_scores(self, frames: Tensor, target: Tensor, prepared: Any) -> Tensor:
         error = (frames - target).square().flatten(3).mean(dim=3)
-        decibels = 10 * (self.extent**2 / error).log10()
-        return decibels.clamp_max(LARGEST_PSNR).mean(dim=2)
+        return 10 * (self.extent**2 / error).log10().mean(dim=2)
+
+    def counted(self, scores: Tensor) -> Tensor:
+        return scores.clamp_max(LARGEST_PSNR)
 
 
 def unbounded(spec: FrameSpec) -> str | None:
