@@ -10,7 +10,7 @@ import numpy as np
 from statecast.errors import InputError
 from statecast.files import write_with
 from statecast.frames import Forecast, Frames
-from statecast.plots import FORECAST, MISSING, OBSERVED, forecast_rows, images
+from statecast.plots import FORECAST, MAGNITUDES, MISSING, OBSERVED, forecast_rows, images
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -74,7 +74,7 @@ def _panels(
     """Each panel's pictures at all times: bytes (y, x, 3) with a border."""
     seen = images(context.values[sequence], context.channels)
     rows = forecast_rows(forecast, target, sequence, samples)
-    rows.pop("spread", None)
+    rows = {name: row for name, row in rows.items() if name not in MAGNITUDES}
     reference = np.concatenate([seen, *([rows["truth"]] if "truth" in rows else [])])
     finite = reference[np.isfinite(reference)]
     low, high = (float(finite.min()), float(finite.max())) if len(finite) else (0.0, 1.0)

@@ -6,10 +6,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from statecast.animations import animate_forecast
 from statecast.data.base import generator_of
+from statecast.data.loading import evenly
 from statecast.evaluation import table
 from statecast.files import write_text
 from statecast.frames import Batch
@@ -42,7 +41,9 @@ def demo(folder: str | Path = "demo", *, recipes: dict[str, str] | None = None) 
         run = create_run(recipe, folder / name)
         result = train_run(run)
         scores = evaluate_run(run)
-        pictures = draw(run.load(), run.data().windows("test").batch(_rows()), run.folder)
+        windows = run.data().windows("test")
+        shown = windows.batch(evenly(len(windows), SHOWN + 1)[1:])
+        pictures = draw(run.load(), shown, run.folder)
         pictures.append(plot_scores(scores, run.folder / "scores.png"))
         pictures.append(plot_history(read_log(run.folder), run.folder / "history.png"))
         text = [
@@ -75,11 +76,6 @@ def draw(model: Forecaster, batch: Batch, folder: Path) -> list[Path]:
             batch.context, forecast, folder / "forecast.gif", sequences=SHOWN, **options
         ),
     ]
-
-
-def _rows() -> torch.Tensor:
-    """Test windows that are drawn."""
-    return torch.arange(SHOWN)
 
 
 def _free(folder: Path) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -104,7 +105,7 @@ def score_windows(
         metrics: names of the metrics.
         samples: futures per window.
         batch_size: windows at once.
-        count: score the first so many windows; by default all.
+        count: score so many windows, evenly spaced; by default all.
         substeps: Euler steps per frame; by default the model's own.
         seed: of the samples.
         title: shown beside a progress bar; no bar by default.
@@ -175,7 +176,7 @@ def evaluate(
         metrics: names of metrics; one that does not apply is named in the result with the reason.
         samples: futures per window; a deterministic model gives one.
         batch_size: windows at once.
-        max_windows: score the first so many windows; by default all.
+        max_windows: score so many windows, evenly spaced; by default all.
         substeps: Euler steps per frame; by default the model's own.
         seed: of the samples.
 
@@ -255,11 +256,12 @@ def write_scores(scores: Mapping[str, Any], folder: str | Path) -> Path:
 def table(scores: Mapping[str, Any]) -> str:
     """The scores as lines of text: a row per metric and selection, a column per forecaster."""
     names = list(scores["forecasters"])
+    single = scores["protocol"]["samples"] == 1  # then all selections are the same
     rows = [["score", *names]]
     for metric, selections in scores["forecasters"][names[0]].items():
         arrow = "↑" if METRICS[metric].higher_is_better else "↓"
-        for selection in selections:
-            row = [f"{metric} {arrow} {selection}"]
+        for selection in list(selections)[: 1 if single else None]:
+            row = [f"{metric} {arrow}" + ("" if single else f" {selection}")]
             for name in names:
                 found = scores["forecasters"][name].get(metric, {}).get(selection)
                 row.append("–" if found is None else number(found))
@@ -272,5 +274,6 @@ def table(scores: Mapping[str, Any]) -> str:
 
 
 def number(score: Mapping[str, float]) -> str:
-    """A score with the half width of its interval."""
-    return f"{score['value']:.4g} ± {score['half_width']:.2g}"
+    """A score with the half width of its interval, where there is one."""
+    interval = "" if math.isnan(score["half_width"]) else f" ± {score['half_width']:.2g}"
+    return f"{score['value']:.4g}{interval}"

@@ -25,6 +25,7 @@ LINES = ("#AA4499", "#888888", "#117733", "#332288", "#DDCC77")  # Tol's muted p
 MISSING = "#EE3377"  # NaN
 FIELD_MAP, GREY_MAP, SPREAD_MAP = "viridis", "gray", "magma"
 RESOLUTION = 150  # dots per inch
+MAGNITUDES = ("spread", "error")  # rows drawn from 0 to their own largest value
 COLOURS = ("red", "green", "blue")
 
 
@@ -40,6 +41,8 @@ def plot_forecast(
     title: str | None = None,
 ) -> Path:
     """Draw context, truth, forecast mean, samples and spread of one sequence side by side.
+
+    Of a single sample whose truth is known, the absolute error takes the place of the spread.
 
     Channels named red, green, blue are drawn in colour, other frames by their first channel;
     points are drawn as an image of point against time. NaN is pink.
@@ -75,7 +78,7 @@ def plot_forecast(
 def forecast_rows(
     forecast: Forecast, target: Frames | None, sequence: int, samples: int
 ) -> dict[str, Array]:
-    """Images (time, …) of each row by its name: truth, mean, samples, spread."""
+    """Images (time, …) of each row by its name: truth, mean, samples, spread or error."""
     rows: dict[str, Array] = {}
     if target is not None:
         rows["truth"] = images(target.values[sequence], target.channels)
@@ -86,8 +89,10 @@ def forecast_rows(
         for index in range(min(samples, len(forecast.samples))):
             sample = forecast.samples[index, sequence]
             rows[f"sample {index + 1}"] = images(sample, forecast.channels)
-        if not bool((forecast.std[sequence] == 0).all()):
-            rows["spread"] = images(forecast.std[sequence], forecast.channels[:1])
+        rows["spread"] = images(forecast.std[sequence], forecast.channels[:1])
+    elif target is not None:
+        error = (forecast.mean[sequence] - target.values[sequence]).abs()
+        rows["error"] = images(error, forecast.channels[:1])
     return rows
 
 
@@ -121,9 +126,9 @@ def _plot_frames(
         left=0.75 / figure.get_figwidth(), right=0.995, bottom=0.01,
         top=1 - (0.55 if title else 0.28) / figure.get_figheight(),
     )  # fmt: skip
-    scale = _scale([observed, *[row for name, row in rows.items() if name != "spread"]])
+    scale = _scale([observed, *[row for name, row in rows.items() if name not in MAGNITUDES]])
     for index, (name, row) in enumerate(rows.items()):
-        limits = scale if name != "spread" else (0.0, float(np.nanmax(row)) or 1.0)
+        limits = scale if name not in MAGNITUDES else (0.0, float(np.nanmax(row)) or 1.0)
         first = figure.add_subplot(grid[index, 0])
         first.set_ylabel(name, rotation=0, ha="right", va="center", fontsize=9)
         for column, time in enumerate(shown):
@@ -136,7 +141,7 @@ def _plot_frames(
         for column, time in enumerate(chosen):
             axes = figure.add_subplot(grid[index, len(shown) + 1 + column])
             edge = OBSERVED if name == "truth" else FORECAST
-            _image(axes, row[time], limits, edge, spread=name == "spread")
+            _image(axes, row[time], limits, edge, spread=name in MAGNITUDES)
             if index == 0:
                 axes.set_title(f"+{forecast.times[int(time)]:g}", fontsize=8, pad=3)
     if title:
@@ -154,11 +159,11 @@ def _plot_points(
     title: str | None,
 ) -> Path:
     figure = _figure(2.2 * len(rows) + 0.8, 3.0)
-    scale = _scale([observed, *[row for name, row in rows.items() if name != "spread"]])
+    scale = _scale([observed, *[row for name, row in rows.items() if name not in MAGNITUDES]])
     axes_of = figure.subplots(1, len(rows), sharey=True, squeeze=False)[0]
     start = float(context.times[0])
     for axes, (name, row) in zip(axes_of, rows.items(), strict=True):
-        spread = name == "spread"
+        spread = name in MAGNITUDES
         image = row if spread else np.concatenate([observed, row])
         first = float(forecast.times[0]) if spread else start
         limits = (0.0, float(np.nanmax(row)) or 1.0) if spread else scale
@@ -196,7 +201,7 @@ def plot_scores(scores: Mapping[str, Any], path: str | Path) -> Path:
     columns = min(len(metrics), 3)
     rows = math.ceil(len(metrics) / columns)
     figure = _figure(3.4 * columns, 2.7 * rows)
-    panels = figure.subplots(rows, columns, squeeze=False).flat
+    panels = list(figure.subplots(rows, columns, squeeze=False).flat)
     styles = {"mean": "-", "ensemble": "-", "best": ":", "ensemble_mean": "--"}
     for panel, metric in zip(panels, metrics, strict=False):
         for colour, (name, found) in zip(LINES, forecasters.items(), strict=False):
@@ -216,7 +221,7 @@ def plot_scores(scores: Mapping[str, Any], path: str | Path) -> Path:
         panel.set_xlabel("lead time / frames", fontsize=8)
         _tidy(panel)
         panel.legend(fontsize=7, frameon=False)
-    for panel in list(panels):
+    for panel in panels[len(metrics) :]:
         panel.axis("off")
     figure.set_layout_engine("tight")
     return write_png(figure, path)
@@ -239,7 +244,7 @@ def plot_history(history: Mapping[str, Sequence[float]], path: str | Path) -> Pa
     columns = min(len(names), 4)
     rows = math.ceil(len(names) / columns)
     figure = _figure(2.8 * columns, 2.2 * rows)
-    panels = figure.subplots(rows, columns, squeeze=False).flat
+    panels = list(figure.subplots(rows, columns, squeeze=False).flat)
     for panel, name in zip(panels, names, strict=False):
         values = np.asarray(history[name])
         panel.plot(history["step"], values, color=LINES[0], linewidth=1.2)
@@ -248,7 +253,7 @@ def plot_history(history: Mapping[str, Sequence[float]], path: str | Path) -> Pa
             panel.set_yscale("log")
         panel.set_title(name.replace("_", " "), fontsize=9)
         _tidy(panel)
-    for panel in list(panels):
+    for panel in panels[len(names) :]:
         panel.axis("off")
     figure.set_layout_engine("tight")
     return write_png(figure, path)

@@ -49,7 +49,13 @@ def training_batches(
 def ordered_batches(
     windows: Windows, batch_size: int, *, count: int | None = None
 ) -> Iterator[tuple[int, Batch]]:
-    """All windows, or the first `count`, in order: index of the first window, and the batch."""
-    total = len(windows) if count is None else min(count, len(windows))
-    for start in range(0, total, batch_size):
-        yield start, windows.batch(torch.arange(start, min(start + batch_size, total)))
+    """All windows, or `count` evenly spaced ones, in order: number of the first, and the batch."""
+    chosen = evenly(len(windows), len(windows) if count is None else count)
+    for start in range(0, len(chosen), batch_size):
+        yield start, windows.batch(chosen[start : start + batch_size])
+
+
+def evenly(total: int, count: int) -> torch.Tensor:
+    """Numbers of `count` evenly spaced windows out of `total`, or of all where there are fewer."""
+    count = min(count, total)
+    return torch.arange(count) * total // count
