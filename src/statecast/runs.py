@@ -22,6 +22,7 @@ from statecast.files import write_text
 from statecast.frames import FrameSpec
 from statecast.models import MODELS
 from statecast.models.base import Forecaster
+from statecast.official import is_official, load_official
 from statecast.options import Tables, as_tables, read_recipe, resolve
 from statecast.precision import device_of
 from statecast.training import TrainingResult, train
@@ -148,6 +149,13 @@ def open_run(folder: str | Path) -> Run:
 def load(folder: str | Path, which: str = "best", *, device: str = "cpu") -> Forecaster:
     """The trained model of a run folder, ready to forecast; arguments as `Run.load`."""
     return open_run(folder).load(which, device=device)
+
+
+def load_model(folder: str | Path, which: str = "best", *, device: str = "cpu") -> Forecaster:
+    """The model of a run folder, or of a published checkpoint folder; arguments as `Run.load`."""
+    if is_official(folder):
+        return load_official(folder).to(device_of(device))
+    return load(folder, which, device=device)
 
 
 def train_run(run: Run, *, resume: bool = False) -> TrainingResult:

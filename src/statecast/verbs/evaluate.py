@@ -1,0 +1,32 @@
+"""statecast evaluate: score a run."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+
+SUMMARY = "Score a run on its test data, beside persistence."
+TAKES_OPTIONS = True
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of the verb."""
+    parser.add_argument("folder", metavar="RUN", help="run folder")
+    parser.add_argument("--checkpoint", default="best", help="best, last, or a number of steps")
+    parser.add_argument("--device", default="auto")
+
+
+def run(options: argparse.Namespace, overrides: Sequence[str]) -> int:
+    """Score a run."""
+    from statecast.evaluation import table
+    from statecast.plots import plot_scores
+    from statecast.runs import evaluate_run, open_run
+
+    opened = open_run(options.folder)
+    scores = evaluate_run(opened, overrides, which=options.checkpoint, device=options.device)
+    print(table(scores))
+    for metric, reason in scores["not_computed"].items():
+        print(f"{metric} was not computed: {reason}")
+    picture = plot_scores(scores, opened.folder / "scores.png")
+    print(f"Written: {opened.folder / 'scores.json'}, {picture}")
+    return 0

@@ -1,0 +1,51 @@
+"""statecast train: train a recipe, or go on with a run."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+SUMMARY = "Train a recipe; any of its options as --table.option value."
+TAKES_OPTIONS = True
+STOPPED = 75  # exit code after a signal: saved, and can be gone on with (EX_TEMPFAIL)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of the verb."""
+    parser.add_argument("recipe", nargs="?", help="name of a recipe, or a YAML file")
+    parser.add_argument("--output", metavar="RUN", help="new run folder; default runs/RECIPE-N")
+    parser.add_argument("--resume", metavar="RUN", help="go on with the training of this folder")
+    parser.add_argument(
+        "--print_config", action="store_true", help="print the complete recipe, and do nothing"
+    )
+
+
+def run(options: argparse.Namespace, overrides: Sequence[str]) -> int:
+    """Train a recipe, or go on with a run."""
+    from statecast.errors import InputError
+    from statecast.options import read_recipe, resolve
+    from statecast.runs import create_run, open_run, train_run
+
+    if (options.recipe is None) == (options.resume is None):
+        raise InputError("Give a recipe to train, or --resume RUN. `statecast list` names recipes.")
+    if options.resume is not None:
+        if overrides or options.output or options.print_config:
+            raise InputError("A resumed training keeps its recipe; leave other options out.")
+        made = open_run(options.resume)
+    elif options.print_config:
+        import yaml
+
+        tables = resolve(read_recipe(options.recipe), overrides, origin=options.recipe)
+        print(yaml.safe_dump(tables, sort_keys=False, allow_unicode=True), end="")
+        return 0
+    else:
+        made = create_run(options.recipe, options.output, overrides)
+    print(f"Training {made.name} in {made.folder}", file=sys.stderr)
+    result = train_run(made, resume=options.resume is not None)
+    if result.reason == "signal":
+        print(f"Saved at step {result.step}. Go on with: statecast train --resume {made.folder}")
+        return STOPPED
+    print(f"Trained {result.step} steps in {result.seconds / 60:.1f} min: {made.folder}")
+    print(f"Next: statecast evaluate {made.folder}")
+    return 0
