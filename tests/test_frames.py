@@ -108,3 +108,19 @@ def test_exported_dimensions_have_names():
     assert dict(data.sizes) == {"realization": 5, "batch": 2, "lead_time": 3, "y": 4, "x": 5}
     assert data.lead_time.values.tolist() == [1, 2, 3]
     np.testing.assert_array_equal(data["u"], forecast().samples[:, :, :, 0])
+
+
+def test_a_mask_travels_with_its_frames_and_its_gaps_are_nan():
+    values = torch.rand(3, 5, 1, 4)
+    mask = torch.rand(3, 5, 1, 4) > 0.3
+    gaps = values.masked_fill(~mask, torch.nan)
+    batch = Batch.of(gaps, 2, mask=mask)
+    assert torch.equal(batch.mask, mask)
+    assert torch.equal(batch.select(slice(1, 3)).mask, mask[1:])
+    assert torch.equal(batch.to("cpu").target.mask, mask[:, 2:])
+    batch.context.require_finite()
+    assert Batch.of(values, 2).mask is None
+    with pytest.raises(InputError, match="must be NaN"):
+        Batch.of(values, 2, mask=mask)
+    with pytest.raises(InputError, match="mask is boolean"):
+        Batch.of(gaps, 2, mask=mask.float())

@@ -18,6 +18,7 @@ from statecast.metrics import METRICS
 from statecast.metrics.base import Metric, Score, Sums, add
 from statecast.models.base import Forecaster
 from statecast.models.persistence import Persistence
+from statecast.studies import STUDIES
 from statecast.version import __version__, commit
 
 Selection = Literal["mean", "best", "worst", "ensemble_mean", "ensemble"]
@@ -164,6 +165,7 @@ def evaluate(
     batch_size: int = 16,
     max_windows: int | None = None,
     substeps: int | None = None,
+    studies: tuple[str, ...] = (),
     seed: int = 1,
 ) -> dict[str, Any]:
     """Scores of a model and of persistence on the same windows, with their protocol.
@@ -178,11 +180,14 @@ def evaluate(
         batch_size: windows at once.
         max_windows: score so many windows, evenly spaced; by default all.
         substeps: Euler steps per frame; by default the model's own.
+        studies: names of studies to make besides; one that does not apply is named in the result
+            with the reason.
         seed: of the samples.
 
     Returns:
         `protocol`, `lead_times`, and `forecasters`: for each of them, metric and selection, the
-        score at each lead time, its mean, and the half width of the 95 % interval of the mean.
+        score at each lead time, its mean, and the half width of the 95 % interval of the mean;
+        `studies`: what each of them found.
 
     Errors:
         InputError: an unknown metric, or an option that does not fit.
@@ -211,6 +216,9 @@ def evaluate(
     if not isinstance(model, Persistence):
         scored["persistence"] = scores_of(Persistence(model.spec), "persistence")
     own = scored[name]
+    found, reasons = make_studies(
+        studies, model, data, split=split, windows=max_windows, batch_size=batch_size, seed=seed
+    )
     return {
         "protocol": {
             "data": data.card,
@@ -229,8 +237,39 @@ def evaluate(
         "lead_times": own.lead_times,
         "forecasters": {key: as_json(value.by_metric) for key, value in scored.items()},
         "details": {key: value.details for key, value in scored.items() if value.details},
-        "not_computed": own.not_computed,
+        "studies": found,
+        "not_computed": own.not_computed | reasons,
     }
+
+
+def make_studies(
+    names: Sequence[str],
+    model: Forecaster,
+    data: DataSource,
+    *,
+    split: Split,
+    windows: int | None,
+    batch_size: int,
+    seed: int,
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """Results of the studies that apply, and the reasons why others do not.
+
+    Errors:
+        InputError: there is no study of a name.
+    """
+    found: dict[str, Any] = {}
+    reasons: dict[str, str] = {}
+    for name in names:
+        if name not in STUDIES:
+            raise InputError(f"There is no study {name!r}; there are {', '.join(STUDIES)}.")
+        reason = STUDIES[name].applies_to(model, data)
+        if reason is not None:
+            reasons[name] = reason
+            continue
+        found[name] = STUDIES[name]().run(
+            model, data, split=split, windows=windows, batch_size=batch_size, seed=seed
+        )
+    return found, reasons
 
 
 def as_json(scores: Mapping[str, Mapping[str, Score]]) -> dict[str, Any]:

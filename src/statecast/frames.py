@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from statecast.errors import InputError
@@ -73,31 +73,42 @@ class Frames:
         times: time of each frame relative to the last observed one, in frame intervals.
             Context frames have times `1 - n … 0`, target frames `1 … horizon`.
         channels: one name per channel.
+        mask: True where a value is known, in the shape of `values`; None where all are. Unknown
+            values (land, gaps) are NaN.
     """
 
     values: Float[Tensor, "batch time channel *space"]
     times: Float[Tensor, " time"]
     channels: tuple[str, ...]
+    mask: Bool[Tensor, "batch time channel *space"] | None = None
 
     def __post_init__(self) -> None:
         check_layout(self.values, ("batch", "time", "channel"), self.channels)
         check_times(self.times, self.values.shape[1])
+        if self.mask is not None:
+            check_mask(self.mask, self.values)
 
     @classmethod
-    def context_of(cls, values: Any, channels: tuple[str, ...] | None = None) -> Frames:
+    def context_of(
+        cls, values: Any, channels: tuple[str, ...] | None = None, *, mask: Tensor | None = None
+    ) -> Frames:
         """Frames that end at time 0, from an array or tensor (batch, time, channel, *space)."""
         tensor = as_tensor(values)
         channels = channels or default_channels(tensor)
         length = tensor.shape[1] if tensor.ndim > 1 else 0
-        return cls(values=tensor, times=torch.arange(1.0 - length, 1.0), channels=channels)
+        times = torch.arange(1.0 - length, 1.0)
+        return cls(values=tensor, times=times, channels=channels, mask=mask)
 
     @classmethod
-    def target_of(cls, values: Any, channels: tuple[str, ...] | None = None) -> Frames:
+    def target_of(
+        cls, values: Any, channels: tuple[str, ...] | None = None, *, mask: Tensor | None = None
+    ) -> Frames:
         """Frames at times 1, 2, …, from an array or tensor (batch, time, channel, *space)."""
         tensor = as_tensor(values)
         channels = channels or default_channels(tensor)
         length = tensor.shape[1] if tensor.ndim > 1 else 0
-        return cls(values=tensor, times=torch.arange(1.0, length + 1.0), channels=channels)
+        times = torch.arange(1.0, length + 1.0)
+        return cls(values=tensor, times=times, channels=channels, mask=mask)
 
     @property
     def space(self) -> tuple[int, ...]:
@@ -110,16 +121,20 @@ class Frames:
 
     def to(self, device: torch.device | str, *, non_blocking: bool = False) -> Frames:
         """The same frames with their values on `device`."""
+        mask = None if self.mask is None else self.mask.to(device, non_blocking=non_blocking)
         values = self.values.to(device, non_blocking=non_blocking)
-        return Frames(values=values, times=self.times, channels=self.channels)
+        return replace(self, values=values, mask=mask)
 
     def select(self, sequences: slice) -> Frames:
         """The frames of some of the sequences."""
-        return Frames(values=self.values[sequences], times=self.times, channels=self.channels)
+        mask = None if self.mask is None else self.mask[sequences]
+        return replace(self, values=self.values[sequences], mask=mask)
 
     def require_finite(self, what: str = "frames") -> Frames:
-        """Return self, or raise `InputError` naming the first NaN or infinite value."""
+        """Return self, or raise `InputError` naming the first known value that is not finite."""
         finite = torch.isfinite(self.values)
+        if self.mask is not None:
+            finite = finite | ~self.mask
         if bool(finite.all()):
             return self
         bad = int((~finite).sum())
@@ -163,15 +178,17 @@ class Batch:
         *,
         channels: tuple[str, ...] | None = None,
         latents: Mapping[str, Tensor] | None = None,
+        mask: Bool[Tensor, "batch time channel *space"] | None = None,
     ) -> Batch:
         """Cut sequences into their first `context` frames and the rest."""
         if not 1 <= context < values.shape[1]:
             raise InputError(
                 f"A window of {values.shape[1]} frames cannot be cut after {context} of them."
             )
+        before, after = (None, None) if mask is None else (mask[:, :context], mask[:, context:])
         return cls(
-            context=Frames.context_of(values[:, :context], channels),
-            target=Frames.target_of(values[:, context:], channels),
+            context=Frames.context_of(values[:, :context], channels, mask=before),
+            target=Frames.target_of(values[:, context:], channels, mask=after),
             latents=latents or {},
         )
 
@@ -179,6 +196,16 @@ class Batch:
     def values(self) -> Float[Tensor, "batch time channel *space"]:
         """Context and target frames in one tensor."""
         return torch.cat([self.context.values, self.target.values], dim=1)
+
+    @property
+    def mask(self) -> Bool[Tensor, "batch time channel *space"] | None:
+        """Masks of context and target in one tensor; None where every value is known."""
+        parts = [self.context, self.target]
+        if all(frames.mask is None for frames in parts):
+            return None
+        known = [torch.ones_like(f.values, dtype=torch.bool) for f in parts]
+        masks = [k if f.mask is None else f.mask for f, k in zip(parts, known, strict=True)]
+        return torch.cat(masks, dim=1)
 
     def __len__(self) -> int:
         """Number of windows in the batch."""
@@ -319,6 +346,17 @@ def check_layout(values: Tensor, leading: tuple[str, ...], channels: tuple[str, 
             f"{values.shape[len(leading) - 1]} channel(s), but {len(channels)} are named: "
             f"{channels}."
         )
+
+
+def check_mask(mask: Tensor, values: Tensor) -> None:
+    """Raise `InputError` unless `mask` is boolean, of the shape of `values`, NaN where False."""
+    if mask.dtype != torch.bool or mask.shape != values.shape:
+        raise InputError(
+            f"A mask is boolean, of the shape of its values, {tuple(values.shape)}, got "
+            f"{mask.dtype} {tuple(mask.shape)}."
+        )
+    if not bool(values[~mask].isnan().all()):
+        raise InputError("Values that a mask calls unknown must be NaN; set them so.")
 
 
 def check_times(times: Tensor, length: int) -> None:

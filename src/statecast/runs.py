@@ -185,7 +185,8 @@ def evaluate_run(
         device: `auto`, `cpu`, `cuda`, …
     """
     tables = resolve(run.tables, overrides, origin=str(run.folder))
-    options = tables["evaluate"] | {"metrics": tuple(tables["evaluate"]["metrics"])}
+    chosen = {name: tuple(tables["evaluate"][name]) for name in ("metrics", "studies")}
+    options = tables["evaluate"] | chosen
     model = run.load(which, device=device)
     scores = evaluate(model, build_data(tables), name=run.name, **options)
     scores["protocol"]["checkpoint"] = which

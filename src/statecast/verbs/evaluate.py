@@ -21,10 +21,13 @@ def run(options: argparse.Namespace, overrides: Sequence[str]) -> int:
     from statecast.evaluation import table
     from statecast.plots import plot_scores
     from statecast.runs import evaluate_run, open_run
+    from statecast.studies import STUDIES
 
     opened = open_run(options.folder)
     scores = evaluate_run(opened, overrides, which=options.checkpoint, device=options.device)
     print(table(scores))
+    for study, found in scores["studies"].items():
+        print("\n".join(["", f"{study}:", *STUDIES[study]().lines(found)]))
     for metric, reason in scores["not_computed"].items():
         print(f"{metric} was not computed: {reason}")
     picture = plot_scores(scores, opened.folder / "scores.png")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 
 SUMMARY = "Name the recipes, models, data sets and metrics."
 
@@ -17,14 +18,21 @@ def run(options: argparse.Namespace) -> int:
     from statecast.metrics import METRICS
     from statecast.models import MODELS
     from statecast.options import recipe_names
+    from statecast.studies import STUDIES
 
     section("Recipes (statecast train NAME)", recipe_names())
-    for title, registry in (("Models", MODELS), ("Data sets", DATASETS), ("Metrics", METRICS)):
+    registries: dict[str, Mapping[str, type]] = {
+        "Models": MODELS,
+        "Data sets": DATASETS,
+        "Metrics": METRICS,
+        "Studies (evaluate.studies)": STUDIES,
+    }
+    for title, registry in registries.items():
         section(title, {n: (c.__doc__ or "").split("\n")[0] for n, c in registry.items()})
     return 0
 
 
 def section(title: str, rows: dict[str, str]) -> None:
     """Print names and what they mean in two columns."""
-    width = max(map(len, rows))
+    width = max(map(len, rows), default=0)
     print(f"{title}\n" + "".join(f"  {n.ljust(width)}  {t}\n" for n, t in rows.items()))

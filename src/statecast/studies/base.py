@@ -1,0 +1,44 @@
+"""A study looks into a model on windows of a data set, and reports what it found as JSON values."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+from statecast.data.base import DataSource, Split
+from statecast.models.base import Forecaster
+
+
+class Study(ABC):
+    """Something to find out about a trained model, such as what its latents know."""
+
+    @classmethod
+    @abstractmethod
+    def applies_to(cls, model: Forecaster, data: DataSource) -> str | None:
+        """Why the study cannot be made of this model and data; None where it can."""
+
+    @abstractmethod
+    def run(
+        self,
+        model: Forecaster,
+        data: DataSource,
+        *,
+        split: Split,
+        windows: int | None,
+        batch_size: int,
+        seed: int,
+    ) -> dict[str, Any]:
+        """Find out; the result is made of JSON values.
+
+        Args:
+            model: the trained model.
+            data: where windows come from.
+            split: whose windows are scored; what must be fitted is fitted on others.
+            windows: number of windows, evenly spaced; None for all.
+            batch_size: windows at once.
+            seed: of all random draws.
+        """
+
+    @abstractmethod
+    def lines(self, result: dict[str, Any]) -> list[str]:
+        """The result for people, line by line."""
