@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +24,8 @@ SAMPLES = 20
 SEED = 3  # of the futures in the pictures
 
 
-def demo(folder: str | Path = "demo", *, recipes: dict[str, str] | None = None) -> Path:
-    """Train, score and draw; return the folder of the results.
+def demo(folder: str | Path = "demo", *, recipes: Mapping[str, str] | None = None) -> Path | None:
+    """Train, score and draw; return the folder of the results, None where a signal stopped it.
 
     Args:
         folder: where runs and pictures go; a numbered one beside it where it is not empty.
@@ -40,6 +41,9 @@ def demo(folder: str | Path = "demo", *, recipes: dict[str, str] | None = None) 
         print(f"— {name}: {recipe}", flush=True)
         run = create_run(recipe, folder / name)
         result = train_run(run)
+        if result.reason == "signal":
+            print(f"Stopped. {run.folder} holds what was trained; start the demo again.")
+            return None
         scores = evaluate_run(run)
         windows = run.data().windows("test")
         shown = windows.batch(evenly(len(windows), SHOWN + 1)[1:])
