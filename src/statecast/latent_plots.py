@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -18,24 +18,20 @@ from statecast.latent_space import Exchange
 from statecast.plots import (
     FORECAST,
     OBSERVED,
-    _blank,
+    RESOLUTION,
     _figure,
-    _image,
     _scale,
     images,
     write_png,
 )
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-    from matplotlib.gridspec import SubplotSpec
-
 Array = np.ndarray[Any, np.dtype[Any]]
 Strip = list[Array | None]  # images at successive times; None where there is nothing to show
 
-SIDE = 0.62  # inches of a frame
 CELL_FRAMES = 16  # frames across a picture of exchanges, roughly
-POINTS = 4  # a cell of points is as wide as so many frames
+POINTS_WIDE = 3  # width of a picture of points over its height
+MARGIN, HEAD = 170, 84  # pixels for labels on the left, and over the first row
+NEAR, APART = 5, 24  # pixels between frames, and between groups of them
 
 
 class Videos(NamedTuple):
@@ -84,38 +80,29 @@ def plot_exchange(
     """
     require("matplotlib", "plots", "draw an exchange")
     rows, columns = exchange.samples.shape[1:3]
+    times, limits, sheet = exchange.times.tolist(), limits_of(contents, dynamics), Sheet()
     points = len(dynamics.context.space) == 1
-    width = POINTS if points else max(3, CELL_FRAMES // columns)
-    times = exchange.times.tolist()
-    chosen = strided(len(times), len(times) if points else width)
-    width = width if points else len(chosen)
-    limits = limits_of(contents, dynamics)
-    side = SIDE * aspect(dynamics.context)
-    figure = _figure(1.1 + SIDE * (1.3 + columns * (width + 0.3)), 0.65 + side * 1.08 * (rows + 1))
-    grid = figure.add_gridspec(
-        rows + 1, columns + 1, width_ratios=[1.0, *[float(width)] * columns],
-        wspace=0.3 * (columns + 1) / (columns * width + 1), hspace=0.08,
-        left=0.95 / figure.get_figwidth(), right=0.995, bottom=0.02,
-        top=1 - 0.5 / figure.get_figheight(),
-    )  # fmt: skip
-    draw_strip(figure, grid[0, 0], [None], limits, OBSERVED, label="data")
-    for column in range(columns):
-        strip = dynamics.strip(column, times)
-        title = f"dynamics of {dynamics.names[column]}"
-        heads = [f"{times[i]:g}" for i in chosen]
-        draw_strip(
-            figure, grid[0, column + 1], [strip[i] for i in chosen], limits, OBSERVED,
-            heads=heads, title=title,
-        )  # fmt: skip
+    chosen = strided(len(times), len(times) if points else max(3, CELL_FRAMES // columns))
+    stills = [joined([contents.last(row)], limits, OBSERVED) for row in range(rows)]
+    left, step = MARGIN + stills[0].shape[1] + APART, stills[0].shape[0] + NEAR
+    sheet.word(MARGIN - NEAR, HEAD + step / 2, "data")
     for row in range(rows):
-        label = f"content of\n{contents.names[row]}"
-        still: Strip = [contents.last(row)]
-        draw_strip(figure, grid[row + 1, 0], still, limits, OBSERVED, label=label)
-        for column in range(columns):
+        top = HEAD + (row + 1) * step
+        sheet.image(top, MARGIN, stills[row])
+        sheet.word(MARGIN - NEAR, top + step / 2, f"content of\n{contents.names[row]}")
+    for column in range(columns):
+        data = dynamics.strip(column, times)
+        strip = joined([data[i] for i in chosen], limits, OBSERVED, stills[0].shape)
+        sheet.image(HEAD, left, strip)
+        sheet.times(HEAD, left, strip.shape[1], [times[i] for i in chosen], points=points)
+        title = f"dynamics of {dynamics.names[column]}"
+        sheet.word(left + strip.shape[1] / 2, HEAD / 3, title, align="center", size=9)
+        for row in range(rows):
             made = images(exchange.samples[0, row, column], exchange.channels)
-            place = grid[row + 1, column + 1]
-            draw_strip(figure, place, [made[i] for i in chosen], limits, FORECAST)
-    return write_png(figure, path)
+            drawn = joined([made[i] for i in chosen], limits, FORECAST)
+            sheet.image(HEAD + (row + 1) * step, left, drawn)
+        left += strip.shape[1] + APART
+    return sheet.write(path)
 
 
 def plot_interpolation(
@@ -143,30 +130,26 @@ def plot_interpolation(
         MissingExtraError: matplotlib is not installed.
     """
     require("matplotlib", "plots", "draw an interpolation")
-    times, points = forecasts[0].times.tolist(), len(first.context.space) == 1
+    times, limits, sheet = forecasts[0].times.tolist(), limits_of(first, second), Sheet()
+    points = len(first.context.space) == 1
     chosen = strided(len(times), len(times) if points else columns)
-    limits = limits_of(first, second)
-    across = 2 * POINTS if points else len(chosen)
-    side = SIDE * aspect(first.context)
-    figure = _figure(1.1 + SIDE * across * 1.06, 0.4 + side * 1.1 * (len(forecasts) + 2.4))
-    grid = figure.add_gridspec(
-        len(forecasts) + 4, 1, height_ratios=[1.0, 0.2, *[1.0] * len(forecasts), 0.2, 1.0],
-        hspace=0.08, left=1.05 / figure.get_figwidth(), right=0.995, bottom=0.02,
-        top=1 - 0.3 / figure.get_figheight(),
-    )  # fmt: skip
-    heads = [f"{times[i]:g}" for i in chosen]
-    for videos, row in ((first, 0), (second, len(forecasts) + 3)):
-        strip = videos.strip(0, times)
-        draw_strip(
-            figure, grid[row, 0], [strip[i] for i in chosen], limits, OBSERVED,
-            label=videos.names[0], heads=heads if row == 0 else None,
-        )  # fmt: skip
-    for row, (weight, forecast) in enumerate(zip(weights, forecasts, strict=True)):
+    shape = joined([first.last(0)], limits, OBSERVED).shape
+    rows: list[tuple[str, Strip, str]] = [(first.names[0], first.strip(0, times), OBSERVED)]
+    for weight, forecast in zip(weights, forecasts, strict=True):
         made = images(forecast.samples[0, 0], forecast.channels)
-        place = grid[row + 2, 0]
-        label = f"weight {weight:.3g}"
-        draw_strip(figure, place, [made[i] for i in chosen], limits, FORECAST, label=label)
-    return write_png(figure, path)
+        rows.append((f"weight {weight:.3g}", list(made), FORECAST))
+    rows.append((second.names[0], second.strip(0, times), OBSERVED))
+    top = HEAD // 2
+    for index, (label, strip, edge) in enumerate(rows):
+        drawn = joined([strip[i] for i in chosen], limits, edge, shape)
+        if index == 0:
+            sheet.times(top, MARGIN, drawn.shape[1], [times[i] for i in chosen], points=points)
+        if index in (1, len(rows) - 1):
+            top += APART
+        sheet.image(top, MARGIN, drawn)
+        sheet.word(MARGIN - NEAR, top + drawn.shape[0] / 2, label)
+        top += drawn.shape[0] + NEAR
+    return sheet.write(path)
 
 
 def animate_exchange(
@@ -234,48 +217,81 @@ def limits_of(*videos: Videos) -> tuple[float, float]:
     return _scale([np.concatenate(known)])
 
 
-def aspect(frames: Frames) -> float:
-    """Height of a frame over its width; 1 for points."""
-    return 1.0 if len(frames.space) == 1 else frames.space[0] / frames.space[1]
-
-
 def strided(length: int, count: int) -> list[int]:
     """Numbers of at most `count` equally spaced frames out of `length`, the first one included."""
     return list(range(0, length, -(-length // count)))
 
 
-def draw_strip(
-    figure: Figure,
-    place: SubplotSpec,
-    strip: Strip,
-    limits: tuple[float, float],
-    edge: str,
-    *,
-    label: str | None = None,
-    heads: Sequence[str] | None = None,
-    title: str | None = None,
-) -> None:
-    """Draw images side by side; of points, one picture of point against time."""
+def joined(
+    strip: Strip, limits: tuple[float, float], edge: str, shape: tuple[int, ...] | None = None
+) -> Array:
+    """Images side by side with borders, as bytes (y, x, 3); of points, one of point against time.
+
+    Args:
+        strip: the images.
+        limits: range of the colours.
+        edge: colour of the borders.
+        shape: of what is white, where no image is known.
+    """
     known = [image for image in strip if image is not None]
     if known and known[0].ndim == 1:
-        cells: list[Array | None] = [np.stack(known).T]
-        heads = heads and [f"{heads[0]} … {heads[-1]}"]
-    else:
-        cells = strip
-    grid = place.subgridspec(1, len(cells), wspace=0.06)
-    panels = [figure.add_subplot(grid[0, column]) for column in range(len(cells))]
-    for panel, image in zip(panels, cells, strict=True):
-        if image is None:
-            _blank(panel)
-        else:
-            _image(panel, image, limits, edge)
-    if cells is not strip:  # what is not known of a strip of points stays white at its end
-        panels[0].set(aspect="auto", xlim=(-0.5, len(strip) - 0.5))
-    for panel, head in zip(panels, heads or (), strict=False):
-        panel.set_title(head, fontsize=8, pad=3)
-    if label:
-        panels[0].set_ylabel(label, rotation=0, ha="right", va="center", fontsize=8)
-    if title:
-        box = place.get_position(figure)
-        height = box.y1 + 0.25 / figure.get_figheight()
-        figure.text((box.x0 + box.x1) / 2, height, title, ha="center", fontsize=9)
+        return points_in_time(np.stack(known).T, len(strip), limits, edge)
+    panels = bordered(strip, limits, edge)
+    shape = next((panel.shape for panel in panels if panel is not None), shape)
+    assert shape is not None
+    gap = np.full((shape[0], NEAR, 3), 255, np.uint8)
+    parts: list[Array] = []
+    for panel in panels:
+        parts += [gap, np.full(shape, 255, np.uint8) if panel is None else panel]
+    return np.concatenate(parts[1:], axis=1)
+
+
+def points_in_time(known: Array, length: int, limits: tuple[float, float], edge: str) -> Array:
+    """Points (point, time) as an image with a border, white where time goes on unknown."""
+    wide = max(1, round(POINTS_WIDE * len(known) / length))
+    padded = np.pad(known, ((0, 0), (0, length - known.shape[1])), mode="edge")
+    content = _bytes(padded.repeat(wide, axis=1), *limits)
+    content[:, content.shape[1] * known.shape[1] // length :] = 255
+    return _framed(content, edge)
+
+
+class Sheet:
+    """A picture laid out in pixels: images and words at their places."""
+
+    def __init__(self) -> None:
+        self.images: list[tuple[int, int, Array]] = []
+        self.words: list[tuple[float, float, str, str, int]] = []
+
+    def image(self, top: int, left: int, content: Array) -> None:
+        """Place bytes (y, x, 3)."""
+        self.images.append((top, left, content))
+
+    def word(self, x: float, y: float, text: str, *, align: str = "right", size: int = 8) -> None:
+        """Place words, centred on their height."""
+        self.words.append((x, y, text, align, size))
+
+    def times(
+        self, top: int, left: int, width: int, times: Sequence[float], *, points: bool
+    ) -> None:
+        """Write the times over a strip, or from when to when one of points is."""
+        texts = [f"{time:g}" for time in times]
+        if points:
+            texts = [f"{texts[0]} … {texts[-1]}"]
+        for index, text in enumerate(texts):
+            middle = left + width * (index + 0.5) / len(texts)
+            self.word(middle, top - 10, text, align="center")
+
+    def write(self, path: str | Path) -> Path:
+        """Write a `.png`, pixel by pixel as laid out."""
+        height = NEAR + max(top + content.shape[0] for top, _, content in self.images)
+        width = NEAR + max(left + content.shape[1] for _, left, content in self.images)
+        canvas = np.full((height, width, 3), 255, np.uint8)
+        for top, left, content in self.images:
+            canvas[top : top + content.shape[0], left : left + content.shape[1]] = content
+        figure = _figure(width / RESOLUTION, height / RESOLUTION)
+        axes = figure.add_axes((0, 0, 1, 1))
+        axes.imshow(canvas, aspect="auto", interpolation="nearest")
+        axes.axis("off")
+        for x, y, text, align, size in self.words:
+            axes.text(x, y, text, ha=align, va="center", fontsize=size)
+        return write_png(figure, path)

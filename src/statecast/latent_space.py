@@ -124,17 +124,21 @@ def exchange(
         InputError: a model without latents, or frames or options that do not fit.
     """
     model = require_latents(model)
-    # Content takes no chance: the draws of these latents are not used.
-    given = model.infer_latents(contents, generator=torch.Generator())
-    moving = infer_and_continue(
-        model, dynamics, horizon, samples=samples, substeps=substeps, generator=generator
+    shown, moved = (
+        model.check_context(contents, "contents"),
+        model.check_context(dynamics, "dynamics"),
     )
-    shown = [
+    # Content takes no chance: the draws of these latents are not used.
+    given = model.infer_latents(shown, generator=torch.Generator())
+    moving = infer_and_continue(
+        model, moved, horizon, samples=samples, substeps=substeps, generator=generator
+    )
+    rows = [
         model.decode_latents(with_content(moving, sequence_of(given, index))).samples
         for index in range(len(given.content.code))
     ]
     return Exchange(
-        samples=torch.stack(shown, dim=1), times=moving.times, channels=model.spec.channels
+        samples=torch.stack(rows, dim=1), times=moving.times, channels=model.spec.channels
     )
 
 
@@ -230,9 +234,10 @@ def interpolate(
     if generator is None:
         generator = torch.Generator().manual_seed(int(torch.randint(2**62, ())))
     start = generator.get_state()
-    one = model.infer_latents(first, samples=samples, generator=generator)
+    videos = model.check_context(first, "first video"), model.check_context(second, "second video")
+    one = model.infer_latents(videos[0], samples=samples, generator=generator)
     generator.set_state(start)
-    other = model.infer_latents(second, samples=samples, generator=generator)
+    other = model.infer_latents(videos[1], samples=samples, generator=generator)
     future = generator.get_state()
     shown = []
     for weight in weights:

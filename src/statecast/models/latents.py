@@ -136,7 +136,8 @@ def walk(
         noise: of each interval; by default drawn from its prior.
         generator: source of the draws.
     """
-    states, used, priors = [latent], [], []
+    # Contiguous, because a strided input may give other last bits.
+    states, used, priors = [latent.contiguous()], [], []
     for index, steps in enumerate(substeps):
         prior, now = model.noise_prior(states[-1]), None
         if prior is not None:
@@ -209,7 +210,7 @@ def states_at(
                 f"of {time + latents.start:g}."
             )
         frame = min(max(math.floor(time + TIME_TOLERANCE), 0), last)
-        state = latents.states[:, :, frame]
+        state = latents.states[:, :, frame].contiguous()
         if time - frame > TIME_TOLERANCE:
             state = model.advance(
                 State(latents.content, state, 0.0),

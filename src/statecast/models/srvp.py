@@ -292,7 +292,7 @@ class SRVP(StateSpaceForecaster):
     ) -> State:
         codes = self.encode(context)
         inferred = self.infer(codes.code, samples=samples, generator=generator)
-        return State(self.last(codes), inferred.latents[:, :, -1], 0.0)
+        return State(self.last(codes), inferred.latents[:, :, -1].contiguous(), 0.0)
 
     def follow(
         self,
