@@ -29,7 +29,7 @@ Array = np.ndarray[Any, np.dtype[Any]]
 Strip = list[Array | None]  # images at successive times; None where there is nothing to show
 
 CELL_FRAMES = 16  # frames across a picture of exchanges, roughly
-POINTS_WIDE = 3  # width of a picture of points over its height
+POINTS_WIDE, POINTS_TIMES = 3, 12  # width of a picture of points over its height, from so many on
 MARGIN, HEAD = 170, 84  # pixels for labels on the left, and over the first row
 NEAR, APART = 5, 24  # pixels between frames, and between groups of them
 
@@ -248,7 +248,7 @@ def joined(
 
 def points_in_time(known: Array, length: int, limits: tuple[float, float], edge: str) -> Array:
     """Points (point, time) as an image with a border, white where time goes on unknown."""
-    wide = max(1, round(POINTS_WIDE * len(known) / length))
+    wide = max(1, round(POINTS_WIDE * len(known) / max(length, POINTS_TIMES)))
     padded = np.pad(known, ((0, 0), (0, length - known.shape[1])), mode="edge")
     content = _bytes(padded.repeat(wide, axis=1), *limits)
     content[:, content.shape[1] * known.shape[1] // length :] = 255

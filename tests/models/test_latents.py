@@ -118,6 +118,15 @@ def test_steps_of_conditioning_and_of_forecasting_are_remembered():
     assert not torch.allclose(conditioned.states[:, :, -1], latents.states[:, :, 3])
 
 
+def test_separable_conditions_with_the_steps_of_the_forecast():
+    model, context = separable(), kelvin()
+    expected = model.forecast(context, times=[-3, 0, 2], substeps=5)
+    latents = model.infer_latents(context, substeps=5)
+    latents = model.continue_latents(latents, 2, substeps=5)
+    found = model.decode_latents(latents, [-3, 0, 2])
+    torch.testing.assert_close(found.samples, expected.samples)
+
+
 def test_continued_in_two_parts_it_is_the_same(case):
     model, context = case
     start = model.infer_latents(context, generator=seeded())
