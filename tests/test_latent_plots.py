@@ -12,6 +12,7 @@ from statecast.data import DATASETS
 from statecast.errors import InputError
 from statecast.frames import Forecast, Frames
 from statecast.latent_plots import (
+    Sheet,
     Videos,
     animate_exchange,
     animate_interpolation,
@@ -141,6 +142,17 @@ def test_the_animated_interpolation_lies_between_its_videos(tmp_path):
         edges = [tuple(image[GAP + 1, GAP + 1 + column * SIDE]) for column in range(5)]
         for edge, colour in zip(edges, [OBSERVED, *[FORECAST] * 3, OBSERVED], strict=True):
             assert edge == pytest.approx(rgb(colour), abs=8)
+
+
+def test_long_names_lose_their_end_and_not_their_place(tmp_path):
+    sheet = Sheet()
+    sheet.image(0, 170, np.zeros((40, 40, 3), np.uint8))
+    sheet.word(165, 20, "content of\n" + "a very long name " * 9)
+    image = pixels(sheet.write(tmp_path / "a.png"))
+    assert image.shape[:2] == (45, 215)
+    assert (image[:40, 170:210] == 0).all()  # pixel by pixel, nothing written over it
+    assert (image[:, :2] == 255).all()  # and nothing beyond the left edge
+    assert (image[:, 60:165] < 128).any()
 
 
 @pytest.mark.parametrize(("length", "count"), [(20, 12), (7, 12), (20, 5), (1, 3), (21, 5)])

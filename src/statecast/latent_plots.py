@@ -30,6 +30,7 @@ Strip = list[Array | None]  # images at successive times; None where there is no
 
 CELL_FRAMES = 16  # frames across a picture of exchanges, roughly
 POINTS_WIDE, POINTS_TIMES = 3, 12  # width of a picture of points over its height, from so many on
+LONGEST = 17  # letters that fit into the margin, or over a strip
 MARGIN, HEAD = 170, 84  # pixels for labels on the left, and over the first row
 NEAR, APART = 5, 24  # pixels between frames, and between groups of them
 
@@ -95,8 +96,9 @@ def plot_exchange(
         strip = joined([data[i] for i in chosen], limits, OBSERVED, stills[0].shape)
         sheet.image(HEAD, left, strip)
         sheet.times(HEAD, left, strip.shape[1], [times[i] for i in chosen], points=points)
-        title = f"dynamics of {dynamics.names[column]}"
-        sheet.word(left + strip.shape[1] / 2, HEAD / 3, title, align="center", size=9)
+        middle = left + strip.shape[1] / 2
+        title = f"dynamics of\n{dynamics.names[column]}"
+        sheet.word(middle, HEAD / 3, title, align="center")
         for row in range(rows):
             made = images(exchange.samples[0, row, column], exchange.channels)
             drawn = joined([made[i] for i in chosen], limits, FORECAST)
@@ -260,15 +262,17 @@ class Sheet:
 
     def __init__(self) -> None:
         self.images: list[tuple[int, int, Array]] = []
-        self.words: list[tuple[float, float, str, str, int]] = []
+        self.words: list[tuple[float, float, str, str]] = []
 
     def image(self, top: int, left: int, content: Array) -> None:
         """Place bytes (y, x, 3)."""
         self.images.append((top, left, content))
 
-    def word(self, x: float, y: float, text: str, *, align: str = "right", size: int = 8) -> None:
-        """Place words, centred on their height."""
-        self.words.append((x, y, text, align, size))
+    def word(self, x: float, y: float, text: str, *, align: str = "right") -> None:
+        """Place words, centred on their height; long lines lose their end."""
+        lines = [s if len(s) <= LONGEST else f"{s[: LONGEST - 1]}…" for s in text.split("\n")]
+        text = "\n".join(lines)
+        self.words.append((x, y, text, align))
 
     def times(
         self, top: int, left: int, width: int, times: Sequence[float], *, points: bool
@@ -292,6 +296,6 @@ class Sheet:
         axes = figure.add_axes((0, 0, 1, 1))
         axes.imshow(canvas, aspect="auto", interpolation="nearest")
         axes.axis("off")
-        for x, y, text, align, size in self.words:
-            axes.text(x, y, text, ha=align, va="center", fontsize=size)
+        for x, y, text, align in self.words:
+            axes.text(x, y, text, ha=align, va="center", fontsize=8)
         return write_png(figure, path)
