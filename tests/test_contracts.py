@@ -5,8 +5,11 @@ import torch
 
 from statecast.data import DATASETS
 from statecast.data.base import SPLITS
+from statecast.errors import InputError
 from statecast.frames import Batch, FrameSpec
+from statecast.latent_space import infer_and_continue
 from statecast.models import MODELS
+from statecast.models.base import StateSpaceForecaster
 
 SPEC = FrameSpec(
     channels=("red", "green"), space=(16, 16), context=3, horizon=2, value_range=(0.0, 1.0)
@@ -89,6 +92,18 @@ class TestModel:
             for horizon in (2, 7)
         )
         torch.testing.assert_close(long[:, :, :2], short, atol=1e-6, rtol=1e-5)
+
+    def test_latents_inferred_continued_and_decoded_are_the_forecast(self, name):
+        model = made(name)
+        if not isinstance(model, StateSpaceForecaster):
+            with pytest.raises(InputError, match="no latent space"):
+                infer_and_continue(model, frames(length=3))
+            return
+        expected = model.forecast(frames(length=3), 4, samples=2, generator=seeded())
+        latents = infer_and_continue(model, frames(length=3), 4, samples=2, generator=seeded())
+        found = model.decode_latents(latents, expected.times).samples
+        torch.testing.assert_close(found, expected.samples)
+        assert torch.equal(model.rerun_latents(latents).states, latents.states)
 
     def test_the_loss_is_one_number_and_reaches_every_weight(self, name):
         model = made(name).train()

@@ -12,7 +12,8 @@ both into frames:
 
 What there is: `MODELS`, `DATASETS`, `METRICS` by name; `train`, `evaluate`, `forecast_file`;
 `create_run`, `open_run`, `load`, `load_official`; the records `Frames`, `Batch`, `Forecast`,
-`FrameSpec`. The command `statecast --help` offers the same.
+`FrameSpec`, `Latents`; `exchange`, `interpolate` and the rest of `latent_space`. The command
+`statecast --help` offers the same.
 """
 
 from __future__ import annotations
@@ -28,9 +29,11 @@ if TYPE_CHECKING:
     from statecast.evaluation import evaluate
     from statecast.forecasting import forecast_file
     from statecast.frames import Batch, Forecast, Frames, FrameSpec
+    from statecast.latent_space import exchange, interpolate
     from statecast.metrics import METRICS
     from statecast.models import MODELS
     from statecast.models.base import Forecaster, StateSpaceForecaster
+    from statecast.models.latents import Latents
     from statecast.models.separable import Separable
     from statecast.models.srvp import SRVP
     from statecast.official import load_official
@@ -49,12 +52,15 @@ _HOMES = {
     "Forecaster": "models.base",
     "FrameSpec": "frames",
     "Frames": "frames",
+    "Latents": "models.latents",
     "Separable": "models.separable",
     "StateSpaceForecaster": "models.base",
     "StatecastError": "errors",
     "create_run": "runs",
     "evaluate": "evaluation",
+    "exchange": "latent_space",
     "forecast_file": "forecasting",
+    "interpolate": "latent_space",
     "load": "runs",
     "load_official": "official",
     "open_run": "runs",
@@ -71,13 +77,16 @@ __all__ = [
     "Forecaster",
     "FrameSpec",
     "Frames",
+    "Latents",
     "Separable",
     "StateSpaceForecaster",
     "StatecastError",
     "__version__",
     "create_run",
     "evaluate",
+    "exchange",
     "forecast_file",
+    "interpolate",
     "load",
     "load_official",
     "open_run",

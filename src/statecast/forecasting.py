@@ -54,11 +54,7 @@ def forecast_file(
         raise FileError(f"A forecast is written as {', '.join(OUTPUTS)}, got {output.name!r}.")
     if not output.parent.is_dir():
         raise FileError(f"The folder {output.parent} does not exist; make it first.")
-    count = model.spec.context if context is None else context
-    if count < 1:
-        raise InputError(f"A context needs at least 1 frame, got {count}.")
-    values = as_frames(read_array(source), model.spec, str(source))
-    frames = Frames.context_of(values[:, -count:], model.spec.channels)
+    frames = read_context(source, model.spec, context)
     forecast = model.forecast(
         frames,
         horizon,
@@ -68,6 +64,20 @@ def forecast_file(
     ).to("cpu")
     write_forecast(frames, forecast, output)
     return forecast
+
+
+def read_context(source: str | Path, spec: FrameSpec, count: int | None = None) -> Frames:
+    """The last frames of a file, `count` or as many as in training, as observed ones.
+
+    Errors:
+        FileError: the file cannot be read, or has an unknown ending.
+        InputError: the array does not fit the model.
+    """
+    count = spec.context if count is None else count
+    if count < 1:
+        raise InputError(f"A context needs at least 1 frame, got {count}.")
+    values = as_frames(read_array(source), spec, str(source))
+    return Frames.context_of(values[:, -count:], spec.channels)
 
 
 def write_forecast(context: Frames, forecast: Forecast, output: Path) -> Path:

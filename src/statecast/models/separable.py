@@ -229,7 +229,12 @@ class Separable(StateSpaceForecaster):
         return State(self.content_of(context), latent, start)
 
     def interval(
-        self, latent: Tensor, *, substeps: int, generator: torch.Generator | None = None
+        self,
+        latent: Tensor,
+        *,
+        substeps: int,
+        noise: Tensor | None = None,
+        generator: torch.Generator | None = None,
     ) -> list[Tensor]:
         """Latents after each of `substeps` equal parts of a frame interval.
 

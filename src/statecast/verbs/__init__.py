@@ -11,6 +11,8 @@ VERBS = (
     "train",
     "evaluate",
     "forecast",
+    "exchange",
+    "interpolate",
     "demo",
 )
 
