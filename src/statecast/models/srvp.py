@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 from statecast.errors import InputError
 from statecast.frames import Batch, FrameSpec
 from statecast.models.base import Losses, State, StateSpaceForecaster
+from statecast.models.srvp_diagnostics import collapse_of_srvp, diagnose_srvp
 from statecast.nn.architectures import Architecture, decoder_of, encoder_of
 from statecast.nn.blocks import initialise_normal, initialise_uniform, multilayer
 from statecast.nn.codecs import Content, Encoding, Output
@@ -75,6 +77,7 @@ class SRVP(StateSpaceForecaster):
     """
 
     stochastic = True
+    reconstructs = True
 
     def __init__(
         self,
@@ -228,6 +231,14 @@ class SRVP(StateSpaceForecaster):
         frame = (uniform((batch,), codes.code, generator) * length).long()
         return self.pool(of_frames, tuple(skip[rows, frame] for skip in codes.skips))
 
+    def diagnostics(
+        self, batch: Batch, generator: torch.Generator | None = None
+    ) -> dict[str, Tensor]:
+        return diagnose_srvp(self, batch, generator)
+
+    def concern(self, diagnosed: Mapping[str, float]) -> str | None:
+        return collapse_of_srvp(diagnosed)
+
     # Inference
 
     def encode(self, frames: Float[Tensor, "batch time channel *space"]) -> Encoding:
@@ -291,6 +302,18 @@ class SRVP(StateSpaceForecaster):
         codes = self.encode(context)
         inferred = self.infer(codes.code, samples=samples, generator=generator)
         return State(self.last(codes), inferred.latents[:, :, -1], 0.0)
+
+    def trace(
+        self,
+        context: Float[Tensor, "batch time channel *space"],
+        *,
+        samples: int = 1,
+        generator: torch.Generator | None = None,
+    ) -> tuple[Content, Float[Tensor, "sample batch time latent"]]:
+        codes = self.encode(context)
+        return self.last(codes), self.infer(
+            codes.code, samples=samples, generator=generator
+        ).latents
 
     def interval(
         self, latent: Tensor, *, substeps: int, generator: torch.Generator | None = None
