@@ -1,5 +1,6 @@
 """Facts that hold for every registered model, data set and metric."""
 
+import numpy as np
 import pytest
 import torch
 
@@ -20,6 +21,7 @@ SMALL = {
 DATA = {
     "moving_digits": {"test_videos": 6, "validation_videos": 4, "frame_size": 32},
     "wave_equation": {"sequences": 10, "points": 6},
+    "arrays": {"path": "array.npy", "context": 3, "horizon": 2},
 }
 
 
@@ -125,6 +127,9 @@ class TestDataSet:
     @pytest.fixture(autouse=True)
     def cache(self, tmp_path, monkeypatch):
         monkeypatch.setenv("STATECAST_CACHE", str(tmp_path))
+        monkeypatch.chdir(tmp_path)
+        generator = np.random.default_rng(0)
+        np.save("array.npy", generator.integers(0, 256, (10, 8, 2, 4, 6), dtype=np.uint8))
 
     def test_windows_fit_the_spec_in_every_split(self, name):
         data = DATASETS[name](**DATA[name])
