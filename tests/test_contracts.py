@@ -121,6 +121,21 @@ class TestModel:
         forecast = model.forecast(values[:, :3], 2, generator=seeded())
         assert 250 < float(forecast.samples.mean()) < 310
 
+    def test_diagnostics_are_of_each_window_or_of_units_of_each(self, name):
+        model = made(name).eval()
+        with torch.no_grad():
+            found = model.diagnostics(Batch.of(frames(), SPEC.context), seeded())
+        assert all(value.ndim >= 1 and len(value) == 3 for value in found.values())
+        assert all(torch.isfinite(value).all() for value in found.values())
+
+    def test_a_reconstruction_is_of_the_context_s_own_frames(self, name):
+        model, context = made(name), frames(length=3)
+        if not getattr(model, "reconstructs", False):
+            pytest.skip("it has no latents of context frames")
+        one, other = (model.reconstruct(context, samples=2, generator=seeded()) for _ in range(2))
+        assert one.shape == (2, 3, 3, 2, 16, 16)
+        assert torch.equal(one, other)
+
 
 @pytest.mark.parametrize("name", DATASETS)
 class TestDataSet:

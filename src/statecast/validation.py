@@ -118,17 +118,24 @@ def chosen_scores(
     drawn = samples if model.stochastic else 1
     # The same seed twice: what is reconstructed is the past of the futures that are forecast.
     past = model.reconstruct(batch.context, samples=drawn, generator=generator_of(*seed))
+    before = frame_scores(metric, past.cpu(), batch.context.values)
     future = model.forecast(
         batch.context, len(batch.target), samples=drawn, generator=generator_of(*seed)
     )
-    frames = torch.cat([past, future.samples], dim=2).cpu()
-    target = batch.values
-    prepared = metric.prepare(target)
-    scores = torch.stack(
-        [metric.counted(metric.frame_scores(sample, target, prepared)) for sample in frames]
-    ).double()  # (sample, batch, time)
-    averages = scores.mean(dim=2)
+    after = frame_scores(metric, future.samples.cpu(), batch.target.values)
+    averages = torch.cat([before, after], dim=2).mean(dim=2)
     best = averages.argmax(dim=0) if metric.higher_is_better else averages.argmin(dim=0)
-    chosen = scores[best, torch.arange(len(batch)), len(batch.context) :]
+    chosen = after[best, torch.arange(len(batch))]
     chosen[averages.isnan().any(dim=0)] = torch.nan  # must not hide behind better samples
     return chosen
+
+
+def frame_scores(
+    metric: SampleMetric,
+    samples: Float[Tensor, "sample batch time channel *space"],
+    target: Float[Tensor, "batch time channel *space"],
+) -> Float[Tensor, "sample batch time"]:
+    """Scores of every frame of every sample, as they count in a mean."""
+    prepared = metric.prepare(target)
+    scores = [metric.counted(metric.frame_scores(s, target, prepared)) for s in samples]
+    return torch.stack(scores).double()
