@@ -1,5 +1,6 @@
 """Facts that hold for every registered model, data set and metric."""
 
+import numpy as np
 import pytest
 import torch
 
@@ -23,6 +24,7 @@ SMALL = {
 DATA = {
     "moving_digits": {"test_videos": 6, "validation_videos": 4, "frame_size": 32},
     "wave_equation": {"sequences": 10, "points": 6},
+    "arrays": {"path": "array.npy", "context": 3, "horizon": 2},
 }
 
 
@@ -134,12 +136,30 @@ class TestModel:
         forecast = model.forecast(values[:, :3], 2, generator=seeded())
         assert 250 < float(forecast.samples.mean()) < 310
 
+    def test_diagnostics_are_of_each_window_or_of_units_of_each(self, name):
+        model = made(name).eval()
+        with torch.no_grad():
+            found = model.diagnostics(Batch.of(frames(), SPEC.context), seeded())
+        assert all(value.ndim >= 1 and len(value) == 3 for value in found.values())
+        assert all(torch.isfinite(value).all() for value in found.values())
+
+    def test_a_reconstruction_is_of_the_context_s_own_frames(self, name):
+        model, context = made(name), frames(length=3)
+        if not getattr(model, "reconstructs", False):
+            pytest.skip("it has no latents of context frames")
+        one, other = (model.reconstruct(context, samples=2, generator=seeded()) for _ in range(2))
+        assert one.shape == (2, 3, 3, 2, 16, 16)
+        assert torch.equal(one, other)
+
 
 @pytest.mark.parametrize("name", DATASETS)
 class TestDataSet:
     @pytest.fixture(autouse=True)
     def cache(self, tmp_path, monkeypatch):
         monkeypatch.setenv("STATECAST_CACHE", str(tmp_path))
+        monkeypatch.chdir(tmp_path)
+        generator = np.random.default_rng(0)
+        np.save("array.npy", generator.integers(0, 256, (10, 8, 2, 4, 6), dtype=np.uint8))
 
     def test_windows_fit_the_spec_in_every_split(self, name):
         data = DATASETS[name](**DATA[name])

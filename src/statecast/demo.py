@@ -10,6 +10,7 @@ from typing import Any
 from statecast.animations import animate_forecast
 from statecast.data.base import generator_of
 from statecast.data.loading import evenly
+from statecast.diagnostics import DIAGNOSTICS_NAME
 from statecast.evaluation import table
 from statecast.files import write_text
 from statecast.frames import Batch
@@ -49,7 +50,10 @@ def demo(folder: str | Path = "demo", *, recipes: Mapping[str, str] | None = Non
         shown = windows.batch(evenly(len(windows), SHOWN + 1)[1:])
         pictures = draw(run.load(), shown, run.folder)
         pictures.append(plot_scores(scores, run.folder / "scores.png"))
-        pictures.append(plot_history(read_log(run.folder), run.folder / "history.png"))
+        watched = read_log(run.folder, DIAGNOSTICS_NAME)
+        pictures.append(
+            plot_history(read_log(run.folder), run.folder / "history.png", diagnostics=watched)
+        )
         text = [
             f"{name}: {recipe}, {result.step} steps in {result.seconds / 60:.1f} min, "
             f"{scores['protocol']['windows']} test windows, {len(scores['lead_times'])} frames",

@@ -1,11 +1,17 @@
 """Codecs: any size that the strides allow, clear errors for others, content used once."""
 
+import re
+
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from statecast.errors import InputError
+from statecast.frames import Batch, FrameSpec
+from statecast.models import MODELS
 from statecast.nn.architectures import decoder_of, encoder_of
-from statecast.nn.codecs import Content
+from statecast.nn.codecs import Content, nearest_size
 
 SIZES = [("dcgan", (64, 64)), ("dcgan", (32, 48)), ("vgg", (64, 96)), ("vgg", (32, 32))]
 
@@ -68,3 +74,76 @@ def test_a_product_needs_codes_of_one_size():
             "mlp", (1, 9), 4, 5, width=4, layers=2, bias=True, skips=False, output="identity",
             mixing="product",
         )  # fmt: skip
+
+
+def reduction_of(architecture, space):
+    return 16 if architecture == "dcgan" or min(space) >= 64 else 8
+
+
+ANY_SIZE = {
+    "architecture": st.sampled_from(["dcgan", "vgg"]),
+    "space": st.tuples(st.integers(1, 90), st.integers(1, 90)),
+    "channels": st.integers(1, 5),
+    "skips": st.booleans(),
+}
+
+
+@settings(max_examples=25, deadline=None, derandomize=True)
+@given(**ANY_SIZE)
+def test_any_size_works_or_the_error_names_one_that_does(architecture, space, channels, skips):
+    if any(size % reduction_of(architecture, space) for size in space):
+        with pytest.raises(InputError, match="nearest size") as error:
+            codec(architecture, space, channels=channels)
+        height, width = re.search(r"works is (\d+)×(\d+)", str(error.value)).groups()
+        space = int(height), int(width)
+    encoder, decoder = codec(architecture, space, skips=skips, channels=channels)
+    with torch.no_grad():
+        encoding = encoder(torch.rand(1, channels, *space))
+        content = Content(encoding.code, encoding.skips if skips else ())
+        assert decoder(content, torch.rand(1, 2, 6)).shape == (1, 2, channels, *space)
+
+
+@settings(max_examples=200, deadline=None, derandomize=True)
+@given(space=st.tuples(st.integers(1, 140), st.integers(1, 140)), small=st.booleans())
+def test_the_nearest_size_is_the_nearest_one(space, small):
+    kind = "vgg" if small else "dcgan"
+    sides = range(8, 170, 8)
+    sizes = [(y, x) for y in sides for x in sides
+             if y % reduction_of(kind, (y, x)) == x % reduction_of(kind, (y, x)) == 0]  # fmt: skip
+    best = min(abs(y - space[0]) + abs(x - space[1]) for y, x in sizes)
+    found = nearest_size(space, lambda shape: reduction_of(kind, shape[1:]))
+    assert found in sizes
+    assert abs(found[0] - space[0]) + abs(found[1] - space[1]) == best
+
+
+@pytest.mark.parametrize("skips", [False, True])
+@pytest.mark.parametrize(
+    ("architecture", "space", "channels"),
+    [("dcgan", (16, 48), 1), ("dcgan", (64, 32), 5), ("vgg", (8, 24), 4), ("vgg", (64, 80), 2)],
+)
+@pytest.mark.parametrize("name", ["srvp", "separable"])
+def test_models_take_frames_of_any_size_and_channels(name, architecture, space, channels, skips):
+    names = tuple(f"channel_{i}" for i in range(channels))
+    spec = FrameSpec(channels=names, space=space, context=2, horizon=2, value_range=(0.0, 1.0))
+    sizes = {
+        "srvp": {"width": 2, "code_size": 5},
+        "separable": {"encoder_width": 2, "decoder_width": 2},
+    }
+    generator = torch.Generator().manual_seed(0)
+    model = MODELS[name](
+        spec, architecture=architecture, skips=skips, latent_size=4, generator=generator,
+        **sizes[name],
+    )  # fmt: skip
+    values = torch.rand(3, 4, channels, *space, generator=generator)
+    terms = model.loss(Batch.of(values, 2), generator)
+    terms["total"].backward()
+    assert all(weight.grad.isfinite().all() for weight in model.parameters())
+    forecast = model.forecast(values[:, :2], 3, generator=generator)
+    assert forecast.samples.shape == (1, 3, 3, channels, *space)
+
+
+@pytest.mark.parametrize("name", ["srvp", "separable"])
+def test_models_name_the_nearest_size_that_works(name):
+    spec = FrameSpec(channels=("u",), space=(63, 104), context=2, horizon=2)
+    with pytest.raises(InputError, match="56×104"):
+        MODELS[name](spec, architecture="vgg")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, ClassVar, NamedTuple
@@ -87,6 +87,21 @@ class Forecaster(nn.Module, ABC):
         generator: torch.Generator | None,
     ) -> Float[Tensor, "sample batch time channel *space"]:
         """Frames at `times`, in the units of the data; arguments are checked already."""
+
+    def diagnostics(
+        self, batch: Batch, generator: torch.Generator | None = None
+    ) -> dict[str, Tensor]:
+        """What to watch in training besides the loss, of each window of a batch.
+
+        Called in evaluation mode and without gradients. A value of one dimension (batch,) is
+        averaged over windows. A value with more (batch, …, unit) is counted: how many of its
+        units are active, that is vary over windows. By default there is nothing to watch.
+        """
+        return {}
+
+    def concern(self, diagnosed: Mapping[str, float]) -> str | None:
+        """What is wrong with a training by its diagnostics, and what to do; None where nothing."""
+        return None
 
     def fit_statistics(self, batches: Iterable[Batch]) -> None:
         """Set what comes from training data without gradients: by default, the normaliser."""
@@ -235,6 +250,7 @@ class StateSpaceForecaster(Forecaster):
     width: int  # channels or hidden units of the decoder's widest map, to bound memory
     substeps: int = 1  # Euler steps per frame, unless asked otherwise
     continuous: bool = True  # whether a frame interval may be cut into Euler steps
+    reconstructs: bool = False  # whether there are latents of the context's own frames
 
     @abstractmethod
     def content_of(self, context: Float[Tensor, "batch time channel *space"]) -> Content:
@@ -474,6 +490,30 @@ class StateSpaceForecaster(Forecaster):
             state = state._replace(content=content.expand(len(context.values)))
         latents = self.advance(state, times, substeps=substeps, generator=generator)
         return self.normaliser.restore(self.decode_all(state.content, latents), axis=3)
+
+    def reconstruct(
+        self,
+        context: Frames | Any,
+        *,
+        samples: int = 1,
+        generator: torch.Generator | None = None,
+    ) -> Float[Tensor, "sample batch time channel *space"]:
+        """The context's own frames as the model sees them, decoded from its latents.
+
+        With a generator in the same state, sample i is the past of sample i of `forecast`.
+
+        Args:
+            context: observed frames, as `forecast` takes them.
+            samples: number of draws of the latents.
+            generator: source of the random draws.
+
+        Errors:
+            InputError: the model has no latents of context frames, or the context does not fit.
+        """
+        if not self.reconstructs:
+            raise InputError(f"This {type(self).__name__} does not reconstruct its context.")
+        latents = self.infer_latents(context, samples=samples, generator=generator)
+        return self.decode_latents(latents).samples
 
     def decode_all(
         self, content: Content, latents: Float[Tensor, "sample batch time latent"]

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from statecast.errors import InputError
 from statecast.frames import Batch, FrameSpec
 from statecast.models.base import Losses, State, StateSpaceForecaster
+from statecast.models.separable_diagnostics import diagnose_separable
 from statecast.nn.architectures import Architecture, decoder_of, encoder_of
 from statecast.nn.blocks import initialise_normal, initialise_orthogonal, multilayer
 from statecast.nn.codecs import Content, Encoding, Mixing, Output
@@ -93,6 +94,7 @@ class Separable(StateSpaceForecaster):
             content_size, mixing = latent_size, "product"
         self.skips, self.width, self.latent_size = skips, decoder_width, latent_size
         self.rollout_from, self.dynamics_gain = rollout_from, dynamics_gain
+        self.reconstructs = rollout_from == "context"
         self.forecast_weight, self.alignment_weight = forecast_weight, alignment_weight
         self.invariance_weight, self.prior_weight = invariance_weight, prior_weight
         window = (len(spec.channels) * spec.context, *spec.space)
@@ -199,6 +201,11 @@ class Separable(StateSpaceForecaster):
         for _ in range(length - 1):
             latents.append(self.interval(latents[-1], substeps=1)[-1])
         return torch.stack(latents, dim=1)
+
+    def diagnostics(
+        self, batch: Batch, generator: torch.Generator | None = None
+    ) -> dict[str, Tensor]:
+        return diagnose_separable(self, batch)
 
     # Forecasting
 

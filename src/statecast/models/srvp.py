@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import torch
@@ -12,6 +13,7 @@ from statecast.errors import InputError
 from statecast.frames import Batch, FrameSpec
 from statecast.models.base import Losses, State, StateSpaceForecaster
 from statecast.models.latents import Latents
+from statecast.models.srvp_diagnostics import collapse_of_srvp, diagnose_srvp
 from statecast.nn.architectures import Architecture, decoder_of, encoder_of
 from statecast.nn.blocks import initialise_normal, initialise_uniform, multilayer
 from statecast.nn.codecs import Content, Encoding, Output
@@ -77,6 +79,7 @@ class SRVP(StateSpaceForecaster):
     """
 
     stochastic = True
+    reconstructs = True
 
     def __init__(
         self,
@@ -229,6 +232,14 @@ class SRVP(StateSpaceForecaster):
             return self.pool(of_frames, ())
         frame = (uniform((batch,), codes.code, generator) * length).long()
         return self.pool(of_frames, tuple(skip[rows, frame] for skip in codes.skips))
+
+    def diagnostics(
+        self, batch: Batch, generator: torch.Generator | None = None
+    ) -> dict[str, Tensor]:
+        return diagnose_srvp(self, batch, generator)
+
+    def concern(self, diagnosed: Mapping[str, float]) -> str | None:
+        return collapse_of_srvp(diagnosed)
 
     # Inference
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Callable
+from itertools import product
 from typing import Literal, NamedTuple
 
 import torch
@@ -153,8 +155,20 @@ def mixed_size(content_size: int, latent_size: int, mixing: Mixing) -> int:
     return latent_size
 
 
-def grid_of(frame_shape: tuple[int, ...], reduction: int, architecture: str) -> tuple[int, int]:
-    """Height and width of the coarsest map of a convolutional codec that halves `reduction` fold.
+def grid_of(
+    frame_shape: tuple[int, ...],
+    reduction: int,
+    architecture: str,
+    *,
+    reduction_of: Callable[[tuple[int, ...]], int] | None = None,
+) -> tuple[int, int]:
+    """Height and width of the coarsest map of a convolutional codec.
+
+    Args:
+        frame_shape: shape of one input, (channel, height, width).
+        reduction: how many fold the codec reduces the sides of such an input.
+        architecture: name of the codec.
+        reduction_of: the reduction of inputs of other shapes, where it depends on them.
 
     Errors:
         InputError: point data, or a size that `reduction` does not divide; names the nearest.
@@ -166,9 +180,20 @@ def grid_of(frame_shape: tuple[int, ...], reduction: int, architecture: str) -> 
             f"shape {frame_shape}. Use architecture: mlp."
         )
     if any(size % reduction for size in space):
-        nearest = tuple(max(round(size / reduction), 1) * reduction for size in space)
+        nearest = nearest_size(space, reduction_of or (lambda shape: reduction))
         raise InputError(
             f"The {architecture} codec needs sides divisible by {reduction}, got {space[0]}×"
             f"{space[1]}. The nearest size that works is {nearest[0]}×{nearest[1]}."
         )
     return space[0] // reduction, space[1] // reduction
+
+
+def nearest_size(
+    space: tuple[int, ...], reduction_of: Callable[[tuple[int, ...]], int]
+) -> tuple[int, ...]:
+    """The size with the least change of its sides that is divisible by its own reduction."""
+    step = reduction_of((1, *space))
+    # A multiple of the largest reduction is never further than that from either side.
+    near = [range(step * max(1, size // step - 2), size + 3 * step, step) for size in space]
+    sizes = [size for size in product(*near) if not any(s % reduction_of((1, *size)) for s in size)]
+    return min(sizes, key=lambda size: sum(abs(a - b) for a, b in zip(size, space, strict=True)))

@@ -63,7 +63,7 @@ class VGGEncoder(Encoder):
     ) -> None:
         super().__init__()
         self.reduction = reduction_of(frame_shape)
-        grid = grid_of(frame_shape, self.reduction, "vgg")
+        grid = grid_of(frame_shape, self.reduction, "vgg", reduction_of=reduction_of)
         channels = frame_shape[0]
         self.stages = nn.ModuleList()
         for factors in ENCODER_BLOCKS:
@@ -105,7 +105,7 @@ class VGGDecoder(ConvolutionalDecoder):
     ) -> None:
         super().__init__()
         self.reduction = reduction_of(frame_shape)
-        grid = grid_of(frame_shape, self.reduction, "vgg")
+        grid = grid_of(frame_shape, self.reduction, "vgg", reduction_of=reduction_of)
         self.output, self.mixing, self.skips = output, mixing, skips
         inputs = mixed_size(content_size, latent_size, mixing)
         channels = 8 * width
