@@ -7,6 +7,7 @@ from abc import abstractmethod
 from collections.abc import Mapping
 from typing import Any, NamedTuple, Self
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -101,8 +102,16 @@ def crps(
         error += (sample - target).abs()
     # The i-th smallest is the larger of i pairs and the smaller of M − 1 − i.
     weights = 2 * torch.arange(members, device=samples.device, dtype=samples.dtype) - members + 1
-    spread = torch.einsum("m,m...->...", weights, samples.sort(dim=0).values)
+    spread = torch.einsum("m,m...->...", weights, ordered(samples))
     return error / members - spread / (members * (members - 1))
+
+
+def ordered(samples: Float[Tensor, "sample *shape"]) -> Float[Tensor, "sample *shape"]:
+    """Samples in increasing order at each point, NaN last."""
+    if samples.device.type == "cpu" and samples.dtype == torch.float32:
+        # NumPy sorts many short columns six times as fast.
+        return torch.from_numpy(np.sort(samples.detach().numpy(), axis=0))
+    return samples.sort(dim=0).values
 
 
 class Energy(FrameEnsembleMetric):

@@ -144,8 +144,7 @@ def smooth(
 
 def band(size: int, window: Tensor, like: Tensor) -> Tensor:
     """Matrix whose rows hold the window at each of the positions along a side."""
-    side = len(window)
-    matrix = torch.zeros(size - side + 1, size, dtype=torch.float64)
-    for row in range(len(matrix)):
-        matrix[row, row : row + side] = window
-    return matrix.to(like)
+    positions = torch.arange(size - len(window) + 1)[:, None]
+    columns = positions + torch.arange(len(window))
+    matrix = torch.zeros(len(positions), size, dtype=torch.float64)
+    return matrix.scatter_(1, columns, window.expand(len(positions), -1)).to(like)
