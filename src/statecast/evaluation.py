@@ -119,7 +119,10 @@ def score_windows(
     drawn = samples if model.stochastic else 1
     # A deterministic forecast is an ensemble of equal members: its CRPS is its absolute error.
     computed, reasons = applicable(
-        metrics, model.spec, samples if model.stochastic else 2, settings or MetricSettings()
+        metrics,
+        model.spec,
+        samples if model.stochastic else 2,
+        settings or MetricSettings(device=device_of(model)),
     )
     sums: dict[str, Sums] = {}
     lead_times: list[float] = []
@@ -158,6 +161,11 @@ def score_windows(
         lead_times=lead_times,
         windows=total,
     )
+
+
+def device_of(model: Forecaster) -> str:
+    """Name of the device where a model is, and where networks of metrics run."""
+    return str(next((buffer.device for buffer in model.buffers()), "cpu"))
 
 
 def refuse(computed: dict[str, Metric], reasons: dict[str, str], target: Frames) -> None:
@@ -236,7 +244,7 @@ def evaluate(
         fvd_weights=fvd_weights,
         allow_download=allow_download,
         thresholds=tuple(thresholds),
-        device=str(next((buffer.device for buffer in model.buffers()), "cpu")),
+        device=device_of(model),
     )
 
     def scores_of(forecaster: Forecaster, title: str) -> Scores:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import torch
-from jaxtyping import Bool, Float
 from torch import Tensor
 
 from statecast.errors import InputError
@@ -17,10 +16,13 @@ def known_in(target: Frames) -> Tensor | None:
     return target.mask
 
 
-def filled(
-    values: Float[Tensor, "... channel *space"], known: Bool[Tensor, "... channel *space"] | None
-) -> Float[Tensor, "... channel *space"]:
-    """Values with zeros in place of what is unknown; they themselves where all is known."""
+def filled(values: Tensor, known: Tensor | None) -> Tensor:
+    """Values with zeros in place of what is unknown; they themselves where all is known.
+
+    Args:
+        values: of any shape; their last dimensions are those of `known`.
+        known: where they are known.
+    """
     return values if known is None else torch.where(known, values, 0.0)
 
 

@@ -30,10 +30,11 @@ class SampleMetric(Metric):
     """A metric that scores every frame of every sample by itself.
 
     Scores, by how samples are combined:
-        mean: average over samples;
-        best, worst: of each sequence, the sample with the best or worst average over its frames
-            (best of N, Franceschi et al. 2020, https://arxiv.org/abs/2002.09219, section 4);
-        ensemble_mean: the mean over samples, scored as one forecast.
+
+    - `mean`: average over samples;
+    - `best`, `worst`: of each sequence, the sample with the best or worst average over its frames
+      (best of N, Franceschi et al. 2020, https://arxiv.org/abs/2002.09219, section 4);
+    - `ensemble_mean`: the mean over samples, scored as one forecast.
 
     `details` holds the best-of-N curve: what the best of 1, 2, … samples would score on average,
     with the half widths of its 95 % intervals over sequences.
