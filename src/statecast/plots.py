@@ -197,9 +197,14 @@ def plot_scores(scores: Mapping[str, Any], path: str | Path) -> Path:
     """
     require("matplotlib", "plots", "draw scores")
     forecasters = scores["forecasters"]
-    metrics = list(next(iter(forecasters.values())))
-    columns = min(len(metrics), 3)
-    rows = math.ceil(len(metrics) / columns)
+    # Scores of whole videos have no value at a lead time.
+    metrics = [
+        metric
+        for metric, found in next(iter(forecasters.values())).items()
+        if any(np.isfinite(score["per_lead_time"]).any() for score in found.values())
+    ]
+    columns = max(1, min(len(metrics), 3))
+    rows = max(1, math.ceil(len(metrics) / columns))
     figure = _figure(3.4 * columns, 2.7 * rows)
     panels = list(figure.subplots(rows, columns, squeeze=False).flat)
     styles = {"mean": "-", "ensemble": "-", "best": ":", "ensemble_mean": "--"}
