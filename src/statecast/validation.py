@@ -6,16 +6,18 @@ from collections.abc import Sequence
 from typing import Literal, cast
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from statecast.data.base import Windows, generator_of
 from statecast.data.loading import ordered_batches
 from statecast.errors import InputError
 from statecast.evaluation import Selection, check_metrics, score_windows
-from statecast.frames import Batch, FrameSpec
+from statecast.frames import Batch, Frames, FrameSpec
 from statecast.metrics import METRICS
-from statecast.metrics.base import SampleMetric, Sums, add, count_of, moments, score_of
+from statecast.metrics.base import Sums, add, average_of, counts_of, moments, score_of
+from statecast.metrics.masking import filled, known_in
+from statecast.metrics.sampled import SampleMetric
 from statecast.models.base import Forecaster, StateSpaceForecaster
 
 Protocol = Literal["future", "paper"]
@@ -87,10 +89,10 @@ def validation_score(
     judge = metric_of(metric, model.spec)
     sums: Sums | None = None
     for first, batch in ordered_batches(windows, batch_size, count=count):
-        frames = chosen_scores(
+        frames, known = chosen_scores(
             cast("StateSpaceForecaster", model), batch, judge, samples, (seed, first)
         )
-        sums = add(sums, {"count": count_of(frames), **moments("best", frames)})
+        sums = add(sums, {**counts_of(frames, known), **moments("best", frames, known)})
     assert sums is not None
     return score_of("best", sums).value
 
@@ -113,29 +115,33 @@ def chosen_scores(
     metric: SampleMetric,
     samples: int,
     seed: Sequence[int],
-) -> Float[Tensor, "batch time"]:
-    """Scores of the forecast frames of the sample that is best on all frames of each window."""
+) -> tuple[Float[Tensor, "batch time"], Bool[Tensor, "batch time"]]:
+    """Scores of the forecast frames of the sample that is best on all frames of each window.
+
+    Which of them count, in a target with unknown values, comes second.
+    """
     drawn = samples if model.stochastic else 1
     # The same seed twice: what is reconstructed is the past of the futures that are forecast.
     past = model.reconstruct(batch.context, samples=drawn, generator=generator_of(*seed))
-    before = frame_scores(metric, past.cpu(), batch.context.values)
     future = model.forecast(
         batch.context, len(batch.target), samples=drawn, generator=generator_of(*seed)
     )
-    after = frame_scores(metric, future.samples.cpu(), batch.target.values)
-    averages = torch.cat([before, after], dim=2).mean(dim=2)
+    before, seen = frame_scores(metric, past.cpu(), batch.context)
+    after, known = frame_scores(metric, future.samples.cpu(), batch.target)
+    averages = average_of(torch.cat([before, after], dim=2), torch.cat([seen, known], dim=1))
     best = averages.argmax(dim=0) if metric.higher_is_better else averages.argmin(dim=0)
     chosen = after[best, torch.arange(len(batch))]
     chosen[averages.isnan().any(dim=0)] = torch.nan  # must not hide behind better samples
-    return chosen
+    return chosen, known
 
 
 def frame_scores(
-    metric: SampleMetric,
-    samples: Float[Tensor, "sample batch time channel *space"],
-    target: Float[Tensor, "batch time channel *space"],
-) -> Float[Tensor, "sample batch time"]:
-    """Scores of every frame of every sample, as they count in a mean."""
-    prepared = metric.prepare(target)
-    scores = [metric.counted(metric.frame_scores(s, target, prepared)) for s in samples]
-    return torch.stack(scores).double()
+    metric: SampleMetric, samples: Float[Tensor, "sample batch time channel *space"], truth: Frames
+) -> tuple[Float[Tensor, "sample batch time"], Bool[Tensor, "batch time"]]:
+    """Scores of every frame of every sample, as they count in a mean, and which of them do."""
+    known = known_in(truth)
+    scores = metric.all_scores(list(samples), filled(truth.values, known), known)
+    counting = metric.scorable(known)
+    if counting is None:
+        counting = torch.ones(scores.shape[1:], dtype=torch.bool)
+    return metric.counted(scores).double(), counting
