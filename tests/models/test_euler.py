@@ -7,6 +7,8 @@ import pytest
 import torch
 from test_srvp import frames, seeded, small
 
+from statecast.errors import InputError
+
 NOISE = 3
 
 
@@ -113,6 +115,8 @@ def test_given_noise_takes_the_place_of_draws():
     assert torch.equal(one, other)
     drawn = model.advance(state, times, generator=seeded(2))
     assert not torch.allclose(one, drawn)
+    with pytest.raises(InputError, match=r"3 frame intervals does not reach to time 3\.5"):
+        model.advance(state, torch.tensor([3.5]), noise=noise)
 
 
 def test_the_step_of_a_forecast_leaves_the_conditioning_alone():

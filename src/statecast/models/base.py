@@ -321,6 +321,11 @@ class StateSpaceForecaster(Forecaster):
                 )
             # Intervals are counted in whole numbers: a sum of 1/3's would miss the frames.
             while intervals < math.ceil(time - TIME_TOLERANCE):
+                if noise is not None and intervals >= noise.shape[2]:
+                    raise InputError(
+                        f"Noise of {noise.shape[2]} frame intervals does not reach to time "
+                        f"{time + state.time:g}."
+                    )
                 now = None if noise is None else noise[:, :, intervals]
                 after = self.interval(path[-1], substeps=steps, noise=now, generator=generator)
                 path = [path[-1], *after]
