@@ -1,4 +1,4 @@
-"""Synthetic labelled fields: a wave that travels over a sea with an island, in files of any kind."""
+"""Synthetic labelled fields: a wave that travels over a sea, in files of any kind."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ def test_every_shipped_recipe_resolves_and_says_the_same_again(name):
     assert tables["model"]["name"] in MODELS
     assert recipe_names()[name]
     if tables["data"].get("path", "") is None:  # of the user's own data
-        with pytest.raises(InputError, match="--data.path"):
+        with pytest.raises(InputError, match=r"--data\.path"):
             build_data(tables)
         return
     spec = build_data(tables).spec

@@ -69,6 +69,8 @@ class FieldFiles:
     def fields(self) -> list[Field]:
         """Every file, opened by this process: handles are not shared with a loader's workers."""
         if self.process != os.getpid():
+            # The parent's stay referred to: closing them here would close them under its feet.
+            self.inherited = self.opened
             self.process, self.opened = os.getpid(), self.open()
         return self.opened
 

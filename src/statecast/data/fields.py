@@ -267,9 +267,7 @@ class Fields(DataSource):
 
     def files_say(self, *names: str) -> str:
         """The first of some attributes that the first file has."""
-        from statecast.labels.stores import open_fields
-
-        attributes = open_fields(self.files.paths[0], engine=self.files.engine).attrs
+        attributes = self.field.source.attrs
         found = [str(attributes[name]) for name in names if attributes.get(name)]
         return found[0] if found else "not stated in the file"
 

@@ -74,6 +74,7 @@ class Field:
 
     def __init__(self, dataset: Dataset, options: FieldOptions, origin: str) -> None:
         self.options, self.origin = options, origin
+        self.source = dataset  # kept, because a data set in use is not opened twice
         self.channels = chosen_variables(dataset, options, origin)
         dataset = crop(dataset, options.crop, origin)
         arrays = [dataset[name] for name in self.channels]

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import glob
+import importlib.util
+import os
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from weakref import WeakValueDictionary
 
 import numpy as np
 
@@ -19,6 +22,9 @@ if TYPE_CHECKING:
 NETCDF = (".nc", ".nc4", ".cdf", ".netcdf")
 ZARR = ".zarr"
 ZARR_FILES = ("zarr.json", ".zgroup", ".zmetadata")
+# Data sets that are in use. NetCDF-C 4.10 crashes where a file with text in it is closed while it
+# is open a second time, so none is opened twice.
+OPEN: WeakValueDictionary[tuple[Any, ...], Any] = WeakValueDictionary()
 MAGIC = (b"CDF\x01", b"CDF\x02", b"CDF\x05", b"\x89HDF\r\n\x1a\n")  # first bytes of NetCDF files
 
 
@@ -65,8 +71,15 @@ def open_fields(path: str | Path, *, engine: str | None = None) -> Dataset:
         options |= {"engine": "zarr", "consolidated": False}
     else:
         check_netcdf(path)
-    with reading(str(path)):
-        dataset: Dataset = xarray.open_dataset(path, **options)
+        if engine is None and importlib.util.find_spec("h5netcdf") is None:
+            require("netCDF4", "fields", "read NetCDF files")
+    key = (str(path.resolve()), path.stat().st_mtime_ns, path.stat().st_size, engine, os.getpid())
+    dataset: Dataset | None = OPEN.get(key)
+    if dataset is None:
+        with reading(str(path)):
+            dataset = xarray.open_dataset(path, **options)
+        assert dataset is not None
+        OPEN[key] = dataset
     return dataset
 
 

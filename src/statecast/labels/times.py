@@ -55,7 +55,7 @@ def parse_step(text: str) -> Step:
     found = re.fullmatch(r"(\d+(?:\.\d+)?)?\s*([A-Za-z]*)", text.strip())
     size = float(found[1] or 1) if found else 0.0
     name = found[2] if found else "?"
-    if size > 0 and name == "":
+    if size > 0 and name == "" and text.strip():
         return Step(size, "numbers")
     if size > 0 and name in ("M", "Y", "MS", "ME", "YS", "YE"):
         return Step(size * MONTHS[name[0].lower()], "months")
