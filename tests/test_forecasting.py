@@ -69,7 +69,7 @@ def test_a_later_file_is_forecast_without_the_training_data(trained, tmp_path, s
     assert sorted(path.name for path in tmp_path.iterdir()) == [output.name]
 
 
-def test_evaluation_and_pictures_work_too(trained, tmp_path):
+def test_pictures_and_arrays_work_too(trained, tmp_path):
     for ending in ("png", "gif", "npz"):
         output = tmp_path / f"future.{ending}"
         words = ["forecast", str(trained / "run"), str(trained / "later.nc"), "--samples", "2"]
@@ -77,6 +77,18 @@ def test_evaluation_and_pictures_work_too(trained, tmp_path):
         assert output.stat().st_size > 0
     with np.load(tmp_path / "future.npz") as content:
         assert content["samples"].shape == (2, 1, 2, 1, 6, 9)
+
+
+def test_a_run_on_fields_is_evaluated(trained, tmp_path, capsys):
+    path = write_field(tmp_path / "sea.nc", sea_surface())
+    run = str(tmp_path / "run")
+    recipe = str(trained / "small.yaml")
+    assert main(["train", recipe, "--output", run, "--data.path", path]) == 0
+    said = capsys.readouterr().err
+    for choice in ("variables: sst", "time is time, space is lat, lon", "42 train", "mean 0"):
+        assert choice in said
+    assert main(["evaluate", run]) == 0
+    assert "persistence" in capsys.readouterr().out
 
 
 def test_parts_are_written_as_they_are_drawn(trained, tmp_path, monkeypatch):

@@ -34,7 +34,7 @@ class Separable(StateSpaceForecaster):
     Args:
         spec: shape, channels and units of the frames; comes from the data.
         architecture: codec: `dcgan` or `vgg` for images, `mlp` for points and small grids; `auto`
-            for the one of `dcgan` and `mlp` that suits the grid.
+            for the one of `dcgan` and `mlp` that suits the grid, the latter 16 times as wide.
         skips: whether the decoder sees the content encoder's maps.
         encoder_width: channels of the encoders' first convolution; hidden units of `mlp` encoders.
         encoder_layers: linear layers of `mlp` encoders.

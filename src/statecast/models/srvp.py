@@ -48,7 +48,7 @@ class SRVP(StateSpaceForecaster):
     Args:
         spec: shape, channels and units of the frames; comes from the data.
         architecture: codec: `dcgan` or `vgg` for images, `mlp` for points and small grids; `auto`
-            for the one of `dcgan` and `mlp` that suits the grid.
+            for the one of `dcgan` and `mlp` that suits the grid, the latter 16 times as wide.
         skips: whether the decoder sees the encoder's maps of one observed frame.
         width: channels of the codec's first convolution; hidden units of an `mlp` codec.
         codec_layers: linear layers of an `mlp` codec.

@@ -21,6 +21,7 @@ from statecast.nn.vgg import VGGDecoder, VGGEncoder
 Architecture = Literal["auto", "dcgan", "vgg", "mlp"]
 
 SMALL_GRID = 1024  # points: up to so many, `auto` is the multilayer codec
+HIDDEN = 16  # hidden units of the multilayer codec per channel of a convolutional one, with `auto`
 
 
 def suited(space: tuple[int, ...]) -> Architecture:
@@ -47,7 +48,8 @@ def encoder_of(
 
     Args:
         architecture: `dcgan` or `vgg` for images, `mlp` for points and small grids; `auto` for
-            the one of `dcgan` and `mlp` that suits the grid.
+            the one of `dcgan` and `mlp` that suits the grid, the latter with 16 · width hidden
+            units.
         frame_shape: shape of one input.
         code_size: size of the code.
         width: channels of the first convolution; hidden units of a multilayer codec.
@@ -57,6 +59,7 @@ def encoder_of(
     """
     if architecture == "auto":
         architecture = suited(frame_shape[1:])
+        width *= HIDDEN if architecture == "mlp" else 1
     if architecture == "mlp":
         return MultilayerEncoder(frame_shape, code_size, width=width, layers=layers, head=head)
     kind = DCGANEncoder if architecture == "dcgan" else VGGEncoder
@@ -83,6 +86,7 @@ def decoder_of(
     """
     if architecture == "auto":
         architecture = suited(frame_shape[1:])
+        width *= HIDDEN if architecture == "mlp" else 1
     if architecture == "mlp":
         if skips:
             raise InputError("The mlp codec has no maps to skip with. Set skips: false.")
