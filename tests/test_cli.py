@@ -128,7 +128,7 @@ def mistakes(tmp_path, run, frames):
         "object": (forecast(bad / "object.npy"), "cannot be read as an array of numbers"),
         "cut": (forecast(bad / "cut.npy"), "cannot be read as an array of numbers"),
         "two": (forecast(bad / "two.npz"), "['a', 'b']"),
-        "video": (forecast(bad / "video.mp4"), ".npy or .npz"),
+        "video": (forecast(bad / "video.mp4"), ".npy, .npz"),
         "none": (forecast(bad / "none.npy"), "no file"),
         "horizon": (forecast(frames, "--horizon", "0"), "at least 1 frame"),
         "samples": (forecast(frames, "--samples", "0"), "at least 1 sample"),

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from synthetic import sea_surface, write_field
 
 from statecast.data import DATASETS
 from statecast.data.base import SPLITS
@@ -22,6 +23,7 @@ SMALL = {
                   "dynamics_hidden": 9},
 }  # fmt: skip
 DATA = {
+    "fields": {"variables": "sst", "context": 3, "horizon": 2, "test_horizon": 2},
     "moving_digits": {"test_videos": 6, "validation_videos": 4, "frame_size": 32},
     "wave_equation": {"sequences": 10, "points": 6},
     "arrays": {"path": "array.npy", "context": 3, "horizon": 2},
@@ -160,6 +162,9 @@ class TestDataSet:
         monkeypatch.chdir(tmp_path)
         generator = np.random.default_rng(0)
         np.save("array.npy", generator.integers(0, 256, (10, 8, 2, 4, 6), dtype=np.uint8))
+        path = tmp_path / "sst.nc"
+        write_field(path, sea_surface())
+        monkeypatch.setitem(DATA["fields"], "path", str(path))
 
     def test_windows_fit_the_spec_in_every_split(self, name):
         data = DATASETS[name](**DATA[name])
@@ -168,7 +173,7 @@ class TestDataSet:
             assert batch.values.shape[2:] == data.spec.frame_shape
             assert len(batch.context) == data.spec.context
             assert batch.context.channels == data.spec.channels
-            low, high = data.spec.value_range
+            low, high = data.spec.value_range or (-torch.inf, torch.inf)
             assert low <= batch.values.min() <= batch.values.max() <= high
         assert len(data.windows("train").draw(0, 2, seed=1).target) == data.spec.horizon
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -10,11 +11,12 @@ from dataclasses import replace
 from typing import Any, ClassVar, NamedTuple
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from statecast.errors import InputError
 from statecast.frames import Batch, Forecast, Frames, FrameSpec, default_channels
+from statecast.labels.preparation import Preparation, plain_preparation
 from statecast.models.latents import (
     TIME_TOLERANCE,
     Latents,
@@ -44,6 +46,7 @@ class Forecaster(nn.Module, ABC):
     Attributes:
         spec: shape, channels and units of the frames it works on.
         normaliser: maps the units of the data to those of the model and back.
+        preparation: what is done to labelled fields first, and undone in their forecast.
 
     Class attributes:
         stochastic: False where all samples of a forecast are equal.
@@ -65,6 +68,7 @@ class Forecaster(nn.Module, ABC):
         super().__init__()
         self.spec = spec
         self.normaliser = Normaliser(spec, normalise)
+        self.preparation: Preparation = plain_preparation(spec.channels, spec.space)
 
     @property
     def minimum_context(self) -> int:
@@ -106,12 +110,18 @@ class Forecaster(nn.Module, ABC):
     def fit_statistics(self, batches: Iterable[Batch]) -> None:
         """Set what comes from training data without gradients: by default, the normaliser."""
         if self.normaliser.needs_data:
-            self.normaliser.fit(batch.values for batch in batches)
+            self.normaliser.fit((batch.values, batch.mask) for batch in batches)
 
     @property
     def needs_statistics(self) -> bool:
         """Whether `fit_statistics` has anything to set."""
         return self.normaliser.needs_data
+
+    def inputs(self, frames: Frames | Batch) -> Float[Tensor, "batch time channel *space"]:
+        """Frames in the units of the model, with unknown values at 0, the location."""
+        values = self.normaliser.normalise(frames.values)
+        mask = frames.mask
+        return known_part(values, mask)
 
     def forecast(
         self,
@@ -128,7 +138,9 @@ class Forecaster(nn.Module, ABC):
 
         Args:
             context: observed frames, `Frames` or a bare array or tensor
-                (batch, time, channel, *space), in the units of the data.
+                (batch, time, channel, *space), in the units of the data; or an
+                `xarray.DataArray` or `Dataset`, of which the last frames are used, as many as in
+                training, and whose missing values are taken as unknown.
             horizon: number of frames to forecast; by default that of training.
             times: instead of `horizon`, the increasing lead times wanted, in frame intervals
                 after the last observed frame; not necessarily whole numbers.
@@ -139,7 +151,8 @@ class Forecaster(nn.Module, ABC):
             generator: source of the random draws; same seed, same forecast.
 
         Returns:
-            The forecast, on the device of the model.
+            The forecast, on the device of the model. That of labelled fields has their labels,
+            and is NaN at points without any observed value.
 
         Errors:
             InputError: a shape, channel count, length or option does not fit.
@@ -165,9 +178,34 @@ class Forecaster(nn.Module, ABC):
                 content_from=other,
                 generator=generator,
             )
+        labels = frames.coordinates
+        if labels is not None:
+            values = self.preparation.restore(values, labels, wanted)
         if len(values) < samples:
             values = values.expand(samples, *values.shape[1:])
-        return Forecast(samples=values, times=wanted, channels=self.spec.channels)
+        return Forecast(
+            samples=values, times=wanted, channels=self.spec.channels, coordinates=labels
+        )
+
+    def labelled_context(
+        self, labelled: Any, count: int | None = None, *, origin: str = "The context"
+    ) -> Frames:
+        """Context frames of an `xarray.DataArray` or `Dataset`, prepared as in training.
+
+        Args:
+            labelled: at least as many frames as the model needs.
+            count: last frames to take; by default as many as in training.
+            origin: named in errors.
+
+        Errors:
+            InputError: variables, dimensions, grid, units or time steps are not those of training.
+        """
+        count = self.spec.context if count is None else count
+        values, mask, labels = self.preparation.observed(labelled, count, origin=origin)
+        times = torch.arange(1.0 - values.shape[1], 1.0)
+        return Frames(
+            values=values, times=times, channels=self.spec.channels, mask=mask, coordinates=labels
+        )
 
     def check_context(self, context: Frames | Any, what: str = "context") -> Frames:
         """`context` as `Frames` that fit the model.
@@ -175,7 +213,10 @@ class Forecaster(nn.Module, ABC):
         Errors:
             InputError: wrong type, channels, space or length, or values that are not finite.
         """
-        frames = context if isinstance(context, Frames) else Frames.context_of(context)
+        if is_labelled(context):
+            frames = self.labelled_context(context, origin=f"The {what}")
+        else:
+            frames = context if isinstance(context, Frames) else Frames.context_of(context)
         shape = (frames.values.shape[2], *frames.space)
         if shape != self.spec.frame_shape:
             raise InputError(
@@ -370,7 +411,7 @@ class StateSpaceForecaster(Forecaster):
             raise InputError(f"Latents need at least 1 sample, got samples={samples}.")
         steps = self._steps(substeps)
         with evaluation_mode(self), torch.no_grad():
-            observed = self.normaliser.normalise(frames.values)
+            observed = self.inputs(frames)
             latents = self.follow(observed, samples=samples, substeps=steps, generator=generator)
         times = latents.times + frames.times[-1].cpu()
         return replace(latents, times=times, model=fingerprint_of(self))
@@ -488,10 +529,10 @@ class StateSpaceForecaster(Forecaster):
         content_from: Frames | None,
         generator: torch.Generator | None,
     ) -> Float[Tensor, "sample batch time channel *space"]:
-        observed = self.normaliser.normalise(context.values)
+        observed = self.inputs(context)
         state = self.observe(observed, samples=samples, generator=generator)
         if content_from is not None:
-            content = self.content_of(self.normaliser.normalise(content_from.values))
+            content = self.content_of(self.inputs(content_from))
             state = state._replace(content=content.expand(len(context.values)))
         latents = self.advance(state, times, substeps=substeps, generator=generator)
         return self.normaliser.restore(self.decode_all(state.content, latents), axis=3)
@@ -553,6 +594,28 @@ class StateSpaceForecaster(Forecaster):
 def steps_tolerance(path: list[Tensor]) -> float:
     """`TIME_TOLERANCE` in steps of a path through one interval."""
     return TIME_TOLERANCE * max(len(path) - 1, 1)
+
+
+def is_labelled(values: Any) -> bool:
+    """Whether values are an `xarray.DataArray` or `Dataset`; does not import xarray."""
+    xarray = sys.modules.get("xarray")
+    return xarray is not None and isinstance(values, xarray.DataArray | xarray.Dataset)
+
+
+def known_part(
+    values: Float[Tensor, "*shape"], mask: Bool[Tensor, "*shape"] | None
+) -> Float[Tensor, "*shape"]:
+    """Values with 0, and no gradient, where a mask calls them unknown."""
+    return values if mask is None else values.masked_fill(~mask, 0.0)
+
+
+def known_mean(
+    values: Float[Tensor, "*shape"], mask: Bool[Tensor, "*shape"] | None
+) -> Float[Tensor, ""]:
+    """Mean over known values; 0 where there is none."""
+    if mask is None:
+        return values.mean()
+    return known_part(values, mask).sum() / mask.sum().clamp_min(1)
 
 
 @contextmanager

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Literal
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from statecast.errors import InputError
 from statecast.frames import Batch, FrameSpec
-from statecast.models.base import Losses, State, StateSpaceForecaster
+from statecast.models.base import Losses, State, StateSpaceForecaster, known_mean
 from statecast.models.separable_diagnostics import diagnose_separable
 from statecast.nn.architectures import Architecture, decoder_of, encoder_of
 from statecast.nn.blocks import initialise_normal, initialise_orthogonal, multilayer
@@ -34,7 +34,8 @@ class Separable(StateSpaceForecaster):
 
     Args:
         spec: shape, channels and units of the frames; comes from the data.
-        architecture: codec: `dcgan` or `vgg` for images, `mlp` for points and small grids.
+        architecture: codec: `dcgan` or `vgg` for images, `mlp` for points and small grids; `auto`
+            for the one of `dcgan` and `mlp` that suits the grid, the latter 16 times as wide.
         skips: whether the decoder sees the content encoder's maps.
         encoder_width: channels of the encoders' first convolution; hidden units of `mlp` encoders.
         encoder_layers: linear layers of `mlp` encoders.
@@ -154,11 +155,12 @@ class Separable(StateSpaceForecaster):
         \overline{(D(S, E_T(V_i)) - v_i)^2} + \lambda_S \overline{(S - S')^2}
         + \lambda_T \tfrac12 \|T_{t_0}\|^2$$
 
-        with one window V_i drawn per batch, S' the content of the last frames, and bars for means.
+        with one window V_i drawn per batch, S' the content of the last frames, and bars for means
+        over known values.
         """
-        frames = self.normaliser.normalise(batch.values)
+        frames = self.inputs(batch)
         count = torch.randint(self.alignment_windows(frames.shape[1]), (), generator=generator)
-        terms = self.loss_terms(frames, int(count))
+        terms = self.loss_terms(frames, int(count), batch.mask)
         total = (
             self.forecast_weight * terms["forecast"]
             + self.alignment_weight * terms["alignment"]
@@ -171,8 +173,13 @@ class Separable(StateSpaceForecaster):
         """How many windows of a sequence have a frame that their T can be aligned to."""
         return length - self.spec.context + (1 if self.rollout_from == "context" else 0)
 
-    def loss_terms(self, frames: Float[Tensor, "batch time channel *space"], window: int) -> Losses:
-        """The four terms, unweighted, with the alignment at this window."""
+    def loss_terms(
+        self,
+        frames: Float[Tensor, "batch time channel *space"],
+        window: int,
+        mask: Bool[Tensor, "batch time channel *space"] | None = None,
+    ) -> Losses:
+        """The four terms, unweighted, with the alignment at this window; `mask`: known values."""
         context = self.spec.context
         content, latent = (
             self.content_of(frames[:, :context]),
@@ -184,9 +191,10 @@ class Separable(StateSpaceForecaster):
         # One pass of the decoder for the forecast and the aligned frame.
         decoded = widened(self.decode(content, torch.cat([latents, aligned.unsqueeze(1)], dim=1)))
         zero = decoded.new_zeros(())
+        rolled, one = (None, None) if mask is None else (mask[:, start:], mask[:, window + start])
         return {
-            "forecast": (decoded[:, :-1] - frames[:, start:]).square().mean(),
-            "alignment": (decoded[:, -1] - frames[:, window + start]).square().mean(),
+            "forecast": known_mean((decoded[:, :-1] - frames[:, start:]).square(), rolled),
+            "alignment": known_mean((decoded[:, -1] - frames[:, window + start]).square(), one),
             "invariance": zero
             if self.content_encoder is None
             else distance(content, self.content_of(frames[:, -context:])),

@@ -23,7 +23,7 @@ def diagnose_separable(model: Separable, batch: Batch) -> dict[str, Tensor]:
     - `latent` and `content`: T of all frames and S, whose units are counted as active where
       they vary.
     """
-    frames, context = model.normaliser.normalise(batch.values), model.spec.context
+    frames, context = model.inputs(batch), model.spec.context
     path = model.rollout(model.dynamics_of(frames[:, :context]), frames.shape[1])
     found = {"latent_speed": path.diff(dim=1).norm(dim=-1).mean(dim=1), "latent": path}
     if model.content_encoder is not None:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from statecast.errors import InputError
 from statecast.frames import Batch, FrameSpec
-from statecast.models.base import Losses, State, StateSpaceForecaster
+from statecast.models.base import Losses, State, StateSpaceForecaster, known_part
 from statecast.models.latents import Latents
 from statecast.models.srvp_diagnostics import collapse_of_srvp, diagnose_srvp
 from statecast.nn.architectures import Architecture, decoder_of, encoder_of
@@ -51,7 +51,8 @@ class SRVP(StateSpaceForecaster):
 
     Args:
         spec: shape, channels and units of the frames; comes from the data.
-        architecture: codec: `dcgan` or `vgg` for images, `mlp` for points and small grids.
+        architecture: codec: `dcgan` or `vgg` for images, `mlp` for points and small grids; `auto`
+            for the one of `dcgan` and `mlp` that suits the grid, the latter 16 times as wide.
         skips: whether the decoder sees the encoder's maps of one observed frame.
         width: channels of the codec's first convolution; hidden units of an `mlp` codec.
         codec_layers: linear layers of an `mlp` codec.
@@ -193,8 +194,10 @@ class SRVP(StateSpaceForecaster):
 
         $$-\sum_t \ln N(x_t; \hat x_t, \nu) + \beta_y KL(q(y_1) \| N(0, I))
         + \beta_z \sum_t KL(q(z_t) \| p(z_t | y_{t-1})) + \lambda \sum \|\Delta t f\|_2$$
+
+        The first sum is over known values.
         """
-        frames = self.normaliser.normalise(batch.values)
+        frames = self.inputs(batch)
         codes = self.encode(frames)
         inferred = self.infer(codes.code, generator=generator)
         content = self.training_content(codes, generator) if self.training else self.last(codes)
@@ -202,7 +205,7 @@ class SRVP(StateSpaceForecaster):
         density = negative_log_density(frames, widened(decoded), self.observation_std)
         zero = density.new_zeros(())
         terms = {
-            "reconstruction": density.flatten(1).sum(dim=1).mean(),
+            "reconstruction": known_part(density, batch.mask).flatten(1).sum(dim=1).mean(),
             "divergence_initial": inferred.initial.divergence_from_standard().mean(),
             "divergence_noise": zero,
             "residual": inferred.increments.norm(dim=-1).sum(dim=-1).mean(),

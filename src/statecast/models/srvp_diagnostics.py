@@ -33,7 +33,7 @@ def diagnose_srvp(
       that is the definition of Burda et al. (2016), https://arxiv.org/abs/1509.00519, section
       5.2; a learned prior may vary with the data by itself, which tells nothing of z.
     """
-    frames = model.normaliser.normalise(batch.values)
+    frames = model.inputs(batch)
     inferred = model.infer(model.encode(frames).code, generator=generator)
     intervals = frames.shape[1] - 1
     found = {

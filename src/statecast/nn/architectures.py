@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 from statecast.errors import InputError
@@ -14,10 +15,23 @@ from statecast.nn.codecs import (
     MultilayerEncoder,
     Output,
 )
-from statecast.nn.dcgan import DCGANDecoder, DCGANEncoder
+from statecast.nn.dcgan import REDUCTION, DCGANDecoder, DCGANEncoder
 from statecast.nn.vgg import VGGDecoder, VGGEncoder
 
-Architecture = Literal["dcgan", "vgg", "mlp"]
+Architecture = Literal["auto", "dcgan", "vgg", "mlp"]
+
+SMALL_GRID = 1024  # points: up to so many, `auto` is the multilayer codec
+HIDDEN = 16  # hidden units of the multilayer codec per channel of a convolutional one, with `auto`
+
+
+def suited(space: tuple[int, ...]) -> Architecture:
+    """The codec that `auto` stands for: `mlp` for points and small grids, else `dcgan`."""
+    return "mlp" if len(space) == 1 or math.prod(space) <= SMALL_GRID else "dcgan"
+
+
+def multiple_for(space: tuple[int, ...]) -> int:
+    """What the sides of a grid must be a multiple of, for the codec that suits it."""
+    return REDUCTION if suited(space) == "dcgan" else 1
 
 
 def encoder_of(
@@ -33,7 +47,9 @@ def encoder_of(
     """An encoder of inputs (channel, *space).
 
     Args:
-        architecture: `dcgan` or `vgg` for images, `mlp` for points and small grids.
+        architecture: `dcgan` or `vgg` for images, `mlp` for points and small grids; `auto` for
+            the one of `dcgan` and `mlp` that suits the grid, the latter with 16 · width hidden
+            units.
         frame_shape: shape of one input.
         code_size: size of the code.
         width: channels of the first convolution; hidden units of a multilayer codec.
@@ -41,6 +57,9 @@ def encoder_of(
         bias: whether convolutions have a bias.
         head: how the code leaves the encoder.
     """
+    if architecture == "auto":
+        architecture = suited(frame_shape[1:])
+        width *= HIDDEN if architecture == "mlp" else 1
     if architecture == "mlp":
         return MultilayerEncoder(frame_shape, code_size, width=width, layers=layers, head=head)
     kind = DCGANEncoder if architecture == "dcgan" else VGGEncoder
@@ -65,6 +84,9 @@ def decoder_of(
     Errors:
         InputError: skips for the multilayer codec, which has no maps to skip with.
     """
+    if architecture == "auto":
+        architecture = suited(frame_shape[1:])
+        width *= HIDDEN if architecture == "mlp" else 1
     if architecture == "mlp":
         if skips:
             raise InputError("The mlp codec has no maps to skip with. Set skips: false.")

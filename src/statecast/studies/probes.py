@@ -143,7 +143,7 @@ def read_batches(
     """Codes and truths, batch by batch."""
     device = next((tensor.device for tensor in model.buffers()), torch.device("cpu"))
     for first, batch in ordered_batches(windows, batch_size, count=count):
-        observed = model.normaliser.normalise(batch.context.values.to(device))
+        observed = model.inputs(batch.context.to(device))
         generator = generator_of(*seed, first)
         state = model.observe(observed, generator=generator)
         # Some states begin before the last observed frame, and some after it.

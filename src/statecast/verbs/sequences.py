@@ -74,23 +74,25 @@ def read_files(paths: list[str], model: Forecaster, count: int | None) -> Videos
     import torch
 
     from statecast.errors import InputError
-    from statecast.forecasting import read_context
     from statecast.frames import Frames
+    from statecast.inputs import read_context
     from statecast.latent_plots import Videos
 
-    contexts = [model.check_context(read_context(p, model.spec, count), str(p)) for p in paths]
+    contexts = [model.check_context(read_context(p, model, count), str(p)) for p in paths]
     lengths = [len(context) for context in contexts]
     if len(set(lengths)) > 1:
         raise InputError(
             f"The files must hold contexts of one length, got {lengths} frames. Set --context."
         )
     values = torch.cat([context.values for context in contexts])
+    known = [context.known for context in contexts]
+    mask = torch.cat(known) if any(context.mask is not None for context in contexts) else None
     names = [
         Path(p).stem if len(c.values) == 1 else f"{Path(p).stem} {i}"
         for p, c in zip(paths, contexts, strict=True)
         for i in range(len(c.values))
     ]
-    return Videos(Frames.context_of(values, model.spec.channels), None, tuple(names))
+    return Videos(Frames.context_of(values, model.spec.channels, mask=mask), None, tuple(names))
 
 
 def read_windows(folder: str, numbers: list[int]) -> Videos:
