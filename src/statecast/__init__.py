@@ -11,8 +11,8 @@ both into frames:
     forecast.mean, forecast.std, forecast.quantile(0.9), forecast.samples
 
 What there is: `MODELS`, `DATASETS`, `METRICS` by name; `train`, `evaluate`, `forecast_file`;
-`create_run`, `open_run`, `load`, `load_official`; the records `Frames`, `Batch`, `Forecast`,
-`FrameSpec`. The command `statecast --help` offers the same.
+`create_run`, `open_run`, `load`; `load_official`, `import_official`, `export_official`; the records
+`Frames`, `Batch`, `Forecast`, `FrameSpec`. The command `statecast --help` offers the same.
 """
 
 from __future__ import annotations
@@ -26,8 +26,10 @@ if TYPE_CHECKING:
     from statecast.data import DATASETS
     from statecast.errors import StatecastError
     from statecast.evaluation import evaluate
+    from statecast.exporting import export_official
     from statecast.forecasting import forecast_file
     from statecast.frames import Batch, Forecast, Frames, FrameSpec
+    from statecast.importing import import_official
     from statecast.metrics import METRICS
     from statecast.models import MODELS
     from statecast.models.base import Forecaster, StateSpaceForecaster
@@ -54,7 +56,9 @@ _HOMES = {
     "StatecastError": "errors",
     "create_run": "runs",
     "evaluate": "evaluation",
+    "export_official": "exporting",
     "forecast_file": "forecasting",
+    "import_official": "importing",
     "load": "runs",
     "load_official": "official",
     "open_run": "runs",
@@ -77,7 +81,9 @@ __all__ = [
     "__version__",
     "create_run",
     "evaluate",
+    "export_official",
     "forecast_file",
+    "import_official",
     "load",
     "load_official",
     "open_run",

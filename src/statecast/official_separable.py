@@ -11,7 +11,14 @@ from torch import Tensor
 from statecast.errors import InputError
 from statecast.frames import FrameSpec
 from statecast.models.separable import Separable
-from statecast.official_settings import Official, Settings, channel_names, check_fit
+from statecast.official_settings import (
+    Official,
+    Settings,
+    channel_names,
+    check_fit,
+    options_of,
+    settings_of,
+)
 from statecast.pickle_machine import PickledModule
 from statecast.pickles import module_tensors, read_pickle
 
@@ -21,19 +28,19 @@ DECODERS = {"dcgan": "dcgan", "vgg": "vgg", "mlp": "mlp", "decoderSST": "maps"}
 SIDE, SMALL_SIDE = 64, 32
 SMALL_DATA = ("taxibj",)  # published data sets of smaller frames
 UNBOUNDED_DATA = ("taxibj", "sst")  # whose decoders have no output function
-OPTIONS = {  # our option: published setting
-    "skips": "skipco",
-    "encoder_layers": "enc_n_layers",
-    "decoder_layers": "dec_n_layers",
-    "content_size": "code_size_s",
-    "latent_size": "code_size_t",
-    "blocks": "n_blocks",
-    "dynamics_hidden": "res_hidden_size",
-    "dynamics_gain": "gain_resnet",
-    "forecast_weight": "lamb_pred",
-    "alignment_weight": "lamb_ae",
-    "invariance_weight": "lamb_s",
-    "prior_weight": "lamb_t",
+OPTIONS = {  # our option: published setting, and its kind
+    "skips": ("skipco", "flag"),
+    "encoder_layers": ("enc_n_layers", "whole"),
+    "decoder_layers": ("dec_n_layers", "whole"),
+    "content_size": ("code_size_s", "whole"),
+    "latent_size": ("code_size_t", "whole"),
+    "blocks": ("n_blocks", "whole"),
+    "dynamics_hidden": ("res_hidden_size", "whole"),
+    "dynamics_gain": ("gain_resnet", "number"),
+    "forecast_weight": ("lamb_pred", "number"),
+    "alignment_weight": ("lamb_ae", "number"),
+    "invariance_weight": ("lamb_s", "number"),
+    "prior_weight": ("lamb_t", "number"),
 }
 UNUSED = "bn_out."  # a normalisation that the published ResNet holds and never applies
 WIDTHS = {  # where a codec's width shows: name, dimension, and what it is multiplied by there
@@ -70,13 +77,14 @@ def read_separable(folder: Path) -> Official:
     """Read `params.json` and the four modules, or their state dicts."""
     config = Settings(folder / "params.json")
     encoder, decoder = codecs_of(config)
-    offset, context = config["offset"], config.whole("nt_cond")
+    offset, context = config.whole("offset", 0), config.whole("nt_cond")
     if offset not in (0, context):
         raise InputError(
             f"{folder} aligns its dynamics {offset} frames back; 0 or the context's {context} "
             "can be read."
         )
-    files = [name for name in FILES if not (config["no_s"] and name == "ov_Es")]
+    constant = config.flag("no_s")
+    files = [name for name in FILES if not (constant and name == "ov_Es")]
     parts = {name: read_part(folder / f"{name}.pt") for name in files}
     tensors = {
         f"{file}.{name}": tensor
@@ -85,6 +93,8 @@ def read_separable(folder: Path) -> Official:
         if not (encoder == "resnet" and name.startswith(UNUSED))
     }
     frame = frame_of(config, decoder, parts["decoder"])
+    if not isinstance(config["data"], str):
+        raise config.unfit("data", "the name of a data set")
     bounded = config["data"] not in UNBOUNDED_DATA
     spec = FrameSpec(
         channels=channel_names(frame[0]),
@@ -93,17 +103,18 @@ def read_separable(folder: Path) -> Official:
         horizon=config.whole("nt_pred"),
         value_range=None if config["data"] == "sst" else (0.0, 1.0),
     )
-    own = {ours: config[theirs] for ours, theirs in OPTIONS.items()}
-    options = own | {
+    if config["mixing"] not in ("mul", "concat"):
+        raise config.unfit("mixing", "mul or concat")
+    options = options_of(config, OPTIONS) | {
         "architecture": encoder,
         "decoder_architecture": None if decoder == own_decoder(encoder) else decoder,
-        "encoder_width": config["enc_hidden_size"]
+        "encoder_width": config.whole("enc_hidden_size")
         if encoder == "mlp"
         else width_of("ov_Et", parts["ov_Et"]),
-        "decoder_width": config["dec_hidden_size"]
+        "decoder_width": config.whole("dec_hidden_size")
         if decoder == "mlp"
         else width_of("decoder", parts["decoder"]),
-        "content": "constant" if config["no_s"] else "learned",
+        "content": "constant" if constant else "learned",
         "mixing": "product" if config["mixing"] == "mul" else "concat",
         "rollout_from": "target" if offset == 0 else "context",
         "output": "sigmoid" if bounded else "identity",
@@ -115,7 +126,10 @@ def read_separable(folder: Path) -> Official:
 def codecs_of(config: Settings) -> tuple[str, str]:
     """Our names of the codecs of encoders and decoder."""
     names = config["architecture"], config["decoder_architecture"] or config["architecture"]
-    encoder, decoder = ENCODERS.get(names[0]), DECODERS.get(names[1])
+    encoder, decoder = (
+        kinds.get(name) if isinstance(name, str) else None
+        for kinds, name in zip((ENCODERS, DECODERS), names, strict=True)
+    )
     if encoder is None or decoder is None:
         raise InputError(
             f"{config.path} names the codec {names[0]!r} with {names[1]!r}; encoders "
@@ -213,9 +227,8 @@ def separable_settings(
     published = next(name for name, ours in DECODERS.items() if ours == decoder)
     architecture = next(name for name, ours in ENCODERS.items() if ours == encoder)
     named = base.get("decoder_architecture") == published or published != architecture
-    settings = {theirs: options[ours] for ours, theirs in OPTIONS.items()}
     widths = {"enc_hidden_size": "encoder_width", "dec_hidden_size": "decoder_width"}
-    return settings | {
+    return settings_of(options, OPTIONS) | {
         **{theirs: options[ours] for theirs, ours in widths.items()},
         "architecture": architecture,
         "decoder_architecture": published if named else None,

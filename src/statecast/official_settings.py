@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -42,18 +43,50 @@ class Settings(dict[str, Any]):
     def __missing__(self, key: str) -> Any:
         raise InputError(f"{self.path} lacks the setting {key!r}.")
 
-    def whole(self, key: str) -> int:
-        """A setting that must be a whole number of at least 1.
+    def whole(self, key: str, least: int = 1) -> int:
+        """A whole number of at least `least`.
 
         Errors:
-            InputError: it is missing or something else.
+            InputError: the setting is missing or something else.
         """
         value = self[key]
-        if type(value) is not int or value < 1:
-            raise InputError(
-                f"{self.path} should set {key!r} to a whole number of at least 1, got {value!r}."
-            )
+        if type(value) is not int or value < least:
+            raise self.unfit(key, f"a whole number of at least {least}")
         return value
+
+    def number(self, key: str) -> float:
+        """A finite number; errors as `whole`."""
+        value = self[key]
+        if type(value) not in (int, float) or not math.isfinite(value):
+            raise self.unfit(key, "a finite number")
+        return value
+
+    def flag(self, key: str) -> bool:
+        """True or false; errors as `whole`."""
+        value = self[key]
+        if type(value) is not bool:
+            raise self.unfit(key, "true or false")
+        return value
+
+    def unfit(self, key: str, expected: str) -> InputError:
+        """The error of a setting that is not what it should be."""
+        found = json.dumps(self[key])[:40]
+        return InputError(f"{self.path} should set {key!r} to {expected}, got {found}.")
+
+
+def options_of(config: Settings, names: Mapping[str, tuple[str, str]]) -> dict[str, Any]:
+    """Our options from published settings.
+
+    Args:
+        config: the settings.
+        names: by option, the published name and its kind: `whole`, `number` or `flag`.
+    """
+    return {ours: getattr(config, kind)(theirs) for ours, (theirs, kind) in names.items()}
+
+
+def settings_of(options: Mapping[str, Any], names: Mapping[str, tuple[str, str]]) -> dict[str, Any]:
+    """The inverse of `options_of`."""
+    return {theirs: options[ours] for ours, (theirs, _) in names.items()}
 
 
 def channel_names(count: int) -> tuple[str, ...]:

@@ -11,29 +11,35 @@ from torch import Tensor
 from statecast.errors import InputError
 from statecast.frames import FrameSpec
 from statecast.models.srvp import SRVP
-from statecast.official_settings import Official, Settings, channel_names, check_fit
+from statecast.official_settings import (
+    Official,
+    Settings,
+    channel_names,
+    check_fit,
+    options_of,
+    settings_of,
+)
 from statecast.pickles import read_pickle
 
 ARCHITECTURES = ("dcgan", "vgg")
 SIDE = 64  # of published frames
-OPTIONS = {  # our option: published setting
-    "architecture": "archi",
-    "skips": "skipco",
-    "width": "nf",
-    "code_size": "nhx",
-    "latent_size": "ny",
-    "noise_size": "nz",
-    "inference_frames": "nt_inf",
-    "inference_hidden": "nh_inf",
-    "inference_layers": "nlayers_inf",
-    "transition_hidden": "nh_res",
-    "transition_layers": "nlayers_res",
-    "transition_gain": "res_gain",
-    "substeps": "n_euler_steps",
-    "observation_std": "obs_scale",
-    "initial_weight": "beta_y",
-    "noise_weight": "beta_z",
-    "residual_weight": "l2_res",
+OPTIONS = {  # our option: published setting, and its kind
+    "skips": ("skipco", "flag"),
+    "width": ("nf", "whole"),
+    "code_size": ("nhx", "whole"),
+    "latent_size": ("ny", "whole"),
+    "noise_size": ("nz", "whole"),
+    "inference_frames": ("nt_inf", "whole"),
+    "inference_hidden": ("nh_inf", "whole"),
+    "inference_layers": ("nlayers_inf", "whole"),
+    "transition_hidden": ("nh_res", "whole"),
+    "transition_layers": ("nlayers_res", "whole"),
+    "transition_gain": ("res_gain", "number"),
+    "substeps": ("n_euler_steps", "whole"),
+    "observation_std": ("obs_scale", "number"),
+    "initial_weight": ("beta_y", "number"),
+    "noise_weight": ("beta_z", "number"),
+    "residual_weight": ("l2_res", "number"),
 }
 DEFAULTS: dict[str, Any] = {  # published settings that a model of ours says nothing about
     "apex_amp": False,
@@ -51,9 +57,9 @@ DEFAULTS: dict[str, Any] = {  # published settings that a model of ours says not
 def read_srvp(folder: Path) -> Official:
     """Read `model.pt` and `config.json`."""
     config = Settings(folder / "config.json")
-    options = {ours: config[theirs] for ours, theirs in OPTIONS.items()}
     if config["archi"] not in ARCHITECTURES:
-        raise InputError(f"{config.path} names the codec {config['archi']!r}; dcgan and vgg exist.")
+        raise config.unfit("archi", " or ".join(ARCHITECTURES))
+    options = {"architecture": config["archi"], "output": "sigmoid"}
     horizon = config.whole("seq_len") - config.whole("nt_cond")
     spec = FrameSpec(
         channels=channel_names(config.whole("nc")),
@@ -65,7 +71,7 @@ def read_srvp(folder: Path) -> Official:
     tensors = read_pickle(folder / "model.pt")
     if not isinstance(tensors, dict) or not all(isinstance(t, Tensor) for t in tensors.values()):
         raise InputError(f"{folder / 'model.pt'} should hold a state dict: names and tensors.")
-    return Official("srvp", spec, options | {"output": "sigmoid"}, dict(tensors), config)
+    return Official("srvp", spec, options | options_of(config, OPTIONS), dict(tensors), config)
 
 
 def srvp_settings(model: SRVP, options: Mapping[str, Any]) -> dict[str, Any]:
@@ -82,8 +88,8 @@ def srvp_settings(model: SRVP, options: Mapping[str, Any]) -> dict[str, Any]:
         "frames of": (f"{'×'.join(map(str, model.spec.space))} points", f"{SIDE}×{SIDE} points"),
     }
     check_fit(model, demands)
-    settings = {theirs: options[ours] for ours, theirs in OPTIONS.items()}
-    return settings | {
+    return settings_of(options, OPTIONS) | {
+        "archi": options["architecture"],
         "nt_inf": model.inference_frames,
         "nc": len(model.spec.channels),
         "nx": SIDE,

@@ -11,6 +11,8 @@ VERBS = (
     "train",
     "evaluate",
     "forecast",
+    "import-official",
+    "export-official",
     "demo",
 )
 
