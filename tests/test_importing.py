@@ -81,10 +81,11 @@ def test_golden_folders_come_back_as_they_were(name, tmp_path):
     assert found.keys() == expected.keys()
     for file in expected:
         assert same(found[file], expected[file]), file
-    again = import_official(back, tmp_path / "again", data_for(name))
-    assert same(load(again.folder).state_dict(), published.state_dict())
-    assert again.tables == run.tables
     assert same(load_official(back).state_dict(), published.state_dict())
+    if name in FOLDERS[1:3]:  # one of each model
+        again = import_official(back, tmp_path / "again", data_for(name))
+        assert same(load(again.folder).state_dict(), published.state_dict())
+        assert again.tables == run.tables
 
 
 @pytest.mark.parametrize("name", TWINS)
@@ -235,13 +236,17 @@ SMALL = {
 }
 
 
-def drawn(tmp_path, name, options="", data="channels: 1"):
-    """A run whose checkpoint holds random numbers."""
+def recipe_of(tmp_path, name, options="", data="channels: 1"):
     text = RECIPE.replace("NAME", name).replace("DATA", data)
-    path = tmp_path / "recipe.yaml"
+    path = tmp_path / f"{name}.yaml"
     # A later option of the same name wins.
     path.write_text(text.replace("OPTIONS", ", ".join(filter(None, [SMALL[name], options]))))
-    run = create_run(str(path), tmp_path / "run")
+    return str(path)
+
+
+def drawn(tmp_path, *arguments):
+    """A run whose checkpoint holds random numbers."""
+    run = create_run(recipe_of(tmp_path, *arguments), tmp_path / "run")
     model = run.new_model()
     own = {k: v for k, v in model.state_dict().items() if not k.startswith("normaliser")}
     with torch.no_grad():
@@ -319,6 +324,18 @@ USED = {
         "scheduler": "flag", "enc_hidden_size": "whole", "n_wave_points": "whole",
     },
 }  # fmt: skip
+
+
+def test_options_that_came_later_must_be_at_their_default(tmp_path):
+    for name, write in {
+        "srvp": official_srvp.srvp_settings,
+        "separable": lambda m, o: official_separable.separable_settings(m, o, {}),
+    }.items():
+        run = create_run(recipe_of(tmp_path, name), tmp_path / name)
+        model, options = run.new_model(), run.tables["model"]
+        assert write(model, options)
+        with pytest.raises(InputError, match="cannot hold spin: 3"):
+            write(model, options | {"spin": 3})
 
 
 @pytest.mark.parametrize("name", USED)

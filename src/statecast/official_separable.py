@@ -15,6 +15,7 @@ from statecast.official_settings import (
     Official,
     Settings,
     channel_names,
+    check_defaults,
     check_fit,
     options_of,
     settings_of,
@@ -42,6 +43,10 @@ OPTIONS = {  # our option: published setting, and its kind
     "invariance_weight": ("lamb_s", "number"),
     "prior_weight": ("lamb_t", "number"),
 }
+RULED = (  # options that have a published counterpart of another form
+    "architecture", "decoder_architecture", "encoder_width", "decoder_width", "content", "mixing",
+    "rollout_from", "output", "normalise",
+)  # fmt: skip
 UNUSED = "bn_out."  # a normalisation that the published ResNet holds and never applies
 WIDTHS = {  # where a codec's width shows: name, dimension, and what it is multiplied by there
     "ov_Et": (("conv.0.0.weight", 0, 1), ("conv.0.0.0.weight", 0, 1), ("conv1.weight", 0, 1),
@@ -224,6 +229,7 @@ def separable_settings(
         **({"content": (options["content"], "learned")} if decoder == "maps" else {}),
     }
     check_fit(model, demands)
+    check_defaults(model, options, {*OPTIONS, *demands, *RULED})
     published = next(name for name, ours in DECODERS.items() if ours == decoder)
     architecture = next(name for name, ours in ENCODERS.items() if ours == encoder)
     named = base.get("decoder_architecture") == published or published != architecture

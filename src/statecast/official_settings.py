@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -114,6 +115,21 @@ def check_fit(model: Forecaster, demands: Mapping[str, tuple[object, object]]) -
             f"The published layout of {type(model).__name__} cannot hold normalise: "
             f"{normaliser.method}; it takes frames as they are."
         )
+
+
+def check_defaults(model: Forecaster, options: Mapping[str, Any], known: Collection[str]) -> None:
+    """Raise `InputError` for an option that the published settings do not know.
+
+    One that is at its default is passed over: it says what the published code does.
+    """
+    parameters = inspect.signature(type(model)).parameters
+    for option in options.keys() - {"name", *known}:
+        value = options[option]
+        if option not in parameters or value != parameters[option].default:
+            raise InputError(
+                f"The published layout of {type(model).__name__} cannot hold {option}: "
+                f"{plain(value)}. Leave it at its default."
+            )
 
 
 def plain(value: object) -> str:

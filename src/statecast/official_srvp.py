@@ -15,6 +15,7 @@ from statecast.official_settings import (
     Official,
     Settings,
     channel_names,
+    check_defaults,
     check_fit,
     options_of,
     settings_of,
@@ -88,6 +89,7 @@ def srvp_settings(model: SRVP, options: Mapping[str, Any]) -> dict[str, Any]:
         "frames of": (f"{'×'.join(map(str, model.spec.space))} points", f"{SIDE}×{SIDE} points"),
     }
     check_fit(model, demands)
+    check_defaults(model, options, {*OPTIONS, *demands, "codec_layers", "normalise"})
     return settings_of(options, OPTIONS) | {
         "archi": options["architecture"],
         "nt_inf": model.inference_frames,
