@@ -276,7 +276,7 @@ class State(NamedTuple):
     """What a state-space model carries forward from a context."""
 
     content: Content  # what stays, one per sequence
-    latent: Float[Tensor, "sample batch latent"]  # what moves
+    latent: Float[Tensor, "sample batch latent *grid"]  # what moves: a vector, or a map
     time: float  # time of the latent, in frame intervals after the last observed frame
 
 
@@ -310,12 +310,12 @@ class StateSpaceForecaster(Forecaster):
     @abstractmethod
     def interval(
         self,
-        latent: Float[Tensor, "*batch latent"],
+        latent: Float[Tensor, "*latents"],
         *,
         substeps: int,
         noise: Float[Tensor, "*batch noise"] | None = None,
         generator: torch.Generator | None = None,
-    ) -> list[Float[Tensor, "*batch latent"]]:
+    ) -> list[Float[Tensor, "*latents"]]:
         """Latents after each of `substeps` equal parts of one frame interval.
 
         `noise` is that of the interval; by default it is drawn from its prior.
@@ -327,7 +327,7 @@ class StateSpaceForecaster(Forecaster):
 
     @abstractmethod
     def decode(
-        self, content: Content, latents: Float[Tensor, "batch many latent"]
+        self, content: Content, latents: Float[Tensor, "batch many latent *grid"]
     ) -> Float[Tensor, "batch many channel *space"]:
         """Frames of many latents of each sequence, in the units of the model."""
 
@@ -339,7 +339,7 @@ class StateSpaceForecaster(Forecaster):
         substeps: int | None = None,
         noise: Float[Tensor, "sample batch interval noise"] | None = None,
         generator: torch.Generator | None = None,
-    ) -> Float[Tensor, "sample batch time latent"]:
+    ) -> Float[Tensor, "sample batch time latent *grid"]:
         """Latents at increasing times, none of them before the state's.
 
         Noise is drawn once per frame interval, whatever the substeps and times asked for; `noise`
@@ -562,7 +562,7 @@ class StateSpaceForecaster(Forecaster):
         return self.decode_latents(latents).samples
 
     def decode_all(
-        self, content: Content, latents: Float[Tensor, "sample batch time latent"]
+        self, content: Content, latents: Float[Tensor, "sample batch time latent *grid"]
     ) -> Float[Tensor, "sample batch time channel *space"]:
         """Decode every sample and time of each sequence, as many at once as memory allows.
 

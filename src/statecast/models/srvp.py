@@ -51,8 +51,9 @@ class SRVP(StateSpaceForecaster):
 
     Args:
         spec: shape, channels and units of the frames; comes from the data.
-        architecture: codec: `dcgan` or `vgg` for images, `mlp` for points and small grids; `auto`
-            for the one of `dcgan` and `mlp` that suits the grid, the latter 16 times as wide.
+        architecture: codec: `dcgan` or `vgg` for images, `resnet` for a ResNet-18 encoder with a
+            DCGAN decoder, `mlp` for points and small grids; `auto` for the one of `dcgan` and
+            `mlp` that suits the grid, the latter 16 times as wide.
         skips: whether the decoder sees the encoder's maps of one observed frame.
         width: channels of the codec's first convolution; hidden units of an `mlp` codec.
         codec_layers: linear layers of an `mlp` codec.
@@ -116,7 +117,7 @@ class SRVP(StateSpaceForecaster):
         self.substeps, self.observation_std = substeps, observation_std
         self.initial_weight, self.noise_weight = initial_weight, noise_weight
         self.residual_weight, self.transition_gain = residual_weight, transition_gain
-        self._check_options()
+        self._check_options(architecture)
         self.encoder = encoder_of(
             architecture,
             spec.frame_shape,
@@ -163,7 +164,12 @@ class SRVP(StateSpaceForecaster):
             )
         self.initialise(generator)
 
-    def _check_options(self) -> None:
+    def _check_options(self, architecture: Architecture) -> None:
+        if architecture == "maps":
+            raise InputError(
+                "SRVP carries vectors, and codes of the maps codec are maps. Use architecture: "
+                "dcgan, vgg or resnet, or the model separable."
+            )
         length = self.spec.length
         if not 1 <= self.inference_frames <= min(self.spec.context, length):
             raise InputError(

@@ -13,6 +13,8 @@ VERBS = (
     "forecast",
     "exchange",
     "interpolate",
+    "import-official",
+    "export-official",
     "demo",
 )
 
