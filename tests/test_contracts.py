@@ -16,6 +16,7 @@ SMALL = {
              "transition_hidden": 9},
     "separable": {"encoder_width": 4, "decoder_width": 4, "content_size": 5, "latent_size": 4,
                   "dynamics_hidden": 9},
+    "dmd": {"rank": 4},
 }  # fmt: skip
 DATA = {
     "moving_digits": {"test_videos": 6, "validation_videos": 4, "frame_size": 32},

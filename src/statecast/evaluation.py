@@ -13,11 +13,11 @@ from statecast.data.base import DataSource, Split, Windows, generator_of
 from statecast.data.loading import ordered_batches
 from statecast.errors import InputError
 from statecast.files import write_text
+from statecast.fitting import fitted_baselines
 from statecast.frames import Forecast, FrameSpec
 from statecast.metrics import METRICS
 from statecast.metrics.base import Metric, Score, Sums, add
 from statecast.models.base import Forecaster
-from statecast.models.persistence import Persistence
 from statecast.studies import STUDIES
 from statecast.version import __version__, commit
 
@@ -165,10 +165,11 @@ def evaluate(
     batch_size: int = 16,
     max_windows: int | None = None,
     substeps: int | None = None,
+    baselines: tuple[str, ...] = ("persistence",),
     studies: tuple[str, ...] = (),
     seed: int = 1,
 ) -> dict[str, Any]:
-    """Scores of a model and of persistence on the same windows, with their protocol.
+    """Scores of a model and of baselines on the same windows, with their protocol.
 
     Args:
         model: the trained model.
@@ -180,6 +181,8 @@ def evaluate(
         batch_size: windows at once.
         max_windows: score so many windows, evenly spaced; by default all.
         substeps: Euler steps per frame; by default the model's own.
+        baselines: scored beside the model, of `persistence`, which always is, `climatology`,
+            `linear` and `dmd`; fitted on training windows where they need it.
         studies: names of studies to make besides; one that does not apply is named in the result
             with the reason.
         seed: of the samples.
@@ -190,7 +193,7 @@ def evaluate(
         `studies`: what each of them found.
 
     Errors:
-        InputError: an unknown metric, or an option that does not fit.
+        InputError: an unknown metric or baseline, or an option that does not fit.
     """
     if samples < 1 or batch_size < 1 or (max_windows is not None and max_windows < 1):
         raise InputError(
@@ -212,9 +215,12 @@ def evaluate(
             title=title,
         )
 
+    # Before the model is scored, which takes longer: a wrong name is found at once.
+    beside = fitted_baselines(
+        tuple(dict.fromkeys(("persistence", *baselines))), model, data, seed=seed
+    )
     scored = {name: scores_of(model, name)}
-    if not isinstance(model, Persistence):
-        scored["persistence"] = scores_of(Persistence(model.spec), "persistence")
+    scored |= {key: scores_of(baseline, key) for key, baseline in beside.items()}
     own = scored[name]
     found, reasons = make_studies(
         studies, model, data, split=split, windows=max_windows, batch_size=batch_size, seed=seed

@@ -185,7 +185,8 @@ def evaluate_run(
         device: `auto`, `cpu`, `cuda`, …
     """
     tables = resolve(run.tables, overrides, origin=str(run.folder))
-    chosen = {name: tuple(tables["evaluate"][name]) for name in ("metrics", "studies")}
+    lists = ("metrics", "baselines", "studies")
+    chosen = {name: tuple(tables["evaluate"][name]) for name in lists}
     options = tables["evaluate"] | chosen
     model = run.load(which, device=device)
     scores = evaluate(model, build_data(tables), name=run.name, **options)

@@ -38,11 +38,13 @@ class Forecaster(nn.Module, ABC):
         stochastic: False where all samples of a forecast are equal.
         supports_substeps: whether the transition takes Euler steps.
         supports_content_exchange: whether content and dynamics can come from two contexts.
+        statistics_batches: training batches that `fit_statistics` needs.
     """
 
     stochastic: ClassVar[bool] = False
     supports_substeps: ClassVar[bool] = False
     supports_content_exchange: ClassVar[bool] = False
+    statistics_batches: ClassVar[int] = 64
 
     def __init__(
         self,
@@ -78,7 +80,11 @@ class Forecaster(nn.Module, ABC):
         """Frames at `times`, in the units of the data; arguments are checked already."""
 
     def fit_statistics(self, batches: Iterable[Batch]) -> None:
-        """Set what comes from training data without gradients: by default, the normaliser."""
+        """Set what comes from training data without gradients: by default, the normaliser.
+
+        Args:
+            batches: training batches, the same ones each time they are iterated over.
+        """
         if self.normaliser.needs_data:
             self.normaliser.fit(batch.values for batch in batches)
 
