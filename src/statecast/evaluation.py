@@ -18,6 +18,7 @@ from statecast.frames import Forecast, FrameSpec
 from statecast.metrics import METRICS
 from statecast.metrics.base import Metric, Score, Sums, add
 from statecast.models.base import Forecaster
+from statecast.numerics.solvers import SolverName
 from statecast.studies import STUDIES
 from statecast.version import __version__, commit
 
@@ -93,6 +94,7 @@ def score_windows(
     batch_size: int = 16,
     count: int | None = None,
     substeps: int | None = None,
+    solver: SolverName | None = None,
     seed: int = 1,
     title: str | None = None,
 ) -> Scores:
@@ -107,7 +109,8 @@ def score_windows(
         samples: futures per window.
         batch_size: windows at once.
         count: score so many windows, evenly spaced; by default all.
-        substeps: Euler steps per frame; by default the model's own.
+        substeps: steps of the solver per frame; by default the model's own.
+        solver: of the transition's differential equation; by default the model's own.
         seed: of the samples.
         title: shown beside a progress bar; no bar by default.
     """
@@ -127,6 +130,7 @@ def score_windows(
                 len(batch.target),
                 samples=drawn,
                 substeps=substeps,
+                solver=solver,
                 generator=generator_of(seed, first),
             ).to("cpu")
             lead_times = forecast.times.tolist()
@@ -165,6 +169,7 @@ def evaluate(
     batch_size: int = 16,
     max_windows: int | None = None,
     substeps: int | None = None,
+    solver: SolverName | None = None,
     baselines: tuple[str, ...] = ("persistence",),
     studies: tuple[str, ...] = (),
     seed: int = 1,
@@ -180,7 +185,8 @@ def evaluate(
         samples: futures per window; a deterministic model gives one.
         batch_size: windows at once.
         max_windows: score so many windows, evenly spaced; by default all.
-        substeps: Euler steps per frame; by default the model's own.
+        substeps: steps of the solver per frame; by default the model's own.
+        solver: of the transition's differential equation; by default the model's own.
         baselines: scored beside the model, of `persistence`, which always is, `climatology`,
             `linear` and `dmd`; fitted on training windows where they need it.
         studies: names of studies to make besides; one that does not apply is named in the result
@@ -211,6 +217,7 @@ def evaluate(
             batch_size=batch_size,
             count=max_windows,
             substeps=substeps if forecaster is model else None,
+            solver=solver if forecaster is model else None,
             seed=seed,
             title=title,
         )
@@ -234,6 +241,7 @@ def evaluate(
             "horizon": len(own.lead_times),
             "samples": samples if model.stochastic else 1,
             "substeps": substeps,
+            "solver": solver,
             "metrics": {metric: METRICS[metric].version for metric in metrics},
             "digest": windows.digest,
             "seed": seed,

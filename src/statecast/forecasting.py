@@ -13,6 +13,7 @@ from statecast.data.base import generator_of
 from statecast.errors import CorruptionError, FileError, InputError
 from statecast.frames import Forecast, Frames, FrameSpec
 from statecast.models.base import Forecaster
+from statecast.numerics.solvers import SolverName
 
 INPUTS = (".npy", ".npz")
 OUTPUTS = (".npz", ".gif", ".png")
@@ -29,6 +30,7 @@ def forecast_file(
     samples: int = 1,
     context: int | None = None,
     substeps: int | None = None,
+    solver: SolverName | None = None,
     seed: int = 1,
 ) -> Forecast:
     """Forecast the frames that follow those of a file, and write them to another.
@@ -42,7 +44,8 @@ def forecast_file(
         horizon: frames to forecast; by default as many as in training.
         samples: futures to draw.
         context: last frames of the file to use; by default as many as in training.
-        substeps: Euler steps per frame; by default the model's own.
+        substeps: steps of the solver per frame; by default the model's own.
+        solver: of the transition's differential equation; by default the model's own.
         seed: of the samples.
 
     Errors:
@@ -64,6 +67,7 @@ def forecast_file(
         horizon,
         samples=samples,
         substeps=substeps,
+        solver=solver,
         generator=generator_of(seed),
     ).to("cpu")
     write_forecast(frames, forecast, output)

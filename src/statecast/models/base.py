@@ -6,6 +6,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import groupby
 from typing import Any, ClassVar, NamedTuple
 
 import torch
@@ -16,6 +17,7 @@ from statecast.errors import InputError
 from statecast.frames import Batch, Forecast, Frames, FrameSpec, default_channels
 from statecast.nn.codecs import Content
 from statecast.nn.normaliser import Normalisation, Normaliser
+from statecast.numerics.solvers import ADAPTIVE, ODE_SOLVERS, Solver, SolverName
 
 Losses = dict[str, Tensor]
 TIME_TOLERANCE = 1e-5  # times closer than this, in frame intervals, are the same
@@ -74,6 +76,7 @@ class Forecaster(nn.Module, ABC):
         *,
         samples: int,
         substeps: int | None,
+        solver: SolverName | None,
         content_from: Frames | None,
         generator: torch.Generator | None,
     ) -> Float[Tensor, "sample batch time channel *space"]:
@@ -101,6 +104,7 @@ class Forecaster(nn.Module, ABC):
         times: Sequence[float] | Tensor | None = None,
         samples: int = 1,
         substeps: int | None = None,
+        solver: SolverName | None = None,
         content_from: Frames | Any | None = None,
         generator: torch.Generator | None = None,
     ) -> Forecast:
@@ -115,6 +119,8 @@ class Forecaster(nn.Module, ABC):
             samples: number of futures to draw.
             substeps: steps of the transition per frame while forecasting; by default the
                 model's own.
+            solver: method that the transition is followed with while forecasting, such as `rk4`
+                or the adaptive `dopri5`; by default the model's own.
             content_from: another context, whose content is used with the dynamics of `context`.
             generator: source of the random draws; same seed, same forecast.
 
@@ -123,6 +129,7 @@ class Forecaster(nn.Module, ABC):
 
         Errors:
             InputError: a shape, channel count, length or option does not fit.
+            ConvergenceError: an adaptive solver did not reach its tolerance.
         """
         device = next((tensor.device for tensor in self.buffers()), torch.device("cpu"))
         frames = self.check_context(context, "context").to(device)
@@ -134,14 +141,14 @@ class Forecaster(nn.Module, ABC):
         wanted = self._check_times(horizon, times)
         if samples < 1:
             raise InputError(f"A forecast needs at least 1 sample, got samples={samples}.")
-        if substeps is not None:
-            self._check_substeps(substeps)
+        self._check_solver(solver, substeps)
         with evaluation_mode(self), torch.no_grad():
             values = self.predict(
                 frames,
                 wanted,
                 samples=samples if self.stochastic else 1,
                 substeps=substeps,
+                solver=solver,
                 content_from=other,
                 generator=generator,
             )
@@ -185,11 +192,10 @@ class Forecaster(nn.Module, ABC):
             )
         return other
 
-    def _check_substeps(self, substeps: int) -> None:
-        if not self.supports_substeps:
-            raise InputError(f"{type(self).__name__} takes no Euler steps; leave `substeps` out.")
-        if substeps < 1:
-            raise InputError(f"A frame needs at least 1 Euler step, got substeps={substeps}.")
+    def _check_solver(self, solver: SolverName | None, substeps: int | None) -> None:
+        given = {"substeps": substeps, "solver": solver}
+        for name in [name for name, value in given.items() if value is not None]:
+            raise InputError(f"{type(self).__name__} takes no Euler steps; leave `{name}` out.")
 
     def _check_times(
         self, horizon: int | None, times: Sequence[float] | Tensor | None
@@ -228,8 +234,10 @@ class StateSpaceForecaster(Forecaster):
     supports_substeps = True
     supports_content_exchange = True
     width: int  # channels or hidden units of the decoder's widest map, to bound memory
-    substeps: int = 1  # Euler steps per frame, unless asked otherwise
-    continuous: bool = True  # whether a frame interval may be cut into Euler steps
+    substeps: int = 1  # steps of the solver per frame, unless asked otherwise
+    solver: SolverName = "euler"  # unless asked otherwise
+    solvers: tuple[SolverName, ...] = ODE_SOLVERS  # none where the transition knows frames only
+    tolerances: tuple[float, float] = (1e-5, 1e-6)  # relative and absolute, of adaptive solvers
 
     @abstractmethod
     def content_of(self, context: Float[Tensor, "batch time channel *space"]) -> Content:
@@ -248,12 +256,18 @@ class StateSpaceForecaster(Forecaster):
     @abstractmethod
     def interval(
         self,
-        latent: Float[Tensor, "*batch latent"],
+        latent: Float[Tensor, "*latents"],
         *,
-        substeps: int,
+        substeps: int | None = None,
+        solver: SolverName | None = None,
+        at: Sequence[float] = (1.0,),
         generator: torch.Generator | None = None,
-    ) -> list[Float[Tensor, "*batch latent"]]:
-        """Latents after each of `substeps` equal parts of one frame interval."""
+    ) -> list[Float[Tensor, "*latents"]]:
+        """Latents at increasing fractions of one frame interval, by default at its end alone.
+
+        Noise is that of the whole interval, drawn once. `substeps` and `solver` are the model's
+        own by default.
+        """
 
     @abstractmethod
     def decode(
@@ -261,50 +275,94 @@ class StateSpaceForecaster(Forecaster):
     ) -> Float[Tensor, "batch many channel *space"]:
         """Frames of many latents of each sequence, in the units of the model."""
 
+    @property
+    def continuous(self) -> bool:
+        """Whether the transition is a differential equation, known between frames as well."""
+        return bool(self.solvers)
+
+    def dynamics(self) -> nn.Module | None:
+        """The network that runs once per evaluation of the velocity; None where there is none."""
+        return None
+
+    def choose_solver(
+        self, solver: SolverName | None = None, substeps: int | None = None
+    ) -> Solver:
+        """The solver to follow the transition with; the model's own by default.
+
+        Errors:
+            InputError: the model does not take it, or a number does not fit.
+        """
+        name = self.solver if solver is None else solver
+        if not self.continuous and (solver is not None or (substeps or 1) > 1):
+            raise InputError(
+                "This transition takes whole frames only: leave `substeps` and `solver` out."
+            )
+        if self.continuous and name not in self.solvers:
+            raise InputError(
+                f"{type(self).__name__} takes the solvers {', '.join(self.solvers)}, got {name!r}."
+            )
+        if substeps is None:
+            substeps = 1 if name in ADAPTIVE else self.substeps
+        relative, absolute = self.tolerances
+        return Solver(
+            name=name,
+            substeps=substeps,
+            relative_tolerance=relative,
+            absolute_tolerance=absolute,
+        )
+
+    def _check_solver(self, solver: SolverName | None, substeps: int | None) -> None:
+        self.choose_solver(solver, substeps)
+
     def advance(
         self,
         state: State,
         times: Float[Tensor, " time"],
         *,
         substeps: int | None = None,
+        solver: SolverName | None = None,
         generator: torch.Generator | None = None,
-    ) -> Float[Tensor, "sample batch time latent"]:
+    ) -> Float[Tensor, "sample batch time *latents"]:
         """Latents at increasing times, none of them before the state's.
 
-        Noise is drawn once per frame interval, whatever the substeps and times asked for. Between
-        two Euler steps the latent is linear in time, which is Euler's own dense output.
+        Noise is drawn once per frame interval, whatever the solver, substeps and times asked for.
+        Times between the steps of a solver are as accurate as those at its steps; of Euler's
+        method that is a straight line.
 
         Errors:
             InputError: a time before the state's, or between frames where the transition knows
                 whole frames only.
         """
-        steps = self.substeps if substeps is None else substeps
-        if steps > 1 and not self.continuous:
-            raise InputError("This transition takes whole frames only: leave `substeps` out.")
-        path, intervals, wanted = [state.latent], 0, []
-        for time in (times.double() - state.time).tolist():
-            if time < -TIME_TOLERANCE:
-                raise InputError(
-                    f"This model goes back to time {state.time:g} at most (0 is the last observed "
-                    f"frame), got a time of {time + state.time:g}."
-                )
-            # Intervals are counted in whole numbers: a sum of 1/3's would miss the frames.
-            while intervals < math.ceil(time - TIME_TOLERANCE):
-                after = self.interval(path[-1], substeps=steps, generator=generator)
-                path = [path[-1], *after]
-                intervals += 1
-            position = (time - max(intervals - 1, 0)) * (len(path) - 1)
-            wanted.append(self._between(path, position))
-        return torch.stack(wanted, dim=2)
+        self.choose_solver(solver, substeps)
+        wanted = (times.double() - state.time).tolist()
+        if wanted and wanted[0] < -TIME_TOLERANCE:
+            raise InputError(
+                f"This model goes back to time {state.time:g} at most (0 is the last observed "
+                f"frame), got a time of {wanted[0] + state.time:g}."
+            )
 
-    def _between(self, path: list[Tensor], position: float) -> Tensor:
-        before = min(math.floor(position + steps_tolerance(path)), len(path) - 1)
-        fraction = position - before
-        if fraction <= steps_tolerance(path):
-            return path[before]
-        if not self.continuous:
-            raise InputError("This transition knows whole frames only: ask for whole `times`.")
-        return torch.lerp(path[before], path[before + 1], fraction)
+        def interval(latent: Tensor, at: Sequence[float]) -> list[Tensor]:
+            return self.interval(
+                latent, substeps=substeps, solver=solver, at=at, generator=generator
+            )
+
+        latent, done, found = state.latent, 0, []
+        # Intervals are counted in whole numbers: a sum of 1/3's would miss the frames.
+        for end, group in groupby(wanted, lambda time: math.ceil(time - TIME_TOLERANCE)):
+            if end <= 0:
+                found += [latent for _ in group]
+                continue
+            while done < end - 1:
+                latent, done = interval(latent, (1.0,))[-1], done + 1
+            inside = [time - done for time in group]
+            whole = inside[-1] > 1 - TIME_TOLERANCE
+            at = (*inside[:-1], 1.0) if whole else (*inside, 1.0)
+            if len(at) > 1 and not self.continuous:
+                raise InputError("This transition knows whole frames only: ask for whole `times`.")
+            states = interval(latent, at)
+            found += states[: len(inside)]
+            latent, done = states[-1], end
+        return torch.stack(found, dim=2)
 
     def predict(
         self,
@@ -313,6 +371,7 @@ class StateSpaceForecaster(Forecaster):
         *,
         samples: int,
         substeps: int | None,
+        solver: SolverName | None,
         content_from: Frames | None,
         generator: torch.Generator | None,
     ) -> Float[Tensor, "sample batch time channel *space"]:
@@ -321,7 +380,7 @@ class StateSpaceForecaster(Forecaster):
         if content_from is not None:
             content = self.content_of(self.normaliser.normalise(content_from.values))
             state = state._replace(content=content.expand(len(context.values)))
-        latents = self.advance(state, times, substeps=substeps, generator=generator)
+        latents = self.advance(state, times, substeps=substeps, solver=solver, generator=generator)
         return self.normaliser.restore(self.decode_all(state.content, latents), axis=3)
 
     def decode_all(
@@ -352,11 +411,6 @@ class StateSpaceForecaster(Forecaster):
         for sequence in range(0, batch, at_once):
             for start in range(0, many, step):
                 yield slice(sequence, sequence + at_once), slice(start, start + step)
-
-
-def steps_tolerance(path: list[Tensor]) -> float:
-    """`TIME_TOLERANCE` in steps of a path through one interval."""
-    return TIME_TOLERANCE * max(len(path) - 1, 1)
 
 
 @contextmanager

@@ -42,7 +42,6 @@ class DMD(Baseline):
         generator: unused; here so that every model is built alike.
     """
 
-    statistics_batches = 128  # windows overlap: a map between many directions needs many
     mean: Tensor  # (pixel)
     basis: Tensor  # (rank, pixel), rows of zeros beyond the energy kept
     map: Tensor  # (rank, delays · rank + 1), newest frame first, the constant last

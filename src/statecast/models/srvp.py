@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -16,7 +17,8 @@ from statecast.nn.blocks import initialise_normal, initialise_uniform, multilaye
 from statecast.nn.codecs import Content, Encoding, Output
 from statecast.nn.gaussian import DiagonalGaussian, negative_log_density, widened
 from statecast.nn.normaliser import Normalisation
-from statecast.nn.transitions import TransitionName, transition_of
+from statecast.nn.transitions import ResidualTransition, TransitionName, transition_of
+from statecast.numerics.solvers import ODE_SOLVERS, OdeSolverName, SolverName
 
 WEIGHT_STD = 0.02  # of the codec's initial weights, as published
 
@@ -25,7 +27,7 @@ class Inference(NamedTuple):
     """Latents of observed frames, drawn from the posterior, and the Gaussians behind them."""
 
     latents: Float[Tensor, "sample batch time latent"]
-    increments: Float[Tensor, "sample batch step latent"]  # of every Euler step
+    increments: Float[Tensor, "sample batch step latent"]  # of every step of the solver
     initial: DiagonalGaussian  # q(y₁), (batch, latent)
     posterior: DiagonalGaussian | None  # q(z₂ … z_T), (batch, time − 1, noise)
     prior: DiagonalGaussian | None  # p(z₂ … z_T | y), (sample, batch, time − 1, noise)
@@ -63,11 +65,16 @@ class SRVP(StateSpaceForecaster):
         transition_hidden: hidden units of the transition and of the noise's prior.
         transition_layers: linear layers of the transition and of the noise's prior.
         transition_gain: gain of the transition's orthogonal initial weights.
-        substeps: Euler steps per frame.
+        solver: how the `residual` transition is followed: `euler` (as published), `midpoint`,
+            `heun`, `rk4`, or the adaptive `dopri5`.
+        substeps: steps of the solver per frame; none of an adaptive one.
+        relative_tolerance: largest local error of `dopri5`, in shares of the latent.
+        absolute_tolerance: largest local error of `dopri5`, in units of the latent.
         observation_std: standard deviation √ν of a pixel around the decoded frame.
         initial_weight: weight of the divergence of y₁.
         noise_weight: weight of the divergence of z.
-        residual_weight: weight of the sum of the norms of all Euler steps.
+        residual_weight: weight of the sum of the norms of what each step of the solver adds; of
+            an adaptive one, each frame interval.
         output: `sigmoid` for frames in [0, 1], `identity` for unbounded ones; by default what
             fits the normalised data.
         normalise: `auto`, `none`, `range` or `standard`, see `Normaliser`.
@@ -95,7 +102,10 @@ class SRVP(StateSpaceForecaster):
         transition_hidden: int = 512,
         transition_layers: int = 4,
         transition_gain: float = 1.41,
+        solver: OdeSolverName = "euler",
         substeps: int = 1,
+        relative_tolerance: float = 1e-5,
+        absolute_tolerance: float = 1e-6,
         observation_std: float = 1.0,
         initial_weight: float = 1.0,
         noise_weight: float = 1.0,
@@ -107,7 +117,8 @@ class SRVP(StateSpaceForecaster):
         super().__init__(spec, normalise=normalise)
         self.skips, self.width = skips, width
         self.inference_frames = spec.context if inference_frames is None else inference_frames
-        self.substeps, self.observation_std = substeps, observation_std
+        self.solver, self.substeps, self.observation_std = solver, substeps, observation_std
+        self.tolerances = (relative_tolerance, absolute_tolerance)
         self.initial_weight, self.noise_weight = initial_weight, noise_weight
         self.residual_weight, self.transition_gain = residual_weight, transition_gain
         self._check_options()
@@ -145,9 +156,13 @@ class SRVP(StateSpaceForecaster):
             hidden=transition_hidden,
             layers=transition_layers,
         )
-        self.continuous = self.transition.continuous
-        if substeps > 1 and not self.continuous:
-            raise InputError(f"The {transition} transition takes whole frames only: substeps: 1.")
+        self.solvers = ODE_SOLVERS if self.transition.continuous else ()
+        if not self.continuous and (substeps > 1 or solver != "euler"):
+            raise InputError(
+                f"The {transition} transition takes whole frames only, and no solver: leave "
+                "`substeps` and `solver` out."
+            )
+        self.choose_solver(substeps=substeps)
         self.filter, self.posterior, self.prior = None, None, None
         if stochastic:
             self.filter = nn.LSTM(code_size, hidden, batch_first=True)
@@ -164,11 +179,8 @@ class SRVP(StateSpaceForecaster):
                 f"inference_frames must lie between 1 and the context, {self.spec.context}, got "
                 f"{self.inference_frames}."
             )
-        if self.substeps < 1 or self.observation_std <= 0:
-            raise InputError(
-                "substeps must be at least 1 and observation_std positive, got "
-                f"{self.substeps} and {self.observation_std}."
-            )
+        if self.observation_std <= 0:
+            raise InputError(f"observation_std must be positive, got {self.observation_std}.")
 
     def initialise(self, generator: torch.Generator | None) -> None:
         """Draw all weights: codec N(0, 0.02²), transition orthogonal, others uniform."""
@@ -267,9 +279,10 @@ class SRVP(StateSpaceForecaster):
             # z_t depends on frames up to t, so those of all times come from one pass.
             posterior = DiagonalGaussian.from_output(self.posterior(self.filter(codes)[0][:, 1:]))
             noise = posterior.draw(generator, samples)
+        solver = self.choose_solver()
         for time in range(codes.shape[1] - 1):
             now = None if noise is None else noise[:, :, time]
-            steps = self.transition.interval(latents[-1], now, substeps=self.substeps)
+            steps = self.transition.interval(latents[-1], now, solver=solver)
             latents.append(latents[-1] + torch.stack(steps).sum(dim=0))
             increments += steps
         states = torch.stack(latents, dim=2)
@@ -292,17 +305,24 @@ class SRVP(StateSpaceForecaster):
         inferred = self.infer(codes.code, samples=samples, generator=generator)
         return State(self.last(codes), inferred.latents[:, :, -1], 0.0)
 
+    def dynamics(self) -> nn.Module | None:
+        kind = self.transition
+        return kind.velocity if isinstance(kind, ResidualTransition) else None
+
     def interval(
-        self, latent: Tensor, *, substeps: int, generator: torch.Generator | None = None
+        self,
+        latent: Tensor,
+        *,
+        substeps: int | None = None,
+        solver: SolverName | None = None,
+        at: Sequence[float] = (1.0,),
+        generator: torch.Generator | None = None,
     ) -> list[Tensor]:
-        """Latents after each Euler step of a frame interval, with noise from the prior."""
+        """Latents at fractions of a frame interval, with its noise from the prior."""
         noise = None
         if self.prior is not None:
             noise = DiagonalGaussian.from_output(self.prior(latent)).draw(generator)
-        path = [latent]
-        for increment in self.transition.interval(latent, noise, substeps=substeps):
-            path.append(path[-1] + increment)
-        return path[1:]
+        return self.transition.at(latent, noise, at, solver=self.choose_solver(solver, substeps))
 
     def decode(
         self, content: Content, latents: Float[Tensor, "batch many latent"]

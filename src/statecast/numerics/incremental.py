@@ -27,8 +27,6 @@ class IncrementalBasis:
     Attributes:
         count: rows seen.
         mean: their mean.
-        directions: orthonormal rows, the most varying first, at most `rank`.
-        singular: their singular values; the squares divided by `count` are variances.
     """
 
     def __init__(self, rank: int) -> None:
@@ -56,12 +54,12 @@ class IncrementalBasis:
 
     @property
     def singular(self) -> Float[Tensor, " direction"]:
-        """Singular values of the directions."""
+        """Singular values of the directions; their squares divided by `count` are variances."""
         return self._scaled[: self.rank].norm(dim=1)
 
     @property
     def directions(self) -> Float[Tensor, "direction column"]:
-        """Orthonormal rows."""
+        """Orthonormal rows, the most varying first, at most `rank`."""
         return self._scaled[: self.rank] / self.singular.unsqueeze(1)
 
     def rank_of(self, energy: float) -> int:

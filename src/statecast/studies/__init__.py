@@ -1,7 +1,10 @@
 """STUDIES: name -> what `evaluate` can find out about a model beyond scores of its forecasts."""
 
 from statecast.studies.base import Study
+from statecast.studies.steps import Steps
 
-STUDIES: dict[str, type[Study]] = {}
+STUDIES: dict[str, type[Study]] = {
+    "steps": Steps,
+}
 
-__all__ = ["STUDIES", "Study"]
+__all__ = ["STUDIES", "Steps", "Study"]

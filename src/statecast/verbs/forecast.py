@@ -16,7 +16,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--horizon", type=int, help="frames to forecast")
     parser.add_argument("--samples", type=int, default=1, help="futures to draw; default 1")
     parser.add_argument("--context", type=int, help="last frames of INPUT to use")
-    parser.add_argument("--substeps", type=int, help="Euler steps per frame")
+    parser.add_argument("--substeps", type=int, help="steps of the solver per frame")
+    parser.add_argument("--solver", help="residual, euler, midpoint, heun, rk4 or dopri5")
     parser.add_argument("--seed", type=int, default=1, help="of the samples; default 1")
     parser.add_argument("--checkpoint", default="best", help="best, last, or a number of steps")
     parser.add_argument("--device", default="auto")
@@ -36,6 +37,7 @@ def run(options: argparse.Namespace) -> int:
         samples=options.samples,
         context=options.context,
         substeps=options.substeps,
+        solver=options.solver,
         seed=options.seed,
     )
     shape = ", ".join(map(str, forecast.samples.shape))
