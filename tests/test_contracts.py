@@ -21,6 +21,7 @@ SMALL = {
              "transition_hidden": 9},
     "separable": {"encoder_width": 4, "decoder_width": 4, "content_size": 5, "latent_size": 4,
                   "dynamics_hidden": 9},
+    "dmd": {"rank": 4},
 }  # fmt: skip
 DATA = {
     "fields": {"variables": "sst", "context": 3, "horizon": 2, "test_horizon": 2},

@@ -13,11 +13,12 @@ from statecast.data.base import DataSource, Split, Windows, generator_of
 from statecast.data.loading import ordered_batches
 from statecast.errors import InputError
 from statecast.files import write_text
+from statecast.fitting import fitted_baselines
 from statecast.frames import Forecast, Frames, FrameSpec
 from statecast.metrics import METRICS
 from statecast.metrics.base import Metric, MetricSettings, Score, Sums, add
 from statecast.models.base import Forecaster
-from statecast.models.persistence import Persistence
+from statecast.numerics.solvers import SolverName
 from statecast.studies import STUDIES
 from statecast.version import __version__, commit
 
@@ -94,6 +95,7 @@ def score_windows(
     batch_size: int = 16,
     count: int | None = None,
     substeps: int | None = None,
+    solver: SolverName | None = None,
     settings: MetricSettings | None = None,
     seed: int = 1,
     title: str | None = None,
@@ -109,7 +111,8 @@ def score_windows(
         samples: futures per window.
         batch_size: windows at once.
         count: score so many windows, evenly spaced; by default all.
-        substeps: Euler steps per frame; by default the model's own.
+        substeps: steps of the solver per frame; by default the model's own.
+        solver: of the transition's differential equation; by default the model's own.
         settings: what metrics are told, such as paths of weights.
         seed: of the samples.
         title: shown beside a progress bar; no bar by default.
@@ -135,6 +138,7 @@ def score_windows(
                 len(batch.target),
                 samples=drawn,
                 substeps=substeps,
+                solver=solver,
                 generator=generator_of(seed, first),
             ).to("cpu")
             lead_times = forecast.times.tolist()
@@ -194,6 +198,8 @@ def evaluate(
     batch_size: int = 16,
     max_windows: int | None = None,
     substeps: int | None = None,
+    solver: SolverName | None = None,
+    baselines: tuple[str, ...] = ("persistence",),
     studies: tuple[str, ...] = (),
     lpips_weights: str | None = None,
     fvd_weights: str | None = None,
@@ -201,7 +207,7 @@ def evaluate(
     thresholds: tuple[float, ...] = (),
     seed: int = 1,
 ) -> dict[str, Any]:
-    """Scores of a model and of persistence on the same windows, with their protocol.
+    """Scores of a model and of baselines on the same windows, with their protocol.
 
     Args:
         model: the trained model.
@@ -212,7 +218,10 @@ def evaluate(
         samples: futures per window; a deterministic model gives one.
         batch_size: windows at once.
         max_windows: score so many windows, evenly spaced; by default all.
-        substeps: Euler steps per frame; by default the model's own.
+        substeps: steps of the solver per frame; by default the model's own.
+        solver: of the transition's differential equation; by default the model's own.
+        baselines: scored beside the model, of `persistence`, which always is, `climatology`,
+            `linear` and `dmd`; fitted on training windows where they need it.
         studies: names of studies to make besides; one that does not apply is named in the result
             with the reason.
         lpips_weights: file of the network behind LPIPS, or a folder that holds it; by default
@@ -229,7 +238,7 @@ def evaluate(
         `studies`: what each of them found.
 
     Errors:
-        InputError: an unknown metric, or an option that does not fit.
+        InputError: an unknown metric or baseline, or an option that does not fit.
         FileError: a file of weights that was named is missing, or one cannot be fetched.
         CorruptionError: a file of weights is not the published one.
     """
@@ -256,14 +265,18 @@ def evaluate(
             batch_size=batch_size,
             count=max_windows,
             substeps=substeps if forecaster is model else None,
+            solver=solver if forecaster is model else None,
             settings=settings,
             seed=seed,
             title=title,
         )
 
+    # Before the model is scored, which takes longer: a wrong name is found at once.
+    beside = fitted_baselines(
+        tuple(dict.fromkeys(("persistence", *baselines))), model, data, seed=seed
+    )
     scored = {name: scores_of(model, name)}
-    if not isinstance(model, Persistence):
-        scored["persistence"] = scores_of(Persistence(model.spec), "persistence")
+    scored |= {key: scores_of(baseline, key) for key, baseline in beside.items()}
     own = scored[name]
     found, reasons = make_studies(
         studies, model, data, split=split, windows=max_windows, batch_size=batch_size, seed=seed
@@ -277,6 +290,7 @@ def evaluate(
             "horizon": len(own.lead_times),
             "samples": samples if model.stochastic else 1,
             "substeps": substeps,
+            "solver": solver,
             "metrics": {metric: METRICS[metric].version for metric in metrics},
             "metric_settings": own.protocols,
             "digest": windows.digest,

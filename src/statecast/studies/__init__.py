@@ -2,7 +2,11 @@
 
 from statecast.studies.base import Study
 from statecast.studies.probes import Probes
+from statecast.studies.steps import Steps
 
-STUDIES: dict[str, type[Study]] = {"probes": Probes}
+STUDIES: dict[str, type[Study]] = {
+    "probes": Probes,
+    "steps": Steps,
+}
 
-__all__ = ["STUDIES", "Study"]
+__all__ = ["STUDIES", "Steps", "Study"]
