@@ -117,6 +117,11 @@ class Frames:
         """Number of points along each space dimension."""
         return tuple(self.values.shape[3:])
 
+    @property
+    def known(self) -> Bool[Tensor, "batch time channel *space"]:
+        """The mask, or one that is True everywhere."""
+        return torch.ones_like(self.values, dtype=torch.bool) if self.mask is None else self.mask
+
     def __len__(self) -> int:
         """Number of frames in each sequence."""
         return self.values.shape[1]
@@ -202,12 +207,9 @@ class Batch:
     @property
     def mask(self) -> Bool[Tensor, "batch time channel *space"] | None:
         """Masks of context and target in one tensor; None where every value is known."""
-        parts = [self.context, self.target]
-        if all(frames.mask is None for frames in parts):
+        if self.context.mask is None and self.target.mask is None:
             return None
-        known = [torch.ones_like(f.values, dtype=torch.bool) for f in parts]
-        masks = [k if f.mask is None else f.mask for f, k in zip(parts, known, strict=True)]
-        return torch.cat(masks, dim=1)
+        return torch.cat([self.context.known, self.target.known], dim=1)
 
     def __len__(self) -> int:
         """Number of windows in the batch."""

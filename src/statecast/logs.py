@@ -99,13 +99,13 @@ class TrainingLog:
             self.bar.write(text, file=sys.stderr)
 
 
-def read_log(folder: str | Path) -> dict[str, list[float]]:
-    """Columns of a run's `metrics.csv`; empty where nothing was logged yet.
+def read_log(folder: str | Path, name: str = LOG_NAME) -> dict[str, list[float]]:
+    """Columns of a run's `metrics.csv`, or of a table beside it; empty where there is none yet.
 
     Errors:
         FileError: the file cannot be read as numbers.
     """
-    path = Path(folder) / LOG_NAME
+    path = Path(folder) / name
     if not path.is_file():
         return {}
     try:

@@ -194,8 +194,10 @@ def evaluate_run(
         device: `auto`, `cpu`, `cuda`, …
     """
     tables = resolve(run.tables, overrides, origin=str(run.folder))
-    chosen = {name: tuple(tables["evaluate"][name]) for name in ("metrics", "studies")}
-    options = tables["evaluate"] | chosen
+    options: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value
+        for name, value in tables["evaluate"].items()
+    }
     model = run.load(which, device=device)
     scores = evaluate(model, build_data(tables), name=run.name, **options)
     scores["protocol"]["checkpoint"] = which

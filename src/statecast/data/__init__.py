@@ -1,5 +1,6 @@
 """DATASETS: name -> class of every data source."""
 
+from statecast.data.arrays import Arrays
 from statecast.data.base import DataSource
 from statecast.data.digits import MovingDigits
 from statecast.data.fields import Fields
@@ -9,4 +10,5 @@ DATASETS: dict[str, type[DataSource]] = {
     "fields": Fields,
     "moving_digits": MovingDigits,
     "wave_equation": WaveEquation,
+    "arrays": Arrays,
 }

@@ -11,6 +11,10 @@ VERBS = (
     "train",
     "evaluate",
     "forecast",
+    "exchange",
+    "interpolate",
+    "import-official",
+    "export-official",
     "demo",
 )
 
