@@ -10,6 +10,7 @@ VERBS = (
     "list",
     "train",
     "evaluate",
+    "compare",
     "forecast",
     "demo",
 )
