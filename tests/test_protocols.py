@@ -1,6 +1,7 @@
 """Protocols: complete files, content that is what they say, and refusals that name the field."""
 
 import inspect
+from dataclasses import replace
 
 import pytest
 import torch
@@ -14,7 +15,7 @@ from statecast.errors import InputError
 from statecast.evaluation import evaluate
 from statecast.metrics import METRICS
 from statecast.models import Persistence
-from statecast.protocols import protocol_names, read_protocol
+from statecast.protocols import Digest, protocol_names, read_protocol
 from statecast.published import published_for, published_scores
 from statecast.runs import create_run, evaluate_run, train_run
 from statecast.terms import terms_of, under_protocol
@@ -105,10 +106,13 @@ def test_a_metric_of_another_version_is_refused(monkeypatch):
         terms_of(SMALL, small_digits(), split="test", samples=1, metrics=())
 
 
-def test_the_terms_are_the_protocols_and_then_the_callers():
-    terms = terms_of(
-        SMALL, small_digits(test_horizon=20), split="train", samples=7, metrics=("mae",)
-    )
+def test_the_terms_are_the_protocols_and_then_the_callers(monkeypatch):
+    whole = small_digits(test_horizon=20)
+    with pytest.raises(InputError, match="the digest is"):  # other draws than windows of 15 have
+        terms_of(SMALL, whole, split="train", samples=7, metrics=())
+    free = replace(read_protocol(SMALL), digest=Digest(None, False, None))
+    monkeypatch.setattr("statecast.terms.read_protocol", lambda name: free)
+    terms = terms_of(SMALL, whole, split="train", samples=7, metrics=("mae",))
     assert (terms.split, terms.samples) == ("test", 100)
     assert terms.metrics == ("psnr", "ssim", "crps", "mae")
     assert len(terms.windows.batch(torch.arange(2)).target) == 15
@@ -159,9 +163,7 @@ def test_a_run_is_scored_under_a_protocol_it_was_not_configured_for(recipe, tmp_
     protocol = evaluate_run(run, options)["protocol"]
     assert (protocol["horizon"], protocol["samples"], protocol["windows"]) == (15, 100, 2)
     assert protocol["digest"] == read_protocol(SMALL).digest.value
-    with pytest.raises(
-        InputError, match=r"sets evaluate\.samples to 100; leave --evaluate\.samples"
-    ):
+    with pytest.raises(InputError, match=r"sets evaluate\.samples to 100"):
         evaluate_run(run, [*options, "--evaluate.samples=3"])
     with pytest.raises(InputError, match=r"data\.digits is 1 and should be 2"):
         evaluate_run(run, ["--evaluate.protocol=digits-5-20"])
