@@ -105,6 +105,27 @@ def differences(runs: Sequence[Scored]) -> list[str]:
     return found
 
 
+class Group(NamedTuple):
+    """Runs that may be set side by side."""
+
+    runs: list[Scored]
+    reasons: list[str]  # why they do not stand in the first group
+
+
+def grouped(runs: Sequence[Scored]) -> list[Group]:
+    """Runs in groups: each joins the first whose runs it agrees with."""
+    groups: list[Group] = []
+    for run in runs:
+        for group in groups:
+            if not differences([*group.runs, run]):
+                group.runs.append(run)
+                break
+        else:
+            reasons = differences([groups[0].runs[0], run]) if groups else []
+            groups.append(Group([run], reasons))
+    return groups
+
+
 def _other_windows(runs: Sequence[Scored]) -> list[str]:
     """Phrases where the windows of runs have another content."""
     digests = {run.label: str(run.protocol.get("digest"))[:12] + "…" for run in runs}

@@ -14,6 +14,7 @@ from statecast.published import published_for
 
 ELSEWHERE = {"lpips": False, "fvd": False}  # direction of published metrics, if not ours as well
 NEAREST_TO_ONE = ("spread_skill",)
+CALIBRATION = ("spread_skill", "rank_histogram", "coverage")  # of samples: one forecast has none
 USUAL = ("mean", "best", "ensemble")  # selections shown where a protocol names none
 
 
@@ -176,8 +177,11 @@ def baseline_rows(runs: Sequence[Scored], columns: Sequence[Column]) -> list[Row
 def cells_of(run: Scored, forecaster: str, columns: Sequence[Column]) -> dict[Column, Cell]:
     """Scores of a forecaster, as far as it has them."""
     scores = run.scores["forecasters"][forecaster]
+    single = forecaster != run.model or run.protocol.get("deterministic", False)
     found = {}
     for column in columns:
+        if single and column.metric in CALIBRATION:
+            continue
         score = scores.get(column.metric, {}).get(column.selection)
         if score is not None:
             found[column] = Cell(number(score["value"]), number(score.get("half_width")))

@@ -99,20 +99,20 @@ class TrainingLog:
             self.bar.write(text, file=sys.stderr)
 
 
-def read_log(folder: str | Path) -> dict[str, list[float]]:
-    """Columns of a run's `metrics.csv`; empty where nothing was logged yet.
+def read_log(folder: str | Path, name: str = LOG_NAME) -> dict[str, list[float]]:
+    """Columns of a run's `metrics.csv`, or another such file; empty where there is none yet.
 
     Errors:
         FileError: the file cannot be read as numbers.
     """
-    path = Path(folder) / LOG_NAME
+    path = Path(folder) / name
     if not path.is_file():
         return {}
     try:
         with path.open(newline="") as stream:
             rows = list(csv.DictReader(stream))
-        names = [name for name in rows[0] if name is not None] if rows else []
-        return {name: [float(row[name] or "nan") for row in rows] for name in names}
+        columns = [column for column in rows[0] if column is not None] if rows else []
+        return {column: [float(row[column] or "nan") for row in rows] for column in columns}
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise FileError(f"{path} cannot be read as a table of numbers: {error}.") from error
 

@@ -11,6 +11,7 @@ VERBS = (
     "train",
     "evaluate",
     "compare",
+    "report",
     "forecast",
     "demo",
 )
