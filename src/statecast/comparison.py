@@ -31,7 +31,8 @@ class Column(NamedTuple):
             arrow = "→1"
         else:
             arrow = "↑" if is_higher_better(self.metric) else "↓"
-        return " ".join(filter(None, (self.metric, arrow, self.selection)))
+        selection = "" if self.selection == "ensemble" else self.selection  # all samples, always
+        return " ".join(filter(None, (self.metric, arrow, selection)))
 
 
 class Cell(NamedTuple):

@@ -13,7 +13,7 @@ from statecast.comparison import CALIBRATION
 from statecast.report.charts import Chart, Line, grid_of
 from statecast.report.members import Member
 from statecast.report.page import Html, code, element, joined, paragraph
-from statecast.report.score_parts import LEAD_TIME
+from statecast.report.score_parts import LEAD_TIME, unit_of
 from statecast.studies import STUDIES
 
 
@@ -47,15 +47,17 @@ def best_of_n_charts(members: Sequence[Member], stem: str) -> list[Chart]:
             if curve:
                 line = member.line(range(1, len(curve) + 1), curve)
                 lines.setdefault(metric, []).append(line)
+    caveat = "It grows with N for any forecast that spreads, right or wrong."
     return [
         Chart(
             name=f"{stem}-best-of-n-{metric}".replace("_", "-"),
             title=f"{metric}, best of N samples",
             lines=found,
             x_label="N",
-            caption="It grows with N for any forecast that spreads, right or wrong.",
+            y_label=unit_of(metric, members[0].run.spec.unit),
+            caption="" if index else caveat,
         )
-        for metric, found in lines.items()
+        for index, (metric, found) in enumerate(lines.items())
     ]
 
 
@@ -97,7 +99,7 @@ def coverage_charts(members: Sequence[Member], stem: str) -> list[Chart]:
             charts.append(
                 Chart(
                     name=f"{stem}-coverage-{level.replace('.', '')}",
-                    title=f"Truths inside the central {float(level):.0%} of samples",
+                    title=f"Truths inside the central {100 * float(level):.0f} % of samples",
                     lines=lines,
                     x_label=LEAD_TIME,
                     y_label="share",
