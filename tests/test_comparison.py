@@ -123,7 +123,7 @@ def test_persistence_is_shown_twice_where_it_differs(tmp_path):
     runs = [scored("a", tmp_path), scored("b", tmp_path)]
     runs[1].scores["forecasters"]["persistence"]["psnr"]["best"] = score(11.0)
     labels = [row.label for row in compare(runs, published=False).rows]
-    assert sum(label.startswith("persistence (") for label in labels) == 2
+    assert labels[2:] == ["persistence (a)", "persistence (b)"]
 
 
 def test_sorting_puts_the_best_first_and_missing_last(tmp_path):
@@ -192,3 +192,9 @@ def test_runs_without_scores_or_with_damaged_ones_are_named(folders, tmp_path, c
     (tmp_path / "none" / "scores.json").write_text('{"protocol": {}}')
     assert main(["compare", *folders, str(tmp_path / "none")]) == MISTAKE
     assert "Make it again" in capsys.readouterr().err
+    broken = scores()
+    for value in ("<b>", {"per_lead_time": 3}, {**score(1.0), "value": "high"}):
+        broken["forecasters"]["srvp"]["psnr"]["best"] = value
+        (tmp_path / "none" / "scores.json").write_text(json.dumps(broken))
+        with pytest.raises(CorruptionError, match="should hold numbers as scores"):
+            read_runs([tmp_path / "none"])

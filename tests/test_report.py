@@ -14,7 +14,7 @@ from statecast.data.base import generator_of
 from statecast.errors import FileError, InputError
 from statecast.report import write_report
 from statecast.report.cases import Futures, extremes, first_metric, survey
-from statecast.report.charts import Chart, Line, svg_of
+from statecast.report.charts import Chart, Line, _described, svg_of
 from statecast.report.page import VOID, Html, Section, element, escaped, linked, page, paragraph
 from statecast.report.skill import skill_horizon
 from statecast.runs import create_run, evaluate_run, train_run
@@ -87,23 +87,33 @@ def trained(recipe, folder, *overrides):
 @pytest.fixture
 def scored(recipe, tmp_path):
     run = trained(recipe, tmp_path / "first")
-    metrics = "[mse,psnr,crps,rank_histogram,coverage,spread_skill]"
+    metrics = "[mse,crps,rank_histogram,coverage,spread_skill]"
     evaluate_run(run, [f"--evaluate.metrics={metrics}", "--evaluate.samples=4"])
     return run
 
 
 @pytest.fixture
-def sketched(monkeypatch):
-    """Charts and frames drawn as next to nothing, for tests that look at words."""
+def no_frames(monkeypatch):
+    """Test windows drawn as next to nothing."""
 
     def sketch(context, forecast, path, **options):
         Image.new("RGB", (2, 2)).save(path)
         return path
 
-    monkeypatch.setattr("statecast.report.charts.svg_of", lambda chart: Html("<svg></svg>"))
-    monkeypatch.setattr("statecast.report.charts.write_png", lambda figure, path: path)
     monkeypatch.setattr("statecast.report.cases.plot_forecast", sketch)
     monkeypatch.setattr("statecast.report.cases.animate_forecast", sketch)
+
+
+@pytest.fixture
+def sketched(monkeypatch, no_frames):
+    """Charts as their words alone, for tests that look at words."""
+
+    def words(chart):
+        return element("svg", attributes={"aria-label": _described(chart)})
+
+    monkeypatch.setattr("statecast.report.charts.svg_of", words)
+    monkeypatch.setattr("statecast.report.charts.write_png", lambda figure, path: path)
+    monkeypatch.setattr("statecast.report.charts.drawn", lambda *chart, **options: None)
 
 
 def small(folders, output, **options):
@@ -138,7 +148,7 @@ def test_missing_parts_are_said_with_their_command(recipe, tmp_path, sketched):
     run = create_run(recipe, tmp_path / "empty")
     text = "".join(read(small([run.folder], tmp_path / "report.html")).text)
     assert f"statecast evaluate {run.folder}" in text
-    assert f"statecast train --resume {run.folder}" in text
+    assert f"statecast train RECIPE --output {run.folder}" in text
     assert "No forecasts of empty can be shown" in text
 
 
@@ -149,7 +159,7 @@ def test_metrics_of_calibration_that_are_missing_are_said(recipe, tmp_path, sket
     assert '--evaluate.metrics "[mse, psnr, crps, spread_skill, rank_histogram, coverage]"' in text
 
 
-def test_hostile_names_and_contents_are_escaped(recipe, tmp_path):
+def test_hostile_names_and_contents_are_escaped(recipe, tmp_path, no_frames):
     run = trained(recipe, tmp_path / "<script>alert(1)<" / "$x_{<img src=q onerror=y>")
     scores = evaluate_run(run, ["--evaluate.samples=2"])
     scores["protocol"]["data"]["name"] = HOSTILE
@@ -171,7 +181,7 @@ def test_hostile_names_and_contents_are_escaped(recipe, tmp_path):
     assert all(set(name) <= set("abcdefghijklmnopqrstuvwxyz0123456789-.") for name in names)
 
 
-def test_two_runs_share_their_charts_where_they_can_be_compared(scored, recipe, tmp_path):
+def test_two_runs_share_their_charts_where_they_can_be_compared(scored, recipe, tmp_path, sketched):
     other = trained(recipe, tmp_path / "second", "--train.seed=5")
     evaluate_run(other, ["--evaluate.samples=4"])
     found = read(small([scored.folder, other.folder], tmp_path / "two.html"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -55,7 +55,29 @@ def read_scores(folder: str | Path) -> dict[str, Any]:
         raise CorruptionError(
             f"{path} should hold {', '.join(NEEDED)}. Make it again: statecast evaluate {folder}"
         )
+    if not all(is_score(score) for score in all_scores(content["forecasters"])):
+        raise CorruptionError(
+            f"{path} should hold numbers as scores. Make it again: statecast evaluate {folder}"
+        )
     return content
+
+
+def all_scores(forecasters: Any) -> Iterator[Any]:
+    """Every score of every forecaster, metric and selection; None where there should be one."""
+    if not isinstance(forecasters, Mapping):
+        yield None
+        return
+    for metrics in forecasters.values():
+        for selections in metrics.values() if isinstance(metrics, Mapping) else [None]:
+            yield from selections.values() if isinstance(selections, Mapping) else [None]
+
+
+def is_score(score: Any) -> bool:
+    """Whether something read from a file is a score: numbers, or null for NaN."""
+    if not isinstance(score, Mapping) or not isinstance(score.get("per_lead_time"), list):
+        return False
+    numbers = [score.get("value"), score.get("half_width"), *score["per_lead_time"]]
+    return all(number is None or isinstance(number, int | float) for number in numbers)
 
 
 def read_runs(folders: Sequence[str | Path]) -> list[Scored]:

@@ -161,18 +161,18 @@ def run_rows(runs: Sequence[Scored], columns: Sequence[Column]) -> list[Row]:
 
 def baseline_rows(runs: Sequence[Scored], columns: Sequence[Column]) -> list[Row]:
     """A row per trivial forecast; several runs share one where all its scores agree."""
-    rows: dict[str, dict[tuple[tuple[Column, Cell], ...], Row]] = {}
+    found: dict[str, dict[tuple[tuple[Column, float], ...], Row]] = {}
     for run in runs:
         for name in list(run.scores["forecasters"])[1:]:
             cells = cells_of(run, name, columns)
-            key = tuple((c, Cell(round(v.value, 9), 0.0)) for c, v in cells.items())
-            rows.setdefault(name, {}).setdefault(key, Row(name, "baseline", cells, str(run.folder)))
-    found = []
-    for name, versions in rows.items():
-        for row in versions.values():
-            label = name if len(versions) == 1 else f"{name} ({row.source})"
-            found.append(row._replace(label=label))
-    return found
+            key = tuple((column, round(cell.value, 9)) for column, cell in cells.items())
+            row = Row(f"{name} ({run.label})", "baseline", cells, str(run.folder))
+            found.setdefault(name, {}).setdefault(key, row)
+    return [
+        row if len(versions) > 1 else row._replace(label=name)
+        for name, versions in found.items()
+        for row in versions.values()
+    ]
 
 
 def cells_of(run: Scored, forecaster: str, columns: Sequence[Column]) -> dict[Column, Cell]:

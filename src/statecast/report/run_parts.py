@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from statecast.checkpoints import list_checkpoints
 from statecast.comparability import flat
 from statecast.data.base import Windows
 from statecast.data.windows import FirstFrames
@@ -42,7 +43,8 @@ def cases_part(
         found = survey(futures, metric)
         cases = draw_cases(futures, found, folder, member.stem)
     except StatecastError as error:
-        return paragraph(f"No forecasts of {member.label} can be shown. {error}", kind="missing")
+        lead = f"No forecasts of {member.label} can be shown. {error} "
+        return paragraph(lead, code(training_command(member)), kind="missing")
     lead = (
         f"Of {len(found.scores)} evenly spaced test windows, by the {metric} of "
         + (f"{futures.samples} samples on average" if futures.samples > 1 else "the forecast")
@@ -148,11 +150,19 @@ def _log(member: Member, parts: list[object]) -> dict[str, list[float]]:
         parts.append(paragraph(str(error), kind="missing"))
         return {}
     if not log:
-        command = code(f"statecast train --resume {folder}")
+        command = code(training_command(member))
         parts.append(paragraph(f"{member.label} has logged no training. ", command, kind="missing"))
     if more.get("step") == log.get("step"):
         return log | more
     return log
+
+
+def training_command(member: Member) -> str:
+    """What trains a run: on from its last checkpoint, or its recipe from the start."""
+    folder = member.run.folder
+    if list_checkpoints(folder):
+        return f"statecast train --resume {folder}"
+    return f"statecast train RECIPE --output {folder}"
 
 
 def data_part(member: Member) -> Html:
