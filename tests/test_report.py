@@ -18,6 +18,7 @@ from statecast.report.charts import Chart, Line, _described, svg_of
 from statecast.report.page import VOID, Html, Section, element, escaped, linked, page, paragraph
 from statecast.report.skill import skill_horizon
 from statecast.runs import create_run, evaluate_run, train_run
+from statecast.studies import STUDIES
 
 HOSTILE = "<script>alert(1)</script>"
 SVG_ALONE = ("path", "use", "rect", "line", "circle")  # may stand without an end
@@ -210,6 +211,26 @@ def test_published_scores_stand_below_the_runs(scored, tmp_path, sketched):
     found = read(small([scored.folder], tmp_path / "report.html"))
     assert 16.93 in found.values
     assert any(a.get("href") == "https://arxiv.org/abs/2002.09219" for _, a in found.tags)
+
+
+def test_studies_speak_for_themselves_beside_published_scores(
+    scored, tmp_path, sketched, monkeypatch
+):
+    class Exchange:
+        def lines(self, result):
+            return [f"psnr after exchange: {result['psnr']}"]
+
+    monkeypatch.setitem(STUDIES, "exchange", Exchange)
+    path = scored.folder / "scores.json"
+    scores = json.loads(path.read_text())
+    scores["protocol"]["name"] = "mmnist-5-95"
+    scores["studies"] = {"exchange": {"psnr": 15.5}, "unknown": {"a": 1}}
+    path.write_text(json.dumps(scores))
+    found = read(small([scored.folder], tmp_path / "report.html"))
+    text = "".join(found.text)
+    assert "psnr after exchange: 15.5" in text
+    assert '"a": 1' in text
+    assert {16.5, 0.7713} <= set(found.values)
 
 
 def test_bands_are_drawn_where_scores_have_half_widths():

@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 
 from statecast.comparison import CALIBRATION
+from statecast.published import published_for
 from statecast.report.charts import Chart, Line, grid_of
 from statecast.report.members import Member
-from statecast.report.page import Html, code, element, joined, paragraph
+from statecast.report.page import Html, code, element, joined, linked, paragraph, table
 from statecast.report.score_parts import LEAD_TIME, unit_of
 from statecast.studies import STUDIES
 
@@ -128,18 +129,39 @@ def missing(members: Sequence[Member]) -> list[Html]:
 
 
 def studies_part(members: Sequence[Member]) -> Html:
-    """What each study found, in its own lines."""
-    blocks = []
+    """What each study found, in its own lines, and published scores of the same."""
+    blocks: list[object] = []
     for member in members:
         studies = member.scored.scores.get("studies", {}) if member.scored else {}
         for name, result in studies.items():
             blocks.append(element("h4", f"{member.label}: {name}"))
             blocks.append(element("pre", element("code", "\n".join(lines_of(name, result)))))
+            assert member.scored is not None
+            blocks.append(published_part(member.scored.protocol.get("name"), name))
     return joined(blocks)
 
 
+def published_part(protocol: str | None, study: str) -> Html:
+    """Published scores of a study under a protocol; nothing where there are none."""
+    scores = published_for(protocol, study=study) if protocol else []
+    if not scores:
+        return Html("")
+    rows = [
+        [s.model, s.metric, element("data", f"{s.value:g}", attributes={"value": repr(s.value)})]
+        for s in scores
+    ]
+    sources = "; ".join(dict.fromkeys(score.source for score in scores))
+    return joined(
+        [
+            table(["published", "metric", "score"], rows, caption="Published scores of the same."),
+            paragraph(linked(sources), kind="note"),
+        ]
+    )
+
+
 def lines_of(name: str, result: dict[str, Any]) -> list[str]:
-    """A study's result by its own words; as it is where this version does not know the study."""
-    if name in STUDIES:
+    """A study's result by its own words; as it is where this version cannot read it."""
+    try:
         return STUDIES[name]().lines(result)
-    return json.dumps(result, indent=1, ensure_ascii=False).splitlines()
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return json.dumps(result, indent=1, ensure_ascii=False).splitlines()
