@@ -1,12 +1,17 @@
 """Facts that hold for every registered model, data set and metric."""
 
+import numpy as np
 import pytest
 import torch
+from synthetic import sea_surface, write_field
 
 from statecast.data import DATASETS
 from statecast.data.base import SPLITS
+from statecast.errors import InputError
 from statecast.frames import Batch, FrameSpec
+from statecast.latent_space import infer_and_continue
 from statecast.models import MODELS
+from statecast.models.base import StateSpaceForecaster
 
 SPEC = FrameSpec(
     channels=("red", "green"), space=(16, 16), context=3, horizon=2, value_range=(0.0, 1.0)
@@ -18,8 +23,10 @@ SMALL = {
                   "dynamics_hidden": 9},
 }  # fmt: skip
 DATA = {
+    "fields": {"variables": "sst", "context": 3, "horizon": 2, "test_horizon": 2},
     "moving_digits": {"test_videos": 6, "validation_videos": 4, "frame_size": 32},
     "wave_equation": {"sequences": 10, "points": 6},
+    "arrays": {"path": "array.npy", "context": 3, "horizon": 2},
 }
 
 
@@ -90,6 +97,18 @@ class TestModel:
         )
         torch.testing.assert_close(long[:, :, :2], short, atol=1e-6, rtol=1e-5)
 
+    def test_latents_inferred_continued_and_decoded_are_the_forecast(self, name):
+        model = made(name)
+        if not isinstance(model, StateSpaceForecaster):
+            with pytest.raises(InputError, match="no latent space"):
+                infer_and_continue(model, frames(length=3))
+            return
+        expected = model.forecast(frames(length=3), 4, samples=2, generator=seeded())
+        latents = infer_and_continue(model, frames(length=3), 4, samples=2, generator=seeded())
+        found = model.decode_latents(latents, expected.times).samples
+        torch.testing.assert_close(found, expected.samples)
+        assert torch.equal(model.rerun_latents(latents).states, latents.states)
+
     def test_the_loss_is_one_number_and_reaches_every_weight(self, name):
         model = made(name).train()
         terms = model.loss(Batch.of(frames(), SPEC.context), seeded())
@@ -119,12 +138,33 @@ class TestModel:
         forecast = model.forecast(values[:, :3], 2, generator=seeded())
         assert 250 < float(forecast.samples.mean()) < 310
 
+    def test_diagnostics_are_of_each_window_or_of_units_of_each(self, name):
+        model = made(name).eval()
+        with torch.no_grad():
+            found = model.diagnostics(Batch.of(frames(), SPEC.context), seeded())
+        assert all(value.ndim >= 1 and len(value) == 3 for value in found.values())
+        assert all(torch.isfinite(value).all() for value in found.values())
+
+    def test_a_reconstruction_is_of_the_context_s_own_frames(self, name):
+        model, context = made(name), frames(length=3)
+        if not getattr(model, "reconstructs", False):
+            pytest.skip("it has no latents of context frames")
+        one, other = (model.reconstruct(context, samples=2, generator=seeded()) for _ in range(2))
+        assert one.shape == (2, 3, 3, 2, 16, 16)
+        assert torch.equal(one, other)
+
 
 @pytest.mark.parametrize("name", DATASETS)
 class TestDataSet:
     @pytest.fixture(autouse=True)
     def cache(self, tmp_path, monkeypatch):
         monkeypatch.setenv("STATECAST_CACHE", str(tmp_path))
+        monkeypatch.chdir(tmp_path)
+        generator = np.random.default_rng(0)
+        np.save("array.npy", generator.integers(0, 256, (10, 8, 2, 4, 6), dtype=np.uint8))
+        path = tmp_path / "sst.nc"
+        write_field(path, sea_surface())
+        monkeypatch.setitem(DATA["fields"], "path", str(path))
 
     def test_windows_fit_the_spec_in_every_split(self, name):
         data = DATASETS[name](**DATA[name])
@@ -133,7 +173,7 @@ class TestDataSet:
             assert batch.values.shape[2:] == data.spec.frame_shape
             assert len(batch.context) == data.spec.context
             assert batch.context.channels == data.spec.channels
-            low, high = data.spec.value_range
+            low, high = data.spec.value_range or (-torch.inf, torch.inf)
             assert low <= batch.values.min() <= batch.values.max() <= high
         assert len(data.windows("train").draw(0, 2, seed=1).target) == data.spec.horizon
 

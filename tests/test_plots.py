@@ -112,6 +112,14 @@ def test_scores_and_curves_are_drawn(tmp_path):
         },
     }
     assert kind_and_size(plot_scores(scores, tmp_path / "a.png"))[0] == "PNG"
+    # A score of whole videos has no value at a lead time, and takes no panel.
+    whole = {"per_lead_time": [float("nan")] * 2, "value": 300.0, "half_width": 9.0}
+    scores["forecasters"]["model"]["fvd"] = {"mean": whole}
+    assert kind_and_size(plot_scores(scores, tmp_path / "d.png")) == kind_and_size(
+        tmp_path / "a.png"
+    )
+    scores["forecasters"] = {"model": {"fvd": {"mean": whole}}}
+    assert kind_and_size(plot_scores(scores, tmp_path / "e.png"))[0] == "PNG"
     history = {"step": [1, 2], "total": [3.0, 2.0], "rate": [1e-5, 1.0]}
     assert kind_and_size(plot_history(history, tmp_path / "b.png"))[0] == "PNG"
     with pytest.raises(InputError, match="logged nothing"):

@@ -1,5 +1,6 @@
 """Recipes and run folders: complete, checked, and opened again as they were made."""
 
+import numpy as np
 import pytest
 import torch
 import yaml
@@ -11,16 +12,34 @@ from statecast.options import read_recipe, recipe_names, resolve
 from statecast.runs import build_data, create_run, evaluate_run, load, open_run, train_run
 
 
+def prepare_arrays(tables, folder, monkeypatch):
+    """Videos of the right shape where a recipe reads them from the working folder."""
+    data = tables["data"]
+    if data["name"] != "arrays":
+        return
+    monkeypatch.chdir(folder)
+    colours, generator = 1 if "kth" in data["path"] else 3, np.random.default_rng(0)
+    for option, horizon in (("path", data["validation_horizon"]), ("test_path", None)):
+        length = data["context"] + (horizon or data["test_horizon"])
+        videos = generator.integers(0, 256, (6, length, colours, 64, 64), dtype=np.uint8)
+        np.save(data[option], videos)
+
+
 @pytest.mark.parametrize("name", recipe_names())
-def test_every_shipped_recipe_resolves_and_says_the_same_again(name):
+def test_every_shipped_recipe_resolves_and_says_the_same_again(name, tmp_path, monkeypatch):
     tables = resolve(read_recipe(name))
+    prepare_arrays(tables, tmp_path, monkeypatch)
     assert set(tables) == {"model", "data", "train", "evaluate"}
     # A complete recipe says the same once more.
     assert resolve(tables) == tables
-    spec = build_data(tables).spec
     assert tables["model"]["name"] in MODELS
-    assert spec.context == tables["data"]["context"]
     assert recipe_names()[name]
+    if tables["data"].get("path", "") is None:  # of the user's own data
+        with pytest.raises(InputError, match=r"--data\.path"):
+            build_data(tables)
+        return
+    spec = build_data(tables).spec
+    assert spec.context == tables["data"]["context"]
 
 
 @pytest.mark.slow
@@ -28,17 +47,59 @@ def test_every_shipped_recipe_resolves_and_says_the_same_again(name):
     ("name", "millions"),
     [
         ("srvp-digits-stochastic", 10.68),
+        ("srvp-kth", 23.88),
+        ("srvp-human36m", 23.88),
+        ("srvp-bair", 23.85),
         ("separable-digits", 10.99),
         ("separable-wave", 60.8),
         ("separable-wave-100", 15.0),
     ],
 )
-def test_published_recipes_have_the_published_sizes(name, millions):
+def test_published_recipes_have_the_published_sizes(name, millions, tmp_path, monkeypatch):
     tables = resolve(read_recipe(name))
+    prepare_arrays(tables, tmp_path, monkeypatch)
     options = {key: value for key, value in tables["model"].items() if key != "name"}
     model = MODELS[tables["model"]["name"]](build_data(tables).spec, **options)
     count = sum(parameter.numel() for parameter in model.parameters())
     assert count / 1e6 == pytest.approx(millions, rel=0.005)
+
+
+@pytest.mark.parametrize("name", ["srvp-kth", "srvp-human36m", "srvp-bair"])
+def test_recipes_of_videos_train_on_prepared_arrays(name, tmp_path, monkeypatch):
+    prepare_arrays(resolve(read_recipe(name)), tmp_path, monkeypatch)
+    small = {
+        "model.width": 2, "train.steps": 1, "train.burn_in": 0, "train.batch_size": 2,
+        "train.validation_samples": 2, "train.validation_windows": 2, "train.precision": "float32",
+    }  # fmt: skip
+    run = create_run(name, tmp_path / "run", [f"--{key}={value}" for key, value in small.items()])
+    assert run.spec.frame_shape == (1 if name == "srvp-kth" else 3, 64, 64)
+    result = train_run(run)
+    assert result.step == 1
+    assert result.best > 0  # decibels
+    forecast = run.load().forecast(run.data().windows("test").batch(torch.arange(2)).context, 2)
+    assert forecast.samples.isfinite().all()
+
+
+@pytest.mark.parametrize("kind", ["stochastic", "deterministic"])
+@pytest.mark.parametrize(
+    ("override", "parameters"),
+    [
+        ([], {"transition.velocity", "prior"}),
+        (["--model.transition", "gru"], {"transition.cell", "prior"}),
+        (["--model.transition", "mlp"], {"transition.next", "prior"}),
+        (["--model.stochastic", "false"], {"transition.velocity"}),
+    ],
+)
+def test_variants_of_the_paper_are_one_override_away(kind, override, parameters):
+    tables = resolve(read_recipe(f"srvp-digits-{kind}"), [*override, "--model.width", "2"])
+    options = {key: value for key, value in tables["model"].items() if key != "name"}
+    model = MODELS["srvp"](build_data(tables).spec, **options)
+    found = {name for name, _ in model.named_parameters()}
+    for part in ("transition.velocity", "transition.cell", "transition.next", "prior"):
+        assert (part in parameters) == any(name.startswith(part) for name in found)
+    published = resolve(read_recipe(f"srvp-digits-{kind}"))["model"]
+    changed = {key for key, value in options.items() if published[key] != value}
+    assert changed - {"width"} == {o.removeprefix("--model.") for o in override[:1]}
 
 
 def test_overrides_win_and_are_checked(recipe):

@@ -98,7 +98,7 @@ def test_the_best_checkpoint_is_that_of_the_best_validation(recipe, tmp_path, mo
         def value(self, metric, selection):
             return next(scores)
 
-    monkeypatch.setattr("statecast.training.score_windows", lambda *a, **k: Fixed())
+    monkeypatch.setattr("statecast.validation.score_windows", lambda *a, **k: Fixed())
     run = create_run(recipe, tmp_path / "run")
     assert train_run(run).best == 0.2
     assert load_checkpoint(run.folder, "best").step == 8
@@ -157,7 +157,8 @@ def test_baselines_are_fitted_in_no_steps(data, tmp_path):
 
 @pytest.mark.parametrize(
     "options",
-    [{"steps": 0}, {"batch_size": 0}, {"validation_metric": "accuracy"},
+    [{"steps": 0}, {"batch_size": 0}, {"validation_batch_size": 0},
+     {"validation_metric": "accuracy"},
      {"schedule": "linear", "burn_in": 20, "steps": 10}, {"device": "cuda:99"}, {"workers": -1}],
 )  # fmt: skip
 def test_options_that_do_not_fit_are_refused(data, tmp_path, options):

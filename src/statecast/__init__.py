@@ -11,8 +11,9 @@ both into frames:
     forecast.mean, forecast.std, forecast.quantile(0.9), forecast.samples
 
 What there is: `MODELS`, `DATASETS`, `METRICS` by name; `train`, `evaluate`, `forecast_file`;
-`create_run`, `open_run`, `load`, `load_official`; the records `Frames`, `Batch`, `Forecast`,
-`FrameSpec`. The command `statecast --help` offers the same.
+`create_run`, `open_run`, `load`; `load_official`, `import_official`, `export_official`; the records
+`Frames`, `Batch`, `Forecast`, `FrameSpec`, `Latents`; `exchange`, `interpolate` and the rest of
+`latent_space`. The command `statecast --help` offers the same.
 """
 
 from __future__ import annotations
@@ -26,11 +27,15 @@ if TYPE_CHECKING:
     from statecast.data import DATASETS
     from statecast.errors import StatecastError
     from statecast.evaluation import evaluate
+    from statecast.exporting import export_official
     from statecast.forecasting import forecast_file
     from statecast.frames import Batch, Forecast, Frames, FrameSpec
+    from statecast.importing import import_official
+    from statecast.latent_space import exchange, interpolate
     from statecast.metrics import METRICS
     from statecast.models import MODELS
     from statecast.models.base import Forecaster, StateSpaceForecaster
+    from statecast.models.latents import Latents
     from statecast.models.separable import Separable
     from statecast.models.srvp import SRVP
     from statecast.official import load_official
@@ -49,12 +54,17 @@ _HOMES = {
     "Forecaster": "models.base",
     "FrameSpec": "frames",
     "Frames": "frames",
+    "Latents": "models.latents",
     "Separable": "models.separable",
     "StateSpaceForecaster": "models.base",
     "StatecastError": "errors",
     "create_run": "runs",
     "evaluate": "evaluation",
+    "exchange": "latent_space",
+    "export_official": "exporting",
     "forecast_file": "forecasting",
+    "import_official": "importing",
+    "interpolate": "latent_space",
     "load": "runs",
     "load_official": "official",
     "open_run": "runs",
@@ -71,13 +81,18 @@ __all__ = [
     "Forecaster",
     "FrameSpec",
     "Frames",
+    "Latents",
     "Separable",
     "StateSpaceForecaster",
     "StatecastError",
     "__version__",
     "create_run",
     "evaluate",
+    "exchange",
+    "export_official",
     "forecast_file",
+    "import_official",
+    "interpolate",
     "load",
     "load_official",
     "open_run",

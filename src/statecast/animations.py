@@ -49,14 +49,23 @@ def animate_forecast(
     Errors:
         InputError: a speed that is not positive.
     """
-    if frames_per_second <= 0:
-        raise InputError(f"An animation needs a positive speed, got {frames_per_second}.")
     count = min(sequences, len(context.values))
     rows = [_panels(context, forecast, target, sequence, samples) for sequence in range(count)]
     observed = len(context.times)
     total = observed + len(forecast.times)
     pictures = [_page([[p[t] for p in row] for row in rows]) for t in range(total)]
-    durations = [round(1000 / frames_per_second)] * total
+    return write_gif(pictures, path, frames_per_second)
+
+
+def write_gif(pictures: list[Image], path: str | Path, frames_per_second: float) -> Path:
+    """Write pictures as a `.gif` that repeats; the last one stays for a while.
+
+    Errors:
+        InputError: a speed that is not positive.
+    """
+    if frames_per_second <= 0:
+        raise InputError(f"An animation needs a positive speed, got {frames_per_second}.")
+    durations = [round(1000 / frames_per_second)] * len(pictures)
     durations[-1] *= PAUSE
 
     def write(place: Path) -> None:

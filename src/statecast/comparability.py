@@ -124,6 +124,8 @@ def differences(runs: Sequence[Scored]) -> list[str]:
             if metric in run.protocol.get("metrics", {})
         }
         found += _phrase(f"version of {metric}", versions)
+        settings = {run.label: run.protocol.get("metric_settings", {}).get(metric) for run in runs}
+        found += _phrase(f"settings of {metric}", {label: settings[label] for label in versions})
     return found
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from statecast.animations import animate_forecast
 from statecast.data.base import generator_of
 from statecast.data.loading import evenly
+from statecast.diagnostics import DIAGNOSTICS_NAME
 from statecast.evaluation import table
 from statecast.files import write_text
 from statecast.frames import Batch
@@ -23,8 +25,8 @@ SAMPLES = 20
 SEED = 3  # of the futures in the pictures
 
 
-def demo(folder: str | Path = "demo", *, recipes: dict[str, str] | None = None) -> Path:
-    """Train, score and draw; return the folder of the results.
+def demo(folder: str | Path = "demo", *, recipes: Mapping[str, str] | None = None) -> Path | None:
+    """Train, score and draw; return the folder of the results, None where a signal stopped it.
 
     Args:
         folder: where runs and pictures go; a numbered one beside it where it is not empty.
@@ -40,12 +42,18 @@ def demo(folder: str | Path = "demo", *, recipes: dict[str, str] | None = None) 
         print(f"— {name}: {recipe}", flush=True)
         run = create_run(recipe, folder / name)
         result = train_run(run)
+        if result.reason == "signal":
+            print(f"Stopped. {run.folder} holds what was trained; start the demo again.")
+            return None
         scores = evaluate_run(run)
         windows = run.data().windows("test")
         shown = windows.batch(evenly(len(windows), SHOWN + 1)[1:])
         pictures = draw(run.load(), shown, run.folder)
         pictures.append(plot_scores(scores, run.folder / "scores.png"))
-        pictures.append(plot_history(read_log(run.folder), run.folder / "history.png"))
+        watched = read_log(run.folder, DIAGNOSTICS_NAME)
+        pictures.append(
+            plot_history(read_log(run.folder), run.folder / "history.png", diagnostics=watched)
+        )
         text = [
             f"{name}: {recipe}, {result.step} steps in {result.seconds / 60:.1f} min, "
             f"{scores['protocol']['windows']} test windows, {len(scores['lead_times'])} frames",

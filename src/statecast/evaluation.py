@@ -13,9 +13,9 @@ from statecast.data.base import DataSource, Split, Windows, generator_of
 from statecast.data.loading import ordered_batches
 from statecast.errors import InputError
 from statecast.files import write_text
-from statecast.frames import Forecast, FrameSpec
+from statecast.frames import Forecast, Frames, FrameSpec
 from statecast.metrics import METRICS
-from statecast.metrics.base import Metric, Score, Sums, add
+from statecast.metrics.base import Metric, MetricSettings, Score, Sums, add
 from statecast.models.base import Forecaster
 from statecast.models.persistence import Persistence
 from statecast.studies import STUDIES
@@ -32,6 +32,7 @@ class Scores(NamedTuple):
     by_metric: dict[str, dict[str, Score]]  # metric, then how its samples are combined
     details: dict[str, dict[str, Any]]  # what does not fit a score, such as a histogram
     not_computed: dict[str, str]  # metric and reason
+    protocols: dict[str, dict[str, Any]]  # what else one must know to compute a metric again
     lead_times: list[float]
     windows: int
 
@@ -70,16 +71,16 @@ def check_metrics(names: Sequence[str]) -> None:
 
 
 def applicable(
-    names: Sequence[str], spec: FrameSpec, samples: int
+    names: Sequence[str], spec: FrameSpec, samples: int, settings: MetricSettings
 ) -> tuple[dict[str, Metric], dict[str, str]]:
     """Metrics that can be computed, and the reasons why others cannot."""
     check_metrics(names)
     metrics: dict[str, Metric] = {}
     reasons: dict[str, str] = {}
     for name in names:
-        reason = METRICS[name].applies_to(spec, samples)
+        reason = METRICS[name].applies_to(spec, samples, settings)
         if reason is None:
-            metrics[name] = METRICS[name].of(spec)
+            metrics[name] = METRICS[name].of(spec, settings)
         else:
             reasons[name] = reason
     return metrics, reasons
@@ -94,6 +95,7 @@ def score_windows(
     batch_size: int = 16,
     count: int | None = None,
     substeps: int | None = None,
+    settings: MetricSettings | None = None,
     seed: int = 1,
     title: str | None = None,
 ) -> Scores:
@@ -109,6 +111,7 @@ def score_windows(
         batch_size: windows at once.
         count: score so many windows, evenly spaced; by default all.
         substeps: Euler steps per frame; by default the model's own.
+        settings: what metrics are told, such as paths of weights.
         seed: of the samples.
         title: shown beside a progress bar; no bar by default.
     """
@@ -116,7 +119,12 @@ def score_windows(
 
     drawn = samples if model.stochastic else 1
     # A deterministic forecast is an ensemble of equal members: its CRPS is its absolute error.
-    computed, reasons = applicable(metrics, model.spec, samples if model.stochastic else 2)
+    computed, reasons = applicable(
+        metrics,
+        model.spec,
+        samples if model.stochastic else 2,
+        settings or MetricSettings(device=device_of(model)),
+    )
     sums: dict[str, Sums] = {}
     lead_times: list[float] = []
     total = len(windows) if count is None else min(count, len(windows))
@@ -132,9 +140,11 @@ def score_windows(
             ).to("cpu")
             lead_times = forecast.times.tolist()
             ensemble = forecast if model.stochastic else doubled(forecast)
+            refuse(computed, reasons, batch.target)
             for name, metric in computed.items():
                 scored_as = forecast if metric.needs_samples == 1 else ensemble
-                sums[name] = add(sums.get(name), metric.sums(scored_as, batch.target))
+                found = metric.sums(scored_as, batch.target, context=batch.context)
+                sums[name] = add(sums.get(name), found)
             bar.update(len(batch))
     return Scores(
         by_metric={name: metric.scores(sums[name]) for name, metric in computed.items()},
@@ -144,9 +154,28 @@ def score_windows(
             if (details := metric.details(sums[name]))
         },
         not_computed=reasons,
+        protocols={
+            name: protocol
+            for name, metric in computed.items()
+            if (protocol := metric.protocol(sums[name]))
+        },
         lead_times=lead_times,
         windows=total,
     )
+
+
+def device_of(model: Forecaster) -> str:
+    """Name of the device where a model is, and where networks of metrics run."""
+    return str(next((buffer.device for buffer in model.buffers()), "cpu"))
+
+
+def refuse(computed: dict[str, Metric], reasons: dict[str, str], target: Frames) -> None:
+    """Move metrics that cannot score these frames, as some are masked, to the reasons why not."""
+    for name, metric in list(computed.items()):
+        reason = metric.refusal(target)
+        if reason is not None:
+            reasons[name] = reason
+            del computed[name]
 
 
 def doubled(forecast: Forecast) -> Forecast:
@@ -168,6 +197,10 @@ def evaluate(
     max_windows: int | None = None,
     substeps: int | None = None,
     studies: tuple[str, ...] = (),
+    lpips_weights: str | None = None,
+    fvd_weights: str | None = None,
+    allow_download: bool = False,
+    thresholds: tuple[float, ...] = (),
     seed: int = 1,
 ) -> dict[str, Any]:
     """Scores of a model and of persistence on the same windows, with their protocol.
@@ -186,16 +219,24 @@ def evaluate(
         substeps: Euler steps per frame; by default the model's own.
         studies: names of studies to make besides; one that does not apply is named in the result
             with the reason.
+        lpips_weights: file of the network behind LPIPS, or a folder that holds it; by default
+            it is sought in `STATECAST_LPIPS_WEIGHTS`, the cache, and the folder of PyTorch's hub.
+        fvd_weights: TorchScript file of the I3D network behind FVD, or a folder that holds it; by
+            default it is sought in `STATECAST_FVD_I3D` and the cache. It is code, and it is run.
+        allow_download: fetch the published weights of LPIPS where they are not found.
+        thresholds: of the Brier score; by default the middle of the data's range.
         seed: of the samples.
 
     Returns:
         `protocol`, `lead_times`, and `forecasters`: for each of them, metric and selection, the
-        score at each lead time, its mean, and the half width of the 95 % interval of the mean;
+        score at each lead time and its mean, with the half widths of their 95 % intervals;
         `studies`: what each of them found.
 
     Errors:
         InputError: an unknown metric, an option that does not fit, or data that do not satisfy
             the protocol.
+        FileError: a file of weights that was named is missing, or one cannot be fetched.
+        CorruptionError: a file of weights is not the published one.
     """
     if samples < 1 or batch_size < 1 or (max_windows is not None and max_windows < 1):
         raise InputError(
@@ -203,6 +244,13 @@ def evaluate(
             f"{samples}, {batch_size} and {max_windows}."
         )
     terms = terms_of(protocol, data, split=split, samples=samples, metrics=metrics)
+    settings = MetricSettings(
+        lpips_weights=lpips_weights,
+        fvd_weights=fvd_weights,
+        allow_download=allow_download,
+        thresholds=tuple(thresholds),
+        device=device_of(model),
+    )
 
     def scores_of(forecaster: Forecaster, title: str) -> Scores:
         return score_windows(
@@ -213,6 +261,7 @@ def evaluate(
             batch_size=batch_size,
             count=max_windows,
             substeps=substeps if forecaster is model else None,
+            settings=settings,
             seed=seed,
             title=title,
         )
@@ -243,6 +292,7 @@ def evaluate(
             "deterministic": not model.stochastic,
             "substeps": substeps,
             "metrics": {metric: METRICS[metric].version for metric in terms.metrics},
+            "metric_settings": own.protocols,
             "digest": terms.windows.digest,
             "seed": seed,
             "version": __version__,
@@ -290,16 +340,21 @@ def make_studies(
 def as_json(scores: Mapping[str, Mapping[str, Score]]) -> dict[str, Any]:
     """Scores as numbers and lists."""
     return {
-        metric: {
-            selection: {
-                "per_lead_time": score.per_lead_time.tolist(),
-                "value": score.value,
-                "half_width": score.half_width,
-            }
-            for selection, score in selections.items()
-        }
+        metric: {selection: score_json(score) for selection, score in selections.items()}
         for metric, selections in scores.items()
     }
+
+
+def score_json(score: Score) -> dict[str, Any]:
+    """A score as numbers and lists; half widths per lead time only where there are any."""
+    found = {
+        "per_lead_time": score.per_lead_time.tolist(),
+        "value": score.value,
+        "half_width": score.half_width,
+    }
+    if score.half_widths is not None:
+        found["half_widths"] = score.half_widths.tolist()
+    return found
 
 
 def write_scores(scores: Mapping[str, Any], folder: str | Path) -> Path:

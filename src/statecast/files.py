@@ -111,13 +111,18 @@ def sha256_of(path: str | Path) -> str:
     return digest.hexdigest()
 
 
+def cache_path() -> Path:
+    """Where prepared data lies: `$STATECAST_CACHE`, or `~/.cache/statecast`."""
+    return Path(os.environ.get("STATECAST_CACHE") or Path.home() / ".cache" / "statecast")
+
+
 def cache_folder() -> Path:
-    """Folder of prepared data: `$STATECAST_CACHE`, or `~/.cache/statecast`; made if missing.
+    """The folder `cache_path`, made if missing.
 
     Errors:
         FileError: the folder cannot be made.
     """
-    folder = Path(os.environ.get("STATECAST_CACHE") or Path.home() / ".cache" / "statecast")
+    folder = cache_path()
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,11 +14,11 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from statecast.errors import InputError
+from statecast.labels.coordinates import Coordinates
+from statecast.labels.layout import SPACE_NAMES, Layout
 
 if TYPE_CHECKING:
     import xarray
-
-SPACE_NAMES = {1: ("point",), 2: ("y", "x")}  # names of the space dimensions on export
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,12 +75,14 @@ class Frames:
         channels: one name per channel.
         mask: True where a value is known, in the shape of `values`; None where all are. Unknown
             values (land, gaps) are NaN.
+        coordinates: labels that the frames came with; None for bare arrays.
     """
 
     values: Float[Tensor, "batch time channel *space"]
     times: Float[Tensor, " time"]
     channels: tuple[str, ...]
     mask: Bool[Tensor, "batch time channel *space"] | None = None
+    coordinates: Coordinates | None = None
 
     def __post_init__(self) -> None:
         check_layout(self.values, ("batch", "time", "channel"), self.channels)
@@ -114,6 +116,11 @@ class Frames:
     def space(self) -> tuple[int, ...]:
         """Number of points along each space dimension."""
         return tuple(self.values.shape[3:])
+
+    @property
+    def known(self) -> Bool[Tensor, "batch time channel *space"]:
+        """The mask, or one that is True everywhere."""
+        return torch.ones_like(self.values, dtype=torch.bool) if self.mask is None else self.mask
 
     def __len__(self) -> int:
         """Number of frames in each sequence."""
@@ -200,12 +207,9 @@ class Batch:
     @property
     def mask(self) -> Bool[Tensor, "batch time channel *space"] | None:
         """Masks of context and target in one tensor; None where every value is known."""
-        parts = [self.context, self.target]
-        if all(frames.mask is None for frames in parts):
+        if self.context.mask is None and self.target.mask is None:
             return None
-        known = [torch.ones_like(f.values, dtype=torch.bool) for f in parts]
-        masks = [k if f.mask is None else f.mask for f, k in zip(parts, known, strict=True)]
-        return torch.cat(masks, dim=1)
+        return torch.cat([self.context.known, self.target.known], dim=1)
 
     def __len__(self) -> int:
         """Number of windows in the batch."""
@@ -236,11 +240,14 @@ class Forecast:
         samples: `(sample, batch, time, channel, *space)`; deterministic models give equal ones.
         times: lead time of each frame, in frame intervals after the last observed frame.
         channels: one name per channel.
+        coordinates: labels of the observed frames; None where those were bare arrays. Points
+            that no labelled frame knew, as on land, are NaN.
     """
 
     samples: Float[Tensor, "sample batch time channel *space"]
     times: Float[Tensor, " time"]
     channels: tuple[str, ...]
+    coordinates: Coordinates | None = None
 
     def __post_init__(self) -> None:
         check_layout(self.samples, ("sample", "batch", "time", "channel"), self.channels)
@@ -271,34 +278,64 @@ class Forecast:
 
     def to(self, device: torch.device | str) -> Forecast:
         """The same forecast with its samples on `device`."""
-        return Forecast(samples=self.samples.to(device), times=self.times, channels=self.channels)
+        return replace(self, samples=self.samples.to(device))
 
-    def to_xarray(self) -> xarray.Dataset:
+    def layout(self, *, statistics: bool = False, quantiles: Sequence[float] = ()) -> Layout:
+        """What the forecast is made of as a labelled data set; see `to_xarray`."""
+        return Layout(
+            channels=self.channels,
+            shape=tuple(self.samples.shape),
+            lead_times=tuple(self.times.tolist()),
+            coordinates=self.coordinates,
+            statistics=statistics,
+            quantiles=tuple(quantiles),
+        )
+
+    def to_xarray(
+        self, *, statistics: bool = False, quantiles: Sequence[float] = ()
+    ) -> xarray.Dataset:
         """One variable per channel, dimensions (realization, batch, lead_time, y, x) or points.
 
+        Frames that came with labels keep them: names of dimensions, coordinates, units, and the
+        calendar, in `init_time` and `valid_time`; `batch` is left out of a single sequence.
+
+        Args:
+            statistics: whether to add `NAME_mean` and `NAME_std` over samples.
+            quantiles: probabilities of `NAME_quantiles`, along a dimension `quantile`.
+
         Errors:
+            InputError: a probability outside [0, 1].
             MissingExtraError: xarray is not installed.
         """
         from statecast.errors import require
+        from statecast.labels.layout import statistics_of
 
         require("xarray", "fields", "export a forecast as a labelled data set")
-        import xarray
-
+        layout = self.layout(statistics=statistics, quantiles=quantiles)
         values = self.samples.detach().cpu().numpy()
-        dims = ("realization", "batch", "lead_time", *SPACE_NAMES[values.ndim - 4])
-        data = {name: (dims, values[:, :, :, i]) for i, name in enumerate(self.channels)}
-        lead = ("lead_time", self.times.numpy(), {"long_name": "frames after the last observed"})
-        return xarray.Dataset(data, coords={"lead_time": lead})
+        dataset = layout.skeleton()
+        for name, planned in layout.variables().items():
+            found = values[:, :, :, planned.channel]
+            axis = 1  # of the batch
+            if planned.statistic != "samples":
+                found, axis = statistics_of(found, planned.statistic, layout.quantiles), 0
+            found = found if layout.batched else found.take(0, axis)
+            dataset[name] = (planned.dims, found, dict(planned.attributes))
+        return dataset
 
     def save(self, path: str | Path) -> Path:
-        """Write samples, times and channel names to a new `.npz` file, whole or not at all."""
-        from statecast.files import write_npz
+        """Write samples, times and channel names to a new file, whole or not at all.
 
+        `.nc` and `.zarr` hold what `to_xarray` gives; `.npz` holds `samples`, `times`, `channels`.
+        """
+        from statecast.files import write_npz
+        from statecast.labels.sinks import SINKS, write_labelled
+
+        samples = self.samples.detach().cpu().numpy()
+        if Path(path).suffix in SINKS:
+            return write_labelled(path, self.layout(), [samples])
         return write_npz(
-            path,
-            samples=self.samples.detach().cpu().numpy(),
-            times=self.times.numpy(),
-            channels=np.array(self.channels),
+            path, samples=samples, times=self.times.numpy(), channels=np.array(self.channels)
         )
 
 

@@ -100,7 +100,7 @@ class TrainingLog:
 
 
 def read_log(folder: str | Path, name: str = LOG_NAME) -> dict[str, list[float]]:
-    """Columns of a run's `metrics.csv`, or another such file; empty where there is none yet.
+    """Columns of a run's `metrics.csv`, or of a table beside it; empty where there is none yet.
 
     Errors:
         FileError: the file cannot be read as numbers.

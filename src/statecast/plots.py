@@ -197,9 +197,14 @@ def plot_scores(scores: Mapping[str, Any], path: str | Path) -> Path:
     """
     require("matplotlib", "plots", "draw scores")
     forecasters = scores["forecasters"]
-    metrics = list(next(iter(forecasters.values())))
-    columns = min(len(metrics), 3)
-    rows = math.ceil(len(metrics) / columns)
+    # Scores of whole videos have no value at a lead time.
+    metrics = [
+        metric
+        for metric, found in next(iter(forecasters.values())).items()
+        if any(np.isfinite(score["per_lead_time"]).any() for score in found.values())
+    ]
+    columns = max(1, min(len(metrics), 3))
+    rows = max(1, math.ceil(len(metrics) / columns))
     figure = _figure(3.4 * columns, 2.7 * rows)
     panels = list(figure.subplots(rows, columns, squeeze=False).flat)
     styles = {"mean": "-", "ensemble": "-", "best": ":", "ensemble_mean": "--"}
@@ -227,27 +232,34 @@ def plot_scores(scores: Mapping[str, Any], path: str | Path) -> Path:
     return write_png(figure, path)
 
 
-def plot_history(history: Mapping[str, Sequence[float]], path: str | Path) -> Path:
+def plot_history(
+    history: Mapping[str, Sequence[float]],
+    path: str | Path,
+    *,
+    diagnostics: Mapping[str, Sequence[float]] | None = None,
+) -> Path:
     """Draw training curves, a panel per logged value.
 
     Args:
         history: columns of a training's log, as `read_log` returns them.
         path: `.png` file to write.
+        diagnostics: columns of its `diagnostics.csv`, drawn after the others.
 
     Errors:
         InputError: nothing was logged.
     """
     require("matplotlib", "plots", "draw training curves")
-    names = [name for name in history if name != "step"]
+    tables = [(history, LINES[0]), (diagnostics or {}, LINES[2])]
+    names = [(name, *table) for table in tables for name in table[0] if name != "step"]
     if not names:
         raise InputError("The training has logged nothing yet, so there are no curves to draw.")
     columns = min(len(names), 4)
     rows = math.ceil(len(names) / columns)
     figure = _figure(2.8 * columns, 2.2 * rows)
     panels = list(figure.subplots(rows, columns, squeeze=False).flat)
-    for panel, name in zip(panels, names, strict=False):
-        values = np.asarray(history[name])
-        panel.plot(history["step"], values, color=LINES[0], linewidth=1.2)
+    for panel, (name, table, colour) in zip(panels, names, strict=False):
+        values = np.asarray(table[name])
+        panel.plot(table["step"], values, color=colour, linewidth=1.2)
         # A wide range of positive values reads on a logarithmic axis alone.
         if np.nanmin(values) > 0 and np.nanmax(values) > 30 * np.nanmin(values):
             panel.set_yscale("log")

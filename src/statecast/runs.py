@@ -15,11 +15,12 @@ import yaml
 
 from statecast.checkpoints import load_checkpoint
 from statecast.data import DATASETS
-from statecast.data.base import DataSource, generator_of
+from statecast.data.base import Choice, DataSource, generator_of
 from statecast.errors import CorruptionError, FileError, InputError
 from statecast.evaluation import evaluate, write_scores
 from statecast.files import write_text
 from statecast.frames import FrameSpec
+from statecast.labels.preparation import read_preparation, write_preparation
 from statecast.models import MODELS
 from statecast.models.base import Forecaster
 from statecast.official import is_official, load_official
@@ -40,6 +41,7 @@ class Run:
     folder: Path
     tables: Tables
     spec: FrameSpec
+    choices: tuple[Choice, ...] = ()  # of the data set, where options left something open
 
     @property
     def name(self) -> str:
@@ -76,6 +78,9 @@ class Run:
                 f"The weights in {checkpoint.path} do not fit {self.folder / CONFIG_NAME}: "
                 f"{' '.join(str(error).split())}"
             ) from error
+        preparation = read_preparation(self.folder)
+        if preparation is not None:
+            model.preparation = preparation
         return model.to(device_of(device)).eval()
 
 
@@ -104,13 +109,17 @@ def create_run(recipe: str, folder: str | Path | None = None, overrides: Sequenc
             f"{folder} is not empty. Choose another folder, or go on with its training: "
             f"statecast train --resume {folder}"
         )
-    spec = build_data(tables).spec
-    run = Run(folder, tables, spec)
+    data = build_data(tables)
+    spec, choices = data.spec, tuple(data.choices)
+    tables["data"] |= {c.option: c.value for c in choices if c.option is not None}
+    run = Run(folder, tables, spec, choices)
     run.new_model()  # so that options that do not fit the data leave nothing behind
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise FileError(f"Cannot make the folder {folder}: {error.strerror}.") from error
+    if data.preparation is not None:
+        write_preparation(data.preparation, folder)
     write_text(folder / "env.json", json.dumps(environment(), indent=1) + "\n")
     # Last, because a folder is a run once it holds this file.
     write_text(folder / CONFIG_NAME, dump(tables, spec))
@@ -189,8 +198,10 @@ def evaluate_run(
     """
     tables = resolve(run.tables, overrides, origin=str(run.folder))
     tables = under_protocol(tables, dict(pairs(overrides)))
-    chosen = {name: tuple(tables["evaluate"][name]) for name in ("metrics", "studies")}
-    options = tables["evaluate"] | chosen
+    options: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value
+        for name, value in tables["evaluate"].items()
+    }
     model = run.load(which, device=device)
     scores = evaluate(model, build_data(tables), name=run.name, **options)
     scores["protocol"]["checkpoint"] = which

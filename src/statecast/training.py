@@ -13,14 +13,16 @@ import torch
 from statecast.checkpoints import Checkpoint, save_checkpoint
 from statecast.data.base import DataSource, Windows, generator_of
 from statecast.data.loading import training_batches
+from statecast.diagnostics import Diagnostics
 from statecast.errors import DivergenceError, InputError
-from statecast.evaluation import Selection, direction, score_windows
+from statecast.evaluation import Selection, direction
 from statecast.frames import Batch
 from statecast.logs import TrainingLog
 from statecast.models.base import Forecaster
 from statecast.precision import Precision, autocast, choose_precision, device_of
 from statecast.schedules import Schedule, check_schedule, learning_rate_at
 from statecast.signals import StopRequest
+from statecast.validation import Protocol, check_validation, validation_score
 
 NOISE, STATISTICS = 1, 2  # streams of random numbers, apart from the data's own
 STATISTICS_BATCHES = 64  # batches that normalisers and climatologies are fitted on
@@ -52,9 +54,11 @@ def train(
     gradient_clip: float | None = None,
     validate_every: int = 1000,
     validation_windows: int = 128,
+    validation_batch_size: int | None = None,
     validation_samples: int = 1,
     validation_metric: str = "mse",
     validation_selection: Selection = "mean",
+    validation_protocol: Protocol = "future",
     checkpoint_every: int = 1000,
     keep_checkpoints: int = 1,
     log_every: int = 50,
@@ -84,9 +88,13 @@ def train(
         gradient_clip: largest norm of the gradient; longer ones are shortened to it.
         validate_every: steps between validations; 0 for none.
         validation_windows: windows scored in a validation.
+        validation_batch_size: windows at once in a validation; by default as in training. Many
+            samples of many windows fill memory.
         validation_samples: samples per window in a validation.
         validation_metric: metric that ranks checkpoints.
         validation_selection: how its samples are combined, such as `best` for best of N.
+        validation_protocol: `future` judges samples by forecast frames alone; `paper` chooses the
+            best sample by the reconstructed context as well, as published for SRVP.
         checkpoint_every: steps between checkpoints.
         keep_checkpoints: checkpoints kept besides the best one.
         log_every: steps between rows of `metrics.csv`.
@@ -106,10 +114,12 @@ def train(
         DivergenceError: a loss or gradient is not finite; the last good checkpoint stays.
     """
     check_schedule(schedule, steps=steps, burn_in=burn_in, factor=factor)
-    for name, value in {"steps": steps, "batch_size": batch_size, "log_every": log_every}.items():
-        if value < 1:
+    counts = {"steps": steps, "batch_size": batch_size, "log_every": log_every}
+    for name, value in (counts | {"validation_batch_size": validation_batch_size}).items():
+        if value is not None and value < 1:
             raise InputError(f"{name} must be at least 1, got {value}.")
     higher_is_better = direction(validation_metric)
+    check_validation(model, validation_metric, validation_selection, validation_protocol)
 
     def rate(step: int) -> float:
         return learning_rate_at(
@@ -124,16 +134,17 @@ def train(
         )
 
     def validate() -> float:
-        scores = score_windows(
+        return validation_score(
             model,
             data.windows("validation"),
-            metrics=[validation_metric],
+            metric=validation_metric,
+            selection=validation_selection,
+            protocol=validation_protocol,
             samples=validation_samples,
-            batch_size=batch_size,
+            batch_size=validation_batch_size or batch_size,
             count=validation_windows,
             seed=seed,
         )
-        return scores.value(validation_metric, validation_selection)
 
     windows = data.windows("train")
     model.to(device_of(device))
@@ -143,7 +154,18 @@ def train(
         trainer.choose_precision(precision, windows, batch_size)
     else:
         trainer.restore(resume)
-    trainer.validate = validate if validate_every else None
+    if validate_every:
+        trainer.validate = validate
+        trainer.diagnostics = Diagnostics(
+            model,
+            data.windows("validation"),
+            folder,
+            start=trainer.step,
+            steps=steps,
+            batch_size=validation_batch_size or batch_size,
+            count=validation_windows,
+            seed=seed,
+        )
     trainer.higher_is_better = higher_is_better
     trainer.keep_checkpoints = keep_checkpoints
     last = steps if trainer.trainable else 0  # a baseline has nothing to descend on
@@ -198,6 +220,7 @@ class Trainer:
         self.validated = 0  # step of the last validation
         self.precision = "float32"
         self.validate: Callable[[], float] | None = None
+        self.diagnostics: Diagnostics | None = None
         self.higher_is_better = False
         self.keep_checkpoints = 1
 
@@ -321,6 +344,8 @@ class Trainer:
         if self.validate is None:
             return True
         score = self.validate()
+        if self.diagnostics is not None and (warning := self.diagnostics.record(self.step)):
+            log.say(warning)
         sign = 1 if self.higher_is_better else -1
         better = self.best is None or sign * score > sign * self.best
         better = better and not math.isnan(score)

@@ -7,16 +7,11 @@ import pytest
 import scoringrules
 import torch
 
-from statecast.frames import Forecast, Frames
-from statecast.metrics.ensemble import (
-    LEVELS,
-    Brier,
-    Coverage,
-    Energy,
-    RankHistogram,
-    SpreadSkill,
-    crps,
-)
+from statecast.errors import InputError
+from statecast.frames import Forecast, Frames, FrameSpec
+from statecast.metrics.base import MetricSettings
+from statecast.metrics.calibration import LEVELS, Coverage, RankHistogram, SpreadSkill
+from statecast.metrics.ensemble import Brier, Energy, crps
 
 TIMES = torch.tensor([1.0])
 
@@ -120,3 +115,53 @@ def test_brier_score_of_known_probabilities():
     score, _ = scored(Brier(0.5), forecast, target)
     assert score.value == pytest.approx(0.25)
     assert scored(Brier(0.15), forecast, target)[0].value == pytest.approx(1 / 16)
+
+
+def test_ranks_and_coverage_agree_with_counting():
+    forecast, target = drawn(9, 40, spread=0.6)
+    x, y = forecast.samples.flatten(1).numpy(), target.values.flatten().numpy()
+    ranks = (x < y).sum(axis=0)
+    _, details = scored(RankHistogram(), forecast, target)
+    expected = np.bincount(ranks, minlength=10) / len(ranks)
+    np.testing.assert_allclose(details["histogram"][0], expected)
+    # Of 10 ranks the central 50 % leave out 2.5 on either side, so ranks 2 and 7 count half.
+    weights = np.array([0, 0, 0.5, 1, 1, 1, 1, 0.5, 0, 0])
+    score, details = scored(Coverage(), forecast, target)
+    assert details["inside_0.5"][0] == pytest.approx(weights[ranks].mean())
+    inside = np.array([0.5, 1, 1, 1, 1, 1, 1, 1, 1, 0.5])[ranks].mean()
+    assert details["inside_0.9"][0] == pytest.approx(inside)
+    assert score.value == pytest.approx((abs(weights[ranks].mean() - 0.5) + abs(inside - 0.9)) / 2)
+
+
+def test_brier_score_of_several_thresholds_is_their_mean():
+    forecast, target = drawn(5, 30)
+    x, y = forecast.samples.numpy(), target.values.numpy()
+    expected = [np.square((x > t).mean(axis=0) - (y > t)).mean() for t in (-0.5, 0.0, 1.0)]
+    score, details = scored(Brier(-0.5, 0.0, 1.0), forecast, target)
+    assert details["values"] == pytest.approx(expected, rel=1e-5)
+    assert details["thresholds"] == [-0.5, 0.0, 1.0]
+    assert score.value == pytest.approx(np.mean(expected), rel=1e-5)
+
+
+def test_brier_score_over_all_thresholds_is_the_crps():
+    forecast, target = drawn(4, 5)
+    width = 0.01
+    grid = [width * i for i in range(-500, 500)]
+    score, _ = scored(Brier(*grid), forecast, target)
+    # Of the empirical distribution, whose CRPS is not the fair one.
+    x, y = forecast.samples.double(), target.values.double()
+    spread = (x[:, None] - x[None]).abs().mean(dim=(0, 1))
+    expected = ((x - y).abs().mean(dim=0) - spread / 2).mean()
+    assert width * len(grid) * score.value == pytest.approx(float(expected), rel=0.02)
+
+
+def test_thresholds_make_the_brier_score_apply_where_the_range_is_not_known():
+    spec = FrameSpec(channels=("u",), space=(4,), context=1, horizon=1)
+    assert "thresholds" in Brier.applies_to(spec, 1)
+    settings = MetricSettings(thresholds=(1.5,))
+    assert Brier.applies_to(spec, 1, settings) is None
+    assert Brier.of(spec, settings).thresholds == (1.5,)
+    with pytest.raises(InputError, match="finite thresholds"):
+        Brier(float("nan"))
+    with pytest.raises(InputError, match="finite thresholds"):
+        Brier()

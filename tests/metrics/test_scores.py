@@ -1,6 +1,7 @@
 """Scores of frames, against published values and independent implementations."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,23 +11,51 @@ import torch
 from statecast.errors import InputError
 from statecast.frames import Forecast, Frames, FrameSpec
 from statecast.metrics import METRICS
-from statecast.metrics.base import add, best_of
+from statecast.metrics.base import add
 from statecast.metrics.pointwise import PSNR
+from statecast.metrics.sampled import best_of
 from statecast.metrics.structural import SSIM
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "frame_metrics.npz"
 SPEC = FrameSpec(channels=("u", "v"), space=(16, 12), context=2, horizon=3, value_range=(0.0, 1.0))
+IMAGES = replace(SPEC, channels=("red", "green", "blue"), space=(32, 35))
+NETWORKS = ("lpips", "lpips_vgg", "fvd")
+CALIBRATION = ("spread_skill", "rank_histogram", "coverage")
 
 
-def forecast_and_target(samples=6, batch=5, seed=0):
+def spec_of(name):
+    if name == "lpips_vgg":  # smaller, because it takes long
+        return replace(IMAGES, space=(16, 18))
+    return IMAGES if name in NETWORKS else SPEC
+
+
+def pair_for(name):
+    return forecast_and_target(samples=3 if name in NETWORKS else 6, spec=spec_of(name))
+
+
+def context_of(spec=SPEC, batch=5):
+    values = torch.rand(batch, 2, *spec.frame_shape, generator=torch.Generator().manual_seed(9))
+    return Frames.context_of(values, spec.channels)
+
+
+def forecast_and_target(samples=6, batch=5, seed=0, spec=SPEC):
     generator = torch.Generator().manual_seed(seed)
-    target = torch.rand(batch, 3, 2, 16, 12, generator=generator)
+    target = torch.rand(batch, 3, *spec.frame_shape, generator=generator)
     noise = 0.3 * torch.randn(samples, *target.shape, generator=generator)
     times = torch.arange(1.0, 4.0)
     return (
-        Forecast(samples=(target + noise).clamp(0, 1), times=times, channels=SPEC.channels),
-        Frames(values=target, times=times, channels=SPEC.channels),
+        Forecast(samples=(target + noise).clamp(0, 1), times=times, channels=spec.channels),
+        Frames(values=target, times=times, channels=spec.channels),
     )
+
+
+def with_mask(target, seed=3):
+    """Some values of the first rows unknown, one frame altogether, and one sequence."""
+    mask = torch.rand(target.values.shape, generator=torch.Generator().manual_seed(seed)) > 0.3
+    mask[..., 3:, :] = True
+    mask[0, 1], mask[4] = False, False
+    values = torch.where(mask, target.values, torch.nan)
+    return Frames(values=values, times=target.times, channels=target.channels, mask=mask)
 
 
 def scored(name, forecast, target):
@@ -70,6 +99,36 @@ def test_ssim_and_psnr_agree_with_scikit_image():
     assert scored("psnr", forecast, target)["mean"].value == pytest.approx(np.mean(psnr), abs=1e-4)
 
 
+def test_the_other_ssim_agrees_with_scikit_image():
+    from skimage.metrics import structural_similarity
+
+    forecast, target = forecast_and_target(samples=1)
+    expected = np.mean([
+        # Without data_range, old versions took 2 from the type; new ones must be told.
+        structural_similarity(
+            one.double().numpy(), other.double().numpy(), channel_axis=0, data_range=2.0
+        )
+        for one, other in zip(
+            forecast.samples[0].flatten(0, 1), target.values.flatten(0, 1), strict=True
+        )
+    ])  # fmt: skip
+    found = scored("ssim_skimage", forecast, target)["mean"].value
+    assert found == pytest.approx(expected, abs=1e-5)
+
+
+@pytest.mark.parametrize("name", ["ssim", "ssim_skimage", "psnr"])
+def test_image_scores_do_not_depend_on_the_unit(name):
+    forecast, target = forecast_and_target()
+    expected = scored(name, forecast, target)
+    kelvin = METRICS[name].of(replace(SPEC, value_range=(270.0, 310.0)))
+    sums = kelvin.sums(
+        replace(forecast, samples=270 + 40 * forecast.samples),
+        replace(target, values=270 + 40 * target.values),
+    )
+    for selection, score in kelvin.scores(sums).items():
+        assert score.value == pytest.approx(expected[selection].value, rel=1e-4)
+
+
 def test_errors_agree_with_numpy():
     forecast, target = forecast_and_target()
     x, y = forecast.samples.double().numpy(), target.values.double().numpy()
@@ -83,6 +142,12 @@ def test_errors_agree_with_numpy():
     video = mse.mean(axis=(0, 2))
     width = 1.96 * video.std(ddof=1) / 5**0.5
     assert found["mean"].half_width == pytest.approx(width, rel=1e-4)
+    widths = 1.96 * mse.mean(axis=0).std(axis=0, ddof=1) / 5**0.5
+    np.testing.assert_allclose(found["mean"].half_widths, widths, rtol=1e-4)
+    pixels = 2 * 16 * 12
+    assert scored("mse_sum", forecast, target)["mean"].value == pytest.approx(
+        pixels * mse.mean(), rel=1e-5
+    )
     assert scored("mae", forecast, target)["mean"].value == pytest.approx(
         np.abs(x - y).mean(), rel=1e-5
     )
@@ -109,44 +174,82 @@ def test_best_of_n_curve_equals_all_subsets():
         torch.testing.assert_close(curve[n - 1], subsets.mean(dim=0))
 
 
-@pytest.mark.parametrize("name", METRICS)
-def test_value_does_not_depend_on_how_the_data_is_batched(name):
+def test_the_curve_runs_from_the_mean_to_the_best_with_their_intervals():
     forecast, target = forecast_and_target()
-    metric = METRICS[name].of(SPEC)
-    whole = metric.sums(forecast, target)
+    metric = METRICS["mse"].of(SPEC)
+    sums = metric.sums(forecast, target)
+    scores, details = metric.scores(sums), metric.details(sums)
+    for place, selection in ((0, "mean"), (-1, "best")):
+        score = scores[selection]
+        assert details["best_of_n"][place] == pytest.approx(score.value)
+        assert details["best_of_n_half_widths"][place] == pytest.approx(score.half_width)
+
+
+@pytest.mark.parametrize("name", METRICS)
+@pytest.mark.parametrize("masked", [False, True])
+def test_value_does_not_depend_on_how_the_data_is_batched(name, masked, settings):
+    spec = spec_of(name)
+    forecast, target = pair_for(name)
+    context = context_of(spec)
+    metric = METRICS[name].of(spec, settings)
+    if masked:
+        target = with_mask(target)
+        if metric.refusal(target):
+            pytest.skip("it needs whole frames")
+    whole = metric.sums(forecast, target, context=context)
     parts = None
     for rows in (slice(3, 5), slice(0, 1), slice(1, 3)):
         piece = Forecast(
-            samples=forecast.samples[:, rows], times=forecast.times, channels=SPEC.channels
+            samples=forecast.samples[:, rows], times=forecast.times, channels=spec.channels
         )
-        parts = add(parts, metric.sums(piece, target.select(rows)))
+        found = metric.sums(piece, target.select(rows), context=context.select(rows))
+        parts = add(parts, found)
     expected, found = metric.scores(whole), metric.scores(parts)
     for selection, score in expected.items():
-        torch.testing.assert_close(found[selection].per_lead_time, score.per_lead_time)
-        for one, other in zip(found[selection][1:], score[1:], strict=True):
-            assert one == pytest.approx(other, rel=1e-6, nan_ok=True)
+        close = {"rtol": 1e-5, "atol": 1e-6, "equal_nan": True}
+        torch.testing.assert_close(found[selection].per_lead_time, score.per_lead_time, **close)
+        torch.testing.assert_close(found[selection].half_widths, score.half_widths, **close)
+        for one, other in zip(found[selection][1:3], score[1:3], strict=True):
+            assert one == pytest.approx(other, rel=1e-5, abs=1e-7, nan_ok=True)
     assert metric.details(parts).keys() == metric.details(whole).keys()
+    assert metric.protocol(parts) == metric.protocol(whole)
 
 
 @pytest.mark.parametrize("name", METRICS)
 @pytest.mark.parametrize("where", ["forecast", "target"])
-def test_a_nan_stays_visible(name, where):
-    forecast, target = forecast_and_target()
+@pytest.mark.parametrize("masked", [False, True])
+def test_a_nan_stays_visible(name, where, masked, settings):
+    spec = spec_of(name)
+    forecast, target = pair_for(name)
+    metric = METRICS[name].of(spec, settings)
+    if masked:
+        target = with_mask(target)
+        if metric.refusal(target):
+            pytest.skip("it needs whole frames")
+        assert bool(target.mask[1, 2, 0, 3, 4])
     values = forecast.samples[2] if where == "forecast" else target.values
     values[1, 2, 0, 3, 4] = torch.nan
-    for selection, score in scored(name, forecast, target).items():
+    sums = metric.sums(forecast, target, context=context_of(spec))
+    for selection, score in metric.scores(sums).items():
         assert math.isnan(score.value), selection
         assert math.isnan(score.per_lead_time[2]), selection
 
 
-@pytest.mark.parametrize("name", ["mse", "rmse", "mae", "ssim", "psnr", "crps", "energy", "brier"])
-def test_a_perfect_forecast_scores_best(name):
-    _, target = forecast_and_target()
+@pytest.mark.parametrize("name", [n for n in METRICS if n not in CALIBRATION])
+def test_a_perfect_forecast_scores_best_and_better_than_a_noisy_one(name, settings):
+    spec = spec_of(name)
+    noisy, target = pair_for(name)
     samples = target.values.expand(2, *target.values.shape)
-    perfect = Forecast(samples=samples, times=target.times, channels=SPEC.channels)
-    best = {"ssim": 1.0, "psnr": 100.0}.get(name, 0.0)
-    for score in scored(name, perfect, target).values():
+    perfect = Forecast(samples=samples, times=target.times, channels=spec.channels)
+    best = {"ssim": 1.0, "ssim_skimage": 1.0, "psnr": 100.0}.get(name, 0.0)
+    metric = METRICS[name].of(spec, settings)
+    found, other = (
+        metric.scores(metric.sums(forecast, target, context=context_of(spec)))
+        for forecast in (perfect, noisy)
+    )
+    for selection, score in found.items():
         assert score.value == pytest.approx(best, abs=1e-6)
+        assert (score.value > other[selection].value) == metric.higher_is_better
 
 
 def test_scores_of_one_sequence_have_no_interval():

@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any, Literal, get_args
+from collections.abc import Sequence
+from typing import Any, Literal, NamedTuple, get_args
 
 import torch
 from torch import Tensor
 
 from statecast.errors import InputError
 from statecast.frames import Batch, FrameSpec
+from statecast.labels.preparation import Preparation
 
 Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = get_args(Split)
+
+
+class Choice(NamedTuple):
+    """Something that a data set chose by itself."""
+
+    what: str  # for people
+    chosen: str  # for people
+    option: str | None = None  # the option that would have said it, to be written down
+    value: Any = None  # of the option
 
 
 class Windows(ABC):
@@ -70,6 +81,16 @@ class DataSource(ABC):
     @abstractmethod
     def card(self) -> dict[str, Any]:
         """What a reader must know of the data: source, licence, sizes, protocol (JSON values)."""
+
+    @property
+    def choices(self) -> Sequence[Choice]:
+        """What was chosen by looking at the data, where options left it open."""
+        return ()
+
+    @property
+    def preparation(self) -> Preparation | None:
+        """What is done to labelled fields before a model sees them; kept with its run."""
+        return None
 
 
 def generator_of(*numbers: int) -> torch.Generator:

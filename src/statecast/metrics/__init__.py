@@ -1,23 +1,26 @@
 """METRICS: name -> class of every metric."""
 
 from statecast.metrics.base import Metric
-from statecast.metrics.ensemble import (
-    CRPS,
-    Brier,
-    Coverage,
-    Energy,
-    RankHistogram,
-    SpreadSkill,
-)
-from statecast.metrics.pointwise import MAE, MSE, PSNR, RMSE
-from statecast.metrics.structural import SSIM
+from statecast.metrics.calibration import Coverage, RankHistogram, SpreadSkill
+from statecast.metrics.ensemble import CRPS, Brier, Energy
+from statecast.metrics.frechet import FVD
+from statecast.metrics.perceptual import LPIPS, VGGLPIPS
+from statecast.metrics.pointwise import MAE, MSE, PSNR, RMSE, MSESum
+from statecast.metrics.spectral import Spectrum
+from statecast.metrics.structural import SSIM, SkimageSSIM
 
 METRICS: dict[str, type[Metric]] = {
     "mse": MSE,
     "rmse": RMSE,
     "mae": MAE,
+    "mse_sum": MSESum,
     "psnr": PSNR,
     "ssim": SSIM,
+    "ssim_skimage": SkimageSSIM,
+    "lpips": LPIPS,
+    "lpips_vgg": VGGLPIPS,
+    "fvd": FVD,
+    "spectrum": Spectrum,
     "crps": CRPS,
     "energy": Energy,
     "spread_skill": SpreadSkill,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple, Self
 
 import torch
@@ -16,18 +17,42 @@ Sums = dict[str, Tensor]
 NORMAL_95 = 1.96  # half width of a 95 % interval in standard errors, as published
 
 
+@dataclass(frozen=True, kw_only=True)
+class MetricSettings:
+    """What metrics can be told; the first four are options of `evaluate`.
+
+    Attributes:
+        lpips_weights: file of the network behind LPIPS, or a folder that holds it.
+        fvd_weights: TorchScript file of the network behind FVD. It is code, and it is run.
+        allow_download: fetch the published weights of LPIPS where they are not found.
+        thresholds: of the Brier score; by default the middle of the data's range.
+        device: where networks run.
+    """
+
+    lpips_weights: str | None = None
+    fvd_weights: str | None = None
+    allow_download: bool = False
+    thresholds: tuple[float, ...] = ()
+    device: str = "cpu"
+
+
+DEFAULTS = MetricSettings()
+
+
 class Score(NamedTuple):
     """Value of a metric over a set of sequences."""
 
     per_lead_time: Tensor  # (time,)
     value: float  # mean over lead times
     half_width: float  # of the 95 % interval over sequences; NaN where there is none
+    half_widths: Tensor | None = None  # (time,), the same at each lead time, where there is one
 
 
 class Metric(ABC):
     """A score of forecasts against what came, accumulated over batches.
 
-    A NaN in a forecast or a target makes the score NaN.
+    A NaN in a forecast or a target makes the score NaN, but for values that the target's mask
+    calls unknown: they count nowhere, and a frame without a known value counts at no lead time.
 
     Class attributes:
         version: changes when the definition does; recorded with scores.
@@ -42,20 +67,36 @@ class Metric(ABC):
     needs_samples: ClassVar[int] = 1
 
     @classmethod
-    def of(cls, spec: FrameSpec) -> Self:
-        """The metric for frames of this kind."""
+    def of(cls, spec: FrameSpec, settings: MetricSettings = DEFAULTS) -> Self:
+        """The metric for frames of this kind.
+
+        Errors:
+            FileError, CorruptionError: a file that it needs is missing or not what it should be.
+        """
         return cls()
 
     @classmethod
-    def applies_to(cls, spec: FrameSpec, samples: int) -> str | None:
+    def applies_to(
+        cls, spec: FrameSpec, samples: int, settings: MetricSettings = DEFAULTS
+    ) -> str | None:
         """Why it cannot be computed for such frames and samples; None where it can."""
         if samples < cls.needs_samples:
             return f"it needs at least {cls.needs_samples} samples, got {samples}"
         return None
 
+    def refusal(self, target: Frames) -> str | None:
+        """Why these frames cannot be scored; None where they can."""
+        return None
+
     @abstractmethod
-    def sums(self, forecast: Forecast, target: Frames) -> Sums:
-        """Sums over the batch, float64. Sums of several batches are added key by key."""
+    def sums(self, forecast: Forecast, target: Frames, *, context: Frames | None = None) -> Sums:
+        """Sums over the batch, float64. Sums of several batches are added key by key.
+
+        Args:
+            forecast: samples of the target's frames.
+            target: what came.
+            context: the frames before; only metrics of whole videos look at them.
+        """
 
     @abstractmethod
     def scores(self, sums: Mapping[str, Tensor]) -> dict[str, Score]:
@@ -63,6 +104,10 @@ class Metric(ABC):
 
     def details(self, sums: Mapping[str, Tensor]) -> dict[str, Any]:
         """What a score cannot say, such as a histogram (JSON values); nothing by default."""
+        return {}
+
+    def protocol(self, sums: Mapping[str, Tensor]) -> dict[str, Any]:
+        """What one must know to compute it again, such as the digest of a file (JSON values)."""
         return {}
 
     def value(self, sums: Mapping[str, Tensor]) -> Tensor:
@@ -77,113 +122,62 @@ def add(left: Mapping[str, Tensor] | None, right: Mapping[str, Tensor]) -> Sums:
     return {name: left[name] + right[name] for name in right}
 
 
-def moments(name: str, frames: Tensor) -> Sums:
-    """Sums of scores (batch, time) over sequences: per lead time, of their averages and squares."""
+def moments(name: str, frames: Tensor, known: Tensor | None = None) -> Sums:
+    """Sums of scores over sequences: per lead time, of their averages, and of the squares of both.
+
+    Args:
+        name: of what is summed; begins the keys.
+        frames: scores (batch, time).
+        known: which of them count (batch, time); by default all.
+    """
     frames = frames.double()
-    average = frames.mean(dim=1)
+    if known is not None:
+        frames = torch.where(known, frames, 0.0)
+    average = average_of(frames, known)
     return {
         f"{name}.frames": frames.sum(dim=0),
+        f"{name}.frame_squares": frames.square().sum(dim=0),
         f"{name}.total": average.sum(),
         f"{name}.squares": average.square().sum(),
     }
 
 
-def count_of(frames: Tensor) -> Tensor:
-    """Number of sequences in scores (batch, …), to be added up."""
-    return torch.tensor(float(len(frames)), dtype=torch.float64)
+def average_of(frames: Tensor, known: Tensor | None) -> Tensor:
+    """Average (…,) over the frames that count of scores (…, time); zero where none does."""
+    if known is None:
+        return frames.mean(dim=-1)
+    total = torch.where(known, frames, 0.0).sum(dim=-1)
+    return total / known.sum(dim=-1).clamp_min(1)
+
+
+def counts_of(frames: Tensor, known: Tensor | None = None) -> Sums:
+    """Number of sequences in scores (batch, time), altogether and at each lead time.
+
+    Args:
+        frames: the scores.
+        known: which of them count; by default all. A sequence without any does not count.
+    """
+    if known is None:
+        known = torch.ones(frames.shape[:2], dtype=torch.bool, device=frames.device)
+    return {"count": known.any(dim=1).sum().double(), "counts": known.sum(dim=0).double()}
 
 
 def score_of(name: str, sums: Mapping[str, Tensor]) -> Score:
-    """The score that `moments` accumulated under `name`, with its interval over sequences."""
-    count = sums["count"]
+    """The score that `moments` accumulated under `name`, with its intervals over sequences."""
+    count, counts = sums["count"], sums["counts"]
     mean = sums[f"{name}.total"] / count
+    half_width = half_width_of(sums[f"{name}.total"], sums[f"{name}.squares"], count)
+    frames = sums[f"{name}.frames"]
+    half_widths = half_width_of(frames, sums[f"{name}.frame_squares"], counts)
+    return Score(frames / counts, float(mean), float(half_width), half_widths)
+
+
+def half_width_of(total: Tensor, squares: Tensor, count: Tensor) -> Tensor:
+    """Half width of the 95 % interval of a mean, from sums of values and squares; NaN for one."""
+    mean = total / count
     # Unbiased variance over sequences; rounding must not make it negative.
-    spread = (sums[f"{name}.squares"] / count - mean.square()).clamp_min(0) * count / (count - 1)
-    half_width = NORMAL_95 * (spread / count).sqrt()
-    return Score(sums[f"{name}.frames"] / count, float(mean), float(half_width))
-
-
-class SampleMetric(Metric):
-    """A metric that scores every frame of every sample by itself.
-
-    Scores, by how samples are combined:
-        mean: average over samples;
-        best, worst: of each sequence, the sample with the best or worst average over its frames
-            (best of N, Franceschi et al. 2020, https://arxiv.org/abs/2002.09219, section 4);
-        ensemble_mean: the mean over samples, scored as one forecast.
-
-    `details` holds the best-of-N curve: what the best of 1, 2, … samples would score on average.
-    """
-
-    @abstractmethod
-    def frame_scores(self, frames: Tensor, target: Tensor, prepared: Any) -> Tensor:
-        """Scores (n, time) of frames (n, time, channel, *space) against a target of that shape."""
-
-    def prepare(self, target: Tensor) -> Any:
-        """What depends on the target alone, computed once for all samples."""
-        return None
-
-    def counted(self, scores: Tensor) -> Tensor:
-        """What scores of frames count in a mean; they themselves by default."""
-        return scores
-
-    def sums(self, forecast: Forecast, target: Frames) -> Sums:
-        check_matching(forecast, target)
-        prepared = self.prepare(target.values)
-
-        def scored(frames: Tensor) -> Tensor:
-            return self.counted(self.frame_scores(frames, target.values, prepared))
-
-        members = torch.stack(
-            [scored(sample) for sample in forecast.samples]
-        ).double()  # (sample, batch, time)
-        averages = members.mean(dim=2)
-        # A NaN sample must not hide behind better ones, nor be passed over: NaN sorts last as the
-        # highest, so the rank of every sequence that has one is made NaN altogether.
-        broken = averages.isnan().any(dim=0)
-        order = averages.argsort(dim=0, descending=self.higher_is_better)
-        sequences = torch.arange(members.shape[1], device=members.device)
-        best, worst = members[order[0], sequences], members[order[-1], sequences]
-        best[broken], worst[broken] = torch.nan, torch.nan
-        mean_forecast = members[0] if len(members) == 1 else scored(forecast.samples.mean(dim=0))
-        return {
-            "count": count_of(best),
-            **moments("mean", members.mean(dim=0)),
-            **moments("best", best),
-            **moments("worst", worst),
-            **moments("ensemble_mean", mean_forecast),
-            "curve": best_of(averages.gather(0, order)).sum(dim=1),
-        }
-
-    def scores(self, sums: Mapping[str, Tensor]) -> dict[str, Score]:
-        return {name: score_of(name, sums) for name in ("mean", "best", "worst", "ensemble_mean")}
-
-    def details(self, sums: Mapping[str, Tensor]) -> dict[str, Any]:
-        if len(sums["curve"]) == 1:
-            return {}
-        return {"best_of_n": (sums["curve"] / sums["count"]).tolist()}
-
-
-def best_of(ranked: Tensor) -> Tensor:
-    r"""Expected best of n of M samples drawn without replacement, for n = 1 … M.
-
-    The sample of rank r (best first, from 0) is the best of n with probability
-    $\binom{M-1-r}{n-1} / \binom{M}{n}$.
-
-    Args:
-        ranked: scores (sample, batch), best first.
-
-    Returns:
-        (n, batch); NaN for a sequence with a NaN.
-    """
-    count = len(ranked)
-    chance = torch.zeros(count, count, dtype=torch.float64)
-    for n in range(1, count + 1):
-        share = n / count  # probability of rank 0; the next follow by ratios
-        for rank in range(count - n + 1):
-            chance[n - 1, rank] = share
-            share *= (count - n - rank) / (count - 1 - rank) if rank < count - 1 else 0.0
-    return chance.to(ranked.device) @ ranked.double()
+    spread = (squares / count - mean.square()).clamp_min(0) * count / (count - 1)
+    return NORMAL_95 * (spread / count).sqrt()
 
 
 def check_matching(forecast: Forecast, target: Frames) -> None:

@@ -1,15 +1,18 @@
-"""Scores of single frames, value by value: MSE, RMSE, MAE, PSNR."""
+"""Scores of single frames, value by value: MSE, its sum and root, MAE, PSNR."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any, Self
 
+import torch
 from torch import Tensor
 
 from statecast.errors import InputError
 from statecast.frames import FrameSpec
-from statecast.metrics.base import SampleMetric, Score
+from statecast.metrics.base import DEFAULTS, MetricSettings, Score
+from statecast.metrics.masking import average, filled
+from statecast.metrics.sampled import SampleMetric
 
 LARGEST_PSNR = 100.0  # dB
 
@@ -19,8 +22,24 @@ class MSE(SampleMetric):
 
     version, higher_is_better, unit = "1", False, "data²"
 
-    def frame_scores(self, frames: Tensor, target: Tensor, prepared: Any) -> Tensor:
-        return (frames - target).square().flatten(2).mean(dim=2)
+    def frame_scores(
+        self, frames: Tensor, target: Tensor, prepared: Any, known: Tensor | None = None
+    ) -> Tensor:
+        return average((frames - target).square(), known, 2)
+
+
+class MSESum(MSE):
+    """Squared error summed over channels and space, then averaged over frames.
+
+    The MSE of OpenSTL and PhyDNet: of a 64×64 grey frame it is 4096 times `mse`.
+
+    Reference: Tan et al. (2023), https://arxiv.org/abs/2306.11249.
+    """
+
+    def frame_scores(
+        self, frames: Tensor, target: Tensor, prepared: Any, known: Tensor | None = None
+    ) -> Tensor:
+        return filled((frames - target).square(), known).flatten(2).sum(dim=2)
 
 
 class RMSE(MSE):
@@ -40,10 +59,13 @@ class RMSE(MSE):
 
 
 def rooted(score: Score) -> Score:
-    """Square root of a score, with its interval to first order."""
-    value = score.value**0.5
+    """Square root of a score, with its intervals to first order."""
+    value, roots = score.value**0.5, score.per_lead_time.sqrt()
     half_width = score.half_width / (2 * value) if value else score.half_width
-    return Score(score.per_lead_time.sqrt(), value, half_width)
+    half_widths = score.half_widths
+    if half_widths is not None:
+        half_widths = torch.where(roots == 0, half_widths, half_widths / (2 * roots))
+    return Score(roots, value, half_width, half_widths)
 
 
 class MAE(SampleMetric):
@@ -51,8 +73,10 @@ class MAE(SampleMetric):
 
     version, higher_is_better, unit = "1", False, "data"
 
-    def frame_scores(self, frames: Tensor, target: Tensor, prepared: Any) -> Tensor:
-        return (frames - target).abs().flatten(2).mean(dim=2)
+    def frame_scores(
+        self, frames: Tensor, target: Tensor, prepared: Any, known: Tensor | None = None
+    ) -> Tensor:
+        return average((frames - target).abs(), known, 2)
 
 
 class PSNR(SampleMetric):
@@ -60,9 +84,9 @@ class PSNR(SampleMetric):
 
     $$10 \log_{10} \frac{r^2}{\mathrm{MSE}}$$
 
-    with r the range of the data. Infinite for a frame that is exact, which counts 100 dB in a mean
-    over frames or sequences, so that it stays a number; otherwise as in Franceschi et al.
-    (2020), https://arxiv.org/abs/2002.09219.
+    with r the range of the data; a channel without a known value is left out. Infinite for a frame
+    that is exact, which counts 100 dB in a mean over frames or sequences, so that it stays a
+    number; otherwise as in Franceschi et al. (2020), https://arxiv.org/abs/2002.09219.
 
     Args:
         extent: size r of the data's range.
@@ -76,16 +100,21 @@ class PSNR(SampleMetric):
         self.extent = extent
 
     @classmethod
-    def of(cls, spec: FrameSpec) -> Self:
+    def of(cls, spec: FrameSpec, settings: MetricSettings = DEFAULTS) -> Self:
         return cls(extent_of(spec))
 
     @classmethod
-    def applies_to(cls, spec: FrameSpec, samples: int) -> str | None:
-        return super().applies_to(spec, samples) or unbounded(spec)
+    def applies_to(
+        cls, spec: FrameSpec, samples: int, settings: MetricSettings = DEFAULTS
+    ) -> str | None:
+        return super().applies_to(spec, samples, settings) or unbounded(spec)
 
-    def frame_scores(self, frames: Tensor, target: Tensor, prepared: Any) -> Tensor:
-        error = (frames - target).square().flatten(3).mean(dim=3)
-        return 10 * (self.extent**2 / error).log10().mean(dim=2)
+    def frame_scores(
+        self, frames: Tensor, target: Tensor, prepared: Any, known: Tensor | None = None
+    ) -> Tensor:
+        error = average((frames - target).square(), known, 3)
+        channels = None if known is None else known.flatten(3).any(dim=3)
+        return 10 * average((self.extent**2 / error).log10(), channels, 2)
 
     def counted(self, scores: Tensor) -> Tensor:
         return scores.clamp_max(LARGEST_PSNR)

@@ -3,22 +3,35 @@
 from __future__ import annotations
 
 import math
+import sys
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any, ClassVar, NamedTuple
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from statecast.errors import InputError
 from statecast.frames import Batch, Forecast, Frames, FrameSpec, default_channels
+from statecast.labels.preparation import Preparation, plain_preparation
+from statecast.models.latents import (
+    TIME_TOLERANCE,
+    Latents,
+    check_clock,
+    check_own,
+    extended,
+    fingerprint_of,
+    states_at,
+    walk,
+)
 from statecast.nn.codecs import Content
+from statecast.nn.gaussian import DiagonalGaussian
 from statecast.nn.normaliser import Normalisation, Normaliser
 
 Losses = dict[str, Tensor]
-TIME_TOLERANCE = 1e-5  # times closer than this, in frame intervals, are the same
 DECODE_BYTES = 256 * 2**20  # largest map that decoding may hold at once, roughly
 
 
@@ -33,6 +46,7 @@ class Forecaster(nn.Module, ABC):
     Attributes:
         spec: shape, channels and units of the frames it works on.
         normaliser: maps the units of the data to those of the model and back.
+        preparation: what is done to labelled fields first, and undone in their forecast.
 
     Class attributes:
         stochastic: False where all samples of a forecast are equal.
@@ -54,6 +68,7 @@ class Forecaster(nn.Module, ABC):
         super().__init__()
         self.spec = spec
         self.normaliser = Normaliser(spec, normalise)
+        self.preparation: Preparation = plain_preparation(spec.channels, spec.space)
 
     @property
     def minimum_context(self) -> int:
@@ -77,15 +92,36 @@ class Forecaster(nn.Module, ABC):
     ) -> Float[Tensor, "sample batch time channel *space"]:
         """Frames at `times`, in the units of the data; arguments are checked already."""
 
+    def diagnostics(
+        self, batch: Batch, generator: torch.Generator | None = None
+    ) -> dict[str, Tensor]:
+        """What to watch in training besides the loss, of each window of a batch.
+
+        Called in evaluation mode and without gradients. A value of one dimension (batch,) is
+        averaged over windows. A value with more (batch, …, unit) is counted: how many of its
+        units are active, that is vary over windows. By default there is nothing to watch.
+        """
+        return {}
+
+    def concern(self, diagnosed: Mapping[str, float]) -> str | None:
+        """What is wrong with a training by its diagnostics, and what to do; None where nothing."""
+        return None
+
     def fit_statistics(self, batches: Iterable[Batch]) -> None:
         """Set what comes from training data without gradients: by default, the normaliser."""
         if self.normaliser.needs_data:
-            self.normaliser.fit(batch.values for batch in batches)
+            self.normaliser.fit((batch.values, batch.mask) for batch in batches)
 
     @property
     def needs_statistics(self) -> bool:
         """Whether `fit_statistics` has anything to set."""
         return self.normaliser.needs_data
+
+    def inputs(self, frames: Frames | Batch) -> Float[Tensor, "batch time channel *space"]:
+        """Frames in the units of the model, with unknown values at 0, the location."""
+        values = self.normaliser.normalise(frames.values)
+        mask = frames.mask
+        return known_part(values, mask)
 
     def forecast(
         self,
@@ -102,7 +138,9 @@ class Forecaster(nn.Module, ABC):
 
         Args:
             context: observed frames, `Frames` or a bare array or tensor
-                (batch, time, channel, *space), in the units of the data.
+                (batch, time, channel, *space), in the units of the data; or an
+                `xarray.DataArray` or `Dataset`, of which the last frames are used, as many as in
+                training, and whose missing values are taken as unknown.
             horizon: number of frames to forecast; by default that of training.
             times: instead of `horizon`, the increasing lead times wanted, in frame intervals
                 after the last observed frame; not necessarily whole numbers.
@@ -113,7 +151,8 @@ class Forecaster(nn.Module, ABC):
             generator: source of the random draws; same seed, same forecast.
 
         Returns:
-            The forecast, on the device of the model.
+            The forecast, on the device of the model. That of labelled fields has their labels,
+            and is NaN at points without any observed value.
 
         Errors:
             InputError: a shape, channel count, length or option does not fit.
@@ -139,9 +178,34 @@ class Forecaster(nn.Module, ABC):
                 content_from=other,
                 generator=generator,
             )
+        labels = frames.coordinates
+        if labels is not None:
+            values = self.preparation.restore(values, labels, wanted)
         if len(values) < samples:
             values = values.expand(samples, *values.shape[1:])
-        return Forecast(samples=values, times=wanted, channels=self.spec.channels)
+        return Forecast(
+            samples=values, times=wanted, channels=self.spec.channels, coordinates=labels
+        )
+
+    def labelled_context(
+        self, labelled: Any, count: int | None = None, *, origin: str = "The context"
+    ) -> Frames:
+        """Context frames of an `xarray.DataArray` or `Dataset`, prepared as in training.
+
+        Args:
+            labelled: at least as many frames as the model needs.
+            count: last frames to take; by default as many as in training.
+            origin: named in errors.
+
+        Errors:
+            InputError: variables, dimensions, grid, units or time steps are not those of training.
+        """
+        count = self.spec.context if count is None else count
+        values, mask, labels = self.preparation.observed(labelled, count, origin=origin)
+        times = torch.arange(1.0 - values.shape[1], 1.0)
+        return Frames(
+            values=values, times=times, channels=self.spec.channels, mask=mask, coordinates=labels
+        )
 
     def check_context(self, context: Frames | Any, what: str = "context") -> Frames:
         """`context` as `Frames` that fit the model.
@@ -149,7 +213,10 @@ class Forecaster(nn.Module, ABC):
         Errors:
             InputError: wrong type, channels, space or length, or values that are not finite.
         """
-        frames = context if isinstance(context, Frames) else Frames.context_of(context)
+        if is_labelled(context):
+            frames = self.labelled_context(context, origin=f"The {what}")
+        else:
+            frames = context if isinstance(context, Frames) else Frames.context_of(context)
         shape = (frames.values.shape[2], *frames.space)
         if shape != self.spec.frame_shape:
             raise InputError(
@@ -209,7 +276,7 @@ class State(NamedTuple):
     """What a state-space model carries forward from a context."""
 
     content: Content  # what stays, one per sequence
-    latent: Float[Tensor, "sample batch latent"]  # what moves
+    latent: Float[Tensor, "sample batch latent *grid"]  # what moves: a vector, or a map
     time: float  # time of the latent, in frame intervals after the last observed frame
 
 
@@ -224,6 +291,7 @@ class StateSpaceForecaster(Forecaster):
     width: int  # channels or hidden units of the decoder's widest map, to bound memory
     substeps: int = 1  # Euler steps per frame, unless asked otherwise
     continuous: bool = True  # whether a frame interval may be cut into Euler steps
+    reconstructs: bool = False  # whether there are latents of the context's own frames
 
     @abstractmethod
     def content_of(self, context: Float[Tensor, "batch time channel *space"]) -> Content:
@@ -242,16 +310,24 @@ class StateSpaceForecaster(Forecaster):
     @abstractmethod
     def interval(
         self,
-        latent: Float[Tensor, "*batch latent"],
+        latent: Float[Tensor, "*latents"],
         *,
         substeps: int,
+        noise: Float[Tensor, "*batch noise"] | None = None,
         generator: torch.Generator | None = None,
-    ) -> list[Float[Tensor, "*batch latent"]]:
-        """Latents after each of `substeps` equal parts of one frame interval."""
+    ) -> list[Float[Tensor, "*latents"]]:
+        """Latents after each of `substeps` equal parts of one frame interval.
+
+        `noise` is that of the interval; by default it is drawn from its prior.
+        """
+
+    def noise_prior(self, latent: Float[Tensor, "*batch latent"]) -> DiagonalGaussian | None:
+        """Distribution of the next interval's noise; None where the transition takes none."""
+        return None
 
     @abstractmethod
     def decode(
-        self, content: Content, latents: Float[Tensor, "batch many latent"]
+        self, content: Content, latents: Float[Tensor, "batch many latent *grid"]
     ) -> Float[Tensor, "batch many channel *space"]:
         """Frames of many latents of each sequence, in the units of the model."""
 
@@ -261,11 +337,13 @@ class StateSpaceForecaster(Forecaster):
         times: Float[Tensor, " time"],
         *,
         substeps: int | None = None,
+        noise: Float[Tensor, "sample batch interval noise"] | None = None,
         generator: torch.Generator | None = None,
-    ) -> Float[Tensor, "sample batch time latent"]:
+    ) -> Float[Tensor, "sample batch time latent *grid"]:
         """Latents at increasing times, none of them before the state's.
 
-        Noise is drawn once per frame interval, whatever the substeps and times asked for. Between
+        Noise is drawn once per frame interval, whatever the substeps and times asked for; `noise`
+        takes the place of the draws, and must hold every interval up to the last time. Between
         two Euler steps the latent is linear in time, which is Euler's own dense output.
 
         Errors:
@@ -284,7 +362,13 @@ class StateSpaceForecaster(Forecaster):
                 )
             # Intervals are counted in whole numbers: a sum of 1/3's would miss the frames.
             while intervals < math.ceil(time - TIME_TOLERANCE):
-                after = self.interval(path[-1], substeps=steps, generator=generator)
+                if noise is not None and intervals >= noise.shape[2]:
+                    raise InputError(
+                        f"Noise of {noise.shape[2]} frame intervals does not reach to time "
+                        f"{time + state.time:g}."
+                    )
+                now = None if noise is None else noise[:, :, intervals]
+                after = self.interval(path[-1], substeps=steps, noise=now, generator=generator)
                 path = [path[-1], *after]
                 intervals += 1
             position = (time - max(intervals - 1, 0)) * (len(path) - 1)
@@ -300,6 +384,141 @@ class StateSpaceForecaster(Forecaster):
             raise InputError("This transition knows whole frames only: ask for whole `times`.")
         return torch.lerp(path[before], path[before + 1], fraction)
 
+    # The latent space: a path through it is inferred, continued, run again, decoded.
+
+    def infer_latents(
+        self,
+        context: Frames | Any,
+        *,
+        samples: int = 1,
+        substeps: int | None = None,
+        generator: torch.Generator | None = None,
+    ) -> Latents:
+        """Content of observed frames, and a path through the latent space that follows them.
+
+        Args:
+            context: as for `forecast`; as long as wanted, in consecutive frames, times kept.
+            samples: paths to draw of each sequence.
+            substeps: Euler steps per frame while conditioning; by default the model's own.
+            generator: source of the random draws.
+
+        Errors:
+            InputError: a shape, channel count, length, time or option does not fit.
+        """
+        frames = self.check_context(context, "context").to(next(self.buffers()).device)
+        check_clock(frames.times, len(frames))
+        if samples < 1:
+            raise InputError(f"Latents need at least 1 sample, got samples={samples}.")
+        steps = self._steps(substeps)
+        with evaluation_mode(self), torch.no_grad():
+            observed = self.inputs(frames)
+            latents = self.follow(observed, samples=samples, substeps=steps, generator=generator)
+        times = latents.times + frames.times[-1].cpu()
+        return replace(latents, times=times, model=fingerprint_of(self))
+
+    def follow(
+        self,
+        observed: Float[Tensor, "batch time channel *space"],
+        *,
+        samples: int,
+        substeps: int,
+        generator: torch.Generator | None,
+    ) -> Latents:
+        """Latents of observed frames, in the units of the model; the last frame has time 0."""
+        state = self.observe(observed, samples=samples, generator=generator)
+        steps = (substeps,) * max(round(-state.time), 0)
+        walked = walk(self, state.latent, steps, generator=generator)
+        times = state.time + torch.arange(len(steps) + 1.0)
+        return Latents(
+            content=state.content, states=walked.states, times=times, substeps=steps,
+            noise=walked.noise, prior=walked.prior,
+        )  # fmt: skip
+
+    def continue_latents(
+        self,
+        latents: Latents,
+        horizon: int | None = None,
+        *,
+        samples: int | None = None,
+        substeps: int | None = None,
+        generator: torch.Generator | None = None,
+    ) -> Latents:
+        """The same path, longer: what was, and a forecast up to the lead time `horizon`.
+
+        With the generator that the latents were inferred with, they are those of `forecast`.
+
+        Args:
+            latents: a path of this model.
+            horizon: last lead time, in whole frames after time 0; by default that of training.
+            samples: futures of a path that has a single sample; by default as many as there are.
+            substeps: Euler steps per frame from here on; by default the model's own.
+            generator: source of the random draws.
+
+        Errors:
+            InputError: latents of another model, a horizon before their end, or samples that do
+                not fit.
+        """
+        horizon = self.spec.horizon if horizon is None else horizon
+        count = round(horizon - check_own(self, latents).end)
+        if count < 0:
+            raise InputError(
+                f"These latents reach to time {latents.end:g} already, got a horizon of {horizon}."
+            )
+        steps = self._steps(substeps)
+        if samples is not None:
+            latents = latents.drawn(samples)
+        with evaluation_mode(self), torch.no_grad():
+            return extended(self, latents, count, substeps=steps, generator=generator)
+
+    def rerun_latents(self, latents: Latents, *, substeps: int | None = None) -> Latents:
+        """The path that starts in the same state, with the same noise.
+
+        Args:
+            latents: a path of this model; its first state and its noise may have been changed.
+            substeps: Euler steps per frame; by default those of the path.
+        """
+        check_own(self, latents)
+        steps = latents.substeps
+        if substeps is not None:
+            steps = (self._steps(substeps),) * len(steps)
+        with evaluation_mode(self), torch.no_grad():
+            walked = walk(self, latents.states[:, :, 0], steps, noise=latents.noise)
+        return replace(latents, states=walked.states, prior=walked.prior, substeps=steps)
+
+    def decode_latents(
+        self, latents: Latents, times: Sequence[float] | Tensor | None = None
+    ) -> Forecast:
+        """Frames of a path, in the units of the data.
+
+        Args:
+            latents: a path of this model.
+            times: increasing times within the path, whole or not; by default those of its states.
+
+        Errors:
+            InputError: latents of another model, or times that do not fit.
+        """
+        wanted = latents.times if times is None else self._check_times(None, times)
+        return Forecast(
+            samples=self.frames_at(latents, wanted), times=wanted, channels=self.spec.channels
+        )
+
+    def frames_at(
+        self, latents: Latents, times: Float[Tensor, " time"]
+    ) -> Float[Tensor, "sample batch time channel *space"]:
+        """Frames of a path at any of its times, in any order, in the units of the data."""
+        check_own(self, latents)
+        with evaluation_mode(self), torch.no_grad():
+            states = states_at(self, latents, times)
+            return self.normaliser.restore(self.decode_all(latents.content, states), axis=3)
+
+    def _steps(self, substeps: int | None) -> int:
+        if substeps is None:
+            return self.substeps
+        self._check_substeps(substeps)
+        if substeps > 1 and not self.continuous:
+            raise InputError("This transition takes whole frames only: leave `substeps` out.")
+        return substeps
+
     def predict(
         self,
         context: Frames,
@@ -310,16 +529,40 @@ class StateSpaceForecaster(Forecaster):
         content_from: Frames | None,
         generator: torch.Generator | None,
     ) -> Float[Tensor, "sample batch time channel *space"]:
-        observed = self.normaliser.normalise(context.values)
+        observed = self.inputs(context)
         state = self.observe(observed, samples=samples, generator=generator)
         if content_from is not None:
-            content = self.content_of(self.normaliser.normalise(content_from.values))
+            content = self.content_of(self.inputs(content_from))
             state = state._replace(content=content.expand(len(context.values)))
         latents = self.advance(state, times, substeps=substeps, generator=generator)
         return self.normaliser.restore(self.decode_all(state.content, latents), axis=3)
 
+    def reconstruct(
+        self,
+        context: Frames | Any,
+        *,
+        samples: int = 1,
+        generator: torch.Generator | None = None,
+    ) -> Float[Tensor, "sample batch time channel *space"]:
+        """The context's own frames as the model sees them, decoded from its latents.
+
+        With a generator in the same state, sample i is the past of sample i of `forecast`.
+
+        Args:
+            context: observed frames, as `forecast` takes them.
+            samples: number of draws of the latents.
+            generator: source of the random draws.
+
+        Errors:
+            InputError: the model has no latents of context frames, or the context does not fit.
+        """
+        if not self.reconstructs:
+            raise InputError(f"This {type(self).__name__} does not reconstruct its context.")
+        latents = self.infer_latents(context, samples=samples, generator=generator)
+        return self.decode_latents(latents).samples
+
     def decode_all(
-        self, content: Content, latents: Float[Tensor, "sample batch time latent"]
+        self, content: Content, latents: Float[Tensor, "sample batch time latent *grid"]
     ) -> Float[Tensor, "sample batch time channel *space"]:
         """Decode every sample and time of each sequence, as many at once as memory allows.
 
@@ -351,6 +594,28 @@ class StateSpaceForecaster(Forecaster):
 def steps_tolerance(path: list[Tensor]) -> float:
     """`TIME_TOLERANCE` in steps of a path through one interval."""
     return TIME_TOLERANCE * max(len(path) - 1, 1)
+
+
+def is_labelled(values: Any) -> bool:
+    """Whether values are an `xarray.DataArray` or `Dataset`; does not import xarray."""
+    xarray = sys.modules.get("xarray")
+    return xarray is not None and isinstance(values, xarray.DataArray | xarray.Dataset)
+
+
+def known_part(
+    values: Float[Tensor, "*shape"], mask: Bool[Tensor, "*shape"] | None
+) -> Float[Tensor, "*shape"]:
+    """Values with 0, and no gradient, where a mask calls them unknown."""
+    return values if mask is None else values.masked_fill(~mask, 0.0)
+
+
+def known_mean(
+    values: Float[Tensor, "*shape"], mask: Bool[Tensor, "*shape"] | None
+) -> Float[Tensor, ""]:
+    """Mean over known values; 0 where there is none."""
+    if mask is None:
+        return values.mean()
+    return known_part(values, mask).sum() / mask.sum().clamp_min(1)
 
 
 @contextmanager

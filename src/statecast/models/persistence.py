@@ -11,7 +11,7 @@ from torch import Tensor
 
 from statecast.errors import InputError
 from statecast.frames import Batch, Frames, FrameSpec
-from statecast.models.base import Forecaster, Losses
+from statecast.models.base import Forecaster, Losses, known_mean, known_part
 
 
 class Baseline(Forecaster):
@@ -36,7 +36,7 @@ class Baseline(Forecaster):
     def loss(self, batch: Batch, generator: torch.Generator | None = None) -> Losses:
         """Mean squared error of the forecast; there is nothing to minimise it with."""
         forecast = self._limited(batch.context, batch.target.times)
-        return {"total": (forecast - batch.target.values).square().mean()}
+        return {"total": known_mean((forecast - batch.target.values).square(), batch.target.mask)}
 
     def predict(
         self,
@@ -51,10 +51,31 @@ class Baseline(Forecaster):
         return self._limited(context, times).unsqueeze(0)
 
     def _limited(self, context: Frames, times: Tensor) -> Tensor:
-        frames = self.extrapolate(context.values, times.to(context.values.device))
+        frames = self.extrapolate(filled(context), times.to(context.values.device))
         if self.spec.value_range is None:
             return frames
         return frames.clamp(*self.spec.value_range)
+
+
+def filled(context: Frames) -> Float[Tensor, "batch context channel *space"]:
+    """Context values where unknown ones take the last known one of their point.
+
+    Those before the first known one take that; a point that is never known takes the mean of its
+    channel and sequence.
+    """
+    values, mask = context.values, context.mask
+    if mask is None or bool(mask.all()):
+        return values
+    known = mask.flatten(3).sum(dim=(1, 3))
+    mean = known_part(values, mask).flatten(3).sum(dim=(1, 3)) / known.clamp_min(1)
+    mean = mean.view(*mean.shape, *[1] * (values.ndim - 3)).unsqueeze(1)
+    gaps = values.masked_fill(~mask, torch.nan)
+    result = torch.where(mask.any(dim=1, keepdim=True), gaps, mean)
+    for time in range(1, values.shape[1]):
+        result[:, time] = torch.where(result[:, time].isnan(), result[:, time - 1], result[:, time])
+    for time in reversed(range(values.shape[1] - 1)):
+        result[:, time] = torch.where(result[:, time].isnan(), result[:, time + 1], result[:, time])
+    return result
 
 
 class Persistence(Baseline):
@@ -99,14 +120,21 @@ class Climatology(Baseline):
         Errors:
             InputError: there are no frames.
         """
-        count, total = 0, torch.zeros(self.spec.frame_shape, dtype=torch.float64)
+        total = torch.zeros(self.spec.frame_shape, dtype=torch.float64)
+        count = torch.zeros(self.spec.frame_shape, dtype=torch.int64)
         for batch in batches:
-            values = batch.values.flatten(0, 1)
-            count += len(values)
-            total += values.double().sum(dim=0)
-        if count == 0:
+            values = batch.values.flatten(0, 1).double()
+            known = torch.ones_like(values, dtype=torch.bool)
+            if batch.mask is not None:
+                known = batch.mask.flatten(0, 1)
+            count += known.sum(dim=0).cpu()
+            total += known_part(values, known).sum(dim=0).cpu()
+        if not bool((count > 0).any()):
             raise InputError("A climatology cannot be fitted without frames.")
-        self.mean.copy_(total / count)
+        usual = total.flatten(1).sum(dim=1) / count.flatten(1).sum(dim=1)
+        # Where nothing was ever known, as on land, stands the mean of the channel.
+        usual = usual.view(-1, *[1] * (total.ndim - 1))
+        self.mean.copy_(torch.where(count > 0, total / count.clamp_min(1), usual))
         self.fitted.fill_(1)
 
     def extrapolate(self, values: Tensor, times: Tensor) -> Tensor:

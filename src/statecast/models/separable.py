@@ -5,14 +5,21 @@ from __future__ import annotations
 from typing import Literal
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from statecast.errors import InputError
 from statecast.frames import Batch, FrameSpec
-from statecast.models.base import Losses, State, StateSpaceForecaster
-from statecast.nn.architectures import Architecture, decoder_of, encoder_of
-from statecast.nn.blocks import initialise_normal, initialise_orthogonal, multilayer
+from statecast.models.base import Losses, State, StateSpaceForecaster, known_mean
+from statecast.models.separable_diagnostics import diagnose_separable
+from statecast.nn.architectures import (
+    Architecture,
+    check_pair,
+    code_shape,
+    decoder_of,
+    encoder_of,
+)
+from statecast.nn.blocks import MapLayers, initialise_normal, initialise_orthogonal, multilayer
 from statecast.nn.codecs import Content, Encoding, Mixing, Output
 from statecast.nn.gaussian import widened
 from statecast.nn.normaliser import Normalisation
@@ -33,26 +40,31 @@ class Separable(StateSpaceForecaster):
 
     Args:
         spec: shape, channels and units of the frames; comes from the data.
-        architecture: codec: `dcgan` or `vgg` for images, `mlp` for points and small grids.
+        architecture: codec: `dcgan` or `vgg` for images, `resnet` for a ResNet-18 encoder with a
+            DCGAN decoder, `mlp` for points and small grids, `maps` for fields: codes are then
+            maps of a quarter of the sides, and residual blocks are convolutions; `auto` for the
+            one of `dcgan` and `mlp` that suits the grid, the latter 16 times as wide.
+        decoder_architecture: codec of the decoder, where it is another.
         skips: whether the decoder sees the content encoder's maps.
         encoder_width: channels of the encoders' first convolution; hidden units of `mlp` encoders.
         encoder_layers: linear layers of `mlp` encoders.
         decoder_width: channels of the decoder's last stage; hidden units of an `mlp` decoder.
         decoder_layers: linear layers of an `mlp` decoder.
-        content: `learned` from frames, or `constant`, a vector of ones: the model without S.
-        content_size: size of the content code S.
-        latent_size: size of the dynamics code T.
+        content: `learned` from frames, or `constant`: the published model without S, which is 1,
+            mixed by product, and T without a prior.
+        content_size: size of the content code S; its channels where it is a map.
+        latent_size: size of the dynamics code T; its channels where it is a map.
         mixing: how the decoder joins S and T: `concat`, or `product` of codes of one size.
         blocks: residual blocks per frame.
-        dynamics_hidden: hidden units of each residual block.
-        dynamics_layers: linear layers of each residual block.
+        dynamics_hidden: hidden units, or channels, of each residual block.
+        dynamics_layers: linear layers, or convolutions, of each residual block.
         dynamics_gain: gain of the blocks' orthogonal initial weights.
         rollout_from: frame that the inferred T belongs to: the first one of the `context`, so
             that training reconstructs the context as well; or the first one of the `target`.
         forecast_weight: weight of the forecast's squared error.
         alignment_weight: weight of the squared error of a frame decoded from its own T.
         invariance_weight: weight of the squared difference of S between start and end.
-        prior_weight: weight of ½‖T‖².
+        prior_weight: weight of ½‖T‖², or of half the mean square of T where it is a map.
         output: `sigmoid` for frames in [0, 1], `identity` for unbounded ones; by default what
             fits the normalised data.
         normalise: `auto`, `none`, `range` or `standard`, see `Normaliser`.
@@ -64,6 +76,7 @@ class Separable(StateSpaceForecaster):
         spec: FrameSpec,
         *,
         architecture: Architecture = "dcgan",
+        decoder_architecture: Architecture | None = None,
         skips: bool = False,
         encoder_width: int = 64,
         encoder_layers: int = 3,
@@ -90,14 +103,24 @@ class Separable(StateSpaceForecaster):
         if content == "constant":
             if skips:
                 raise InputError("A constant content has no maps to skip with. Set skips: false.")
-            content_size, mixing = latent_size, "product"
-        self.skips, self.width, self.latent_size = skips, decoder_width, latent_size
+            content_size, mixing, prior_weight = latent_size, "product", 0.0
+        decoder_architecture = decoder_architecture or architecture
+        check_pair(
+            architecture,
+            decoder_architecture,
+            skips=skips,
+            encoder_width=encoder_width,
+            decoder_width=decoder_width,
+        )
+        self.skips, self.width = skips, decoder_width
+        self.latent_shape = code_shape(architecture, spec.frame_shape, latent_size)
         self.rollout_from, self.dynamics_gain = rollout_from, dynamics_gain
+        self.reconstructs = rollout_from == "context"
         self.forecast_weight, self.alignment_weight = forecast_weight, alignment_weight
         self.invariance_weight, self.prior_weight = invariance_weight, prior_weight
         window = (len(spec.channels) * spec.context, *spec.space)
         decoder = decoder_of(
-            architecture,
+            decoder_architecture,
             spec.frame_shape,
             content_size,
             latent_size,
@@ -127,7 +150,9 @@ class Separable(StateSpaceForecaster):
         self.dynamics_encoder = encoders["dynamics"]
         self.decoder = decoder
         self.blocks = nn.ModuleList(
-            multilayer(latent_size, dynamics_hidden, latent_size, layers=dynamics_layers)
+            MapLayers(latent_size, dynamics_hidden, layers=dynamics_layers)
+            if len(self.latent_shape) > 1
+            else multilayer(latent_size, dynamics_hidden, latent_size, layers=dynamics_layers)
             for _ in range(blocks)
         )
         self.initialise(generator)
@@ -152,11 +177,12 @@ class Separable(StateSpaceForecaster):
         \overline{(D(S, E_T(V_i)) - v_i)^2} + \lambda_S \overline{(S - S')^2}
         + \lambda_T \tfrac12 \|T_{t_0}\|^2$$
 
-        with one window V_i drawn per batch, S' the content of the last frames, and bars for means.
+        with one window V_i drawn per batch, S' the content of the last frames, and bars for means
+        over known values.
         """
-        frames = self.normaliser.normalise(batch.values)
+        frames = self.inputs(batch)
         count = torch.randint(self.alignment_windows(frames.shape[1]), (), generator=generator)
-        terms = self.loss_terms(frames, int(count))
+        terms = self.loss_terms(frames, int(count), batch.mask)
         total = (
             self.forecast_weight * terms["forecast"]
             + self.alignment_weight * terms["alignment"]
@@ -169,8 +195,13 @@ class Separable(StateSpaceForecaster):
         """How many windows of a sequence have a frame that their T can be aligned to."""
         return length - self.spec.context + (1 if self.rollout_from == "context" else 0)
 
-    def loss_terms(self, frames: Float[Tensor, "batch time channel *space"], window: int) -> Losses:
-        """The four terms, unweighted, with the alignment at this window."""
+    def loss_terms(
+        self,
+        frames: Float[Tensor, "batch time channel *space"],
+        window: int,
+        mask: Bool[Tensor, "batch time channel *space"] | None = None,
+    ) -> Losses:
+        """The four terms, unweighted, with the alignment at this window; `mask`: known values."""
         context = self.spec.context
         content, latent = (
             self.content_of(frames[:, :context]),
@@ -182,35 +213,41 @@ class Separable(StateSpaceForecaster):
         # One pass of the decoder for the forecast and the aligned frame.
         decoded = widened(self.decode(content, torch.cat([latents, aligned.unsqueeze(1)], dim=1)))
         zero = decoded.new_zeros(())
+        rolled, one = (None, None) if mask is None else (mask[:, start:], mask[:, window + start])
         return {
-            "forecast": (decoded[:, :-1] - frames[:, start:]).square().mean(),
-            "alignment": (decoded[:, -1] - frames[:, window + start]).square().mean(),
+            "forecast": known_mean((decoded[:, :-1] - frames[:, start:]).square(), rolled),
+            "alignment": known_mean((decoded[:, -1] - frames[:, window + start]).square(), one),
             "invariance": zero
             if self.content_encoder is None
             else distance(content, self.content_of(frames[:, -context:])),
-            "prior": 0.5 * latent.square().sum(dim=1).mean(),
+            "prior": half_square(latent),
         }
 
     def rollout(
-        self, latent: Float[Tensor, "batch latent"], length: int
-    ) -> Float[Tensor, "batch time latent"]:
+        self, latent: Float[Tensor, "batch latent *grid"], length: int
+    ) -> Float[Tensor, "batch time latent *grid"]:
         """The latent itself and those of the frames that follow it, `length` altogether."""
         latents = [latent]
         for _ in range(length - 1):
             latents.append(self.interval(latents[-1], substeps=1)[-1])
         return torch.stack(latents, dim=1)
 
+    def diagnostics(
+        self, batch: Batch, generator: torch.Generator | None = None
+    ) -> dict[str, Tensor]:
+        return diagnose_separable(self, batch)
+
     # Forecasting
 
     def content_of(self, context: Float[Tensor, "batch time channel *space"]) -> Content:
         if self.content_encoder is None:
-            return Content(context.new_ones(len(context), self.latent_size))
+            return Content(context.new_ones(len(context), *self.latent_shape))
         encoding = self._encode(self.content_encoder, context)
         return Content(encoding.code, encoding.skips if self.skips else ())
 
     def dynamics_of(
         self, context: Float[Tensor, "batch time channel *space"]
-    ) -> Float[Tensor, "batch latent"]:
+    ) -> Float[Tensor, "batch latent *grid"]:
         """Dynamics code T of a window of frames."""
         return widened(self._encode(self.dynamics_encoder, context).code)
 
@@ -224,12 +261,17 @@ class Separable(StateSpaceForecaster):
         samples: int = 1,
         generator: torch.Generator | None = None,
     ) -> State:
-        latent = self.dynamics_of(context).expand(samples, -1, -1)
+        latent = self.dynamics_of(context).expand(samples, len(context), *self.latent_shape)
         start = 1.0 - self.spec.context if self.rollout_from == "context" else 1.0
         return State(self.content_of(context), latent, start)
 
     def interval(
-        self, latent: Tensor, *, substeps: int, generator: torch.Generator | None = None
+        self,
+        latent: Tensor,
+        *,
+        substeps: int,
+        noise: Tensor | None = None,
+        generator: torch.Generator | None = None,
     ) -> list[Tensor]:
         """Latents after each of `substeps` equal parts of a frame interval.
 
@@ -243,9 +285,16 @@ class Separable(StateSpaceForecaster):
         return path
 
     def decode(
-        self, content: Content, latents: Float[Tensor, "batch many latent"]
+        self, content: Content, latents: Float[Tensor, "batch many latent *grid"]
     ) -> Float[Tensor, "batch many channel *space"]:
         return self.decoder(content, latents)
+
+
+def half_square(latent: Float[Tensor, "batch latent *grid"]) -> Tensor:
+    """½‖T‖², averaged over the batch; half the mean square of a map, as published."""
+    if latent.ndim > 2:
+        return 0.5 * latent.square().mean()
+    return 0.5 * latent.square().sum(dim=1).mean()
 
 
 def distance(left: Content, right: Content) -> Tensor:

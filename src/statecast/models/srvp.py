@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import torch
@@ -10,7 +11,9 @@ from torch import Tensor, nn
 
 from statecast.errors import InputError
 from statecast.frames import Batch, FrameSpec
-from statecast.models.base import Losses, State, StateSpaceForecaster
+from statecast.models.base import Losses, State, StateSpaceForecaster, known_part
+from statecast.models.latents import Latents
+from statecast.models.srvp_diagnostics import collapse_of_srvp, diagnose_srvp
 from statecast.nn.architectures import Architecture, decoder_of, encoder_of
 from statecast.nn.blocks import initialise_normal, initialise_uniform, multilayer
 from statecast.nn.codecs import Content, Encoding, Output
@@ -26,6 +29,7 @@ class Inference(NamedTuple):
 
     latents: Float[Tensor, "sample batch time latent"]
     increments: Float[Tensor, "sample batch step latent"]  # of every Euler step
+    noise: Float[Tensor, "sample batch interval noise"] | None  # z₂ … z_T
     initial: DiagonalGaussian  # q(y₁), (batch, latent)
     posterior: DiagonalGaussian | None  # q(z₂ … z_T), (batch, time − 1, noise)
     prior: DiagonalGaussian | None  # p(z₂ … z_T | y), (sample, batch, time − 1, noise)
@@ -47,7 +51,9 @@ class SRVP(StateSpaceForecaster):
 
     Args:
         spec: shape, channels and units of the frames; comes from the data.
-        architecture: codec: `dcgan` or `vgg` for images, `mlp` for points and small grids.
+        architecture: codec: `dcgan` or `vgg` for images, `resnet` for a ResNet-18 encoder with a
+            DCGAN decoder, `mlp` for points and small grids; `auto` for the one of `dcgan` and
+            `mlp` that suits the grid, the latter 16 times as wide.
         skips: whether the decoder sees the encoder's maps of one observed frame.
         width: channels of the codec's first convolution; hidden units of an `mlp` codec.
         codec_layers: linear layers of an `mlp` codec.
@@ -75,6 +81,7 @@ class SRVP(StateSpaceForecaster):
     """
 
     stochastic = True
+    reconstructs = True
 
     def __init__(
         self,
@@ -110,7 +117,7 @@ class SRVP(StateSpaceForecaster):
         self.substeps, self.observation_std = substeps, observation_std
         self.initial_weight, self.noise_weight = initial_weight, noise_weight
         self.residual_weight, self.transition_gain = residual_weight, transition_gain
-        self._check_options()
+        self._check_options(architecture)
         self.encoder = encoder_of(
             architecture,
             spec.frame_shape,
@@ -157,7 +164,12 @@ class SRVP(StateSpaceForecaster):
             )
         self.initialise(generator)
 
-    def _check_options(self) -> None:
+    def _check_options(self, architecture: Architecture) -> None:
+        if architecture == "maps":
+            raise InputError(
+                "SRVP carries vectors, and codes of the maps codec are maps. Use architecture: "
+                "dcgan, vgg or resnet, or the model separable."
+            )
         length = self.spec.length
         if not 1 <= self.inference_frames <= min(self.spec.context, length):
             raise InputError(
@@ -188,8 +200,10 @@ class SRVP(StateSpaceForecaster):
 
         $$-\sum_t \ln N(x_t; \hat x_t, \nu) + \beta_y KL(q(y_1) \| N(0, I))
         + \beta_z \sum_t KL(q(z_t) \| p(z_t | y_{t-1})) + \lambda \sum \|\Delta t f\|_2$$
+
+        The first sum is over known values.
         """
-        frames = self.normaliser.normalise(batch.values)
+        frames = self.inputs(batch)
         codes = self.encode(frames)
         inferred = self.infer(codes.code, generator=generator)
         content = self.training_content(codes, generator) if self.training else self.last(codes)
@@ -197,7 +211,7 @@ class SRVP(StateSpaceForecaster):
         density = negative_log_density(frames, widened(decoded), self.observation_std)
         zero = density.new_zeros(())
         terms = {
-            "reconstruction": density.flatten(1).sum(dim=1).mean(),
+            "reconstruction": known_part(density, batch.mask).flatten(1).sum(dim=1).mean(),
             "divergence_initial": inferred.initial.divergence_from_standard().mean(),
             "divergence_noise": zero,
             "residual": inferred.increments.norm(dim=-1).sum(dim=-1).mean(),
@@ -228,6 +242,14 @@ class SRVP(StateSpaceForecaster):
         frame = (uniform((batch,), codes.code, generator) * length).long()
         return self.pool(of_frames, tuple(skip[rows, frame] for skip in codes.skips))
 
+    def diagnostics(
+        self, batch: Batch, generator: torch.Generator | None = None
+    ) -> dict[str, Tensor]:
+        return diagnose_srvp(self, batch, generator)
+
+    def concern(self, diagnosed: Mapping[str, float]) -> str | None:
+        return collapse_of_srvp(diagnosed)
+
     # Inference
 
     def encode(self, frames: Float[Tensor, "batch time channel *space"]) -> Encoding:
@@ -254,9 +276,11 @@ class SRVP(StateSpaceForecaster):
         codes: Float[Tensor, "batch time code"],
         *,
         samples: int = 1,
+        substeps: int | None = None,
         generator: torch.Generator | None = None,
     ) -> Inference:
         """Draw y₁ and z₂ … z_T from the posterior, and follow the latent through all frames."""
+        steps = self.substeps if substeps is None else substeps
         initial = DiagonalGaussian.from_output(
             self.initial(codes[:, : self.inference_frames].flatten(1))
         )
@@ -269,15 +293,13 @@ class SRVP(StateSpaceForecaster):
             noise = posterior.draw(generator, samples)
         for time in range(codes.shape[1] - 1):
             now = None if noise is None else noise[:, :, time]
-            steps = self.transition.interval(latents[-1], now, substeps=self.substeps)
-            latents.append(latents[-1] + torch.stack(steps).sum(dim=0))
-            increments += steps
+            taken = self.transition.interval(latents[-1], now, substeps=steps)
+            latents.append(summed(latents[-1], taken)[-1])
+            increments += taken
         states = torch.stack(latents, dim=2)
-        prior = None
-        if self.prior is not None:
-            prior = DiagonalGaussian.from_output(self.prior(states[:, :, :-1]))
-        taken = torch.stack(increments, dim=2) if increments else states[:, :, :0]
-        return Inference(states, taken, initial, posterior, prior)
+        prior = self.noise_prior(states[:, :, :-1])
+        changes = torch.stack(increments, dim=2) if increments else states[:, :, :0]
+        return Inference(states, changes, noise, initial, posterior, prior)
 
     # Forecasting
 
@@ -290,24 +312,61 @@ class SRVP(StateSpaceForecaster):
     ) -> State:
         codes = self.encode(context)
         inferred = self.infer(codes.code, samples=samples, generator=generator)
-        return State(self.last(codes), inferred.latents[:, :, -1], 0.0)
+        return State(self.last(codes), inferred.latents[:, :, -1].contiguous(), 0.0)
+
+    def follow(
+        self,
+        observed: Float[Tensor, "batch time channel *space"],
+        *,
+        samples: int,
+        substeps: int,
+        generator: torch.Generator | None,
+    ) -> Latents:
+        codes = self.encode(observed)
+        inferred = self.infer(codes.code, samples=samples, substeps=substeps, generator=generator)
+        length = observed.shape[1]
+        return Latents(
+            content=self.last(codes),
+            states=inferred.latents,
+            times=torch.arange(1.0 - length, 1.0),
+            substeps=(substeps,) * (length - 1),
+            noise=inferred.noise,
+            initial=inferred.initial,
+            posterior=inferred.posterior,
+            prior=inferred.prior,
+        )
+
+    def noise_prior(self, latent: Float[Tensor, "*batch latent"]) -> DiagonalGaussian | None:
+        if self.prior is None:
+            return None
+        return DiagonalGaussian.from_output(self.prior(latent))
 
     def interval(
-        self, latent: Tensor, *, substeps: int, generator: torch.Generator | None = None
+        self,
+        latent: Tensor,
+        *,
+        substeps: int,
+        noise: Tensor | None = None,
+        generator: torch.Generator | None = None,
     ) -> list[Tensor]:
         """Latents after each Euler step of a frame interval, with noise from the prior."""
-        noise = None
-        if self.prior is not None:
-            noise = DiagonalGaussian.from_output(self.prior(latent)).draw(generator)
-        path = [latent]
-        for increment in self.transition.interval(latent, noise, substeps=substeps):
-            path.append(path[-1] + increment)
-        return path[1:]
+        prior = self.noise_prior(latent) if noise is None else None
+        if prior is not None:
+            noise = prior.draw(generator)
+        return summed(latent, self.transition.interval(latent, noise, substeps=substeps))
 
     def decode(
         self, content: Content, latents: Float[Tensor, "batch many latent"]
     ) -> Float[Tensor, "batch many channel *space"]:
         return self.decoder(content, latents)
+
+
+def summed(latent: Tensor, increments: list[Tensor]) -> list[Tensor]:
+    """The latent after each of its increments."""
+    path = [latent]
+    for increment in increments:
+        path.append(path[-1] + increment)
+    return path[1:]
 
 
 def uniform(shape: tuple[int, ...], like: Tensor, generator: torch.Generator | None) -> Tensor:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Callable
+from itertools import product
 from typing import Literal, NamedTuple
 
 import torch
@@ -21,14 +23,14 @@ Head = Literal["tanh", "linear", "normalised"]
 class Encoding(NamedTuple):
     """What an encoder makes of one input."""
 
-    code: Float[Tensor, "many code"]
+    code: Float[Tensor, "many code *grid"]  # a vector, or a map
     skips: tuple[Tensor, ...]  # maps of every stage, coarse to fine; empty where there are none
 
 
 class Content(NamedTuple):
     """What stays in a sequence: its code, and skip maps where the codec has them."""
 
-    code: Float[Tensor, "batch content"]
+    code: Float[Tensor, "batch content *grid"]  # a vector, or a map
     skips: tuple[Tensor, ...] = ()
 
     def expand(self, batch: int) -> Content:
@@ -36,7 +38,7 @@ class Content(NamedTuple):
         if len(self.code) == batch:
             return self
         skips = tuple(skip.expand(batch, *skip.shape[1:]) for skip in self.skips)
-        return Content(self.code.expand(batch, -1), skips)
+        return Content(self.code.expand(batch, *self.code.shape[1:]), skips)
 
     def select(self, sequences: slice) -> Content:
         """The content of some of the sequences."""
@@ -58,11 +60,11 @@ class Decoder(nn.Module, ABC):
     mixing: Mixing
 
     @abstractmethod
-    def decode(self, content: Content, latents: Float[Tensor, "batch many latent"]) -> Tensor:
+    def decode(self, content: Content, latents: Float[Tensor, "batch many latent *grid"]) -> Tensor:
         """Frames before the output function, (batch * many, channel, *space)."""
 
     def forward(
-        self, content: Content, latents: Float[Tensor, "batch many latent"]
+        self, content: Content, latents: Float[Tensor, "batch many latent *grid"]
     ) -> Float[Tensor, "batch many channel *space"]:
         """Decode many latents of each sequence, whose content is used once."""
         frames = self.decode(content, latents)
@@ -153,8 +155,20 @@ def mixed_size(content_size: int, latent_size: int, mixing: Mixing) -> int:
     return latent_size
 
 
-def grid_of(frame_shape: tuple[int, ...], reduction: int, architecture: str) -> tuple[int, int]:
-    """Height and width of the coarsest map of a convolutional codec that halves `reduction` fold.
+def grid_of(
+    frame_shape: tuple[int, ...],
+    reduction: int,
+    architecture: str,
+    *,
+    reduction_of: Callable[[tuple[int, ...]], int] | None = None,
+) -> tuple[int, int]:
+    """Height and width of the coarsest map of a convolutional codec.
+
+    Args:
+        frame_shape: shape of one input, (channel, height, width).
+        reduction: how many fold the codec reduces the sides of such an input.
+        architecture: name of the codec.
+        reduction_of: the reduction of inputs of other shapes, where it depends on them.
 
     Errors:
         InputError: point data, or a size that `reduction` does not divide; names the nearest.
@@ -166,9 +180,20 @@ def grid_of(frame_shape: tuple[int, ...], reduction: int, architecture: str) -> 
             f"shape {frame_shape}. Use architecture: mlp."
         )
     if any(size % reduction for size in space):
-        nearest = tuple(max(round(size / reduction), 1) * reduction for size in space)
+        nearest = nearest_size(space, reduction_of or (lambda shape: reduction))
         raise InputError(
             f"The {architecture} codec needs sides divisible by {reduction}, got {space[0]}×"
             f"{space[1]}. The nearest size that works is {nearest[0]}×{nearest[1]}."
         )
     return space[0] // reduction, space[1] // reduction
+
+
+def nearest_size(
+    space: tuple[int, ...], reduction_of: Callable[[tuple[int, ...]], int]
+) -> tuple[int, ...]:
+    """The size with the least change of its sides that is divisible by its own reduction."""
+    step = reduction_of((1, *space))
+    # A multiple of the largest reduction is never further than that from either side.
+    near = [range(step * max(1, size // step - 2), size + 3 * step, step) for size in space]
+    sizes = [size for size in product(*near) if not any(s % reduction_of((1, *size)) for s in size)]
+    return min(sizes, key=lambda size: sum(abs(a - b) for a, b in zip(size, space, strict=True)))

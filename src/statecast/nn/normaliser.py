@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Literal
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from statecast.errors import InputError
@@ -57,25 +57,38 @@ class Normaliser(nn.Module):
         bounded = self.method == "range" or self.spec.value_range == (0.0, 1.0)
         return "sigmoid" if bounded and self.method != "standard" else "identity"
 
-    def fit(self, batches: Iterable[Float[Tensor, "batch time channel *space"]]) -> None:
-        """Set location and scale from training frames.
+    def fit(
+        self,
+        batches: Iterable[
+            Float[Tensor, "batch time channel *space"]
+            | tuple[Tensor, Bool[Tensor, "*shape"] | None]
+        ],
+    ) -> None:
+        """Set location and scale from training frames, or pairs of frames and their mask.
+
+        Values that a mask calls unknown do not count.
 
         Errors:
             InputError: there are no frames, or they are not finite.
         """
         if not self.needs_data:
             return
-        count, total, squares = 0, torch.zeros(()), torch.zeros(())
+        count, total, squares = torch.zeros((), dtype=torch.int64), torch.zeros(()), torch.zeros(())
         low, high = torch.tensor(torch.inf), torch.tensor(-torch.inf)
-        for values in batches:
+        for batch in batches:
+            values, mask = batch if isinstance(batch, tuple) else (batch, None)
             points = values.movedim(2, 0).flatten(1).double()
-            count += points.shape[1]
+            known = torch.ones_like(points, dtype=torch.bool)
+            if mask is not None:
+                known = mask.movedim(2, 0).flatten(1)
+                points = points.masked_fill(~known, 0)
+            count = count + known.sum(dim=1)
             total = total + points.sum(dim=1)
             squares = squares + points.square().sum(dim=1)
-            low = torch.minimum(low, points.amin(dim=1))
-            high = torch.maximum(high, points.amax(dim=1))
-        if count == 0:
-            raise InputError("A normaliser cannot be fitted without frames.")
+            low = torch.minimum(low, points.masked_fill(~known, torch.inf).amin(dim=1))
+            high = torch.maximum(high, points.masked_fill(~known, -torch.inf).amax(dim=1))
+        if not bool((count > 0).all()):
+            raise InputError("A normaliser cannot be fitted without frames of known values.")
         mean = total / count
         if self.method == "range":
             location, scale = low, high - low

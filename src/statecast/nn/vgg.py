@@ -41,9 +41,11 @@ def unit(before: int, after: int, bias: bool) -> ConvolutionUnit:
 class Block(nn.Sequential):
     """Convolution units in a row; the first may take maps that a sequence's frames share."""
 
-    def forward(self, frames: Tensor, shared: Tensor | None = None) -> Tensor:
+    def forward(
+        self, frames: Tensor, shared: Tensor | None = None, *, shared_first: bool = False
+    ) -> Tensor:
         first, *rest = self
-        frames = first(frames, shared)
+        frames = first(frames, shared, shared_first=shared_first)
         for layer in rest:
             frames = layer(frames)
         return frames
@@ -63,7 +65,7 @@ class VGGEncoder(Encoder):
     ) -> None:
         super().__init__()
         self.reduction = reduction_of(frame_shape)
-        grid = grid_of(frame_shape, self.reduction, "vgg")
+        grid = grid_of(frame_shape, self.reduction, "vgg", reduction_of=reduction_of)
         channels = frame_shape[0]
         self.stages = nn.ModuleList()
         for factors in ENCODER_BLOCKS:
@@ -105,7 +107,7 @@ class VGGDecoder(ConvolutionalDecoder):
     ) -> None:
         super().__init__()
         self.reduction = reduction_of(frame_shape)
-        grid = grid_of(frame_shape, self.reduction, "vgg")
+        grid = grid_of(frame_shape, self.reduction, "vgg", reduction_of=reduction_of)
         self.output, self.mixing, self.skips = output, mixing, skips
         inputs = mixed_size(content_size, latent_size, mixing)
         channels = 8 * width

@@ -16,7 +16,8 @@ from statecast.data.loading import evenly
 from statecast.errors import InputError
 from statecast.frames import Batch, Forecast, FrameSpec
 from statecast.metrics import METRICS
-from statecast.metrics.base import Metric, SampleMetric
+from statecast.metrics.base import Metric
+from statecast.metrics.sampled import SampleMetric
 from statecast.models.base import Forecaster
 from statecast.plots import plot_forecast
 

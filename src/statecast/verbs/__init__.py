@@ -13,6 +13,10 @@ VERBS = (
     "compare",
     "report",
     "forecast",
+    "exchange",
+    "interpolate",
+    "import-official",
+    "export-official",
     "demo",
 )
 

@@ -15,6 +15,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Train, score and draw both models."""
     from statecast.demo import demo
+    from statecast.verbs.train import STOPPED
 
-    demo(options.output)
-    return 0
+    return STOPPED if demo(options.output) is None else 0

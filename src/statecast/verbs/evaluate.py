@@ -14,6 +14,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("folder", metavar="RUN", help="run folder")
     parser.add_argument("--checkpoint", default="best", help="best, last, or a number of steps")
     parser.add_argument("--device", default="auto")
+    parser.add_argument(
+        "--allow-download", action="store_true", help="fetch the weights that LPIPS needs"
+    )
 
 
 def run(options: argparse.Namespace, overrides: Sequence[str]) -> int:
@@ -23,6 +26,8 @@ def run(options: argparse.Namespace, overrides: Sequence[str]) -> int:
     from statecast.runs import evaluate_run, open_run
     from statecast.studies import STUDIES
 
+    if options.allow_download:
+        overrides = [*overrides, "--evaluate.allow_download=true"]
     opened = open_run(options.folder)
     scores = evaluate_run(opened, overrides, which=options.checkpoint, device=options.device)
     print(table(scores))

@@ -41,6 +41,8 @@ def run(options: argparse.Namespace, overrides: Sequence[str]) -> int:
         return 0
     else:
         made = create_run(options.recipe, options.output, overrides)
+    for choice in made.choices:
+        print(f"  {choice.what}: {choice.chosen}", file=sys.stderr)
     print(f"Training {made.name} in {made.folder}", file=sys.stderr)
     result = train_run(made, resume=options.resume is not None)
     if result.reason == "signal":

@@ -1,0 +1,129 @@
+"""Splits of sequences by time or by file, and window lengths that fit them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+
+from statecast.data.base import SPLITS, Split
+from statecast.errors import InputError
+
+Array = np.ndarray[Any, np.dtype[Any]]
+SplitBy = Literal["time", "file"]
+
+USUAL_CONTEXT, USUAL_HORIZON = 8, 12  # frames, where there are enough of them
+Parts = dict[Split, list[tuple[int, int, int]]]  # sequence, first frame, frame after the last
+
+
+class Lengths(NamedTuple):
+    """Frames of the windows of each split."""
+
+    context: int
+    horizon: int
+    validation_horizon: int
+    test_horizon: int
+
+    def horizon_of(self, split: Split) -> int:
+        """Frames forecast in the windows of a split."""
+        horizons = (self.horizon, self.validation_horizon, self.test_horizon)
+        return dict(zip(SPLITS, horizons, strict=True))[split]
+
+
+def split_sequences(
+    lengths: Sequence[int], by: SplitBy, shares: Sequence[float], gap: int
+) -> Parts:
+    """Frames of each split: first those for training, then validation, then tests.
+
+    Args:
+        lengths: frames of each sequence.
+        by: `time` cuts every sequence; `file` gives whole sequences to each split, in order.
+        shares: of training, validation and tests; they add up to 1.
+        gap: frames left out between the splits of a sequence.
+
+    Errors:
+        InputError: shares that do not fit, or too few frames or files.
+    """
+    if len(shares) != 3 or min(shares) <= 0 or abs(sum(shares) - 1) > 1e-6 or gap < 0:
+        raise InputError(
+            f"shares are three positive numbers that add up to 1, and gap is at least 0; got "
+            f"{list(shares)} and {gap}."
+        )
+    if by == "file":
+        if len(lengths) < 3:
+            raise InputError(
+                f"Splits by file need at least 3 sequences, got {len(lengths)}. Set split: time."
+            )
+        ends = cuts(len(lengths), shares)
+        return {
+            split: [(i, 0, lengths[i]) for i in range(start, stop)]
+            for split, (start, stop) in zip(SPLITS, ends, strict=True)
+        }
+    parts: Parts = {split: [] for split in SPLITS}
+    for sequence, length in enumerate(lengths):
+        if length - 2 * gap < 6:
+            raise InputError(
+                f"Sequence {sequence} has {length} frames; to be split in time it needs at least "
+                f"{6 + 2 * gap}: 2 each for training, validation and tests"
+                + (" and two gaps." if gap else ".")
+            )
+        for index, (split, (start, stop)) in enumerate(
+            zip(SPLITS, cuts(length - 2 * gap, shares), strict=True)
+        ):
+            parts[split].append((sequence, start + index * gap, stop + index * gap))
+    return parts
+
+
+def cuts(total: int, shares: Sequence[float]) -> list[tuple[int, int]]:
+    """Ends of three consecutive parts, none of them with less than 2 out of 6 or more."""
+    least = 2 if total >= 6 else 1
+    test = max(least, round(shares[2] * total))
+    validation = max(least, round(shares[1] * total))
+    trained = total - test - validation
+    return [(0, trained), (trained, trained + validation), (trained + validation, total)]
+
+
+def window_lengths(
+    parts: Parts,
+    *,
+    context: int | None,
+    horizon: int | None,
+    validation_horizon: int | None,
+    test_horizon: int | None,
+) -> Lengths:
+    """Lengths of windows that fit every part: as asked for, or what there is room for.
+
+    Errors:
+        InputError: a part is too short for what is asked for.
+    """
+    shortest = {split: min(stop - start for _, start, stop in parts[split]) for split in SPLITS}
+    room = min(shortest.values())
+    if context is None:
+        context = min(USUAL_CONTEXT, max(1, room // 4))
+    left = max(room - context, 1)
+    if horizon is None:
+        horizon = min(USUAL_HORIZON, max(1, left // 2))
+    if validation_horizon is None:
+        validation_horizon = min(horizon, max(1, shortest["validation"] - context))
+    if test_horizon is None:
+        test_horizon = min(2 * horizon, max(1, shortest["test"] - context))
+    lengths = Lengths(context, horizon, validation_horizon, test_horizon)
+    for split in SPLITS:
+        wanted = context + lengths.horizon_of(split)
+        if min(lengths) < 1 or wanted > shortest[split]:
+            raise InputError(
+                f"The {split} part has {shortest[split]} frames, too few for windows of {context} "
+                f"+ {lengths.horizon_of(split)}. Shorten context or horizons, or change shares."
+            )
+    return lengths
+
+
+def window_starts(parts: Sequence[tuple[int, int, int]], length: int, stride: int) -> Array:
+    """Sequence and first frame of each window of `length` frames, `stride` frames apart."""
+    starts = [
+        (sequence, first)
+        for sequence, start, stop in parts
+        for first in range(start, stop - length + 1, stride)
+    ]
+    return np.array(starts, dtype=np.int64).reshape(-1, 2)

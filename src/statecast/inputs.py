@@ -1,0 +1,137 @@
+"""Observed frames from files: one reader per ending."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from statecast.errors import CorruptionError, FileError, InputError
+from statecast.frames import Frames, FrameSpec
+from statecast.labels.stores import NETCDF, ZARR, is_labelled_file
+from statecast.models.base import Forecaster
+
+# The last `count` frames of a file, as context that fits a model.
+Reader = Callable[[Path, Forecaster, int], Frames]
+
+ARRAYS = (".npy", ".npz")
+ARRAY_NAMES = ("values", "frames", "context", "sequences")  # looked for in an .npz, in this order
+LARGEST_BYTE = 255
+
+
+def read_context(path: str | Path, model: Forecaster, count: int | None = None) -> Frames:
+    """The last frames of a file, as a context for a model.
+
+    Args:
+        path: a file with an ending of `INPUTS`, or the folder of a Zarr store.
+        model: what the context is for.
+        count: frames to take; by default as many as in training.
+
+    Errors:
+        FileError, CorruptionError: the file is missing, damaged, or of an unknown kind.
+        InputError: its frames do not fit the model.
+    """
+    path = Path(path)
+    count = model.spec.context if count is None else count
+    if count < 1:
+        raise InputError(f"A context needs at least 1 frame, got {count}.")
+    if not path.exists():
+        raise FileError(f"There is no file {path}.")
+    reader = INPUTS[ZARR] if is_labelled_file(path) else INPUTS.get(path.suffix)
+    if reader is None:
+        raise FileError(f"Frames are read from {', '.join(INPUTS)}, got {path.name!r}.")
+    return reader(path, model, count)
+
+
+def read_array_context(path: Path, model: Forecaster, count: int) -> Frames:
+    """Context from an array (time, channel, *space) in a `.npy` or `.npz` file."""
+    values = as_frames(read_array(path), model.spec, str(path))
+    return Frames.context_of(values[:, -count:], model.spec.channels)
+
+
+def read_labelled_context(path: Path, model: Forecaster, count: int) -> Frames:
+    """Context from a NetCDF file or Zarr store, with its coordinates."""
+    from statecast.labels.stores import check_chunks, open_fields
+
+    dataset = open_fields(path)
+    frames = model.labelled_context(dataset, count, origin=str(path))
+    if path.is_dir() and model.preparation.options.gaps == "refuse":
+        field = model.preparation.open(dataset, str(path))
+        check_chunks(path, dataset, field.channels, field.axes.time)
+    return frames
+
+
+INPUTS: dict[str, Reader] = {
+    **dict.fromkeys(ARRAYS, read_array_context),
+    **dict.fromkeys((*NETCDF, ZARR), read_labelled_context),
+}
+
+
+def read_array(path: str | Path) -> np.ndarray[Any, Any]:
+    """An array of numbers from a `.npy` or `.npz` file; nothing in it is executed.
+
+    Errors:
+        FileError: it is missing, or no such file.
+        CorruptionError: it is cut off or damaged.
+        InputError: it holds no array of numbers, or several and none of a known name.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileError(f"There is no file {path}.")
+    if path.suffix not in ARRAYS:
+        raise FileError(f"Arrays are read from {' or '.join(ARRAYS)}, got {path.name!r}.")
+    try:
+        with path.open("rb") as stream:
+            content = np.load(stream, allow_pickle=False)
+            if isinstance(content, np.ndarray):
+                return content
+            with content:
+                return content[choose_name(list(content.files), path)]
+    except (ValueError, EOFError, zipfile.BadZipFile, OSError, KeyError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise CorruptionError(
+            f"{path} cannot be read as an array of numbers: {' '.join(str(error).split())}"
+        ) from error
+
+
+def choose_name(names: list[str], path: Path) -> str:
+    """The array of an `.npz` to read: the only one, or the first of a known name."""
+    for name in ARRAY_NAMES:
+        if name in names:
+            return name
+    if len(names) == 1:
+        return names[0]
+    raise InputError(
+        f"{path} holds the arrays {names}; name the frames one of {', '.join(ARRAY_NAMES)}."
+    )
+
+
+def as_frames(array: np.ndarray[Any, Any], spec: FrameSpec, origin: str) -> torch.Tensor:
+    """An array as frames (batch, time, channel, *space) that fit a model.
+
+    Errors:
+        InputError: its shape or type does not fit.
+    """
+    if array.dtype == np.uint8 and spec.value_range == (0.0, 1.0):
+        array = array.astype(np.float32) / LARGEST_BYTE
+    if array.dtype.kind not in "fiu":
+        raise InputError(f"{origin} should hold numbers, got {array.dtype}.")
+    full = 2 + len(spec.frame_shape)
+    shape = array.shape
+    if array.ndim < full and len(spec.channels) == 1 and shape[-len(spec.space) :] == spec.space:
+        missing_channel = array.ndim == full - 2 or shape[1:] != spec.frame_shape
+        if missing_channel:
+            array = np.expand_dims(array, array.ndim - len(spec.space))
+    if array.ndim == full - 1:
+        array = array[None]
+    if array.ndim != full or array.shape[2:] != spec.frame_shape:
+        raise InputError(
+            f"{origin} should be (time, channel, *space) with (channel, *space) = "
+            f"{spec.frame_shape}, with a leading batch axis or without; got shape {shape}."
+        )
+    return torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32))

@@ -1,0 +1,139 @@
+"""Which dimension is time and which are space: by CF attributes, then by common names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+from statecast.errors import InputError
+
+if TYPE_CHECKING:
+    from xarray import DataArray
+
+Role = Literal["time", "y", "x", "z"]
+# CF conventions 1.11, sections 4 and 5, https://cfconventions.org.
+AXIS: dict[str, Role] = {"T": "time", "Y": "y", "X": "x", "Z": "z"}
+STANDARD_NAMES: dict[str, Role] = {
+    "time": "time",
+    "latitude": "y",
+    "grid_latitude": "y",
+    "projection_y_coordinate": "y",
+    "longitude": "x",
+    "grid_longitude": "x",
+    "projection_x_coordinate": "x",
+    "depth": "z",
+    "height": "z",
+    "altitude": "z",
+    "air_pressure": "z",
+}
+UNITS: dict[str, Role] = {
+    **dict.fromkeys(["degrees_north", "degree_north", "degree_n", "degrees_n", "degreen"], "y"),
+    **dict.fromkeys(["degrees_east", "degree_east", "degree_e", "degrees_e", "degreee"], "x"),
+}
+NAMES: dict[str, Role] = {
+    **dict.fromkeys(["time", "t", "date", "dates", "valid_time", "day", "month", "year"], "time"),
+    **dict.fromkeys(["time_counter", "times", "frame", "frames", "xtime"], "time"),
+    **dict.fromkeys(["y", "lat", "latitude", "lats", "nav_lat", "rlat", "nlat", "yc"], "y"),
+    **dict.fromkeys(["j", "row", "rows", "northing", "south_north", "eta_rho", "yt_ocean"], "y"),
+    **dict.fromkeys(["x", "lon", "longitude", "lons", "nav_lon", "rlon", "nlon", "xc"], "x"),
+    **dict.fromkeys(["i", "column", "columns", "easting", "west_east", "xi_rho", "xt_ocean"], "x"),
+    **dict.fromkeys(["z", "depth", "lev", "level", "height", "plev", "pressure", "altitude"], "z"),
+}
+
+
+class Axes(NamedTuple):
+    """Names of the dimensions of a field."""
+
+    time: str
+    space: tuple[str, ...]  # (y, x), or the only one
+    single: tuple[str, ...]  # others, of size 1, which are left out
+    by_order: bool  # whether space was told by the order of dimensions alone
+
+
+def axes_of(
+    field: DataArray,
+    *,
+    time: str | None = None,
+    y: str | None = None,
+    x: str | None = None,
+    origin: str = "The field",
+) -> Axes:
+    """The dimensions of a field.
+
+    Args:
+        field: with a dimension of time, and one or two of space.
+        time: name of the dimension of time, where it is not to be guessed.
+        y: of the first dimension of space.
+        x: of the second; of points, `y` or `x` alone.
+        origin: named in errors.
+
+    Errors:
+        InputError: a dimension is missing, or one too many.
+    """
+    sizes = {str(name): size for name, size in field.sizes.items()}
+    here = f"{origin} has {field.name or 'a field'} with the dimensions {sizes}"
+    for option, name in {"time": time, "y": y, "x": x}.items():
+        if name is not None and name not in sizes:
+            raise InputError(f"{here}, and no {name!r}. Set {option} to one of them.")
+    roles = {name: role_of(name, field.coords.get(name)) for name in sizes}
+    times = [name for name, role in roles.items() if role == "time"]
+    if time is None:
+        if len(times) != 1:
+            raise InputError(
+                f"{here}; {len(times) or 'none'} of them can be told to be time. "
+                "Name it: --data.time NAME, or give its coordinate axis: T."
+            )
+        time = times[0]
+    given = tuple(name for name in (y, x) if name is not None)
+    rest = [name for name in sizes if name != time]
+    if given:
+        space, by_order = given, False
+    else:
+        space, by_order = _space_of(rest, sizes, roles)
+    single = tuple(name for name in rest if name not in space)
+    if not space or any(sizes[name] > 1 for name in single):
+        extra = [name for name in single if sizes[name] > 1]
+        what = f"{extra} besides time and {space}" if space else "no dimension of space"
+        raise InputError(
+            f"{here}: {what}. Select one level of the others first, as with "
+            "--data.crop '{depth: [0, 1]}', or name --data.y and --data.x."
+        )
+    return Axes(time, space, single, by_order)
+
+
+def _space_of(
+    rest: list[str], sizes: Mapping[str, int], roles: Mapping[str, Role | None]
+) -> tuple[tuple[str, ...], bool]:
+    """Dimensions of space, and whether their order alone tells them."""
+    ys, xs = ([name for name in rest if roles[name] == role] for role in ("y", "x"))
+    if len(ys) == 1 and len(xs) == 1:
+        return (ys[0], xs[0]), False
+    wide = [name for name in rest if sizes[name] > 1 and roles[name] != "z"]
+    if len(wide) == 1:
+        return (wide[0],), False
+    if len(wide) == 2:
+        return (wide[0], wide[1]), True
+    if not wide and len(rest) == 1:
+        return (rest[0],), False
+    return (), True
+
+
+def role_of(name: str, coordinate: DataArray | None) -> Role | None:
+    """What a dimension is, by its coordinate's type and attributes, or else by its name."""
+    if coordinate is not None:
+        if coordinate.dtype.kind == "M" or _is_cftime(coordinate):
+            return "time"
+        attributes: dict[str, Any] = dict(coordinate.attrs)
+        axis = AXIS.get(str(attributes.get("axis", "")).upper())
+        standard = STANDARD_NAMES.get(str(attributes.get("standard_name", "")).lower())
+        units = str(attributes.get("units", "")).lower()
+        found = axis or standard or UNITS.get(units) or ("time" if " since " in units else None)
+        if found is not None:
+            return found
+    return NAMES.get(name.lower())
+
+
+def _is_cftime(coordinate: DataArray) -> bool:
+    if coordinate.dtype.kind != "O" or coordinate.size == 0:
+        return False
+    return hasattr(coordinate.values.flat[0], "calendar")

@@ -1,0 +1,266 @@
+"""Labelled forecasts written piece by piece to NetCDF or Zarr, whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import shutil
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from statecast.errors import FileError, InputError, StatecastError, require
+from statecast.files import flush_folder
+from statecast.labels.layout import Layout, statistics_of
+from statecast.labels.stores import NETCDF, ZARR, ZARR_FILES
+
+Array = np.ndarray[Any, np.dtype[Any]]
+Region = tuple[slice | int, ...]
+
+FULL = 16 << 20  # bytes: with less than this free, a failed write is put down to a full disk
+
+
+class Sink(ABC):
+    """A file in the making: arrays are created once, then written and read in parts."""
+
+    @abstractmethod
+    def create(
+        self, name: str, dims: tuple[str, ...], layout: Layout, attributes: dict[str, Any]
+    ) -> None:
+        """Make room for a float32 variable."""
+
+    @abstractmethod
+    def array(self, name: str) -> Any:
+        """A variable, to be indexed and assigned to."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Write what is left."""
+
+
+class NetCDFSink(Sink):
+    """A NetCDF-4 file, packed without loss; every block carries a checksum."""
+
+    def __init__(self, path: Path, layout: Layout) -> None:
+        import netCDF4
+
+        layout.skeleton().to_netcdf(path, engine="netcdf4")
+        self.file = netCDF4.Dataset(path, "a")
+        for name, size in layout.sizes.items():
+            if name not in self.file.dimensions:
+                self.file.createDimension(name, size)
+
+    def create(
+        self, name: str, dims: tuple[str, ...], layout: Layout, attributes: dict[str, Any]
+    ) -> None:
+        variable = self.file.createVariable(
+            name, "f4", dims, fill_value=np.float32(np.nan), zlib=True, complevel=1, shuffle=True,
+            fletcher32=True, chunksizes=chunks(dims, layout),
+        )  # fmt: skip
+        variable.setncatts(attributes)
+
+    def array(self, name: str) -> Any:
+        return self.file[name]
+
+    def close(self) -> None:
+        if self.file.isopen():
+            self.file.close()
+
+
+class ZarrSink(Sink):
+    """A Zarr store of format 2, which all readers know, with its metadata in one place."""
+
+    def __init__(self, path: Path, layout: Layout) -> None:
+        import zarr
+
+        layout.skeleton().to_zarr(path, mode="w", zarr_format=2, consolidated=False)
+        self.path, self.group = path, zarr.open_group(path, mode="a")
+
+    def create(
+        self, name: str, dims: tuple[str, ...], layout: Layout, attributes: dict[str, Any]
+    ) -> None:
+        shape = tuple(layout.sizes[dim] for dim in dims)
+        named = {"_ARRAY_DIMENSIONS": list(dims), **attributes}
+        self.group.create_array(
+            name, shape=shape, chunks=chunks(dims, layout), dtype="f4", attributes=named,
+            fill_value=np.float32(np.nan), config={"write_empty_chunks": True},
+        )  # fmt: skip
+
+    def array(self, name: str) -> Any:
+        return self.group[name]
+
+    def close(self) -> None:
+        import zarr
+
+        zarr.consolidate_metadata(self.path, zarr_format=2)
+
+
+SINKS: dict[str, type[Sink]] = {**dict.fromkeys(NETCDF, NetCDFSink), ZARR: ZarrSink}
+
+
+def chunks(dims: tuple[str, ...], layout: Layout) -> tuple[int, ...]:
+    """One frame of one sample in each chunk."""
+    whole = {*layout.space, "quantile"}
+    return tuple(layout.sizes[dim] if dim in whole else 1 for dim in dims)
+
+
+def write_labelled(path: str | Path, layout: Layout, parts: Iterable[Array]) -> Path:
+    """Write a forecast to `.nc` or `.zarr`; one part of the samples is in memory at a time.
+
+    Args:
+        path: file or store to write; an older one is replaced when the new one is whole.
+        layout: what the whole forecast is made of.
+        parts: consecutive samples (sample, batch, time, channel, *space).
+
+    Errors:
+        FileError: it cannot be written.
+        MissingExtraError: a package is not installed.
+    """
+    path = Path(path)
+    kind = SINKS.get(path.suffix)
+    if kind is None:
+        raise FileError(f"Labelled forecasts are written as {', '.join(SINKS)}, got {path.name!r}.")
+    require("xarray", "fields", "write labelled forecasts")
+    package = "zarr" if kind is ZarrSink else "netCDF4"
+    require(package, "fields", f"write {path.suffix} files")
+    with replacing_any(path) as place:
+        sink: Any = kind
+        sink = sink(place, layout)
+        try:
+            fill(sink, layout, parts)
+        except BaseException:
+            close_quietly(sink)
+            raise
+        sink.close()
+    return path
+
+
+def close_quietly(sink: Sink) -> None:
+    """Close a sink whose writing has failed already: that error is the one to report."""
+    try:
+        sink.close()
+    except (OSError, RuntimeError):
+        return
+
+
+def fill(sink: Sink, layout: Layout, parts: Iterable[Array]) -> None:
+    """Write samples part by part, then their statistics, one lead time after another."""
+    plan = layout.variables()
+    for name, planned in plan.items():
+        sink.create(name, planned.dims, layout, dict(planned.attributes))
+    start = 0
+    for part in parts:
+        for name, planned in plan.items():
+            if planned.statistic == "samples":
+                values = part[:, :, :, planned.channel]
+                values = values if layout.batched else values[:, 0]
+                target = sink.array(name)
+                for index, sample in enumerate(values):
+                    target[start + index] = sample
+        start += len(part)
+    if start != layout.shape[0]:
+        raise InputError(f"{layout.shape[0]} samples were to be written, {start} came.")
+    for name, planned in plan.items():
+        if planned.statistic != "samples":
+            source = sink.array(layout.channels[planned.channel])
+            target = sink.array(name)
+            for time in range(layout.shape[2]):
+                whole: Region = (slice(None),) if layout.batched else ()
+                where = (*whole, slice(time, time + 1))
+                read = np.ma.filled(source[(slice(None), *where)], np.nan)
+                read = read if layout.batched else read[:, None]
+                found = statistics_of(read, planned.statistic, layout.quantiles)
+                target[where] = found if layout.batched else found[0]
+
+
+@contextmanager
+def replacing_any(path: Path) -> Iterator[Path]:
+    """A place beside `path` for a file or folder that takes its name when the block is done.
+
+    Errors:
+        FileError: it cannot be written; a full disk is named as such.
+    """
+    if path.is_dir() and not any((path / name).is_file() for name in ZARR_FILES):
+        raise FileError(f"Cannot write {path}: it is a folder, and no Zarr store to replace.")
+    sweep(path)
+    token = f"{os.getpid()}.{secrets.token_hex(4)}"
+    place = path.with_name(f".{path.stem}.{token}.part{path.suffix}")
+    try:
+        yield place
+        flush(place)
+        if path.is_dir():  # a folder cannot be replaced in one step
+            old = path.with_name(f".{path.stem}.{token}.old.part{path.suffix}")
+            path.rename(old)
+            place.rename(path)
+            shutil.rmtree(old, ignore_errors=True)
+        else:
+            place.replace(path)
+        flush_folder(path.parent)
+    except StatecastError:
+        raise
+    except (OSError, RuntimeError, ValueError) as error:
+        raise FileError(f"Cannot write {path}: {reason_of(error, path.parent)}.") from error
+    finally:
+        remove(place)
+
+
+def flush(place: Path) -> None:
+    """Flush a file, or all files of a folder, to disk."""
+    for file in place.rglob("*") if place.is_dir() else [place]:
+        if file.is_file():
+            with file.open("rb") as stream:
+                os.fsync(stream.fileno())
+
+
+def reason_of(error: Exception, folder: Path) -> str:
+    """Why a write failed. Libraries call a full disk `Permission denied`, or `HDF error`."""
+    try:
+        free = shutil.disk_usage(folder).free
+    except OSError:
+        return f"the folder {folder} is missing"
+    if not os.access(folder, os.W_OK):
+        return f"the folder {folder} may not be written"
+    if free < FULL:
+        return f"the disk is full ({free >> 20} MiB are free). Free space, or write elsewhere"
+    reason = getattr(error, "strerror", None) or " ".join(str(error).split())
+    return f"the disk, a quota or a limit on file sizes may be reached ({reason})"
+
+
+def sweep(path: Path) -> None:
+    """Remove what writers of this path left behind that are no longer alive."""
+    pattern = re.compile(rf"\.{re.escape(path.stem)}\.(\d+)\.[0-9a-f]+(\.old)?\.part")
+    if not path.parent.is_dir():
+        raise FileError(f"The folder {path.parent} does not exist; make it first.")
+    for place in path.parent.glob(f".{glob_escaped(path.stem)}.*.part{path.suffix}"):
+        found = pattern.match(place.name)
+        if found and not alive(int(found[1])):
+            remove(place)
+
+
+def glob_escaped(text: str) -> str:
+    """Text that a glob takes literally."""
+    return re.sub(r"([*?[])", r"[\1]", text)
+
+
+def alive(process: int) -> bool:
+    """Whether a process of this number runs."""
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):
+        return True
+    return True
+
+
+def remove(place: Path) -> None:
+    """Remove a file or folder, if it is there."""
+    if place.is_dir():
+        shutil.rmtree(place, ignore_errors=True)
+    else:
+        place.unlink(missing_ok=True)

@@ -1,0 +1,157 @@
+"""NetCDF files and Zarr stores, opened lazily; what is damaged is named."""
+
+from __future__ import annotations
+
+import glob
+import importlib.util
+import os
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from weakref import WeakValueDictionary
+
+import numpy as np
+
+from statecast.errors import CorruptionError, FileError, StatecastError, require
+
+if TYPE_CHECKING:
+    from xarray import Dataset
+
+NETCDF = (".nc", ".nc4", ".cdf", ".netcdf")
+ZARR = ".zarr"
+ZARR_FILES = ("zarr.json", ".zgroup", ".zmetadata")
+# Data sets that are in use. NetCDF-C 4.10 crashes where a file with text in it is closed while it
+# is open a second time, so none is opened twice.
+OPEN: WeakValueDictionary[tuple[Any, ...], Any] = WeakValueDictionary()
+MAGIC = (b"CDF\x01", b"CDF\x02", b"CDF\x05", b"\x89HDF\r\n\x1a\n")  # first bytes of NetCDF files
+
+
+def files_of(path: str | Sequence[str]) -> list[Path]:
+    """Files and stores behind a path, a pattern such as `zones/*.nc`, or a list of them.
+
+    Errors:
+        FileError: nothing is there.
+    """
+    found: list[Path] = []
+    for item in [path] if isinstance(path, str) else path:
+        matches = sorted(glob.glob(item)) if glob.has_magic(item) else [item]  # noqa: PTH207
+        if not matches:
+            raise FileError(f"No file matches {item}.")
+        found += [Path(match) for match in matches]
+    if not found:
+        raise FileError("No data file is named.")
+    return found
+
+
+def open_fields(path: str | Path, *, engine: str | None = None) -> Dataset:
+    """A NetCDF file or Zarr store, decoded (fill values, scale, offset, dates) and read lazily.
+
+    Args:
+        path: file, or folder of a Zarr store.
+        engine: of xarray, such as `h5netcdf`; by default its own choice.
+
+    Errors:
+        FileError: it is missing, or neither of both.
+        CorruptionError: it is damaged.
+        MissingExtraError: a package is not installed.
+    """
+    require("xarray", "fields", "read labelled fields")
+    import xarray
+
+    path = Path(path)
+    options: dict[str, Any] = {"engine": engine, "decode_timedelta": False, "cache": False}
+    if path.is_dir():
+        require("zarr", "fields", "read Zarr stores")
+        if not any((path / name).is_file() for name in ZARR_FILES):
+            raise FileError(
+                f"{path} is a folder, but no Zarr store: it holds none of {', '.join(ZARR_FILES)}."
+            )
+        options |= {"engine": "zarr", "consolidated": False}
+    else:
+        check_netcdf(path)
+        if engine is None and importlib.util.find_spec("h5netcdf") is None:
+            require("netCDF4", "fields", "read NetCDF files")
+    key = (str(path.resolve()), path.stat().st_mtime_ns, path.stat().st_size, engine, os.getpid())
+    dataset: Dataset | None = OPEN.get(key)
+    if dataset is None:
+        with reading(str(path)):
+            dataset = xarray.open_dataset(path, **options)
+        assert dataset is not None
+        OPEN[key] = dataset
+    return dataset
+
+
+def check_netcdf(path: Path) -> None:
+    """Raise `FileError` unless a file is there and begins like NetCDF."""
+    try:
+        with path.open("rb") as stream:
+            start = stream.read(8)
+    except FileNotFoundError as error:
+        raise FileError(f"There is no file {path}.") from error
+    except OSError as error:
+        raise FileError(f"{path} cannot be read: {error.strerror}.") from error
+    if not start.startswith(MAGIC):
+        raise CorruptionError(f"{path} is no NetCDF file: it does not begin like one.")
+
+
+@contextmanager
+def reading(origin: str) -> Iterator[None]:
+    """Turn what libraries raise on damaged files into `CorruptionError`."""
+    try:
+        yield
+    except StatecastError:
+        raise
+    except (OSError, RuntimeError, ValueError, KeyError, TypeError, OverflowError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise CorruptionError(
+            f"{origin} cannot be read: it is cut off or damaged ({reason})."
+        ) from error
+
+
+def check_chunks(path: Path, dataset: Dataset, variables: Sequence[str], time: str) -> None:
+    """Refuse a Zarr store in which a chunk is missing that others of its place have.
+
+    A missing chunk reads as missing values, without an error. Stores leave out chunks without
+    any value, as over land; but there, they are missing at all times.
+
+    Errors:
+        CorruptionError: a chunk is missing.
+    """
+    import zarr
+
+    for name in variables:
+        with reading(str(path)):
+            array: Any = zarr.open_group(path, mode="r")[name]
+        shape = getattr(array, "shards", None) or array.chunks
+        grid = tuple(-(-size // chunk) for size, chunk in zip(array.shape, shape, strict=True))
+        there = np.zeros(grid, dtype=bool)
+        for position in chunk_positions(path / name, len(grid)):
+            if all(index < size for index, size in zip(position, grid, strict=True)):
+                there[position] = True
+        axis = dataset[name].dims.index(time)
+        odd = there.any(axis=axis, keepdims=True) & ~there
+        if odd.any():
+            first = tuple(int(index[0]) for index in odd.nonzero())
+            raise CorruptionError(
+                f"{path}: {int(odd.sum())} chunk(s) of {name} are missing, first that of number "
+                f"{first}, while other times have it. They would read as missing values: mend the "
+                "store, or set gaps: keep."
+            )
+
+
+def chunk_positions(folder: Path, dimensions: int) -> Iterator[tuple[int, ...]]:
+    """Positions of the chunk files of an array, of Zarr 2 (`0.1.2`, `0/1/2`) or 3 (`c/0/1/2`)."""
+    for path in folder.rglob("*"):
+        parts = path.relative_to(folder).as_posix().removeprefix("c/")
+        numbers = re.split(r"[./]", parts)
+        if len(numbers) == dimensions and all(n.isdigit() for n in numbers) and path.is_file():
+            yield tuple(map(int, numbers))
+
+
+def is_labelled_file(path: Path) -> bool:
+    """Whether a path is that of a NetCDF file or Zarr store, by its ending or content."""
+    if path.suffix in (*NETCDF, ZARR):
+        return True
+    return path.is_dir() and any((path / name).is_file() for name in ZARR_FILES)

@@ -1,0 +1,337 @@
+"""The latent space at work: contents exchanged, dynamics interpolated, time warped."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from statecast.errors import InputError
+from statecast.frames import Forecast, Frames
+from statecast.models.base import Forecaster, StateSpaceForecaster
+from statecast.models.latents import Latents
+
+MOST_FRAMES = 100_000  # that a change of speed may ask for
+
+
+@dataclass(frozen=True, kw_only=True)
+class Exchange:
+    """Every content with every dynamics, in the units of the data.
+
+    Attributes:
+        samples: `[:, i, j]` has the content of sequence i of the contents, and moves as sequence
+            j of the dynamics; samples differ in their dynamics.
+        times: of the frames; 0 is the last observed one.
+        channels: one name per channel.
+    """
+
+    samples: Float[Tensor, "sample content dynamics time channel *space"]
+    times: Float[Tensor, " time"]
+    channels: tuple[str, ...]
+
+    def of_content(self, index: int) -> Forecast:
+        """One content with all dynamics, which take the place of the batch."""
+        return Forecast(samples=self.samples[:, index], times=self.times, channels=self.channels)
+
+
+def require_latents(model: Forecaster) -> StateSpaceForecaster:
+    """`model`, which must have a latent space.
+
+    Errors:
+        InputError: it has none.
+    """
+    if not isinstance(model, StateSpaceForecaster):
+        raise InputError(
+            f"{type(model).__name__} has no latent space. Use a state-space model: srvp, separable."
+        )
+    return model
+
+
+def infer_and_continue(
+    model: Forecaster,
+    context: Frames | Any,
+    horizon: int | None = None,
+    *,
+    samples: int = 1,
+    substeps: int | None = None,
+    generator: torch.Generator | None = None,
+) -> Latents:
+    """Latents of a context and of what follows it, those of `model.forecast` for the same seed.
+
+    Args:
+        model: a state-space model.
+        context: as for `model.forecast`.
+        horizon: frames to forecast; by default that of training.
+        samples: paths to draw of each sequence.
+        substeps: Euler steps per frame while forecasting; by default the model's own.
+        generator: source of the random draws.
+    """
+    model = require_latents(model)
+    latents = model.infer_latents(context, samples=samples, generator=generator)
+    return model.continue_latents(latents, horizon, substeps=substeps, generator=generator)
+
+
+# Content
+
+
+def with_content(latents: Latents, other: Latents) -> Latents:
+    """The dynamics of `latents` with the content of `other`, skip maps included.
+
+    Args:
+        latents: whose states are kept.
+        other: latents of the same model, of 1 sequence or as many.
+
+    Errors:
+        InputError: they are of different models, or their numbers do not fit.
+    """
+    if latents.model != other.model:
+        raise InputError("Contents are exchanged between latents of one model, got two models'.")
+    batch, given = latents.states.shape[1], len(other.content.code)
+    if given not in (1, batch):
+        raise InputError(
+            f"Content must be of 1 sequence or of {batch}, as the states, got {given}."
+        )
+    return replace(latents, content=other.content.expand(batch))
+
+
+def exchange(
+    model: Forecaster,
+    contents: Frames | Any,
+    dynamics: Frames | Any,
+    horizon: int | None = None,
+    *,
+    samples: int = 1,
+    substeps: int | None = None,
+    generator: torch.Generator | None = None,
+) -> Exchange:
+    """Every content with every dynamics, over the context and the forecast.
+
+    Args:
+        model: a state-space model.
+        contents: observed frames whose content is used.
+        dynamics: observed frames whose motion is used; another number of sequences as may be.
+        horizon: frames to forecast; by default that of training.
+        samples: paths to draw of each dynamics.
+        substeps: Euler steps per frame while forecasting; by default the model's own.
+        generator: source of the random draws.
+
+    Errors:
+        InputError: a model without latents, or frames or options that do not fit.
+    """
+    model = require_latents(model)
+    shown, moved = (
+        model.check_context(contents, "contents"),
+        model.check_context(dynamics, "dynamics"),
+    )
+    # Content takes no chance: the draws of these latents are not used.
+    given = model.infer_latents(shown, generator=torch.Generator())
+    moving = infer_and_continue(
+        model, moved, horizon, samples=samples, substeps=substeps, generator=generator
+    )
+    rows = [
+        model.decode_latents(with_content(moving, sequence_of(given, index))).samples
+        for index in range(len(given.content.code))
+    ]
+    return Exchange(
+        samples=torch.stack(rows, dim=1), times=moving.times, channels=model.spec.channels
+    )
+
+
+def sequence_of(latents: Latents, index: int) -> Latents:
+    """One sequence of the batch; the Gaussians that it was drawn from are left out."""
+    chosen = slice(index, index + 1)
+    return replace(
+        latents,
+        content=latents.content.select(chosen),
+        states=latents.states[:, chosen],
+        noise=None if latents.noise is None else latents.noise[:, chosen],
+        initial=None,
+        posterior=None,
+        prior=None,
+    )
+
+
+# Dynamics
+
+
+def interpolate_latents(
+    model: Forecaster, first: Latents, second: Latents, weight: float
+) -> Latents:
+    r"""A path between two, with the content of the first.
+
+    $$y_1 = (1 - a)\, y_1^A + a\, y_1^B, \qquad z_t = (1 - a)\, z_t^A + a\, z_t^B$$
+
+    and the transition runs again from there. Of a model without noise, y₁ is the T of Separable.
+
+    Args:
+        model: whose latents they are.
+        first: weight 0.
+        second: weight 1; of the same times, samples, sequences and Euler steps.
+        weight: a, in [0, 1].
+
+    Errors:
+        InputError: a weight outside [0, 1], or latents that do not fit each other or the model.
+    """
+    model = require_latents(model)
+    check_weights([weight])
+    for what, one, other in (
+        ("model", first.model, second.model),
+        ("shape", tuple(first.states.shape), tuple(second.states.shape)),
+        ("times", first.times.tolist(), second.times.tolist()),
+        ("substeps", first.substeps, second.substeps),
+    ):
+        if one != other:
+            raise InputError(f"Paths to interpolate need the same {what}, got {one} and {other}.")
+    states = torch.lerp(first.states, second.states, weight)
+    noise = first.noise
+    if noise is not None and second.noise is not None:
+        noise = torch.lerp(noise, second.noise, weight)
+    between = replace(first, states=states, noise=noise, initial=None, posterior=None)
+    return model.rerun_latents(between)
+
+
+def interpolate(
+    model: Forecaster,
+    first: Frames | Any,
+    second: Frames | Any,
+    weights: Sequence[float],
+    horizon: int | None = None,
+    *,
+    samples: int = 1,
+    substeps: int | None = None,
+    generator: torch.Generator | None = None,
+) -> list[Forecast]:
+    """The content of one context, moving in between as it does and as another does.
+
+    Chance is common: both contexts, and the future of every weight, take the same random numbers.
+    So weight 0 gives the forecast of `first`, weight 1 that of `second` with the content of
+    `first`, for the same seed, and what differs in between is due to the weight alone.
+
+    Args:
+        model: a state-space model.
+        first: observed frames, which give the content as well.
+        second: observed frames, as many sequences of as many frames.
+        weights: in [0, 1], in any order.
+        horizon: frames to forecast; by default that of training.
+        samples: paths to draw.
+        substeps: Euler steps per frame while forecasting; by default the model's own.
+        generator: source of the random draws.
+
+    Returns:
+        Context and forecast of each weight.
+
+    Errors:
+        InputError: a model without latents, weights outside [0, 1], or frames or options that do
+            not fit.
+    """
+    model = require_latents(model)
+    check_weights(weights)
+    if generator is None:
+        generator = torch.Generator().manual_seed(int(torch.randint(2**62, ())))
+    start = generator.get_state()
+    videos = model.check_context(first, "first video"), model.check_context(second, "second video")
+    one = model.infer_latents(videos[0], samples=samples, generator=generator)
+    generator.set_state(start)
+    other = model.infer_latents(videos[1], samples=samples, generator=generator)
+    future = generator.get_state()
+    shown = []
+    for weight in weights:
+        generator.set_state(future)
+        latents = model.continue_latents(
+            interpolate_latents(model, one, other, weight),
+            horizon,
+            substeps=substeps,
+            generator=generator,
+        )
+        shown.append(model.decode_latents(latents))
+    return shown
+
+
+def check_weights(weights: Sequence[float]) -> None:
+    """Raise `InputError` unless there are weights, all of them in [0, 1]."""
+    if len(weights) == 0 or not all(0 <= weight <= 1 for weight in weights):
+        raise InputError(f"Weights of an interpolation lie in [0, 1], got {list(weights)}.")
+
+
+# Time
+
+
+def warp(model: Forecaster, latents: Latents, times: Sequence[float] | Tensor) -> Forecast:
+    """The frames of a path at a list of its times, in any order, one per frame interval.
+
+    Between frames the state is that of the path's own Euler steps: no frame is interpolated.
+
+    Args:
+        model: whose latents they are.
+        latents: a path of the model.
+        times: whole or not, repeated or not, all within the path.
+
+    Returns:
+        The frames, at the times 0, 1, … after the start of the path.
+
+    Errors:
+        InputError: a model without latents, or times that do not fit.
+    """
+    model = require_latents(model)
+    wanted = torch.as_tensor(times, dtype=torch.float64).cpu()
+    if wanted.ndim != 1 or len(wanted) == 0 or not bool(torch.isfinite(wanted).all()):
+        raise InputError(f"Times must be a list of finite numbers, got {wanted.tolist()}.")
+    return Forecast(
+        samples=model.frames_at(latents, wanted),
+        times=latents.start + torch.arange(float(len(wanted))),
+        channels=model.spec.channels,
+    )
+
+
+def reverse(model: Forecaster, latents: Latents) -> Forecast:
+    """The frames of a path from its last to its first."""
+    return warp(model, latents, latents.times.flip(0))
+
+
+def freeze(model: Forecaster, latents: Latents, time: float, length: int) -> Forecast:
+    """A path up to a time, at which it then stays for `length` frames.
+
+    Args:
+        model: whose latents they are.
+        latents: a path of the model.
+        time: within the path.
+        length: frames that stay, beside the one that is reached.
+
+    Errors:
+        InputError: a time outside the path, or a negative length.
+    """
+    if length < 0:
+        raise InputError(f"A path can be frozen for 0 frames or more, got {length}.")
+    before = [moment for moment in latents.times.tolist() if moment < time]
+    return warp(model, latents, [*before, *[time] * (length + 1)])
+
+
+def change_speed(
+    model: Forecaster, latents: Latents, rate: float, *, substeps: int | None = None
+) -> Forecast:
+    """A path played faster, or slower with frames in between.
+
+    Args:
+        model: whose latents they are.
+        latents: a path of the model.
+        rate: frame intervals of the path per frame shown: 2 is twice as fast, 0.5 half as fast.
+        substeps: run the path again with so many Euler steps per frame, from the same state with
+            the same noise; by default its own, which leaves whole frames as they were.
+
+    Errors:
+        InputError: a rate that is not positive and finite, or far too small.
+    """
+    if not (math.isfinite(rate) and rate > 0):
+        raise InputError(f"A path is played at a positive rate, got {rate}.")
+    count = math.floor((latents.end - latents.start) / rate + 1e-9) + 1
+    if count > MOST_FRAMES:
+        raise InputError(f"A rate of {rate} makes {count} frames, more than {MOST_FRAMES}.")
+    if substeps is not None:
+        latents = require_latents(model).rerun_latents(latents, substeps=substeps)
+    times = latents.start + rate * torch.arange(count, dtype=torch.float64)
+    return warp(model, latents, times)

@@ -1,0 +1,175 @@
+"""Calibration of an ensemble: does the truth look like one of its samples?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from statecast.frames import Forecast, Frames
+from statecast.metrics.base import Score, Sums
+from statecast.metrics.ensemble import EnsembleMetric
+from statecast.metrics.masking import average, filled, frames_known
+
+LEVELS = (0.5, 0.9)  # of central intervals
+
+
+class Ranks(NamedTuple):
+    """Where the truth lies among the samples."""
+
+    below: Tensor  # number of samples below the truth, in its shape
+    equal: Tensor  # number of samples equal to it
+    broken: Tensor  # (time,) whether a NaN is among them
+
+
+def ranks_of(samples: Tensor, truth: Tensor) -> Ranks:
+    """Ranks of a truth (batch, time, channel, *space) among samples of it."""
+    below, equal = torch.zeros_like(truth), torch.zeros_like(truth)
+    broken = truth.isnan()
+    for sample in samples:  # one at a time: nothing of the ensemble's size is stored
+        below += sample < truth
+        equal += sample == truth
+        broken |= sample.isnan()
+    return Ranks(below, equal, broken.transpose(0, 1).flatten(1).any(dim=1))
+
+
+class SpreadSkill(EnsembleMetric):
+    r"""Ratio of an ensemble's spread to the error of its mean; 1 where it knows what it knows not.
+
+    $$\sqrt{\frac{M+1}{M} \frac{\overline{s^2}}{\overline{(\bar x - y)^2}}}$$
+
+    with $s^2$ the unbiased variance over samples, and means over sequences, channels and space.
+    Below 1 a forecast is too sure of itself. Better is nearer to 1, not higher.
+
+    Reference: Fortin et al. (2014), https://doi.org/10.1175/JHM-D-14-0008.1.
+    """
+
+    version, higher_is_better, unit = "1", True, "1"
+
+    def sums(self, forecast: Forecast, target: Frames, *, context: Frames | None = None) -> Sums:
+        ensemble = self.checked(forecast, target)
+        samples, known = ensemble.samples.double(), ensemble.known
+        members = len(samples)
+        spread = average(samples.var(dim=0), known, 2) * (members + 1) / members
+        error = average((samples.mean(dim=0) - ensemble.truth).square(), known, 2)
+        frames = frames_known(known)
+        if frames is not None:
+            spread, error = filled(spread, frames), filled(error, frames)
+        return {"spread": spread.sum(dim=0), "error": error.sum(dim=0)}
+
+    def scores(self, sums: Mapping[str, Tensor]) -> dict[str, Score]:
+        ratio = (sums["spread"] / sums["error"]).sqrt()
+        whole = (sums["spread"].sum() / sums["error"].sum()).sqrt()
+        return {"ensemble": Score(ratio, float(whole), float("nan"))}
+
+
+class RankHistogram(EnsembleMetric):
+    r"""How far the ranks of the truth among the samples are from being all as frequent.
+
+    The score is the total variation $\frac12\sum_r |p_r - \frac{1}{M+1}|$: 0 for a calibrated
+    ensemble, up to 1. A truth equal to some samples counts in equal parts for all its ranks.
+    Every known point counts once. `details` holds the histogram at each lead time.
+
+    Reference: Hamill (2001),
+    https://doi.org/10.1175/1520-0493(2001)129<0550:IORHFV>2.0.CO;2.
+    """
+
+    version, higher_is_better, unit = "1", False, "1"
+
+    def sums(self, forecast: Forecast, target: Frames, *, context: Frames | None = None) -> Sums:
+        samples, truth, known = self.checked(forecast, target)
+        ranks = ranks_of(samples, truth)
+        weights = torch.ones_like(truth) if known is None else known
+        histogram = torch.stack(
+            [
+                histogram_of(ranks.below[:, i], ranks.equal[:, i], weights[:, i], len(samples) + 1)
+                for i in range(truth.shape[1])
+            ]
+        )
+        histogram[ranks.broken] = torch.nan
+        return {"histogram": histogram}
+
+    def scores(self, sums: Mapping[str, Tensor]) -> dict[str, Score]:
+        histogram = sums["histogram"]
+        per_lead_time = _distance(histogram)
+        whole = _distance(histogram.sum(dim=0, keepdim=True))
+        return {"ensemble": Score(per_lead_time, float(whole), float("nan"))}
+
+    def details(self, sums: Mapping[str, Tensor]) -> dict[str, Any]:
+        histogram = sums["histogram"]
+        return {"histogram": (histogram / histogram.sum(dim=1, keepdim=True)).tolist()}
+
+
+def histogram_of(below: Tensor, equal: Tensor, weights: Tensor, ranks: int) -> Tensor:
+    """Weight of each rank (rank,) of truths with so many samples below and equal to them."""
+    low, high = below.flatten().long(), (below + equal).flatten().long()
+    share = weights.flatten().double() / (high - low + 1)
+    # A share for each rank from `low` to `high`: by differences, then summed up.
+    steps = torch.zeros(ranks + 1, dtype=torch.float64)
+    steps.index_add_(0, low, share)
+    steps.index_add_(0, high + 1, -share)
+    return steps.cumsum(dim=0)[:-1]
+
+
+def _distance(histogram: Tensor) -> Tensor:
+    frequency = histogram / histogram.sum(dim=1, keepdim=True)
+    return 0.5 * (frequency - 1 / histogram.shape[1]).abs().sum(dim=1)
+
+
+class Coverage(EnsembleMetric):
+    """How often the truth lies in the central interval of the samples, against how often it should.
+
+    The score is the mean absolute difference over the 50 % and 90 % intervals; `details` holds
+    the share of truths inside each. An interval of M samples at level p leaves out
+    (1 − p)(M + 1)/2 ranks on either side, interpolated, so that a calibrated ensemble of any size
+    covers p. Every known point counts once.
+    """
+
+    version, higher_is_better, unit = "1", False, "1"
+
+    def sums(self, forecast: Forecast, target: Frames, *, context: Frames | None = None) -> Sums:
+        samples, truth, known = self.checked(forecast, target)
+        ranks = ranks_of(samples, truth)
+        weights = torch.ones_like(truth) if known is None else known
+        sums: Sums = {"points": by_time(weights.double())}
+        for level in LEVELS:
+            total = by_time(filled(covered(ranks, len(samples), level), known))
+            total[ranks.broken] = torch.nan
+            sums[f"inside.{level}"] = total
+        return sums
+
+    def scores(self, sums: Mapping[str, Tensor]) -> dict[str, Score]:
+        shares = [(sums[f"inside.{level}"] / sums["points"], level) for level in LEVELS]
+        per_lead_time = torch.stack([(share - level).abs() for share, level in shares]).mean(dim=0)
+        seen = sums["points"] > 0  # lead times with any known point
+        whole = sum(abs(float(share[seen].mean()) - level) for share, level in shares)
+        return {"ensemble": Score(per_lead_time, whole / len(LEVELS), float("nan"))}
+
+    def details(self, sums: Mapping[str, Tensor]) -> dict[str, Any]:
+        return {
+            f"inside_{level}": (sums[f"inside.{level}"] / sums["points"]).tolist()
+            for level in LEVELS
+        }
+
+
+def by_time(points: Tensor) -> Tensor:
+    """Sums (time,) of points (batch, time, channel, *space)."""
+    return points.movedim(1, 0).flatten(1).sum(dim=1)
+
+
+def covered(ranks: Ranks, members: int, level: float) -> Tensor:
+    """Weight with which each truth lies inside the central interval of the samples, float64.
+
+    Ranks at the rim of the interval count in part, as far as the interval reaches into them.
+    """
+    outside = (1 - level) / 2 * (members + 1)  # ranks left out on either side
+    weights = torch.tensor(
+        [max(0.0, min(r + 1, members + 1 - outside) - max(r, outside)) for r in range(members + 1)],
+        dtype=torch.float64,
+        device=ranks.below.device,
+    )
+    sums = torch.cat([weights.new_zeros(1), weights.cumsum(dim=0)])
+    low, high = ranks.below.long(), (ranks.below + ranks.equal).long()
+    return (sums[high + 1] - sums[low]) / (high - low + 1)

@@ -1,0 +1,154 @@
+"""Scores of single samples: their mean, the best and worst of them, and the best-of-N curve."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from statecast.frames import Forecast, Frames
+from statecast.metrics.base import (
+    Metric,
+    Score,
+    Sums,
+    average_of,
+    check_matching,
+    counts_of,
+    half_width_of,
+    moments,
+    score_of,
+)
+from statecast.metrics.masking import filled, frames_known, known_in, require_whole
+
+SELECTIONS = ("mean", "best", "worst", "ensemble_mean")
+
+
+class SampleMetric(Metric):
+    """A metric that scores every frame of every sample by itself.
+
+    Scores, by how samples are combined:
+
+    - `mean`: average over samples;
+    - `best`, `worst`: of each sequence, the sample with the best or worst average over its frames
+      (best of N, Franceschi et al. 2020, https://arxiv.org/abs/2002.09219, section 4);
+    - `ensemble_mean`: the mean over samples, scored as one forecast.
+
+    `details` holds the best-of-N curve: what the best of 1, 2, … samples would score on average,
+    with the half widths of its 95 % intervals over sequences.
+    """
+
+    @abstractmethod
+    def frame_scores(
+        self, frames: Tensor, target: Tensor, prepared: Any, known: Tensor | None = None
+    ) -> Tensor:
+        """Scores (n, time) of frames (n, time, channel, *space) against a target of that shape.
+
+        Args:
+            frames: of one sample; zero where unknown.
+            target: what came; zero where unknown.
+            prepared: what `prepare` gave.
+            known: where the target is known, in its shape; None where it is everywhere. The
+                score of a frame that `scorable` does not name counts nowhere.
+        """
+
+    def prepare(self, target: Tensor, known: Tensor | None = None) -> Any:
+        """What depends on the target alone, computed once for all samples."""
+        return None
+
+    def scorable(self, known: Tensor | None) -> Tensor | None:
+        """Which frames (n, time) have enough known points to be scored; None for all of them."""
+        return frames_known(known)
+
+    def counted(self, scores: Tensor) -> Tensor:
+        """What scores of frames count in a mean; they themselves by default."""
+        return scores
+
+    def all_scores(self, samples: Sequence[Tensor], target: Tensor, known: Tensor | None) -> Tensor:
+        """Scores (sample, n, time) of several samples."""
+        prepared = self.prepare(target, known)
+        return torch.stack(
+            [self.frame_scores(filled(s, known), target, prepared, known) for s in samples]
+        )
+
+    def sums(self, forecast: Forecast, target: Frames, *, context: Frames | None = None) -> Sums:
+        check_matching(forecast, target)
+        require_whole(self.refusal(target))
+        known = known_in(target)
+        scores = self.all_scores(with_mean(forecast), filled(target.values, known), known)
+        return self.combined(scores, self.scorable(known))
+
+    def combined(self, scores: Tensor, known: Tensor | None) -> Sums:
+        """Sums of scores (sample, batch, time), the last of which is of the ensemble's mean.
+
+        Args:
+            scores: of the samples and of their mean; of a single sample alone.
+            known: which frames (batch, time) count; by default all.
+        """
+        scores = self.counted(scores).double()
+        single = len(scores) == 1
+        members, middle = (scores, scores[0]) if single else (scores[:-1], scores[-1])
+        averages = average_of(members, known)
+        # A NaN sample must not hide behind better ones, nor be passed over: NaN sorts last as the
+        # highest, so the rank of every sequence that has one is made NaN altogether.
+        broken = averages.isnan().any(dim=0)
+        order = averages.argsort(dim=0, descending=self.higher_is_better)
+        sequences = torch.arange(members.shape[1], device=members.device)
+        best, worst = members[order[0], sequences], members[order[-1], sequences]
+        best[broken], worst[broken] = torch.nan, torch.nan
+        # Sequences that do not count have averages of zero, and add nothing to the curve.
+        curve = best_of(averages.gather(0, order))
+        return {
+            **counts_of(best, known),
+            **moments("mean", members.mean(dim=0), known),
+            **moments("best", best, known),
+            **moments("worst", worst, known),
+            **moments("ensemble_mean", middle, known),
+            "curve": curve.sum(dim=1),
+            "curve_squares": curve.square().sum(dim=1),
+        }
+
+    def scores(self, sums: Mapping[str, Tensor]) -> dict[str, Score]:
+        return {name: score_of(name, sums) for name in SELECTIONS}
+
+    def details(self, sums: Mapping[str, Tensor]) -> dict[str, Any]:
+        if len(sums["curve"]) == 1:
+            return {}
+        half_widths = half_width_of(sums["curve"], sums["curve_squares"], sums["count"])
+        return {
+            "best_of_n": (sums["curve"] / sums["count"]).tolist(),
+            "best_of_n_half_widths": half_widths.tolist(),
+        }
+
+
+def with_mean(forecast: Forecast) -> list[Tensor]:
+    """The samples of a forecast and their mean, each (batch, time, channel, *space).
+
+    The mean of a single sample is that sample, and is not repeated.
+    """
+    samples = list(forecast.samples)
+    return samples if len(samples) == 1 else [*samples, forecast.samples.mean(dim=0)]
+
+
+def best_of(ranked: Tensor) -> Tensor:
+    r"""Expected best of n of M samples drawn without replacement, for n = 1 … M.
+
+    The sample of rank r (best first, from 0) is the best of n with probability
+    $\binom{M-1-r}{n-1} / \binom{M}{n}$.
+
+    Args:
+        ranked: scores (sample, batch), best first.
+
+    Returns:
+        (n, batch); NaN for a sequence with a NaN.
+    """
+    count = len(ranked)
+    chance = torch.zeros(count, count, dtype=torch.float64)
+    for n in range(1, count + 1):
+        share = n / count  # probability of rank 0; the next follow by ratios
+        for rank in range(count - n + 1):
+            chance[n - 1, rank] = share
+            share *= (count - n - rank) / (count - 1 - rank) if rank < count - 1 else 0.0
+    return chance.to(ranked.device) @ ranked.double()

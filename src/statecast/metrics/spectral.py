@@ -1,0 +1,137 @@
+"""Spectra of fields: does a forecast have as much power at each scale as what came?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Self
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from statecast.frames import Forecast, Frames, FrameSpec
+from statecast.metrics.base import DEFAULTS, MetricSettings, Sums, check_matching
+from statecast.metrics.masking import require_whole, whole_frames_only
+from statecast.metrics.sampled import SampleMetric, with_mean
+
+SMALLEST = 8  # points along a side; fewer make no spectrum
+LARGEST_RATIO = 100.0  # dB, where a spectrum is zero
+
+
+class Spectrum(SampleMetric):
+    r"""Error of the radially averaged power spectrum, in decibels.
+
+    $$\overline{\left|10 \log_{10} \frac{P_x(k)}{P_y(k)}\right|}$$
+
+    over bins of wavenumber k and channels, of each frame of a sample against the frame that came:
+    what is blurred or noisy shows, wherever it lies. A ratio counts at most 100 dB. Spectra as in
+    `power_spectrum`. `details` holds the mean spectra of samples and truth in each channel.
+
+    Spectra of single frames are rough: of two independent white fields of 64×64 points the score
+    is about 1.2 dB.
+
+    Args:
+        space: points along each side.
+    """
+
+    version, higher_is_better, unit = "1", False, "dB"
+
+    def __init__(self, space: tuple[int, ...]) -> None:
+        self.space = space
+
+    @classmethod
+    def of(cls, spec: FrameSpec, settings: MetricSettings = DEFAULTS) -> Self:
+        return cls(spec.space)
+
+    @classmethod
+    def applies_to(
+        cls, spec: FrameSpec, samples: int, settings: MetricSettings = DEFAULTS
+    ) -> str | None:
+        if len(spec.space) != 2 or min(spec.space) < SMALLEST:
+            return (
+                f"it needs a grid of at least {SMALLEST}×{SMALLEST} points, got space {spec.space}"
+            )
+        return super().applies_to(spec, samples, settings)
+
+    def refusal(self, target: Frames) -> str | None:
+        return whole_frames_only(target, "it")
+
+    def prepare(self, target: Tensor, known: Tensor | None = None) -> Tensor:
+        return power_spectrum(target)
+
+    def frame_scores(
+        self, frames: Tensor, target: Tensor, prepared: Any, known: Tensor | None = None
+    ) -> Tensor:
+        return spectral_error(power_spectrum(frames), prepared)
+
+    def sums(self, forecast: Forecast, target: Frames, *, context: Frames | None = None) -> Sums:
+        check_matching(forecast, target)
+        require_whole(self.refusal(target))
+        truth = power_spectrum(target.values)
+        spectra = [power_spectrum(sample) for sample in with_mean(forecast)]
+        scores = torch.stack([spectral_error(spectrum, truth) for spectrum in spectra])
+        members = torch.stack(spectra[: len(forecast.samples)]).mean(dim=0)
+        return {
+            **self.combined(scores, None),
+            "forecast": members.mean(dim=1).double().sum(dim=0),
+            "target": truth.mean(dim=1).double().sum(dim=0),
+        }
+
+    def details(self, sums: Mapping[str, Tensor]) -> dict[str, Any]:
+        means = {name: (sums[name] / sums["count"]).tolist() for name in ("forecast", "target")}
+        return {**super().details(sums), "wavenumber": wavenumbers(self.space), **means}
+
+
+def wavenumbers(space: Sequence[int]) -> list[float]:
+    """Centres of the bins of wavenumber of a grid, in cycles per point."""
+    side = min(space)
+    return [index / side for index in range(1, side // 2 + 1)]
+
+
+def periodogram(fields: Float[Tensor, "*many y x"]) -> Float[Tensor, "*many y x"]:
+    r"""Power at every wave vector of fields without their mean, under a Hann window.
+
+    $$\frac{|\mathcal F[w (x - \bar x)]|^2}{n\, \overline{w^2}}, \qquad
+    w = \sin^2(\pi (i + \tfrac12) / h)\, \sin^2(\pi (j + \tfrac12) / l)$$
+
+    on n = h·l points. The window keeps the edges of a field that is not periodic from leaking
+    into small scales. The average over wave vectors is the mean square of what was transformed,
+    over that of the window: of white noise, its variance everywhere.
+    """
+    window = hann(fields.shape[-2], fields)[:, None] * hann(fields.shape[-1], fields)
+    anomalies = fields - fields.mean(dim=(-2, -1), keepdim=True)
+    transformed = torch.fft.fft2(anomalies * window)
+    return transformed.abs().square() / window.square().sum()
+
+
+def hann(size: int, like: Tensor) -> Tensor:
+    """Hann window of this size."""
+    position = torch.arange(size, dtype=torch.float64) + 0.5
+    return torch.sin(torch.pi * position / size).square().to(like)
+
+
+def power_spectrum(fields: Float[Tensor, "*many y x"]) -> Float[Tensor, "*many bin"]:
+    """Mean power of fields in rings of wavenumber: the bins nearest to `wavenumbers`.
+
+    Wavenumbers are in cycles per point along both sides, so a grid need not be square. The mean
+    and the corners beyond 0.5 cycles per point, which not all directions reach, are left out.
+    """
+    height, width = fields.shape[-2:]
+    across = torch.fft.fftfreq(height, dtype=torch.float64)[:, None]
+    along = torch.fft.fftfreq(width, dtype=torch.float64)
+    side = min(height, width)
+    ring = (torch.hypot(across, along) * side).round().long().flatten().to(fields.device)
+    last = side // 2
+    power = periodogram(fields).flatten(-2)
+    total = power.new_zeros(*power.shape[:-1], max(int(ring.max()), last) + 1)
+    total.index_add_(-1, ring, power)
+    return total[..., 1 : last + 1] / torch.bincount(ring)[1 : last + 1]
+
+
+def spectral_error(
+    spectrum: Float[Tensor, "*many channel bin"], other: Float[Tensor, "*many channel bin"]
+) -> Float[Tensor, "*many"]:
+    """Mean absolute ratio of spectra in decibels; equal ones differ by nothing, even if zero."""
+    ratio = 10 * (spectrum.log10() - other.log10())
+    ratio = torch.where(spectrum == other, 0.0, ratio).abs().clamp_max(LARGEST_RATIO)
+    return ratio.flatten(-2).mean(dim=-1)

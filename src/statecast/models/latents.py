@@ -1,0 +1,255 @@
+"""Latents: a path through the latent space of a state-space model, and how to go on from it."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from statecast.errors import InputError
+from statecast.nn.codecs import Content
+from statecast.nn.gaussian import DiagonalGaussian
+
+if TYPE_CHECKING:
+    from statecast.models.base import StateSpaceForecaster
+
+TIME_TOLERANCE = 1e-5  # times closer than this, in frame intervals, are the same
+PROBED = 2  # values of each weight that enter a fingerprint
+
+
+@dataclass(frozen=True, kw_only=True)
+class Latents:
+    """States of a batch of sequences at whole frames, and what is needed to follow them again.
+
+    Attributes:
+        content: what stays, one per sequence.
+        states: what moves, one per frame: y of SRVP, T of Separable.
+        times: of the states, one frame interval apart; 0 is the last observed frame.
+        substeps: Euler steps of each frame interval.
+        noise: z of each frame interval; None where the transition takes none.
+        initial: q(y₁ | x), where the first state is drawn from it; (batch, latent).
+        posterior: q(z | x) of the observed intervals, which come first; (batch, interval, noise).
+        prior: p(z | y) of every interval; (sample, batch, interval, noise).
+        model: fingerprint of the model that they belong to.
+    """
+
+    content: Content
+    states: Float[Tensor, "sample batch time latent"]
+    times: Float[Tensor, " time"]
+    substeps: tuple[int, ...]
+    noise: Float[Tensor, "sample batch interval noise"] | None = None
+    initial: DiagonalGaussian | None = None
+    posterior: DiagonalGaussian | None = None
+    prior: DiagonalGaussian | None = None
+    model: str = ""
+
+    def __post_init__(self) -> None:
+        if self.states.ndim != 4 or 0 in self.states.shape:
+            raise InputError(
+                "States of latents are (sample, batch, time, latent) and not empty, got "
+                f"{tuple(self.states.shape)}."
+            )
+        samples, batch, length = self.states.shape[:3]
+        check_clock(self.times, length)
+        if len(self.content.code) != batch:
+            raise InputError(
+                f"{batch} sequences of states need {batch} contents, got {len(self.content.code)}."
+            )
+        if len(self.substeps) != length - 1 or min(self.substeps, default=1) < 1:
+            raise InputError(
+                f"{length} states need the Euler steps of {length - 1} intervals, each at least "
+                f"1, got {self.substeps}."
+            )
+        expected = (samples, batch, length - 1)
+        if self.noise is not None and tuple(self.noise.shape[:-1]) != expected:
+            raise InputError(
+                f"Noise of these states should be (sample, batch, interval) = {expected}, got "
+                f"{tuple(self.noise.shape[:-1])}."
+            )
+
+    def __len__(self) -> int:
+        """Number of states of each sequence."""
+        return self.states.shape[2]
+
+    @property
+    def start(self) -> float:
+        """Time of the first state."""
+        return float(self.times[0])
+
+    @property
+    def end(self) -> float:
+        """Time of the last state."""
+        return float(self.times[-1])
+
+    def drawn(self, samples: int) -> Latents:
+        """So many samples: as they are, or the only one repeated.
+
+        Errors:
+            InputError: there are several already, and not so many.
+        """
+        if samples < 1:
+            raise InputError(f"Latents need at least 1 sample, got samples={samples}.")
+        if len(self.states) not in (1, samples):
+            raise InputError(
+                f"These latents hold {len(self.states)} samples, so samples={samples} cannot be "
+                "drawn from them. Infer them with 1 sample, or leave `samples` out."
+            )
+        noise = None if self.noise is None else self.noise.expand(samples, -1, -1, -1)
+        return replace(
+            self,
+            states=self.states.expand(samples, -1, -1, -1),
+            noise=noise,
+            prior=None if self.prior is None else DiagonalGaussian(
+                *(part.expand(samples, -1, -1, -1) for part in self.prior)
+            ),
+        )  # fmt: skip
+
+
+class Walk(NamedTuple):
+    """States along whole frame intervals, the first one included, and the noise on the way."""
+
+    states: Float[Tensor, "sample batch time latent"]
+    noise: Float[Tensor, "sample batch interval noise"] | None
+    prior: DiagonalGaussian | None
+
+
+def walk(
+    model: StateSpaceForecaster,
+    latent: Float[Tensor, "sample batch latent"],
+    substeps: Sequence[int],
+    *,
+    noise: Float[Tensor, "sample batch interval noise"] | None = None,
+    generator: torch.Generator | None = None,
+) -> Walk:
+    """Follow the transition over whole frame intervals.
+
+    Args:
+        model: whose transition.
+        latent: where to start.
+        substeps: Euler steps of each interval.
+        noise: of each interval; by default drawn from its prior.
+        generator: source of the draws.
+    """
+    # Contiguous, because a strided input may give other last bits.
+    states, used, priors = [latent.contiguous()], [], []
+    for index, steps in enumerate(substeps):
+        prior, now = model.noise_prior(states[-1]), None
+        if prior is not None:
+            now = prior.draw(generator) if noise is None else noise[:, :, index]
+            used.append(now)
+            priors.append(prior)
+        states.append(model.interval(states[-1], substeps=steps, noise=now)[-1])
+    return Walk(
+        states=torch.stack(states, dim=2),
+        noise=torch.stack(used, dim=2) if used else None,
+        prior=DiagonalGaussian(
+            torch.stack([prior.mean for prior in priors], dim=2),
+            torch.stack([prior.std for prior in priors], dim=2),
+        )
+        if priors
+        else None,
+    )
+
+
+def extended(
+    model: StateSpaceForecaster,
+    latents: Latents,
+    count: int,
+    *,
+    substeps: int,
+    generator: torch.Generator | None,
+) -> Latents:
+    """Latents that go on for `count` frame intervals."""
+    if count == 0:
+        return latents
+    steps = (substeps,) * count
+    walked = walk(model, latents.states[:, :, -1], steps, generator=generator)
+    prior = walked.prior
+    if prior is not None and latents.prior is not None:
+        prior = DiagonalGaussian(
+            torch.cat([latents.prior.mean, prior.mean], dim=2),
+            torch.cat([latents.prior.std, prior.std], dim=2),
+        )
+    noise = walked.noise
+    if noise is not None and latents.noise is not None:
+        noise = torch.cat([latents.noise, noise], dim=2)
+    return replace(
+        latents,
+        states=torch.cat([latents.states, walked.states[:, :, 1:]], dim=2),
+        times=latents.start + torch.arange(float(len(latents) + count)),
+        substeps=latents.substeps + steps,
+        noise=noise,
+        prior=prior,
+    )
+
+
+def states_at(
+    model: StateSpaceForecaster, latents: Latents, times: Float[Tensor, " time"]
+) -> Float[Tensor, "sample batch time latent"]:
+    """States of a path at any of its times, in any order, with the noise that it has.
+
+    Between frames they are those of the path's own Euler steps.
+
+    Errors:
+        InputError: a time outside the path, or between frames where the transition knows whole
+            frames only.
+    """
+    from statecast.models.base import State  # which imports this file
+
+    last, found = len(latents) - 1, []
+    for time in (times.double() - latents.start).tolist():
+        if not -TIME_TOLERANCE <= time <= last + TIME_TOLERANCE:
+            raise InputError(
+                f"These latents reach from time {latents.start:g} to {latents.end:g}, got a time "
+                f"of {time + latents.start:g}."
+            )
+        frame = min(max(math.floor(time + TIME_TOLERANCE), 0), last)
+        state = latents.states[:, :, frame].contiguous()
+        if time - frame > TIME_TOLERANCE:
+            state = model.advance(
+                State(latents.content, state, 0.0),
+                torch.tensor([time - frame], dtype=torch.float64),
+                substeps=latents.substeps[frame],
+                noise=None if latents.noise is None else latents.noise[:, :, frame : frame + 1],
+            )[:, :, 0]
+        found.append(state)
+    return torch.stack(found, dim=2)
+
+
+def check_own(model: nn.Module, latents: Latents) -> Latents:
+    """`latents`, which must belong to `model`.
+
+    Errors:
+        InputError: they were inferred by another model, or by other weights.
+    """
+    if latents.model != fingerprint_of(model):
+        raise InputError(
+            f"These latents belong to another model than this {type(model).__name__}, or to other "
+            "weights. Infer them anew."
+        )
+    return latents
+
+
+def fingerprint_of(model: nn.Module) -> str:
+    """Digest of the names, shapes and some values of a model's weights and statistics."""
+    tensors = model.state_dict()
+    digest = hashlib.sha256(repr([(n, tuple(t.shape)) for n, t in tensors.items()]).encode())
+    probes = [tensor.reshape(-1)[-PROBED:].double() for tensor in tensors.values()]
+    digest.update(torch.cat(probes).cpu().numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
+def check_clock(times: Float[Tensor, " time"], length: int) -> None:
+    """Raise `InputError` unless `times` are `length` times, one frame interval apart."""
+    if times.shape != (length,) or not bool(torch.isfinite(times).all()):
+        raise InputError(f"{length} frames need {length} finite times, got {times.tolist()}.")
+    if not bool(((times.diff() - 1).abs() <= TIME_TOLERANCE).all()):
+        raise InputError(
+            f"Latents are of consecutive frames, 1 frame interval apart; got {times.tolist()}."
+        )

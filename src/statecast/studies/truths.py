@@ -1,0 +1,91 @@
+"""True latents of a batch as what probes are held against, whatever the order of its objects."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from statecast.frames import Batch
+
+FIRST = "position"  # the truth that decides the order of objects, where there is one
+
+
+def quantities(batch: Batch, frame: int) -> dict[str, Float[Tensor, "window component"]]:
+    """What can be measured, of each window, at one of its frames.
+
+    Truths are floating point: (window, time, …) over all frames of the window, or constant
+    (window, …). One with an axis of objects, (window, time, object, component), is given
+
+    - as it is, for a single object: `position`;
+    - for several, which are exchangeable, as their mean, `position_mean`, and as the list of
+      objects from left to right, `position_sorted`: by x, then y, then the other truths.
+    """
+    found = at_frame(batch, frame)
+    objects = {name: value for name, value in found.items() if value.ndim == 3}
+    result = {name: value.flatten(1) for name, value in found.items() if value.ndim != 3}
+    if not objects:
+        return result
+    names = sorted(objects, key=lambda name: (name != FIRST, name))
+    order = order_of(torch.cat([objects[name] for name in names], dim=-1))
+    for name, value in objects.items():
+        if value.shape[1] == 1:
+            result[name] = value[:, 0]
+            continue
+        result[f"{name}_mean"] = value.mean(dim=1)
+        ordered = value.gather(1, order[..., None].expand_as(value))
+        result[f"{name}_sorted"] = ordered.flatten(1)
+    return result
+
+
+def at_frame(batch: Batch, frame: int) -> dict[str, Tensor]:
+    """Floating-point truths at one frame: (window, component) or (window, object, component)."""
+    length = len(batch.context) + len(batch.target)
+    found = {}
+    for name, value in batch.latents.items():
+        if not value.is_floating_point():
+            continue
+        varies = value.ndim > 1 and value.shape[1] == length
+        chosen = value[:, frame] if varies else value
+        found[name] = chosen[:, None] if chosen.ndim == 1 else chosen
+    return found
+
+
+def order_of(keys: Float[Tensor, "window object key"]) -> Tensor:
+    """Order of the objects of each window by their first key, then the next ones."""
+    order = torch.arange(keys.shape[1]).expand(keys.shape[:2])
+    for index in reversed(range(keys.shape[2])):
+        by = keys[..., index].gather(1, order)
+        order = order.gather(1, by.argsort(dim=1, stable=True))
+    return order
+
+
+def labels(batch: Batch) -> dict[str, Tensor]:
+    """Classes of each window, (window, object), whole numbers from 0."""
+    return {
+        name: value.reshape(len(value), -1).long()
+        for name, value in batch.latents.items()
+        if not value.is_floating_point()
+    }
+
+
+def counts_of(classes: Tensor, number: int) -> Float[Tensor, "window class"]:
+    """How many objects of each class a window has: the same whatever their order."""
+    counts = torch.zeros(len(classes), number, dtype=torch.float64)
+    return counts.scatter_add_(1, classes, torch.ones(classes.shape, dtype=torch.float64))
+
+
+def share_found(estimates: Float[Tensor, "window class"], counts: Tensor) -> float:
+    """Share of objects whose class is among those with the highest estimated counts.
+
+    As many classes as a window has objects are named, the highest first, each one lowering its
+    estimate by 1, so that one class can be named twice. Of one object it is the accuracy.
+    """
+    named, left = torch.zeros_like(counts), estimates.clone()
+    rows = torch.arange(len(counts))
+    objects = round(float(counts[0].sum()))
+    for _ in range(objects):
+        best = left.argmax(dim=1)
+        named[rows, best] += 1
+        left[rows, best] -= 1
+    return float(torch.minimum(named, counts).sum() / counts.sum())
