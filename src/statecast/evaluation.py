@@ -20,6 +20,7 @@ from statecast.metrics.base import Metric, MetricSettings, Score, Sums, add
 from statecast.models.base import Forecaster
 from statecast.numerics.solvers import SolverName
 from statecast.studies import STUDIES
+from statecast.terms import terms_of
 from statecast.version import __version__, commit
 
 Selection = Literal["mean", "best", "worst", "ensemble_mean", "ensemble"]
@@ -192,6 +193,7 @@ def evaluate(
     data: DataSource,
     *,
     name: str = "model",
+    protocol: str | None = None,
     split: Split = "test",
     metrics: tuple[str, ...] = ("mse", "psnr", "ssim", "crps"),
     samples: int = 100,
@@ -213,6 +215,8 @@ def evaluate(
         model: the trained model.
         data: where the windows come from.
         name: of the model, in the result.
+        protocol: name of a protocol (`statecast list`) that sets split, horizon and samples, and
+            whose metrics are computed before others; by default the options below hold.
         split: `test`, `validation` or `train`.
         metrics: names of metrics; one that does not apply is named in the result with the reason.
         samples: futures per window; a deterministic model gives one.
@@ -238,7 +242,8 @@ def evaluate(
         `studies`: what each of them found.
 
     Errors:
-        InputError: an unknown metric or baseline, or an option that does not fit.
+        InputError: an unknown metric or baseline, an option that does not fit, or data that do not
+            satisfy the protocol.
         FileError: a file of weights that was named is missing, or one cannot be fetched.
         CorruptionError: a file of weights is not the published one.
     """
@@ -247,7 +252,7 @@ def evaluate(
             "samples, batch_size and max_windows must be at least 1, got "
             f"{samples}, {batch_size} and {max_windows}."
         )
-    windows = data.windows(split)
+    terms = terms_of(protocol, data, split=split, samples=samples, metrics=metrics)
     settings = MetricSettings(
         lpips_weights=lpips_weights,
         fvd_weights=fvd_weights,
@@ -259,9 +264,9 @@ def evaluate(
     def scores_of(forecaster: Forecaster, title: str) -> Scores:
         return score_windows(
             forecaster,
-            windows,
-            metrics=metrics,
-            samples=samples,
+            terms.windows,
+            metrics=terms.metrics,
+            samples=terms.samples,
             batch_size=batch_size,
             count=max_windows,
             substeps=substeps if forecaster is model else None,
@@ -279,30 +284,40 @@ def evaluate(
     scored |= {key: scores_of(baseline, key) for key, baseline in beside.items()}
     own = scored[name]
     found, reasons = make_studies(
-        studies, model, data, split=split, windows=max_windows, batch_size=batch_size, seed=seed
+        studies,
+        model,
+        data,
+        split=terms.split,
+        windows=max_windows,
+        batch_size=batch_size,
+        seed=seed,
     )
     return {
         "protocol": {
+            "name": protocol,
             "data": data.card,
-            "split": split,
+            "split": terms.split,
             "windows": own.windows,
+            "available_windows": len(terms.windows),
             "context": model.spec.context,
             "horizon": len(own.lead_times),
-            "samples": samples if model.stochastic else 1,
+            "samples": terms.samples if model.stochastic else 1,
+            "deterministic": not model.stochastic,
             "substeps": substeps,
             "solver": solver,
-            "metrics": {metric: METRICS[metric].version for metric in metrics},
+            "metrics": {metric: METRICS[metric].version for metric in terms.metrics},
             "metric_settings": own.protocols,
-            "digest": windows.digest,
+            "digest": terms.windows.digest,
             "seed": seed,
             "version": __version__,
             "commit": commit(),
+            "notes": terms.notes,
         },
         "lead_times": own.lead_times,
         "forecasters": {key: as_json(value.by_metric) for key, value in scored.items()},
         "details": {key: value.details for key, value in scored.items() if value.details},
         "studies": found,
-        "not_computed": own.not_computed | reasons,
+        "not_computed": terms.not_computed | own.not_computed | reasons,
     }
 
 
