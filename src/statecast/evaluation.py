@@ -115,7 +115,9 @@ def score_windows(
 
     drawn = samples if model.stochastic else 1
     # A deterministic forecast is an ensemble of equal members: its CRPS is its absolute error.
-    computed, reasons = applicable(metrics, model.spec, samples if model.stochastic else 2)
+    computed, reasons = applicable(
+        metrics, windows.scored_spec(model.spec), samples if model.stochastic else 2
+    )
     sums: dict[str, Sums] = {}
     lead_times: list[float] = []
     total = len(windows) if count is None else min(count, len(windows))
@@ -129,11 +131,12 @@ def score_windows(
                 substeps=substeps,
                 generator=generator_of(seed, first),
             ).to("cpu")
+            forecast, target = windows.restore(forecast, batch)
             lead_times = forecast.times.tolist()
             ensemble = forecast if model.stochastic else doubled(forecast)
             for name, metric in computed.items():
                 scored_as = forecast if metric.needs_samples == 1 else ensemble
-                sums[name] = add(sums.get(name), metric.sums(scored_as, batch.target))
+                sums[name] = add(sums.get(name), metric.sums(scored_as, target))
             bar.update(len(batch))
     return Scores(
         by_metric={name: metric.scores(sums[name]) for name, metric in computed.items()},
