@@ -124,7 +124,7 @@ def score_windows(
     # A deterministic forecast is an ensemble of equal members: its CRPS is its absolute error.
     computed, reasons = applicable(
         metrics,
-        model.spec,
+        windows.scored_spec(model.spec),
         samples if model.stochastic else 2,
         settings or MetricSettings(device=device_of(model)),
     )
@@ -142,12 +142,13 @@ def score_windows(
                 solver=solver,
                 generator=generator_of(seed, first),
             ).to("cpu")
+            forecast, target = windows.restore(forecast, batch)
             lead_times = forecast.times.tolist()
             ensemble = forecast if model.stochastic else doubled(forecast)
-            refuse(computed, reasons, batch.target)
+            refuse(computed, reasons, target)
             for name, metric in computed.items():
                 scored_as = forecast if metric.needs_samples == 1 else ensemble
-                found = metric.sums(scored_as, batch.target, context=batch.context)
+                found = metric.sums(scored_as, target, context=batch.context)
                 sums[name] = add(sums.get(name), found)
             bar.update(len(batch))
     return Scores(
