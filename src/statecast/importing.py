@@ -15,6 +15,7 @@ from statecast.data import DATASETS
 from statecast.data.base import DataSource
 from statecast.errors import FileError, InputError
 from statecast.files import flush_folder, sha256_of, write_text
+from statecast.fitting import fit_statistics
 from statecast.frames import FrameSpec
 from statecast.official import assign, read_official
 from statecast.official_recipes import Guess, guess_tables
@@ -168,6 +169,7 @@ def write_checkpoint(run: Run, official: Official, source: DataSource) -> None:
         raise InputError(f"The published training does not fit: {error}.") from error
     if train["precision"] != "auto":
         trainer.precision = train["precision"]
-    if model.needs_statistics:
-        trainer.fit_statistics(source.windows("train"), train["batch_size"])
+    fit_statistics(
+        model, source.windows("train"), batch_size=train["batch_size"], seed=train["seed"]
+    )
     trainer.save(best=True)

@@ -10,6 +10,8 @@ VERBS = (
     "list",
     "train",
     "evaluate",
+    "compare",
+    "report",
     "forecast",
     "exchange",
     "interpolate",
