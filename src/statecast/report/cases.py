@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from statecast.animations import animate_forecast
-from statecast.data.base import Windows, generator_of
+from statecast.data.base import Windows, streams_of
 from statecast.data.loading import evenly
 from statecast.errors import InputError
 from statecast.frames import Batch, Forecast, FrameSpec
@@ -70,12 +70,13 @@ class Futures:
 
     def batch(self, start: int) -> tuple[Batch, Forecast]:
         """Windows from the one at a position on, and their forecasts."""
-        batch = self.windows.batch(self.chosen[start : start + BATCH])
+        numbers = self.chosen[start : start + BATCH]
+        batch = self.windows.batch(numbers)
         forecast = self.model.forecast(
             batch.context,
             len(batch.target),
             samples=self.samples,
-            generator=generator_of(self.seed, start),
+            generator=streams_of(numbers, self.seed),
         )
         return batch, forecast.to("cpu")
 
