@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from statecast.data.base import Windows, streams_of
-from statecast.data.loading import evenly, numbered_batches
+from statecast.data.loading import evenly
 from statecast.errors import InputError
 from statecast.evaluation import Selection, check_metrics, score_windows
 from statecast.frames import Batch, Frames, FrameSpec
@@ -18,6 +18,7 @@ from statecast.metrics.base import Sums, add, average_of, counts_of, moments, sc
 from statecast.metrics.masking import filled, known_in
 from statecast.metrics.sampled import SampleMetric
 from statecast.models.base import Forecaster, StateSpaceForecaster
+from statecast.slices import MEMORY_GIB, slices_within
 
 Protocol = Literal["future", "paper"]
 
@@ -88,7 +89,10 @@ def validation_score(
     judge = metric_of(metric, model.spec)
     sums: Sums | None = None
     chosen = evenly(len(windows), len(windows) if count is None else count)
-    for numbers, batch in numbered_batches(windows, chosen, batch_size):
+    drawn = samples if model.stochastic else 1
+    for numbers, batch in slices_within(
+        MEMORY_GIB, windows, chosen, samples=drawn, batch_size=batch_size
+    ):
         frames, known = chosen_scores(
             cast("StateSpaceForecaster", model), batch, judge, samples, (numbers, seed)
         )
