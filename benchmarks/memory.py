@@ -1,7 +1,7 @@
 """Peak memory of scoring one window: 100 samples of 95 frames through a wide VGG codec with skips.
 
     python benchmarks/memory.py
-    python benchmarks/memory.py --samples 20 --frames 40 --metrics mse
+    python benchmarks/memory.py --samples 20 --frames 20
 
 Weights and frames are random: neither changes memory. Prints what each part takes beside what was
 there before it: conditioning and decoding alone, then forecast and scores together.
@@ -60,7 +60,8 @@ def resident() -> float:
 def peak(title: str) -> Iterator[None]:
     """Print the most memory that is held inside the block, and what was held before."""
     gc.collect()
-    before, highest, done = resident(), [0.0], threading.Event()
+    before, done = resident(), threading.Event()
+    highest = [before]
 
     def watch() -> None:
         while not done.wait(0.005):
@@ -90,6 +91,7 @@ def main() -> None:
     parser.add_argument("--width", type=int, default=64)
     parser.add_argument("--architecture", default="vgg")
     parser.add_argument("--metrics", nargs="+", default=METRICS)
+    parser.add_argument("--whole", action="store_true", help="forecast and scores alone")
     known = parser.parse_args()
     spec = FrameSpec(
         channels=("red", "green", "blue"), space=(64, 64), context=known.context,
@@ -106,6 +108,15 @@ def main() -> None:
         f"{frames} frames are {size:.0f} MiB; decoding may take {DECODE_BYTES / MEBIBYTE:.0f} MiB"
     )
     print(f"{'MiB':24}{'before':>10}{'peak':>10}{'added':>10}{'seconds':>10}")
+    if not known.whole:
+        measure_parts(model, windows, known)
+    with peak("forecast and scores"):
+        score_windows(model, windows, metrics=known.metrics, samples=known.samples)
+
+
+def measure_parts(model: SRVP, windows: Noise, known: argparse.Namespace) -> None:
+    """The peaks of conditioning, of decoding, and of each metric alone."""
+    spec = model.spec
     context = windows.batch(torch.tensor([0])).context
     with torch.no_grad(), peak("conditioning"):
         state = model.observe(
@@ -119,8 +130,6 @@ def main() -> None:
         forecast = torch.rand(known.samples, 1, known.frames, *spec.frame_shape)
         measure(windows, spec, metric, forecast)
         del forecast
-    with peak("forecast and scores"):
-        score_windows(model, windows, metrics=known.metrics, samples=known.samples)
 
 
 def measure(windows: Noise, spec: FrameSpec, metric: str, samples: torch.Tensor) -> None:
