@@ -16,14 +16,15 @@ from statecast.data.loading import evenly
 from statecast.errors import InputError
 from statecast.files import write_text
 from statecast.fitting import fitted_baselines
-from statecast.frames import Batch, Forecast, Frames, FrameSpec
+from statecast.frames import Batch, Forecast, FrameSpec
 from statecast.metrics import METRICS
-from statecast.metrics.base import Metric, MetricSettings, Score, Sums, add
+from statecast.metrics.base import Metric, MetricSettings, Score
 from statecast.models.base import Forecaster
 from statecast.numerics.solvers import SolverName
 from statecast.processes import gathered, is_main, rank, share, size
 from statecast.slices import MEMORY_GIB, slices_within
 from statecast.studies import STUDIES
+from statecast.tallies import Tally, together
 from statecast.terms import terms_of
 from statecast.version import __version__, commit
 
@@ -184,46 +185,6 @@ def score_windows(
 def device_of(model: Forecaster) -> str:
     """Name of the device where a model is, and where networks of metrics run."""
     return str(next((buffer.device for buffer in model.buffers()), "cpu"))
-
-
-class Tally(NamedTuple):
-    """What is known of some windows."""
-
-    sums: dict[str, Sums]  # of each metric
-    reasons: dict[str, str]  # why others cannot score all of the windows
-    lead_times: list[float]
-
-    def with_batch(
-        self, metrics: Mapping[str, Metric], forecast: Forecast, target: Frames, *, context: Frames
-    ) -> Tally:
-        """With the scores of a batch besides, of the metrics that can score all windows so far."""
-        refused = {name: metric.refusal(target) for name, metric in metrics.items()}
-        reasons = {name: reason for name, reason in refused.items() if reason} | self.reasons
-        sums = {}
-        for name, metric in metrics.items():
-            if name in reasons:
-                continue
-            few = metric.needs_samples > len(forecast.samples) == 1
-            scored_as = doubled(forecast) if few else forecast
-            found = metric.sums(scored_as, target, context=context)
-            sums[name] = add(self.sums.get(name), found)
-        return Tally(sums, reasons, forecast.times.tolist())
-
-
-def together(tallies: Sequence[Tally]) -> Tally:
-    """Tallies of several processes as one, added in their order; one of no windows adds nothing."""
-    reasons = {name: reason for tally in tallies for name, reason in tally.reasons.items()}
-    sums: dict[str, Sums] = {}
-    for tally in tallies:
-        for name in tally.sums.keys() - reasons.keys():
-            sums[name] = add(sums.get(name), tally.sums[name])
-    return Tally(sums, reasons, next((t.lead_times for t in tallies if t.lead_times), []))
-
-
-def doubled(forecast: Forecast) -> Forecast:
-    """A deterministic forecast as an ensemble of two equal members."""
-    samples = forecast.samples.expand(2, *forecast.samples.shape[1:])
-    return Forecast(samples=samples, times=forecast.times, channels=forecast.channels)
 
 
 def evaluate(
