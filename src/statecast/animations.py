@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from statecast.clips.encoding import write_mp4
 from statecast.errors import InputError
 from statecast.files import write_with
 from statecast.frames import Forecast, Frames
@@ -32,7 +33,7 @@ def animate_forecast(
     samples: int = 3,
     frames_per_second: float = 6.0,
 ) -> Path:
-    """Write a `.gif`: a row per sequence; truth, forecast mean and samples side by side.
+    """Write a `.gif` or `.mp4`: a row per sequence; truth, forecast mean and samples side by side.
 
     Borders are green while frames are observed, and purple once they are forecast. Points are
     drawn as bars of colour.
@@ -54,6 +55,13 @@ def animate_forecast(
     observed = len(context.times)
     total = observed + len(forecast.times)
     pictures = [_page([[p[t] for p in row] for row in rows]) for t in range(total)]
+    return write_moving(pictures, path, frames_per_second)
+
+
+def write_moving(pictures: list[Image], path: str | Path, frames_per_second: float) -> Path:
+    """Write pictures as a `.gif` or `.mp4`, by the ending of the path."""
+    if Path(path).suffix.lower() == ".mp4":
+        return write_mp4([np.asarray(p) for p in pictures], path, frames_per_second, pause=PAUSE)
     return write_gif(pictures, path, frames_per_second)
 
 

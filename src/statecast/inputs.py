@@ -10,6 +10,10 @@ from typing import Any
 import numpy as np
 import torch
 
+from statecast.clips.containers import VIDEO_ENDINGS
+from statecast.clips.discovery import find_clips
+from statecast.clips.options import ClipOptions
+from statecast.clips.preparing import last_prepared
 from statecast.errors import CorruptionError, FileError, InputError
 from statecast.frames import Frames, FrameSpec
 from statecast.labels.stores import NETCDF, ZARR, is_labelled_file
@@ -27,7 +31,7 @@ def read_context(path: str | Path, model: Forecaster, count: int | None = None) 
     """The last frames of a file, as a context for a model.
 
     Args:
-        path: a file with an ending of `INPUTS`, or the folder of a Zarr store.
+        path: a file with an ending of `INPUTS`, the folder of a Zarr store, or one of images.
         model: what the context is for.
         count: frames to take; by default as many as in training.
 
@@ -41,10 +45,19 @@ def read_context(path: str | Path, model: Forecaster, count: int | None = None) 
         raise InputError(f"A context needs at least 1 frame, got {count}.")
     if not path.exists():
         raise FileError(f"There is no file {path}.")
-    reader = INPUTS[ZARR] if is_labelled_file(path) else INPUTS.get(path.suffix)
+    reader = reader_of(path)
     if reader is None:
-        raise FileError(f"Frames are read from {', '.join(INPUTS)}, got {path.name!r}.")
+        raise FileError(
+            f"Frames are read from {', '.join(INPUTS)} or a folder of images, got {path.name!r}."
+        )
     return reader(path, model, count)
+
+
+def reader_of(path: Path) -> Reader | None:
+    """What reads a path: by its ending, or what a folder holds; None where nothing does."""
+    if is_labelled_file(path):
+        return INPUTS[ZARR]
+    return read_clip_context if path.is_dir() else INPUTS.get(path.suffix.lower())
 
 
 def read_array_context(path: Path, model: Forecaster, count: int) -> Frames:
@@ -65,9 +78,23 @@ def read_labelled_context(path: Path, model: Forecaster, count: int) -> Frames:
     return frames
 
 
+def read_clip_context(path: Path, model: Forecaster, count: int) -> Frames:
+    """Context from a video or a folder of images, prepared as in training."""
+    options = model.clips or ClipOptions.for_frames(model.spec)
+    clips = find_clips(str(path))
+    if len(clips) > 1:
+        raise InputError(
+            f"{path} holds {len(clips)} videos; name one of them, such as {clips[0].path}."
+        )
+    values = torch.from_numpy(last_prepared(clips[0], options, count)).float() / LARGEST_BYTE
+    low, high = model.spec.value_range or (0.0, 1.0)
+    return Frames.context_of((low + (high - low) * values)[None], model.spec.channels)
+
+
 INPUTS: dict[str, Reader] = {
     **dict.fromkeys(ARRAYS, read_array_context),
     **dict.fromkeys((*NETCDF, ZARR), read_labelled_context),
+    **dict.fromkeys(VIDEO_ENDINGS, read_clip_context),
 }
 
 

@@ -103,7 +103,7 @@ def write_labelled_forecast(drawing: Drawing, path: Path) -> Path:
 
 
 def write_animation(drawing: Drawing, path: Path) -> Path:
-    """Mean and samples, frame after frame."""
+    """Mean and samples side by side, frame after frame."""
     from statecast.animations import animate_forecast
 
     return animate_forecast(shown(drawing.context, drawing), drawing.whole(), path)
@@ -128,6 +128,7 @@ def shown(context: Frames, drawing: Drawing) -> Frames:
 OUTPUTS: dict[str, Writer] = {
     ".npz": write_npz_forecast,
     ".gif": write_animation,
+    ".mp4": write_animation,
     ".png": write_picture,
     **dict.fromkeys(SINKS, write_labelled_forecast),
 }

@@ -4,6 +4,7 @@ from statecast.data.arrays import Arrays
 from statecast.data.base import DataSource
 from statecast.data.digits import MovingDigits
 from statecast.data.fields import Fields
+from statecast.data.videos import Videos
 from statecast.data.waves import WaveEquation
 
 DATASETS: dict[str, type[DataSource]] = {
@@ -11,4 +12,5 @@ DATASETS: dict[str, type[DataSource]] = {
     "moving_digits": MovingDigits,
     "wave_equation": WaveEquation,
     "arrays": Arrays,
+    "videos": Videos,
 }
