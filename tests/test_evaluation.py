@@ -39,6 +39,22 @@ def test_scores_hold_the_protocol_and_persistence(data, tmp_path):
     assert "mse ↓ best" in lines
 
 
+def test_baselines_asked_for_are_scored_beside_persistence(data):
+    asked = ("dmd", "climatology", "linear", "dmd")
+    scores = evaluate(model(data), data, metrics=("mse",), samples=2, baselines=asked)
+    assert list(scores["forecasters"]) == ["model", "persistence", "dmd", "climatology", "linear"]
+    values = {k: v["mse"]["mean"]["value"] for k, v in scores["forecasters"].items()}
+    # Swings of one frequency each are nearly linear from one frame to the next.
+    assert values["dmd"] < 0.1 * min(values[k] for k in ("persistence", "climatology", "linear"))
+    assert table(scores).splitlines()[0].split()[-3:] == ["dmd", "climatology", "linear"]
+    again = evaluate(model(data), data, metrics=("mse",), samples=2, baselines=asked)
+    assert again["forecasters"] == scores["forecasters"]
+    alone = evaluate(Persistence(data.spec), data, name="persistence", metrics=("mse",))
+    assert list(alone["forecasters"]) == ["persistence"]
+    with pytest.raises(InputError, match="no baseline 'srvp'; there are persistence"):
+        evaluate(model(data), data, baselines=("srvp",))
+
+
 def test_persistence_scores_what_it_must(data):
     scores = evaluate(Persistence(data.spec), data, name="persistence", metrics=("mse", "crps"))
     windows = data.windows("test").batch(torch.arange(40))

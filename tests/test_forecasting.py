@@ -1,5 +1,6 @@
 """From file to file: trained on one, forecasting a later one; part by part, whole or not at all."""
 
+import json
 import subprocess
 import sys
 import time
@@ -80,15 +81,30 @@ def test_pictures_and_arrays_work_too(trained, tmp_path):
 
 
 def test_a_run_on_fields_is_evaluated(trained, tmp_path, capsys):
-    path = write_field(tmp_path / "sea.nc", sea_surface())
+    # Land, and unknown points at the edges: validation and scores count neither.
+    path = write_field(tmp_path / "sea.nc", sea_surface(island=True))
     run = str(tmp_path / "run")
-    recipe = str(trained / "small.yaml")
-    assert main(["train", recipe, "--output", run, "--data.path", path]) == 0
+    words = ["train", str(trained / "small.yaml"), "--output", run, "--data.path", path]
+    assert main([*words, "--data.multiple", "4", "--train.validate_every", "2"]) == 0
     said = capsys.readouterr().err
     for choice in ("variables: sst", "time is time, space is lat, lon", "42 train", "mean 0"):
         assert choice in said
     assert main(["evaluate", run]) == 0
     assert "persistence" in capsys.readouterr().out
+    scores = json.loads((tmp_path / "run" / "scores.json").read_text())
+    found = scores["forecasters"]
+    assert found["srvp"].keys() == {"mse", "crps"}
+    assert all(
+        np.isfinite(score["value"])
+        for scored in found.values()
+        for selections in scored.values()
+        for score in selections.values()
+    )
+    # Persistence by hand, over known points of the test windows: frames 51 … 59 as 3 → 3.
+    values = sea_surface(island=True)["sst"].values[51:]
+    errors = [(values[i + 3 : i + 6] - values[i + 2]) ** 2 for i in range(4)]
+    still = found["persistence"]["mse"]["mean"]["value"]
+    assert still == pytest.approx(np.nanmean(errors), rel=1e-4)
 
 
 def test_parts_are_written_as_they_are_drawn(trained, tmp_path, monkeypatch):

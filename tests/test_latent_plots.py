@@ -268,7 +268,7 @@ def test_mistakes_are_one_line_with_code_2_and_nothing_written(run, files, tmp_p
         "size": (["exchange", str(run), files[0], wide, *out], "(1, 6)"),
         "context": (["exchange", str(run), *files, "--context", "3", *out], "at least 4 frame"),
         "horizon": (["exchange", str(run), *files, "--horizon", "-1", *out], "reach to time 0"),
-        "substeps": (["exchange", str(run), *files, "--substeps", "0", *out], "1 Euler step"),
+        "substeps": (["exchange", str(run), *files, "--substeps", "0", *out], "1 step"),
         "published": (["exchange", golden, "--windows", "1", "2", *out], "without data"),
     }  # fmt: skip
     before = sorted(tmp_path.rglob("*"))

@@ -8,8 +8,9 @@ import torch
 
 from statecast.checkpoints import list_checkpoints, load_checkpoint
 from statecast.errors import DivergenceError, InputError
+from statecast.evaluation import score_windows
 from statecast.logs import read_log
-from statecast.models import SRVP, Climatology, Persistence
+from statecast.models import DMD, SRVP, Climatology, Persistence
 from statecast.runs import create_run, open_run, train_run
 from statecast.training import train
 
@@ -153,6 +154,18 @@ def test_baselines_are_fitted_in_no_steps(data, tmp_path):
     assert torch.equal(again.mean, model.mean)
     assert abs(float(again.mean.mean()) - 0.5) < 0.1
     assert train(Persistence(data.spec), data, Path(tmp_path), batch_size=8).step == 0
+
+
+def test_a_linear_model_is_fitted_in_no_steps_and_beats_persistence(data, tmp_path):
+    model = DMD(data.spec)
+    assert train(model, data, tmp_path, batch_size=8).step == 0
+    again = DMD(data.spec)
+    again.load_state_dict(load_checkpoint(tmp_path, "best").model)
+    found, trivial = (
+        score_windows(m, data.windows("test"), metrics=["mse"]).value("mse", "mean")
+        for m in (again, Persistence(data.spec))
+    )
+    assert found < 0.1 * trivial
 
 
 @pytest.mark.parametrize(

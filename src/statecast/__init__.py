@@ -11,9 +11,9 @@ both into frames:
     forecast.mean, forecast.std, forecast.quantile(0.9), forecast.samples
 
 What there is: `MODELS`, `DATASETS`, `METRICS` by name; `train`, `evaluate`, `forecast_file`;
-`create_run`, `open_run`, `load`, `load_official`; the records `Frames`, `Batch`, `Forecast`,
-`FrameSpec`, `Latents`; `exchange`, `interpolate` and the rest of `latent_space`. The command
-`statecast --help` offers the same.
+`create_run`, `open_run`, `load`; `load_official`, `import_official`, `export_official`; the records
+`Frames`, `Batch`, `Forecast`, `FrameSpec`, `Latents`; `exchange`, `interpolate` and the rest of
+`latent_space`. The command `statecast --help` offers the same.
 """
 
 from __future__ import annotations
@@ -27,8 +27,10 @@ if TYPE_CHECKING:
     from statecast.data import DATASETS
     from statecast.errors import StatecastError
     from statecast.evaluation import evaluate
+    from statecast.exporting import export_official
     from statecast.forecasting import forecast_file
     from statecast.frames import Batch, Forecast, Frames, FrameSpec
+    from statecast.importing import import_official
     from statecast.latent_space import exchange, interpolate
     from statecast.metrics import METRICS
     from statecast.models import MODELS
@@ -59,7 +61,9 @@ _HOMES = {
     "create_run": "runs",
     "evaluate": "evaluation",
     "exchange": "latent_space",
+    "export_official": "exporting",
     "forecast_file": "forecasting",
+    "import_official": "importing",
     "interpolate": "latent_space",
     "load": "runs",
     "load_official": "official",
@@ -85,7 +89,9 @@ __all__ = [
     "create_run",
     "evaluate",
     "exchange",
+    "export_official",
     "forecast_file",
+    "import_official",
     "interpolate",
     "load",
     "load_official",

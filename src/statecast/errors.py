@@ -28,6 +28,10 @@ class DivergenceError(StatecastError, ArithmeticError):
     """Training met a loss or a gradient that is not finite."""
 
 
+class ConvergenceError(StatecastError, ArithmeticError):
+    """A numerical method did not reach its tolerance."""
+
+
 def require(package: str, extra: str, purpose: str) -> None:
     """Raise `MissingExtraError` unless the top-level `package` can be imported.
 

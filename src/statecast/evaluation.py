@@ -13,12 +13,14 @@ from statecast.data.base import DataSource, Split, Windows, generator_of
 from statecast.data.loading import ordered_batches
 from statecast.errors import InputError
 from statecast.files import write_text
+from statecast.fitting import fitted_baselines
 from statecast.frames import Forecast, Frames, FrameSpec
 from statecast.metrics import METRICS
 from statecast.metrics.base import Metric, MetricSettings, Score, Sums, add
 from statecast.models.base import Forecaster
-from statecast.models.persistence import Persistence
+from statecast.numerics.solvers import SolverName
 from statecast.studies import STUDIES
+from statecast.terms import terms_of
 from statecast.version import __version__, commit
 
 Selection = Literal["mean", "best", "worst", "ensemble_mean", "ensemble"]
@@ -94,6 +96,7 @@ def score_windows(
     batch_size: int = 16,
     count: int | None = None,
     substeps: int | None = None,
+    solver: SolverName | None = None,
     settings: MetricSettings | None = None,
     seed: int = 1,
     title: str | None = None,
@@ -109,7 +112,8 @@ def score_windows(
         samples: futures per window.
         batch_size: windows at once.
         count: score so many windows, evenly spaced; by default all.
-        substeps: Euler steps per frame; by default the model's own.
+        substeps: steps of the solver per frame; by default the model's own.
+        solver: of the transition's differential equation; by default the model's own.
         settings: what metrics are told, such as paths of weights.
         seed: of the samples.
         title: shown beside a progress bar; no bar by default.
@@ -120,7 +124,7 @@ def score_windows(
     # A deterministic forecast is an ensemble of equal members: its CRPS is its absolute error.
     computed, reasons = applicable(
         metrics,
-        model.spec,
+        windows.scored_spec(model.spec),
         samples if model.stochastic else 2,
         settings or MetricSettings(device=device_of(model)),
     )
@@ -135,14 +139,16 @@ def score_windows(
                 len(batch.target),
                 samples=drawn,
                 substeps=substeps,
+                solver=solver,
                 generator=generator_of(seed, first),
             ).to("cpu")
+            forecast, target = windows.restore(forecast, batch)
             lead_times = forecast.times.tolist()
             ensemble = forecast if model.stochastic else doubled(forecast)
-            refuse(computed, reasons, batch.target)
+            refuse(computed, reasons, target)
             for name, metric in computed.items():
                 scored_as = forecast if metric.needs_samples == 1 else ensemble
-                found = metric.sums(scored_as, batch.target, context=batch.context)
+                found = metric.sums(scored_as, target, context=batch.context)
                 sums[name] = add(sums.get(name), found)
             bar.update(len(batch))
     return Scores(
@@ -188,12 +194,15 @@ def evaluate(
     data: DataSource,
     *,
     name: str = "model",
+    protocol: str | None = None,
     split: Split = "test",
     metrics: tuple[str, ...] = ("mse", "psnr", "ssim", "crps"),
     samples: int = 100,
     batch_size: int = 16,
     max_windows: int | None = None,
     substeps: int | None = None,
+    solver: SolverName | None = None,
+    baselines: tuple[str, ...] = ("persistence",),
     studies: tuple[str, ...] = (),
     lpips_weights: str | None = None,
     fvd_weights: str | None = None,
@@ -201,18 +210,23 @@ def evaluate(
     thresholds: tuple[float, ...] = (),
     seed: int = 1,
 ) -> dict[str, Any]:
-    """Scores of a model and of persistence on the same windows, with their protocol.
+    """Scores of a model and of baselines on the same windows, with their protocol.
 
     Args:
         model: the trained model.
         data: where the windows come from.
         name: of the model, in the result.
+        protocol: name of a protocol (`statecast list`) that sets split, horizon and samples, and
+            whose metrics are computed before others; by default the options below hold.
         split: `test`, `validation` or `train`.
         metrics: names of metrics; one that does not apply is named in the result with the reason.
         samples: futures per window; a deterministic model gives one.
         batch_size: windows at once.
         max_windows: score so many windows, evenly spaced; by default all.
-        substeps: Euler steps per frame; by default the model's own.
+        substeps: steps of the solver per frame; by default the model's own.
+        solver: of the transition's differential equation; by default the model's own.
+        baselines: scored beside the model, of `persistence`, which always is, `climatology`,
+            `linear` and `dmd`; fitted on training windows where they need it.
         studies: names of studies to make besides; one that does not apply is named in the result
             with the reason.
         lpips_weights: file of the network behind LPIPS, or a folder that holds it; by default
@@ -229,7 +243,8 @@ def evaluate(
         `studies`: what each of them found.
 
     Errors:
-        InputError: an unknown metric, or an option that does not fit.
+        InputError: an unknown metric or baseline, an option that does not fit, or data that do not
+            satisfy the protocol.
         FileError: a file of weights that was named is missing, or one cannot be fetched.
         CorruptionError: a file of weights is not the published one.
     """
@@ -238,7 +253,7 @@ def evaluate(
             "samples, batch_size and max_windows must be at least 1, got "
             f"{samples}, {batch_size} and {max_windows}."
         )
-    windows = data.windows(split)
+    terms = terms_of(protocol, data, split=split, samples=samples, metrics=metrics)
     settings = MetricSettings(
         lpips_weights=lpips_weights,
         fvd_weights=fvd_weights,
@@ -250,45 +265,60 @@ def evaluate(
     def scores_of(forecaster: Forecaster, title: str) -> Scores:
         return score_windows(
             forecaster,
-            windows,
-            metrics=metrics,
-            samples=samples,
+            terms.windows,
+            metrics=terms.metrics,
+            samples=terms.samples,
             batch_size=batch_size,
             count=max_windows,
             substeps=substeps if forecaster is model else None,
+            solver=solver if forecaster is model else None,
             settings=settings,
             seed=seed,
             title=title,
         )
 
+    # Before the model is scored, which takes longer: a wrong name is found at once.
+    beside = fitted_baselines(
+        tuple(dict.fromkeys(("persistence", *baselines))), model, data, seed=seed
+    )
     scored = {name: scores_of(model, name)}
-    if not isinstance(model, Persistence):
-        scored["persistence"] = scores_of(Persistence(model.spec), "persistence")
+    scored |= {key: scores_of(baseline, key) for key, baseline in beside.items()}
     own = scored[name]
     found, reasons = make_studies(
-        studies, model, data, split=split, windows=max_windows, batch_size=batch_size, seed=seed
+        studies,
+        model,
+        data,
+        split=terms.split,
+        windows=max_windows,
+        batch_size=batch_size,
+        seed=seed,
     )
     return {
         "protocol": {
+            "name": protocol,
             "data": data.card,
-            "split": split,
+            "split": terms.split,
             "windows": own.windows,
+            "available_windows": len(terms.windows),
             "context": model.spec.context,
             "horizon": len(own.lead_times),
-            "samples": samples if model.stochastic else 1,
+            "samples": terms.samples if model.stochastic else 1,
+            "deterministic": not model.stochastic,
             "substeps": substeps,
-            "metrics": {metric: METRICS[metric].version for metric in metrics},
+            "solver": solver,
+            "metrics": {metric: METRICS[metric].version for metric in terms.metrics},
             "metric_settings": own.protocols,
-            "digest": windows.digest,
+            "digest": terms.windows.digest,
             "seed": seed,
             "version": __version__,
             "commit": commit(),
+            "notes": terms.notes,
         },
         "lead_times": own.lead_times,
         "forecasters": {key: as_json(value.by_metric) for key, value in scored.items()},
         "details": {key: value.details for key, value in scored.items() if value.details},
         "studies": found,
-        "not_computed": own.not_computed | reasons,
+        "not_computed": terms.not_computed | own.not_computed | reasons,
     }
 
 

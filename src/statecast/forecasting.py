@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from statecast.inputs import read_context
 from statecast.models.base import Forecaster
+from statecast.numerics.solvers import SolverName
 from statecast.outputs import Drawing, writer_of
 
 QUANTILES = (0.1, 0.5, 0.9)  # written to labelled files unless others are asked for
@@ -29,6 +30,7 @@ def forecast_file(
     samples: int = 1,
     context: int | None = None,
     substeps: int | None = None,
+    solver: SolverName | None = None,
     quantiles: Sequence[float] = QUANTILES,
     seed: int = 1,
 ) -> Written:
@@ -47,7 +49,8 @@ def forecast_file(
         horizon: frames to forecast; by default as many as in training.
         samples: futures to draw.
         context: last frames of the file to use; by default as many as in training.
-        substeps: Euler steps per frame; by default the model's own.
+        substeps: steps of the solver per frame; by default the model's own.
+        solver: of the transition's differential equation; by default the model's own.
         quantiles: probabilities of the quantiles in `.nc` and `.zarr`.
         seed: of the samples.
 
@@ -58,6 +61,15 @@ def forecast_file(
     output = Path(output)
     write = writer_of(output)
     frames = read_context(source, model, context)
-    drawing = Drawing(model, frames, horizon, samples, substeps, seed, tuple(quantiles))
+    drawing = Drawing(
+        model,
+        frames,
+        horizon=horizon,
+        samples=samples,
+        substeps=substeps,
+        solver=solver,
+        seed=seed,
+        quantiles=tuple(quantiles),
+    )
     write(drawing, output)
     return Written(output, drawing.shape)

@@ -171,7 +171,7 @@ def interpolate_latents(
     Args:
         model: whose latents they are.
         first: weight 0.
-        second: weight 1; of the same times, samples, sequences and Euler steps.
+        second: weight 1; of the same times, samples, sequences and solvers.
         weight: a, in [0, 1].
 
     Errors:
@@ -183,7 +183,7 @@ def interpolate_latents(
         ("model", first.model, second.model),
         ("shape", tuple(first.states.shape), tuple(second.states.shape)),
         ("times", first.times.tolist(), second.times.tolist()),
-        ("substeps", first.substeps, second.substeps),
+        ("solvers", first.solvers, second.solvers),
     ):
         if one != other:
             raise InputError(f"Paths to interpolate need the same {what}, got {one} and {other}.")

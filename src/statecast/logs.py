@@ -111,8 +111,8 @@ def read_log(folder: str | Path, name: str = LOG_NAME) -> dict[str, list[float]]
     try:
         with path.open(newline="") as stream:
             rows = list(csv.DictReader(stream))
-        names = [name for name in rows[0] if name is not None] if rows else []
-        return {name: [float(row[name] or "nan") for row in rows] for name in names}
+        columns = [column for column in rows[0] if column is not None] if rows else []
+        return {column: [float(row[column] or "nan") for row in rows] for column in columns}
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise FileError(f"{path} cannot be read as a table of numbers: {error}.") from error
 

@@ -16,6 +16,7 @@ from statecast.errors import FileError
 from statecast.frames import Forecast, Frames
 from statecast.labels.sinks import SINKS, write_labelled
 from statecast.models.base import Forecaster
+from statecast.numerics.solvers import SolverName
 
 PART_BYTES = 256 << 20  # samples that are drawn at once take no more memory than this, roughly
 
@@ -29,7 +30,8 @@ class Drawing:
         context: the observed frames.
         horizon: frames to forecast; None for as many as in training.
         samples: futures to draw.
-        substeps: Euler steps per frame; None for the model's own.
+        substeps: steps of the solver per frame; None for the model's own.
+        solver: of the transition's differential equation; None for the model's own.
         seed: of the samples. Where they fill several parts, each has its own stream, so the same
             seed gives the same forecast on any machine.
         quantiles: probabilities of quantiles to write besides, where the format has room.
@@ -40,6 +42,7 @@ class Drawing:
     horizon: int | None
     samples: int
     substeps: int | None
+    solver: SolverName | None
     seed: int
     quantiles: tuple[float, ...] = ()
 
@@ -58,6 +61,7 @@ class Drawing:
             self.horizon,
             samples=min(self.at_once, self.samples - start),
             substeps=self.substeps,
+            solver=self.solver,
             generator=generator_of(*stream),
         ).to("cpu")
 

@@ -25,8 +25,9 @@ from statecast.labels.preparation import read_preparation, write_preparation
 from statecast.models import MODELS
 from statecast.models.base import Forecaster
 from statecast.official import is_official, load_official
-from statecast.options import Tables, as_tables, read_recipe, resolve
+from statecast.options import Tables, as_tables, pairs, read_recipe, resolve
 from statecast.precision import device_of
+from statecast.terms import under_protocol
 from statecast.training import TrainingResult, train
 from statecast.version import __version__, commit
 
@@ -190,6 +191,8 @@ def evaluate_run(
 ) -> dict[str, Any]:
     """Score a run's model on its data, and write `scores.json` into the folder.
 
+    Under a protocol, options of the data that concern tests alone become the protocol's.
+
     Args:
         run: the run.
         overrides: `--evaluate.samples 10` …
@@ -197,6 +200,7 @@ def evaluate_run(
         device: `auto`, `cpu`, `cuda`, …
     """
     tables = resolve(run.tables, overrides, origin=str(run.folder))
+    tables = under_protocol(tables, dict(pairs(overrides)))
     options: dict[str, Any] = {
         name: tuple(value) if isinstance(value, list) else value
         for name, value in tables["evaluate"].items()

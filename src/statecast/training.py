@@ -16,6 +16,7 @@ from statecast.data.loading import training_batches
 from statecast.diagnostics import Diagnostics
 from statecast.errors import DivergenceError, InputError
 from statecast.evaluation import Selection, direction
+from statecast.fitting import fit_statistics
 from statecast.frames import Batch
 from statecast.logs import TrainingLog
 from statecast.models.base import Forecaster
@@ -24,8 +25,7 @@ from statecast.schedules import Schedule, check_schedule, learning_rate_at
 from statecast.signals import StopRequest
 from statecast.validation import Protocol, check_validation, validation_score
 
-NOISE, STATISTICS = 1, 2  # streams of random numbers, apart from the data's own
-STATISTICS_BATCHES = 64  # batches that normalisers and climatologies are fitted on
+NOISE = 1  # stream of random numbers, apart from the data's own
 
 
 class TrainingResult(NamedTuple):
@@ -150,7 +150,7 @@ def train(
     model.to(device_of(device))
     trainer = Trainer(model, folder, rate=rate, betas=betas, seed=seed, gradient_clip=gradient_clip)
     if resume is None:
-        trainer.fit_statistics(windows, batch_size)
+        fit_statistics(model, windows, batch_size=batch_size, seed=seed)
         trainer.choose_precision(precision, windows, batch_size)
     else:
         trainer.restore(resume)
@@ -223,16 +223,6 @@ class Trainer:
         self.diagnostics: Diagnostics | None = None
         self.higher_is_better = False
         self.keep_checkpoints = 1
-
-    def fit_statistics(self, windows: Windows, batch_size: int) -> None:
-        """Fit normaliser and climatology on training batches, drawn apart from those of steps."""
-        if not self.model.needs_statistics:
-            return
-        seed = generator_of(self.seed, STATISTICS).initial_seed()
-        drawn = training_batches(
-            windows, range(STATISTICS_BATCHES), batch_size=batch_size, seed=seed
-        )
-        self.model.fit_statistics(batch.to(self.device) for batch in drawn)
 
     def choose_precision(self, precision: Precision, windows: Windows, batch_size: int) -> None:
         """Settle the precision of the whole training."""

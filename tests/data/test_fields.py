@@ -100,6 +100,17 @@ def test_regions_and_coarser_grids(tmp_path):
     np.testing.assert_allclose(grid["lon"], lon.reshape(-1, 2).mean(axis=1))
 
 
+def test_one_level_is_selected_and_old_files_are_read(tmp_path):
+    shallow, deep = sea_surface(seed=1), sea_surface(seed=2)
+    dataset = xarray.concat([shallow, deep], dim="depth").assign_coords(depth=[0.5, 10.0])
+    path = str(tmp_path / "deep.nc")
+    dataset.to_netcdf(path, format="NETCDF3_CLASSIC")
+    with pytest.raises(InputError, match=r"--data\.crop"):
+        fields(path, variables="sst")
+    data = fields(path, crop={"depth": (5, 20)})
+    np.testing.assert_allclose(window(data).values[0, :, 0], deep["sst"].values[:7], rtol=1e-6)
+
+
 def test_longitudes_may_be_given_from_minus_180(tmp_path):
     dataset = sea_surface(width=8).assign_coords(lon=np.arange(8) * 45.0)
     path = write_field(tmp_path / "a.nc", dataset)
@@ -199,7 +210,9 @@ def test_missing_days_become_unknown_frames(tmp_path):
     path = write_field(tmp_path / "a.nc", dataset)
     with pytest.raises(InputError, match=r"2001-01-10 to 2001-01-13"):
         fields(path)
-    batch = window(fields(path, uneven="fill"), index=6)  # frames 6 … 12
+    data = fields(path, uneven="fill", storage="files")
+    assert np.isnan(data.store.read(0, 10, 12)).all()
+    batch = window(data, index=6)  # frames 6 … 12
     assert batch.mask[0].flatten(1).all(dim=1).tolist() == [True] * 4 + [False] * 2 + [True]
     np.testing.assert_allclose(batch.values[0, 6, 0], sea_surface()["sst"].values[12], rtol=1e-6)
 

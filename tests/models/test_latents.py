@@ -11,6 +11,7 @@ from statecast.frames import Frames, FrameSpec
 from statecast.models import Separable
 from statecast.models.latents import Latents
 from statecast.nn.codecs import Content
+from statecast.numerics.solvers import Solver
 
 POINTS = FrameSpec(
     channels=("temperature",), space=(7,), context=4, horizon=3, value_range=(250.0, 310.0)
@@ -96,7 +97,7 @@ def test_a_path_run_again_is_the_same_path(case):
     latents = model.continue_latents(latents, 4, generator=seeded())
     again = model.rerun_latents(latents)
     assert torch.equal(again.states, latents.states)
-    assert again.substeps == latents.substeps
+    assert again.solvers == latents.solvers
 
 
 def test_steps_of_conditioning_and_of_forecasting_are_remembered():
@@ -104,7 +105,7 @@ def test_steps_of_conditioning_and_of_forecasting_are_remembered():
     generator = seeded()
     latents = model.infer_latents(context, generator=generator)
     latents = model.continue_latents(latents, 2, substeps=5, generator=generator)
-    assert latents.substeps == (2, 2, 2, 5, 5)
+    assert [solver.substeps for solver in latents.solvers] == [2, 2, 2, 5, 5]
     expected = model.forecast(context, times=[0.2, 0.5, 1.0, 1.4], substeps=5, generator=seeded())
     found = model.decode_latents(latents, [0.2, 0.5, 1.0, 1.4])
     torch.testing.assert_close(found.samples, expected.samples)
@@ -190,7 +191,7 @@ REFUSED = {
     "another size": (lambda m: m.infer_latents(torch.rand(3, 4, 1, 8)), r"\(1, 9\)"),
     "no sample": (lambda m: path(m, samples=0), "at least 1 sample, got samples=0"),
     "negative samples": (lambda m: path(m, samples=-2), "at least 1 sample, got samples=-2"),
-    "no step": (lambda m: path(m, substeps=0), "at least 1 Euler step"),
+    "no step": (lambda m: path(m, substeps=0), "at least 1 step"),
     "gaps in time": (
         lambda m: m.infer_latents(
             Frames(
@@ -249,8 +250,7 @@ def test_a_transition_of_whole_frames_has_none_in_between():
         ({"times": torch.arange(3.0)}, "4 finite times"),
         ({"times": 0.5 * torch.arange(4.0)}, "1 frame interval apart"),
         ({"content": Content(torch.zeros(2, 12))}, "3 contents, got 2"),
-        ({"substeps": (1, 1)}, "Euler steps of 3 intervals"),
-        ({"substeps": (1, 0, 1)}, "at least 1"),
+        ({"solvers": (Solver(),) * 2}, "solvers of 3 intervals, got 2"),
         ({"noise": torch.zeros(1, 3, 4, 3)}, r"\(1, 3, 3\)"),
     ],
 )

@@ -61,8 +61,8 @@ def test_what_lies_under_a_mask_changes_nothing(name, garbage):
     with torch.no_grad():  # `forecast` would refuse the garbage
         forecasts = [
             model.eval().predict(
-                given.context, given.target.times, samples=2, substeps=None, content_from=None,
-                generator=seeded(),
+                given.context, given.target.times, samples=2, substeps=None, solver=None,
+                content_from=None, generator=seeded(),
             )
             for model, given in ((clean, batch()), (dirty, batch(garbage)))
         ]  # fmt: skip

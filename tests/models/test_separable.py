@@ -58,6 +58,133 @@ def test_terms_equal_a_slow_twin(rollout_from, start, windows):
         torch.testing.assert_close(found, expected)
 
 
+def test_terms_of_windows_drawn_per_sequence_equal_a_slow_twin():
+    for rollout_from, start in (("context", 0), ("target", 3)):
+        model, values = small(rollout_from=rollout_from), frames()
+        windows = torch.tensor([2, 0, 3])
+        found = model.loss_terms(values, windows)
+        one_by_one = [
+            slow_terms(model, values[i : i + 1], int(window), start)["alignment"]
+            for i, window in enumerate(windows)
+        ]
+        torch.testing.assert_close(found["alignment"], torch.stack(one_by_one).mean())
+        # The other terms have nothing to do with the window.
+        torch.testing.assert_close(found["forecast"], model.loss_terms(values, 1)["forecast"])
+
+
+def test_windows_are_drawn_for_each_sequence_where_asked():
+    values = frames(batch=40)
+    model = small(alignment_window="sequence")
+    drawn = torch.randint(5, (40,), generator=torch.Generator().manual_seed(3))
+    assert len(drawn.unique()) == 5
+    loss = model.loss(Batch.of(values, SPEC.context), torch.Generator().manual_seed(3))
+    torch.testing.assert_close(loss["alignment"], model.loss_terms(values, drawn)["alignment"])
+
+
+def test_the_prior_is_a_sum_over_the_code_or_a_mean():
+    values = frames()
+    codes = [small().dynamics_encoder.layers(video[:3].flatten()) for video in values]
+    summed, mean = (
+        small(prior_over=over).loss_terms(values, 0)["prior"] for over in ("sum", "mean")
+    )
+    square = sum(float(t) ** 2 for code in codes for t in code.detach())
+    assert float(summed.detach()) == pytest.approx(0.5 * square / 3, rel=1e-5)
+    assert float(mean.detach()) == pytest.approx(0.5 * square / 18, rel=1e-5)
+
+
+def slow_shoots(model, values, starts, start):
+    """Forecast, prior and continuity of several forecasts, video by video and frame by frame."""
+    n, last = SPEC.context, values.shape[1] - start
+    forecast, prior, gaps = [], [], []
+    for video in values:
+        content = model.content_encoder.layers(video[:n].flatten())
+        inferred = [model.dynamics_encoder.layers(video[s : s + n].flatten()) for s in starts]
+        prior += [0.5 * latent.square().sum() for latent in inferred]
+        latent = None
+        for frame in range(last):
+            if frame in starts:
+                anew = inferred[starts.index(frame)]
+                if latent is not None:
+                    gaps.append((latent - anew).square().mean())
+                latent = anew
+            decoded = torch.sigmoid(model.decoder.layers(content * latent))
+            forecast.append((decoded - video[frame + start].flatten()).square().mean())
+            for block in model.blocks:
+                latent = latent + block(latent)
+    found = {"forecast": forecast, "prior": prior} | ({"continuity": gaps} if gaps else {})
+    return {name: torch.stack(values).mean() for name, values in found.items()}
+
+
+@pytest.mark.parametrize(
+    ("rollout_from", "shoots", "starts"),
+    [
+        ("context", 1, [0]), ("context", 2, [0, 2]), ("context", 5, [0, 1, 2, 3, 4]),
+        ("target", 1, [0]), ("target", 3, [0, 1, 2]),
+    ],
+)  # fmt: skip
+def test_several_forecasts_of_a_sequence_equal_a_slow_twin(rollout_from, shoots, starts):
+    model = small(rollout_from=rollout_from, shoots=shoots, continuity_weight=4.0)
+    values, start = frames(), 0 if rollout_from == "context" else 3
+    found = model.loss_terms(values, 1)
+    for name, value in slow_shoots(model, values, starts, start).items():
+        torch.testing.assert_close(found[name], value, msg=name)
+    assert ("continuity" in found) == (shoots > 1)
+    one = small(rollout_from=rollout_from).loss_terms(values, 1)
+    assert torch.equal(found["alignment"], one["alignment"])
+    if shoots == 1:
+        assert all(torch.equal(found[name], one[name]) for name in one)
+
+
+def test_continuity_is_weighed_and_nought_where_forecasts_agree():
+    batch = Batch.of(frames(), SPEC.context)
+    plain, weighed = (
+        small(shoots=2, continuity_weight=w).loss(batch, torch.Generator().manual_seed(0))
+        for w in (0.0, 1e8)
+    )
+    difference = weighed["total"] - plain["total"]
+    torch.testing.assert_close(difference, 1e8 * weighed["continuity"], rtol=1e-3, atol=0)
+    model = small(shoots=2)
+    still = frames()[:, :1].expand(-1, SPEC.length, -1, -1)
+    for block in model.blocks:
+        torch.nn.init.zeros_(block[-1].weight)
+        torch.nn.init.zeros_(block[-1].bias)
+    assert float(model.loss_terms(still, 0)["continuity"].detach()) == pytest.approx(0, abs=1e-14)
+
+
+@pytest.mark.parametrize("shoots", [0, 6])
+def test_more_forecasts_than_a_sequence_has_windows_are_refused(shoots):
+    with pytest.raises(InputError, match=f"1 to 5 forecasts, got shoots={shoots}"):
+        small(shoots=shoots)
+
+
+PUBLISHED = {  # λ_pred, λ_AE, λ_S, λ_T, blocks, gain, β₁, and 1562.5 or 236 steps per epoch
+    "separable-digits": (45.0, 10.0, 45.0, 1e-3, 1, 1.41, 0.5, 800 * 200_000 // 128),
+    "separable-wave": (45.0, 1.0, 45.0, 1e-3, 3, 0.71, 0.9, 250 * (30_240 // 128)),
+    "separable-wave-100": (45.0, 1.0, 45.0, 1e-3, 3, 0.71, 0.9, 250 * (30_240 // 128)),
+}
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_recipes_say_what_was_published(name):
+    from statecast.options import read_recipe, resolve
+
+    tables = resolve(read_recipe(name))
+    model, train = tables["model"], tables["train"]
+    weights = [model[f"{t}_weight"] for t in ("forecast", "alignment", "invariance", "prior")]
+    found = (*weights, model["blocks"], model["dynamics_gain"], train["betas"][0], train["steps"])
+    assert found == PUBLISHED[name]
+    assert (train["learning_rate"], train["betas"][1], train["batch_size"]) == (4e-4, 0.99, 128)
+    assert (model["solver"], model["substeps"], model["shoots"]) == ("residual", 1, 1)
+    assert (model["alignment_window"], model["prior_over"]) == (
+        "batch",
+        None,
+    )  # None: a sum, of vectors
+    if name == "separable-digits":  # halved after these epochs of 200,000 videos
+        epochs = [300, 400, 500, 600, 700]
+        assert train["milestones"] == [epoch * 200_000 / 128 for epoch in epochs]
+        assert (train["schedule"], train["factor"]) == ("milestones", 0.5)
+
+
 def test_total_weighs_the_terms():
     model = small(
         forecast_weight=2.0, alignment_weight=3.0, invariance_weight=5.0, prior_weight=7.0

@@ -222,7 +222,7 @@ def test_without_noise_only_the_first_state_is_random():
     [
         ({"horizon": 0}, "at least 1 frame"),
         ({"samples": 0}, "at least 1 sample"),
-        ({"substeps": 0}, "at least 1 Euler step"),
+        ({"substeps": 0}, "at least 1 step"),
         ({"times": [-1.0]}, "back to time 0"),
         ({"times": [2.0, 1.0]}, "increase"),
         ({"times": [1.0], "horizon": 1}, "not both"),
@@ -255,7 +255,14 @@ def test_contexts_that_do_not_fit_are_refused(context, message):
     [
         ({"inference_frames": 5}, "between 1 and the context"),
         ({"substeps": 0}, "at least 1"),
+        ({"observation_std": 0.0}, "positive"),
         ({"transition": "gru", "substeps": 2}, "whole frames"),
+        ({"transition": "gru", "solver": "rk4"}, "gru transition takes whole frames only"),
+        ({"transition": "mlp", "solver": "dopri5"}, "mlp transition takes whole frames only"),
+        ({"solver": "residual"}, "takes the solvers euler, midpoint, heun, rk4, dopri5, got"),
+        ({"solver": "dopri5", "substeps": 2}, "chooses its steps itself"),
+        ({"solver": "dopri5", "relative_tolerance": -1e-3}, "Tolerances must be positive"),
+        ({"absolute_tolerance": 0.0}, "Tolerances must be positive"),
         ({"transition": "gru", "stochastic": False}, "stochastic: true"),
     ],
 )
@@ -270,3 +277,6 @@ def test_whole_frames_only_without_a_continuous_transition():
         model.forecast(frames(length=4), times=[0.5])
     with pytest.raises(InputError, match="whole frames"):
         model.forecast(frames(length=4), 2, substeps=2)
+    for solver in ("euler", "rk4"):
+        with pytest.raises(InputError, match="whole frames"):
+            model.forecast(frames(length=4), 2, solver=solver)

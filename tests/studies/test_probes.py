@@ -204,9 +204,24 @@ def test_shares_found_count_duplicates():
     assert share_found(torch.tensor([[1.9, 0.5, 0.0, 0.2], [0.1, 0.9, 0.2, 0.8]]), truth) == 0.75
 
 
-def test_a_truth_that_never_varies_is_not_a_number():
-    probe = fit_probe(torch.randn(20, 2), torch.ones(20, 1))
-    assert explained(probe(torch.randn(5, 2)), torch.ones(5, 1)).isnan().all()
+def test_what_never_varies_explains_nothing_and_is_not_explained():
+    generator = torch.Generator().manual_seed(5)
+    codes = torch.cat([torch.randn(20, 2, generator=generator), torch.full((20, 1), 0.1)], dim=1)
+    truths = torch.cat([codes[:, :1] - 3, torch.full((20, 1), 0.1)], dim=1)
+    probe = fit_probe(codes, truths)
+    assert probe.weight[2].tolist() == [0, 0]
+    shares = explained(probe(codes), truths)
+    assert float(shares[0]) == pytest.approx(1)
+    assert shares[1].isnan()
+
+
+def test_a_class_that_only_held_out_windows_have_does_not_decide_the_penalty():
+    generator = torch.Generator().manual_seed(6)
+    codes = torch.randn(40, 3, generator=generator)
+    truths = torch.cat([codes @ torch.ones(3, 1), torch.zeros(40, 1)], dim=1)
+    truths += 3 * torch.randn(40, 1, generator=generator) * torch.tensor([1.0, 0.0])
+    truths[-1, 1] = 1
+    assert fit_probe(codes, truths).penalty > 1e-4  # noisy truths ask for one
 
 
 def test_ridge_agrees_with_the_normal_equations():

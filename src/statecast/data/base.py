@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from statecast.errors import InputError
-from statecast.frames import Batch, FrameSpec
+from statecast.frames import Batch, Forecast, Frames, FrameSpec
 from statecast.labels.preparation import Preparation
 
 Split = Literal["train", "validation", "test"]
@@ -44,6 +44,18 @@ class Windows(ABC):
     @abstractmethod
     def digest(self) -> str:
         """Hexadecimal sha256 of the content: equal digests mean equal windows."""
+
+    def restore(self, forecast: Forecast, batch: Batch) -> tuple[Forecast, Frames]:
+        """A forecast of a batch of these windows, and its target, in the units of their scores.
+
+        By default both are so already. Windows that deliver normalised frames override this and
+        `scored_spec`.
+        """
+        return forecast, batch.target
+
+    def scored_spec(self, spec: FrameSpec) -> FrameSpec:
+        """Range and unit of what `restore` gives, from the spec of the windows."""
+        return spec
 
     def draw(self, step: int, count: int, *, seed: int) -> Batch:
         """The batch of a training step: a function of (seed, step) alone, whatever came before.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 from functools import cached_property
 from pathlib import Path
@@ -14,6 +15,7 @@ from torch import Tensor
 
 from statecast.data.base import DataSource, Split, Windows, generator_of
 from statecast.data.digits_file import StoredSet, read_test_set
+from statecast.data.exchange import Exchange, ExchangeableWindows
 from statecast.data.glyphs import SIDE, Glyphs, embedded_glyphs, mnist_glyphs
 from statecast.data.rendering import render
 from statecast.data.trajectories import Trajectories, trajectories
@@ -24,6 +26,7 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 NATIVE_FRAME = 64  # side of a frame in which digits keep their 28 pixels
 STREAMS = {"train": 1, "validation": 2, "test": 3}  # streams of random numbers
+EXCHANGED = 4  # stream of the digits that take the place of a window's own
 DIGEST_BATCH = 64  # windows at once while hashing
 BLOCK = 64  # windows whose motion is drawn together
 BLOCKS_KEPT = 128  # of them in memory
@@ -145,7 +148,7 @@ class MovingDigits(DataSource):
         return mnist_glyphs(self.folder, split, side=self.side)
 
 
-class DigitWindows(Windows):
+class DigitWindows(ExchangeableWindows):
     """Windows of one split, made from its digits."""
 
     def __init__(self, source: MovingDigits, split: Split, length: int) -> None:
@@ -165,22 +168,52 @@ class DigitWindows(Windows):
         return self._render(chosen.numpy(), self._motion(count, generator))
 
     def batch(self, indices: Tensor) -> Batch:
-        rows = indices.numpy()
-        if len(rows) and not 0 <= rows.min() <= rows.max() < len(self):
-            raise InputError(
-                f"This split has windows 0 to {len(self) - 1}, got {rows.min()} to {rows.max()}."
-            )
+        return self.with_digits(indices, torch.from_numpy(self._chosen[self._rows(indices)]))
+
+    def with_digits(self, indices: Tensor, digits: Tensor) -> Batch:
+        """The windows of these indices with other digits on the same trajectories.
+
+        Args:
+            indices: of the windows, (window,).
+            digits: numbers of this split's digits, (window, digit).
+        """
+        rows = self._rows(indices)
         blocks = [self._block(int(number)) for number in np.unique(rows // BLOCK)]
         place = np.searchsorted(np.unique(rows // BLOCK), rows // BLOCK) * BLOCK + rows % BLOCK
         motion = Trajectories(
             *(np.concatenate(parts, axis=1)[:, place] for parts in zip(*blocks, strict=True))
         )
-        return self._render(self._chosen[rows], motion)
+        return self._render(digits.numpy(), motion)
+
+    def exchange(self, indices: Tensor, *, seed: int) -> Exchange:
+        """Other digits of the split, which move as those of the window as far from the end.
+
+        Every digit of the split is taken once, before any a second time. Which of them follows
+        which trajectory is not to be known: each assignment is a truth.
+
+        Protocol: Donà et al. (2021), https://arxiv.org/abs/2008.01352.
+        """
+        others = torch.from_numpy(self._order(generator_of(seed, EXCHANGED))[self._rows(indices)])
+        content = self.with_digits(len(self) - 1 - indices, others).context
+        assignments = itertools.permutations(range(self.source.digits))
+        truths = [self.with_digits(indices, others[:, list(order)]) for order in assignments]
+        return Exchange(content, tuple(truth.target for truth in truths))
+
+    def _rows(self, indices: Tensor) -> Array:
+        rows: Array = indices.numpy()
+        if len(rows) and not 0 <= rows.min() <= rows.max() < len(self):
+            raise InputError(
+                f"This split has windows 0 to {len(self) - 1}, got {rows.min()} to {rows.max()}."
+            )
+        return rows
 
     @cached_property
     def _chosen(self) -> Array:
         """Digits of all windows; as published, every one once, before any a second time."""
-        generator = generator_of(self.source.seed, STREAMS[self.split])
+        return self._order(generator_of(self.source.seed, STREAMS[self.split]))
+
+    def _order(self, generator: torch.Generator) -> Array:
+        """Digits for all windows, in rounds through the split's digits, (window, digit)."""
         needed, count = len(self) * self.source.digits, len(self.glyphs.images)
         rounds = -(-needed // count)
         order = torch.cat([torch.randperm(count, generator=generator) for _ in range(rounds)])
@@ -217,12 +250,15 @@ class DigitWindows(Windows):
     @cached_property
     def digest(self) -> str:
         """Of all frames of a fixed split; of digits and options for endless training windows."""
-        digest = hashlib.sha256(self.glyphs.digest.encode())
-        digest.update(json.dumps(self.source.card, sort_keys=True).encode())
-        if self.split != "train":
-            for start in range(0, len(self), DIGEST_BATCH):
-                rows = torch.arange(start, min(start + DIGEST_BATCH, len(self)))
-                digest.update(as_bytes(self.batch(rows)).tobytes())
+        if self.split == "train":
+            digest = hashlib.sha256(self.glyphs.digest.encode())
+            digest.update(json.dumps(self.source.card, sort_keys=True).encode())
+            return digest.hexdigest()
+        # Frames alone: equal tests are equal whatever the training around them.
+        digest = hashlib.sha256(repr((self.source.context, self.length)).encode())
+        for start in range(0, len(self), DIGEST_BATCH):
+            rows = torch.arange(start, min(start + DIGEST_BATCH, len(self)))
+            digest.update(as_bytes(self.batch(rows)).tobytes())
         return digest.hexdigest()
 
 

@@ -12,9 +12,9 @@ from typing import IO, Any, NamedTuple
 
 import numpy as np
 
-from statecast.data.store import MANIFEST_NAME, entry_folder, new_entry
+from statecast.data.store import MANIFEST_NAME, entry_of, place
 from statecast.errors import CorruptionError
-from statecast.files import sha256_of, write_text
+from statecast.files import sha256_of
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -120,27 +120,24 @@ def open_or_build(
         CorruptionError: a shard differs from its recorded digest.
         FileError: the cache cannot be written; and what `build` raises.
     """
-    folder = entry_folder(name, options)
+    folder, text = entry_of(name, options)
     if not folder.is_dir():
-        with new_entry(folder) as temporary:
+
+        def write(temporary: Path) -> dict[str, Any]:
             with ShardWriter(temporary, frame_shape) as writer:
                 notes = build(writer)
                 writer.flush()
-            write_manifest(temporary, writer, options, notes)
+            return {
+                "notes": notes,
+                "shards": [
+                    {"frames": frames, "sha256": sha256_of(temporary / shard_name(number))}
+                    for number, frames in enumerate(writer.shards)
+                ],
+                "clips": [clip._asdict() for clip in writer.clips],
+            }
+
+        place(folder, json.loads(text), write)
     return open_store(folder, frame_shape)
-
-
-def write_manifest(
-    folder: Path, writer: ShardWriter, options: dict[str, Any], notes: dict[str, Any]
-) -> None:
-    """Write down what the shards of a folder hold."""
-    shards = [
-        {"frames": frames, "sha256": sha256_of(folder / shard_name(number))}
-        for number, frames in enumerate(writer.shards)
-    ]
-    clips = [clip._asdict() for clip in writer.clips]
-    manifest = {"options": options, "notes": notes, "shards": shards, "clips": clips}
-    write_text(folder / MANIFEST_NAME, json.dumps(manifest, indent=1) + "\n")
 
 
 def open_store(folder: Path, frame_shape: tuple[int, ...]) -> FrameStore:

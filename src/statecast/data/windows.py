@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -13,7 +14,7 @@ from torch import Tensor
 
 from statecast.data.base import Windows
 from statecast.errors import InputError
-from statecast.frames import Batch
+from statecast.frames import Batch, Frames
 
 
 class SequenceWindows(Windows):
@@ -76,3 +77,36 @@ def all_starts(
     return np.stack(
         [np.repeat(np.asarray(sequences), len(first)), np.tile(first, len(sequences))], axis=1
     )
+
+
+class FirstFrames(Windows):
+    """Windows of which only the first frames after the context are to be forecast.
+
+    Args:
+        windows: the whole ones.
+        horizon: frames kept of each target.
+    """
+
+    def __init__(self, windows: Windows, horizon: int) -> None:
+        if horizon < 1:
+            raise InputError(f"A horizon is at least 1 frame, got {horizon}.")
+        self.windows, self.horizon = windows, horizon
+
+    def __len__(self) -> int:
+        return len(self.windows)
+
+    def batch(self, indices: Tensor) -> Batch:
+        whole = self.windows.batch(indices)
+        return replace(whole, target=first_frames(whole.target, self.horizon))
+
+    @cached_property
+    def digest(self) -> str:
+        """Of the whole windows and of what is kept of them."""
+        content = f"first {self.horizon} of {self.windows.digest}"
+        return hashlib.sha256(content.encode()).hexdigest()
+
+
+def first_frames(frames: Frames, count: int) -> Frames:
+    """The first frames of some."""
+    mask = None if frames.mask is None else frames.mask[:, :count]
+    return replace(frames, values=frames.values[:, :count], times=frames.times[:count], mask=mask)

@@ -13,7 +13,7 @@ from statecast.errors import InputError
 from statecast.labels.axes import Axes, axes_of
 from statecast.labels.coordinates import Coordinates, Variable
 from statecast.labels.grids import coarsened, crop, kept_attributes, space_variables
-from statecast.labels.regular import Frames, Uneven, check_order, even_frames
+from statecast.labels.regular import EvenAxis, Uneven, check_order, even_frames
 from statecast.labels.stores import reading
 from statecast.labels.times import numbers, text_of
 
@@ -85,7 +85,7 @@ class Field:
             times = times[order]
             arrays = [array.isel({self.axes.time: order}) for array in arrays]
         check_order(times, origin)
-        self.frames: Frames = even_frames(
+        self.frames: EvenAxis = even_frames(
             times, uneven=options.uneven, time_step=options.time_step, origin=origin
         )
         self.arrays = [
@@ -142,6 +142,8 @@ class Field:
 
     def check(self, values: Array, start: int) -> None:
         """Raise `InputError` for infinite values, and for frames that are wholly unknown."""
+        if len(values) == 0:  # all of them are missing between two frames of the file
+            return
         if np.isinf(values).any():
             place = int(np.argmax(np.isinf(values).reshape(len(values), -1).any(axis=1)))
             raise InputError(

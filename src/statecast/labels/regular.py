@@ -26,7 +26,7 @@ FILL_TOLERANCE = 0.1  # of a step, by which a frame may miss the even axis that 
 LARGEST_FILL = 20  # times as many frames as the file has: more, and the step was guessed wrong
 
 
-class Frames(NamedTuple):
+class EvenAxis(NamedTuple):
     """An even time axis, and which frames of the file each of its frames is the mean of.
 
     Frame i is made of those from `starts[i]` up to `stops[i]`, which may be none.
@@ -67,7 +67,7 @@ def check_order(times: Array, origin: str) -> None:
     )
 
 
-def even_frames(times: Array, *, uneven: Uneven, time_step: str | None, origin: str) -> Frames:
+def even_frames(times: Array, *, uneven: Uneven, time_step: str | None, origin: str) -> EvenAxis:
     """An even time axis for increasing times.
 
     Args:
@@ -85,10 +85,10 @@ def even_frames(times: Array, *, uneven: Uneven, time_step: str | None, origin: 
     step = step_of(times)
     index = np.arange(len(times))
     if step is not None:
-        return Frames(times, index, index + 1, step)
+        return EvenAxis(times, index, index + 1, step)
     typical = typical_step(times)
     if uneven == "accept":
-        return Frames(times, index, index + 1, typical)
+        return EvenAxis(times, index, index + 1, typical)
     if uneven == "fill":
         return filled(times, typical, origin)
     gaps = np.diff(numbers(times))
@@ -110,7 +110,7 @@ def typical_step(times: Array) -> Step:
     return Step(size, "seconds" if dated else "numbers")
 
 
-def filled(times: Array, step: Step, origin: str) -> Frames:
+def filled(times: Array, step: Step, origin: str) -> EvenAxis:
     """The even axis through uneven times, where frames that are missing are made of none."""
     if step.unit == "months":
         position = (months(times) - months(times[:1])[0]) / step.size
@@ -133,10 +133,10 @@ def filled(times: Array, step: Step, origin: str) -> Frames:
     starts = np.searchsorted(place, np.arange(count))
     stops = np.searchsorted(place, np.arange(count), side="right")
     even = continued(times[0], step, [float(i) for i in range(count)])
-    return Frames(even.astype(times.dtype), starts, stops, step)
+    return EvenAxis(even.astype(times.dtype), starts, stops, step)
 
 
-def averaged(times: Array, step: Step, origin: str) -> Frames:
+def averaged(times: Array, step: Step, origin: str) -> EvenAxis:
     """Means over steps that begin at whole days, months, or multiples of a number."""
     dated = times.dtype.kind in "MO"
     if dated == (step.unit == "numbers"):
@@ -161,7 +161,7 @@ def averaged(times: Array, step: Step, origin: str) -> Frames:
     starts = np.searchsorted(bins, np.arange(count))
     stops = np.searchsorted(bins, np.arange(count), side="right")
     even = continued(first, step, [float(i) for i in range(count)])
-    return Frames(even, starts, stops, step)
+    return EvenAxis(even, starts, stops, step)
 
 
 def floor(date: Any, step: Step) -> Any:

@@ -1,6 +1,7 @@
 """MODELS: name -> class of every model."""
 
 from statecast.models.base import Forecaster
+from statecast.models.dmd import DMD
 from statecast.models.persistence import Climatology, Linear, Persistence
 from statecast.models.separable import Separable
 from statecast.models.srvp import SRVP
@@ -11,6 +12,18 @@ MODELS: dict[str, type[Forecaster]] = {
     "persistence": Persistence,
     "climatology": Climatology,
     "linear": Linear,
+    "dmd": DMD,
 }
+BASELINES = ("persistence", "climatology", "linear", "dmd")  # what `evaluate` can score beside
 
-__all__ = ["MODELS", "SRVP", "Climatology", "Forecaster", "Linear", "Persistence", "Separable"]
+__all__ = [
+    "BASELINES",
+    "DMD",
+    "MODELS",
+    "SRVP",
+    "Climatology",
+    "Forecaster",
+    "Linear",
+    "Persistence",
+    "Separable",
+]

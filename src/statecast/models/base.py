@@ -8,6 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from itertools import groupby
 from typing import Any, ClassVar, NamedTuple
 
 import torch
@@ -31,6 +32,7 @@ from statecast.models.latents import (
 from statecast.nn.codecs import Content
 from statecast.nn.gaussian import DiagonalGaussian
 from statecast.nn.normaliser import Normalisation, Normaliser
+from statecast.numerics.solvers import ADAPTIVE, ODE_SOLVERS, Solver, SolverName
 
 Losses = dict[str, Tensor]
 DECODE_BYTES = 256 * 2**20  # largest map that decoding may hold at once, roughly
@@ -54,11 +56,13 @@ class Forecaster(nn.Module, ABC):
         stochastic: False where all samples of a forecast are equal.
         supports_substeps: whether the transition takes Euler steps.
         supports_content_exchange: whether content and dynamics can come from two contexts.
+        statistics_batches: training batches that `fit_statistics` needs.
     """
 
     stochastic: ClassVar[bool] = False
     supports_substeps: ClassVar[bool] = False
     supports_content_exchange: ClassVar[bool] = False
+    statistics_batches: ClassVar[int] = 64
 
     def __init__(
         self,
@@ -90,6 +94,7 @@ class Forecaster(nn.Module, ABC):
         *,
         samples: int,
         substeps: int | None,
+        solver: SolverName | None,
         content_from: Frames | None,
         generator: torch.Generator | None,
     ) -> Float[Tensor, "sample batch time channel *space"]:
@@ -111,7 +116,11 @@ class Forecaster(nn.Module, ABC):
         return None
 
     def fit_statistics(self, batches: Iterable[Batch]) -> None:
-        """Set what comes from training data without gradients: by default, the normaliser."""
+        """Set what comes from training data without gradients: by default, the normaliser.
+
+        Args:
+            batches: training batches, the same ones each time they are iterated over.
+        """
         if self.normaliser.needs_data:
             self.normaliser.fit((batch.values, batch.mask) for batch in batches)
 
@@ -134,6 +143,7 @@ class Forecaster(nn.Module, ABC):
         times: Sequence[float] | Tensor | None = None,
         samples: int = 1,
         substeps: int | None = None,
+        solver: SolverName | None = None,
         content_from: Frames | Any | None = None,
         generator: torch.Generator | None = None,
     ) -> Forecast:
@@ -150,6 +160,8 @@ class Forecaster(nn.Module, ABC):
             samples: number of futures to draw.
             substeps: steps of the transition per frame while forecasting; by default the
                 model's own.
+            solver: method that the transition is followed with while forecasting, such as `rk4`
+                or the adaptive `dopri5`; by default the model's own.
             content_from: another context, whose content is used with the dynamics of `context`.
             generator: source of the random draws; same seed, same forecast.
 
@@ -159,6 +171,7 @@ class Forecaster(nn.Module, ABC):
 
         Errors:
             InputError: a shape, channel count, length or option does not fit.
+            ConvergenceError: an adaptive solver did not reach its tolerance.
         """
         device = next((tensor.device for tensor in self.buffers()), torch.device("cpu"))
         frames = self.check_context(context, "context").to(device)
@@ -170,14 +183,14 @@ class Forecaster(nn.Module, ABC):
         wanted = self._check_times(horizon, times)
         if samples < 1:
             raise InputError(f"A forecast needs at least 1 sample, got samples={samples}.")
-        if substeps is not None:
-            self._check_substeps(substeps)
+        self._check_solver(solver, substeps)
         with evaluation_mode(self), torch.no_grad():
             values = self.predict(
                 frames,
                 wanted,
                 samples=samples if self.stochastic else 1,
                 substeps=substeps,
+                solver=solver,
                 content_from=other,
                 generator=generator,
             )
@@ -249,11 +262,10 @@ class Forecaster(nn.Module, ABC):
             )
         return other
 
-    def _check_substeps(self, substeps: int) -> None:
-        if not self.supports_substeps:
-            raise InputError(f"{type(self).__name__} takes no Euler steps; leave `substeps` out.")
-        if substeps < 1:
-            raise InputError(f"A frame needs at least 1 Euler step, got substeps={substeps}.")
+    def _check_solver(self, solver: SolverName | None, substeps: int | None) -> None:
+        given = {"substeps": substeps, "solver": solver}
+        for name in [name for name, value in given.items() if value is not None]:
+            raise InputError(f"{type(self).__name__} takes no Euler steps; leave `{name}` out.")
 
     def _check_times(
         self, horizon: int | None, times: Sequence[float] | Tensor | None
@@ -279,7 +291,7 @@ class State(NamedTuple):
     """What a state-space model carries forward from a context."""
 
     content: Content  # what stays, one per sequence
-    latent: Float[Tensor, "sample batch latent"]  # what moves
+    latent: Float[Tensor, "sample batch latent *grid"]  # what moves: a vector, or a map
     time: float  # time of the latent, in frame intervals after the last observed frame
 
 
@@ -292,8 +304,10 @@ class StateSpaceForecaster(Forecaster):
     supports_substeps = True
     supports_content_exchange = True
     width: int  # channels or hidden units of the decoder's widest map, to bound memory
-    substeps: int = 1  # Euler steps per frame, unless asked otherwise
-    continuous: bool = True  # whether a frame interval may be cut into Euler steps
+    substeps: int = 1  # steps of the solver per frame, unless asked otherwise
+    solver: SolverName = "euler"  # unless asked otherwise
+    solvers: tuple[SolverName, ...] = ODE_SOLVERS  # none where the transition knows frames only
+    tolerances: tuple[float, float] = (1e-5, 1e-6)  # relative and absolute, of adaptive solvers
     reconstructs: bool = False  # whether there are latents of the context's own frames
 
     @abstractmethod
@@ -313,15 +327,18 @@ class StateSpaceForecaster(Forecaster):
     @abstractmethod
     def interval(
         self,
-        latent: Float[Tensor, "*batch latent"],
+        latent: Float[Tensor, "*latents"],
         *,
-        substeps: int,
+        substeps: int | None = None,
+        solver: SolverName | None = None,
+        at: Sequence[float] = (1.0,),
         noise: Float[Tensor, "*batch noise"] | None = None,
         generator: torch.Generator | None = None,
-    ) -> list[Float[Tensor, "*batch latent"]]:
-        """Latents after each of `substeps` equal parts of one frame interval.
+    ) -> list[Float[Tensor, "*latents"]]:
+        """Latents at increasing fractions of one frame interval, by default at its end alone.
 
-        `noise` is that of the interval; by default it is drawn from its prior.
+        `noise` is that of the whole interval; by default it is drawn from its prior, once.
+        `substeps` and `solver` are the model's own by default.
         """
 
     def noise_prior(self, latent: Float[Tensor, "*batch latent"]) -> DiagonalGaussian | None:
@@ -330,9 +347,48 @@ class StateSpaceForecaster(Forecaster):
 
     @abstractmethod
     def decode(
-        self, content: Content, latents: Float[Tensor, "batch many latent"]
+        self, content: Content, latents: Float[Tensor, "batch many latent *grid"]
     ) -> Float[Tensor, "batch many channel *space"]:
         """Frames of many latents of each sequence, in the units of the model."""
+
+    @property
+    def continuous(self) -> bool:
+        """Whether the transition is a differential equation, known between frames as well."""
+        return bool(self.solvers)
+
+    def dynamics(self) -> nn.Module | None:
+        """The network that runs once per evaluation of the velocity; None where there is none."""
+        return None
+
+    def choose_solver(
+        self, solver: SolverName | None = None, substeps: int | None = None
+    ) -> Solver:
+        """The solver to follow the transition with; the model's own by default.
+
+        Errors:
+            InputError: the model does not take it, or a number does not fit.
+        """
+        name = self.solver if solver is None else solver
+        if not self.continuous and (solver is not None or (substeps or 1) > 1):
+            raise InputError(
+                "This transition takes whole frames only: leave `substeps` and `solver` out."
+            )
+        if self.continuous and name not in self.solvers:
+            raise InputError(
+                f"{type(self).__name__} takes the solvers {', '.join(self.solvers)}, got {name!r}."
+            )
+        if substeps is None:
+            substeps = 1 if name in ADAPTIVE else self.substeps
+        relative, absolute = self.tolerances
+        return Solver(
+            name=name,
+            substeps=substeps,
+            relative_tolerance=relative,
+            absolute_tolerance=absolute,
+        )
+
+    def _check_solver(self, solver: SolverName | None, substeps: int | None) -> None:
+        self.choose_solver(solver, substeps)
 
     def advance(
         self,
@@ -340,52 +396,57 @@ class StateSpaceForecaster(Forecaster):
         times: Float[Tensor, " time"],
         *,
         substeps: int | None = None,
+        solver: SolverName | None = None,
         noise: Float[Tensor, "sample batch interval noise"] | None = None,
         generator: torch.Generator | None = None,
-    ) -> Float[Tensor, "sample batch time latent"]:
+    ) -> Float[Tensor, "sample batch time latent *grid"]:
         """Latents at increasing times, none of them before the state's.
 
-        Noise is drawn once per frame interval, whatever the substeps and times asked for; `noise`
-        takes the place of the draws, and must hold every interval up to the last time. Between
-        two Euler steps the latent is linear in time, which is Euler's own dense output.
+        Noise is drawn once per frame interval, whatever the solver, substeps and times asked for;
+        `noise` takes the place of the draws, and must hold every interval up to the last time.
+        Times between the steps of a solver are as accurate as those at its steps; of Euler's
+        method that is a straight line.
 
         Errors:
             InputError: a time before the state's, or between frames where the transition knows
                 whole frames only.
         """
-        steps = self.substeps if substeps is None else substeps
-        if steps > 1 and not self.continuous:
-            raise InputError("This transition takes whole frames only: leave `substeps` out.")
-        path, intervals, wanted = [state.latent], 0, []
-        for time in (times.double() - state.time).tolist():
-            if time < -TIME_TOLERANCE:
-                raise InputError(
-                    f"This model goes back to time {state.time:g} at most (0 is the last observed "
-                    f"frame), got a time of {time + state.time:g}."
-                )
-            # Intervals are counted in whole numbers: a sum of 1/3's would miss the frames.
-            while intervals < math.ceil(time - TIME_TOLERANCE):
-                if noise is not None and intervals >= noise.shape[2]:
-                    raise InputError(
-                        f"Noise of {noise.shape[2]} frame intervals does not reach to time "
-                        f"{time + state.time:g}."
-                    )
-                now = None if noise is None else noise[:, :, intervals]
-                after = self.interval(path[-1], substeps=steps, noise=now, generator=generator)
-                path = [path[-1], *after]
-                intervals += 1
-            position = (time - max(intervals - 1, 0)) * (len(path) - 1)
-            wanted.append(self._between(path, position))
-        return torch.stack(wanted, dim=2)
+        self.choose_solver(solver, substeps)
+        wanted = (times.double() - state.time).tolist()
+        if wanted and wanted[0] < -TIME_TOLERANCE:
+            raise InputError(
+                f"This model goes back to time {state.time:g} at most (0 is the last observed "
+                f"frame), got a time of {wanted[0] + state.time:g}."
+            )
+        if wanted and noise is not None and wanted[-1] > noise.shape[2] + TIME_TOLERANCE:
+            raise InputError(
+                f"Noise of {noise.shape[2]} frame intervals does not reach to time "
+                f"{wanted[-1] + state.time:g}."
+            )
 
-    def _between(self, path: list[Tensor], position: float) -> Tensor:
-        before = min(math.floor(position + steps_tolerance(path)), len(path) - 1)
-        fraction = position - before
-        if fraction <= steps_tolerance(path):
-            return path[before]
-        if not self.continuous:
-            raise InputError("This transition knows whole frames only: ask for whole `times`.")
-        return torch.lerp(path[before], path[before + 1], fraction)
+        def interval(index: int, latent: Tensor, at: Sequence[float]) -> list[Tensor]:
+            now = None if noise is None else noise[:, :, index]
+            return self.interval(
+                latent, substeps=substeps, solver=solver, at=at, noise=now, generator=generator
+            )
+
+        latent, done, found = state.latent, 0, []
+        # Intervals are counted in whole numbers: a sum of 1/3's would miss the frames.
+        for end, group in groupby(wanted, lambda time: math.ceil(time - TIME_TOLERANCE)):
+            if end <= 0:
+                found += [latent for _ in group]
+                continue
+            while done < end - 1:
+                latent, done = interval(done, latent, (1.0,))[-1], done + 1
+            inside = [time - done for time in group]
+            whole = inside[-1] > 1 - TIME_TOLERANCE
+            at = (*inside[:-1], 1.0) if whole else (*inside, 1.0)
+            if len(at) > 1 and not self.continuous:
+                raise InputError("This transition knows whole frames only: ask for whole `times`.")
+            states = interval(end - 1, latent, at)
+            found += states[: len(inside)]
+            latent, done = states[-1], end
+        return torch.stack(found, dim=2)
 
     # The latent space: a path through it is inferred, continued, run again, decoded.
 
@@ -395,6 +456,7 @@ class StateSpaceForecaster(Forecaster):
         *,
         samples: int = 1,
         substeps: int | None = None,
+        solver: SolverName | None = None,
         generator: torch.Generator | None = None,
     ) -> Latents:
         """Content of observed frames, and a path through the latent space that follows them.
@@ -402,7 +464,8 @@ class StateSpaceForecaster(Forecaster):
         Args:
             context: as for `forecast`; as long as wanted, in consecutive frames, times kept.
             samples: paths to draw of each sequence.
-            substeps: Euler steps per frame while conditioning; by default the model's own.
+            substeps: steps of the solver per frame while conditioning; by default the model's own.
+            solver: of the transition's differential equation; by default the model's own.
             generator: source of the random draws.
 
         Errors:
@@ -412,10 +475,10 @@ class StateSpaceForecaster(Forecaster):
         check_clock(frames.times, len(frames))
         if samples < 1:
             raise InputError(f"Latents need at least 1 sample, got samples={samples}.")
-        steps = self._steps(substeps)
+        chosen = self.choose_solver(solver, substeps)
         with evaluation_mode(self), torch.no_grad():
             observed = self.inputs(frames)
-            latents = self.follow(observed, samples=samples, substeps=steps, generator=generator)
+            latents = self.follow(observed, samples=samples, solver=chosen, generator=generator)
         times = latents.times + frames.times[-1].cpu()
         return replace(latents, times=times, model=fingerprint_of(self))
 
@@ -424,16 +487,16 @@ class StateSpaceForecaster(Forecaster):
         observed: Float[Tensor, "batch time channel *space"],
         *,
         samples: int,
-        substeps: int,
+        solver: Solver,
         generator: torch.Generator | None,
     ) -> Latents:
         """Latents of observed frames, in the units of the model; the last frame has time 0."""
         state = self.observe(observed, samples=samples, generator=generator)
-        steps = (substeps,) * max(round(-state.time), 0)
-        walked = walk(self, state.latent, steps, generator=generator)
-        times = state.time + torch.arange(len(steps) + 1.0)
+        solvers = (solver,) * max(round(-state.time), 0)
+        walked = walk(self, state.latent, solvers, generator=generator)
+        times = state.time + torch.arange(len(solvers) + 1.0)
         return Latents(
-            content=state.content, states=walked.states, times=times, substeps=steps,
+            content=state.content, states=walked.states, times=times, solvers=solvers,
             noise=walked.noise, prior=walked.prior,
         )  # fmt: skip
 
@@ -444,6 +507,7 @@ class StateSpaceForecaster(Forecaster):
         *,
         samples: int | None = None,
         substeps: int | None = None,
+        solver: SolverName | None = None,
         generator: torch.Generator | None = None,
     ) -> Latents:
         """The same path, longer: what was, and a forecast up to the lead time `horizon`.
@@ -454,7 +518,8 @@ class StateSpaceForecaster(Forecaster):
             latents: a path of this model.
             horizon: last lead time, in whole frames after time 0; by default that of training.
             samples: futures of a path that has a single sample; by default as many as there are.
-            substeps: Euler steps per frame from here on; by default the model's own.
+            substeps: steps of the solver per frame from here on; by default the model's own.
+            solver: of the transition's differential equation; by default the model's own.
             generator: source of the random draws.
 
         Errors:
@@ -467,26 +532,33 @@ class StateSpaceForecaster(Forecaster):
             raise InputError(
                 f"These latents reach to time {latents.end:g} already, got a horizon of {horizon}."
             )
-        steps = self._steps(substeps)
+        chosen = self.choose_solver(solver, substeps)
         if samples is not None:
             latents = latents.drawn(samples)
         with evaluation_mode(self), torch.no_grad():
-            return extended(self, latents, count, substeps=steps, generator=generator)
+            return extended(self, latents, count, solver=chosen, generator=generator)
 
-    def rerun_latents(self, latents: Latents, *, substeps: int | None = None) -> Latents:
+    def rerun_latents(
+        self,
+        latents: Latents,
+        *,
+        substeps: int | None = None,
+        solver: SolverName | None = None,
+    ) -> Latents:
         """The path that starts in the same state, with the same noise.
 
         Args:
             latents: a path of this model; its first state and its noise may have been changed.
-            substeps: Euler steps per frame; by default those of the path.
+            substeps: steps of the solver per frame; by default those of the path.
+            solver: of the transition's differential equation; by default that of the path.
         """
         check_own(self, latents)
-        steps = latents.substeps
-        if substeps is not None:
-            steps = (self._steps(substeps),) * len(steps)
+        solvers = latents.solvers
+        if substeps is not None or solver is not None:
+            solvers = (self.choose_solver(solver, substeps),) * len(solvers)
         with evaluation_mode(self), torch.no_grad():
-            walked = walk(self, latents.states[:, :, 0], steps, noise=latents.noise)
-        return replace(latents, states=walked.states, prior=walked.prior, substeps=steps)
+            walked = walk(self, latents.states[:, :, 0], solvers, noise=latents.noise)
+        return replace(latents, states=walked.states, prior=walked.prior, solvers=solvers)
 
     def decode_latents(
         self, latents: Latents, times: Sequence[float] | Tensor | None = None
@@ -514,14 +586,6 @@ class StateSpaceForecaster(Forecaster):
             states = states_at(self, latents, times)
             return self.normaliser.restore(self.decode_all(latents.content, states), axis=3)
 
-    def _steps(self, substeps: int | None) -> int:
-        if substeps is None:
-            return self.substeps
-        self._check_substeps(substeps)
-        if substeps > 1 and not self.continuous:
-            raise InputError("This transition takes whole frames only: leave `substeps` out.")
-        return substeps
-
     def predict(
         self,
         context: Frames,
@@ -529,6 +593,7 @@ class StateSpaceForecaster(Forecaster):
         *,
         samples: int,
         substeps: int | None,
+        solver: SolverName | None,
         content_from: Frames | None,
         generator: torch.Generator | None,
     ) -> Float[Tensor, "sample batch time channel *space"]:
@@ -537,7 +602,7 @@ class StateSpaceForecaster(Forecaster):
         if content_from is not None:
             content = self.content_of(self.inputs(content_from))
             state = state._replace(content=content.expand(len(context.values)))
-        latents = self.advance(state, times, substeps=substeps, generator=generator)
+        latents = self.advance(state, times, substeps=substeps, solver=solver, generator=generator)
         return self.normaliser.restore(self.decode_all(state.content, latents), axis=3)
 
     def reconstruct(
@@ -565,7 +630,7 @@ class StateSpaceForecaster(Forecaster):
         return self.decode_latents(latents).samples
 
     def decode_all(
-        self, content: Content, latents: Float[Tensor, "sample batch time latent"]
+        self, content: Content, latents: Float[Tensor, "sample batch time latent *grid"]
     ) -> Float[Tensor, "sample batch time channel *space"]:
         """Decode every sample and time of each sequence, as many at once as memory allows.
 
@@ -592,11 +657,6 @@ class StateSpaceForecaster(Forecaster):
         for sequence in range(0, batch, at_once):
             for start in range(0, many, step):
                 yield slice(sequence, sequence + at_once), slice(start, start + step)
-
-
-def steps_tolerance(path: list[Tensor]) -> float:
-    """`TIME_TOLERANCE` in steps of a path through one interval."""
-    return TIME_TOLERANCE * max(len(path) - 1, 1)
 
 
 def is_labelled(values: Any) -> bool:

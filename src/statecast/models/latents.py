@@ -6,7 +6,7 @@ import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypedDict
 
 import torch
 from jaxtyping import Float
@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from statecast.errors import InputError
 from statecast.nn.codecs import Content
 from statecast.nn.gaussian import DiagonalGaussian
+from statecast.numerics.solvers import Solver, SolverName
 
 if TYPE_CHECKING:
     from statecast.models.base import StateSpaceForecaster
@@ -31,7 +32,7 @@ class Latents:
         content: what stays, one per sequence.
         states: what moves, one per frame: y of SRVP, T of Separable.
         times: of the states, one frame interval apart; 0 is the last observed frame.
-        substeps: Euler steps of each frame interval.
+        solvers: how the transition is followed through each frame interval.
         noise: z of each frame interval; None where the transition takes none.
         initial: q(y₁ | x), where the first state is drawn from it; (batch, latent).
         posterior: q(z | x) of the observed intervals, which come first; (batch, interval, noise).
@@ -42,7 +43,7 @@ class Latents:
     content: Content
     states: Float[Tensor, "sample batch time latent"]
     times: Float[Tensor, " time"]
-    substeps: tuple[int, ...]
+    solvers: tuple[Solver, ...]
     noise: Float[Tensor, "sample batch interval noise"] | None = None
     initial: DiagonalGaussian | None = None
     posterior: DiagonalGaussian | None = None
@@ -61,10 +62,10 @@ class Latents:
             raise InputError(
                 f"{batch} sequences of states need {batch} contents, got {len(self.content.code)}."
             )
-        if len(self.substeps) != length - 1 or min(self.substeps, default=1) < 1:
+        if len(self.solvers) != length - 1:
             raise InputError(
-                f"{length} states need the Euler steps of {length - 1} intervals, each at least "
-                f"1, got {self.substeps}."
+                f"{length} states need the solvers of {length - 1} intervals, got "
+                f"{len(self.solvers)}."
             )
         expected = (samples, batch, length - 1)
         if self.noise is not None and tuple(self.noise.shape[:-1]) != expected:
@@ -122,7 +123,7 @@ class Walk(NamedTuple):
 def walk(
     model: StateSpaceForecaster,
     latent: Float[Tensor, "sample batch latent"],
-    substeps: Sequence[int],
+    solvers: Sequence[Solver],
     *,
     noise: Float[Tensor, "sample batch interval noise"] | None = None,
     generator: torch.Generator | None = None,
@@ -132,19 +133,19 @@ def walk(
     Args:
         model: whose transition.
         latent: where to start.
-        substeps: Euler steps of each interval.
+        solvers: of each interval.
         noise: of each interval; by default drawn from its prior.
         generator: source of the draws.
     """
     # Contiguous, because a strided input may give other last bits.
     states, used, priors = [latent.contiguous()], [], []
-    for index, steps in enumerate(substeps):
+    for index, solver in enumerate(solvers):
         prior, now = model.noise_prior(states[-1]), None
         if prior is not None:
             now = prior.draw(generator) if noise is None else noise[:, :, index]
             used.append(now)
             priors.append(prior)
-        states.append(model.interval(states[-1], substeps=steps, noise=now)[-1])
+        states.append(model.interval(states[-1], noise=now, **options_of(model, solver))[-1])
     return Walk(
         states=torch.stack(states, dim=2),
         noise=torch.stack(used, dim=2) if used else None,
@@ -162,14 +163,14 @@ def extended(
     latents: Latents,
     count: int,
     *,
-    substeps: int,
+    solver: Solver,
     generator: torch.Generator | None,
 ) -> Latents:
     """Latents that go on for `count` frame intervals."""
     if count == 0:
         return latents
-    steps = (substeps,) * count
-    walked = walk(model, latents.states[:, :, -1], steps, generator=generator)
+    solvers = (solver,) * count
+    walked = walk(model, latents.states[:, :, -1], solvers, generator=generator)
     prior = walked.prior
     if prior is not None and latents.prior is not None:
         prior = DiagonalGaussian(
@@ -183,7 +184,7 @@ def extended(
         latents,
         states=torch.cat([latents.states, walked.states[:, :, 1:]], dim=2),
         times=latents.start + torch.arange(float(len(latents) + count)),
-        substeps=latents.substeps + steps,
+        solvers=latents.solvers + solvers,
         noise=noise,
         prior=prior,
     )
@@ -194,7 +195,7 @@ def states_at(
 ) -> Float[Tensor, "sample batch time latent"]:
     """States of a path at any of its times, in any order, with the noise that it has.
 
-    Between frames they are those of the path's own Euler steps.
+    Between frames they are those of the path's own solver.
 
     Errors:
         InputError: a time outside the path, or between frames where the transition knows whole
@@ -215,11 +216,25 @@ def states_at(
             state = model.advance(
                 State(latents.content, state, 0.0),
                 torch.tensor([time - frame], dtype=torch.float64),
-                substeps=latents.substeps[frame],
+                **options_of(model, latents.solvers[frame]),
                 noise=None if latents.noise is None else latents.noise[:, :, frame : frame + 1],
             )[:, :, 0]
         found.append(state)
     return torch.stack(found, dim=2)
+
+
+class SolverOptions(TypedDict):
+    """A solver as `interval` and `advance` take it."""
+
+    substeps: int | None
+    solver: SolverName | None
+
+
+def options_of(model: StateSpaceForecaster, solver: Solver) -> SolverOptions:
+    """The options that make a model choose this solver."""
+    if not model.continuous:
+        return {"substeps": None, "solver": None}
+    return {"substeps": solver.substeps, "solver": solver.name}
 
 
 def check_own(model: nn.Module, latents: Latents) -> Latents:

@@ -12,6 +12,7 @@ from torch import Tensor
 from statecast.errors import InputError
 from statecast.frames import Batch, Frames, FrameSpec
 from statecast.models.base import Forecaster, Losses, known_mean, known_part
+from statecast.numerics.solvers import SolverName
 
 
 class Baseline(Forecaster):
@@ -45,6 +46,7 @@ class Baseline(Forecaster):
         *,
         samples: int,
         substeps: int | None,
+        solver: SolverName | None,
         content_from: Frames | None,
         generator: torch.Generator | None,
     ) -> Float[Tensor, "sample batch time channel *space"]:

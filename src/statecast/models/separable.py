@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
@@ -12,11 +13,19 @@ from statecast.errors import InputError
 from statecast.frames import Batch, FrameSpec
 from statecast.models.base import Losses, State, StateSpaceForecaster, known_mean
 from statecast.models.separable_diagnostics import diagnose_separable
-from statecast.nn.architectures import Architecture, decoder_of, encoder_of
-from statecast.nn.blocks import initialise_normal, initialise_orthogonal, multilayer
+from statecast.models.shooting import Shots, shoot
+from statecast.nn.architectures import (
+    Architecture,
+    check_pair,
+    code_shape,
+    decoder_of,
+    encoder_of,
+)
+from statecast.nn.blocks import MapLayers, initialise_normal, initialise_orthogonal, multilayer
 from statecast.nn.codecs import Content, Encoding, Mixing, Output
 from statecast.nn.gaussian import widened
 from statecast.nn.normaliser import Normalisation
+from statecast.numerics.solvers import SOLVERS, SolverName
 
 WEIGHT_STD = 0.02  # of the codec's initial weights, as published
 
@@ -28,33 +37,52 @@ class Separable(StateSpaceForecaster):
     S = E_S(v_{1 \ldots n}), \quad T_{t_0} = E_T(v_{1 \ldots n})$$
 
     Forecasts are deterministic. One frame interval is a sequence of residual blocks,
-    $T \leftarrow T + f_j(T)$.
+    $T \leftarrow T + f_j(T)$, as published, or a solution of the differential equation with
+    $f = \sum_j f_j$, which the sequence approximates.
 
     Reference: Donà et al. (2021), https://arxiv.org/abs/2008.01352.
 
     Args:
         spec: shape, channels and units of the frames; comes from the data.
-        architecture: codec: `dcgan` or `vgg` for images, `mlp` for points and small grids; `auto`
-            for the one of `dcgan` and `mlp` that suits the grid, the latter 16 times as wide.
+        architecture: codec: `dcgan` or `vgg` for images, `resnet` for a ResNet-18 encoder with a
+            DCGAN decoder, `mlp` for points and small grids, `maps` for fields: codes are then
+            maps of a quarter of the sides, and residual blocks are convolutions; `auto` for the
+            one of `dcgan` and `mlp` that suits the grid, the latter 16 times as wide.
+        decoder_architecture: codec of the decoder, where it is another.
         skips: whether the decoder sees the content encoder's maps.
         encoder_width: channels of the encoders' first convolution; hidden units of `mlp` encoders.
         encoder_layers: linear layers of `mlp` encoders.
         decoder_width: channels of the decoder's last stage; hidden units of an `mlp` decoder.
         decoder_layers: linear layers of an `mlp` decoder.
-        content: `learned` from frames, or `constant`, a vector of ones: the model without S.
-        content_size: size of the content code S.
-        latent_size: size of the dynamics code T.
+        content: `learned` from frames, or `constant`: the published model without S, which is 1,
+            mixed by product, and T without a prior.
+        content_size: size of the content code S; its channels where it is a map.
+        latent_size: size of the dynamics code T; its channels where it is a map.
         mixing: how the decoder joins S and T: `concat`, or `product` of codes of one size.
         blocks: residual blocks per frame.
-        dynamics_hidden: hidden units of each residual block.
-        dynamics_layers: linear layers of each residual block.
+        dynamics_hidden: hidden units, or channels, of each residual block.
+        dynamics_layers: linear layers, or convolutions, of each residual block.
         dynamics_gain: gain of the blocks' orthogonal initial weights.
+        solver: how T is followed: `residual` (as published), `euler`, `midpoint`, `heun`, `rk4`,
+            or the adaptive `dopri5`.
+        substeps: steps of the solver per frame; none of an adaptive one.
+        relative_tolerance: largest local error of `dopri5`, in shares of T.
+        absolute_tolerance: largest local error of `dopri5`, in units of T.
         rollout_from: frame that the inferred T belongs to: the first one of the `context`, so
             that training reconstructs the context as well; or the first one of the `target`.
         forecast_weight: weight of the forecast's squared error.
         alignment_weight: weight of the squared error of a frame decoded from its own T.
         invariance_weight: weight of the squared difference of S between start and end.
-        prior_weight: weight of ½‖T‖².
+        prior_weight: weight of ½‖T‖², or of half the mean square of T where it is a map.
+        alignment_window: whether the window that is aligned is drawn once per `batch`, as
+            published, or for each `sequence`.
+        prior_over: whether ‖T‖² is a `sum` over the code, or a `mean`; by default as published, a
+            mean where T is a map.
+        shoots: forecasts that one training sequence is cut into. T is inferred anew at evenly
+            spaced frames and rolled out up to the next of them, so that long sequences can be
+            trained on; 1 is the published loss, one forecast from the first frames.
+        continuity_weight: weight of the squared difference of T rolled out and inferred where
+            one forecast ends and the next begins.
         output: `sigmoid` for frames in [0, 1], `identity` for unbounded ones; by default what
             fits the normalised data.
         normalise: `auto`, `none`, `range` or `standard`, see `Normaliser`.
@@ -66,6 +94,7 @@ class Separable(StateSpaceForecaster):
         spec: FrameSpec,
         *,
         architecture: Architecture = "dcgan",
+        decoder_architecture: Architecture | None = None,
         skips: bool = False,
         encoder_width: int = 64,
         encoder_layers: int = 3,
@@ -79,11 +108,19 @@ class Separable(StateSpaceForecaster):
         dynamics_hidden: int = 512,
         dynamics_layers: int = 3,
         dynamics_gain: float = 1.41,
+        solver: SolverName = "residual",
+        substeps: int = 1,
+        relative_tolerance: float = 1e-5,
+        absolute_tolerance: float = 1e-6,
         rollout_from: Literal["context", "target"] = "context",
         forecast_weight: float = 45.0,
         alignment_weight: float = 10.0,
         invariance_weight: float = 45.0,
         prior_weight: float = 1e-3,
+        alignment_window: Literal["batch", "sequence"] = "batch",
+        prior_over: Literal["sum", "mean"] | None = None,
+        shoots: int = 1,
+        continuity_weight: float = 1.0,
         output: Output | None = None,
         normalise: Normalisation = "auto",
         generator: torch.Generator | None = None,
@@ -92,15 +129,36 @@ class Separable(StateSpaceForecaster):
         if content == "constant":
             if skips:
                 raise InputError("A constant content has no maps to skip with. Set skips: false.")
-            content_size, mixing = latent_size, "product"
-        self.skips, self.width, self.latent_size = skips, decoder_width, latent_size
+            content_size, mixing, prior_weight = latent_size, "product", 0.0
+        decoder_architecture = decoder_architecture or architecture
+        check_pair(
+            architecture,
+            decoder_architecture,
+            skips=skips,
+            encoder_width=encoder_width,
+            decoder_width=decoder_width,
+        )
+        self.skips, self.width = skips, decoder_width
+        self.latent_shape = code_shape(architecture, spec.frame_shape, latent_size)
+        self.solver, self.substeps, self.solvers = solver, substeps, SOLVERS
+        self.tolerances = (relative_tolerance, absolute_tolerance)
+        self.choose_solver(substeps=substeps)
         self.rollout_from, self.dynamics_gain = rollout_from, dynamics_gain
         self.reconstructs = rollout_from == "context"
         self.forecast_weight, self.alignment_weight = forecast_weight, alignment_weight
         self.invariance_weight, self.prior_weight = invariance_weight, prior_weight
+        of_maps = len(self.latent_shape) > 1
+        self.alignment_window = alignment_window
+        self.prior_over = prior_over or ("mean" if of_maps else "sum")
+        self.shoots, self.continuity_weight = shoots, continuity_weight
+        if not 1 <= shoots <= self.alignment_windows(spec.length):
+            raise InputError(
+                f"A window of {spec.length} frames can be cut into 1 to "
+                f"{self.alignment_windows(spec.length)} forecasts, got shoots={shoots}."
+            )
         window = (len(spec.channels) * spec.context, *spec.space)
         decoder = decoder_of(
-            architecture,
+            decoder_architecture,
             spec.frame_shape,
             content_size,
             latent_size,
@@ -130,7 +188,9 @@ class Separable(StateSpaceForecaster):
         self.dynamics_encoder = encoders["dynamics"]
         self.decoder = decoder
         self.blocks = nn.ModuleList(
-            multilayer(latent_size, dynamics_hidden, latent_size, layers=dynamics_layers)
+            MapLayers(latent_size, dynamics_hidden, layers=dynamics_layers)
+            if of_maps
+            else multilayer(latent_size, dynamics_hidden, latent_size, layers=dynamics_layers)
             for _ in range(blocks)
         )
         self.initialise(generator)
@@ -155,18 +215,24 @@ class Separable(StateSpaceForecaster):
         \overline{(D(S, E_T(V_i)) - v_i)^2} + \lambda_S \overline{(S - S')^2}
         + \lambda_T \tfrac12 \|T_{t_0}\|^2$$
 
-        with one window V_i drawn per batch, S' the content of the last frames, and bars for means
-        over known values.
+        with a random window V_i, S' the content of the last frames, and bars for means over known
+        values. Where the sequence is cut into several forecasts, $\hat v$ is made of all of them,
+        the prior is a mean over them, and a term of continuity is added,
+        $\overline{(T^{rolled} - T^{inferred})^2}$ where they meet.
         """
         frames = self.inputs(batch)
-        count = torch.randint(self.alignment_windows(frames.shape[1]), (), generator=generator)
-        terms = self.loss_terms(frames, int(count), batch.mask)
+        windows = self.alignment_windows(frames.shape[1])
+        shape = () if self.alignment_window == "batch" else (len(frames),)
+        window = torch.randint(windows, shape, generator=generator)
+        terms = self.loss_terms(frames, window, batch.mask)
         total = (
             self.forecast_weight * terms["forecast"]
             + self.alignment_weight * terms["alignment"]
             + self.invariance_weight * terms["invariance"]
             + self.prior_weight * terms["prior"]
         )
+        if "continuity" in terms:
+            total = total + self.continuity_weight * terms["continuity"]
         return {"total": total, **terms}
 
     def alignment_windows(self, length: int) -> int:
@@ -176,38 +242,54 @@ class Separable(StateSpaceForecaster):
     def loss_terms(
         self,
         frames: Float[Tensor, "batch time channel *space"],
-        window: int,
+        window: int | Tensor,
         mask: Bool[Tensor, "batch time channel *space"] | None = None,
     ) -> Losses:
-        """The four terms, unweighted, with the alignment at this window; `mask`: known values."""
+        """The terms, unweighted, with the alignment at this window, of all or of each sequence.
+
+        `mask` is True where values are known.
+        """
         context = self.spec.context
-        content, latent = (
-            self.content_of(frames[:, :context]),
-            self.dynamics_of(frames[:, :context]),
-        )
         start = 0 if self.rollout_from == "context" else context
-        latents = self.rollout(latent, frames.shape[1] - start)
-        aligned = self.dynamics_of(frames[:, window : window + context])
+        content = self.content_of(frames[:, :context])
+        latents, initial, gaps = self.shoot(frames)
+        rows = torch.arange(len(frames), device=frames.device)
+        first = torch.as_tensor(window, device=frames.device).expand(len(frames))
+        observed = first.unsqueeze(1) + torch.arange(context, device=frames.device)
+        aligned = self.dynamics_of(frames[rows.unsqueeze(1), observed])
         # One pass of the decoder for the forecast and the aligned frame.
         decoded = widened(self.decode(content, torch.cat([latents, aligned.unsqueeze(1)], dim=1)))
-        zero = decoded.new_zeros(())
-        rolled, one = (None, None) if mask is None else (mask[:, start:], mask[:, window + start])
-        return {
+        rolled, one = (None, None) if mask is None else (mask[:, start:], mask[rows, first + start])
+        terms = {
             "forecast": known_mean((decoded[:, :-1] - frames[:, start:]).square(), rolled),
-            "alignment": known_mean((decoded[:, -1] - frames[:, window + start]).square(), one),
-            "invariance": zero
+            "alignment": known_mean((decoded[:, -1] - frames[rows, first + start]).square(), one),
+            "invariance": decoded.new_zeros(())
             if self.content_encoder is None
             else distance(content, self.content_of(frames[:, -context:])),
-            "prior": 0.5 * latent.square().sum(dim=1).mean(),
+            "prior": half_square(initial.flatten(0, 1), over=self.prior_over),
         }
+        return terms | ({"continuity": gaps.square().mean()} if self.shoots > 1 else {})
+
+    def shoot(self, frames: Float[Tensor, "batch time channel *space"]) -> Shots:
+        """Latents of all frames that are forecast, in as many forecasts as `shoots` says."""
+        length, context = frames.shape[1], self.spec.context
+        windows = self.alignment_windows(length)
+        return shoot(
+            frames,
+            [index * windows // self.shoots for index in range(self.shoots)],
+            length if self.rollout_from == "context" else length - context,
+            context=context,
+            infer=self.dynamics_of,
+            roll_out=self.rollout,
+        )
 
     def rollout(
-        self, latent: Float[Tensor, "batch latent"], length: int
-    ) -> Float[Tensor, "batch time latent"]:
+        self, latent: Float[Tensor, "batch latent *grid"], length: int
+    ) -> Float[Tensor, "batch time latent *grid"]:
         """The latent itself and those of the frames that follow it, `length` altogether."""
         latents = [latent]
         for _ in range(length - 1):
-            latents.append(self.interval(latents[-1], substeps=1)[-1])
+            latents.append(self.interval(latents[-1])[-1])
         return torch.stack(latents, dim=1)
 
     def diagnostics(
@@ -219,13 +301,13 @@ class Separable(StateSpaceForecaster):
 
     def content_of(self, context: Float[Tensor, "batch time channel *space"]) -> Content:
         if self.content_encoder is None:
-            return Content(context.new_ones(len(context), self.latent_size))
+            return Content(context.new_ones(len(context), *self.latent_shape))
         encoding = self._encode(self.content_encoder, context)
         return Content(encoding.code, encoding.skips if self.skips else ())
 
     def dynamics_of(
         self, context: Float[Tensor, "batch time channel *space"]
-    ) -> Float[Tensor, "batch latent"]:
+    ) -> Float[Tensor, "batch latent *grid"]:
         """Dynamics code T of a window of frames."""
         return widened(self._encode(self.dynamics_encoder, context).code)
 
@@ -239,33 +321,38 @@ class Separable(StateSpaceForecaster):
         samples: int = 1,
         generator: torch.Generator | None = None,
     ) -> State:
-        latent = self.dynamics_of(context).expand(samples, -1, -1)
+        latent = self.dynamics_of(context).expand(samples, len(context), *self.latent_shape)
         start = 1.0 - self.spec.context if self.rollout_from == "context" else 1.0
         return State(self.content_of(context), latent, start)
+
+    def dynamics(self) -> nn.Module | None:
+        return self.blocks[0]
 
     def interval(
         self,
         latent: Tensor,
         *,
-        substeps: int,
+        substeps: int | None = None,
+        solver: SolverName | None = None,
+        at: Sequence[float] = (1.0,),
         noise: Tensor | None = None,
         generator: torch.Generator | None = None,
     ) -> list[Tensor]:
-        """Latents after each of `substeps` equal parts of a frame interval.
-
-        A part scales the update of each residual block, applied one after another.
-        """
-        path = []
-        for _ in range(substeps):
-            for block in self.blocks:
-                latent = latent + block(latent) / substeps
-            path.append(latent)
-        return path
+        """Latents at fractions of a frame interval."""
+        return self.choose_solver(solver, substeps).at(list(self.blocks), latent, at)
 
     def decode(
-        self, content: Content, latents: Float[Tensor, "batch many latent"]
+        self, content: Content, latents: Float[Tensor, "batch many latent *grid"]
     ) -> Float[Tensor, "batch many channel *space"]:
         return self.decoder(content, latents)
+
+
+def half_square(
+    latent: Float[Tensor, "batch *latent"], *, over: Literal["sum", "mean"]
+) -> Float[Tensor, ""]:
+    """½‖T‖², summed or averaged over the code, averaged over the batch."""
+    squares = 0.5 * latent.square()
+    return squares.mean() if over == "mean" else squares.flatten(1).sum(dim=1).mean()
 
 
 def distance(left: Content, right: Content) -> Tensor:

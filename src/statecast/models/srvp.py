@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import torch
@@ -19,7 +19,8 @@ from statecast.nn.blocks import initialise_normal, initialise_uniform, multilaye
 from statecast.nn.codecs import Content, Encoding, Output
 from statecast.nn.gaussian import DiagonalGaussian, negative_log_density, widened
 from statecast.nn.normaliser import Normalisation
-from statecast.nn.transitions import TransitionName, transition_of
+from statecast.nn.transitions import ResidualTransition, TransitionName, transition_of
+from statecast.numerics.solvers import ODE_SOLVERS, OdeSolverName, Solver, SolverName
 
 WEIGHT_STD = 0.02  # of the codec's initial weights, as published
 
@@ -28,7 +29,7 @@ class Inference(NamedTuple):
     """Latents of observed frames, drawn from the posterior, and the Gaussians behind them."""
 
     latents: Float[Tensor, "sample batch time latent"]
-    increments: Float[Tensor, "sample batch step latent"]  # of every Euler step
+    increments: Float[Tensor, "sample batch step latent"]  # of every step of the solver
     noise: Float[Tensor, "sample batch interval noise"] | None  # z₂ … z_T
     initial: DiagonalGaussian  # q(y₁), (batch, latent)
     posterior: DiagonalGaussian | None  # q(z₂ … z_T), (batch, time − 1, noise)
@@ -51,8 +52,9 @@ class SRVP(StateSpaceForecaster):
 
     Args:
         spec: shape, channels and units of the frames; comes from the data.
-        architecture: codec: `dcgan` or `vgg` for images, `mlp` for points and small grids; `auto`
-            for the one of `dcgan` and `mlp` that suits the grid, the latter 16 times as wide.
+        architecture: codec: `dcgan` or `vgg` for images, `resnet` for a ResNet-18 encoder with a
+            DCGAN decoder, `mlp` for points and small grids; `auto` for the one of `dcgan` and
+            `mlp` that suits the grid, the latter 16 times as wide.
         skips: whether the decoder sees the encoder's maps of one observed frame.
         width: channels of the codec's first convolution; hidden units of an `mlp` codec.
         codec_layers: linear layers of an `mlp` codec.
@@ -68,11 +70,16 @@ class SRVP(StateSpaceForecaster):
         transition_hidden: hidden units of the transition and of the noise's prior.
         transition_layers: linear layers of the transition and of the noise's prior.
         transition_gain: gain of the transition's orthogonal initial weights.
-        substeps: Euler steps per frame.
+        solver: how the `residual` transition is followed: `euler` (as published), `midpoint`,
+            `heun`, `rk4`, or the adaptive `dopri5`.
+        substeps: steps of the solver per frame; none of an adaptive one.
+        relative_tolerance: largest local error of `dopri5`, in shares of the latent.
+        absolute_tolerance: largest local error of `dopri5`, in units of the latent.
         observation_std: standard deviation √ν of a pixel around the decoded frame.
         initial_weight: weight of the divergence of y₁.
         noise_weight: weight of the divergence of z.
-        residual_weight: weight of the sum of the norms of all Euler steps.
+        residual_weight: weight of the sum of the norms of what each step of the solver adds; of
+            an adaptive one, each frame interval.
         output: `sigmoid` for frames in [0, 1], `identity` for unbounded ones; by default what
             fits the normalised data.
         normalise: `auto`, `none`, `range` or `standard`, see `Normaliser`.
@@ -101,7 +108,10 @@ class SRVP(StateSpaceForecaster):
         transition_hidden: int = 512,
         transition_layers: int = 4,
         transition_gain: float = 1.41,
+        solver: OdeSolverName = "euler",
         substeps: int = 1,
+        relative_tolerance: float = 1e-5,
+        absolute_tolerance: float = 1e-6,
         observation_std: float = 1.0,
         initial_weight: float = 1.0,
         noise_weight: float = 1.0,
@@ -113,10 +123,11 @@ class SRVP(StateSpaceForecaster):
         super().__init__(spec, normalise=normalise)
         self.skips, self.width = skips, width
         self.inference_frames = spec.context if inference_frames is None else inference_frames
-        self.substeps, self.observation_std = substeps, observation_std
+        self.solver, self.substeps, self.observation_std = solver, substeps, observation_std
+        self.tolerances = (relative_tolerance, absolute_tolerance)
         self.initial_weight, self.noise_weight = initial_weight, noise_weight
         self.residual_weight, self.transition_gain = residual_weight, transition_gain
-        self._check_options()
+        self._check_options(architecture)
         self.encoder = encoder_of(
             architecture,
             spec.frame_shape,
@@ -151,9 +162,13 @@ class SRVP(StateSpaceForecaster):
             hidden=transition_hidden,
             layers=transition_layers,
         )
-        self.continuous = self.transition.continuous
-        if substeps > 1 and not self.continuous:
-            raise InputError(f"The {transition} transition takes whole frames only: substeps: 1.")
+        self.solvers = ODE_SOLVERS if self.transition.continuous else ()
+        if not self.continuous and (substeps > 1 or solver != "euler"):
+            raise InputError(
+                f"The {transition} transition takes whole frames only, and no solver: leave "
+                "`substeps` and `solver` out."
+            )
+        self.choose_solver(substeps=substeps)
         self.filter, self.posterior, self.prior = None, None, None
         if stochastic:
             self.filter = nn.LSTM(code_size, hidden, batch_first=True)
@@ -163,18 +178,20 @@ class SRVP(StateSpaceForecaster):
             )
         self.initialise(generator)
 
-    def _check_options(self) -> None:
+    def _check_options(self, architecture: Architecture) -> None:
+        if architecture == "maps":
+            raise InputError(
+                "SRVP carries vectors, and codes of the maps codec are maps. Use architecture: "
+                "dcgan, vgg or resnet, or the model separable."
+            )
         length = self.spec.length
         if not 1 <= self.inference_frames <= min(self.spec.context, length):
             raise InputError(
                 f"inference_frames must lie between 1 and the context, {self.spec.context}, got "
                 f"{self.inference_frames}."
             )
-        if self.substeps < 1 or self.observation_std <= 0:
-            raise InputError(
-                "substeps must be at least 1 and observation_std positive, got "
-                f"{self.substeps} and {self.observation_std}."
-            )
+        if self.observation_std <= 0:
+            raise InputError(f"observation_std must be positive, got {self.observation_std}.")
 
     def initialise(self, generator: torch.Generator | None) -> None:
         """Draw all weights: codec N(0, 0.02²), transition orthogonal, others uniform."""
@@ -270,11 +287,10 @@ class SRVP(StateSpaceForecaster):
         codes: Float[Tensor, "batch time code"],
         *,
         samples: int = 1,
-        substeps: int | None = None,
+        solver: Solver | None = None,
         generator: torch.Generator | None = None,
     ) -> Inference:
         """Draw y₁ and z₂ … z_T from the posterior, and follow the latent through all frames."""
-        steps = self.substeps if substeps is None else substeps
         initial = DiagonalGaussian.from_output(
             self.initial(codes[:, : self.inference_frames].flatten(1))
         )
@@ -285,10 +301,11 @@ class SRVP(StateSpaceForecaster):
             # z_t depends on frames up to t, so those of all times come from one pass.
             posterior = DiagonalGaussian.from_output(self.posterior(self.filter(codes)[0][:, 1:]))
             noise = posterior.draw(generator, samples)
+        solver = solver or self.choose_solver()
         for time in range(codes.shape[1] - 1):
             now = None if noise is None else noise[:, :, time]
-            taken = self.transition.interval(latents[-1], now, substeps=steps)
-            latents.append(summed(latents[-1], taken)[-1])
+            taken = self.transition.interval(latents[-1], now, solver=solver)
+            latents.append(summed(latents[-1], taken))
             increments += taken
         states = torch.stack(latents, dim=2)
         prior = self.noise_prior(states[:, :, :-1])
@@ -313,17 +330,17 @@ class SRVP(StateSpaceForecaster):
         observed: Float[Tensor, "batch time channel *space"],
         *,
         samples: int,
-        substeps: int,
+        solver: Solver,
         generator: torch.Generator | None,
     ) -> Latents:
         codes = self.encode(observed)
-        inferred = self.infer(codes.code, samples=samples, substeps=substeps, generator=generator)
+        inferred = self.infer(codes.code, samples=samples, solver=solver, generator=generator)
         length = observed.shape[1]
         return Latents(
             content=self.last(codes),
             states=inferred.latents,
             times=torch.arange(1.0 - length, 1.0),
-            substeps=(substeps,) * (length - 1),
+            solvers=(solver,) * (length - 1),
             noise=inferred.noise,
             initial=inferred.initial,
             posterior=inferred.posterior,
@@ -335,19 +352,25 @@ class SRVP(StateSpaceForecaster):
             return None
         return DiagonalGaussian.from_output(self.prior(latent))
 
+    def dynamics(self) -> nn.Module | None:
+        kind = self.transition
+        return kind.velocity if isinstance(kind, ResidualTransition) else None
+
     def interval(
         self,
         latent: Tensor,
         *,
-        substeps: int,
+        substeps: int | None = None,
+        solver: SolverName | None = None,
+        at: Sequence[float] = (1.0,),
         noise: Tensor | None = None,
         generator: torch.Generator | None = None,
     ) -> list[Tensor]:
-        """Latents after each Euler step of a frame interval, with noise from the prior."""
+        """Latents at fractions of a frame interval, by default with noise from its prior."""
         prior = self.noise_prior(latent) if noise is None else None
         if prior is not None:
             noise = prior.draw(generator)
-        return summed(latent, self.transition.interval(latent, noise, substeps=substeps))
+        return self.transition.at(latent, noise, at, solver=self.choose_solver(solver, substeps))
 
     def decode(
         self, content: Content, latents: Float[Tensor, "batch many latent"]
@@ -355,12 +378,11 @@ class SRVP(StateSpaceForecaster):
         return self.decoder(content, latents)
 
 
-def summed(latent: Tensor, increments: list[Tensor]) -> list[Tensor]:
-    """The latent after each of its increments."""
-    path = [latent]
+def summed(latent: Tensor, increments: list[Tensor]) -> Tensor:
+    """The latent after all of its increments, added one after another, as a solver does."""
     for increment in increments:
-        path.append(path[-1] + increment)
-    return path[1:]
+        latent = latent + increment
+    return latent
 
 
 def uniform(shape: tuple[int, ...], like: Tensor, generator: torch.Generator | None) -> Tensor:

@@ -14,11 +14,18 @@ from statecast.nn.codecs import (
     MultilayerDecoder,
     MultilayerEncoder,
     Output,
+    grid_of,
 )
 from statecast.nn.dcgan import REDUCTION, DCGANDecoder, DCGANEncoder
+from statecast.nn.maps import MapsDecoder, MapsEncoder, code_grid
+from statecast.nn.resnet import ResNetEncoder
 from statecast.nn.vgg import VGGDecoder, VGGEncoder
 
-Architecture = Literal["auto", "dcgan", "vgg", "mlp"]
+Architecture = Literal["auto", "dcgan", "vgg", "resnet", "mlp", "maps"]
+WITHOUT_SKIPS = {
+    "mlp": "has no maps to skip with",
+    "resnet": "has no maps of the sizes that its decoder makes",
+}
 
 SMALL_GRID = 1024  # points: up to so many, `auto` is the multilayer codec
 HIDDEN = 16  # hidden units of the multilayer codec per channel of a convolutional one, with `auto`
@@ -47,21 +54,25 @@ def encoder_of(
     """An encoder of inputs (channel, *space).
 
     Args:
-        architecture: `dcgan` or `vgg` for images, `mlp` for points and small grids; `auto` for
-            the one of `dcgan` and `mlp` that suits the grid, the latter with 16 · width hidden
-            units.
+        architecture: `dcgan`, `vgg` or `resnet` for images, `mlp` for points and small grids,
+            `maps` for fields whose code is a map; `auto` for the one of `dcgan` and `mlp` that
+            suits the grid, the latter with 16 · width hidden units.
         frame_shape: shape of one input.
-        code_size: size of the code.
+        code_size: size of the code; channels of it where it is a map.
         width: channels of the first convolution; hidden units of a multilayer codec.
         layers: linear layers of a multilayer codec.
         bias: whether convolutions have a bias.
-        head: how the code leaves the encoder.
+        head: how the code leaves the encoder; a map leaves it as it is.
     """
     if architecture == "auto":
         architecture = suited(frame_shape[1:])
         width *= HIDDEN if architecture == "mlp" else 1
     if architecture == "mlp":
         return MultilayerEncoder(frame_shape, code_size, width=width, layers=layers, head=head)
+    if architecture == "maps":
+        return MapsEncoder(frame_shape, code_size, width=width, bias=bias)
+    if architecture == "resnet":
+        return ResNetEncoder(frame_shape, code_size, width=width, bias=bias, head=head)
     kind = DCGANEncoder if architecture == "dcgan" else VGGEncoder
     return kind(frame_shape, code_size, width=width, bias=bias, head=head)
 
@@ -81,15 +92,18 @@ def decoder_of(
 ) -> Decoder:
     """A decoder to frames (channel, *space); arguments as `encoder_of`.
 
+    That of `resnet` is the DCGAN one, as published.
+
     Errors:
-        InputError: skips for the multilayer codec, which has no maps to skip with.
+        InputError: skips for a codec that has no maps to skip with.
     """
     if architecture == "auto":
         architecture = suited(frame_shape[1:])
         width *= HIDDEN if architecture == "mlp" else 1
+    if skips and architecture in WITHOUT_SKIPS:
+        reason = WITHOUT_SKIPS[architecture]
+        raise InputError(f"The {architecture} codec {reason}. Set skips: false.")
     if architecture == "mlp":
-        if skips:
-            raise InputError("The mlp codec has no maps to skip with. Set skips: false.")
         return MultilayerDecoder(
             frame_shape,
             content_size,
@@ -99,8 +113,13 @@ def decoder_of(
             output=output,
             mixing=mixing,
         )
-    kind = DCGANDecoder if architecture == "dcgan" else VGGDecoder
-    return kind(
+    if architecture == "resnet":
+        grid_of(frame_shape, REDUCTION, architecture)
+    kinds: dict[str, type[DCGANDecoder | VGGDecoder | MapsDecoder]] = {
+        "vgg": VGGDecoder,
+        "maps": MapsDecoder,
+    }
+    return kinds.get(architecture, DCGANDecoder)(
         frame_shape,
         content_size,
         latent_size,
@@ -110,3 +129,38 @@ def decoder_of(
         output=output,
         mixing=mixing,
     )
+
+
+def code_shape(
+    architecture: Architecture, frame_shape: tuple[int, ...], code_size: int
+) -> tuple[int, ...]:
+    """Shape of a code: (size,), or (size, y, x) where it is a map."""
+    return (code_size, *(code_grid(frame_shape) if architecture == "maps" else ()))
+
+
+def check_pair(
+    encoder: Architecture,
+    decoder: Architecture,
+    *,
+    skips: bool,
+    encoder_width: int,
+    decoder_width: int,
+) -> None:
+    """Raise `InputError` for an encoder whose codes or maps the decoder cannot take."""
+    if encoder != decoder and "maps" in (encoder, decoder):
+        raise InputError(
+            f"Codes of the maps codec are maps, others vectors: {encoder} and {decoder} do not "
+            "fit. Leave decoder_architecture out."
+        )
+    if not skips:
+        return
+    if encoder != decoder:
+        raise InputError(
+            f"Maps of a {encoder} encoder do not fit a {decoder} decoder. Set skips: false, or "
+            "leave decoder_architecture out."
+        )
+    if encoder_width != decoder_width:
+        raise InputError(
+            "Skips need encoder_width and decoder_width to be equal, got "
+            f"{encoder_width} and {decoder_width}."
+        )

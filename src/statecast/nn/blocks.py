@@ -84,6 +84,30 @@ class ConvolutionUnit(nn.Module):
         return output
 
 
+class MapLayers(nn.Sequential):
+    """3×3 convolutions of maps with batch normalisation, rectified but for the last.
+
+    Takes any number of batch dimensions, as linear layers do.
+    """
+
+    def __init__(self, channels: int, hidden: int, *, layers: int) -> None:
+        sizes = [channels, *[hidden] * (layers - 1), channels]
+        super().__init__(
+            *(
+                ConvolutionUnit(nn.Conv2d(before, after, 3, 1, 1), rectify=index < layers - 1)
+                for index, (before, after) in enumerate(pairwise(sizes))
+            )
+        )
+
+    def forward(
+        self, maps: Float[Tensor, "*batch channel y x"]
+    ) -> Float[Tensor, "*batch channel y x"]:
+        flat = maps.flatten(0, -4)
+        for layer in self:
+            flat = layer(flat)
+        return flat.view_as(maps)
+
+
 def initialise_normal(module: nn.Module, std: float, generator: torch.Generator | None) -> None:
     """Draw weights from N(0, std²) and batch-norm scales from N(1, std²); biases are zero."""
     for layer in module.modules():
@@ -100,12 +124,19 @@ def initialise_normal(module: nn.Module, std: float, generator: torch.Generator 
 def initialise_orthogonal(
     module: nn.Module, gain: float, generator: torch.Generator | None
 ) -> None:
-    """Draw orthogonal weights, scaled by `gain`; biases are zero."""
+    """Draw orthogonal weights, scaled by `gain`, and batch-norm scales from N(1, gain²).
+
+    Biases are zero.
+    """
     for layer in module.modules():
         if isinstance(layer, nn.Conv2d | nn.Linear):
             nn.init.orthogonal_(layer.weight, gain, generator=generator)
-            if layer.bias is not None:
-                nn.init.zeros_(layer.bias)
+        elif isinstance(layer, nn.BatchNorm2d):
+            nn.init.normal_(layer.weight, 1.0, gain, generator=generator)
+        else:
+            continue
+        if layer.bias is not None:
+            nn.init.zeros_(layer.bias)
 
 
 def initialise_uniform(module: nn.Module, generator: torch.Generator | None) -> None:

@@ -23,14 +23,14 @@ Head = Literal["tanh", "linear", "normalised"]
 class Encoding(NamedTuple):
     """What an encoder makes of one input."""
 
-    code: Float[Tensor, "many code"]
+    code: Float[Tensor, "many code *grid"]  # a vector, or a map
     skips: tuple[Tensor, ...]  # maps of every stage, coarse to fine; empty where there are none
 
 
 class Content(NamedTuple):
     """What stays in a sequence: its code, and skip maps where the codec has them."""
 
-    code: Float[Tensor, "batch content"]
+    code: Float[Tensor, "batch content *grid"]  # a vector, or a map
     skips: tuple[Tensor, ...] = ()
 
     def expand(self, batch: int) -> Content:
@@ -38,7 +38,7 @@ class Content(NamedTuple):
         if len(self.code) == batch:
             return self
         skips = tuple(skip.expand(batch, *skip.shape[1:]) for skip in self.skips)
-        return Content(self.code.expand(batch, -1), skips)
+        return Content(self.code.expand(batch, *self.code.shape[1:]), skips)
 
     def select(self, sequences: slice) -> Content:
         """The content of some of the sequences."""
@@ -60,11 +60,11 @@ class Decoder(nn.Module, ABC):
     mixing: Mixing
 
     @abstractmethod
-    def decode(self, content: Content, latents: Float[Tensor, "batch many latent"]) -> Tensor:
+    def decode(self, content: Content, latents: Float[Tensor, "batch many latent *grid"]) -> Tensor:
         """Frames before the output function, (batch * many, channel, *space)."""
 
     def forward(
-        self, content: Content, latents: Float[Tensor, "batch many latent"]
+        self, content: Content, latents: Float[Tensor, "batch many latent *grid"]
     ) -> Float[Tensor, "batch many channel *space"]:
         """Decode many latents of each sequence, whose content is used once."""
         frames = self.decode(content, latents)

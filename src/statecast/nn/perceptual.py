@@ -65,9 +65,7 @@ class PerceptualFeatures(nn.Module):
     shift: Tensor
     scale: Tensor
 
-    def __init__(
-        self, layers: nn.Sequential, taps: Sequence[int], heads: Sequence[Float[Tensor, " channel"]]
-    ) -> None:
+    def __init__(self, layers: nn.Sequential, taps: Sequence[int], heads: Sequence[Tensor]) -> None:
         super().__init__()
         self.layers, self.taps = layers, tuple(taps)
         self.heads = nn.ParameterList([head.clone().view(1, -1, 1, 1) for head in heads])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import ClassVar, Literal
 
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 
 from statecast.errors import InputError
 from statecast.nn.blocks import initialise_orthogonal, initialise_uniform, multilayer
+from statecast.numerics.solvers import Solver, Velocity
 
 TransitionName = Literal["residual", "gru", "mlp"]
 
@@ -19,7 +21,7 @@ class Transition(nn.Module, ABC):
     """One frame interval of the latent, given the noise of that interval.
 
     Class attributes:
-        continuous: whether the interval may be cut into Euler steps.
+        continuous: whether it is a differential equation, which any solver can follow.
     """
 
     continuous: ClassVar[bool] = False
@@ -30,9 +32,21 @@ class Transition(nn.Module, ABC):
         latent: Float[Tensor, "*batch latent"],
         noise: Float[Tensor, "*batch noise"] | None,
         *,
-        substeps: int,
+        solver: Solver,
     ) -> list[Float[Tensor, "*batch latent"]]:
-        """Increments of the latent in each of `substeps` equal parts of the interval."""
+        """Increments of the latent in each step of the solver through the interval."""
+
+    def at(
+        self,
+        latent: Float[Tensor, "*batch latent"],
+        noise: Float[Tensor, "*batch noise"] | None,
+        fractions: Sequence[float],
+        *,
+        solver: Solver,
+    ) -> list[Float[Tensor, "*batch latent"]]:
+        """Latents at increasing fractions of the interval: here at its end alone."""
+        assert tuple(fractions) == (1.0,)
+        return [latent + self.interval(latent, noise, solver=solver)[0]]
 
     @abstractmethod
     def initialise(self, gain: float, generator: torch.Generator | None) -> None:
@@ -40,9 +54,9 @@ class Transition(nn.Module, ABC):
 
 
 class ResidualTransition(Transition):
-    r"""Euler steps of an ordinary differential equation whose noise is constant in an interval.
+    r"""An ordinary differential equation whose noise is constant in an interval.
 
-    $$y_{t+\Delta t} = y_t + \Delta t\, f(y_t, z_{\lfloor t\rfloor+1})$$
+    $$\frac{dy}{dt} = f(y, z_{\lfloor t\rfloor+1})$$
 
     Reference: Franceschi et al. (2020), https://arxiv.org/abs/2002.09219, section 3.
     """
@@ -53,12 +67,16 @@ class ResidualTransition(Transition):
         super().__init__()
         self.velocity = multilayer(latent_size + noise_size, hidden, latent_size, layers=layers)
 
-    def interval(self, latent: Tensor, noise: Tensor | None, *, substeps: int) -> list[Tensor]:
-        increments = []
-        for _ in range(substeps):
-            increments.append(self.velocity(joined(latent, noise)) / substeps)
-            latent = latent + increments[-1]
-        return increments
+    def interval(self, latent: Tensor, noise: Tensor | None, *, solver: Solver) -> list[Tensor]:
+        return solver.increments(self._given(noise), latent)
+
+    def at(
+        self, latent: Tensor, noise: Tensor | None, fractions: Sequence[float], *, solver: Solver
+    ) -> list[Tensor]:
+        return solver.at([self._given(noise)], latent, fractions)
+
+    def _given(self, noise: Tensor | None) -> Velocity:
+        return lambda latent: self.velocity(joined(latent, noise))
 
     def initialise(self, gain: float, generator: torch.Generator | None) -> None:
         initialise_orthogonal(self.velocity, gain, generator)
@@ -71,7 +89,7 @@ class LayersTransition(Transition):
         super().__init__()
         self.next = multilayer(latent_size + noise_size, hidden, latent_size, layers=layers)
 
-    def interval(self, latent: Tensor, noise: Tensor | None, *, substeps: int) -> list[Tensor]:
+    def interval(self, latent: Tensor, noise: Tensor | None, *, solver: Solver) -> list[Tensor]:
         return [self.next(joined(latent, noise)) - latent]
 
     def initialise(self, gain: float, generator: torch.Generator | None) -> None:
@@ -87,7 +105,7 @@ class GatedTransition(Transition):
             raise InputError("The gru transition takes noise as its input. Set stochastic: true.")
         self.cell = nn.GRUCell(noise_size, latent_size)
 
-    def interval(self, latent: Tensor, noise: Tensor | None, *, substeps: int) -> list[Tensor]:
+    def interval(self, latent: Tensor, noise: Tensor | None, *, solver: Solver) -> list[Tensor]:
         assert noise is not None
         after = self.cell(noise.flatten(0, -2), latent.flatten(0, -2))
         return [after.view_as(latent) - latent]

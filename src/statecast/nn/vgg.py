@@ -41,9 +41,11 @@ def unit(before: int, after: int, bias: bool) -> ConvolutionUnit:
 class Block(nn.Sequential):
     """Convolution units in a row; the first may take maps that a sequence's frames share."""
 
-    def forward(self, frames: Tensor, shared: Tensor | None = None) -> Tensor:
+    def forward(
+        self, frames: Tensor, shared: Tensor | None = None, *, shared_first: bool = False
+    ) -> Tensor:
         first, *rest = self
-        frames = first(frames, shared)
+        frames = first(frames, shared, shared_first=shared_first)
         for layer in rest:
             frames = layer(frames)
         return frames

@@ -21,25 +21,25 @@ class Stepper:
     Attributes:
         name: of the method.
         order: the error at a fixed time shrinks as this power of the step.
-        step: (f, t, y, dt) to the state at t + dt.
+        increment: (f, t, y, dt) to what the step adds to y.
     """
 
     name: str
     order: int
-    step: Callable[[Velocity, float, Tensor, float], Tensor]
+    increment: Callable[[Velocity, float, Tensor, float], Tensor]
 
 
 def _euler(f: Velocity, t: float, y: Tensor, dt: float) -> Tensor:
-    return y + dt * f(t, y)
+    return dt * f(t, y)
 
 
 def _midpoint(f: Velocity, t: float, y: Tensor, dt: float) -> Tensor:
-    return y + dt * f(t + dt / 2, y + dt / 2 * f(t, y))
+    return dt * f(t + dt / 2, y + dt / 2 * f(t, y))
 
 
 def _heun(f: Velocity, t: float, y: Tensor, dt: float) -> Tensor:
     first = f(t, y)
-    return y + dt / 2 * (first + f(t + dt, y + dt * first))
+    return dt / 2 * (first + f(t + dt, y + dt * first))
 
 
 def _rk4(f: Velocity, t: float, y: Tensor, dt: float) -> Tensor:
@@ -47,7 +47,7 @@ def _rk4(f: Velocity, t: float, y: Tensor, dt: float) -> Tensor:
     second = f(t + dt / 2, y + dt / 2 * first)
     third = f(t + dt / 2, y + dt / 2 * second)
     fourth = f(t + dt, y + dt * third)
-    return y + dt / 6 * (first + 2 * (second + third) + fourth)
+    return dt / 6 * (first + 2 * (second + third) + fourth)
 
 
 STEPPERS = {
@@ -86,10 +86,10 @@ def trajectory(
             f"A trajectory needs a stepper of {list(STEPPERS)} and at least 1 substep, got "
             f"{stepper!r} and {substeps}."
         )
-    step = STEPPERS[stepper].step
+    increment = STEPPERS[stepper].increment
     yield state
     for start, end in pairwise(times):
         dt = (end - start) / substeps
         for index in range(substeps):
-            state = step(f, start + index * dt, state, dt)
+            state = state + increment(f, start + index * dt, state, dt)
         yield state

@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 PENALTIES = tuple(10.0**power for power in range(-8, 4))  # relative to the number of samples
+ROUNDING = 1e-9  # a column that varies by less, relative to its values, is a constant
 HELD_OUT = 0.25  # share of the samples, the last ones, that the penalty is chosen on
 
 
@@ -39,7 +40,8 @@ def fit_probe(
     codes, truths = codes.double(), truths.double()
     kept = len(codes) - max(1, round(HELD_OUT * len(codes)))
     candidates = ridge(codes[:kept], truths[:kept], PENALTIES)
-    scale = truths[kept:].std(dim=0, correction=0).clamp_min(torch.finfo(torch.float64).tiny)
+    spread = spread_of(truths)
+    scale = torch.where(spread > 0, spread, 1.0)
     errors = [
         float(((probe(codes[kept:]) - truths[kept:]) / scale).square().mean())
         for probe in candidates
@@ -51,7 +53,7 @@ def fit_probe(
 def ridge(codes: Tensor, truths: Tensor, penalties: tuple[float, ...]) -> list[LinearProbe]:
     """Ridge regressions with several penalties, from one singular value decomposition."""
     mean, centre = codes.mean(dim=0), truths.mean(dim=0)
-    spread = codes.std(dim=0, correction=0)
+    spread = spread_of(codes)
     scale = torch.where(spread > 0, spread, 1.0)  # a unit that never varies says nothing
     left, values, right = torch.linalg.svd((codes - mean) / scale, full_matrices=False)
     projected = left.T @ (truths - centre)
@@ -61,6 +63,12 @@ def ridge(codes: Tensor, truths: Tensor, penalties: tuple[float, ...]) -> list[L
         weight = (right.T @ (shrunk[:, None] * projected)) / scale[:, None]
         probes.append(LinearProbe(weight, centre - mean @ weight, penalty))
     return probes
+
+
+def spread_of(values: Float[Tensor, "sample column"]) -> Float[Tensor, " column"]:
+    """Standard deviation of each column, exactly 0 where it is nothing but rounding."""
+    spread = values.std(dim=0, correction=0)
+    return torch.where(spread > ROUNDING * values.abs().amax(dim=0), spread, 0.0)
 
 
 def explained(
@@ -74,5 +82,5 @@ def explained(
     """
     truths = truths.double()
     residual = (estimates - truths).square().sum(dim=0)
-    total = (truths - truths.mean(dim=0)).square().sum(dim=0)
+    total = len(truths) * spread_of(truths).square()
     return torch.where(total > 0, 1 - residual / total, torch.nan)

@@ -10,9 +10,13 @@ VERBS = (
     "list",
     "train",
     "evaluate",
+    "compare",
+    "report",
     "forecast",
     "exchange",
     "interpolate",
+    "import-official",
+    "export-official",
     "demo",
 )
 

@@ -21,7 +21,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--horizon", type=int, help="frames to forecast")
     parser.add_argument("--samples", type=int, default=1, help="futures to draw; default 1")
     parser.add_argument("--context", type=int, help="last frames of INPUT to use")
-    parser.add_argument("--substeps", type=int, help="Euler steps per frame")
+    parser.add_argument("--substeps", type=int, help="steps of the solver per frame")
+    parser.add_argument("--solver", help="residual, euler, midpoint, heun, rk4 or dopri5")
     parser.add_argument(
         "--quantiles", type=float, nargs="*", metavar="P",
         help="probabilities of the quantiles in .nc and .zarr; default 0.1 0.5 0.9",
@@ -45,6 +46,7 @@ def run(options: argparse.Namespace) -> int:
         samples=options.samples,
         context=options.context,
         substeps=options.substeps,
+        solver=options.solver,
         quantiles=QUANTILES if options.quantiles is None else options.quantiles,
         seed=options.seed,
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Mapping
 
-SUMMARY = "Name the recipes, models, data sets and metrics."
+SUMMARY = "Name the recipes, models, data sets, metrics and protocols."
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -18,6 +18,7 @@ def run(options: argparse.Namespace) -> int:
     from statecast.metrics import METRICS
     from statecast.models import MODELS
     from statecast.options import recipe_names
+    from statecast.protocols import protocol_names
     from statecast.studies import STUDIES
 
     section("Recipes (statecast train NAME)", recipe_names())
@@ -29,6 +30,7 @@ def run(options: argparse.Namespace) -> int:
     }
     for title, registry in registries.items():
         section(title, {n: (c.__doc__ or "").split("\n")[0] for n, c in registry.items()})
+    section("Protocols (evaluate.protocol)", protocol_names())
     return 0
 
 

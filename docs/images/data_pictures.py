@@ -1,0 +1,41 @@
+"""Pictures of the data cards: `python docs/images/data_pictures.py` writes them beside itself."""
+
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+from PIL import Image
+
+from statecast.data.sst import SeaSurfaceTemperature
+from statecast.data.turntable import Turntable
+
+HERE = Path(__file__).parent
+DAYS, OBJECTS, VIEWS = (0, 5, 10, 15), 4, range(0, 31, 4)
+
+
+def draw_sst() -> None:
+    """Anomalies of two zones, every fifth day; the first zone has land."""
+    data = SeaSurfaceTemperature(zones=2, days=150, land_zones=1)
+    figure, axes = plt.subplots(2, len(DAYS), figsize=(5.6, 3), layout="constrained")
+    for row, zone in zip(axes, data.zones, strict=True):
+        for axis, day in zip(row, DAYS, strict=True):
+            values = zone.temperature.values(slice(day, day + 1))[0] - zone.mean[zone.rows[day]]
+            image = axis.imshow(values, origin="lower", cmap="RdBu_r", vmin=-2, vmax=2)
+            axis.set(xticks=[], yticks=[], facecolor="0.6")
+            axis.set_title(f"zone {zone.number}, day {day}", fontsize=8)
+    figure.colorbar(image, ax=axes, label="anomaly, °C", shrink=0.8)
+    figure.savefig(HERE / "sst.png", dpi=72)
+    picture = Image.open(HERE / "sst.png").convert("RGB")  # 128 colours are enough, and smaller
+    picture.quantize(128).save(HERE / "sst.png", optimize=True)
+
+
+def draw_turntable() -> None:
+    """A row for each object, a column for every fourth view."""
+    views = Turntable(objects=7).windows("train").views[:OBJECTS]
+    rows = [np.concatenate([seen[v].transpose(1, 2, 0) for v in VIEWS], axis=1) for seen in views]
+    Image.fromarray(np.concatenate(rows)).save(HERE / "turntable.png", optimize=True)
+
+
+if __name__ == "__main__":
+    draw_sst()
+    draw_turntable()

@@ -1,0 +1,26 @@
+"""Windows whose content can be exchanged, with the truth of what must come out."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import NamedTuple
+
+from torch import Tensor
+
+from statecast.data.base import Windows
+from statecast.frames import Frames
+
+
+class Exchange(NamedTuple):
+    """Content for windows that keep their own dynamics."""
+
+    content: Frames  # observed frames of other content, a context for each window
+    truths: tuple[Frames, ...]  # targets of the windows with that content; any of them is right
+
+
+class ExchangeableWindows(Windows):
+    """Windows that a data set can make again with other content and the same dynamics."""
+
+    @abstractmethod
+    def exchange(self, indices: Tensor, *, seed: int) -> Exchange:
+        """Other content for windows of these indices: a function of seed and index alone."""

@@ -1,0 +1,65 @@
+"""Adaptive integration of dy/dt = f(y), by torchdiffeq."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from statecast.errors import ConvergenceError, require
+
+MESSAGES = ("underflow", "max_num_steps", "non-finite")  # of torchdiffeq's assertions
+
+
+def dormand_prince(
+    velocity: Callable[[Tensor], Tensor],
+    state: Float[Tensor, "*shape"],
+    times: Sequence[float],
+    *,
+    relative_tolerance: float,
+    absolute_tolerance: float,
+    maximum_steps: int,
+) -> list[Float[Tensor, "*shape"]]:
+    """States at increasing times after 0, by the method of Dormand and Prince of order 5.
+
+    Steps are chosen for all sequences of a batch together. Gradients go back through the steps
+    taken, so that memory grows with their number.
+
+    Args:
+        velocity: f.
+        state: at time 0.
+        times: times wanted, above 0.
+        relative_tolerance: largest local error in shares of the state.
+        absolute_tolerance: largest local error in units of the state.
+        maximum_steps: steps between two times wanted at most.
+
+    Errors:
+        MissingExtraError: torchdiffeq is not installed.
+        ConvergenceError: the tolerances cannot be met in so many steps, or the state is not finite.
+    """
+    require("torchdiffeq", "adaptive", "integrate with the solver dopri5")
+    from torchdiffeq import odeint
+
+    clock = torch.tensor([0.0, *times], dtype=torch.float64, device=state.device)
+    try:
+        path = odeint(
+            lambda _, y: velocity(y).to(y.dtype),
+            state,
+            clock,
+            rtol=relative_tolerance,
+            atol=absolute_tolerance,
+            method="dopri5",
+            options={"max_num_steps": maximum_steps},
+        )
+    except AssertionError as error:
+        reason = str(error).split(":")[0]
+        if not any(message in reason for message in MESSAGES):
+            raise
+        raise ConvergenceError(
+            f"The solver dopri5 did not get through a frame interval ({reason}). Loosen its "
+            f"tolerances, now {relative_tolerance:g} and {absolute_tolerance:g}, or use a solver "
+            "of fixed steps such as rk4."
+        ) from error
+    return list(path[1:])
