@@ -48,6 +48,7 @@ def write_video(
             stream.set_display_rotation(rotation)
         if times is not None:
             stream.codec_context.time_base = Fraction(1, 1000)
+        content.start_encoding()
         for number, frame in enumerate(frames):
             image = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format=given)
             if times is not None:

@@ -38,7 +38,7 @@ def forecast_file(
 
     Args:
         model: the trained model.
-        source: `.npy` or `.npz` array (time, channel, *space), with a leading batch axis or
+        source: `.npy`, `.npz` or HDF5 array (time, channel, *space), with a leading batch axis or
             without, and without the channel axis where there is one channel; bytes are taken as
             images of 256 levels where the model's range is [0, 1]. Or a NetCDF file or Zarr store
             with the variables that the model was trained on. Or a video or a folder of images,

@@ -16,13 +16,14 @@ from statecast.clips.options import ClipOptions
 from statecast.clips.preparing import last_prepared
 from statecast.errors import CorruptionError, FileError, InputError
 from statecast.frames import Frames, FrameSpec
+from statecast.hdf5 import HDF5, HDF5Array
 from statecast.labels.stores import NETCDF, ZARR, is_labelled_file
 from statecast.models.base import Forecaster
 
 # The last `count` frames of a file, as context that fits a model.
 Reader = Callable[[Path, Forecaster, int], Frames]
 
-ARRAYS = (".npy", ".npz")
+ARRAYS = (".npy", ".npz", *HDF5)
 ARRAY_NAMES = ("values", "frames", "context", "sequences")  # looked for in an .npz, in this order
 LARGEST_BYTE = 255
 
@@ -61,7 +62,7 @@ def reader_of(path: Path) -> Reader | None:
 
 
 def read_array_context(path: Path, model: Forecaster, count: int) -> Frames:
-    """Context from an array (time, channel, *space) in a `.npy` or `.npz` file."""
+    """Context from an array (time, channel, *space) in a NumPy or HDF5 file."""
     values = as_frames(read_array(path), model.spec, str(path))
     return Frames.context_of(values[:, -count:], model.spec.channels)
 
@@ -99,7 +100,7 @@ INPUTS: dict[str, Reader] = {
 
 
 def read_array(path: str | Path) -> np.ndarray[Any, Any]:
-    """An array of numbers from a `.npy` or `.npz` file; nothing in it is executed.
+    """An array of numbers from a `.npy`, `.npz` or HDF5 file; nothing in it is executed.
 
     Errors:
         FileError: it is missing, or no such file.
@@ -109,8 +110,10 @@ def read_array(path: str | Path) -> np.ndarray[Any, Any]:
     path = Path(path)
     if not path.is_file():
         raise FileError(f"There is no file {path}.")
-    if path.suffix not in ARRAYS:
-        raise FileError(f"Arrays are read from {' or '.join(ARRAYS)}, got {path.name!r}.")
+    if path.suffix.lower() not in ARRAYS:
+        raise FileError(f"Arrays are read from {', '.join(ARRAYS)}, got {path.name!r}.")
+    if path.suffix.lower() in HDF5:
+        return HDF5Array(path, known=ARRAY_NAMES)[()]
     try:
         with path.open("rb") as stream:
             content = np.load(stream, allow_pickle=False)
@@ -150,6 +153,9 @@ def as_frames(array: np.ndarray[Any, Any], spec: FrameSpec, origin: str) -> torc
         raise InputError(f"{origin} should hold numbers, got {array.dtype}.")
     full = 2 + len(spec.frame_shape)
     shape = array.shape
+    channels_last = (*spec.space, len(spec.channels))
+    if shape[-len(channels_last) :] == channels_last != spec.frame_shape:
+        array = np.moveaxis(array, -1, -len(channels_last))
     if array.ndim < full and len(spec.channels) == 1 and shape[-len(spec.space) :] == spec.space:
         missing_channel = array.ndim == full - 2 or shape[1:] != spec.frame_shape
         if missing_channel:
