@@ -11,7 +11,15 @@ from statecast.clips.encoding import write_mp4
 from statecast.errors import InputError
 from statecast.files import write_with
 from statecast.frames import Forecast, Frames
-from statecast.plots import FORECAST, MAGNITUDES, MISSING, OBSERVED, forecast_rows, images
+from statecast.plots import (
+    FORECAST,
+    MAGNITUDES,
+    MISSING,
+    OBSERVED,
+    brightness,
+    forecast_rows,
+    images,
+)
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -95,6 +103,7 @@ def _panels(
     reference = np.concatenate([seen, *([rows["truth"]] if "truth" in rows else [])])
     finite = reference[np.isfinite(reference)]
     low, high = (float(finite.min()), float(finite.max())) if len(finite) else (0.0, 1.0)
+    low, high = brightness(context.channels, low, high)
     panels = []
     for name, row in rows.items():
         edge = OBSERVED if name == "truth" else FORECAST

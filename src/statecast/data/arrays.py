@@ -53,7 +53,7 @@ class Arrays(DataSource):
     def __init__(
         self,
         *,
-        path: str,
+        path: str | None = None,
         dataset: str | None = None,
         axes: str | None = None,
         test_path: str | None = None,
@@ -68,6 +68,8 @@ class Arrays(DataSource):
         value_range: tuple[float, float] | None = None,
         unit: str = "1",
     ) -> None:
+        if not path:
+            raise InputError("Which data? Name a file: --data.path my.npy.")
         self.horizons = {
             "train": horizon,
             "validation": horizon if validation_horizon is None else validation_horizon,
