@@ -34,7 +34,7 @@ def ramp(count=10, height=32, width=32):
 
 def write_video(
     path: Path, frames: Any, *, rate=25, times=None, pixels=None, codec=None, rotation=None,
-    given="rgb24",
+    given="rgb24", seconds_of_sound=0,
 ) -> Path:  # fmt: skip
     """Write frames (time, y, x[, channel]); times are whole milliseconds, for a variable rate."""
     import av
@@ -48,6 +48,7 @@ def write_video(
             stream.set_display_rotation(rotation)
         if times is not None:
             stream.codec_context.time_base = Fraction(1, 1000)
+        sound: Any = content.add_stream("aac", rate=48_000) if seconds_of_sound else None
         content.start_encoding()
         for number, frame in enumerate(frames):
             image = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format=given)
@@ -55,6 +56,13 @@ def write_video(
                 image.pts, image.time_base = int(times[number]), Fraction(1, 1000)
             content.mux(stream.encode(image))
         content.mux(stream.encode())
+        if sound is not None:
+            for start in range(0, 48_000 * seconds_of_sound, 1024):
+                silence = np.zeros((2, 1024), np.float32)
+                piece = av.AudioFrame.from_ndarray(silence, format="fltp", layout="stereo")
+                piece.sample_rate, piece.pts = 48_000, start
+                content.mux(sound.encode(piece))
+            content.mux(sound.encode())
     return path
 
 

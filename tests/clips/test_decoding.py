@@ -32,6 +32,38 @@ def test_a_lossless_video_comes_back_bit_by_bit_also_of_odd_size(tmp_path):
     np.testing.assert_array_equal(pixels(write_video(tmp_path / "a.mkv", frames)), frames)
 
 
+def trimmed(source, path, frames):
+    """The same coded frames, of which the first ones are kept but not shown."""
+    import av
+
+    with av.open(str(source)) as content, av.open(str(path), "w", format="mp4") as target:
+        stream = content.streams.video[0]
+        copy = target.add_stream_from_template(stream)
+        shift = frames * int(1 / (stream.average_rate * stream.time_base))
+        for packet in content.demux(stream):
+            if packet.dts is not None:
+                packet.pts, packet.dts = packet.pts - shift, packet.dts - shift
+                packet.stream = copy
+                target.mux(packet)
+    return path
+
+
+def test_a_trimmed_video_is_whole_though_it_shows_fewer_frames_than_it_holds(tmp_path):
+    source = write_video(tmp_path / "a.mp4", noise(30))
+    path = trimmed(source, tmp_path / "b.mp4", 10)
+    assert video_facts(path).frames == 30
+    np.testing.assert_array_equal(pixels(path), pixels(source)[10:])
+
+
+@pytest.mark.parametrize("ending", [".mkv", ".mp4"])
+def test_sound_that_lasts_longer_does_not_make_a_video_look_cut_off(tmp_path, ending):
+    path = write_video(tmp_path / f"a{ending}", noise(25), codec="libx264", pixels="yuv420p",
+                       seconds_of_sound=3)  # fmt: skip
+    assert len(pixels(path)) == 25
+    with pytest.raises(CorruptionError):
+        pixels(cut(path, 0.5))
+
+
 def test_a_turned_video_is_turned_as_a_player_shows_it(tmp_path):
     frames = np.zeros((4, 32, 48, 3), np.uint8)
     frames[:, :8, :8] = 255  # the upper left corner
