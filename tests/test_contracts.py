@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from filmed import noise, write_video
 from synthetic import sea_surface, write_field
 
 from statecast.data import DATASETS
@@ -30,6 +31,7 @@ DATA = {
     "turntable": {"objects": 7, "frame_size": 16},
     "wave_equation": {"sequences": 10, "points": 6},
     "arrays": {"path": "array.npy", "context": 3, "horizon": 2},
+    "videos": {"path": "videos", "size": 16, "context": 3, "horizon": 2},
 }
 
 
@@ -165,6 +167,10 @@ class TestDataSet:
         monkeypatch.chdir(tmp_path)
         generator = np.random.default_rng(0)
         np.save("array.npy", generator.integers(0, 256, (10, 8, 2, 4, 6), dtype=np.uint8))
+        (tmp_path / "videos").mkdir()
+        for number in range(5):
+            frames = noise(8, seed=number)
+            write_video(tmp_path / "videos" / f"{number}.mkv", frames)
         path = tmp_path / "sst.nc"
         write_field(path, sea_surface())
         monkeypatch.setitem(DATA["fields"], "path", str(path))

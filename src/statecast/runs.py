@@ -14,6 +14,7 @@ import torch
 import yaml
 
 from statecast.checkpoints import load_checkpoint
+from statecast.clips.options import ClipOptions
 from statecast.data import DATASETS
 from statecast.data.base import Choice, DataSource, generator_of
 from statecast.errors import CorruptionError, FileError, InputError
@@ -82,6 +83,8 @@ class Run:
         preparation = read_preparation(self.folder)
         if preparation is not None:
             model.preparation = preparation
+        if self.tables["data"]["name"] == "videos":
+            model.clips = ClipOptions.of(self.tables["data"])
         return model.to(device_of(device)).eval()
 
 

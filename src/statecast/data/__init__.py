@@ -6,6 +6,7 @@ from statecast.data.digits import MovingDigits
 from statecast.data.fields import Fields
 from statecast.data.sst import SeaSurfaceTemperature
 from statecast.data.turntable import Turntable
+from statecast.data.videos import Videos
 from statecast.data.waves import WaveEquation
 
 DATASETS: dict[str, type[DataSource]] = {
@@ -15,4 +16,5 @@ DATASETS: dict[str, type[DataSource]] = {
     "turntable": Turntable,
     "arrays": Arrays,
     "fields": Fields,
+    "videos": Videos,
 }

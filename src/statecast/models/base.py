@@ -15,6 +15,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from statecast.clips.options import ClipOptions
 from statecast.errors import InputError
 from statecast.frames import Batch, Forecast, Frames, FrameSpec, default_channels
 from statecast.labels.preparation import Preparation, plain_preparation
@@ -51,6 +52,7 @@ class Forecaster(nn.Module, ABC):
         spec: shape, channels and units of the frames it works on.
         normaliser: maps the units of the data to those of the model and back.
         preparation: what is done to labelled fields first, and undone in their forecast.
+        clips: how frames of a video are cropped and sized; None where none were trained on.
 
     Class attributes:
         stochastic: False where all samples of a forecast are equal.
@@ -75,6 +77,7 @@ class Forecaster(nn.Module, ABC):
         self.spec = spec
         self.normaliser = Normaliser(spec, normalise)
         self.preparation: Preparation = plain_preparation(spec.channels, spec.space)
+        self.clips: ClipOptions | None = None
 
     @property
     def minimum_context(self) -> int:
