@@ -12,7 +12,7 @@ from statecast.errors import InputError
 from statecast.frames import Batch, FrameSpec
 from statecast.latent_space import infer_and_continue
 from statecast.models import MODELS
-from statecast.models.base import StateSpaceForecaster
+from statecast.models.state_space import StateSpaceForecaster
 
 SPEC = FrameSpec(
     channels=("red", "green"), space=(16, 16), context=3, horizon=2, value_range=(0.0, 1.0)

@@ -7,8 +7,10 @@ import torch
 
 from statecast.data.base import generator_of
 from statecast.errors import InputError
-from statecast.evaluation import evaluate, score_windows, table, write_scores
+from statecast.evaluation import evaluate
 from statecast.models import SRVP, Persistence, Separable
+from statecast.score_tables import table, write_scores
+from statecast.scoring import score_windows
 
 
 def model(data, seed=0):

@@ -8,10 +8,10 @@ import torch
 
 from statecast.checkpoints import list_checkpoints, load_checkpoint
 from statecast.errors import DivergenceError, InputError
-from statecast.evaluation import score_windows
 from statecast.logs import read_log
 from statecast.models import DMD, SRVP, Climatology, Persistence
 from statecast.runs import create_run, open_run, train_run
+from statecast.scoring import score_windows
 from statecast.training import train
 
 ORIGINAL_LOSS = SRVP.loss

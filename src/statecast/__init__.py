@@ -34,10 +34,11 @@ if TYPE_CHECKING:
     from statecast.latent_space import exchange, interpolate
     from statecast.metrics import METRICS
     from statecast.models import MODELS
-    from statecast.models.base import Forecaster, StateSpaceForecaster
+    from statecast.models.base import Forecaster
     from statecast.models.latents import Latents
     from statecast.models.separable import Separable
     from statecast.models.srvp import SRVP
+    from statecast.models.state_space import StateSpaceForecaster
     from statecast.official import load_official
     from statecast.runs import create_run, load, open_run
     from statecast.training import train
@@ -56,7 +57,7 @@ _HOMES = {
     "Frames": "frames",
     "Latents": "models.latents",
     "Separable": "models.separable",
-    "StateSpaceForecaster": "models.base",
+    "StateSpaceForecaster": "models.state_space",
     "StatecastError": "errors",
     "create_run": "runs",
     "evaluate": "evaluation",

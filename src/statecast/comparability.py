@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from statecast.errors import CorruptionError, FileError, InputError
-from statecast.evaluation import SCORES_NAME
 from statecast.protocols import protocol_names, read_protocol
+from statecast.score_tables import SCORES_NAME
 
 # Fields that must agree, and fields that may differ, which is then said.
 SAME = ("split", "context", "horizon")

@@ -11,13 +11,13 @@ from statecast.animations import animate_forecast
 from statecast.data.base import generator_of
 from statecast.data.loading import evenly
 from statecast.diagnostics import DIAGNOSTICS_NAME
-from statecast.evaluation import table
 from statecast.files import write_text
 from statecast.frames import Batch
 from statecast.logs import read_log
 from statecast.models.base import Forecaster
 from statecast.plots import plot_forecast, plot_history, plot_scores
 from statecast.runs import create_run, evaluate_run, train_run
+from statecast.score_tables import table
 
 RECIPES = {"waves": "separable-wave-small", "digits": "srvp-digits-small"}
 SHOWN = 4  # test windows in an animation

@@ -2,189 +2,23 @@
 
 from __future__ import annotations
 
-import json
-import math
-import sys
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from collections.abc import Sequence
+from typing import Any
 
-from torch import Tensor
-
-from statecast.data.base import DataSource, Split, Windows, streams_of
-from statecast.data.loading import evenly
+from statecast.data.base import DataSource, Split
 from statecast.errors import InputError
-from statecast.files import write_text
 from statecast.fitting import fitted_baselines
-from statecast.frames import Batch, Forecast, FrameSpec
 from statecast.metrics import METRICS
-from statecast.metrics.base import Metric, MetricSettings, Score
+from statecast.metrics.base import MetricSettings
 from statecast.models.base import Forecaster
 from statecast.numerics.solvers import SolverName
-from statecast.processes import gathered, is_main, rank, share, size
-from statecast.slices import MEMORY_GIB, slices_within
+from statecast.processes import gathered, rank, size
+from statecast.score_tables import as_json
+from statecast.scoring import Scores, device_of, score_windows
+from statecast.slices import MEMORY_GIB
 from statecast.studies import STUDIES
-from statecast.tallies import Tally, together
 from statecast.terms import terms_of
 from statecast.version import __version__, commit
-
-Selection = Literal["mean", "best", "worst", "ensemble_mean", "ensemble"]
-SCORES_NAME = "scores.json"
-
-
-class Scores(NamedTuple):
-    """Scores of one forecaster over windows."""
-
-    by_metric: dict[str, dict[str, Score]]  # metric, then how its samples are combined
-    details: dict[str, dict[str, Any]]  # what does not fit a score, such as a histogram
-    not_computed: dict[str, str]  # metric and reason
-    protocols: dict[str, dict[str, Any]]  # what else one must know to compute a metric again
-    lead_times: list[float]
-    windows: int
-
-    def value(self, metric: str, selection: str) -> float:
-        """Mean over lead times of a metric.
-
-        Errors:
-            InputError: the metric was not computed, or has no such selection.
-        """
-        if metric not in self.by_metric:
-            reason = self.not_computed.get(metric, "it was not asked for")
-            raise InputError(f"There is no score {metric}: {reason}.")
-        found = self.by_metric[metric]
-        if selection not in found:
-            raise InputError(
-                f"The metric {metric} has no selection {selection!r}; it has {', '.join(found)}."
-            )
-        return found[selection].value
-
-
-def direction(metric: str) -> bool:
-    """Whether a higher value of a metric is better.
-
-    Errors:
-        InputError: there is no such metric.
-    """
-    check_metrics([metric])
-    return METRICS[metric].higher_is_better
-
-
-def check_metrics(names: Sequence[str]) -> None:
-    """Raise `InputError` for a name that is no metric."""
-    for name in names:
-        if name not in METRICS:
-            raise InputError(f"There is no metric {name!r}; there are {', '.join(METRICS)}.")
-
-
-def applicable(
-    names: Sequence[str], spec: FrameSpec, samples: int, settings: MetricSettings
-) -> tuple[dict[str, Metric], dict[str, str]]:
-    """Metrics that can be computed, and the reasons why others cannot."""
-    check_metrics(names)
-    metrics: dict[str, Metric] = {}
-    reasons: dict[str, str] = {}
-    for name in names:
-        reason = METRICS[name].applies_to(spec, samples, settings)
-        if reason is None:
-            metrics[name] = METRICS[name].of(spec, settings)
-        else:
-            reasons[name] = reason
-    return metrics, reasons
-
-
-def score_windows(
-    model: Forecaster,
-    windows: Windows,
-    *,
-    metrics: Sequence[str],
-    samples: int = 1,
-    batch_size: int = 16,
-    count: int | None = None,
-    substeps: int | None = None,
-    solver: SolverName | None = None,
-    settings: MetricSettings | None = None,
-    memory_gib: float = MEMORY_GIB,
-    seed: int = 1,
-    title: str | None = None,
-) -> Scores:
-    """Forecast windows in order and score them.
-
-    The random numbers of a window follow from the seed and its own number in its split: neither
-    the batch nor the memory nor the number of processes changes a forecast. Of several processes
-    that are `joined`, each scores a part of the windows, and all give the scores of the whole.
-
-    Args:
-        model: the forecaster.
-        windows: context and target of each window.
-        metrics: names of the metrics.
-        samples: futures per window.
-        batch_size: windows at once, at most.
-        count: score so many windows, evenly spaced; by default all.
-        substeps: steps of the solver per frame; by default the model's own.
-        solver: of the transition's differential equation; by default the model's own.
-        settings: what metrics are told, such as paths of weights.
-        memory_gib: what forecasts and their scores may take at once, in GiB; a window at least is
-            forecast whole.
-        seed: of the samples.
-        title: shown beside a progress bar; no bar by default.
-    """
-    from tqdm import tqdm
-
-    drawn = samples if model.stochastic else 1
-    # A deterministic forecast is an ensemble of equal members: its CRPS is its absolute error.
-    computed, reasons = applicable(
-        metrics,
-        windows.scored_spec(model.spec),
-        samples if model.stochastic else 2,
-        settings or MetricSettings(device=device_of(model)),
-    )
-    tally = Tally({}, reasons, [])
-    chosen = evenly(len(windows), len(windows) if count is None else count)
-    own = share(chosen)
-
-    def forecast(numbers: Tensor, batch: Batch) -> Forecast:
-        return model.forecast(
-            batch.context,
-            len(batch.target),
-            samples=drawn,
-            substeps=substeps,
-            solver=solver,
-            generator=streams_of(numbers, seed),
-        ).to("cpu")
-
-    silent = title is None or not sys.stderr.isatty() or not is_main()
-    with tqdm(total=len(own), desc=title, unit="window", disable=silent) as bar:
-        for numbers, batch in slices_within(
-            memory_gib, windows, own, samples=drawn, batch_size=batch_size
-        ):
-            # Nothing here holds a forecast while the next one is made.
-            restored = windows.restore(forecast(numbers, batch), batch)
-            tally = tally.with_batch(computed, *restored, context=batch.context)
-            del restored
-            bar.update(len(batch))
-    sums, reasons, lead_times = together(gathered(tally))
-    computed = {name: metric for name, metric in computed.items() if name not in reasons}
-    return Scores(
-        by_metric={name: metric.scores(sums[name]) for name, metric in computed.items()},
-        details={
-            name: details
-            for name, metric in computed.items()
-            if (details := metric.details(sums[name]))
-        },
-        not_computed=reasons,
-        protocols={
-            name: protocol
-            for name, metric in computed.items()
-            if (protocol := metric.protocol(sums[name]))
-        },
-        lead_times=lead_times,
-        windows=len(chosen),
-    )
-
-
-def device_of(model: Forecaster) -> str:
-    """Name of the device where a model is, and where networks of metrics run."""
-    return str(next((buffer.device for buffer in model.buffers()), "cpu"))
 
 
 def evaluate(
@@ -360,54 +194,3 @@ def make_studies(
         {name: every[name] for name in names if name in every},
         {name: reason for _, part in parts for name, reason in part.items()},
     )
-
-
-def as_json(scores: Mapping[str, Mapping[str, Score]]) -> dict[str, Any]:
-    """Scores as numbers and lists."""
-    return {
-        metric: {selection: score_json(score) for selection, score in selections.items()}
-        for metric, selections in scores.items()
-    }
-
-
-def score_json(score: Score) -> dict[str, Any]:
-    """A score as numbers and lists; half widths per lead time only where there are any."""
-    found = {
-        "per_lead_time": score.per_lead_time.tolist(),
-        "value": score.value,
-        "half_width": score.half_width,
-    }
-    if score.half_widths is not None:
-        found["half_widths"] = score.half_widths.tolist()
-    return found
-
-
-def write_scores(scores: Mapping[str, Any], folder: str | Path) -> Path:
-    """Write `scores.json` into a folder; NaN and infinities are written as such names."""
-    return write_text(Path(folder) / SCORES_NAME, json.dumps(scores, indent=1) + "\n")
-
-
-def table(scores: Mapping[str, Any]) -> str:
-    """The scores as lines of text: a row per metric and selection, a column per forecaster."""
-    names = list(scores["forecasters"])
-    single = scores["protocol"]["samples"] == 1  # then all selections are the same
-    rows = [["score", *names]]
-    for metric, selections in scores["forecasters"][names[0]].items():
-        arrow = "↑" if METRICS[metric].higher_is_better else "↓"
-        for selection in list(selections)[: 1 if single else None]:
-            row = [f"{metric} {arrow}" + ("" if single else f" {selection}")]
-            for name in names:
-                found = scores["forecasters"][name].get(metric, {}).get(selection)
-                row.append("–" if found is None else number(found))
-            rows.append(row)
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in rows
-    )
-
-
-def number(score: Mapping[str, float]) -> str:
-    """A score with the half width of its interval, where there is one."""
-    interval = "" if math.isnan(score["half_width"]) else f" ± {score['half_width']:.2g}"
-    return f"{score['value']:.4g}{interval}"

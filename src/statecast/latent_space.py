@@ -13,8 +13,9 @@ from torch import Tensor
 
 from statecast.errors import InputError
 from statecast.frames import Forecast, Frames
-from statecast.models.base import Forecaster, StateSpaceForecaster
+from statecast.models.base import Forecaster
 from statecast.models.latents import Latents
+from statecast.models.state_space import StateSpaceForecaster
 
 MOST_FRAMES = 100_000  # that a change of speed may ask for
 

@@ -18,7 +18,7 @@ from statecast.clips.options import ClipOptions
 from statecast.data import DATASETS
 from statecast.data.base import Choice, DataSource, generator_of
 from statecast.errors import CorruptionError, FileError, InputError
-from statecast.evaluation import evaluate, write_scores
+from statecast.evaluation import evaluate
 from statecast.files import write_text
 from statecast.frames import FrameSpec
 from statecast.labels.preparation import read_preparation, write_preparation
@@ -28,6 +28,7 @@ from statecast.official import is_official, load_official
 from statecast.options import Tables, as_tables, pairs, read_recipe, resolve
 from statecast.precision import device_of
 from statecast.processes import is_main
+from statecast.score_tables import write_scores
 from statecast.terms import under_protocol
 from statecast.training import TrainingResult, train
 from statecast.version import __version__, commit

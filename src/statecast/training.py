@@ -15,13 +15,13 @@ from statecast.data.base import DataSource, Windows, generator_of
 from statecast.data.loading import training_batches
 from statecast.diagnostics import Diagnostics
 from statecast.errors import DivergenceError, InputError
-from statecast.evaluation import Selection, direction
 from statecast.fitting import fit_statistics
 from statecast.frames import Batch
 from statecast.logs import TrainingLog
 from statecast.models.base import Forecaster
 from statecast.precision import Precision, autocast, choose_precision, device_of
 from statecast.schedules import Schedule, check_schedule, learning_rate_at
+from statecast.scoring import Selection, direction
 from statecast.signals import StopRequest
 from statecast.validation import Protocol, check_validation, validation_score
 

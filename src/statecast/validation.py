@@ -11,13 +11,14 @@ from torch import Tensor
 from statecast.data.base import Windows, streams_of
 from statecast.data.loading import evenly
 from statecast.errors import InputError
-from statecast.evaluation import Selection, check_metrics, score_windows
 from statecast.frames import Batch, Frames, FrameSpec
 from statecast.metrics import METRICS
 from statecast.metrics.base import Sums, add, average_of, counts_of, moments, score_of
 from statecast.metrics.masking import filled, known_in
 from statecast.metrics.sampled import SampleMetric
-from statecast.models.base import Forecaster, StateSpaceForecaster
+from statecast.models.base import Forecaster
+from statecast.models.state_space import StateSpaceForecaster
+from statecast.scoring import Selection, check_metrics, score_windows
 from statecast.slices import MEMORY_GIB, slices_within
 
 Protocol = Literal["future", "paper"]

@@ -11,9 +11,9 @@ from statecast.data.ocean import Ocean, ocean_folder
 from statecast.data.sst import SeaSurfaceTemperature
 from statecast.data.sst_files import read_zones
 from statecast.errors import CorruptionError, FileError, InputError
-from statecast.evaluation import score_windows
 from statecast.frames import Forecast
 from statecast.models import Persistence
+from statecast.scoring import score_windows
 
 SMALL = {"zones": 2, "days": 150, "seed": 3}
 

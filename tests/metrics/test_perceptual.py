@@ -8,12 +8,12 @@ import pytest
 import torch
 
 from statecast.errors import CorruptionError, FileError
-from statecast.evaluation import applicable
 from statecast.frames import Forecast, Frames, FrameSpec
 from statecast.metrics import METRICS, weights
 from statecast.metrics.base import MetricSettings
 from statecast.metrics.perceptual import LPIPS, VGGLPIPS, read_heads
 from statecast.metrics.weights import ALEXNET, I3D, find, obtain, read_weights, why_missing
+from statecast.scoring import applicable
 
 TIMES = torch.tensor([1.0, 2.0])
 # Written down from torchvision's definitions: convolution number, stride, padding; m is a pooling.

@@ -170,7 +170,7 @@ def test_decoding_in_parts_changes_nothing(monkeypatch):
     model = small()
     whole = model.forecast(frames(length=4), 5, samples=4, generator=seeded())
     for budget in (1, 4 * 16 * 9 * 7, 4 * 16 * 9 * 45):
-        monkeypatch.setattr("statecast.models.base.DECODE_BYTES", budget)
+        monkeypatch.setattr("statecast.models.state_space.DECODE_BYTES", budget)
         parts = model.forecast(frames(length=4), 5, samples=4, generator=seeded())
         torch.testing.assert_close(parts.samples, whole.samples)
 

@@ -9,7 +9,7 @@ from statecast.data.base import DataSource, Windows, generator_of
 from statecast.evaluation import evaluate
 from statecast.frames import Batch, FrameSpec
 from statecast.models import Persistence
-from statecast.models.base import State, StateSpaceForecaster
+from statecast.models.state_space import State, StateSpaceForecaster
 from statecast.nn.codecs import Content
 from statecast.studies.probes import Probes
 from statecast.studies.ridge import explained, fit_probe

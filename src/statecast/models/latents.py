@@ -18,7 +18,7 @@ from statecast.nn.gaussian import DiagonalGaussian
 from statecast.numerics.solvers import Solver, SolverName
 
 if TYPE_CHECKING:
-    from statecast.models.base import StateSpaceForecaster
+    from statecast.models.state_space import StateSpaceForecaster
 
 TIME_TOLERANCE = 1e-5  # times closer than this, in frame intervals, are the same
 PROBED = 2  # values of each weight that enter a fingerprint
@@ -201,7 +201,7 @@ def states_at(
         InputError: a time outside the path, or between frames where the transition knows whole
             frames only.
     """
-    from statecast.models.base import State  # which imports this file
+    from statecast.models.state_space import State  # which imports this file
 
     last, found = len(latents) - 1, []
     for time in (times.double() - latents.start).tolist():

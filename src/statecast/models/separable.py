@@ -11,9 +11,10 @@ from torch import Tensor, nn
 
 from statecast.errors import InputError
 from statecast.frames import Batch, FrameSpec
-from statecast.models.base import Losses, State, StateSpaceForecaster, known_mean
+from statecast.models.base import Losses, known_mean
 from statecast.models.separable_diagnostics import diagnose_separable
 from statecast.models.shooting import Shots, shoot
+from statecast.models.state_space import State, StateSpaceForecaster
 from statecast.nn.architectures import (
     Architecture,
     check_pair,

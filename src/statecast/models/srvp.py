@@ -11,9 +11,10 @@ from torch import Tensor, nn
 
 from statecast.errors import InputError
 from statecast.frames import Batch, FrameSpec
-from statecast.models.base import Losses, State, StateSpaceForecaster, known_part
+from statecast.models.base import Losses, known_part
 from statecast.models.latents import Latents
 from statecast.models.srvp_diagnostics import collapse_of_srvp, diagnose_srvp
+from statecast.models.state_space import State, StateSpaceForecaster
 from statecast.nn.architectures import Architecture, decoder_of, encoder_of
 from statecast.nn.blocks import initialise_normal, initialise_uniform, multilayer
 from statecast.nn.codecs import Content, Encoding, Output

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from statecast.data.base import DataSource, Split, Windows, generator_of
 from statecast.data.loading import ordered_batches
-from statecast.models.base import Forecaster, StateSpaceForecaster, evaluation_mode
+from statecast.models.base import Forecaster, evaluation_mode
+from statecast.models.state_space import StateSpaceForecaster
 from statecast.studies.base import Study
 from statecast.studies.ridge import explained, fit_probe
 from statecast.studies.truths import counts_of, labels, quantities, share_found

@@ -14,7 +14,8 @@ from statecast.data.loading import evenly, numbered_batches
 from statecast.errors import ConvergenceError, MissingExtraError
 from statecast.metrics import METRICS
 from statecast.metrics.base import Sums, add
-from statecast.models.base import Forecaster, StateSpaceForecaster
+from statecast.models.base import Forecaster
+from statecast.models.state_space import StateSpaceForecaster
 from statecast.numerics.solvers import ADAPTIVE, SolverName
 from statecast.studies.base import Study
 

@@ -22,10 +22,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace, overrides: Sequence[str]) -> int:
     """Score a run."""
-    from statecast.evaluation import table
     from statecast.plots import plot_scores
     from statecast.processes import is_main, joined
     from statecast.runs import evaluate_run, open_run
+    from statecast.score_tables import table
     from statecast.studies import STUDIES
 
     if options.allow_download:
