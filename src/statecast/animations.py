@@ -62,7 +62,7 @@ def animate_forecast(
     rows = [_panels(context, forecast, target, sequence, samples) for sequence in range(count)]
     observed = len(context.times)
     total = observed + len(forecast.times)
-    pictures = [_page([[p[t] for p in row] for row in rows]) for t in range(total)]
+    pictures = [page([[p[t] for p in row] for row in rows]) for t in range(total)]
     return write_moving(pictures, path, frames_per_second)
 
 
@@ -107,12 +107,12 @@ def _panels(
     panels = []
     for name, row in rows.items():
         edge = OBSERVED if name == "truth" else FORECAST
-        pictures = [_framed(_bytes(image, low, high), OBSERVED) for image in seen]
-        panels.append(pictures + [_framed(_bytes(image, low, high), edge) for image in row])
+        pictures = [framed(pixels(image, low, high), OBSERVED) for image in seen]
+        panels.append(pictures + [framed(pixels(image, low, high), edge) for image in row])
     return panels
 
 
-def _bytes(image: Array, low: float, high: float) -> Array:
+def pixels(image: Array, low: float, high: float) -> Array:
     """An image as bytes (y, x, 3): grey where the range is [0, 1], else in colours."""
     if image.ndim == 1:
         image = np.repeat(image[None], max(1, len(image) // 4), axis=0)
@@ -132,28 +132,28 @@ def _bytes(image: Array, low: float, high: float) -> Array:
     return content.repeat(factor, axis=0).repeat(factor, axis=1)
 
 
-def _framed(content: Array, colour: str) -> Array:
+def framed(content: Array, colour: str) -> Array:
     """An image with a border."""
     height, width = content.shape[:2]
-    framed = np.empty((height + 2 * BORDER, width + 2 * BORDER, 3), np.uint8)
-    framed[:] = _rgb(colour)
-    framed[BORDER:-BORDER, BORDER:-BORDER] = content
-    return framed
+    bordered = np.empty((height + 2 * BORDER, width + 2 * BORDER, 3), np.uint8)
+    bordered[:] = _rgb(colour)
+    bordered[BORDER:-BORDER, BORDER:-BORDER] = content
+    return bordered
 
 
-def _page(rows: list[list[Array]]) -> Image:
+def page(rows: list[list[Array]]) -> Image:
     """Panels in rows, on white."""
     from PIL import Image
 
     height, width = rows[0][0].shape[:2]
-    page = np.full(
+    sheet = np.full(
         (len(rows) * (height + GAP) + GAP, len(rows[0]) * (width + GAP) + GAP, 3), 255, np.uint8
     )
     for i, row in enumerate(rows):
         for j, panel in enumerate(row):
             top, left = GAP + i * (height + GAP), GAP + j * (width + GAP)
-            page[top : top + height, left : left + width] = panel
-    return Image.fromarray(page)
+            sheet[top : top + height, left : left + width] = panel
+    return Image.fromarray(sheet)
 
 
 def _rgb(colour: str) -> tuple[int, int, int]:

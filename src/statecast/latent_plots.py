@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from statecast.animations import _bytes, _framed, _page, write_gif
+from statecast.animations import framed, page, pixels, write_gif
 from statecast.errors import require
 from statecast.frames import Forecast, Frames
 from statecast.latent_space import Exchange
@@ -19,9 +19,9 @@ from statecast.plots import (
     FORECAST,
     OBSERVED,
     RESOLUTION,
-    _figure,
-    _scale,
     images,
+    new_figure,
+    seen_range,
     write_png,
 )
 
@@ -203,20 +203,20 @@ def animate(
     pictures = []
     for time in range(len(panels[0][0])):
         now = [[panel[time] for panel in row] for row in panels]
-        pictures.append(_page([[white if p is None else p for p in row] for row in now]))
+        pictures.append(page([[white if p is None else p for p in row] for row in now]))
     return write_gif(pictures, path, frames_per_second)
 
 
 def bordered(strip: Strip, limits: tuple[float, float], edge: str) -> list[Array | None]:
     """Images as bytes with a border."""
-    return [None if image is None else _framed(_bytes(image, *limits), edge) for image in strip]
+    return [None if image is None else framed(pixels(image, *limits), edge) for image in strip]
 
 
 def limits_of(*videos: Videos) -> tuple[float, float]:
     """Range of all data that is shown."""
     sources = [frames for video in videos for frames in (video.context, video.target)]
     known = [images(s.values.flatten(0, 1), s.channels).ravel() for s in sources if s is not None]
-    return _scale([np.concatenate(known)])
+    return seen_range([np.concatenate(known)])
 
 
 def strided(length: int, count: int) -> list[int]:
@@ -252,9 +252,9 @@ def points_in_time(known: Array, length: int, limits: tuple[float, float], edge:
     """Points (point, time) as an image with a border, white where time goes on unknown."""
     wide = max(1, round(POINTS_WIDE * len(known) / max(length, POINTS_TIMES)))
     padded = np.pad(known, ((0, 0), (0, length - known.shape[1])), mode="edge")
-    content = _bytes(padded.repeat(wide, axis=1), *limits)
+    content = pixels(padded.repeat(wide, axis=1), *limits)
     content[:, content.shape[1] * known.shape[1] // length :] = 255
-    return _framed(content, edge)
+    return framed(content, edge)
 
 
 class Sheet:
@@ -292,7 +292,7 @@ class Sheet:
         canvas = np.full((height, width, 3), 255, np.uint8)
         for top, left, content in self.images:
             canvas[top : top + content.shape[0], left : left + content.shape[1]] = content
-        figure = _figure(width / RESOLUTION, height / RESOLUTION)
+        figure = new_figure(width / RESOLUTION, height / RESOLUTION)
         axes = figure.add_axes((0, 0, 1, 1))
         axes.imshow(canvas, aspect="auto", interpolation="nearest")
         axes.axis("off")

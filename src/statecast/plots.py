@@ -120,14 +120,14 @@ def _plot_frames(
     height, width = observed.shape[1:3]
     across, down = len(shown) + len(chosen) + 0.4, len(rows)
     side = 0.95
-    figure = _figure(1.0 + side * across, 0.45 + side * down * height / width)
+    figure = new_figure(1.0 + side * across, 0.45 + side * down * height / width)
     widths = [1.0] * len(shown) + [0.4] + [1.0] * len(chosen)
     grid = figure.add_gridspec(
         down, len(widths), width_ratios=widths, wspace=0.06, hspace=0.06,
         left=0.75 / figure.get_figwidth(), right=0.995, bottom=0.01,
         top=1 - (0.55 if title else 0.28) / figure.get_figheight(),
     )  # fmt: skip
-    scale = _scale([observed, *[row for name, row in rows.items() if name not in MAGNITUDES]])
+    scale = seen_range([observed, *[row for name, row in rows.items() if name not in MAGNITUDES]])
     scale = brightness(context.channels, *scale)
     for index, (name, row) in enumerate(rows.items()):
         limits = scale if name not in MAGNITUDES else (0.0, float(np.nanmax(row)) or 1.0)
@@ -160,8 +160,8 @@ def _plot_points(
     forecast: Forecast,
     title: str | None,
 ) -> Path:
-    figure = _figure(2.2 * len(rows) + 0.8, 3.0)
-    scale = _scale([observed, *[row for name, row in rows.items() if name not in MAGNITUDES]])
+    figure = new_figure(2.2 * len(rows) + 0.8, 3.0)
+    scale = seen_range([observed, *[row for name, row in rows.items() if name not in MAGNITUDES]])
     axes_of = figure.subplots(1, len(rows), sharey=True, squeeze=False)[0]
     start = float(context.times[0])
     for axes, (name, row) in zip(axes_of, rows.items(), strict=True):
@@ -207,7 +207,7 @@ def plot_scores(scores: Mapping[str, Any], path: str | Path) -> Path:
     ]
     columns = max(1, min(len(metrics), 3))
     rows = max(1, math.ceil(len(metrics) / columns))
-    figure = _figure(3.4 * columns, 2.7 * rows)
+    figure = new_figure(3.4 * columns, 2.7 * rows)
     panels = list(figure.subplots(rows, columns, squeeze=False).flat)
     styles = {"mean": "-", "ensemble": "-", "best": ":", "ensemble_mean": "--"}
     for panel, metric in zip(panels, metrics, strict=False):
@@ -257,7 +257,7 @@ def plot_history(
         raise InputError("The training has logged nothing yet, so there are no curves to draw.")
     columns = min(len(names), 4)
     rows = math.ceil(len(names) / columns)
-    figure = _figure(2.8 * columns, 2.2 * rows)
+    figure = new_figure(2.8 * columns, 2.2 * rows)
     panels = list(figure.subplots(rows, columns, squeeze=False).flat)
     for panel, (name, table, colour) in zip(panels, names, strict=False):
         values = np.asarray(table[name])
@@ -278,13 +278,14 @@ def write_png(figure: Figure, path: str | Path) -> Path:
     return write_with(path, lambda place: figure.savefig(place, dpi=RESOLUTION, format="png"))
 
 
-def _figure(width: float, height: float) -> Figure:
+def new_figure(width: float, height: float) -> Figure:
+    """An empty figure of this size, in inches."""
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), facecolor="white")
 
 
-def _scale(rows: Sequence[Array]) -> tuple[float, float]:
+def seen_range(rows: Sequence[Array]) -> tuple[float, float]:
     """Range of what was seen and came: a forecast that leaves it is drawn at its end."""
     values = np.concatenate([row[np.isfinite(row)].ravel() for row in rows[:2]])
     if not len(values):
