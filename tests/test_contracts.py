@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from prepared_stores import CHOSEN, tiny_store
 from synthetic import sea_surface, write_field
 
 from statecast.data import DATASETS
@@ -30,6 +31,7 @@ DATA = {
     "turntable": {"objects": 7, "frame_size": 16},
     "wave_equation": {"sequences": 10, "points": 6},
     "arrays": {"path": "array.npy", "context": 3, "horizon": 2},
+    **CHOSEN,
 }
 
 
@@ -160,11 +162,13 @@ class TestModel:
 @pytest.mark.parametrize("name", DATASETS)
 class TestDataSet:
     @pytest.fixture(autouse=True)
-    def cache(self, tmp_path, monkeypatch):
+    def cache(self, name, tmp_path, monkeypatch):
         monkeypatch.setenv("STATECAST_CACHE", str(tmp_path))
         monkeypatch.chdir(tmp_path)
         generator = np.random.default_rng(0)
         np.save("array.npy", generator.integers(0, 256, (10, 8, 2, 4, 6), dtype=np.uint8))
+        if name in CHOSEN:
+            tiny_store(name, tmp_path / name)
         path = tmp_path / "sst.nc"
         write_field(path, sea_surface())
         monkeypatch.setitem(DATA["fields"], "path", str(path))

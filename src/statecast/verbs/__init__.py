@@ -8,6 +8,7 @@ from typing import Any
 # nothing heavy before it runs. One that has TAKES_OPTIONS passes `--table.option value` on.
 VERBS = (
     "list",
+    "data",
     "train",
     "evaluate",
     "compare",
