@@ -148,13 +148,15 @@ def chairs_folder(folder, objects=8, size=600):
     from PIL import Image
 
     views = [(level, azimuth) for level in (20, 30) for azimuth in range(31)]
+    parts = np.zeros((size, size), np.uint8)
+    parts[100:300, 100:500], parts[300:500, 100:500] = 1, 2
     for number in range(objects):
         renders = folder / "rendered_chairs" / f"chair{number}" / "renders"
         renders.mkdir(parents=True)
         for place, (level, azimuth) in enumerate(views):
-            picture = np.zeros((size, size, 3), np.uint8)
-            picture[100:500, 100:500] = (200 - place, 20 * number, 255)
-            picture[100:300, 100:500, 2] = 0  # the upper half has no blue
+            picture = Image.fromarray(parts)
+            colour = (200 - place, 20 * number)
+            picture.putpalette((0, 0, 0, *colour, 0, *colour, 255))  # no blue in the upper half
             name = f"image_{place:03d}_p{level:03d}_t{azimuth * 360 // 31:03d}_r096.png"
-            Image.fromarray(picture).save(renders / name, compress_level=1)
+            (picture.convert("RGB") if number == 0 else picture).save(renders / name)
     return folder

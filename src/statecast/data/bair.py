@@ -47,8 +47,8 @@ class BAIR(PreparedSource):
     channels = ("red", "green", "blue")
     origin = Origin(
         title="BAIR robot pushing",
-        source="https://sites.google.com/berkeley.edu/robotic-interaction-datasets",
-        licence="none is stated by its makers; not ours to pass on",
+        source="https://sites.google.com/view/sna-visual-mpc",
+        licence="none is stated with the files; not ours to pass on",
         files=f"{OUTER}/train/traj_N_to_M.tfrecords and {OUTER}/test/traj_0_to_255.tfrecords",
         reference="Ebert et al. (2017), https://arxiv.org/abs/1710.05268",
     )

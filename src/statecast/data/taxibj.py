@@ -117,8 +117,10 @@ class TaxiBJ(PreparedSource):
         }
         held_out = max(1, round(VALIDATION_SHARE * len(before["validation"])))
         validation = before["validation"][-held_out:]
-        train = ordered_before(before["train"], validation[0], lengths["train"])
-        if len(starts["test"]) < self.test_windows or min(len(validation), len(train)) < 1:
+        train = before["train"]
+        if len(validation):
+            train = ordered_before(train, validation[0], lengths["train"])
+        if len(tests) < self.test_windows or len(train) == 0:
             raise InputError(
                 f"{len(starts['test'])} windows are too few for {self.test_windows} of the tests "
                 "and those of training and validation. Lower test_windows."

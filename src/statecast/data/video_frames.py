@@ -14,6 +14,8 @@ Array = np.ndarray[Any, np.dtype[Any]]
 Container = Literal["avi", "mp4"]
 
 MAGIC = {"avi": (8, b"AVI "), "mp4": (4, b"ftyp")}  # place and bytes that tell a container
+LARGEST_FRAME = 1 << 24  # pixels; beyond, a file is taken for a decompression bomb
+CLOSED = {"protocol_whitelist": "none", "enable_drefs": "0"}  # nothing else may be opened
 LOST_SHARE = 0.05  # of the frames that a header promises, with fewer the file is cut off
 LOST_FEWEST = 2  # frames that a header may promise in excess
 RATE_TOLERANCE = 0.01
@@ -46,10 +48,19 @@ def decode_frames(
         scaling = {"height": size[0], "width": size[1], "interpolation": "BICUBIC"}
     count = 0
     try:
-        with av.open(str(path), format=container) as file:
+        with (
+            path.open("rb") as content,
+            av.open(content, "r", format=container, options=dict(CLOSED)) as file,
+        ):
             if not file.streams.video:
                 raise CorruptionError(f"{path} holds no video.")
             stream = file.streams.video[0]
+            stream.thread_type = "AUTO"
+            if stream.width * stream.height > LARGEST_FRAME:
+                raise InputError(
+                    f"{path} has frames of {stream.height}×{stream.width}, more than any of this "
+                    "data set."
+                )
             check_rate(path, stream.average_rate, rate)
             for frame in file.decode(stream):
                 if frame.is_corrupt:
