@@ -15,7 +15,7 @@ from synthetic import PACKED, sea_surface, write_field
 from statecast import outputs
 from statecast.cli import MISTAKE, main
 from statecast.data.base import generator_of
-from statecast.errors import FileError
+from statecast.errors import FileError, InputError
 from statecast.forecasting import forecast_file
 from statecast.frames import Forecast
 from statecast.labels.sinks import replacing_any, write_labelled
@@ -175,7 +175,7 @@ def test_an_older_forecast_stays_until_the_new_one_is_whole(tmp_path, ending):
 
 HEAD = """
 import sys, time, numpy
-from statecast.errors import FileError
+from statecast.errors import FileError, InputError
 from statecast.labels.layout import Layout
 from statecast.labels.sinks import write_labelled
 one = numpy.random.default_rng(0).random((1, 1, 3, 1, 50, 60), dtype=numpy.float32)
@@ -246,6 +246,24 @@ def test_a_disk_without_space_is_named(tmp_path, monkeypatch):
     with pytest.raises(FileError, match=r"Cannot write .*a\.nc: the disk is full \(1 MiB"):
         write()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_error_in_drawing_is_not_called_one_in_writing(tmp_path):
+    def parts():
+        yield forecast().samples.numpy()
+        raise RuntimeError("out of memory")
+
+    with pytest.raises(RuntimeError, match="out of memory"):
+        write_labelled(tmp_path / "a.nc", forecast(8).layout(), parts())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_statistics_that_would_hide_a_channel_are_refused():
+    values = torch.zeros(2, 1, 3, 2, 4)
+    made = Forecast(samples=values, times=torch.arange(1.0, 4.0), channels=("u", "u_std"))
+    assert set(made.to_xarray(quantiles=(0.5,))) >= {"u", "u_std", "u_quantiles"}
+    with pytest.raises(InputError, match="u_std"):
+        made.to_xarray(statistics=True)
 
 
 def test_folders_that_are_no_store_are_not_replaced(tmp_path):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from conftest import TINY, Pendulum
+from pendulum import TINY, Pendulum
 from PIL import Image
 
 from statecast.animations import BORDER, GAP, PAUSE

@@ -212,6 +212,9 @@ def test_missing_days_become_unknown_frames(tmp_path):
         fields(path)
     data = fields(path, uneven="fill", storage="files")
     assert np.isnan(data.store.read(0, 10, 12)).all()
+    accepted = fields(path, uneven="accept")
+    assert accepted.preparation.step is None  # nor need later data be even
+    assert accepted.files.lengths == [58]
     batch = window(data, index=6)  # frames 6 … 12
     assert batch.mask[0].flatten(1).all(dim=1).tolist() == [True] * 4 + [False] * 2 + [True]
     np.testing.assert_allclose(batch.values[0, 6, 0], sea_surface()["sst"].values[12], rtol=1e-6)
@@ -258,6 +261,7 @@ def test_what_is_missing_is_named_with_what_is_there(tmp_path):
     refused(tmp_path, sea_surface(), "no 'depth' to crop", crop={"depth": (0, 1)})
     refused(tmp_path, sea_surface(), "from 0 to 40: nothing lies", crop={"lon": (50, 60)})
     refused(tmp_path, sea_surface(), "lower end first", crop={"lon": (60, 50)})
+    refused(tmp_path, sea_surface(), "no engine 'grib'", engine="grib")
     with pytest.raises(InputError, match=r"--data\.path"):
         Fields()
 

@@ -7,6 +7,7 @@ import pytest
 import scipy.linalg
 import torch
 
+from statecast.data.base import Windows
 from statecast.errors import CorruptionError, InputError
 from statecast.evaluation import evaluate
 from statecast.frames import Batch, Forecast, Frames, FrameSpec
@@ -178,8 +179,8 @@ def test_a_network_that_fails_is_named(settings):
         metric.sums(forecast, batch.target, context=batch.context)
 
 
-class Images:
-    """A data source of small videos."""
+class Images(Windows):
+    """A data source of small videos, which is its own windows."""
 
     spec = replace(SPEC, space=(32, 32))
     card = {"name": "images"}  # noqa: RUF012

@@ -261,3 +261,26 @@ def test_options_that_do_not_fit_are_refused():
         small(content="constant", skips=True)
     with pytest.raises(InputError, match="at least 3 frame"):
         small().forecast(frames(length=2))
+
+
+@pytest.mark.parametrize(("architecture", "space"), [("mlp", (6,)), ("maps", (16, 16))])
+def test_he_initialisation_keeps_sizes_and_begins_at_rest(architecture, space):
+    spec = FrameSpec(channels=("u",), space=space, context=3, horizon=2)
+    generator = torch.Generator().manual_seed(0)
+    model = Separable(
+        spec, architecture=architecture, encoder_width=256, decoder_width=256, content_size=64,
+        latent_size=64, dynamics_hidden=32, mixing="product", initialisation="he",
+        generator=generator,
+    )  # fmt: skip
+    frames = torch.randn(16, 3, 1, *space, generator=generator)
+    latent = model.dynamics_of(frames)
+    assert 0.3 < float(latent.detach().std()) < 3
+    assert torch.equal(model.rollout(latent, 4)[:, -1], latent)
+    layers = [m for m in model.decoder.modules() if isinstance(m, torch.nn.Linear)]
+    for layer in layers:
+        assert float(layer.weight.var()) == pytest.approx(2 / layer.in_features, rel=0.1)
+    terms = model.loss(Batch.of(torch.randn(4, 5, 1, *space, generator=generator), 3))
+    terms["total"].backward()
+    last = list(model.blocks[0].children())[-1]
+    weight = last.weight if isinstance(last, torch.nn.Linear) else last.norm.weight
+    assert float(weight.grad.abs().max()) > 0

@@ -48,7 +48,7 @@ class Oracle(Forecaster):
     def loss(self, batch, generator=None):
         return {"total": torch.zeros(())}
 
-    def predict(self, context, times, *, samples, substeps, content_from, generator):
+    def predict(self, context, times, *, samples, substeps, solver, content_from, generator):
         rows = []
         for row, own in enumerate(context.values):
             other = None if content_from is None else content_from.values[row].numpy().tobytes()

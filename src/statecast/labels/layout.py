@@ -56,6 +56,13 @@ class Layout:
             raise InputError(f"Probabilities of quantiles lie in [0, 1], got {self.quantiles}.")
         if list(self.quantiles) != sorted(set(self.quantiles)):
             raise InputError(f"Probabilities of quantiles must increase, got {self.quantiles}.")
+        added = (["mean", "std"] if self.statistics else []) + ["quantiles"] * bool(self.quantiles)
+        clashes = {f"{n}_{end}" for n in self.channels for end in added} & set(self.channels)
+        if clashes:
+            raise InputError(
+                f"The statistics {sorted(clashes)} would have the names of channels. Rename these, "
+                "or write samples alone."
+            )
 
     @property
     def space(self) -> tuple[str, ...]:

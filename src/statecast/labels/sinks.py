@@ -7,7 +7,7 @@ import re
 import secrets
 import shutil
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -100,7 +100,10 @@ class ZarrSink(Sink):
         zarr.consolidate_metadata(self.path, zarr_format=2)
 
 
-SINKS: dict[str, type[Sink]] = {**dict.fromkeys(NETCDF, NetCDFSink), ZARR: ZarrSink}
+SINKS: dict[str, Callable[[Path, Layout], Sink]] = {
+    **dict.fromkeys(NETCDF, NetCDFSink),
+    ZARR: ZarrSink,
+}
 
 
 def chunks(dims: tuple[str, ...], layout: Layout) -> tuple[int, ...]:
@@ -122,22 +125,36 @@ def write_labelled(path: str | Path, layout: Layout, parts: Iterable[Array]) -> 
         MissingExtraError: a package is not installed.
     """
     path = Path(path)
-    kind = SINKS.get(path.suffix)
-    if kind is None:
+    make = SINKS.get(path.suffix)
+    if make is None:
         raise FileError(f"Labelled forecasts are written as {', '.join(SINKS)}, got {path.name!r}.")
     require("xarray", "fields", "write labelled forecasts")
-    package = "zarr" if kind is ZarrSink else "netCDF4"
+    package = "zarr" if path.suffix == ZARR else "netCDF4"
     require(package, "fields", f"write {path.suffix} files")
-    with replacing_any(path) as place:
-        sink: Any = kind
-        sink = sink(place, layout)
-        try:
-            fill(sink, layout, parts)
-        except BaseException:
-            close_quietly(sink)
-            raise
-        sink.close()
+    failures: list[Exception] = []
+    try:
+        with replacing_any(path) as place:
+            sink = make(place, layout)
+            try:
+                fill(sink, layout, watched(parts, failures))
+            except BaseException:
+                close_quietly(sink)
+                raise
+            sink.close()
+    except FileError:
+        if failures:  # it was not the writing that failed
+            raise failures[0] from None
+        raise
     return path
+
+
+def watched(parts: Iterable[Array], failures: list[Exception]) -> Iterator[Array]:
+    """The parts; an error in drawing one is noted, to be told from errors in writing."""
+    try:
+        yield from parts
+    except Exception as error:
+        failures.append(error)
+        raise
 
 
 def close_quietly(sink: Sink) -> None:

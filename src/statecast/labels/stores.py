@@ -14,7 +14,7 @@ from weakref import WeakValueDictionary
 
 import numpy as np
 
-from statecast.errors import CorruptionError, FileError, StatecastError, require
+from statecast.errors import CorruptionError, FileError, InputError, StatecastError, require
 
 if TYPE_CHECKING:
     from xarray import Dataset
@@ -55,12 +55,16 @@ def open_fields(path: str | Path, *, engine: str | None = None) -> Dataset:
     Errors:
         FileError: it is missing, or neither of both.
         CorruptionError: it is damaged.
+        InputError: xarray has no such engine.
         MissingExtraError: a package is not installed.
     """
     require("xarray", "fields", "read labelled fields")
     import xarray
 
     path = Path(path)
+    engines = list(xarray.backends.list_engines())
+    if engine is not None and engine not in engines:
+        raise InputError(f"xarray has no engine {engine!r} here; it has {', '.join(engines)}.")
     options: dict[str, Any] = {"engine": engine, "decode_timedelta": False, "cache": False}
     if path.is_dir():
         require("zarr", "fields", "read Zarr stores")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, cast
 
 import torch
 from jaxtyping import Bool, Float
@@ -21,7 +21,14 @@ from statecast.nn.architectures import (
     decoder_of,
     encoder_of,
 )
-from statecast.nn.blocks import MapLayers, initialise_normal, initialise_orthogonal, multilayer
+from statecast.nn.blocks import (
+    ConvolutionUnit,
+    MapLayers,
+    initialise_he,
+    initialise_normal,
+    initialise_orthogonal,
+    multilayer,
+)
 from statecast.nn.codecs import Content, Encoding, Mixing, Output
 from statecast.nn.gaussian import widened
 from statecast.nn.normaliser import Normalisation
@@ -83,6 +90,9 @@ class Separable(StateSpaceForecaster):
             trained on; 1 is the published loss, one forecast from the first frames.
         continuity_weight: weight of the squared difference of T rolled out and inferred where
             one forecast ends and the next begins.
+        initialisation: of the codecs' weights: `normal`, N(0, 0.02²) as published; or `he`,
+            N(0, 2 / inputs), with residual blocks that begin at rest: multilayer codecs then
+            learn many times sooner.
         output: `sigmoid` for frames in [0, 1], `identity` for unbounded ones; by default what
             fits the normalised data.
         normalise: `auto`, `none`, `range` or `standard`, see `Normaliser`.
@@ -121,6 +131,7 @@ class Separable(StateSpaceForecaster):
         prior_over: Literal["sum", "mean"] | None = None,
         shoots: int = 1,
         continuity_weight: float = 1.0,
+        initialisation: Literal["normal", "he"] = "normal",
         output: Output | None = None,
         normalise: Normalisation = "auto",
         generator: torch.Generator | None = None,
@@ -138,7 +149,7 @@ class Separable(StateSpaceForecaster):
             encoder_width=encoder_width,
             decoder_width=decoder_width,
         )
-        self.skips, self.width = skips, decoder_width
+        self.skips, self.width, self.initialisation = skips, decoder_width, initialisation
         self.latent_shape = code_shape(architecture, spec.frame_shape, latent_size)
         self.solver, self.substeps, self.solvers = solver, substeps, SOLVERS
         self.tolerances = (relative_tolerance, absolute_tolerance)
@@ -196,11 +207,17 @@ class Separable(StateSpaceForecaster):
         self.initialise(generator)
 
     def initialise(self, generator: torch.Generator | None) -> None:
-        """Draw all weights: codecs N(0, 0.02²), residual blocks orthogonal."""
-        for codec in (self.content_encoder, self.dynamics_encoder, self.decoder):
-            if codec is not None:
+        """Draw all weights, as `initialisation` says."""
+        codecs = [self.content_encoder, self.dynamics_encoder, self.decoder]
+        for codec in codecs:
+            if codec is not None and self.initialisation == "normal":
                 initialise_normal(codec, WEIGHT_STD, generator)
+            elif codec is not None:
+                initialise_he(codec, generator)
         initialise_orthogonal(self.blocks, self.dynamics_gain, generator)
+        if self.initialisation == "he":
+            for block in self.blocks:
+                bring_to_rest(block)
 
     @property
     def minimum_context(self) -> int:
@@ -345,6 +362,14 @@ class Separable(StateSpaceForecaster):
         self, content: Content, latents: Float[Tensor, "batch many latent *grid"]
     ) -> Float[Tensor, "batch many channel *space"]:
         return self.decoder(content, latents)
+
+
+def bring_to_rest(block: nn.Module) -> None:
+    """Set the last weights of a residual block to 0, so that it changes nothing yet."""
+    last = list(block.children())[-1]
+    # A normalisation would blow up the zeros that come before it: it is silenced instead.
+    norm = last.norm if isinstance(last, ConvolutionUnit) else None
+    nn.init.zeros_(cast("Tensor", last.weight if norm is None else norm.weight))
 
 
 def half_square(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from itertools import pairwise
-from typing import cast
+from typing import Literal, cast
 
 import torch
 from jaxtyping import Float
@@ -119,6 +119,22 @@ def initialise_normal(module: nn.Module, std: float, generator: torch.Generator 
             continue
         if layer.bias is not None:
             nn.init.zeros_(layer.bias)
+
+
+def initialise_he(module: nn.Module, generator: torch.Generator | None) -> None:
+    """Draw weights from N(0, 2 / inputs), which keeps the size of what passes; biases are zero.
+
+    Reference: He et al. (2015), https://arxiv.org/abs/1502.01852.
+    """
+    for layer in module.modules():
+        if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
+            transposed = isinstance(layer, nn.ConvTranspose2d)
+            mode: Literal["fan_in", "fan_out"] = "fan_out" if transposed else "fan_in"
+            nn.init.kaiming_normal_(
+                layer.weight, mode=mode, nonlinearity="relu", generator=generator
+            )
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
 
 
 def initialise_orthogonal(
