@@ -116,6 +116,14 @@ def test_videos_that_do_not_fit_are_refused(tmp_path):
         list(decode_frames(tmp_path / "gone.avi", "avi", rate=50))
 
 
+def test_frames_too_large_for_the_data_set_are_refused(tmp_path, monkeypatch):
+    path = tmp_path / "video.avi"
+    write_video(path, halves([100] * 2, 64, 80), rate=25)
+    monkeypatch.setattr("statecast.data.video_frames.LARGEST_FRAME", 64 * 79)
+    with pytest.raises(InputError, match="frames of 64×80, more than any"):
+        list(decode_frames(path, "avi", rate=25))
+
+
 def test_a_playlist_in_the_clothes_of_a_video_opens_nothing(tmp_path):
     path = tmp_path / "person01_boxing_d1_uncomp.avi"
     path.write_text("ffconcat version 1.0\nfile /etc/hostname\n")

@@ -4,6 +4,7 @@ import errno
 import json
 import multiprocessing
 import os
+import pickle
 
 import numpy as np
 import pytest
@@ -37,6 +38,15 @@ def test_a_store_gives_back_each_sequence(tmp_path):
     assert store.frames.shape == (48, 3, 64, 64)
     with pytest.raises(ValueError, match="read-only"):
         store.frames[0] = 0
+
+
+def test_a_worker_is_told_where_the_frames_are(tmp_path):
+    windows = DATASETS["bair"](path=str(tiny_store("bair", tmp_path / "b")), **CHOSEN["bair"])
+    windows = windows.windows("train")
+    sent = pickle.dumps(windows)
+    assert len(sent) < windows.store.frames.nbytes / 50
+    numbers = torch.tensor([0, 5])
+    assert torch.equal(pickle.loads(sent).batch(numbers).values, windows.batch(numbers).values)
 
 
 def test_a_flipped_bit_is_found_on_first_opening_and_where_the_file_has_changed(tmp_path):

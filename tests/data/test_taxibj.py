@@ -100,6 +100,15 @@ def test_too_few_windows_are_refused(source):
         TaxiBJ(test_windows=519).windows("train")
 
 
+def test_flows_without_a_scale_are_refused(source):
+    for year in YEARS:
+        dates, flows = taxi_year(year, (1, 2))
+        write_taxi(source, year, dates, 0 * flows + 7)
+    prepare("taxibj", source)
+    with pytest.raises(InputError, match="have no scale"):
+        TaxiBJ(test_windows=6).windows("test")
+
+
 def test_missing_and_broken_files_are_refused_by_name(source):
     path = source / "BJ14_M32x32_T30_InOut.h5"
     path.write_bytes(b"no HDF5")

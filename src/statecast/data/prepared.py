@@ -53,6 +53,27 @@ class PreparedStore(NamedTuple):
     sequences: tuple[StoredSequence, ...]
     notes: dict[str, Any]  # counts, warnings, origin
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """To a loader's worker goes where the frames are, not all that they are."""
+        how = (self.folder, self.frames.dtype.str, self.frames.shape)
+        return (mapped_again, (*how, self.sequences, self.notes))
+
+
+def mapped_again(
+    folder: Path,
+    dtype: str,
+    shape: tuple[int, ...],
+    sequences: tuple[StoredSequence, ...],
+    notes: dict[str, Any],
+) -> PreparedStore:
+    """A store that was opened and checked before."""
+    return PreparedStore(folder, map_frames(folder, dtype, shape), sequences, notes)
+
+
+def map_frames(folder: Path, dtype: str, shape: tuple[int, ...]) -> Array:
+    """The frames of a store, memory-mapped."""
+    return np.memmap(folder / FRAMES_NAME, dtype=dtype, mode="r", shape=shape)
+
 
 class StoreWriter:
     """Appends sequences to the frames of a store that is being made.
@@ -144,7 +165,7 @@ def open_prepared(folder: Path, kind: Kind, *, verify: bool = False) -> Prepared
                 f"{path} should have {described['bytes']} bytes, got {state.st_size}. {remedy}"
             )
         check_digest(path, described["sha256"], remedy, verify=verify)
-        frames = np.memmap(path, dtype=kind.dtype, mode="r", shape=shape)
+        frames = map_frames(folder, kind.dtype, shape)
     except (OSError, ValueError, KeyError, TypeError) as error:
         if isinstance(error, CorruptionError):
             raise

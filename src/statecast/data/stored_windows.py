@@ -89,12 +89,17 @@ class RandomClips(StoredWindows):
     def draw(self, step: int, count: int, *, seed: int) -> Batch:
         """As in `Windows`, but every sequence is as likely as another, however long it is."""
         generator = generator_of(seed, step)
-        first = np.flatnonzero(np.diff(self.starts[:, 0], prepend=-1))  # window of each sequence
-        stop = np.append(first[1:], len(self.starts))
+        first, counts = self.blocks
         chosen = torch.randint(len(first), (count,), generator=generator).numpy()
         share = torch.rand(count, generator=generator, dtype=torch.float64).numpy()
-        windows = first[chosen] + np.floor(share * (stop - first)[chosen]).astype(np.int64)
+        windows = first[chosen] + np.floor(share * counts[chosen]).astype(np.int64)
         return self.batch(torch.from_numpy(windows))
+
+    @cached_property
+    def blocks(self) -> tuple[Array, Array]:
+        """First window of each sequence, and how many it has."""
+        first = np.flatnonzero(np.diff(self.starts[:, 0], prepend=-1))
+        return first, np.diff(first, append=len(self.starts))
 
 
 def hold_out(count: int) -> tuple[list[int], list[int]]:
