@@ -114,7 +114,7 @@ def mistakes(tmp_path, run, frames):
     np.save(bad / "object.npy", np.array([{}]), allow_pickle=True)
     (bad / "cut.npy").write_bytes(frames.read_bytes()[:100])
     np.savez(bad / "two.npz", a=np.zeros(3), b=np.zeros(3))
-    (bad / "video.mp4").write_bytes(b"x")
+    (bad / "video.doc").write_bytes(b"x")
     out = str(tmp_path / "out.npz")
 
     def forecast(source, *options):
@@ -128,12 +128,12 @@ def mistakes(tmp_path, run, frames):
         "object": (forecast(bad / "object.npy"), "cannot be read as an array of numbers"),
         "cut": (forecast(bad / "cut.npy"), "cannot be read as an array of numbers"),
         "two": (forecast(bad / "two.npz"), "['a', 'b']"),
-        "video": (forecast(bad / "video.mp4"), ".npy, .npz"),
+        "video": (forecast(bad / "video.doc"), ".npy, .npz"),
         "none": (forecast(bad / "none.npy"), "no file"),
         "horizon": (forecast(frames, "--horizon", "0"), "at least 1 frame"),
         "samples": (forecast(frames, "--samples", "0"), "at least 1 sample"),
         "no run": (["forecast", str(bad), str(frames), "--output", out], "no run folder"),
-        "ending": (["forecast", str(run), str(frames), "--output", "out.doc"], ".npz, .gif, .png"),
+        "ending": (["forecast", str(run), str(frames), "--output", "out.doc"], ".gif, .mp4"),
         "folder": (
             ["forecast", str(run), str(frames), "--output", str(bad / "x" / "a.npz")],
             "does not exist",

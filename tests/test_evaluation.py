@@ -5,6 +5,7 @@ import json
 import pytest
 import torch
 
+from statecast.data.base import generator_of
 from statecast.errors import InputError
 from statecast.evaluation import evaluate, score_windows, table, write_scores
 from statecast.models import SRVP, Persistence, Separable
@@ -90,6 +91,52 @@ def test_same_seed_same_scores_and_others_differ(data):
     assert scored(1).value("mse", "best") != scored(2).value("mse", "best")
 
 
+def test_batch_size_and_memory_change_no_score(data, monkeypatch):
+    seen = []
+    whole = SRVP.predict
+
+    def predict(self, context, *arguments, **options):
+        seen.append(len(context.values))
+        return whole(self, context, *arguments, **options)
+
+    monkeypatch.setattr(SRVP, "predict", predict)
+
+    def scored(**options):
+        windows, names = data.windows("test"), [name for name in METRICS if name != "ssim"]
+        seen.clear()
+        return score_windows(model(data), windows, metrics=names, samples=3, **options)
+
+    plain = scored(batch_size=16)
+    assert seen == [16, 16, 8]
+    frames = 4 * 6 * 5  # bytes of one future
+    little = scored(batch_size=16, memory_gib=5.5 * (2 * 3 + 16) * frames / 2**30)
+    assert seen == [5, 5, 5, 1, 5, 5, 5, 1, 5, 3]
+    least = scored(batch_size=7, memory_gib=1e-9)
+    assert seen == [1] * 40
+    for other in (little, least, scored(batch_size=40)):
+        for metric, selections in plain.by_metric.items():
+            for selection, score in selections.items():
+                found = other.by_metric[metric][selection]
+                torch.testing.assert_close(found.per_lead_time, score.per_lead_time)
+
+
+def test_a_window_is_forecast_alike_whatever_others_are_scored(data):
+    def scored(count):
+        windows = data.windows("test")
+        return score_windows(model(data), windows, metrics=["mse"], samples=2, count=count)
+
+    drawn = [
+        model(data).forecast(
+            data.windows("test").batch(torch.tensor([number])).context,
+            samples=2,
+            generator=generator_of(1, number),
+        ).samples - data.windows("test").batch(torch.tensor([number])).target.values
+        for number in (0, 20)
+    ]  # fmt: skip
+    expected = float(torch.cat(drawn, dim=1).square().mean())
+    assert scored(2).value("mse", "mean") == pytest.approx(expected, rel=1e-5)
+
+
 def test_best_of_more_samples_is_better(data):
     def best(samples):
         windows = data.windows("test")
@@ -111,6 +158,7 @@ def test_only_the_first_windows_where_asked(data):
         ({"metrics": ("accuracy",)}, "'accuracy'; there are mse"),
         ({"samples": 0}, "at least 1"),
         ({"max_windows": 0}, "at least 1"),
+        ({"memory_gib": 0.0}, "memory_gib must be positive, got 0.0"),
     ],
 )
 def test_options_that_do_not_fit_are_refused(data, options, message):

@@ -278,9 +278,9 @@ def test_windows_are_scored_one_by_one_and_shown_as_they_were_scored(scored):
         )
     # Spread and error over all windows at once, independently.
     parts = [
-        model.forecast(batch.context, 5, samples=3, generator=generator_of(1, start)).samples
-        for start in (0, 8)
-        for batch in [windows.batch(futures.chosen[start : start + 8])]
+        model.forecast(batch.context, 5, samples=3, generator=generator_of(1, number)).samples
+        for number in found.numbers
+        for batch in [windows.batch(torch.tensor([number]))]
     ]
     samples = torch.cat(parts, dim=1).double()
     spread = samples.var(dim=0).mean(dim=(0, 2, 3)).sqrt()

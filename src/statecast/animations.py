@@ -7,10 +7,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from statecast.clips.encoding import write_mp4
 from statecast.errors import InputError
 from statecast.files import write_with
 from statecast.frames import Forecast, Frames
-from statecast.plots import FORECAST, MAGNITUDES, MISSING, OBSERVED, forecast_rows, images
+from statecast.plots import (
+    FORECAST,
+    MAGNITUDES,
+    MISSING,
+    OBSERVED,
+    brightness,
+    forecast_rows,
+    images,
+)
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -32,7 +41,7 @@ def animate_forecast(
     samples: int = 3,
     frames_per_second: float = 6.0,
 ) -> Path:
-    """Write a `.gif`: a row per sequence; truth, forecast mean and samples side by side.
+    """Write a `.gif` or `.mp4`: a row per sequence; truth, forecast mean and samples side by side.
 
     Borders are green while frames are observed, and purple once they are forecast. Points are
     drawn as bars of colour.
@@ -54,6 +63,13 @@ def animate_forecast(
     observed = len(context.times)
     total = observed + len(forecast.times)
     pictures = [_page([[p[t] for p in row] for row in rows]) for t in range(total)]
+    return write_moving(pictures, path, frames_per_second)
+
+
+def write_moving(pictures: list[Image], path: str | Path, frames_per_second: float) -> Path:
+    """Write pictures as a `.gif` or `.mp4`, by the ending of the path."""
+    if Path(path).suffix.lower() == ".mp4":
+        return write_mp4([np.asarray(p) for p in pictures], path, frames_per_second, pause=PAUSE)
     return write_gif(pictures, path, frames_per_second)
 
 
@@ -87,6 +103,7 @@ def _panels(
     reference = np.concatenate([seen, *([rows["truth"]] if "truth" in rows else [])])
     finite = reference[np.isfinite(reference)]
     low, high = (float(finite.min()), float(finite.max())) if len(finite) else (0.0, 1.0)
+    low, high = brightness(context.channels, low, high)
     panels = []
     for name, row in rows.items():
         edge = OBSERVED if name == "truth" else FORECAST

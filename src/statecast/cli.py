@@ -6,7 +6,8 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from statecast.errors import StatecastError
+from statecast.errors import InputError, StatecastError
+from statecast.processes import asked_for
 from statecast.verbs import VERBS, load_verb
 from statecast.verbs.train import STOPPED
 from statecast.version import __version__
@@ -24,6 +25,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if overrides and not takes_options:
         parser.error(f"unrecognized arguments: {' '.join(overrides)}")
     try:
+        if asked_for() > 1 and not getattr(verb, "TAKES_PROCESSES", False):
+            raise InputError(
+                f"`statecast {known.verb}` runs in one process, and {asked_for()} were launched. "
+                "Start it without torchrun."
+            )
         return int(verb.run(known, overrides) if takes_options else verb.run(known))
     except StatecastError as error:
         print(f"statecast: {error}", file=sys.stderr)

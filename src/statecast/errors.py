@@ -28,6 +28,10 @@ class DivergenceError(StatecastError, ArithmeticError):
     """Training met a loss or a gradient that is not finite."""
 
 
+class ProcessError(StatecastError, RuntimeError):
+    """Processes that should work together cannot, or one of them has ended."""
+
+
 class ConvergenceError(StatecastError, ArithmeticError):
     """A numerical method did not reach its tolerance."""
 

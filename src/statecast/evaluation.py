@@ -9,17 +9,22 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from statecast.data.base import DataSource, Split, Windows, generator_of
-from statecast.data.loading import ordered_batches
+from torch import Tensor
+
+from statecast.data.base import DataSource, Split, Windows, streams_of
+from statecast.data.loading import evenly
 from statecast.errors import InputError
 from statecast.files import write_text
 from statecast.fitting import fitted_baselines
-from statecast.frames import Forecast, Frames, FrameSpec
+from statecast.frames import Batch, Forecast, FrameSpec
 from statecast.metrics import METRICS
-from statecast.metrics.base import Metric, MetricSettings, Score, Sums, add
+from statecast.metrics.base import Metric, MetricSettings, Score
 from statecast.models.base import Forecaster
 from statecast.numerics.solvers import SolverName
+from statecast.processes import gathered, is_main, rank, share, size
+from statecast.slices import MEMORY_GIB, slices_within
 from statecast.studies import STUDIES
+from statecast.tallies import Tally, together
 from statecast.terms import terms_of
 from statecast.version import __version__, commit
 
@@ -98,23 +103,28 @@ def score_windows(
     substeps: int | None = None,
     solver: SolverName | None = None,
     settings: MetricSettings | None = None,
+    memory_gib: float = MEMORY_GIB,
     seed: int = 1,
     title: str | None = None,
 ) -> Scores:
     """Forecast windows in order and score them.
 
-    The random numbers of a batch follow from the seed and its first window alone.
+    The random numbers of a window follow from the seed and its own number in its split: neither
+    the batch nor the memory nor the number of processes changes a forecast. Of several processes
+    that are `joined`, each scores a part of the windows, and all give the scores of the whole.
 
     Args:
         model: the forecaster.
         windows: context and target of each window.
         metrics: names of the metrics.
         samples: futures per window.
-        batch_size: windows at once.
+        batch_size: windows at once, at most.
         count: score so many windows, evenly spaced; by default all.
         substeps: steps of the solver per frame; by default the model's own.
         solver: of the transition's differential equation; by default the model's own.
         settings: what metrics are told, such as paths of weights.
+        memory_gib: what forecasts and their scores may take at once, in GiB; a window at least is
+            forecast whole.
         seed: of the samples.
         title: shown beside a progress bar; no bar by default.
     """
@@ -128,29 +138,32 @@ def score_windows(
         samples if model.stochastic else 2,
         settings or MetricSettings(device=device_of(model)),
     )
-    sums: dict[str, Sums] = {}
-    lead_times: list[float] = []
-    total = len(windows) if count is None else min(count, len(windows))
-    silent = title is None or not sys.stderr.isatty()
-    with tqdm(total=total, desc=title, unit="window", disable=silent) as bar:
-        for first, batch in ordered_batches(windows, batch_size, count=count):
-            forecast = model.forecast(
-                batch.context,
-                len(batch.target),
-                samples=drawn,
-                substeps=substeps,
-                solver=solver,
-                generator=generator_of(seed, first),
-            ).to("cpu")
-            forecast, target = windows.restore(forecast, batch)
-            lead_times = forecast.times.tolist()
-            ensemble = forecast if model.stochastic else doubled(forecast)
-            refuse(computed, reasons, target)
-            for name, metric in computed.items():
-                scored_as = forecast if metric.needs_samples == 1 else ensemble
-                found = metric.sums(scored_as, target, context=batch.context)
-                sums[name] = add(sums.get(name), found)
+    tally = Tally({}, reasons, [])
+    chosen = evenly(len(windows), len(windows) if count is None else count)
+    own = share(chosen)
+
+    def forecast(numbers: Tensor, batch: Batch) -> Forecast:
+        return model.forecast(
+            batch.context,
+            len(batch.target),
+            samples=drawn,
+            substeps=substeps,
+            solver=solver,
+            generator=streams_of(numbers, seed),
+        ).to("cpu")
+
+    silent = title is None or not sys.stderr.isatty() or not is_main()
+    with tqdm(total=len(own), desc=title, unit="window", disable=silent) as bar:
+        for numbers, batch in slices_within(
+            memory_gib, windows, own, samples=drawn, batch_size=batch_size
+        ):
+            # Nothing here holds a forecast while the next one is made.
+            restored = windows.restore(forecast(numbers, batch), batch)
+            tally = tally.with_batch(computed, *restored, context=batch.context)
+            del restored
             bar.update(len(batch))
+    sums, reasons, lead_times = together(gathered(tally))
+    computed = {name: metric for name, metric in computed.items() if name not in reasons}
     return Scores(
         by_metric={name: metric.scores(sums[name]) for name, metric in computed.items()},
         details={
@@ -165,28 +178,13 @@ def score_windows(
             if (protocol := metric.protocol(sums[name]))
         },
         lead_times=lead_times,
-        windows=total,
+        windows=len(chosen),
     )
 
 
 def device_of(model: Forecaster) -> str:
     """Name of the device where a model is, and where networks of metrics run."""
     return str(next((buffer.device for buffer in model.buffers()), "cpu"))
-
-
-def refuse(computed: dict[str, Metric], reasons: dict[str, str], target: Frames) -> None:
-    """Move metrics that cannot score these frames, as some are masked, to the reasons why not."""
-    for name, metric in list(computed.items()):
-        reason = metric.refusal(target)
-        if reason is not None:
-            reasons[name] = reason
-            del computed[name]
-
-
-def doubled(forecast: Forecast) -> Forecast:
-    """A deterministic forecast as an ensemble of two equal members."""
-    samples = forecast.samples.expand(2, *forecast.samples.shape[1:])
-    return Forecast(samples=samples, times=forecast.times, channels=forecast.channels)
 
 
 def evaluate(
@@ -208,6 +206,7 @@ def evaluate(
     fvd_weights: str | None = None,
     allow_download: bool = False,
     thresholds: tuple[float, ...] = (),
+    memory_gib: float = MEMORY_GIB,
     seed: int = 1,
 ) -> dict[str, Any]:
     """Scores of a model and of baselines on the same windows, with their protocol.
@@ -221,7 +220,7 @@ def evaluate(
         split: `test`, `validation` or `train`.
         metrics: names of metrics; one that does not apply is named in the result with the reason.
         samples: futures per window; a deterministic model gives one.
-        batch_size: windows at once.
+        batch_size: windows at once, at most.
         max_windows: score so many windows, evenly spaced; by default all.
         substeps: steps of the solver per frame; by default the model's own.
         solver: of the transition's differential equation; by default the model's own.
@@ -235,6 +234,8 @@ def evaluate(
             default it is sought in `STATECAST_FVD_I3D` and the cache. It is code, and it is run.
         allow_download: fetch the published weights of LPIPS where they are not found.
         thresholds: of the Brier score; by default the middle of the data's range.
+        memory_gib: what forecasts and their scores may take at once, in GiB, beside the model;
+            fewer windows are forecast at once where they would take more. Changes no score.
         seed: of the samples.
 
     Returns:
@@ -273,6 +274,7 @@ def evaluate(
             substeps=substeps if forecaster is model else None,
             solver=solver if forecaster is model else None,
             settings=settings,
+            memory_gib=memory_gib,
             seed=seed,
             title=title,
         )
@@ -334,14 +336,17 @@ def make_studies(
 ) -> tuple[dict[str, Any], dict[str, str]]:
     """Results of the studies that apply, and the reasons why others do not.
 
+    Of several processes each makes some of the studies, and all give the results of all.
+
     Errors:
         InputError: there is no study of a name.
     """
-    found: dict[str, Any] = {}
-    reasons: dict[str, str] = {}
     for name in names:
         if name not in STUDIES:
             raise InputError(f"There is no study {name!r}; there are {', '.join(STUDIES)}.")
+    found: dict[str, Any] = {}
+    reasons: dict[str, str] = {}
+    for name in names[rank() :: size()]:
         reason = STUDIES[name].applies_to(model, data)
         if reason is not None:
             reasons[name] = reason
@@ -349,7 +354,12 @@ def make_studies(
         found[name] = STUDIES[name]().run(
             model, data, split=split, windows=windows, batch_size=batch_size, seed=seed
         )
-    return found, reasons
+    parts = gathered((found, reasons))
+    every = {name: result for part, _ in parts for name, result in part.items()}
+    return (
+        {name: every[name] for name in names if name in every},
+        {name: reason for _, part in parts for name, reason in part.items()},
+    )
 
 
 def as_json(scores: Mapping[str, Mapping[str, Score]]) -> dict[str, Any]:

@@ -169,7 +169,8 @@ def write_checkpoint(run: Run, official: Official, source: DataSource) -> None:
         raise InputError(f"The published training does not fit: {error}.") from error
     if train["precision"] != "auto":
         trainer.precision = train["precision"]
-    fit_statistics(
-        model, source.windows("train"), batch_size=train["batch_size"], seed=train["seed"]
-    )
+    if model.needs_statistics:  # asked first: windows may have to be made
+        fit_statistics(
+            model, source.windows("train"), batch_size=train["batch_size"], seed=train["seed"]
+        )
     trainer.save(best=True)

@@ -10,15 +10,20 @@ from typing import Any
 import numpy as np
 import torch
 
+from statecast.clips.containers import VIDEO_ENDINGS
+from statecast.clips.discovery import find_clips
+from statecast.clips.options import ClipOptions
+from statecast.clips.preparing import last_prepared
 from statecast.errors import CorruptionError, FileError, InputError
 from statecast.frames import Frames, FrameSpec
+from statecast.hdf5 import HDF5, HDF5Array
 from statecast.labels.stores import NETCDF, ZARR, is_labelled_file
 from statecast.models.base import Forecaster
 
 # The last `count` frames of a file, as context that fits a model.
 Reader = Callable[[Path, Forecaster, int], Frames]
 
-ARRAYS = (".npy", ".npz")
+ARRAYS = (".npy", ".npz", *HDF5)
 ARRAY_NAMES = ("values", "frames", "context", "sequences")  # looked for in an .npz, in this order
 LARGEST_BYTE = 255
 
@@ -27,7 +32,7 @@ def read_context(path: str | Path, model: Forecaster, count: int | None = None) 
     """The last frames of a file, as a context for a model.
 
     Args:
-        path: a file with an ending of `INPUTS`, or the folder of a Zarr store.
+        path: a file with an ending of `INPUTS`, the folder of a Zarr store, or one of images.
         model: what the context is for.
         count: frames to take; by default as many as in training.
 
@@ -41,14 +46,23 @@ def read_context(path: str | Path, model: Forecaster, count: int | None = None) 
         raise InputError(f"A context needs at least 1 frame, got {count}.")
     if not path.exists():
         raise FileError(f"There is no file {path}.")
-    reader = INPUTS[ZARR] if is_labelled_file(path) else INPUTS.get(path.suffix)
+    reader = reader_of(path)
     if reader is None:
-        raise FileError(f"Frames are read from {', '.join(INPUTS)}, got {path.name!r}.")
+        raise FileError(
+            f"Frames are read from {', '.join(INPUTS)} or a folder of images, got {path.name!r}."
+        )
     return reader(path, model, count)
 
 
+def reader_of(path: Path) -> Reader | None:
+    """What reads a path: by its ending, or what a folder holds; None where nothing does."""
+    if is_labelled_file(path):
+        return INPUTS[ZARR]
+    return read_clip_context if path.is_dir() else INPUTS.get(path.suffix.lower())
+
+
 def read_array_context(path: Path, model: Forecaster, count: int) -> Frames:
-    """Context from an array (time, channel, *space) in a `.npy` or `.npz` file."""
+    """Context from an array (time, channel, *space) in a NumPy or HDF5 file."""
     values = as_frames(read_array(path), model.spec, str(path))
     return Frames.context_of(values[:, -count:], model.spec.channels)
 
@@ -65,14 +79,28 @@ def read_labelled_context(path: Path, model: Forecaster, count: int) -> Frames:
     return frames
 
 
+def read_clip_context(path: Path, model: Forecaster, count: int) -> Frames:
+    """Context from a video or a folder of images, prepared as in training."""
+    options = model.clips or ClipOptions.for_frames(model.spec)
+    clips = find_clips(str(path))
+    if len(clips) > 1:
+        raise InputError(
+            f"{path} holds {len(clips)} videos; name one of them, such as {clips[0].path}."
+        )
+    values = torch.from_numpy(last_prepared(clips[0], options, count)).float() / LARGEST_BYTE
+    low, high = model.spec.value_range or (0.0, 1.0)
+    return Frames.context_of((low + (high - low) * values)[None], model.spec.channels)
+
+
 INPUTS: dict[str, Reader] = {
     **dict.fromkeys(ARRAYS, read_array_context),
     **dict.fromkeys((*NETCDF, ZARR), read_labelled_context),
+    **dict.fromkeys(VIDEO_ENDINGS, read_clip_context),
 }
 
 
 def read_array(path: str | Path) -> np.ndarray[Any, Any]:
-    """An array of numbers from a `.npy` or `.npz` file; nothing in it is executed.
+    """An array of numbers from a `.npy`, `.npz` or HDF5 file; nothing in it is executed.
 
     Errors:
         FileError: it is missing, or no such file.
@@ -82,8 +110,10 @@ def read_array(path: str | Path) -> np.ndarray[Any, Any]:
     path = Path(path)
     if not path.is_file():
         raise FileError(f"There is no file {path}.")
-    if path.suffix not in ARRAYS:
-        raise FileError(f"Arrays are read from {' or '.join(ARRAYS)}, got {path.name!r}.")
+    if path.suffix.lower() not in ARRAYS:
+        raise FileError(f"Arrays are read from {', '.join(ARRAYS)}, got {path.name!r}.")
+    if path.suffix.lower() in HDF5:
+        return HDF5Array(path, known=ARRAY_NAMES)[()]
     try:
         with path.open("rb") as stream:
             content = np.load(stream, allow_pickle=False)
@@ -123,6 +153,9 @@ def as_frames(array: np.ndarray[Any, Any], spec: FrameSpec, origin: str) -> torc
         raise InputError(f"{origin} should hold numbers, got {array.dtype}.")
     full = 2 + len(spec.frame_shape)
     shape = array.shape
+    channels_last = (*spec.space, len(spec.channels))
+    if shape[-len(channels_last) :] == channels_last != spec.frame_shape:
+        array = np.moveaxis(array, -1, -len(channels_last))
     if array.ndim < full and len(spec.channels) == 1 and shape[-len(spec.space) :] == spec.space:
         missing_channel = array.ndim == full - 2 or shape[1:] != spec.frame_shape
         if missing_channel:

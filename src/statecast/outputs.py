@@ -18,6 +18,7 @@ from statecast.labels.sinks import SINKS, write_labelled
 from statecast.models.base import Forecaster
 from statecast.numerics.solvers import SolverName
 
+GIF_SAMPLES, VIDEO_SAMPLES = 3, 8  # drawn beside the mean, at most; a .gif grows fast
 PART_BYTES = 256 << 20  # samples that are drawn at once take no more memory than this, roughly
 
 
@@ -107,10 +108,12 @@ def write_labelled_forecast(drawing: Drawing, path: Path) -> Path:
 
 
 def write_animation(drawing: Drawing, path: Path) -> Path:
-    """Mean and samples, frame after frame."""
+    """Mean and samples side by side, frame after frame."""
     from statecast.animations import animate_forecast
 
-    return animate_forecast(shown(drawing.context, drawing), drawing.whole(), path)
+    count = VIDEO_SAMPLES if path.suffix.lower() == ".mp4" else GIF_SAMPLES
+    context = shown(drawing.context, drawing)
+    return animate_forecast(context, drawing.whole(), path, samples=count)
 
 
 def write_picture(drawing: Drawing, path: Path) -> Path:
@@ -132,6 +135,7 @@ def shown(context: Frames, drawing: Drawing) -> Frames:
 OUTPUTS: dict[str, Writer] = {
     ".npz": write_npz_forecast,
     ".gif": write_animation,
+    ".mp4": write_animation,
     ".png": write_picture,
     **dict.fromkeys(SINKS, write_labelled_forecast),
 }

@@ -27,6 +27,7 @@ FIELD_MAP, GREY_MAP, SPREAD_MAP = "viridis", "gray", "magma"
 RESOLUTION = 150  # dots per inch
 MAGNITUDES = ("spread", "error")  # rows drawn from 0 to their own largest value
 COLOURS = ("red", "green", "blue")
+GREY = "intensity"
 
 
 def plot_forecast(
@@ -127,6 +128,7 @@ def _plot_frames(
         top=1 - (0.55 if title else 0.28) / figure.get_figheight(),
     )  # fmt: skip
     scale = _scale([observed, *[row for name, row in rows.items() if name not in MAGNITUDES]])
+    scale = brightness(context.channels, *scale)
     for index, (name, row) in enumerate(rows.items()):
         limits = scale if name not in MAGNITUDES else (0.0, float(np.nanmax(row)) or 1.0)
         first = figure.add_subplot(grid[index, 0])
@@ -289,6 +291,13 @@ def _scale(rows: Sequence[Array]) -> tuple[float, float]:
         return 0.0, 1.0
     low, high = float(values.min()), float(values.max())
     return low, high if high > low else low + 1
+
+
+def brightness(channels: Sequence[str], low: float, high: float) -> tuple[float, float]:
+    """The scale of images: that of brightness, 0 to 1, however dark or pale they are."""
+    if tuple(channels) in ((GREY,), COLOURS) and low >= 0 and high <= 1:
+        return 0.0, 1.0
+    return low, high
 
 
 def _colours(name: str) -> Any:

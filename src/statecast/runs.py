@@ -14,6 +14,7 @@ import torch
 import yaml
 
 from statecast.checkpoints import load_checkpoint
+from statecast.clips.options import ClipOptions
 from statecast.data import DATASETS
 from statecast.data.base import Choice, DataSource, generator_of
 from statecast.errors import CorruptionError, FileError, InputError
@@ -26,6 +27,7 @@ from statecast.models.base import Forecaster
 from statecast.official import is_official, load_official
 from statecast.options import Tables, as_tables, pairs, read_recipe, resolve
 from statecast.precision import device_of
+from statecast.processes import is_main
 from statecast.terms import under_protocol
 from statecast.training import TrainingResult, train
 from statecast.version import __version__, commit
@@ -81,6 +83,8 @@ class Run:
         preparation = read_preparation(self.folder)
         if preparation is not None:
             model.preparation = preparation
+        if self.tables["data"]["name"] == "videos":
+            model.clips = ClipOptions.of(self.tables["data"])
         return model.to(device_of(device)).eval()
 
 
@@ -188,7 +192,8 @@ def evaluate_run(
 ) -> dict[str, Any]:
     """Score a run's model on its data, and write `scores.json` into the folder.
 
-    Under a protocol, options of the data that concern tests alone become the protocol's.
+    Under a protocol, options of the data that concern tests alone become the protocol's. Of
+    several processes that are `joined`, the main one writes.
 
     Args:
         run: the run.
@@ -205,7 +210,8 @@ def evaluate_run(
     model = run.load(which, device=device)
     scores = evaluate(model, build_data(tables), name=run.name, **options)
     scores["protocol"]["checkpoint"] = which
-    write_scores(scores, run.folder)
+    if is_main():
+        write_scores(scores, run.folder)
     return scores
 
 

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Literal, cast
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from statecast.data.base import Windows, generator_of
-from statecast.data.loading import ordered_batches
+from statecast.data.base import Windows, streams_of
+from statecast.data.loading import evenly
 from statecast.errors import InputError
 from statecast.evaluation import Selection, check_metrics, score_windows
 from statecast.frames import Batch, Frames, FrameSpec
@@ -19,6 +18,7 @@ from statecast.metrics.base import Sums, add, average_of, counts_of, moments, sc
 from statecast.metrics.masking import filled, known_in
 from statecast.metrics.sampled import SampleMetric
 from statecast.models.base import Forecaster, StateSpaceForecaster
+from statecast.slices import MEMORY_GIB, slices_within
 
 Protocol = Literal["future", "paper"]
 
@@ -88,9 +88,13 @@ def validation_score(
         return scores.value(metric, selection)
     judge = metric_of(metric, model.spec)
     sums: Sums | None = None
-    for first, batch in ordered_batches(windows, batch_size, count=count):
+    chosen = evenly(len(windows), len(windows) if count is None else count)
+    drawn = samples if model.stochastic else 1
+    for numbers, batch in slices_within(
+        MEMORY_GIB, windows, chosen, samples=drawn, batch_size=batch_size
+    ):
         frames, known = chosen_scores(
-            cast("StateSpaceForecaster", model), batch, judge, samples, (seed, first)
+            cast("StateSpaceForecaster", model), batch, judge, samples, (numbers, seed)
         )
         sums = add(sums, {**counts_of(frames, known), **moments("best", frames, known)})
     assert sums is not None
@@ -114,17 +118,17 @@ def chosen_scores(
     batch: Batch,
     metric: SampleMetric,
     samples: int,
-    seed: Sequence[int],
+    stream: tuple[Tensor, int],
 ) -> tuple[Float[Tensor, "batch time"], Bool[Tensor, "batch time"]]:
     """Scores of the forecast frames of the sample that is best on all frames of each window.
 
     Which of them count, in a target with unknown values, comes second.
     """
     drawn = samples if model.stochastic else 1
-    # The same seed twice: what is reconstructed is the past of the futures that are forecast.
-    past = model.reconstruct(batch.context, samples=drawn, generator=generator_of(*seed))
+    # The same streams twice: what is reconstructed is the past of the futures that are forecast.
+    past = model.reconstruct(batch.context, samples=drawn, generator=streams_of(*stream))
     future = model.forecast(
-        batch.context, len(batch.target), samples=drawn, generator=generator_of(*seed)
+        batch.context, len(batch.target), samples=drawn, generator=streams_of(*stream)
     )
     before, seen = frame_scores(metric, past.cpu(), batch.context)
     after, known = frame_scores(metric, future.samples.cpu(), batch.target)

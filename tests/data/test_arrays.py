@@ -1,9 +1,11 @@
 """Arrays: what was written comes back, split by sequence, and every bad file is refused."""
 
+import h5py
 import numpy as np
 import pytest
 import torch
 
+from statecast.data.array_files import open_sequences
 from statecast.data.arrays import Arrays
 from statecast.data.base import SPLITS
 from statecast.errors import CorruptionError, FileError, InputError
@@ -151,7 +153,7 @@ def test_files_that_are_none_are_refused(tmp_path, path):
             Arrays(path=str(tmp_path / name), context=2, horizon=2)
 
     refused("none.npy", FileError, "no file.*data.path")
-    refused("video.mp4", FileError, r"\.npy or \.npz")
+    refused("video.mp4", FileError, r"\.npy, \.npz, \.h5")
     written(path)
     content = path.read_bytes()
     (tmp_path / "cut.npy").write_bytes(content[: len(content) // 2])
@@ -189,3 +191,126 @@ def test_test_frames_must_be_like_the_others(tmp_path):
         written(tmp_path / f"{name}.npy", shape, dtype)
         with pytest.raises(InputError, match="Both must be alike"):
             Arrays(path=str(tmp_path / "a.npy"), test_path=str(tmp_path / f"{name}.npy"))
+
+
+class TestHDF5:
+    """HDF5: the same frames as from NumPy, read piece by piece, and no other file opened."""
+
+    @pytest.fixture
+    def file(self, tmp_path):
+        return tmp_path / "a.h5"
+
+    def test_windows_are_those_of_the_same_array_in_numpy(self, tmp_path, file):
+        array = written(tmp_path / "a.npy", (12, 7, 1, 4, 5))
+        with h5py.File(file, "w") as content:
+            content.create_dataset("group/sequences", data=array, chunks=True, compression="gzip")
+        options = {"context": 2, "horizon": 3, "stride": 2}
+        plain = Arrays(path=str(tmp_path / "a.npy"), **options)
+        found = Arrays(path=str(file), dataset="group/sequences", **options)
+        for split in SPLITS:
+            one, other = plain.windows(split), found.windows(split)
+            everything = torch.arange(len(one))
+            assert torch.equal(one.batch(everything).values, other.batch(everything).values)
+            assert one.digest == other.digest
+
+    def test_workers_read_for_themselves(self, file):
+        from statecast.data.loading import training_batches
+
+        with h5py.File(file, "w") as content:
+            content["values"] = np.random.default_rng(0).random((10, 6, 1, 3, 3))
+        windows = Arrays(path=str(file), context=2, horizon=2).windows("train")
+        options = {"batch_size": 3, "seed": 1}
+        alone = [b.values for b in training_batches(windows, range(4), workers=0, **options)]
+        shared = [b.values for b in training_batches(windows, range(4), workers=2, **options)]
+        assert all(map(torch.equal, alone, shared))
+
+    def test_what_is_there_is_listed(self, file):
+        with h5py.File(file, "w") as content:
+            content["one"], content["more/two"] = np.zeros((4, 5, 1, 2, 2)), np.zeros(3)
+            content["words"] = "text"
+        with pytest.raises(InputError, match=r"dataset: .*more/two \(3,\), one \(4, 5, 1, 2, 2\)"):
+            open_sequences(file)
+        with pytest.raises(InputError, match=r"no 'three': .*more/two"):
+            open_sequences(file, dataset="three")
+        with pytest.raises(InputError, match="words"):
+            open_sequences(file, dataset="words")
+
+    def test_other_files_are_not_read(self, tmp_path, file):
+        np.zeros(100, np.uint8).tofile(tmp_path / "secret.bin")
+        with h5py.File(tmp_path / "secret.h5", "w") as content:
+            content["values"] = np.zeros((4, 5, 1, 2, 2))
+        layout = h5py.VirtualLayout((4, 5, 1, 2, 2), "f8")
+        layout[:] = h5py.VirtualSource(tmp_path / "secret.h5", "values", (4, 5, 1, 2, 2))
+        with h5py.File(file, "w") as content:
+            content["outside"] = h5py.ExternalLink(str(tmp_path / "secret.h5"), "/values")
+            content["inside"] = h5py.SoftLink("/outside")
+            content.create_virtual_dataset("virtual", layout)
+            content.create_dataset(
+                "raw", (1, 25, 1, 2, 2), "u1", external=[(str(tmp_path / "secret.bin"), 0, 100)]
+            )
+        for name, message in (
+            ("outside", "reached by a link"), ("inside", "reached by a link"),
+            ("virtual", "lie in other files"), ("raw", "lie in other files"),
+        ):  # fmt: skip
+            with pytest.raises(FileError, match=message):
+                open_sequences(file, dataset=name)
+
+    def test_damaged_files_are_named(self, file):
+        with h5py.File(file, "w") as content:
+            content["values"] = np.zeros((40, 50, 1, 2, 2))
+        whole = file.read_bytes()
+        for bad in (whole[:3000], b"", b"text" * 100):
+            file.write_bytes(bad)
+            with pytest.raises(CorruptionError, match=r"a\.h5 cannot be read as HDF5"):
+                open_sequences(file)
+        with pytest.raises(FileError, match="no file"):
+            open_sequences(file.with_name("none.h5"))
+
+
+class TestAxes:
+    """Axes in any order mean the same frames."""
+
+    @pytest.mark.parametrize("ending", ["npy", "h5"])
+    @pytest.mark.parametrize("axes", ["ntyxc", "ctnxy", "xyctn"])
+    def test_any_order(self, tmp_path, axes, ending):
+        array = written(tmp_path / "plain.npy", (10, 6, 3, 4, 5))
+        moved = array.transpose(["ntcyx".index(axis) for axis in axes])
+        path = tmp_path / f"a.{ending}"
+        if ending == "npy":
+            np.save(path, moved)
+        else:
+            with h5py.File(path, "w") as content:
+                content["values"] = moved
+        plain = Arrays(path=str(tmp_path / "plain.npy"), context=2, horizon=2)
+        found = Arrays(path=str(path), axes=axes, context=2, horizon=2)
+        assert found.spec == plain.spec
+        for split in SPLITS:
+            one, other = plain.windows(split), found.windows(split)
+            indices = torch.arange(len(one))
+            assert torch.equal(one.batch(indices).values, other.batch(indices).values)
+
+    def test_one_recording_is_split_in_time(self, path):
+        array = np.random.default_rng(0).random((50, 4, 3), dtype=np.float32)
+        np.save(path, array)
+        data = Arrays(path=str(path), axes="tyx", context=2, horizon=2)
+        assert data.frames == {
+            "train": range(41), "validation": range(41, 45), "test": range(45, 50),
+        }  # fmt: skip
+        for split, part in data.frames.items():
+            windows = data.windows(split)
+            values = windows.batch(torch.arange(len(windows))).values
+            expected = np.stack([array[s : s + 4, None] for s in range(part.start, part.stop - 3)])
+            assert torch.equal(values, torch.from_numpy(expected))
+        with pytest.raises(InputError, match="4 frames hold no validation windows of 9"):
+            Arrays(path=str(path), axes="tyx", context=4, horizon=5)
+
+    @pytest.mark.parametrize("axes", ["tt", "nyx", "ty", "tyxz", ""])
+    def test_letters_that_mean_nothing(self, path, axes):
+        written(path)
+        with pytest.raises(InputError, match="axes names each axis"):
+            open_sequences(path, axes=axes)
+
+    def test_another_number_of_axes(self, path):
+        written(path)
+        with pytest.raises(InputError, match="3 axes, tyx"):
+            open_sequences(path, axes="tyx")

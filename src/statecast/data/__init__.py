@@ -11,6 +11,7 @@ from statecast.data.kth import KTH
 from statecast.data.sst import SeaSurfaceTemperature
 from statecast.data.taxibj import TaxiBJ
 from statecast.data.turntable import Turntable
+from statecast.data.videos import Videos
 from statecast.data.waves import WaveEquation
 
 DATASETS: dict[str, type[DataSource]] = {
@@ -25,4 +26,5 @@ DATASETS: dict[str, type[DataSource]] = {
     "chairs": Chairs,
     "arrays": Arrays,
     "fields": Fields,
+    "videos": Videos,
 }

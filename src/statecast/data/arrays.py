@@ -1,26 +1,21 @@
-"""arrays: sequences of your own, from a NumPy file."""
+"""arrays: sequences of your own, from a NumPy or HDF5 file."""
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from statecast.data.array_files import Array, LazySequences, Sequences, open_sequences
 from statecast.data.base import DataSource, Split
 from statecast.data.windows import SequenceWindows, all_starts
-from statecast.errors import CorruptionError, FileError, InputError
+from statecast.errors import InputError
 from statecast.frames import Batch, FrameSpec
 
-Array = np.ndarray[Any, np.dtype[Any]]
-
-ENDINGS = (".npy", ".npz")
-NAMES = ("sequences", "values", "frames")  # looked for in an .npz, in this order
 LARGEST_BYTE = 255
 COLOURS = {1: ("intensity",), 3: ("red", "green", "blue")}  # channel names of bytes
 
@@ -31,11 +26,15 @@ class Arrays(DataSource):
     Bytes are images of 256 levels, read as values in [0, 1]; other numbers are taken as they are.
     Sequences are split first and cut into windows afterwards: the first ones are for training, the
     next ones for validation, the last ones for tests. Sequences that come from one recording
-    belong next to each other.
+    belong next to each other. One recording, without an axis of sequences, is split in time.
 
     Args:
-        path: `.npy` file, which is memory-mapped, or `.npz`, which is read as a whole: its only
-            array, or the one named `sequences`, `values` or `frames`.
+        path: `.npy` file, which is memory-mapped; HDF5 file, of which each window is read when it
+            is asked for; or `.npz`, which is read as a whole.
+        dataset: name of the array in an `.npz` or HDF5 file; by default the only one, or the one
+            named `sequences`, `values` or `frames`.
+        axes: letter of each axis of the array: n (sequence), t (time), c (channel), y, x; by
+            default `ntcyx`, and `ntcx` of points. Frames of one video in colours are `tyxc`.
         test_path: file of the test sequences, which may have another length; by default the last
             `test_share` of those of `path`.
         context: frames observed.
@@ -54,7 +53,9 @@ class Arrays(DataSource):
     def __init__(
         self,
         *,
-        path: str,
+        path: str | None = None,
+        dataset: str | None = None,
+        axes: str | None = None,
         test_path: str | None = None,
         context: int = 5,
         horizon: int = 10,
@@ -67,6 +68,8 @@ class Arrays(DataSource):
         value_range: tuple[float, float] | None = None,
         unit: str = "1",
     ) -> None:
+        if not path:
+            raise InputError("Which data? Name a file: --data.path my.npy.")
         self.horizons = {
             "train": horizon,
             "validation": horizon if validation_horizon is None else validation_horizon,
@@ -79,13 +82,25 @@ class Arrays(DataSource):
                 f"{context}, {self.horizons} and {stride}."
             )
         self.paths = {"train": path, "test": path if test_path is None else test_path}
-        self.sequences = {name: open_sequences(path) for name, path in self.paths.items()}
+        self.axes, self.dataset = axes, dataset
+        self.sequences: dict[str, Sequences] = {
+            name: open_sequences(path, dataset=dataset, axes=axes)
+            for name, path in self.paths.items()
+        }
         check_alike(self.sequences, self.paths)
-        self.parts = split_in_order(
-            len(self.sequences["train"]), validation_share, 0 if test_path else test_share, path
+        recording = axes is not None and "n" not in axes
+        count, length = self.sequences["train"].shape[:2]
+        parts = split_in_order(
+            length if recording else count, validation_share, 0 if test_path else test_share, path
         )
         if test_path is not None:
-            self.parts["test"] = range(len(self.sequences["test"]))
+            parts["test"] = range(self.sequences["test"].shape[1 if recording else 0])
+        # Sequences of each split, and the frames of them that belong to it.
+        self.parts = {name: range(1) if recording else part for name, part in parts.items()}
+        self.frames = {
+            name: part if recording else range(self.of_split(name).shape[1])
+            for name, part in parts.items()
+        }
         bytes_ = self.sequences["train"].dtype == np.uint8
         self.value_range = (0.0, 1.0) if bytes_ else None
         if value_range is not None:
@@ -100,16 +115,16 @@ class Arrays(DataSource):
         self.channels = tuple(names or (f"channel_{i}" for i in range(count)))
         if len(self.channels) != count:
             raise InputError(f"{path} has {count} channel(s), but channels are {self.channels}.")
-        for split, part in self.parts.items():
-            self.check_length(split, part)
+        for split in self.parts:
+            self.check_length(split)
 
-    def of_split(self, split: str) -> Array:
+    def of_split(self, split: str) -> Sequences:
         """The array that a split is taken from."""
         return self.sequences["test" if split == "test" else "train"]
 
-    def check_length(self, split: str, part: range) -> None:
+    def check_length(self, split: str) -> None:
         """Raise `InputError` unless the sequences of a split hold a window."""
-        frames, length = self.of_split(split).shape[1], self.context + self.horizons[split]
+        frames, length = len(self.frames[split]), self.context + self.horizons[split]
         if frames < length:
             raise InputError(
                 f"Sequences of {frames} frames hold no {split} windows of {length}: context "
@@ -129,9 +144,15 @@ class Arrays(DataSource):
 
     def windows(self, split: Split) -> ArrayWindows:
         sequences, length = self.of_split(split), self.context + self.horizons[split]
-        starts = all_starts(self.parts[split], sequences.shape[1], length, stride=self.stride)
+        frames = self.frames[split]
+        starts = all_starts(self.parts[split], len(frames), length, stride=self.stride)
+        starts[:, 1] += frames.start
         return ArrayWindows(
-            sequences, starts, context=self.context, length=length, channels=self.channels
+            cast("Any", sequences),
+            starts,
+            context=self.context,
+            length=length,
+            channels=self.channels,
         )
 
     @property
@@ -141,7 +162,10 @@ class Arrays(DataSource):
             "files": {name: Path(path).name for name, path in self.paths.items()},
             "shapes": {name: list(array.shape) for name, array in self.sequences.items()},
             "dtype": str(self.sequences["train"].dtype),
+            "dataset": self.dataset,
+            "axes": self.axes,
             "splits": {name: [part.start, part.stop] for name, part in self.parts.items()},
+            "frames": {name: [part.start, part.stop] for name, part in self.frames.items()},
             "context": self.context,
             "horizons": self.horizons,
             "stride": self.stride,
@@ -155,12 +179,11 @@ class Arrays(DataSource):
 class ArrayWindows(SequenceWindows):
     """Windows of stored sequences, bytes as values in [0, 1]."""
 
+    sequences: Sequences  # type: ignore[assignment]  # of which no more is read than is asked for
+
     def batch(self, indices: Tensor) -> Batch:
-        chosen, first = self.starts[indices.numpy()].T
-        frames = first[:, None] + np.arange(self.length)
         # NumPy converts what torch does not read, such as another order of bytes.
-        stored = np.asarray(self.sequences[chosen[:, None], frames], dtype=np.float32)
-        values = torch.from_numpy(stored)
+        values = torch.from_numpy(np.asarray(self.stored(indices), dtype=np.float32))
         if self.sequences.dtype == np.uint8:
             values /= LARGEST_BYTE
         if not bool(torch.isfinite(values).all()):
@@ -172,11 +195,22 @@ class ArrayWindows(SequenceWindows):
             )
         return Batch.of(values, self.context, channels=self.channels)
 
+    def stored(self, indices: Tensor) -> Array:
+        """Windows as they are stored."""
+        chosen, first = self.starts[indices.numpy()].T
+        if isinstance(self.sequences, LazySequences):
+            pieces = [
+                self.sequences.read(int(sequence), int(start), int(start) + self.length)
+                for sequence, start in zip(chosen, first, strict=True)
+            ]
+            return np.stack(pieces)
+        return self.sequences[chosen[:, None], first[:, None] + np.arange(self.length)]
+
 
 def split_in_order(
     count: int, validation_share: float, test_share: float, path: str
 ) -> dict[str, range]:
-    """Numbers of the sequences of each split: training first, tests last.
+    """Numbers of the sequences, or frames, of each split: training first, tests last.
 
     Errors:
         InputError: a share out of its bounds, or too few sequences for them.
@@ -191,7 +225,7 @@ def split_in_order(
     if trained - held_out < 1:
         raise InputError(
             f"{path} holds {count} sequence(s), too few for three splits. Cut long sequences into "
-            "several, or lower the shares."
+            "several, lower the shares, or say with axes that it is one recording (tcyx)."
         )
     return {
         "train": range(trained - held_out),
@@ -200,7 +234,7 @@ def split_in_order(
     }
 
 
-def check_alike(sequences: Mapping[str, Array], paths: Mapping[str, str]) -> None:
+def check_alike(sequences: Mapping[str, Sequences], paths: Mapping[str, str]) -> None:
     """Raise `InputError` unless training and test sequences have frames of one kind."""
     one, other = sequences["train"], sequences["test"]
     if one.shape[2:] != other.shape[2:] or one.dtype != other.dtype:
@@ -208,52 +242,3 @@ def check_alike(sequences: Mapping[str, Array], paths: Mapping[str, str]) -> Non
             f"Frames of {paths['train']} are {one.dtype} {one.shape[2:]}, those of "
             f"{paths['test']} {other.dtype} {other.shape[2:]}. Both must be alike."
         )
-
-
-def open_sequences(path: str | Path) -> Array:
-    """An array of sequences, memory-mapped where it is a `.npy`; nothing in it is executed.
-
-    Errors:
-        FileError: it is missing, or of another ending.
-        CorruptionError: it is cut off or damaged.
-        InputError: it is no array of sequences.
-    """
-    path = Path(path)
-    if path.suffix not in ENDINGS:
-        raise FileError(f"Sequences are read from {' or '.join(ENDINGS)}, got {path.name!r}.")
-    if not path.is_file():
-        raise FileError(f"There is no file {path}. Set data.path to an array of sequences.")
-    try:
-        array = read_array(path)
-    except (ValueError, EOFError, zipfile.BadZipFile, zlib.error, OSError, KeyError) as error:
-        if isinstance(error, InputError):
-            raise
-        raise CorruptionError(
-            f"{path} cannot be read as an array of numbers: {' '.join(str(error).split())}"
-        ) from error
-    if array.dtype.kind not in "fiu" or array.ndim not in (4, 5) or 0 in array.shape:
-        raise InputError(
-            f"{path} should hold numbers (sequence, time, channel, y, x), or (sequence, time, "
-            f"channel, point), got {array.dtype} {array.shape}. Add missing axes of size 1."
-        )
-    return array
-
-
-def read_array(path: Path) -> Array:
-    """The array of a file, memory-mapped where it is a `.npy`."""
-    if path.suffix == ".npy":
-        mapped: Array = np.load(path, mmap_mode="r", allow_pickle=False)
-        return mapped
-    with path.open("rb") as stream, np.load(stream, allow_pickle=False) as content:
-        found: Array = content[name_of_array(list(content.files), path)]
-        return found
-
-
-def name_of_array(names: list[str], path: Path) -> str:
-    """The array of an `.npz` to read: the only one, or the first of a known name."""
-    for name in NAMES:
-        if name in names:
-            return name
-    if len(names) != 1:
-        raise InputError(f"{path} holds the arrays {names}; name one of them {', '.join(NAMES)}.")
-    return names[0]

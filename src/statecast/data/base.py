@@ -12,6 +12,7 @@ from torch import Tensor
 from statecast.errors import InputError
 from statecast.frames import Batch, Forecast, Frames, FrameSpec
 from statecast.labels.preparation import Preparation
+from statecast.nn.streams import Streams
 
 Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = get_args(Split)
@@ -116,3 +117,13 @@ def generator_of(*numbers: int) -> torch.Generator:
         state = ((state ^ (state >> 27)) * 0x94D049BB133111EB) & mask
         state ^= state >> 31
     return torch.Generator().manual_seed(state >> 1)
+
+
+def streams_of(numbers: Tensor, *seed: int) -> Streams:
+    """The streams of windows: that of each follows from the seed and its own number alone.
+
+    Args:
+        numbers: of the windows in their split, (window,).
+        seed: numbers that tell these streams from others.
+    """
+    return Streams(generator_of(*seed, number) for number in numbers.tolist())

@@ -55,6 +55,14 @@ def ordered_batches(
         yield start, windows.batch(chosen[start : start + batch_size])
 
 
+def numbered_batches(
+    windows: Windows, numbers: torch.Tensor, batch_size: int
+) -> Iterator[tuple[torch.Tensor, Batch]]:
+    """Windows of these numbers, in this order: the numbers of a batch, and the batch."""
+    for chosen in numbers.split(batch_size):
+        yield chosen, windows.batch(chosen)
+
+
 def evenly(total: int, count: int) -> torch.Tensor:
     """Numbers of `count` evenly spaced windows out of `total`, or of all where there are fewer."""
     count = min(count, total)

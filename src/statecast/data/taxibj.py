@@ -16,7 +16,8 @@ from statecast.data.prepared import Kind, StoreWriter
 from statecast.data.prepared_source import Count, Origin, PreparedSource
 from statecast.data.source_files import progress
 from statecast.data.stored_windows import StoredWindows, every_start
-from statecast.errors import CorruptionError, FileError, InputError, require
+from statecast.errors import FileError, InputError
+from statecast.hdf5 import check_links, checked, opened
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -146,7 +147,6 @@ class TaxiBJ(PreparedSource):
 
     @classmethod
     def write(cls, source: Path, writer: StoreWriter) -> list[Count]:
-        require("h5py", "data", "read TaxiBJ")
         names = [f"BJ{year}_M32x32_T30_InOut.h5" for year in YEARS]
         found = {name: sorted(source.rglob(name)) for name in names}
         missing = [name for name, paths in found.items() if not paths]
@@ -183,22 +183,16 @@ def read_flows(path: Path) -> tuple[Array, list[str]]:
 
     Errors:
         CorruptionError: it cannot be read as HDF5.
+        FileError: it refers to other files.
         InputError: it does not hold what it should.
     """
-    import h5py
-
-    try:
-        with h5py.File(path, "r") as file:
-            missing = [name for name in ("data", "date") if name not in file]
-            if missing:
-                raise InputError(
-                    f"{path} lacks {', '.join(missing)}; it should hold data and date."
-                )
-            flows, dates = np.asarray(file["data"]), np.asarray(file["date"]).reshape(-1)
-    except (OSError, RuntimeError, ValueError) as error:
-        if isinstance(error, InputError):
-            raise
-        raise CorruptionError(f"{path} cannot be read as HDF5: {error}. Get it again.") from error
+    with opened(path) as file:
+        missing = [name for name in ("data", "date") if name not in file]
+        if missing:
+            raise InputError(f"{path} lacks {', '.join(missing)}; it should hold data and date.")
+        check_links(file, "date", path)
+        flows = np.asarray(checked(file, "data", path)[...])
+        dates = np.asarray(file["date"]).reshape(-1)
     if flows.shape[1:] != SHAPE or len(flows) != len(dates) or flows.dtype.kind not in "fiu":
         raise InputError(
             f"{path} should hold data (slot, {', '.join(map(str, SHAPE))}) and a date for each "

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from statecast.clips.decoding import CLOSED, reading
 from statecast.errors import CorruptionError, FileError, InputError, require
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -15,7 +16,6 @@ Container = Literal["avi", "mp4"]
 
 MAGIC = {"avi": (8, b"AVI "), "mp4": (4, b"ftyp")}  # place and bytes that tell a container
 LARGEST_FRAME = 1 << 24  # pixels; beyond, a file is taken for a decompression bomb
-CLOSED = {"protocol_whitelist": "none", "enable_drefs": "0"}  # nothing else may be opened
 LOST_SHARE = 0.05  # of the frames that a header promises, with fewer the file is cut off
 LOST_FEWEST = 2  # frames that a header may promise in excess
 RATE_TOLERANCE = 0.01
@@ -47,29 +47,27 @@ def decode_frames(
     if size is not None:
         scaling = {"height": size[0], "width": size[1], "interpolation": "BICUBIC"}
     count = 0
-    try:
-        with (
-            path.open("rb") as content,
-            av.open(content, "r", format=container, options=dict(CLOSED)) as file,
-        ):
-            if not file.streams.video:
-                raise CorruptionError(f"{path} holds no video.")
-            stream = file.streams.video[0]
-            stream.thread_type = "AUTO"
-            if stream.width * stream.height > LARGEST_FRAME:
-                raise InputError(
-                    f"{path} has frames of {stream.height}×{stream.width}, more than any of this "
-                    "data set."
-                )
-            check_rate(path, stream.average_rate, rate)
-            for frame in file.decode(stream):
-                if frame.is_corrupt:
-                    raise CorruptionError(f"{path}: frame {count} is damaged. Get it again.")
-                yield frame.to_ndarray(format="rgb24", **scaling)
-                count += 1
-            promised = stream.frames
-    except (av.error.FFmpegError, EOFError, IndexError) as error:
-        raise CorruptionError(f"{path} cannot be decoded: {error}. Get it again.") from error
+    with (
+        reading(path),
+        path.open("rb") as content,
+        av.open(content, "r", format=container, options=dict(CLOSED)) as file,
+    ):
+        if not file.streams.video:
+            raise CorruptionError(f"{path} holds no video.")
+        stream = file.streams.video[0]
+        stream.thread_type = "AUTO"
+        if stream.width * stream.height > LARGEST_FRAME:
+            raise InputError(
+                f"{path} has frames of {stream.height}×{stream.width}, more than any of this "
+                "data set."
+            )
+        check_rate(path, stream.average_rate, rate)
+        for frame in file.decode(stream):
+            if frame.is_corrupt:
+                raise CorruptionError(f"{path}: frame {count} is damaged. Get it again.")
+            yield frame.to_ndarray(format="rgb24", **scaling)
+            count += 1
+        promised = stream.frames
     if count == 0 or promised - count > max(LOST_FEWEST, LOST_SHARE * promised):
         raise CorruptionError(
             f"{path} should hold {promised} frames and ends after {count}. Get it again."

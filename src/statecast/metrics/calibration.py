@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 import torch
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from statecast.frames import Forecast, Frames
 from statecast.metrics.base import Score, Sums
-from statecast.metrics.ensemble import EnsembleMetric
+from statecast.metrics.ensemble import Ensemble, EnsembleMetric
 from statecast.metrics.masking import average, filled, frames_known
 
 LEVELS = (0.5, 0.9)  # of central intervals
@@ -35,6 +35,12 @@ def ranks_of(samples: Tensor, truth: Tensor) -> Ranks:
     return Ranks(below, equal, broken.transpose(0, 1).flatten(1).any(dim=1))
 
 
+def joined(parts: Iterable[Sums]) -> Sums:
+    """Sums at all lead times from those at some of them after another."""
+    found = list(parts)
+    return {name: torch.cat([part[name] for part in found]) for name in found[0]}
+
+
 class SpreadSkill(EnsembleMetric):
     r"""Ratio of an ensemble's spread to the error of its mean; 1 where it knows what it knows not.
 
@@ -49,7 +55,10 @@ class SpreadSkill(EnsembleMetric):
     version, higher_is_better, unit = "1", True, "1"
 
     def sums(self, forecast: Forecast, target: Frames, *, context: Frames | None = None) -> Sums:
-        ensemble = self.checked(forecast, target)
+        return joined(self.part_sums(ensemble) for ensemble in self.parts(forecast, target))
+
+    def part_sums(self, ensemble: Ensemble) -> Sums:
+        """Sums over the batch at some lead times."""
         samples, known = ensemble.samples.double(), ensemble.known
         members = len(samples)
         spread = average(samples.var(dim=0), known, 2) * (members + 1) / members
@@ -79,7 +88,11 @@ class RankHistogram(EnsembleMetric):
     version, higher_is_better, unit = "1", False, "1"
 
     def sums(self, forecast: Forecast, target: Frames, *, context: Frames | None = None) -> Sums:
-        samples, truth, known = self.checked(forecast, target)
+        return joined(self.part_sums(ensemble) for ensemble in self.parts(forecast, target))
+
+    def part_sums(self, ensemble: Ensemble) -> Sums:
+        """Sums over the batch at some lead times."""
+        samples, truth, known = ensemble
         ranks = ranks_of(samples, truth)
         weights = torch.ones_like(truth) if known is None else known
         histogram = torch.stack(
@@ -130,7 +143,11 @@ class Coverage(EnsembleMetric):
     version, higher_is_better, unit = "1", False, "1"
 
     def sums(self, forecast: Forecast, target: Frames, *, context: Frames | None = None) -> Sums:
-        samples, truth, known = self.checked(forecast, target)
+        return joined(self.part_sums(ensemble) for ensemble in self.parts(forecast, target))
+
+    def part_sums(self, ensemble: Ensemble) -> Sums:
+        """Sums over the batch at some lead times."""
+        samples, truth, known = ensemble
         ranks = ranks_of(samples, truth)
         weights = torch.ones_like(truth) if known is None else known
         sums: Sums = {"points": by_time(weights.double())}

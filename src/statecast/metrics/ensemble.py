@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -28,6 +28,8 @@ from statecast.metrics.base import (
 from statecast.metrics.masking import average, filled, frames_known, known_in
 from statecast.metrics.pointwise import extent_of
 
+BUDGET = 2**26  # bytes of samples that are copied at once
+
 
 class Ensemble(NamedTuple):
     """Samples and truth of a batch, with zeros where the truth is unknown."""
@@ -42,8 +44,8 @@ class EnsembleMetric(Metric):
 
     needs_samples = 2
 
-    def checked(self, forecast: Forecast, target: Frames) -> Ensemble:
-        """Samples and truth.
+    def parts(self, forecast: Forecast, target: Frames) -> Iterator[Ensemble]:
+        """Samples and truth, in parts of some frames, so that copies of all are never made.
 
         Errors:
             InputError: they do not match, or there are too few samples.
@@ -55,7 +57,14 @@ class EnsembleMetric(Metric):
                 f"{len(forecast.samples)}. Raise `samples`."
             )
         known = known_in(target)
-        return Ensemble(filled(forecast.samples, known), filled(target.values, known), known)
+        samples = forecast.samples
+        length = max(1, BUDGET // (samples[:, :, :1].numel() * samples.element_size()))
+        for start in range(0, samples.shape[2], length):
+            part = slice(start, start + length)
+            where = None if known is None else known[:, part]
+            yield Ensemble(
+                filled(samples[:, :, part], where), filled(target.values[:, part], where), where
+            )
 
 
 class FrameEnsembleMetric(EnsembleMetric):
@@ -66,8 +75,8 @@ class FrameEnsembleMetric(EnsembleMetric):
         """Scores (batch, time); of a frame without a known point any."""
 
     def sums(self, forecast: Forecast, target: Frames, *, context: Frames | None = None) -> Sums:
-        ensemble = self.checked(forecast, target)
-        frames, known = self.frame_scores(ensemble), frames_known(ensemble.known)
+        frames = torch.cat([self.frame_scores(e) for e in self.parts(forecast, target)], dim=1)
+        known = frames_known(known_in(target))
         return {**counts_of(frames, known), **moments("ensemble", frames, known)}
 
     def scores(self, sums: Mapping[str, Tensor]) -> dict[str, Score]:
@@ -190,10 +199,16 @@ class Brier(EnsembleMetric):
         return average(error, ensemble.known, 2)
 
     def sums(self, forecast: Forecast, target: Frames, *, context: Frames | None = None) -> Sums:
-        ensemble = self.checked(forecast, target)
-        known = frames_known(ensemble.known)
-        events = [self.event_scores(ensemble, threshold) for threshold in self.thresholds]
-        frames = torch.stack(events).mean(dim=0)
+        known = frames_known(known_in(target))
+        # (event, batch, time)
+        events = torch.cat(
+            [
+                torch.stack([self.event_scores(ensemble, value) for value in self.thresholds])
+                for ensemble in self.parts(forecast, target)
+            ],
+            dim=2,
+        )
+        frames = events.mean(dim=0)
         sums = {**counts_of(frames, known), **moments("ensemble", frames, known)}
         if len(events) > 1:
             for index, event in enumerate(events):

@@ -15,6 +15,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from statecast.clips.options import ClipOptions
 from statecast.errors import InputError
 from statecast.frames import Batch, Forecast, Frames, FrameSpec, default_channels
 from statecast.labels.preparation import Preparation, plain_preparation
@@ -34,7 +35,9 @@ from statecast.nn.normaliser import Normalisation, Normaliser
 from statecast.numerics.solvers import ADAPTIVE, ODE_SOLVERS, Solver, SolverName
 
 Losses = dict[str, Tensor]
-DECODE_BYTES = 256 * 2**20  # largest map that decoding may hold at once, roughly
+DECODE_BYTES = 2**26  # of maps that decoding holds at once: on processors few stay in caches
+GPU_DECODE_BYTES = 2**30  # the same on other devices, which need many
+DECODE_MAPS = 4  # maps of the widest kind that a decoder holds of each frame, measured
 
 
 class Forecaster(nn.Module, ABC):
@@ -49,6 +52,7 @@ class Forecaster(nn.Module, ABC):
         spec: shape, channels and units of the frames it works on.
         normaliser: maps the units of the data to those of the model and back.
         preparation: what is done to labelled fields first, and undone in their forecast.
+        clips: how frames of a video are cropped and sized; None where none were trained on.
 
     Class attributes:
         stochastic: False where all samples of a forecast are equal.
@@ -73,6 +77,7 @@ class Forecaster(nn.Module, ABC):
         self.spec = spec
         self.normaliser = Normaliser(spec, normalise)
         self.preparation: Preparation = plain_preparation(spec.channels, spec.space)
+        self.clips: ClipOptions | None = None
 
     @property
     def minimum_context(self) -> int:
@@ -300,7 +305,6 @@ class StateSpaceForecaster(Forecaster):
 
     supports_substeps = True
     supports_content_exchange = True
-    width: int  # channels or hidden units of the decoder's widest map, to bound memory
     substeps: int = 1  # steps of the solver per frame, unless asked otherwise
     solver: SolverName = "euler"  # unless asked otherwise
     solvers: tuple[SolverName, ...] = ODE_SOLVERS  # none where the transition knows frames only
@@ -341,6 +345,15 @@ class StateSpaceForecaster(Forecaster):
     def noise_prior(self, latent: Float[Tensor, "*batch latent"]) -> DiagonalGaussian | None:
         """Distribution of the next interval's noise; None where the transition takes none."""
         return None
+
+    @property
+    def widest_map(self) -> int:
+        """Values of the widest map that decoding makes of a frame, to bound memory."""
+        return math.prod(self.spec.frame_shape)
+
+    def prepare(self, content: Content) -> Content:
+        """Content with what `decode` needs of it alone computed, once for all of its latents."""
+        return content
 
     @abstractmethod
     def decode(
@@ -629,31 +642,35 @@ class StateSpaceForecaster(Forecaster):
     def decode_all(
         self, content: Content, latents: Float[Tensor, "sample batch time latent *grid"]
     ) -> Float[Tensor, "sample batch time channel *space"]:
-        """Decode every sample and time of each sequence, as many at once as memory allows.
+        """Decode every sample and time of each sequence, as many at once as `DECODE_BYTES` allow.
 
-        Samples and times are folded together, so that what depends on content alone is computed
-        once per sequence.
+        Samples and times are folded together, and what depends on content alone is computed once
+        per sequence.
         """
         samples, batch, length = latents.shape[:3]
         folded = latents.transpose(0, 1).flatten(1, 2)  # (batch, sample * time, latent)
         frames: Tensor | None = None
-        for sequences, many in self._decode_parts(batch, samples * length):
-            part = self.decode(content.select(sequences), folded[sequences, many])
-            if frames is None:
-                frames = part.new_empty(batch, samples * length, *part.shape[2:])
-            frames[sequences, many] = part
+        limit = DECODE_BYTES if latents.device.type == "cpu" else GPU_DECODE_BYTES
+        for sequences, parts in self._decode_parts(batch, samples * length, limit):
+            prepared = self.prepare(content.select(sequences))
+            for many in parts:
+                part = self.decode(prepared, folded[sequences, many])
+                if frames is None:
+                    frames = part.new_empty(batch, samples * length, *part.shape[2:])
+                frames[sequences, many] = part
         assert frames is not None
         return frames.unflatten(1, (samples, length)).transpose(0, 1)
 
-    def _decode_parts(self, batch: int, many: int) -> Iterator[tuple[slice, slice]]:
-        """Slices of sequences and of their latents whose widest maps fit in `DECODE_BYTES`."""
-        per_frame = 4 * self.width * math.prod(self.spec.space)
-        frames = max(1, DECODE_BYTES // per_frame)
+    def _decode_parts(
+        self, batch: int, many: int, limit: int
+    ) -> Iterator[tuple[slice, list[slice]]]:
+        """Slices of sequences, and of their latents, whose maps fit in so many bytes."""
+        frames = max(1, limit // (DECODE_MAPS * 4 * self.widest_map))
         at_once = max(1, frames // many)
         step = min(many, frames)
         for sequence in range(0, batch, at_once):
-            for start in range(0, many, step):
-                yield slice(sequence, sequence + at_once), slice(start, start + step)
+            latents = [slice(start, start + step) for start in range(0, many, step)]
+            yield slice(sequence, sequence + at_once), latents
 
 
 def is_labelled(values: Any) -> bool:

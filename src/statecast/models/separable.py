@@ -149,7 +149,7 @@ class Separable(StateSpaceForecaster):
             encoder_width=encoder_width,
             decoder_width=decoder_width,
         )
-        self.skips, self.width, self.initialisation = skips, decoder_width, initialisation
+        self.skips, self.initialisation = skips, initialisation
         self.latent_shape = code_shape(architecture, spec.frame_shape, latent_size)
         self.solver, self.substeps, self.solvers = solver, substeps, SOLVERS
         self.tolerances = (relative_tolerance, absolute_tolerance)
@@ -357,6 +357,13 @@ class Separable(StateSpaceForecaster):
     ) -> list[Tensor]:
         """Latents at fractions of a frame interval."""
         return self.choose_solver(solver, substeps).at(list(self.blocks), latent, at)
+
+    @property
+    def widest_map(self) -> int:
+        return self.decoder.widest
+
+    def prepare(self, content: Content) -> Content:
+        return self.decoder.prepare(content)
 
     def decode(
         self, content: Content, latents: Float[Tensor, "batch many latent *grid"]

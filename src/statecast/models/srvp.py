@@ -121,7 +121,7 @@ class SRVP(StateSpaceForecaster):
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__(spec, normalise=normalise)
-        self.skips, self.width = skips, width
+        self.skips = skips
         self.inference_frames = spec.context if inference_frames is None else inference_frames
         self.solver, self.substeps, self.observation_std = solver, substeps, observation_std
         self.tolerances = (relative_tolerance, absolute_tolerance)
@@ -371,6 +371,13 @@ class SRVP(StateSpaceForecaster):
         if prior is not None:
             noise = prior.draw(generator)
         return self.transition.at(latent, noise, at, solver=self.choose_solver(solver, substeps))
+
+    @property
+    def widest_map(self) -> int:
+        return self.decoder.widest
+
+    def prepare(self, content: Content) -> Content:
+        return self.decoder.prepare(content)
 
     def decode(
         self, content: Content, latents: Float[Tensor, "batch many latent"]

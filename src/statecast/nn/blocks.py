@@ -57,31 +57,48 @@ class ConvolutionUnit(nn.Module):
             shared: one map per sequence, concatenated to each of its frames.
             shared_first: whether the shared channels come before the others.
         """
-        if shared is None:
+        once = None if shared is None else self.convolve_shared(shared, first=shared_first)
+        return self.with_shared(each, once, shared_first=shared_first)
+
+    def convolve_shared(
+        self, shared: Float[Tensor, "few shared_channel y x"], *, first: bool
+    ) -> Float[Tensor, "few out_channel out_y out_x"]:
+        """What maps that frames share add to the convolution of each of them."""
+        weight = self._weight(shared.shape[1], start=first)
+        return self._convolve(shared, weight, self.convolution.bias)
+
+    def with_shared(
+        self,
+        each: Float[Tensor, "many channel y x"],
+        once: Float[Tensor, "few out_channel out_y out_x"] | None,
+        *,
+        shared_first: bool,
+    ) -> Float[Tensor, "many out_channel out_y out_x"]:
+        """Apply the unit, with what `convolve_shared` made of the maps that frames share."""
+        if once is None:
             output = self.convolution(each)
         else:
-            output = self._convolve_parts(each, shared, shared_first)
+            weight = self._weight(each.shape[1], start=not shared_first)
+            output = self._convolve(each, weight, None)
+            # In place: a convolution's gradient does not need its output.
+            output.unflatten(0, (len(once), -1)).add_(once.unsqueeze(1))
         if self.norm is not None:
             output = self.norm(output)
         if self.rectify:
             output = nn.functional.leaky_relu(output, LEAK, inplace=True)
         return output
 
-    def _convolve_parts(self, each: Tensor, shared: Tensor, shared_first: bool) -> Tensor:
+    def _weight(self, channels: int, *, start: bool) -> Tensor:
+        """The weight of the first or the last so many input channels."""
+        weight = self.convolution.weight
+        dim = 0 if isinstance(self.convolution, nn.ConvTranspose2d) else 1
+        return weight.narrow(dim, 0 if start else weight.shape[dim] - channels, channels)
+
+    def _convolve(self, maps: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         layer = self.convolution
         transposed = isinstance(layer, nn.ConvTranspose2d)
-        sizes = (
-            [shared.shape[1], each.shape[1]] if shared_first else [each.shape[1], shared.shape[1]]
-        )
-        parts = layer.weight.split(sizes, dim=0 if transposed else 1)
-        of_shared, of_each = parts if shared_first else (parts[1], parts[0])
         convolve = nn.functional.conv_transpose2d if transposed else nn.functional.conv2d
-        stride, padding = layer.stride, cast("tuple[int, ...]", layer.padding)
-        output = convolve(each, of_each, None, stride, padding)
-        once = convolve(shared, of_shared, layer.bias, stride, padding)
-        # In place: a convolution's gradient does not need its output.
-        output.unflatten(0, (len(shared), -1)).add_(once.unsqueeze(1))
-        return output
+        return convolve(maps, weight, bias, layer.stride, cast("tuple[int, ...]", layer.padding))
 
 
 class MapLayers(nn.Sequential):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from itertools import product
+from collections.abc import Callable, Iterable
+from itertools import product, repeat
 from typing import Literal, NamedTuple
 
 import torch
@@ -32,17 +32,24 @@ class Content(NamedTuple):
 
     code: Float[Tensor, "batch content *grid"]  # a vector, or a map
     skips: tuple[Tensor, ...] = ()
+    prepared: tuple[Tensor | None, ...] = ()  # what a decoder made of them: see `Decoder.prepare`
 
     def expand(self, batch: int) -> Content:
         """The content of a single sequence for each of `batch`; as it is for so many already."""
         if len(self.code) == batch:
             return self
-        skips = tuple(skip.expand(batch, *skip.shape[1:]) for skip in self.skips)
-        return Content(self.code.expand(batch, *self.code.shape[1:]), skips)
+        return self._each(lambda values: values.expand(batch, *values.shape[1:]))
 
     def select(self, sequences: slice) -> Content:
         """The content of some of the sequences."""
-        return Content(self.code[sequences], tuple(skip[sequences] for skip in self.skips))
+        return self._each(lambda values: values[sequences])
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> Content:
+        return Content(
+            change(self.code),
+            tuple(change(skip) for skip in self.skips),
+            tuple(None if part is None else change(part) for part in self.prepared),
+        )
 
 
 class Encoder(nn.Module, ABC):
@@ -58,15 +65,37 @@ class Decoder(nn.Module, ABC):
 
     output: Output
     mixing: Mixing
+    widest: int  # values of the widest map that a frame passes through, to bound memory
+
+    def shared_maps(self, content: Content) -> list[tuple[ConvolutionUnit, Tensor | None, bool]]:
+        """Units that take maps of the content, these maps, and whether they come first.
+
+        In the order in which `decode` needs them; nothing of a decoder without such units.
+        """
+        return []
+
+    def prepare(self, content: Content) -> Content:
+        """Content with what depends on it alone computed, for any number of decodings."""
+        return content._replace(
+            prepared=tuple(
+                None if maps is None else unit.convolve_shared(maps, first=first)
+                for unit, maps, first in self.shared_maps(content)
+            )
+        )
 
     @abstractmethod
     def decode(self, content: Content, latents: Float[Tensor, "batch many latent *grid"]) -> Tensor:
-        """Frames before the output function, (batch * many, channel, *space)."""
+        """Frames before the output function, (batch * many, channel, *space).
+
+        The content is prepared.
+        """
 
     def forward(
         self, content: Content, latents: Float[Tensor, "batch many latent *grid"]
     ) -> Float[Tensor, "batch many channel *space"]:
         """Decode many latents of each sequence, whose content is used once."""
+        if not content.prepared:
+            content = self.prepare(content)
         frames = self.decode(content, latents)
         if self.output == "sigmoid":
             frames = torch.sigmoid(frames)
@@ -83,12 +112,21 @@ class ConvolutionalDecoder(Decoder):
     """A decoder whose first layer spreads the codes over the coarsest map."""
 
     first: ConvolutionUnit
+    skips: bool
+
+    def shared_maps(self, content: Content) -> list[tuple[ConvolutionUnit, Tensor | None, bool]]:
+        code = content.code[..., None, None] if self.mixing == "concat" else None
+        skips: Iterable[Tensor | None] = content.skips if self.skips else repeat(None)
+        return [(self.first, code, True), *zip(self.skip_units(), skips, repeat(False))]
+
+    @abstractmethod
+    def skip_units(self) -> list[ConvolutionUnit]:
+        """The units that take a skip map where there are any, from coarse to fine."""
 
     def coarsest(self, content: Content, latents: Tensor) -> Tensor:
         """The coarsest map of each frame, (batch * many, channel, y, x)."""
-        each, shared = self.mix(content, latents)
-        shared = None if shared is None else shared[..., None, None]
-        return self.first(each[..., None, None], shared, shared_first=True)
+        each, _ = self.mix(content, latents)
+        return self.first.with_shared(each[..., None, None], content.prepared[0], shared_first=True)
 
 
 class MultilayerEncoder(Encoder):
@@ -130,6 +168,7 @@ class MultilayerDecoder(Decoder):
         inputs = mixed_size(content_size, latent_size, mixing)
         self.layers = multilayer(inputs, width, math.prod(frame_shape), layers=layers)
         self.frame_shape, self.output, self.mixing = frame_shape, output, mixing
+        self.widest = max(width, math.prod(frame_shape))
 
     def decode(self, content: Content, latents: Tensor) -> Tensor:
         each, shared = self.mix(content, latents)

@@ -6,7 +6,9 @@ divisible by 16 works, with a first and last kernel as large as the coarsest map
 
 from __future__ import annotations
 
+import math
 from itertools import pairwise
+from typing import cast
 
 from torch import Tensor, nn
 
@@ -76,6 +78,7 @@ class DCGANDecoder(ConvolutionalDecoder):
         grid = grid_of(frame_shape, REDUCTION, "dcgan")
         self.output, self.mixing, self.skips = output, mixing, skips
         inputs = mixed_size(content_size, latent_size, mixing)
+        self.widest = max(width, 4 * frame_shape[0]) * math.prod(frame_shape[1:]) // 4
         sizes = [width * factor for factor in reversed(WIDTHS)]
         double = 2 if skips else 1
         self.first = ConvolutionUnit(nn.ConvTranspose2d(inputs, sizes[0], grid, bias=bias))
@@ -86,10 +89,13 @@ class DCGANDecoder(ConvolutionalDecoder):
         last = nn.ConvTranspose2d(sizes[-1] * double, frame_shape[0], 4, 2, 1, bias=bias)
         self.stages = nn.ModuleList([*stages, ConvolutionUnit(last, norm=False, rectify=False)])
 
+    def skip_units(self) -> list[ConvolutionUnit]:
+        return [cast("ConvolutionUnit", stage) for stage in self.stages]
+
     def decode(self, content: Content, latents: Tensor) -> Tensor:
         frames = self.coarsest(content, latents)
-        for index, stage in enumerate(self.stages):
-            frames = stage(frames, content.skips[index] if self.skips else None)
+        for stage, once in zip(self.skip_units(), content.prepared[1:], strict=True):
+            frames = stage.with_shared(frames, once, shared_first=False)
         return frames
 
 

@@ -9,6 +9,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from statecast.nn.streams import Streams
+
 SMALLEST_STD = 1e-8  # added to every standard deviation, as in the published code
 
 
@@ -66,6 +68,9 @@ def standard_normal(
     """Standard normal values on the device of `like`.
 
     Drawn on the generator's own device, so that one seed gives the same values everywhere.
+    `Streams` draw values (sample, batch, …), those of each sequence from its own stream.
     """
+    if isinstance(generator, Streams):
+        return generator.normal(shape, like.dtype).to(like.device)
     device = like.device if generator is None else generator.device
     return torch.randn(shape, generator=generator, device=device, dtype=like.dtype).to(like.device)

@@ -7,8 +7,13 @@ by batch normalisation and a leaky rectifier.
 
 from __future__ import annotations
 
+import math
+from itertools import zip_longest
+from typing import cast
+
 from torch import Tensor, nn
 
+from statecast.nn.blocks import ConvolutionUnit
 from statecast.nn.codecs import (
     Content,
     Decoder,
@@ -84,6 +89,7 @@ class MapsDecoder(Decoder):
         super().__init__()
         code_grid(frame_shape)
         self.output, self.mixing, self.skips = output, mixing, skips
+        self.widest = width * math.prod(frame_shape[1:])
         channels = mixed_size(content_size, latent_size, mixing)
         blocks = SKIP_BLOCKS if skips else DECODER_BLOCKS
         self.stages = nn.ModuleList()
@@ -98,12 +104,16 @@ class MapsDecoder(Decoder):
                 block.append(unit(channels, frame_shape[0], bias))
             self.stages.append(block)
 
+    def shared_maps(self, content: Content) -> list[tuple[ConvolutionUnit, Tensor | None, bool]]:
+        code = content.code if self.mixing == "concat" else None
+        maps = (code, *content.skips) if self.skips else (code,)
+        units = [cast("Block", stage).first for stage in self.stages]
+        return [(unit, found, True) for unit, found in zip_longest(units, maps)]
+
     def decode(self, content: Content, latents: Tensor) -> Tensor:
-        frames, shared = self.mix(content, latents)
-        for index, stage in enumerate(self.stages):
+        frames, _ = self.mix(content, latents)
+        for index, (stage, once) in enumerate(zip(self.stages, content.prepared, strict=True)):
             if index >= len(self.stages) - HALVINGS:
                 frames = nn.functional.interpolate(frames, scale_factor=2, mode="nearest")
-            if index > 0:
-                shared = content.skips[index - 1] if self.skips else None
-            frames = stage(frames, shared, shared_first=True)
+            frames = stage(frames, once, shared_first=True)
         return frames

@@ -7,6 +7,9 @@ times and must be divisible by 8, as in the published variant for 32×32.
 
 from __future__ import annotations
 
+import math
+from typing import cast
+
 from torch import Tensor, nn
 
 from statecast.nn.blocks import ConvolutionUnit
@@ -41,11 +44,17 @@ def unit(before: int, after: int, bias: bool) -> ConvolutionUnit:
 class Block(nn.Sequential):
     """Convolution units in a row; the first may take maps that a sequence's frames share."""
 
+    @property
+    def first(self) -> ConvolutionUnit:
+        """The first of them."""
+        return cast("ConvolutionUnit", self[0])
+
     def forward(
-        self, frames: Tensor, shared: Tensor | None = None, *, shared_first: bool = False
+        self, frames: Tensor, once: Tensor | None = None, *, shared_first: bool = False
     ) -> Tensor:
-        first, *rest = self
-        frames = first(frames, shared, shared_first=shared_first)
+        """Apply the units; `once` is what the first one's `convolve_shared` gave."""
+        _, *rest = self
+        frames = self.first.with_shared(frames, once, shared_first=shared_first)
         for layer in rest:
             frames = layer(frames)
         return frames
@@ -109,6 +118,7 @@ class VGGDecoder(ConvolutionalDecoder):
         self.reduction = reduction_of(frame_shape)
         grid = grid_of(frame_shape, self.reduction, "vgg", reduction_of=reduction_of)
         self.output, self.mixing, self.skips = output, mixing, skips
+        self.widest = width * math.prod(frame_shape[1:])
         inputs = mixed_size(content_size, latent_size, mixing)
         channels = 8 * width
         self.first = ConvolutionUnit(nn.ConvTranspose2d(inputs, channels, grid, bias=bias))
@@ -123,10 +133,13 @@ class VGGDecoder(ConvolutionalDecoder):
         last = nn.ConvTranspose2d(channels, frame_shape[0], 3, 1, 1, bias=bias)
         self.last = ConvolutionUnit(last, norm=False, rectify=False)
 
+    def skip_units(self) -> list[ConvolutionUnit]:
+        return [cast("Block", stage).first for stage in self.stages]
+
     def decode(self, content: Content, latents: Tensor) -> Tensor:
         frames = self.coarsest(content, latents)
-        for index, stage in enumerate(self.stages):
+        for index, (stage, once) in enumerate(zip(self.stages, content.prepared[1:], strict=True)):
             if index > 0 or self.reduction == 16:
                 frames = nn.functional.interpolate(frames, scale_factor=2, mode="nearest")
-            frames = stage(frames, content.skips[index] if self.skips else None)
+            frames = stage(frames, once)
         return self.last(frames)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from statecast.animations import animate_forecast
-from statecast.data.base import Windows, generator_of
+from statecast.data.base import Windows, streams_of
 from statecast.data.loading import evenly
 from statecast.errors import InputError
 from statecast.frames import Batch, Forecast, FrameSpec
@@ -20,9 +20,10 @@ from statecast.metrics.base import Metric
 from statecast.metrics.sampled import SampleMetric
 from statecast.models.base import Forecaster
 from statecast.plots import plot_forecast
+from statecast.slices import MEMORY_GIB, slices_within
 
 SHOWN_SAMPLES = 3  # beside the mean
-BATCH = 8  # windows at once
+BATCH = 8  # windows at once, at most
 
 
 class Survey(NamedTuple):
@@ -68,24 +69,26 @@ class Futures:
         self.chosen = evenly(len(windows), count)
         self.samples = samples if model.stochastic else 1
 
-    def batch(self, start: int) -> tuple[Batch, Forecast]:
-        """Windows from the one at a position on, and their forecasts."""
-        batch = self.windows.batch(self.chosen[start : start + BATCH])
-        forecast = self.model.forecast(
+    def batches(self) -> Iterator[tuple[Batch, Forecast]]:
+        """All windows and their forecasts, as many at once as memory allows."""
+        for numbers, batch in slices_within(
+            MEMORY_GIB, self.windows, self.chosen, samples=self.samples, batch_size=BATCH
+        ):
+            yield batch, self._forecast(numbers, batch)
+
+    def one(self, position: int) -> tuple[Batch, Forecast]:
+        """The window at a position, and its forecast, the same as among the others."""
+        numbers = self.chosen[position : position + 1]
+        batch = self.windows.batch(numbers)
+        return batch, self._forecast(numbers, batch)
+
+    def _forecast(self, numbers: Tensor, batch: Batch) -> Forecast:
+        return self.model.forecast(
             batch.context,
             len(batch.target),
             samples=self.samples,
-            generator=generator_of(self.seed, start),
-        )
-        return batch, forecast.to("cpu")
-
-    def one(self, position: int) -> tuple[Batch, Forecast]:
-        """The window at a position, and its forecast, the same as in its batch."""
-        start = position // BATCH * BATCH
-        batch, forecast = self.batch(start)
-        return batch.select(slice(position - start, position - start + 1)), part(
-            forecast, position - start
-        )
+            generator=streams_of(numbers, self.seed),
+        ).to("cpu")
 
 
 def part(forecast: Forecast, sequence: int) -> Forecast:
@@ -113,8 +116,7 @@ def survey(futures: Futures, metric: str) -> Survey:
     measure = METRICS[metric].of(futures.model.spec)
     scores: list[float] = []
     variance, squares, times = torch.zeros(1), torch.zeros(1), torch.zeros(0)
-    for start in range(0, len(futures.chosen), BATCH):
-        batch, forecast = futures.batch(start)
+    for batch, forecast in futures.batches():
         scores += [score_of_one(measure, batch, forecast, i) for i in range(len(batch))]
         variance = variance + _variance(forecast.samples)
         error = (forecast.samples.double().mean(dim=0) - batch.target.values).square()

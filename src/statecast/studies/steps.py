@@ -9,8 +9,8 @@ from typing import Any
 
 from torch import nn
 
-from statecast.data.base import DataSource, Split, generator_of
-from statecast.data.loading import ordered_batches
+from statecast.data.base import DataSource, Split, streams_of
+from statecast.data.loading import evenly, numbered_batches
 from statecast.errors import ConvergenceError, MissingExtraError
 from statecast.metrics import METRICS
 from statecast.metrics.base import Sums, add
@@ -106,8 +106,10 @@ def scored(
     metrics = {name: METRICS[name].of(model.spec) for name in applicable}
     sums: dict[str, Sums] = {}
     seconds, batches = 0.0, 0
+    found = data.windows(split)
+    chosen = evenly(len(found), len(found) if windows is None else windows)
     with counted(model.dynamics()) as count:
-        for first, batch in ordered_batches(data.windows(split), batch_size, count=windows):
+        for numbers, batch in numbered_batches(found, chosen, batch_size):
             started = time.perf_counter()
             forecast = model.forecast(
                 batch.context,
@@ -115,7 +117,7 @@ def scored(
                 solver=solver,
                 substeps=substeps,
                 # Of the window and not of the solver, so that rows differ by their solver alone.
-                generator=generator_of(seed, first),
+                generator=streams_of(numbers, seed),
             ).to("cpu")
             seconds, batches = seconds + time.perf_counter() - started, batches + 1
             for name, metric in metrics.items():

@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 # Each file says what it does (SUMMARY), takes arguments (add_arguments) and runs (run); it imports
-# nothing heavy before it runs. One that has TAKES_OPTIONS passes `--table.option value` on.
+# nothing heavy before it runs. One that has TAKES_OPTIONS passes `--table.option value` on;
+# one that has TAKES_PROCESSES can be launched by torchrun.
 VERBS = (
     "list",
     "data",
+    "inspect",
     "train",
     "evaluate",
     "compare",

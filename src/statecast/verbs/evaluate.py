@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 SUMMARY = "Score a run on its test data, beside persistence."
 TAKES_OPTIONS = True
+TAKES_PROCESSES = True
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -23,13 +24,17 @@ def run(options: argparse.Namespace, overrides: Sequence[str]) -> int:
     """Score a run."""
     from statecast.evaluation import table
     from statecast.plots import plot_scores
+    from statecast.processes import is_main, joined
     from statecast.runs import evaluate_run, open_run
     from statecast.studies import STUDIES
 
     if options.allow_download:
         overrides = [*overrides, "--evaluate.allow_download=true"]
     opened = open_run(options.folder)
-    scores = evaluate_run(opened, overrides, which=options.checkpoint, device=options.device)
+    with joined():
+        scores = evaluate_run(opened, overrides, which=options.checkpoint, device=options.device)
+        if not is_main():
+            return 0
     print(table(scores))
     for study, found in scores["studies"].items():
         print("\n".join(["", f"{study}:", *STUDIES[study]().lines(found)]))

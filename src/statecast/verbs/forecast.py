@@ -10,9 +10,13 @@ SUMMARY = "Forecast the frames that follow those of a file."
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the verb."""
     parser.add_argument("folder", metavar="RUN", help="run folder, or published checkpoint folder")
-    parser.add_argument("input", metavar="INPUT", help="observed frames, .npy, .npz, .nc or .zarr")
     parser.add_argument(
-        "--output", required=True, metavar="FILE", help=".nc, .zarr, .npz, .gif or .png"
+        "input",
+        metavar="INPUT",
+        help="observed frames: .npy, .npz, .h5, .nc, .zarr, a video, or a folder of images",
+    )
+    parser.add_argument(
+        "--output", required=True, metavar="FILE", help=".nc, .zarr, .npz, .gif, .mp4 or .png"
     )
     parser.add_argument("--horizon", type=int, help="frames to forecast")
     parser.add_argument("--samples", type=int, default=1, help="futures to draw; default 1")

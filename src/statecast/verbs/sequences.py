@@ -17,7 +17,7 @@ def add_sequence_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments that both verbs take."""
     parser.add_argument("folder", metavar="RUN", help="run folder, or published checkpoint folder")
     parser.add_argument(
-        "inputs", metavar="INPUT", nargs="*", help="two files of observed frames, .npy or .npz"
+        "inputs", metavar="INPUT", nargs="*", help="two files of observed frames, as for forecast"
     )
     parser.add_argument(
         "--windows", type=int, nargs="+", metavar="N", help="test windows of RUN instead of files"

@@ -1,0 +1,1 @@
+"""Videos and folders of frames: found, decoded, cropped and sized, written."""

@@ -1,0 +1,97 @@
+"""Finding: what was seen of a file or folder; and statistics of arrays that may be large."""
+
+from __future__ import annotations
+
+import math
+import shlex
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+SAMPLE = 1 << 23  # values of an array that statistics are taken of
+
+
+@dataclass
+class Finding:
+    """What a file or folder holds.
+
+    Attributes:
+        kind: what it is.
+        facts: names and what was seen, for people.
+        problems: what is damaged, or would not be read.
+        commands: what can be done with it, as command lines; each has a purpose.
+        preview: rows of pictures, bytes (y, x, 3), made when they are asked for; None where
+            there is nothing to draw.
+    """
+
+    kind: str
+    facts: list[tuple[str, str]] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+    commands: list[tuple[str, str]] = field(default_factory=list)
+    preview: Callable[[], list[list[Array]]] | None = None
+
+    def say(self, name: str, value: object) -> None:
+        """Add a fact."""
+        self.facts.append((name, one_line(value)))
+
+    def warn(self, problem: object) -> None:
+        """Add a problem."""
+        self.problems.append(one_line(problem))
+
+    def suggest(self, purpose: str, words: Sequence[str]) -> None:
+        """Add a command line."""
+        self.commands.append((purpose, shlex.join(["statecast", *words])))
+
+    @property
+    def text(self) -> str:
+        """All of it, a line each."""
+        width = max((len(name) for name, _ in self.facts), default=0)
+        lines = [self.kind]
+        lines += [f"  {name.ljust(width)}  {value}" for name, value in self.facts]
+        lines += [f"  problem: {problem}" for problem in self.problems]
+        lines += [f"{purpose}: {command}" for purpose, command in self.commands]
+        return "\n".join(lines)
+
+
+def one_line(value: object) -> str:
+    """Text without control characters: names in files of others may hold any."""
+    text = " ".join(str(value).split())
+    return "".join(letter if letter.isprintable() else "?" for letter in text)
+
+
+def sampled(array: Any, limit: int = SAMPLE) -> tuple[Array, bool]:
+    """At most about `limit` values of an array, evenly spread, and whether they are all of it.
+
+    Args:
+        array: a NumPy array, or anything that slices and has a shape.
+        limit: values.
+    """
+    steps, size = [], math.prod(array.shape)
+    for length in array.shape:
+        step = max(1, min(length, -(-size // limit)))
+        steps.append(step)
+        size = size // max(length, 1) * -(-length // step)
+    piece = np.asarray(array[tuple(slice(None, None, step) for step in steps)])
+    return piece, all(step == 1 for step in steps)
+
+
+def statistics(array: Any) -> str:
+    """Range, mean and missing values of an array of numbers."""
+    values, whole = sampled(array)
+    if values.size == 0:
+        return "no values"
+    known = values[np.isfinite(values)] if values.dtype.kind == "f" else values
+    missing = values.size - known.size
+    parts = ["no finite value"]
+    if known.size:
+        mean = float(known.mean(dtype=np.float64))
+        parts = [f"from {known.min():.6g} to {known.max():.6g}, mean {mean:.4g}"]
+    if missing:
+        parts.append(f"{missing} NaN or infinite ({missing / values.size:.2%})")
+    if not whole:
+        parts.append(f"of {values.size} values evenly spread")
+    return ", ".join(parts)

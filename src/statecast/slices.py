@@ -1,0 +1,47 @@
+"""Slices of windows whose forecasts and scores fit in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from torch import Tensor
+
+from statecast.data.base import Windows
+from statecast.data.loading import numbered_batches
+from statecast.errors import InputError
+from statecast.frames import Batch
+
+MEMORY_GIB = 2.0  # what forecasts and their scores may take at once, unless asked otherwise
+COPIES = 2  # of all samples: as they are decoded, and in the units of the data
+SCORING = 16  # sets of frames that a metric of single samples makes of one of them, measured
+
+
+def slices_within(
+    memory_gib: float, windows: Windows, numbers: Tensor, *, samples: int, batch_size: int
+) -> Iterator[tuple[Tensor, Batch]]:
+    """Windows in order, as many at once as memory allows: their numbers, and the batch.
+
+    Args:
+        memory_gib: what forecasts and their scores may take, in GiB.
+        windows: of a split.
+        numbers: of the windows wanted, (window,).
+        samples: futures of each.
+        batch_size: windows at once, at most.
+
+    Errors:
+        InputError: no memory.
+    """
+    if not memory_gib > 0:
+        raise InputError(f"memory_gib must be positive, got {memory_gib}.")
+    for chosen, batch in numbered_batches(windows, numbers, batch_size):
+        at_once = windows_within(memory_gib, batch, samples)
+        for start in range(0, len(chosen), at_once):
+            part = slice(start, start + at_once)
+            yield chosen[part], batch.select(part)
+
+
+def windows_within(memory_gib: float, batch: Batch, samples: int) -> int:
+    """How many windows like those of a batch can be forecast and scored at once; 1 at least."""
+    target = batch.target.values[0]
+    each = target.numel() * target.element_size() * (COPIES * samples + SCORING)
+    return max(1, int(memory_gib * 2**30 // each))

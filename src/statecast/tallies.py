@@ -1,0 +1,49 @@
+"""Tallies: sums of several metrics over windows, batch after batch and process after process."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from statecast.frames import Forecast, Frames
+from statecast.metrics.base import Metric, Sums, add
+
+
+class Tally(NamedTuple):
+    """What is known of some windows."""
+
+    sums: dict[str, Sums]  # of each metric
+    reasons: dict[str, str]  # why others cannot score all of the windows
+    lead_times: list[float]
+
+    def with_batch(
+        self, metrics: Mapping[str, Metric], forecast: Forecast, target: Frames, *, context: Frames
+    ) -> Tally:
+        """With the scores of a batch besides, of the metrics that can score all windows so far."""
+        refused = {name: metric.refusal(target) for name, metric in metrics.items()}
+        reasons = {name: reason for name, reason in refused.items() if reason} | self.reasons
+        sums = {}
+        for name, metric in metrics.items():
+            if name in reasons:
+                continue
+            few = metric.needs_samples > len(forecast.samples) == 1
+            scored_as = doubled(forecast) if few else forecast
+            found = metric.sums(scored_as, target, context=context)
+            sums[name] = add(self.sums.get(name), found)
+        return Tally(sums, reasons, forecast.times.tolist())
+
+
+def together(tallies: Sequence[Tally]) -> Tally:
+    """Tallies of several processes as one, added in their order; one of no windows adds nothing."""
+    reasons = {name: reason for tally in tallies for name, reason in tally.reasons.items()}
+    sums: dict[str, Sums] = {}
+    for tally in tallies:
+        for name in tally.sums.keys() - reasons.keys():
+            sums[name] = add(sums.get(name), tally.sums[name])
+    return Tally(sums, reasons, next((t.lead_times for t in tallies if t.lead_times), []))
+
+
+def doubled(forecast: Forecast) -> Forecast:
+    """A deterministic forecast as an ensemble of two equal members."""
+    samples = forecast.samples.expand(2, *forecast.samples.shape[1:])
+    return Forecast(samples=samples, times=forecast.times, channels=forecast.channels)
