@@ -44,3 +44,17 @@ def write_field(path, dataset, **options):
     else:
         dataset.to_netcdf(path, **options)
     return str(path)
+
+
+def one_zone(folder):
+    """A folder of one zone of sea-surface temperature, 64×64, as published ones are laid out."""
+    from statecast.data.sst_files import write_zone
+
+    folder.mkdir()
+    values = np.random.default_rng(0).uniform(10, 20, (40, 64, 64))
+    mean, std = np.full((366, 64, 64), 15.0), np.ones((366, 64, 64))
+    axis = np.arange(64.0)
+    write_zone(
+        folder / "data_1.nc", values, mean, std,
+        latitude=axis, longitude=axis, start="2006-01-01", title="random numbers",
+    )  # fmt: skip

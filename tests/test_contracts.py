@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from filmed import noise, write_video
+from prepared_stores import CHOSEN, tiny_store
 from synthetic import sea_surface, write_field
 
 from statecast.data import DATASETS
@@ -32,6 +33,7 @@ DATA = {
     "wave_equation": {"sequences": 10, "points": 6},
     "arrays": {"path": "array.npy", "context": 3, "horizon": 2},
     "videos": {"path": "videos", "size": 16, "context": 3, "horizon": 2},
+    **CHOSEN,
 }
 
 
@@ -162,11 +164,13 @@ class TestModel:
 @pytest.mark.parametrize("name", DATASETS)
 class TestDataSet:
     @pytest.fixture(autouse=True)
-    def cache(self, tmp_path, monkeypatch):
+    def cache(self, name, tmp_path, monkeypatch):
         monkeypatch.setenv("STATECAST_CACHE", str(tmp_path))
         monkeypatch.chdir(tmp_path)
         generator = np.random.default_rng(0)
         np.save("array.npy", generator.integers(0, 256, (10, 8, 2, 4, 6), dtype=np.uint8))
+        if name in CHOSEN:
+            tiny_store(name, tmp_path / name)
         (tmp_path / "videos").mkdir()
         for number in range(5):
             frames = noise(8, seed=number)

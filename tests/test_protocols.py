@@ -1,6 +1,7 @@
 """Protocols: complete files, content that is what they say, and refusals that name the field."""
 
 import inspect
+import re
 from dataclasses import replace
 
 import pytest
@@ -23,7 +24,7 @@ from statecast.terms import terms_of, under_protocol
 ASKED = {
     "smmnist-5-20", "mmnist-5-95", "mmnist-5-10", "kth-10-30", "human-8-45", "bair-2-28",
     "wave-5-40-paper", "wave-5-40-corrected", "wave100-5-40-paper", "wave100-5-40-corrected",
-    "sst-4-6", "sst-4-10", "taxibj-4-4",
+    "sst-4-6", "sst-4-10", "taxibj-4-4", "taxibj-4-4-corrected",
 }  # fmt: skip
 ELSEWHERE = {"kitti-10-20", "cityscapes-10-20"}  # published, but not enough is known of them
 SMALL = "digit-small-5-15"
@@ -41,9 +42,7 @@ def test_every_protocol_that_was_asked_for_is_there():
 @pytest.mark.parametrize("name", protocol_names())
 def test_a_protocol_is_complete_and_fits_the_registries(name):
     protocol = read_protocol(name)
-    context, horizon = map(
-        int, name.split("-")[-3 if protocol.data == "wave_equation" else -2 :][:2]
-    )
+    context, horizon = map(int, re.search(r"-(\d+)-(\d+)", name).groups())
     assert (protocol.context, protocol.horizon) == (context, horizon)
     assert protocol.split in SPLITS
     assert protocol.metrics

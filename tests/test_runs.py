@@ -1,9 +1,10 @@
 """Recipes and run folders: complete, checked, and opened again as they were made."""
 
-import numpy as np
 import pytest
 import torch
 import yaml
+from prepared_stores import CHOSEN, tiny_store
+from synthetic import one_zone
 
 from statecast.data import DATASETS
 from statecast.errors import CorruptionError, FileError, InputError
@@ -11,30 +12,31 @@ from statecast.models import MODELS
 from statecast.options import read_recipe, recipe_names, resolve
 from statecast.runs import build_data, create_run, evaluate_run, load, open_run, train_run
 
+LENGTHS = {"kth": 41, "human36m": 420, "bair": 30}  # frames, so that published windows fit
 
-def prepare_arrays(tables, folder, monkeypatch):
-    """Videos of the right shape where a recipe reads them from the working folder."""
+
+def prepare_data(tables, folder, monkeypatch):
+    """Tiny data of the right shape where a recipe reads those of others."""
     data = tables["data"]
-    if data["name"] != "arrays":
-        return
-    monkeypatch.chdir(folder)
-    colours, generator = 1 if "kth" in data["path"] else 3, np.random.default_rng(0)
-    for option, horizon in (("path", data["validation_horizon"]), ("test_path", None)):
-        length = data["context"] + (horizon or data["test_horizon"])
-        videos = generator.integers(0, 256, (6, length, colours, 64, 64), dtype=np.uint8)
-        np.save(data[option], videos)
+    if data["name"] in CHOSEN:
+        monkeypatch.setenv("STATECAST_CACHE", str(folder))
+        tiny_store(data["name"], folder / data["name"], LENGTHS.get(data["name"]))
+    if data["name"] == "sst" and data["folder"] is not None:
+        monkeypatch.chdir(folder)
+        one_zone(folder / data["folder"])
 
 
 @pytest.mark.parametrize("name", recipe_names())
 def test_every_shipped_recipe_resolves_and_says_the_same_again(name, tmp_path, monkeypatch):
     tables = resolve(read_recipe(name))
-    prepare_arrays(tables, tmp_path, monkeypatch)
+    prepare_data(tables, tmp_path, monkeypatch)
     assert set(tables) == {"model", "data", "train", "evaluate"}
     # A complete recipe says the same once more.
     assert resolve(tables) == tables
     assert tables["model"]["name"] in MODELS
     assert recipe_names()[name]
-    if tables["data"].get("path", "") is None:  # of the user's own data
+    theirs = tables["data"]["name"] in CHOSEN  # found in the cache without a path
+    if not theirs and tables["data"].get("path", "") is None:  # of the user's own data
         with pytest.raises(InputError, match=r"--data\.path"):
             build_data(tables)
         return
@@ -57,7 +59,7 @@ def test_every_shipped_recipe_resolves_and_says_the_same_again(name, tmp_path, m
 )
 def test_published_recipes_have_the_published_sizes(name, millions, tmp_path, monkeypatch):
     tables = resolve(read_recipe(name))
-    prepare_arrays(tables, tmp_path, monkeypatch)
+    prepare_data(tables, tmp_path, monkeypatch)
     options = {key: value for key, value in tables["model"].items() if key != "name"}
     model = MODELS[tables["model"]["name"]](build_data(tables).spec, **options)
     count = sum(parameter.numel() for parameter in model.parameters())
@@ -65,8 +67,8 @@ def test_published_recipes_have_the_published_sizes(name, millions, tmp_path, mo
 
 
 @pytest.mark.parametrize("name", ["srvp-kth", "srvp-human36m", "srvp-bair"])
-def test_recipes_of_videos_train_on_prepared_arrays(name, tmp_path, monkeypatch):
-    prepare_arrays(resolve(read_recipe(name)), tmp_path, monkeypatch)
+def test_recipes_of_videos_train_on_prepared_stores(name, tmp_path, monkeypatch):
+    prepare_data(resolve(read_recipe(name)), tmp_path, monkeypatch)
     small = {
         "model.width": 2, "train.steps": 1, "train.burn_in": 0, "train.batch_size": 2,
         "train.validation_samples": 2, "train.validation_windows": 2, "train.precision": "float32",

@@ -9,6 +9,7 @@ from typing import Any
 # one that has TAKES_PROCESSES can be launched by torchrun.
 VERBS = (
     "list",
+    "data",
     "inspect",
     "train",
     "evaluate",

@@ -1,0 +1,161 @@
+"""Prepared stores made from their owners' files: once, whole or not at all, with a data card."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from statecast.data import DATASETS
+from statecast.data.prepared import FRAMES_NAME, PreparedStore, StoreWriter, open_prepared
+from statecast.data.prepared_source import Count, PreparedSource, default_folder
+from statecast.data.source_files import require_folder
+from statecast.data.store import MANIFEST_NAME, place
+from statecast.errors import FileError, InputError
+from statecast.files import cache_folder, write_text
+
+CARD_NAME = "README.md"  # of a store
+UNPREPARED = {  # data sets whose files are read as they are
+    "sst": "set data.folder to the folder of its files data_1.nc, data_2.nc, …",
+    "moving_digits": "set data.folder to the folder of MNIST's IDX files",
+    "arrays": "set data.path to a .npy or .npz file",
+    "fields": "set data.path to a NetCDF, HDF5 or Zarr file",
+}
+
+
+class Prepared(NamedTuple):
+    """What a preparation made, or found made."""
+
+    store: PreparedStore
+    made: bool  # False where it was there already
+    warnings: tuple[str, ...]
+
+
+def preparable() -> dict[str, type[PreparedSource]]:
+    """The data sets that are prepared from their owners' files."""
+    return {name: one for name, one in DATASETS.items() if issubclass(one, PreparedSource)}
+
+
+def prepare(name: str, source: str | Path, output: str | Path | None = None) -> Prepared:
+    """Make the prepared store of a data set, unless it is there.
+
+    It is written beside its place and moved there when it is whole. Two processes may prepare at
+    once: the first to finish gives its name.
+
+    Args:
+        name: of the data set.
+        source: folder of its owner's files, which are only read.
+        output: folder of the store; by default that of the cache.
+
+    Errors:
+        InputError: a data set that is not prepared, or files that are not what they should be.
+        FileError: files are missing, or the store cannot be written.
+        CorruptionError: a file is damaged, or the store that is there is.
+    """
+    chosen = chosen_source(name)
+    folder, source = place_of(chosen, output), Path(source)
+    if folder.exists():
+        store = open_prepared(folder, chosen.kind)
+        return Prepared(store, False, tuple(store.notes.get("warnings", ())))
+    require_folder(source)
+    if folder.resolve().is_relative_to(source.resolve()):
+        raise InputError(f"The store must lie outside {source}; choose another --output.")
+    interrupted = sorted(
+        str(path) for path in folder.parent.iterdir() if path.name.startswith(f".{folder.name}.")
+    )
+
+    def write(temporary: Path) -> dict[str, Any]:
+        with (temporary / FRAMES_NAME).open("wb") as stream:
+            writer = StoreWriter(stream, chosen.kind)
+            counts = chosen.write(source, writer)
+            stream.flush()
+            os.fsync(stream.fileno())
+        write_text(temporary / CARD_NAME, card_text(chosen, counts))
+        notes = {
+            "counts": [count._asdict() for count in counts],
+            "warnings": mismatches(counts),
+            "origin": chosen.origin._asdict(),
+        }
+        return {**writer.manifest(), "notes": notes}
+
+    place(folder, chosen.kind.identity, write)
+    store = open_prepared(folder, chosen.kind)
+    warnings = list(store.notes["warnings"])
+    if interrupted:
+        warnings.append(
+            f"Left by other preparations: {', '.join(interrupted)}. Delete them if none is running."
+        )
+    return Prepared(store, True, tuple(warnings))
+
+
+def verify(name: str, path: str | Path | None = None) -> PreparedStore:
+    """Compare all frames of a prepared store with their recorded digest.
+
+    Errors:
+        FileError, CorruptionError: as `open_prepared`.
+    """
+    chosen = chosen_source(name)
+    folder = default_folder(chosen.kind) if path is None else Path(path)
+    return open_prepared(folder, chosen.kind, verify=True)
+
+
+def chosen_source(name: str) -> type[PreparedSource]:
+    """A data set that is prepared, by name.
+
+    Errors:
+        InputError: there is none, or it is used without preparation.
+    """
+    known = preparable()
+    if name in UNPREPARED:
+        raise InputError(f"{name} needs no preparation: {UNPREPARED[name]}.")
+    if name not in known:
+        made = " It is made by statecast itself." if name in DATASETS else ""
+        raise InputError(f"{name!r} is not prepared, but {', '.join(known)} are.{made}")
+    return known[name]
+
+
+def place_of(chosen: type[PreparedSource], output: str | Path | None) -> Path:
+    """Folder of a store that is to be made, whose parent exists.
+
+    Errors:
+        FileError: the parent cannot be made.
+    """
+    if output is None:
+        cache_folder()
+        return default_folder(chosen.kind)
+    folder = Path(output)
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise FileError(f"Cannot make {folder.parent}: {error.strerror}.") from error
+    if folder.is_dir() and not any(folder.iterdir()):
+        folder.rmdir()  # an empty folder is as good as none
+    return folder
+
+
+def mismatches(counts: list[Count]) -> list[str]:
+    """Counts that are not as expected, a sentence each."""
+    return [
+        f"{count.found} {count.what} were found, {count.expected} were expected: scores are not "
+        "comparable with published ones unless the files are complete."
+        for count in counts
+        if count.expected is not None and count.found != count.expected
+    ]
+
+
+def card_text(chosen: type[PreparedSource], counts: list[Count]) -> str:
+    """The data card of a store, Markdown."""
+    origin = chosen.origin
+    found = ", ".join(f"{count.found} {count.what}" for count in counts)
+    return (
+        f"# {origin.title}, prepared by statecast\n\n"
+        f"- source: {origin.source}\n"
+        f"- licence: {origin.licence}\n"
+        f"- reference: {origin.reference}\n"
+        f"- found: {found}\n"
+        f"- frames: `{FRAMES_NAME}`, {chosen.kind.dtype} (frame, "
+        f"{', '.join(map(str, chosen.kind.frame_shape))}); sequences and digests in "
+        f"`{MANIFEST_NAME}`\n"
+        f"- made as: {json.dumps(chosen.kind.identity)}\n"
+    )

@@ -1,0 +1,57 @@
+"""Finding the files of a data set's owner, with errors that say what was expected where."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+from statecast.errors import FileError, InputError
+
+Item = TypeVar("Item")
+
+
+def require_folder(source: Path) -> None:
+    """Raise `FileError` unless a source is a folder."""
+    if not source.is_dir():
+        hint = " Unpack it first, and name the folder." if source.is_file() else ""
+        raise FileError(f"--source should be a folder of the owner's files, got {source}.{hint}")
+
+
+def matching_files(
+    source: Path, name: re.Pattern[str], *, expected: str
+) -> dict[str, tuple[Path, re.Match[str]]]:
+    """Files below a folder whose whole name matches, by name and in its order.
+
+    Args:
+        source: the folder.
+        name: pattern of a file's name.
+        expected: what it should hold, for the error.
+
+    Errors:
+        FileError: there is no such file in it.
+        InputError: two files have one name.
+    """
+    found: dict[str, tuple[Path, re.Match[str]]] = {}
+    for path in sorted(source.rglob("*")):
+        match = name.fullmatch(path.name)
+        if match is None or not path.is_file():
+            continue
+        if path.name in found:
+            raise InputError(
+                f"{path} and {found[path.name][0]} have one name. Leave one of them out."
+            )
+        found[path.name] = (path, match)
+    if not found:
+        raise FileError(f"{source} holds none of {expected}.")
+    return dict(sorted(found.items()))
+
+
+def progress(items: Sequence[Item], what: str) -> Iterable[Item]:
+    """Items with a progress bar, where there is a terminal."""
+    from tqdm import tqdm
+
+    bar: Iterable[Item] = tqdm(items, desc=f"preparing {what}", disable=not sys.stderr.isatty())
+    return bar
