@@ -8,8 +8,7 @@ import torch
 from statecast.data.base import streams_of
 from statecast.frames import Forecast, Frames, FrameSpec
 from statecast.metrics import METRICS
-from statecast.models import SRVP, Separable
-from statecast.models import base as models_base
+from statecast.models import SRVP, Separable, state_space
 from statecast.nn.blocks import ConvolutionUnit
 
 SIDE = {"vgg": 64, "dcgan": 32, "maps": 16}
@@ -63,7 +62,7 @@ def test_context_is_encoded_and_content_convolved_once_per_window(
     for encoder in encoders:
         encoder.register_forward_pre_hook(lambda _, arguments: encoded.append(len(arguments[0])))
     # So little that every frame of every sample is decoded by itself.
-    monkeypatch.setattr(models_base, "DECODE_BYTES", 1)
+    monkeypatch.setattr(state_space, "DECODE_BYTES", 1)
     forecast = model.forecast(context, 4, samples=5, generator=streams_of(torch.arange(2), 1))
     samples = len(forecast.samples) if model.stochastic else 1
     # SRVP encodes frames, Separable whole contexts, for content and for dynamics.

@@ -5,7 +5,7 @@ import torch
 
 from statecast.errors import InputError
 from statecast.frames import Batch, FrameSpec
-from statecast.models import SRVP, Separable, base
+from statecast.models import SRVP, Separable, state_space
 
 SPEC = FrameSpec(
     channels=("warm", "cold"), space=(12, 20), context=3, horizon=2, value_range=(0.0, 1.0)
@@ -69,7 +69,7 @@ def test_memory_may_be_bound_without_a_difference(model, monkeypatch):
     context = frames(length=3)
     whole = trained(model).forecast(context, 5).samples
     for kilobytes in (1, 8, 20):
-        monkeypatch.setattr(base, "DECODE_BYTES", 1024 * kilobytes)
+        monkeypatch.setattr(state_space, "DECODE_BYTES", 1024 * kilobytes)
         parts = model.forecast(context, 5).samples
         torch.testing.assert_close(parts, whole, **CLOSE)
 
