@@ -22,6 +22,8 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 OBSERVED, FORECAST = "#117733", "#AA4499"  # borders of context and forecast, told apart by all
 LINES = ("#AA4499", "#888888", "#117733", "#332288", "#DDCC77")  # Tol's muted palette
+STYLES = {"mean": "-", "ensemble": "-", "best": ":", "ensemble_mean": "--"}  # of selections
+SELECTIONS = {"best": "best sample", "ensemble_mean": "mean of the samples"}
 MISSING = "#EE3377"  # NaN
 FIELD_MAP, GREY_MAP, SPREAD_MAP = "viridis", "gray", "magma"
 RESOLUTION = 150  # dots per inch
@@ -194,10 +196,12 @@ def plot_scores(scores: Mapping[str, Any], path: str | Path) -> Path:
         scores: what `evaluate` returns.
         path: `.png` file to write.
 
-    Of each metric the mean over samples is drawn, and where samples differ also the best one and
-    the ensemble's mean.
+    Of each metric the mean over samples is drawn, and where samples differ also the best one,
+    dotted, and the ensemble's mean, dashed. One legend serves all panels.
     """
     require("matplotlib", "plots", "draw scores")
+    from matplotlib.lines import Line2D
+
     forecasters = scores["forecasters"]
     # Scores of whole videos have no value at a lead time.
     metrics = [
@@ -207,30 +211,36 @@ def plot_scores(scores: Mapping[str, Any], path: str | Path) -> Path:
     ]
     columns = max(1, min(len(metrics), 3))
     rows = max(1, math.ceil(len(metrics) / columns))
-    figure = new_figure(3.4 * columns, 2.7 * rows)
+    figure = new_figure(3.4 * columns, 2.7 * rows + 0.4)
     panels = list(figure.subplots(rows, columns, squeeze=False).flat)
-    styles = {"mean": "-", "ensemble": "-", "best": ":", "ensemble_mean": "--"}
+    legend: dict[str, Any] = {}
     for panel, metric in zip(panels, metrics, strict=False):
         for colour, (name, found) in zip(LINES, forecasters.items(), strict=False):
             drawn: list[list[float]] = []
-            for selection, style in styles.items():
+            for selection, style in STYLES.items():
                 values = found.get(metric, {}).get(selection, {}).get("per_lead_time")
                 if values is None or values in drawn or not np.isfinite(values).any():
                     continue
                 drawn.append(values)
-                label = name if selection in ("mean", "ensemble") else f"{name}, {selection}"
-                panel.plot(
-                    scores["lead_times"], values, style, color=colour, label=label, linewidth=1.5
-                )
+                panel.plot(scores["lead_times"], values, style, color=colour, linewidth=1.5)
+                legend.setdefault(name, Line2D([], [], color=colour))
+                if style != "-":
+                    legend.setdefault(
+                        SELECTIONS[selection], Line2D([], [], color="black", ls=style)
+                    )
         unit = METRICS[metric].unit if metric in METRICS else ""
         panel.set_title(metric.replace("_", " "), fontsize=10)
         panel.set_ylabel(unit if unit == "dB" else "", fontsize=8)
         panel.set_xlabel("lead time / frames", fontsize=8)
         _tidy(panel)
-        panel.legend(fontsize=7, frameon=False)
     for panel in panels[len(metrics) :]:
         panel.axis("off")
-    figure.set_layout_engine("tight")
+    figure.set_layout_engine("constrained")
+    columns = max(1, min(len(legend), 2 * columns))
+    figure.legend(
+        list(legend.values()), list(legend), loc="outside lower center", ncols=columns,
+        fontsize=8, frameon=False,
+    )  # fmt: skip
     return write_png(figure, path)
 
 
