@@ -92,8 +92,8 @@ class Separable(StateSpaceForecaster):
         continuity_weight: weight of the squared difference of T rolled out and inferred where
             one forecast ends and the next begins.
         initialisation: of the codecs' weights: `normal`, N(0, 0.02²) as published; or `he`,
-            N(0, 2 / inputs), with residual blocks that begin at rest: multilayer codecs then
-            learn many times sooner.
+            N(0, 2 / inputs), with residual blocks that begin at rest. It suits WaveEq-100; on
+            whole frames of waves, with the multilayer codec, training stalled.
         output: `sigmoid` for frames in [0, 1], `identity` for unbounded ones; by default what
             fits the normalised data.
         normalise: `auto`, `none`, `range` or `standard`, see `Normaliser`.
