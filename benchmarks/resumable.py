@@ -6,7 +6,7 @@ from pathlib import Path
 
 from statecast.checkpoints import list_checkpoints
 from statecast.runs import Run, create_run, open_run, train_run
-from statecast.training import TrainingResult
+from statecast.trainer import TrainingResult
 
 
 def trained(recipe: str, folder: Path, options: list[str]) -> tuple[Run, TrainingResult]:

@@ -22,7 +22,7 @@ from statecast.official_recipes import Guess, guess_tables
 from statecast.official_settings import Official
 from statecast.options import Tables, pairs, resolve
 from statecast.runs import CONFIG_NAME, Run, build_data, dump, environment
-from statecast.training import Trainer
+from statecast.trainer import Trainer
 
 OFFICIAL_NAME = "official.json"  # settings as published, which an export gives back
 

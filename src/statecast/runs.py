@@ -30,7 +30,8 @@ from statecast.precision import device_of
 from statecast.processes import is_main
 from statecast.score_tables import write_scores
 from statecast.terms import under_protocol
-from statecast.training import TrainingResult, train
+from statecast.trainer import TrainingResult
+from statecast.training import train
 from statecast.version import __version__, commit
 
 CONFIG_NAME = "config.yaml"

@@ -1,0 +1,186 @@
+"""The training loop: one model, its optimizer, its step; it logs, validates and saves."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import torch
+
+from statecast.checkpoints import Checkpoint, save_checkpoint
+from statecast.data.base import Windows, generator_of
+from statecast.diagnostics import Diagnostics
+from statecast.errors import DivergenceError
+from statecast.frames import Batch
+from statecast.logs import TrainingLog
+from statecast.models.base import Forecaster
+from statecast.precision import Precision, autocast, choose_precision
+from statecast.signals import StopRequest
+
+NOISE = 1  # stream of random numbers, apart from the data's own
+
+
+class TrainingResult(NamedTuple):
+    """How a training ended."""
+
+    step: int  # steps done altogether
+    best: float | None  # best validation score; None where none was computed
+    seconds: float  # of training altogether, earlier parts of a resumed one included
+    reason: Literal["steps", "minutes", "signal"]
+
+
+class Trainer:
+    """A model in training: what is carried from step to step, and one step."""
+
+    def __init__(
+        self,
+        model: Forecaster,
+        folder: Path,
+        *,
+        rate: Callable[[int], float],
+        betas: tuple[float, float],
+        seed: int,
+        gradient_clip: float | None,
+    ) -> None:
+        self.model, self.folder, self.rate, self.seed = model, folder, rate, seed
+        self.gradient_clip = math.inf if gradient_clip is None else gradient_clip
+        self.device = next((t.device for t in model.buffers()), torch.device("cpu"))
+        self.weights = [p for p in model.parameters() if p.requires_grad]
+        self.trainable = bool(self.weights)
+        self.optimizer = (
+            torch.optim.Adam(self.weights, lr=rate(0), betas=betas, fused=True)
+            if self.trainable
+            else None
+        )
+        self.step = 0
+        self.seconds = 0.0
+        self.best: float | None = None
+        self.validated = 0  # step of the last validation
+        self.precision = "float32"
+        self.validate: Callable[[], float] | None = None
+        self.diagnostics: Diagnostics | None = None
+        self.higher_is_better = False
+        self.keep_checkpoints = 1
+
+    def choose_precision(self, precision: Precision, windows: Windows, batch_size: int) -> None:
+        """Settle the precision of the whole training."""
+        if self.trainable:
+            batch = windows.draw(0, batch_size, seed=self.seed).to(self.device)
+            self.precision = choose_precision(precision, self.model, batch)
+
+    def restore(self, checkpoint: Checkpoint) -> None:
+        """Take weights, optimizer and position from a checkpoint."""
+        self.model.load_state_dict(dict(checkpoint.model))
+        state = checkpoint.state
+        if self.optimizer is not None:
+            self.optimizer.load_state_dict(state["optimizer"])
+        self.step, self.seconds = checkpoint.step, state["seconds"]
+        self.best, self.validated = state["best"], state["validated"]
+        self.precision = state["precision"]
+
+    def save(self, *, best: bool) -> None:
+        """Write a checkpoint, whole or not at all."""
+        state = {
+            "optimizer": None if self.optimizer is None else self.optimizer.state_dict(),
+            "seconds": self.seconds,
+            "best": self.best,
+            "validated": self.validated,
+            "precision": self.precision,
+        }
+        save_checkpoint(
+            self.folder,
+            self.step,
+            model=self.model.state_dict(),
+            state=state,
+            info={"validation": self.best if best else None},
+            best=best,
+            keep=self.keep_checkpoints,
+        )
+
+    def run(
+        self,
+        batches: Iterator[Batch],
+        last: int,
+        log: TrainingLog,
+        stop: StopRequest,
+        *,
+        validate_every: int,
+        checkpoint_every: int,
+        budget: float,
+    ) -> TrainingResult:
+        """Step, log, validate and save until steps, time or a signal end it."""
+        before, started = self.seconds, time.monotonic()
+        reason: Literal["steps", "minutes", "signal"] = "steps"
+        ended = self.step >= last
+        owed = self.step % validate_every == 0 and self.step != self.validated
+        if self.step and owed and self.improved(log):
+            self.save(best=True)
+        while not ended:
+            log.record(self.step + 1, self.descend(next(batches)))
+            self.step += 1
+            spent = time.monotonic() - started
+            self.seconds = before + spent
+            if self.step < last and stop.received:
+                reason = "signal"
+            elif self.step < last and spent >= budget:
+                reason = "minutes"
+            ended = self.step == last or reason != "steps"
+            # After a signal there may be seconds left: save, and validate when training goes on.
+            due = self.step % validate_every == 0 or ended
+            improved = due and reason != "signal" and self.improved(log)
+            if improved or ended or self.step % checkpoint_every == 0:
+                self.save(best=improved)
+        if last == 0:
+            self.save(best=True)
+        return TrainingResult(self.step, self.best, self.seconds, reason)
+
+    def descend(self, batch: Batch) -> dict[str, float]:
+        """One optimizer step; values to log."""
+        assert self.optimizer is not None
+        rate = self.rate(self.step)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.model.train()
+        with autocast(self.precision, self.device):
+            terms = self.model.loss(
+                batch.to(self.device, non_blocking=True),
+                generator_of(self.seed, NOISE, self.step),
+            )
+        self.optimizer.zero_grad()
+        terms["total"].backward()
+        norm = torch.nn.utils.clip_grad_norm_(self.weights, self.gradient_clip)
+        # One transfer for all values: each one would wait for the device.
+        numbers = torch.stack([*(term.detach() for term in terms.values()), norm]).tolist()
+        values = dict(zip([*terms, "gradient_norm"], numbers, strict=True))
+        self.check_finite(values)
+        self.optimizer.step()
+        return values | {"learning_rate": rate}
+
+    def check_finite(self, values: dict[str, float]) -> None:
+        """Raise `DivergenceError` unless all values are finite, before any weight changes."""
+        bad = [name for name, value in values.items() if not math.isfinite(value)]
+        if bad:
+            raise DivergenceError(
+                f"Training stopped at step {self.step + 1}: {', '.join(bad)} became "
+                f"{values[bad[-1]]}. The last checkpoint is intact. Lower train.learning_rate, or "
+                "set train.gradient_clip."
+            )
+
+    def improved(self, log: TrainingLog) -> bool:
+        """Validate; whether the score is the best so far. A NaN never is."""
+        self.validated = self.step
+        if self.validate is None:
+            return True
+        score = self.validate()
+        if self.diagnostics is not None and (warning := self.diagnostics.record(self.step)):
+            log.say(warning)
+        sign = 1 if self.higher_is_better else -1
+        better = self.best is None or sign * score > sign * self.best
+        better = better and not math.isnan(score)
+        log.say(f"step {self.step}  validation {score:.5g}{'  best so far' if better else ''}")
+        if better:
+            self.best = score
+        return better
