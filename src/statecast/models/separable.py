@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Literal, cast
+from collections.abc import Callable, Sequence
+from itertools import accumulate
+from typing import Literal, TypeVar, cast
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from statecast.errors import InputError
+from statecast.fast_paths import enabled
 from statecast.frames import Batch, FrameSpec
 from statecast.models.base import Losses, known_mean
 from statecast.models.separable_diagnostics import diagnose_separable
-from statecast.models.shooting import Shots, shoot
+from statecast.models.shooting import shoot
 from statecast.models.state_space import State, StateSpaceForecaster
 from statecast.nn.architectures import (
     Architecture,
@@ -35,6 +37,7 @@ from statecast.nn.gaussian import widened
 from statecast.nn.normaliser import Normalisation
 from statecast.numerics.solvers import SOLVERS, SolverName
 
+Codes = TypeVar("Codes", Tensor, Content)
 WEIGHT_STD = 0.02  # of the codec's initial weights, as published
 
 
@@ -205,6 +208,7 @@ class Separable(StateSpaceForecaster):
             else multilayer(latent_size, dynamics_hidden, latent_size, layers=dynamics_layers)
             for _ in range(blocks)
         )
+        self.normalises_batches = any(isinstance(m, nn.BatchNorm2d) for m in self.modules())
         self.initialise(generator)
 
     def initialise(self, generator: torch.Generator | None) -> None:
@@ -269,12 +273,21 @@ class Separable(StateSpaceForecaster):
         """
         context = self.spec.context
         start = 0 if self.rollout_from == "context" else context
-        content = self.content_of(frames[:, :context])
-        latents, initial, gaps = self.shoot(frames)
+        content, last = self.each_of(self.content_of, frames[:, :context], frames[:, -context:])
         rows = torch.arange(len(frames), device=frames.device)
         first = torch.as_tensor(window, device=frames.device).expand(len(frames))
         observed = first.unsqueeze(1) + torch.arange(context, device=frames.device)
-        aligned = self.dynamics_of(frames[rows.unsqueeze(1), observed])
+        starts = self.starts(frames.shape[1])
+        shots = torch.stack([frames[:, begin : begin + context] for begin in starts], dim=1)
+        initial, aligned = self.each_of(
+            self.dynamics_of, shots.flatten(0, 1), frames[rows.unsqueeze(1), observed]
+        )
+        latents, initial, gaps = shoot(
+            initial.unflatten(0, shots.shape[:2]),
+            starts,
+            frames.shape[1] - start,
+            roll_out=self.rollout,
+        )
         # One pass of the decoder for the forecast and the aligned frame.
         decoded = widened(self.decode(content, torch.cat([latents, aligned.unsqueeze(1)], dim=1)))
         rolled, one = (None, None) if mask is None else (mask[:, start:], mask[rows, first + start])
@@ -283,22 +296,31 @@ class Separable(StateSpaceForecaster):
             "alignment": known_mean((decoded[:, -1] - frames[rows, first + start]).square(), one),
             "invariance": decoded.new_zeros(())
             if self.content_encoder is None
-            else distance(content, self.content_of(frames[:, -context:])),
+            else distance(content, last),
             "prior": half_square(initial.flatten(0, 1), over=self.prior_over),
         }
         return terms | ({"continuity": gaps.square().mean()} if self.shoots > 1 else {})
 
-    def shoot(self, frames: Float[Tensor, "batch time channel *space"]) -> Shots:
-        """Latents of all frames that are forecast, in as many forecasts as `shoots` says."""
-        length, context = frames.shape[1], self.spec.context
+    def starts(self, length: int) -> list[int]:
+        """First frames of the windows that each forecast of a training sequence begins with."""
         windows = self.alignment_windows(length)
-        return shoot(
-            frames,
-            [index * windows // self.shoots for index in range(self.shoots)],
-            length if self.rollout_from == "context" else length - context,
-            context=context,
-            infer=self.dynamics_of,
-            roll_out=self.rollout,
+        return [index * windows // self.shoots for index in range(self.shoots)]
+
+    def each_of(self, encode: Callable[[Tensor], Codes], *windows: Tensor) -> tuple[Codes, ...]:
+        """Codes of several windows of each sequence.
+
+        Together where the codes do not depend on what is encoded beside them: a wide layer's
+        weight, and its gradient, then pass through memory once.
+        """
+        if self.normalises_batches or not enabled("joint_encoding"):
+            return tuple(encode(part) for part in windows)
+        codes = encode(torch.cat(windows))
+        ends = list(accumulate(len(part) for part in windows))
+        return tuple(
+            codes[end - len(part) : end]
+            if isinstance(codes, Tensor)
+            else codes.select(slice(end - len(part), end))
+            for part, end in zip(windows, ends, strict=True)
         )
 
     def rollout(

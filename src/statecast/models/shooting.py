@@ -20,26 +20,20 @@ class Shots(NamedTuple):
 
 
 def shoot(
-    frames: Float[Tensor, "batch time channel *space"],
+    initial: Float[Tensor, "batch shoot *latent"],
     starts: Sequence[int],
     end: int,
     *,
-    context: int,
-    infer: Callable[[Tensor], Tensor],
     roll_out: Callable[[Tensor, int], Tensor],
 ) -> Shots:
-    """Infer a latent at each start, and roll it out up to the next one.
+    """Roll the latent that was inferred at each start out up to the next one.
 
     Args:
-        frames: the sequences.
-        starts: first frames of the windows that latents are inferred from, increasing.
+        initial: latents of the windows that begin at the starts.
+        starts: first frames of these windows, increasing.
         end: where the last roll-out ends, counted like the starts.
-        context: frames of a window.
-        infer: windows (batch, context, channel, *space) to latents (batch, *latent).
         roll_out: a latent and a number of frames to (batch, frame, *latent), itself the first.
     """
-    observed = torch.stack([frames[:, start : start + context] for start in starts], dim=1)
-    initial = infer(observed.flatten(0, 1)).unflatten(0, observed.shape[:2])
     paths, gaps = [], []
     for index, (start, following) in enumerate(pairwise([*starts, end])):
         meets = index + 1 < len(starts)  # then the frame after the piece is where the next begins

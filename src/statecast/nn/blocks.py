@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import math
 from itertools import pairwise
-from typing import Literal, cast
+from typing import Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+
+from statecast.fast_paths import enabled
+from statecast.nn.convolution import Geometry, convolve
 
 LEAK = 0.2  # negative slope of every leaky rectifier of the published codecs
 
@@ -63,9 +66,14 @@ class ConvolutionUnit(nn.Module):
     def convolve_shared(
         self, shared: Float[Tensor, "few shared_channel y x"], *, first: bool
     ) -> Float[Tensor, "few out_channel out_y out_x"]:
-        """What maps that frames share add to the convolution of each of them."""
+        """What maps that frames share add to the convolution of each of them.
+
+        With `shared_once` switched off, the maps themselves.
+        """
+        if not enabled("shared_once"):
+            return shared
         weight = self._weight(shared.shape[1], start=first)
-        return self._convolve(shared, weight, self.convolution.bias)
+        return convolve(shared, weight, self.convolution.bias, self.geometry)
 
     def with_shared(
         self,
@@ -75,30 +83,60 @@ class ConvolutionUnit(nn.Module):
         shared_first: bool,
     ) -> Float[Tensor, "many out_channel out_y out_x"]:
         """Apply the unit, with what `convolve_shared` made of the maps that frames share."""
-        if once is None:
-            output = self.convolution(each)
-        else:
-            weight = self._weight(each.shape[1], start=not shared_first)
-            output = self._convolve(each, weight, None)
+        weight, bias = self.convolution.weight, self.convolution.bias
+        if once is not None and not enabled("shared_once"):
+            repeated = once.repeat_interleave(len(each) // len(once), dim=0)
+            parts = (repeated, each) if shared_first else (each, repeated)
+            each, once = torch.cat(parts, dim=1), None
+        if once is not None:
+            weight, bias = self._weight(each.shape[1], start=not shared_first), None
+        norm = self.norm
+        if norm is not None and self.folds:
+            scale, shift = folded(norm)
+            # Of stored statistics, normalisation is linear, and so is the convolution before it.
+            weight = weight * scale.view(-1, 1, 1, *() if self.transposed else (1,))
+            bias = shift if bias is None else torch.addcmul(shift, bias, scale)
+            once = None if once is None else once * scale[:, None, None]
+            norm = None
+        output = convolve(each, weight, bias, self.geometry)
+        if once is not None:
             # In place: a convolution's gradient does not need its output.
             output.unflatten(0, (len(once), -1)).add_(once.unsqueeze(1))
-        if self.norm is not None:
-            output = self.norm(output)
+        if norm is not None:
+            output = norm(output)
         if self.rectify:
             output = nn.functional.leaky_relu(output, LEAK, inplace=True)
         return output
 
+    @property
+    def geometry(self) -> Geometry:
+        """Where the kernel goes."""
+        return Geometry.of(self.convolution)
+
+    @property
+    def transposed(self) -> bool:
+        """Whether the convolution is a transposed one."""
+        return isinstance(self.convolution, nn.ConvTranspose2d)
+
+    @property
+    def folds(self) -> bool:
+        """Whether normalisation can be folded into the weight: nothing is learned from it."""
+        return not self.training and not torch.is_grad_enabled() and enabled("folded")
+
     def _weight(self, channels: int, *, start: bool) -> Tensor:
         """The weight of the first or the last so many input channels."""
         weight = self.convolution.weight
-        dim = 0 if isinstance(self.convolution, nn.ConvTranspose2d) else 1
+        dim = 0 if self.transposed else 1
         return weight.narrow(dim, 0 if start else weight.shape[dim] - channels, channels)
 
-    def _convolve(self, maps: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        layer = self.convolution
-        transposed = isinstance(layer, nn.ConvTranspose2d)
-        convolve = nn.functional.conv_transpose2d if transposed else nn.functional.conv2d
-        return convolve(maps, weight, bias, layer.stride, cast("tuple[int, ...]", layer.padding))
+
+def folded(norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
+    """Scale and shift of each channel that are batch normalisation by stored statistics."""
+    mean, variance = norm.running_mean, norm.running_var
+    assert mean is not None
+    assert variance is not None
+    scale = norm.weight * (variance + norm.eps).rsqrt()
+    return scale, torch.addcmul(norm.bias, mean, scale, value=-1)
 
 
 class MapLayers(nn.Sequential):

@@ -24,6 +24,7 @@ from statecast.nn.codecs import (
     grid_of,
     mixed_size,
 )
+from statecast.nn.convolution import Convolution
 
 REDUCTION = 16
 WIDTHS = (1, 2, 4, 8)
@@ -105,5 +106,5 @@ def encoder_head(
     """From the coarsest map to the code: a kernel of its size, or a linear layer."""
     if head == "linear":
         return nn.Sequential(nn.Flatten(), nn.Linear(channels * grid[0] * grid[1], code_size))
-    layers = [nn.Conv2d(channels, code_size, grid, bias=bias), nn.BatchNorm2d(code_size)]
+    layers = [Convolution(channels, code_size, grid, bias=bias), nn.BatchNorm2d(code_size)]
     return nn.Sequential(*layers, *([nn.Tanh()] if head == "tanh" else []))

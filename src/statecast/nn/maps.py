@@ -24,6 +24,7 @@ from statecast.nn.codecs import (
     grid_of,
     mixed_size,
 )
+from statecast.nn.convolution import Convolution
 from statecast.nn.vgg import Block, unit
 
 REDUCTION = 4
@@ -58,7 +59,7 @@ class MapsEncoder(Encoder):
         self.head = nn.Sequential(
             unit(channels, 8 * width, bias),
             unit(8 * width, code_size, bias),
-            nn.Conv2d(code_size, code_size, 3, 1, 1, bias=bias),
+            Convolution(code_size, code_size, 3, 1, 1, bias=bias),
         )
 
     def forward(self, frames: Tensor) -> Encoding:

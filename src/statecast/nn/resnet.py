@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from statecast.nn.blocks import ConvolutionUnit
 from statecast.nn.codecs import Encoder, Encoding, Head, grid_of
+from statecast.nn.convolution import Convolution
 from statecast.nn.dcgan import REDUCTION, WIDTHS, encoder_head
 
 BLOCKS = 2  # residual blocks per stage
@@ -68,7 +69,7 @@ class ResNetEncoder(Encoder):
         )
         height, breadth = (coarsest_side(side) for side in frame_shape[1:])
         if head == "linear":
-            kernel = nn.Conv2d(sizes[-1], code_size, (height, breadth), bias=bias)
+            kernel = Convolution(sizes[-1], code_size, (height, breadth), bias=bias)
             self.head = nn.Sequential(kernel)
         else:
             self.head = encoder_head(sizes[-1], (height, breadth), code_size, head=head, bias=bias)

@@ -1,0 +1,65 @@
+"""Fast paths: ways to compute the same sooner, by name; each can be switched off.
+
+    with fast_paths.without("winograd"):
+        model.forecast(context)
+
+or, for a whole process, `STATECAST_WITHOUT=winograd,products`. Results agree within rounding.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+from statecast.errors import InputError
+
+VARIABLE = "STATECAST_WITHOUT"  # names, separated by commas, switched off from the start
+
+# What each does. What it gains is measured by `benchmarks/speed.py --ablation`, see docs/speed.md.
+NAMES: dict[str, str] = {
+    "channels_last": "maps lie in memory channel by channel of a pixel, as convolutions read them",
+    "winograd": "convolutions of wide maps by minimal filtering, on a processor",
+    "products": "convolutions of few channels, or of a whole map, as one matrix product",
+    "shared_once": "what frames share is convolved once per sequence, not once per frame",
+    "folded": "batch normalisation is folded into the weights of a convolution, to forecast",
+    "joint_encoding": "several windows of a sequence are encoded in one call",
+}
+
+
+def _checked(names: tuple[str, ...], origin: str) -> frozenset[str]:
+    unknown = [name for name in names if name not in NAMES]
+    if unknown:
+        raise InputError(
+            f"{origin} names no fast path {unknown[0]!r}; there are {', '.join(NAMES)}."
+        )
+    return frozenset(names)
+
+
+_off: ContextVar[frozenset[str] | None] = ContextVar("switched off", default=None)
+
+
+def enabled(name: str) -> bool:
+    """Whether a fast path is taken."""
+    off = _off.get()
+    if off is None:  # read late, so that a mistake is told where errors are caught
+        named = os.environ.get(VARIABLE, "").split(",")
+        off = _checked(tuple(part.strip() for part in named if part.strip()), VARIABLE)
+        _off.set(off)
+    return name not in off
+
+
+@contextmanager
+def without(*names: str) -> Iterator[None]:
+    """Switch fast paths off inside the block.
+
+    Errors:
+        InputError: there is no fast path of such a name.
+    """
+    enabled(next(iter(NAMES)))
+    token = _off.set((_off.get() or frozenset()) | _checked(names, "fast_paths.without"))
+    try:
+        yield
+    finally:
+        _off.reset(token)
