@@ -3,6 +3,7 @@
 In double precision, where rounding does not hide a difference behind the depth of a network.
 """
 
+import platform
 import subprocess
 import sys
 
@@ -12,6 +13,7 @@ import torch
 from statecast import fast_paths
 from statecast.errors import InputError
 from statecast.frames import Batch, FrameSpec
+from statecast.memory import keep_memory
 from statecast.models import MODELS
 from statecast.nn import winograd
 
@@ -28,11 +30,21 @@ CASES = {
 }
 
 
+def run_python(code, **environment):
+    """What a new process prints."""
+    ran = subprocess.run(
+        [sys.executable, "-c", code], env={"PYTHONPATH": ":".join(sys.path), **environment},
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    return ran.stdout
+
+
 @pytest.fixture(params=CASES)
 def case(request, monkeypatch):
     """A model whose convolutions are small, but taken by every fast path; and a batch."""
     monkeypatch.setattr(winograd, "LEAST_CHANNELS", 8)
     monkeypatch.setattr(winograd, "LEAST_TILES", 1)
+    monkeypatch.setattr(winograd, "LEAST_STRIDED", 8)
     name, options = CASES[request.param]
     spec = FrameSpec(
         channels=("grey",), space=(32, 32), context=3, horizon=3, value_range=(0.0, 1.0)
@@ -126,9 +138,23 @@ def test_the_environment_switches_off(value, shown):
         "from statecast.fast_paths import enabled as e;"
         "print(e('winograd'), e('folded'), e('products'))"
     )
-    ran = subprocess.run(
-        [sys.executable, "-c", code],
-        env={"STATECAST_WITHOUT": value, "PYTHONPATH": ":".join(sys.path)},
-        capture_output=True, text=True, check=True,
-    )  # fmt: skip
-    assert ran.stdout.strip() == shown
+    assert run_python(code, STATECAST_WITHOUT=value).strip() == shown
+
+
+def test_memory_is_kept_where_the_system_can():
+    """After it, a freed tensor's pages are not asked for again."""
+    if platform.libc_ver()[0] != "glibc":
+        pytest.skip("This system has another C library.")
+    with fast_paths.without("kept_memory"):
+        assert not keep_memory()
+    code = (
+        "import resource, torch; from statecast.memory import keep_memory\n"
+        "def faults(turns):\n"
+        "    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt\n"
+        "    for _ in range(turns): torch.ones(2**23)\n"
+        "    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before\n"
+        "print(faults(10), keep_memory(), faults(30) and faults(10))"
+    )
+    before, kept, after = run_python(code).split()
+    assert kept == "True"
+    assert int(before) > 30 * int(after)

@@ -12,6 +12,7 @@ from statecast.diagnostics import Diagnostics
 from statecast.errors import InputError
 from statecast.fitting import fit_statistics
 from statecast.logs import TrainingLog
+from statecast.memory import keep_memory
 from statecast.models.base import Forecaster
 from statecast.precision import Precision, device_of
 from statecast.schedules import Schedule, check_schedule, learning_rate_at
@@ -132,6 +133,8 @@ def train(
 
     windows = data.windows("train")
     model.to(device_of(device))
+    if device_of(device).type == "cpu":
+        keep_memory()
     trainer = Trainer(model, folder, rate=rate, betas=betas, seed=seed, gradient_clip=gradient_clip)
     if resume is None:
         fit_statistics(model, windows, batch_size=batch_size, seed=seed)

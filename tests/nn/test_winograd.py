@@ -39,10 +39,14 @@ def with_gradients(function, maps, weight):
 @pytest.mark.parametrize(
     ("dtype", "tolerance"), [(torch.float64, 1e-11), (torch.float32, 1e-4)], ids=str
 )
-def test_values_and_gradients_are_those_of_a_convolution(case, dtype, tolerance, monkeypatch):
+@pytest.mark.parametrize("least", [0, 1000], ids=["both ways", "backward alone"])
+def test_values_and_gradients_are_those_of_a_convolution(
+    least, case, dtype, tolerance, monkeypatch
+):
     monkeypatch.setattr(winograd, "CHUNK_TILES", 16)
     monkeypatch.setattr(winograd, "CHUNK_BYTES", 2**16)  # so that there are several chunks
     monkeypatch.setattr(winograd, "LEAST_TILES", 1)
+    monkeypatch.setattr(winograd, "LEAST_STRIDED", least)
     maps, weight, stride, direct = data(case)
     geometry = {"stride": (stride, stride), "padding": (1, 1), "transposed": case[0]}
     assert winograd.suits(maps.to(dtype), weight.to(dtype), **geometry)

@@ -26,7 +26,7 @@ from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from statecast.fast_paths import enabled
@@ -34,6 +34,7 @@ from statecast.fast_paths import enabled
 POINTS = (0, 1, -1, 2, -2)  # where polynomials are evaluated, and at infinity
 TILES = (4, 2)  # outputs per tile and direction, the better first
 LEAST_CHANNELS = 64  # with fewer, what is saved does not pay for the transforms
+LEAST_STRIDED = 128  # channels from which a strided convolution pays forward; backward all do
 LEAST_TILES = 128  # per call: the weight is transformed once for all of them
 CHUNK_BYTES = 2 * 2**20  # of transformed inputs: what is worked on stays in the cache
 CHUNK_TILES = 256  # at least, so that matrix products are not bound by reading the weight
@@ -210,9 +211,8 @@ class Plan:
 
     # The three products of fine maps, coarse maps and weight
 
-    def coarse_of(self, fine: Tensor) -> Tensor:
-        """Convolve fine maps."""
-        weight = self.weight_values()
+    def coarse_of(self, fine: Tensor, weight: Tensor) -> Tensor:
+        """Convolve fine maps with a transformed weight."""
         made = maps_like(fine, self.many, self.features, self.sides)
         for part, count in self.chunks():
             values = self.fine_values(pixels(fine)[part])
@@ -220,38 +220,41 @@ class Plan:
             self.collect(torch.bmm(values, weight, out=products), pixels(made)[part])
         return made
 
-    def fine_of(self, coarse: Tensor) -> Tensor:
-        """Convolve coarse maps with the transpose."""
-        weight = self.weight_values().transpose(1, 2)
+    def fine_of(self, coarse: Tensor, weight: Tensor) -> Tensor:
+        """Convolve coarse maps with the transpose of a transformed weight."""
         made = maps_like(coarse, self.many, self.channels, self.fine_sides)
         for part, count in self.chunks():
             values = self.of(self.transformed, count, self.depth)
             products = self.coarse_values(pixels(coarse)[part])
-            self.spread(torch.bmm(products, weight, out=values), pixels(made)[part])
+            torch.bmm(products, weight.transpose(1, 2), out=values)
+            self.spread(values, pixels(made)[part])
         return made
 
     def gradients(
-        self, fine: Tensor, coarse: Tensor, *, of_fine: bool, of_coarse: bool
+        self, fine: Tensor, coarse: Tensor, weight: Tensor, *, of_fine: bool, of_coarse: bool
     ) -> tuple[Tensor | None, Tensor | None, Tensor]:
         """Gradients of fine maps, of coarse maps and of the weight, all in one pass.
 
         One kind of maps was read, and the other holds the gradient of what was made.
         """
-        weight = self.weight_values() if of_fine or of_coarse else None
         to_fine = maps_like(fine, self.many, self.channels, self.fine_sides) if of_fine else None
         to_coarse = maps_like(fine, self.many, self.features, self.sides) if of_coarse else None
-        total = fine.new_zeros(self.size**2, self.depth, self.features)
+        total: Tensor | None = None
         for part, _ in self.chunks():
             values = self.fine_values(pixels(fine)[part])
             products = self.coarse_values(pixels(coarse)[part])
-            total.baddbmm_(values.transpose(1, 2), products)
+            if total is None:
+                total = torch.bmm(values.transpose(1, 2), products)
+            else:
+                total.baddbmm_(values.transpose(1, 2), products)
             # Once added up, the buffers of both are free for what they are turned into.
-            if weight is not None and to_fine is not None:
+            if to_fine is not None:
                 torch.bmm(products, weight.transpose(1, 2), out=values)
                 self.spread(values, pixels(to_fine)[part])
-            if weight is not None and to_coarse is not None:
+            if to_coarse is not None:
                 torch.bmm(values, weight, out=products)
                 self.collect(products, pixels(to_coarse)[part])
+        assert total is not None
         return to_fine, to_coarse, self.weight_gradient(total)
 
 
@@ -260,20 +263,26 @@ class Convolution(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, fine: Tensor, weight: Tensor, stride: int) -> Tensor:
-        ctx.save_for_backward(fine, weight)
         ctx.stride = stride
+        if pays_backward_only(weight, stride):
+            ctx.save_for_backward(fine, weight, None)
+            return nn.functional.conv2d(fine, weight, None, stride, 1)
         sides = [side // stride for side in fine.shape[2:]]
-        return Plan(weight, stride, (len(fine), weight.shape[0], *sides)).coarse_of(fine)
+        plan = Plan(weight, stride, (len(fine), weight.shape[0], *sides))
+        transformed = plan.weight_values()
+        ctx.save_for_backward(fine, weight, transformed)
+        return plan.coarse_of(fine, transformed)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
-        fine, weight = ctx.saved_tensors
+        fine, weight, transformed = ctx.saved_tensors
         plan = Plan(weight, ctx.stride, gradient.shape)
+        transformed = plan.weight_values() if transformed is None else transformed
         if not ctx.needs_input_grad[1]:
-            return plan.fine_of(gradient), None, None
+            return plan.fine_of(gradient, transformed), None, None
         of_maps, _, of_weight = plan.gradients(
-            fine, gradient, of_fine=ctx.needs_input_grad[0], of_coarse=False
+            fine, gradient, transformed, of_fine=ctx.needs_input_grad[0], of_coarse=False
         )
         return of_maps, of_weight, None
 
@@ -283,19 +292,25 @@ class TransposedConvolution(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, coarse: Tensor, weight: Tensor, stride: int) -> Tensor:
-        ctx.save_for_backward(coarse, weight)
         ctx.stride = stride
-        return Plan(weight, stride, coarse.shape).fine_of(coarse)
+        if pays_backward_only(weight, stride):
+            ctx.save_for_backward(coarse, weight, None)
+            return nn.functional.conv_transpose2d(coarse, weight, None, stride, 1)
+        plan = Plan(weight, stride, coarse.shape)
+        transformed = plan.weight_values()
+        ctx.save_for_backward(coarse, weight, transformed)
+        return plan.fine_of(coarse, transformed)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
-        coarse, weight = ctx.saved_tensors
+        coarse, weight, transformed = ctx.saved_tensors
         plan = Plan(weight, ctx.stride, coarse.shape)
+        transformed = plan.weight_values() if transformed is None else transformed
         if not ctx.needs_input_grad[1]:
-            return plan.coarse_of(gradient), None, None
+            return plan.coarse_of(gradient, transformed), None, None
         _, of_maps, of_weight = plan.gradients(
-            gradient, coarse, of_fine=False, of_coarse=ctx.needs_input_grad[0]
+            gradient, coarse, transformed, of_fine=False, of_coarse=ctx.needs_input_grad[0]
         )
         return of_maps, of_weight, None
 
@@ -334,6 +349,11 @@ def suits(
     if min(weight.shape[:2]) < LEAST_CHANNELS or any(side % TILES[-1] for side in sides):
         return False
     return len(maps) * sides[0] * sides[1] >= LEAST_TILES * tile_of(sides) ** 2
+
+
+def pays_backward_only(weight: Tensor, stride: int) -> bool:
+    """Whether the library makes the maps sooner, though not their gradients."""
+    return stride == 2 and min(weight.shape[:2]) < LEAST_STRIDED
 
 
 def tile_of(sides: list[int]) -> int:
