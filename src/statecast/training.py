@@ -14,6 +14,7 @@ from statecast.fitting import fit_statistics
 from statecast.logs import TrainingLog
 from statecast.memory import keep_memory
 from statecast.models.base import Forecaster
+from statecast.nn.recompute import recompute_stages
 from statecast.precision import Precision, device_of
 from statecast.schedules import Schedule, check_schedule, learning_rate_at
 from statecast.scoring import Selection, direction
@@ -50,6 +51,7 @@ def train(
     max_minutes: float | None = None,
     precision: Precision = "auto",
     device: str = "auto",
+    recompute: bool = False,
     workers: int = 0,
     tensorboard: bool = False,
     seed: int = 1,
@@ -86,6 +88,8 @@ def train(
         max_minutes: stop after so many minutes of training, if steps do not end it first.
         precision: `float32`, `bf16`, or `auto`: the faster of both on this machine, measured.
         device: `auto`, `cpu`, `cuda`, …
+        recompute: compute activations of a codec's stages again in the backward pass, which takes
+            a third more arithmetic and much less memory.
         workers: processes that prepare batches; 0 for none.
         tensorboard: whether to write TensorBoard logs as well.
         seed: all random numbers of the training follow from it.
@@ -135,6 +139,7 @@ def train(
     model.to(device_of(device))
     if device_of(device).type == "cpu":
         keep_memory()
+    recompute_stages(model, recompute)
     trainer = Trainer(model, folder, rate=rate, betas=betas, seed=seed, gradient_clip=gradient_clip)
     if resume is None:
         fit_statistics(model, windows, batch_size=batch_size, seed=seed)

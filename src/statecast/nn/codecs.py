@@ -10,10 +10,11 @@ from typing import Literal, NamedTuple
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from statecast.errors import InputError
 from statecast.nn.blocks import ConvolutionUnit, multilayer
+from statecast.nn.recompute import Staged
 
 Output = Literal["sigmoid", "identity"]
 Mixing = Literal["concat", "product"]
@@ -52,7 +53,7 @@ class Content(NamedTuple):
         )
 
 
-class Encoder(nn.Module, ABC):
+class Encoder(Staged, ABC):
     """Turns frames (many, channel, *space) into codes."""
 
     @abstractmethod
@@ -60,7 +61,7 @@ class Encoder(nn.Module, ABC):
         """Encode each of many inputs by itself."""
 
 
-class Decoder(nn.Module, ABC):
+class Decoder(Staged, ABC):
     """Turns one content and many latents of each sequence into frames."""
 
     output: Output

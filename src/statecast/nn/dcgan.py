@@ -7,6 +7,7 @@ divisible by 16 works, with a first and last kernel as large as the coarsest map
 from __future__ import annotations
 
 import math
+from functools import partial
 from itertools import pairwise
 from typing import cast
 
@@ -55,7 +56,7 @@ class DCGANEncoder(Encoder):
     def forward(self, frames: Tensor) -> Encoding:
         maps = []
         for stage in self.stages:
-            frames = stage(frames)
+            frames = self.stage(stage, frames)
             maps.append(frames)
         return Encoding(self.head(frames).flatten(1), tuple(reversed(maps)))
 
@@ -96,7 +97,7 @@ class DCGANDecoder(ConvolutionalDecoder):
     def decode(self, content: Content, latents: Tensor) -> Tensor:
         frames = self.coarsest(content, latents)
         for stage, once in zip(self.skip_units(), content.prepared[1:], strict=True):
-            frames = stage.with_shared(frames, once, shared_first=False)
+            frames = self.stage(partial(stage.with_shared, shared_first=False), frames, once)
         return frames
 
 

@@ -8,6 +8,7 @@ by batch normalisation and a leaky rectifier.
 from __future__ import annotations
 
 import math
+from functools import partial
 from itertools import zip_longest
 from typing import cast
 
@@ -67,7 +68,7 @@ class MapsEncoder(Encoder):
         for stage in self.stages:
             if maps:
                 frames = nn.functional.max_pool2d(frames, 2)
-            frames = stage(frames)
+            frames = self.stage(stage, frames)
             maps.append(frames)
         return Encoding(self.head(frames), tuple(reversed(maps)))
 
@@ -116,5 +117,5 @@ class MapsDecoder(Decoder):
         for index, (stage, once) in enumerate(zip(self.stages, content.prepared, strict=True)):
             if index >= len(self.stages) - HALVINGS:
                 frames = nn.functional.interpolate(frames, scale_factor=2, mode="nearest")
-            frames = stage(frames, once, shared_first=True)
+            frames = self.stage(partial(stage, shared_first=True), frames, once)
         return frames

@@ -78,7 +78,7 @@ class ResNetEncoder(Encoder):
         frames = nn.functional.relu(self.stem(frames))
         frames = nn.functional.max_pool2d(frames, 3, 2, 1)
         for stage in self.stages:
-            frames = stage(frames)
+            frames = self.stage(stage, frames)
         return Encoding(self.head(frames).flatten(1), ())
 
 

@@ -92,7 +92,7 @@ class VGGEncoder(Encoder):
         for stage in self.stages:
             if maps:
                 frames = nn.functional.max_pool2d(frames, 2)
-            frames = stage(frames)
+            frames = self.stage(stage, frames)
             maps.append(frames)
         if self.reduction == 16:
             frames = nn.functional.max_pool2d(frames, 2)
@@ -141,5 +141,5 @@ class VGGDecoder(ConvolutionalDecoder):
         for index, (stage, once) in enumerate(zip(self.stages, content.prepared[1:], strict=True)):
             if index > 0 or self.reduction == 16:
                 frames = nn.functional.interpolate(frames, scale_factor=2, mode="nearest")
-            frames = stage(frames, once)
+            frames = self.stage(stage, frames, once)
         return self.last(frames)

@@ -1,0 +1,58 @@
+"""Gradient checkpointing: activations of a stage are computed again in the backward pass."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+
+class Staged(nn.Module):
+    """A network whose stages may be recomputed: a third more arithmetic, for less memory.
+
+    Of each stage only the input is kept. Gradients and statistics are the same to the last bit.
+    """
+
+    recompute = False
+
+    def stage(self, function: Callable[..., Tensor], *inputs: Tensor | None) -> Tensor:
+        """Apply one stage of this network to its inputs."""
+        if not (self.recompute and self.training and torch.is_grad_enabled()):
+            return function(*inputs)
+
+        def contexts() -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
+            return nullcontext(), unchanged_statistics(self)
+
+        result: Tensor = checkpoint(
+            function, *inputs, use_reentrant=False, preserve_rng_state=False, context_fn=contexts
+        )
+        return result
+
+
+def recompute_stages(model: nn.Module, on: bool) -> None:
+    """Whether all networks in a model recompute their stages while it is trained."""
+    for network in model.modules():
+        if isinstance(network, Staged):
+            network.recompute = on
+
+
+@contextmanager
+def unchanged_statistics(network: nn.Module) -> Iterator[None]:
+    """Context in which batch normalisation leaves its running statistics as they are.
+
+    They have seen the batch in the forward pass already.
+    """
+    layers = [layer for layer in network.modules() if isinstance(layer, nn.BatchNorm2d)]
+    kept = [dict(layer.named_buffers(recurse=False)) for layer in layers]
+    for layer, buffers in zip(layers, kept, strict=True):
+        for name, buffer in buffers.items():
+            setattr(layer, name, buffer.clone())  # to be written to, and forgotten
+    try:
+        yield
+    finally:
+        for layer, buffers in zip(layers, kept, strict=True):
+            for name, buffer in buffers.items():
+                setattr(layer, name, buffer)
