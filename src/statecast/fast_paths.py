@@ -24,6 +24,7 @@ NAMES: dict[str, str] = {
     "products": "convolutions of few channels, or of a whole map, as one matrix product",
     "shared_once": "what frames share is convolved once per sequence, not once per frame",
     "folded": "batch normalisation is folded into the weights of a convolution, to forecast",
+    "constant_weights": "what a forecast makes of weights alone is made once, not once per part",
     "kept_memory": "freed memory is kept for the next step, in a training on a processor",
     "joint_encoding": "several windows of a sequence are encoded in one call",
 }

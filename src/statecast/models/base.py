@@ -16,6 +16,7 @@ from statecast.clips.options import ClipOptions
 from statecast.errors import InputError
 from statecast.frames import Batch, Forecast, Frames, FrameSpec, default_channels
 from statecast.labels.preparation import Preparation, plain_preparation
+from statecast.nn.constants import constant_weights
 from statecast.nn.normaliser import Normalisation, Normaliser
 from statecast.numerics.solvers import SolverName
 
@@ -295,10 +296,11 @@ def known_mean(
 
 @contextmanager
 def evaluation_mode(module: nn.Module) -> Iterator[None]:
-    """Put a module into evaluation mode, and back as it was."""
+    """Put a module into evaluation mode, in which weights are constant, and back as it was."""
     training = module.training
     module.eval()
     try:
-        yield
+        with constant_weights():
+            yield
     finally:
         module.train(training)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from itertools import pairwise
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from statecast.fast_paths import enabled
+from statecast.nn.constants import made_once
 from statecast.nn.convolution import Geometry, convolve
 
 LEAK = 0.2  # negative slope of every leaky rectifier of the published codecs
@@ -23,6 +24,14 @@ def multilayer(inputs: int, hidden: int, outputs: int, *, layers: int) -> nn.Seq
     for before, after in pairwise(sizes):
         modules += [nn.Linear(before, after), nn.ReLU()]
     return nn.Sequential(*modules[:-1])
+
+
+class Ready(NamedTuple):
+    """What a convolution unit convolves with."""
+
+    weight: Tensor
+    bias: Tensor | None
+    scale: Float[Tensor, " out_channel"] | None  # of the outputs, folded into both; else None
 
 
 class ConvolutionUnit(nn.Module):
@@ -72,7 +81,7 @@ class ConvolutionUnit(nn.Module):
         """
         if not enabled("shared_once"):
             return shared
-        weight = self._weight(shared.shape[1], start=first)
+        weight = self.ready(shared.shape[1], start=first, fold=False).weight
         return convolve(shared, weight, self.convolution.bias, self.geometry)
 
     def with_shared(
@@ -83,27 +92,20 @@ class ConvolutionUnit(nn.Module):
         shared_first: bool,
     ) -> Float[Tensor, "many out_channel out_y out_x"]:
         """Apply the unit, with what `convolve_shared` made of the maps that frames share."""
-        weight, bias = self.convolution.weight, self.convolution.bias
         if once is not None and not enabled("shared_once"):
             repeated = once.repeat_interleave(len(each) // len(once), dim=0)
             parts = (repeated, each) if shared_first else (each, repeated)
             each, once = torch.cat(parts, dim=1), None
+        ready = self.ready(each.shape[1], start=not shared_first, fold=self.folds)
+        bias = ready.bias if once is None or ready.scale is not None else None  # `once` has it
+        output = convolve(each, ready.weight, bias, self.geometry)
         if once is not None:
-            weight, bias = self._weight(each.shape[1], start=not shared_first), None
-        norm = self.norm
-        if norm is not None and self.folds:
-            scale, shift = folded(norm)
-            # Of stored statistics, normalisation is linear, and so is the convolution before it.
-            weight = weight * scale.view(-1, 1, 1, *() if self.transposed else (1,))
-            bias = shift if bias is None else torch.addcmul(shift, bias, scale)
-            once = None if once is None else once * scale[:, None, None]
-            norm = None
-        output = convolve(each, weight, bias, self.geometry)
-        if once is not None:
+            if ready.scale is not None:
+                once = once * ready.scale[:, None, None]
             # In place: a convolution's gradient does not need its output.
             output.unflatten(0, (len(once), -1)).add_(once.unsqueeze(1))
-        if norm is not None:
-            output = norm(output)
+        if self.norm is not None and ready.scale is None:
+            output = self.norm(output)
         if self.rectify:
             output = nn.functional.leaky_relu(output, LEAK, inplace=True)
         return output
@@ -123,11 +125,25 @@ class ConvolutionUnit(nn.Module):
         """Whether normalisation can be folded into the weight: nothing is learned from it."""
         return not self.training and not torch.is_grad_enabled() and enabled("folded")
 
-    def _weight(self, channels: int, *, start: bool) -> Tensor:
-        """The weight of the first or the last so many input channels."""
-        weight = self.convolution.weight
-        dim = 0 if self.transposed else 1
-        return weight.narrow(dim, 0 if start else weight.shape[dim] - channels, channels)
+    def ready(self, channels: int, *, start: bool, fold: bool) -> Ready:
+        """The weight of the first or the last so many input channels, ready to convolve with."""
+
+        def make() -> Ready:
+            weight, bias = self.convolution.weight, self.convolution.bias
+            dim = 0 if self.transposed else 1
+            whole = weight.shape[dim] == channels
+            if not whole:
+                weight = weight.narrow(dim, 0 if start else weight.shape[dim] - channels, channels)
+            if self.norm is None or not fold:
+                return Ready(weight, bias, None)
+            scale, shift = folded(self.norm)
+            # Of stored statistics, normalisation is linear, and so is the convolution before it.
+            weight = weight * scale.view(-1, 1, 1, *() if self.transposed else (1,))
+            if bias is not None and whole:  # else it is in what frames share
+                shift = torch.addcmul(shift, bias, scale)
+            return Ready(weight, shift, scale)
+
+        return made_once((self, channels, start, fold), make)
 
 
 def folded(norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:

@@ -30,12 +30,14 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from statecast.fast_paths import enabled
+from statecast.nn.constants import constant, made_once
 
 POINTS = (0, 1, -1, 2, -2)  # where polynomials are evaluated, and at infinity
 TILES = (4, 2)  # outputs per tile and direction, the better first
 LEAST_CHANNELS = 64  # with fewer, what is saved does not pay for the transforms
 LEAST_STRIDED = 128  # channels from which a strided convolution pays forward; backward all do
 LEAST_TILES = 128  # per call: the weight is transformed once for all of them
+LEAST_TILES_CONSTANT = 32  # the same where it has been transformed before
 CHUNK_BYTES = 2 * 2**20  # of transformed inputs: what is worked on stays in the cache
 CHUNK_TILES = 256  # at least, so that matrix products are not bound by reading the weight
 
@@ -91,6 +93,19 @@ def squared(rows: Rows) -> Tensor:
     """The Kronecker square of a matrix."""
     matrix = torch.tensor([[float(value) for value in row] for row in rows], dtype=torch.float64)
     return torch.kron(matrix, matrix)
+
+
+class Identity:
+    """A tensor as part of a key: equal to itself alone."""
+
+    def __init__(self, tensor: Tensor) -> None:
+        self.tensor = tensor
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Identity) and other.tensor is self.tensor
+
+    def __hash__(self) -> int:
+        return id(self.tensor)
 
 
 class Plan:
@@ -322,6 +337,12 @@ def convolve(
 
     `suits` says whether these maps can be convolved so.
     """
+    if not torch.is_grad_enabled() and not pays_backward_only(weight, stride):
+        sides = [side if transposed else side // stride for side in maps.shape[2:]]
+        plan = Plan(weight, stride, (len(maps), weight.shape[0], *sides))
+        key = ("winograd", plan.tile, Identity(weight))
+        make = plan.fine_of if transposed else plan.coarse_of
+        return make(maps, made_once(key, plan.weight_values))
     function = TransposedConvolution if transposed else Convolution
     result: Tensor = function.apply(maps, weight, stride)  # type: ignore[no-untyped-call]
     return result
@@ -348,7 +369,8 @@ def suits(
         return False
     if min(weight.shape[:2]) < LEAST_CHANNELS or any(side % TILES[-1] for side in sides):
         return False
-    return len(maps) * sides[0] * sides[1] >= LEAST_TILES * tile_of(sides) ** 2
+    least = LEAST_TILES_CONSTANT if constant() else LEAST_TILES
+    return len(maps) * sides[0] * sides[1] >= least * tile_of(sides) ** 2
 
 
 def pays_backward_only(weight: Tensor, stride: int) -> bool:
