@@ -39,7 +39,7 @@ LEAST_STRIDED = 128  # channels from which a strided convolution pays forward; b
 LEAST_TILES = 128  # per call: the weight is transformed once for all of them
 LEAST_TILES_CONSTANT = 32  # the same where it has been transformed before
 CHUNK_BYTES = 2 * 2**20  # of transformed inputs: what is worked on stays in the cache
-CHUNK_TILES = 256  # at least, so that matrix products are not bound by reading the weight
+CHUNK_TILES = 128  # at least, so that matrix products are not bound by reading the weight
 
 Rows = list[list[Fraction]]
 
