@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from contextlib import AbstractContextManager
 from typing import Literal
@@ -12,8 +13,10 @@ from statecast.data.base import generator_of
 from statecast.errors import InputError
 from statecast.frames import Batch
 from statecast.models.base import Forecaster
+from statecast.models.state_space import StateSpaceForecaster
 
 Precision = Literal["auto", "float32", "bf16"]
+COMPILERS = ("g++", "clang++", "c++")  # of C++, the first that is found
 TRIALS = 3  # timed steps at each precision, after one that is not
 WORTHWHILE = 1.1  # bf16 must be so many times faster to be chosen: it rounds more
 
@@ -48,6 +51,24 @@ def choose_precision(precision: Precision, model: Forecaster, batch: Batch) -> s
         return "float32"
     seconds = {name: step_seconds(name, model, batch) for name in ("float32", "bf16")}
     return "bf16" if seconds["float32"] > WORTHWHILE * seconds["bf16"] else "float32"
+
+
+def compile_rollout(model: Forecaster, device: torch.device) -> None:
+    """Compile the loop of a model's transition for this device.
+
+    Errors:
+        InputError: the model has none that can be compiled, or there is no compiler.
+    """
+    if not isinstance(model, StateSpaceForecaster):
+        raise InputError(
+            f"{type(model).__name__} has no transition to compile. Set train.compiled: false."
+        )
+    if device.type == "cpu" and not any(shutil.which(name) for name in COMPILERS):
+        raise InputError(
+            f"To compile for a processor takes one of {', '.join(COMPILERS)}, and none is "
+            "installed. Set train.compiled: false."
+        )
+    model.compile_rollout("reduce-overhead" if device.type == "cuda" else "default")
 
 
 def has_bf16(device: torch.device) -> bool:

@@ -295,23 +295,35 @@ class SRVP(StateSpaceForecaster):
         initial = DiagonalGaussian.from_output(
             self.initial(codes[:, : self.inference_frames].flatten(1))
         )
-        latents = [initial.draw(generator, samples)]
-        increments: list[Tensor] = []
+        first = initial.draw(generator, samples)
         posterior, noise = None, None
         if self.filter is not None and self.posterior is not None:
             # z_t depends on frames up to t, so those of all times come from one pass.
             posterior = DiagonalGaussian.from_output(self.posterior(self.filter(codes)[0][:, 1:]))
             noise = posterior.draw(generator, samples)
         solver = solver or self.choose_solver()
-        for time in range(codes.shape[1] - 1):
+        states, increments = self.rollout(first, noise, codes.shape[1] - 1, solver)
+        prior = self.noise_prior(states[:, :, :-1])
+        return Inference(states, increments, noise, initial, posterior, prior)
+
+    def rollout(
+        self,
+        latent: Float[Tensor, "sample batch latent"],
+        noise: Float[Tensor, "sample batch interval noise"] | None,
+        intervals: int,
+        solver: Solver,
+    ) -> tuple[
+        Float[Tensor, "sample batch time latent"], Float[Tensor, "sample batch step latent"]
+    ]:
+        """The latent itself and those of the frames that follow it; what each step added."""
+        latents, increments = [latent], []
+        for time in range(intervals):
             now = None if noise is None else noise[:, :, time]
             taken = self.transition.interval(latents[-1], now, solver=solver)
             latents.append(summed(latents[-1], taken))
             increments += taken
         states = torch.stack(latents, dim=2)
-        prior = self.noise_prior(states[:, :, :-1])
-        changes = torch.stack(increments, dim=2) if increments else states[:, :, :0]
-        return Inference(states, changes, noise, initial, posterior, prior)
+        return states, torch.stack(increments, dim=2) if increments else states[:, :, :0]
 
     # Forecasting
 

@@ -116,6 +116,25 @@ class StateSpaceForecaster(Forecaster):
         """The network that runs once per evaluation of the velocity; None where there is none."""
         return None
 
+    def compile_rollout(self, mode: str) -> None:
+        """Compile the loop of the transition through a sequence, `rollout`, for training.
+
+        Many small operations become few, or one recorded graph: on GPUs their launches, not their
+        arithmetic, take the time.
+
+        Args:
+            mode: of `torch.compile`: `default`, or `reduce-overhead` for a graph of a GPU.
+
+        Errors:
+            InputError: the solver chooses its steps by what it finds, which cannot be compiled.
+        """
+        if self.choose_solver().adaptive:
+            raise InputError(
+                f"The solver {self.solver} cannot be compiled. Choose one of fixed steps, or set "
+                "train.compiled: false."
+            )
+        self.rollout = torch.compile(self.rollout, mode=mode)  # type: ignore[has-type]
+
     def choose_solver(
         self, solver: SolverName | None = None, substeps: int | None = None
     ) -> Solver:
