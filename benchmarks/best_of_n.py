@@ -17,6 +17,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
+from plain import scores as plain_scores
 from plain import srvp as plain
 
 from statecast.data.base import generator_of, streams_of
@@ -127,7 +128,7 @@ def compare(recipe: str, case: Case, repeats: int) -> list[str]:
         torch.testing.assert_close(forecast.samples, frames, atol=1e-4, rtol=0)
         seconds["forecast"].append((one, other))
         first, scores = timed(lambda forecast=forecast: our_scores(forecast, target, spec))
-        second, others = timed(lambda frames=frames: plain.best_of_n(frames, target.values))
+        second, others = timed(lambda frames=frames: plain_scores.best_of_n(frames, target.values))
         assert all(abs(scores[name] - others[name]) < 1e-3 for name in SCORED), (scores, others)
         seconds["scores"].append((first, second))
         seconds["both"].append((one + first, other + second))

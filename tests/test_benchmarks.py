@@ -36,6 +36,8 @@ def test_plain_loops_forecast_and_score_the_same(best_of_n, recipe):
     torch.testing.assert_close(moved, frames.diff(dim=2), atol=0.05 * float(moved.std()), rtol=0)
     target = case.batch.target
     scores = best_of_n.our_scores(forecast, target, case.model.spec)
-    assert scores == pytest.approx(best_of_n.plain.best_of_n(frames, target.values), rel=1e-4)
+    assert scores == pytest.approx(
+        best_of_n.plain_scores.best_of_n(frames, target.values), rel=1e-4
+    )
     rows = best_of_n.compare(recipe, case, 1)
     assert [row.split(" | ")[1] for row in rows] == ["forecast", "scores", "both"]
