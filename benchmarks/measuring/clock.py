@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
 
 SHORTEST = 0.05  # seconds that one measurement takes at least, by repeated calls
 MOST_CALLS = 1000
+FEWEST = 3  # turns, whatever they take
 
 
 class Clock:
@@ -56,36 +59,33 @@ def alternate(
     plain: Callable[[], Any],
     *,
     repeats: int,
-    budget: float,
+    budget: float = math.inf,
 ) -> Timing:
-    """Time two sides in turns, the first of each pair in alternation.
+    """Time calls of two sides in turns, after one of each that warms it up."""
+    sides = [partial(clock.seconds, side, calls_for(clock, side)) for side in (ours, plain)]
+    return in_turns(sides, repeats=repeats, budget=budget)
+
+
+def in_turns(
+    sides: Sequence[Callable[[], float]], *, repeats: int, budget: float = math.inf
+) -> Timing:
+    """Measure two sides in turns, the first of each pair in alternation.
 
     Args:
-        clock: of their device.
-        ours: one side.
-        plain: the other.
+        sides: each measures itself, in seconds.
         repeats: turns of both.
         budget: seconds after which no further turn is begun, once there were 3.
     """
-    calls = [calls_for(clock, side) for side in (ours, plain)]
     began, pairs = time.perf_counter(), []
     for turn in range(repeats):
-        if turn >= 3 and time.perf_counter() - began > budget:
+        if turn >= FEWEST and time.perf_counter() - began > budget:
             break
-        sides = list(zip((ours, plain), calls, strict=True))
         order = (0, 1) if turn % 2 == 0 else (1, 0)
-        found = {index: clock.seconds(*sides[index]) for index in order}
+        found = {index: sides[index]() for index in order}
         pairs.append((found[0], found[1]))
-    one, other = zip(*pairs, strict=True)
+    ours, plain = (statistics.median(side) for side in zip(*pairs, strict=True))
     ratios = [there / here for here, there in pairs]
-    return Timing(
-        statistics.median(one),
-        statistics.median(other),
-        statistics.median(ratios),
-        min(ratios),
-        max(ratios),
-        len(pairs),
-    )
+    return Timing(ours, plain, statistics.median(ratios), min(ratios), max(ratios), len(pairs))
 
 
 def calls_for(clock: Clock, call: Callable[[], Any]) -> int:

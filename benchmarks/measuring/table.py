@@ -1,8 +1,13 @@
-"""Measured rows as a table for people, and as JSON."""
+"""Tables and numbers for people."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+
+SCALES = {
+    "s": ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs")),
+    "B": ((2.0**30, "GiB"), (2.0**20, "MiB"), (2.0**10, "KiB")),
+}
 
 
 def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -17,11 +22,14 @@ def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     )
 
 
-def seconds(value: float) -> str:
-    """Seconds, or milliseconds of short times, in 3 digits."""
-    return f"{value:.3g} s" if value >= 1 else f"{1000 * value:.3g} ms"
+def amount(value: float, unit: str) -> str:
+    """Seconds (`s`) or bytes (`B`) in 3 digits, at a scale that suits them."""
+    scale, name = next(
+        ((scale, name) for scale, name in SCALES[unit] if value >= scale), SCALES[unit][-1]
+    )
+    return f"{value / scale:.3g} {name}"
 
 
-def share(part: float | None, whole: float | None) -> str:
-    """Percent; a dash where either is unknown."""
-    return "–" if not part or not whole else f"{100 * part / whole:.0f} %"
+def share(part: float, whole: float | None) -> str:
+    """Percent; empty where there is nothing to compare."""
+    return f"{100 * part / whole:.2g} %" if part and whole else ""

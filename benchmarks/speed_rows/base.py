@@ -29,6 +29,7 @@ class Settings:
         samples: futures of each window; by default 100 on a GPU, fewer elsewhere.
         frames: horizon of forecasts; by default the published one on a GPU, fewer elsewhere.
         windows: windows that are forecast at once.
+        off: fast paths that are switched off.
         sizes: options of models in the place of the recipe's.
     """
 
@@ -38,12 +39,24 @@ class Settings:
     samples: int | None = None
     frames: int | None = None
     windows: int | None = None
+    off: tuple[str, ...] = ()
     sizes: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def on_gpu(self) -> bool:
         """Whether sizes are those of a GPU, unless given."""
         return self.device.type == "cuda"
+
+    def arguments(self) -> list[str]:
+        """The same settings on the command line of `speed.py`, but for `sizes`."""
+        given = {name: getattr(self, name) for name in ("batch", "samples", "frames", "windows")}
+        words = ["--device", str(self.device), "--precision", self.precision]
+        for name, value in given.items():
+            words += [] if value is None else [f"--{name}", str(value)]
+        return [
+            *words,
+            *(["--fast-paths", *(f"{name}=off" for name in self.off)] if self.off else []),
+        ]
 
 
 class Case(NamedTuple):
@@ -52,7 +65,7 @@ class Case(NamedTuple):
     ours: Callable[[], Any]
     plain: Callable[[], Any]
     sizes: str  # for people
-    difference: Callable[[Any, Any], float]  # between what the first call of either side gives
+    difference: Callable[[Any, Any], float] | None = None  # between results of the first calls
     moved: float | None = None  # bytes that a call must move, where that is its limit
     precision: str = "float32"  # of our products
 
