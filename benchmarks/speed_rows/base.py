@@ -73,23 +73,31 @@ class Case(NamedTuple):
 Build = Callable[[Settings], Case]
 
 
-def spec_of(recipe: str, tables: Tables) -> FrameSpec:
-    """Frames of the data of a recipe, in [0, 1]."""
+def spec_of(
+    recipe: str, tables: Tables, *, space: tuple[int, ...] | None = None, horizon: int | None = None
+) -> FrameSpec:
+    """Frames of the data of a recipe, in [0, 1]; of another space and horizon where given."""
     data = tables["data"]
     return FrameSpec(
         channels=("intensity",),
-        space=POINTS.get(recipe, (64, 64)),
+        space=space or POINTS.get(recipe, (64, 64)),
         context=data["context"],
-        horizon=data["horizon"],
+        horizon=horizon or data["horizon"],
         value_range=(0.0, 1.0),
     )
 
 
-def model_of(recipe: str, settings: Settings) -> Forecaster:
+def model_of(
+    recipe: str,
+    settings: Settings,
+    *,
+    space: tuple[int, ...] | None = None,
+    horizon: int | None = None,
+) -> Forecaster:
     """The model of a recipe with new weights, on the device."""
     tables = read_recipe(recipe)
     options = {name: value for name, value in tables["model"].items() if name != "name"}
-    spec = spec_of(recipe, tables)
+    spec = spec_of(recipe, tables, space=space, horizon=horizon)
     made = MODELS[tables["model"]["name"]](
         spec, **options | settings.sizes, generator=generator_of(0)
     )
