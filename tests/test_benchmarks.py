@@ -1,5 +1,6 @@
 """Benchmarks compare what is the same: plain code gives our losses, frames, scores and data."""
 
+import json
 import sys
 from pathlib import Path
 
@@ -138,3 +139,131 @@ def test_plain_waves_are_ours(by):
     (ours,) = simulate(parameters, frames=30)
     plain = waves.simulate(parameters.source, parameters.speed, 30, by=by)
     np.testing.assert_allclose(ours.numpy(), plain, atol=1e-5 * float(ours.abs().max()))
+
+
+def test_turns_give_medians_of_their_ratios():
+    from measuring.clock import in_turns
+
+    order = []
+    seconds = {"ours": iter([1.0, 4.0, 2.0, 1.0]), "plain": iter([2.0, 4.0, 8.0, 3.0])}
+
+    def side(name):
+        def measure():
+            order.append(name)
+            return next(seconds[name])
+
+        return measure
+
+    timing = in_turns([side("ours"), side("plain")], repeats=4)
+    assert order == ["ours", "plain", "plain", "ours"] * 2
+    assert timing == (1.5, 3.5, 2.5, 1.0, 4.0, 4)
+    # Ratios of turns are 2, 1, 4 and 3: their median is not the ratio of medians.
+    over = in_turns([lambda: 1.0, lambda: 1.0], repeats=9, budget=0.0)
+    assert over.turns == 3
+
+
+def test_operations_of_a_product_are_counted():
+    from measuring.peaks import operations
+
+    left, right = torch.rand(3, 5), torch.rand(5, 7)
+    count, product = operations(lambda: left @ right)
+    assert count == 2 * 3 * 5 * 7
+    torch.testing.assert_close(product, left @ right)
+
+
+def test_memory_that_calls_add_is_seen():
+    import time
+
+    from measuring.footprint import added_by
+
+    def call():
+        torch.ones(2**24)  # 64 MiB
+        held = torch.ones(2**24)
+        time.sleep(0.05)
+        del held
+
+    found = added_by(call, torch.device("cpu"))
+    assert 0.9 * 2**26 < found < 1.5 * 2**26
+
+
+def test_a_table_of_speed_is_printed_and_written(monkeypatch, capsys, tmp_path):
+    import speed
+    from measuring import peaks
+
+    monkeypatch.setattr(peaks, "SIDES", {"cpu": (64,)})
+    monkeypatch.setattr(peaks, "COPIED", {"cpu": 2**20})
+    rows = ["data-digits", "forecast-separable-wave-100", "start-import"]
+    speed.main(["--rows", *rows, "--quick", "--output", str(tmp_path)])
+    printed = capsys.readouterr().out
+    assert printed.strip() == (tmp_path / "speed.md").read_text().strip()
+    content = json.loads((tmp_path / "speed.json").read_text())
+    # In the order of the table, whatever that of the command line.
+    found = {row["row"]: row for row in content["rows"]}
+    assert list(found) == ["forecast-separable-wave-100", "data-digits", "start-import"]
+    forecast = found["forecast-separable-wave-100"]
+    timing = forecast["timing"]
+    assert timing["ratio"] == pytest.approx(timing["plain"] / timing["ours"])
+    assert forecast["difference"] < 1e-5
+    assert forecast["operations"][0] == forecast["operations"][1] > 1e7
+    assert found["data-digits"]["moved"] == 2 * 15 * 64**2 * 6
+    assert set(content["run"]["peaks"]) == {"float32", "copy"}
+    with pytest.raises(SystemExit):
+        speed.main(["--rows", "no-such-row"])
+    assert "There is no row 'no-such-row'" in capsys.readouterr().err
+
+
+def test_an_ablation_switches_each_fast_path_off(monkeypatch, capsys):
+    from contextlib import contextmanager
+    from types import SimpleNamespace
+
+    import speed
+    from measuring import switches
+
+    switched = []
+
+    @contextmanager
+    def without(name):
+        switched.append(name)
+        yield
+        switched.append(None)
+
+    paths = SimpleNamespace(without=without)
+    monkeypatch.setattr(switches, "NAMES", {"cached": "keeps bands", "folded": "folds samples"})
+    monkeypatch.setattr(switches, "import_module", lambda name: paths)
+    speed.main(["--ablation", "data-digits", "--quick"])
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split("|")[1].strip() for line in lines[-2:]] == ["cached", "folded"]
+    assert set(switched) == {"cached", "folded", None}
+    assert switches.switched_off(["cached=off", "folded=off", "folded=on"]) == ("cached",)
+    for wrong in ("cashed=off", "cached=maybe", "cached"):
+        with pytest.raises(ValueError, match="Expected NAME=on or NAME=off"):
+            switches.switched_off([wrong])
+
+
+def test_exponents_of_growth():
+    import scaling
+    from measuring.growth import Point
+
+    sizes = [1, 2, 4, 8, 16]
+    assert scaling.exponent(sizes, [3 * size**2 for size in sizes]) == pytest.approx(2)
+    # What small sizes cost beside does not count: the larger half alone is fitted.
+    assert scaling.exponent(sizes, [9, 9, 4, 8, 16]) == pytest.approx(1)
+    points = [Point("forecast", "samples", size, 0.1 * size, 2**20) for size in sizes]
+    (row,) = scaling.rows_of(points)
+    assert row[-2:] == ("1.00", "0.00")
+    assert row[3].startswith("100 ms, 200 ms")
+
+
+def test_a_point_of_growth_is_measured_and_drawn(tmp_path):
+    from measuring.growth import measured
+    from measuring.growth_plot import plot
+
+    settings = settings_for("srvp-digits-stochastic")
+    points = [
+        measured("srvp-digits-stochastic", settings, work=work, growing="horizon", size=size)
+        for work in ("forecast", "train")
+        for size in (2,)
+    ]
+    assert all(point.seconds > 0 for point in points)
+    drawn = plot([point._replace(held=2**20) for point in points], tmp_path / "s.png", title="t")
+    assert drawn.read_bytes().startswith(b"\x89PNG")

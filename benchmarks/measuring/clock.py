@@ -89,6 +89,8 @@ def in_turns(
 
 
 def calls_for(clock: Clock, call: Callable[[], Any]) -> int:
-    """How many calls one measurement of a side takes, after one that warms it up."""
+    """How many calls one measurement of a side takes, after one or two that warm it up."""
     seconds = clock.seconds(call)
+    if seconds < 10 * SHORTEST:
+        seconds = clock.seconds(call)
     return max(1, min(MOST_CALLS, round(SHORTEST / max(seconds, 1e-9))))

@@ -32,4 +32,7 @@ def amount(value: float, unit: str) -> str:
 
 def share(part: float, whole: float | None) -> str:
     """Percent; empty where there is nothing to compare."""
-    return f"{100 * part / whole:.2g} %" if part and whole else ""
+    if not part or not whole:
+        return ""
+    percent = 100 * part / whole
+    return f"{percent:.0f} %" if percent >= 10 else f"{percent:.1f} %"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import torch
@@ -11,7 +13,7 @@ from torch import Tensor, nn
 from speed_rows.base import SEED, Case, Settings, model_of, relative
 from speed_rows.training import separable_options
 from statecast.data.base import Windows, generator_of, streams_of
-from statecast.frames import Batch, Forecast
+from statecast.frames import Batch, Forecast, Frames
 from statecast.models import SRVP, Separable
 from statecast.models.base import Forecaster
 from statecast.options import read_recipe
@@ -41,12 +43,13 @@ class Setting(NamedTuple):
         return next(self.model.parameters()).device
 
     def forecast(self, precision: str) -> Forecast:
-        """Our forecast."""
+        """Our forecast, whose frames are float32 whatever they were computed at."""
         streams = streams_of(torch.arange(len(self.batch)), SEED)
         with autocast(precision, self.device):
-            return self.model.forecast(
+            found = self.model.forecast(
                 self.batch.context, self.horizon, samples=self.samples, generator=streams
             )
+        return replace(found, samples=found.samples.float())
 
 
 class Fixed(Windows):
@@ -67,19 +70,28 @@ class Fixed(Windows):
         return "fixed"
 
 
-class Replay(nn.Module):
-    """A model that has its forecast already, so that scoring is timed alone."""
+class Scored(nn.Module):
+    """What `score_windows` asks of a model, with forecasts that are made another way."""
 
     stochastic = True
 
-    def __init__(self, model: Forecaster, found: Forecast) -> None:
+    def __init__(self, model: Forecaster, make: Callable[[], Forecast]) -> None:
         super().__init__()
-        self.spec, self.found = model.spec, found
-        self.register_buffer("place", torch.zeros((), device=found.samples.device))
+        self.spec, self.make = model.spec, make
+        self.register_buffer("place", torch.zeros((), device=next(model.parameters()).device))
 
-    def forecast(self, context: Any, *args: Any, **options: Any) -> Forecast:
-        """What was forecast, of all windows."""
-        return self.found
+    def forecast(
+        self,
+        context: Frames,
+        horizon: int,
+        *,
+        samples: int,
+        substeps: int | None,
+        solver: str | None,
+        generator: torch.Generator,
+    ) -> Forecast:
+        """The forecast of all windows, which are asked for at once."""
+        return self.make()
 
 
 def setting_of(
@@ -146,10 +158,8 @@ def plain_forecast(setting: Setting) -> Any:
         options = srvp.Options(model.skips, model.inference_frames, model.substeps)
         return lambda: srvp.forecast(weights, context.to(setting.device), noise, options)
     assert isinstance(model, Separable)
-    own = separable_options(model)
-    return lambda: separable.forecast(weights, context.to(setting.device), setting.horizon, own)[
-        None
-    ]
+    own, horizon = separable_options(model), setting.horizon
+    return lambda: separable.forecast(weights, context.to(setting.device), horizon, own)[None]
 
 
 def forecast(recipe: str, settings: Settings) -> Case:
@@ -179,13 +189,9 @@ def best_of_n(recipe: str, settings: Settings) -> Case:
     setting = many(recipe, settings)
     made = plain_forecast(setting)
     target = setting.batch.target.values.to(settings.device)
-
-    def ours() -> dict[str, float]:
-        with autocast(settings.precision, settings.device):
-            return scores_of(setting.model, setting)
-
+    model = Scored(setting.model, lambda: setting.forecast(settings.precision))
     return Case(
-        ours=ours,
+        ours=lambda: scores_of(model, setting),
         plain=lambda: scores.best_of_n(made(), target),
         sizes=sizes_of(setting),
         difference=furthest,
@@ -199,7 +205,7 @@ def scoring(recipe: str, settings: Settings) -> Case:
     found = setting.forecast("float32")
     target = setting.batch.target.values.to(settings.device)
     return Case(
-        ours=lambda: scores_of(Replay(setting.model, found), setting),
+        ours=lambda: scores_of(Scored(setting.model, lambda: found), setting),
         plain=lambda: scores.best_of_n(found.samples, target),
         sizes=sizes_of(setting),
         difference=furthest,
