@@ -66,10 +66,16 @@ def refusal(path: Path, doing: str, owner: Owner) -> OwnedError:
     """The error that names the owner of a lock."""
     if not is_elsewhere(owner):
         return OwnedError(f"{doing} by {owner}. Wait for it, or stop it.")
+    place = path_by_name(path) if path_by_name(path).exists() else path
     return OwnedError(
         f"{doing} by {owner}, or was: that host cannot be seen from {this_host()}. If it no longer "
-        f"is, delete {path}."
+        f"is, delete {place}."
     )
+
+
+def path_by_name(path: Path) -> Path:
+    """The file that is the lock where the disk has none."""
+    return path.with_name(path.name + BY_NAME)
 
 
 class Lock:
@@ -123,7 +129,7 @@ def attempt(path: Path) -> Lock | LockByName | Owner:
         if is_file_at(descriptor, path):
             return signed(path, descriptor)
         os.close(descriptor)
-    return attempt_by_name(path.with_name(path.name + BY_NAME))
+    return attempt_by_name(path_by_name(path))
 
 
 def owner_of(descriptor: int) -> Owner:

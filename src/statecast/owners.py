@@ -45,7 +45,7 @@ class Owner(NamedTuple):
     command: str
 
     def __str__(self) -> str:
-        number, host, _ = self.process
+        host, number, _ = self.process
         if not number:
             return "another process"
         return f"process {number} on {host} (`{self.command}`, since {self.since} UTC)"

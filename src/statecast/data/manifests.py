@@ -9,7 +9,7 @@ from typing import Any
 from statecast.errors import CorruptionError
 
 FORMAT = 2  # of the manifest
-SEAL = '\n "sha256": "'  # the last line of a manifest begins so
+SEAL = '\n "seal": "'  # the last line of a manifest begins so
 END = '"\n}\n'
 ARRAY, FRAMES = "values.npy", "frames.bin"  # files of entries of format 1
 
@@ -33,12 +33,16 @@ def unsealed(content: bytes) -> dict[str, Any]:
         OutdatedError: a layout that is no longer read.
     """
     text = content.decode()
+    manifest: dict[str, Any]
     head, _, tail = text.rpartition(SEAL)
     if not head:
-        return checked(from_format_1(json.loads(text)))
+        manifest = json.loads(text)
+        if "content" in manifest:
+            raise ValueError("it has lost its seal")
+        return checked(from_format_1(manifest))
     if tail != digest_of(head) + END:
         raise ValueError("it differs from its own digest")
-    manifest: dict[str, Any] = json.loads(text)
+    manifest = json.loads(text)
     if manifest["format"] != FORMAT:
         raise ValueError(f"it has format {manifest['format']}, this version reads {FORMAT}")
     return checked({key: manifest[key] for key in ("options", "files", "content")})

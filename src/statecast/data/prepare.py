@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from statecast.data import DATASETS
+from statecast.data.manifests import OutdatedError
 from statecast.data.prepared import (
     FRAMES_NAME,
     PreparedStore,
@@ -16,9 +18,9 @@ from statecast.data.prepared import (
 )
 from statecast.data.prepared_source import Count, PreparedSource, default_folder
 from statecast.data.source_files import require_folder
-from statecast.data.store import MANIFEST_NAME, make_entry
-from statecast.errors import FileError, InputError
-from statecast.files import cache_folder, write_text
+from statecast.data.store import MANIFEST_NAME, make_entry, open_entry
+from statecast.errors import CorruptionError, FileError, InputError
+from statecast.files import cache_folder, cache_path, write_text
 
 CARD_NAME = "README.md"  # of a store
 UNPREPARED = {  # data sets whose files are read as they are
@@ -93,6 +95,33 @@ def verify(name: str, path: str | Path | None = None) -> PreparedStore:
     chosen = chosen_source(name)
     folder = default_folder(chosen.kind) if path is None else Path(path)
     return open_prepared(folder, chosen.kind, verify=True)
+
+
+class Verified(NamedTuple):
+    """What was found out about an entry of the cache."""
+
+    folder: Path
+    bytes: int  # that were read
+    damage: str | None  # what is wrong with it, and what to do
+
+
+def verify_cache() -> Iterator[Verified]:
+    """Compare every entry of the cache, prepared data sets among them, with its digests."""
+    for path in sorted(cache_path().glob(f"*/{MANIFEST_NAME}")):
+        folder, remedy = path.parent, f"Delete {path.parent}; it is made again."
+        if folder.name in preparable():
+            remedy = f"{remedy[:-1]} by: statecast data prepare {folder.name} --source DIR."
+        if folder.name.startswith("."):
+            continue  # in the making
+        try:
+            entry = open_entry(folder, remedy=remedy, verify=True)
+        except OutdatedError:
+            yield Verified(folder, 0, None)  # replaced on first use
+        except CorruptionError as error:
+            yield Verified(folder, 0, str(error))
+        else:
+            size = sum((folder / name).stat().st_size for name in entry.files)
+            yield Verified(folder, size, None)
 
 
 def chosen_source(name: str) -> type[PreparedSource]:
