@@ -13,7 +13,7 @@ from typing import Any
 import torch
 import yaml
 
-from statecast.checkpoints import load_checkpoint
+from statecast.checkpoints import Checkpoint, find, load_checkpoint
 from statecast.clips.options import ClipOptions
 from statecast.data import DATASETS
 from statecast.data.base import Choice, DataSource, generator_of
@@ -36,6 +36,7 @@ from statecast.training import train
 from statecast.version import __version__, commit
 
 CONFIG_NAME = "config.yaml"
+TRIES = 5  # at reading a checkpoint that is replaced meanwhile
 WEIGHTS = 0  # stream of random numbers for initial weights
 
 
@@ -75,7 +76,7 @@ class Run:
             CorruptionError: a file differs from its recorded digest.
         """
         model = self.new_model()
-        checkpoint = load_checkpoint(self.folder, which)
+        checkpoint = read_checkpoint(self.folder, which)
         try:
             model.load_state_dict(dict(checkpoint.model))
         except RuntimeError as error:
@@ -89,6 +90,18 @@ class Run:
         if self.tables["data"]["name"] == "videos":
             model.clips = ClipOptions.of(self.tables["data"])
         return model.to(device_of(device)).eval()
+
+
+def read_checkpoint(folder: Path, which: str) -> Checkpoint:
+    """A checkpoint of a run that may be in training, where newer ones replace it meanwhile."""
+    for _ in range(TRIES):
+        path = find(folder, which)
+        try:
+            return load_checkpoint(folder, which)
+        except CorruptionError:
+            if path.is_dir():
+                raise
+    return load_checkpoint(folder, which)
 
 
 def build_data(tables: Tables) -> DataSource:
