@@ -52,21 +52,34 @@ def whole(
     path = Path(path)
     place = hidden(path)
     try:
-        with writing(path, also=also, advice=advice):
+        with writing(path, also=also, advice=advice, kept=True):
             sweep(path)
             yield place
             flush(place)
             rename(place, path)
             flush_folder(path.parent)
+    except FileError as error:  # of a file in a folder: by the name that it would have had
+        if str(place) not in str(error):
+            raise
+        raise type(error)(str(error).replace(str(place), str(path))) from error
     finally:
         remove(place)
 
 
 @contextmanager
 def writing(
-    path: Path, *, also: tuple[type[Exception], ...] = (), advice: str = ""
+    path: Path,
+    *,
+    also: tuple[type[Exception], ...] = (),
+    advice: str = "",
+    kept: bool = False,
 ) -> Iterator[None]:
     """Turn what the system says of a write that failed into an error that names file and reason.
+
+    Args:
+        path: what is written.
+        also, advice: as for `whole`.
+        kept: whether it is left as it was, where it is there already.
 
     Errors:
         FileError: it cannot be written.
@@ -76,8 +89,9 @@ def writing(
     except StatecastError:
         raise
     except (OSError, *also) as error:  # type: ignore[misc]
-        kept = f" {path.name} is as it was before." if path.exists() else ""
-        text = f"Cannot write {path}: {reason_of(error, path.parent)}.{kept}"
+        text = f"Cannot write {path}: {reason_of(error, path.parent)}."
+        if kept and path.exists():
+            text += f" {path.name} is as it was before."
         raise FileError(f"{text} {advice}".rstrip()) from error
 
 
@@ -117,7 +131,7 @@ def adding(folder: Path) -> Iterator[Path]:
     """
     place = hidden(folder)
     try:
-        with writing(folder):
+        with writing(folder, kept=True):
             sweep(folder)
             place.mkdir()
             yield place
@@ -149,12 +163,14 @@ def write_npz(path: str | Path, **arrays: np.ndarray[Any, Any]) -> Path:
     return Path(path)
 
 
-def write_with(path: str | Path, write: Callable[[Path], object]) -> Path:
+def write_with(
+    path: str | Path, write: Callable[[Path], object], *, also: tuple[type[Exception], ...] = ()
+) -> Path:
     """Call `write` with a temporary path of the same suffix, then rename it to `path`.
 
-    For libraries that insist on opening the file themselves.
+    For libraries that insist on opening the file themselves; `also` as for `whole`.
     """
-    with whole(path) as place:
+    with whole(path, also=also) as place:
         write(place)
     return Path(path)
 
@@ -221,7 +237,7 @@ def reason_of(error: Exception, folder: Path) -> str:
     """Why a write failed. Libraries call a full disk `Permission denied`, or `HDF error`."""
     if not folder.is_dir():
         return f"{folder} is no folder" if folder.exists() else f"there is no folder {folder}"
-    code = getattr(error, "errno", None) or 0
+    code = code_of(error)
     free = shutil.disk_usage(folder).free
     text = " ".join(str(getattr(error, "strerror", None) or error).split())
     found = f"the disk, a quota or a limit on file sizes may be reached ({text})"
@@ -234,6 +250,17 @@ def reason_of(error: Exception, folder: Path) -> str:
     elif free < FULL:
         found = REASONS[errno.ENOSPC]
     return found.replace(FREE, f"{free >> 20} MiB are free")
+
+
+def code_of(error: BaseException) -> int:
+    """Number of a system's error, also of one that a library has wrapped; 0 where there is none."""
+    first, found = getattr(error, "errno", None) or 0, error.__context__
+    while found is not None:
+        code = getattr(found, "errno", None)
+        if code in REASONS:
+            return int(code)
+        found = found.__context__
+    return int(first)
 
 
 def flush(place: Path) -> None:

@@ -33,7 +33,7 @@ class TrainingLog:
         self.count = 0
         self.columns: list[str] = []
         self.stream: IO[bytes] | None = None
-        self.advice = f"Go on from the last checkpoint: statecast train --resume {folder}"
+        self.advice = f"Go on from the last checkpoint: statecast train --resume {folder}."
         self.board: Any = None
         if tensorboard:
             require("tensorboard", "logging", "write TensorBoard logs")
@@ -100,7 +100,7 @@ class TrainingLog:
 
     def append(self, row: bytes) -> None:
         """Add a row to the table; one that does not fit on the disk is taken back."""
-        with writing(self.path, advice=self.advice):
+        with writing(self.path, advice=self.advice, kept=True):
             if self.stream is None:
                 self.stream = self.path.open("ab", buffering=0)
             size = os.fstat(self.stream.fileno()).st_size
