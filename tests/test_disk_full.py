@@ -308,6 +308,16 @@ def test_a_store_whose_writer_was_killed_between_two_names_is_found_again(tmp_pa
     assert [path.name for path in tmp_path.iterdir()] == ["a.zarr"]
 
 
+def test_a_file_takes_the_place_of_no_folder_and_a_folder_of_no_file(tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "notes").write_text("mine")
+    with pytest.raises(FileError, match=r"Cannot write .*mine: Is a directory"):
+        write_text(tmp_path / "mine", "text")
+    with pytest.raises(FileError, match="Not a directory"), whole(tmp_path / "mine/notes") as place:
+        place.mkdir()
+    assert content(tmp_path) == {"mine/notes": hashlib.sha256(b"mine").hexdigest()}
+
+
 def test_a_name_of_greatest_length_can_be_written(tmp_path):
     for stem in ("x" * 251, "é" * 125):
         path = write_text(tmp_path / f"{stem}.txt", "long")

@@ -187,8 +187,8 @@ def prefix(path: Path) -> str:
 
 
 def rename(place: Path, path: Path) -> None:
-    """Give what is whole its name; an older folder steps aside, since none can be replaced."""
-    if not path.is_dir() or path.is_symlink():
+    """Give what is whole its name; an older folder steps aside for a new one."""
+    if not (place.is_dir() and path.is_dir()):
         place.replace(path)
         return
     old = hidden(path, OLD)

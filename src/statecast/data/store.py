@@ -109,7 +109,7 @@ def open_entry(folder: Path, *, remedy: str, verify: bool = False) -> Entry:
         if stamp[0] > SMALL:
             found[name] = stamp
     with contextlib.suppress(FileError):  # where nothing can be written, nothing is remembered
-        if found != known and (found or not verify):
+        if found != known:
             write_text(folder / CHECKED_NAME, json.dumps(found) + "\n")
         if not is_sealed(text):  # of an older version, and now known to be whole
             write_text(path, sealed(manifest))
