@@ -1,5 +1,6 @@
 """Locks: one owner, named; they end with their process, even a killed one, flock or not."""
 
+import errno
 import json
 import os
 import signal
@@ -164,6 +165,17 @@ def test_an_owner_on_another_host_is_named_with_what_to_do(tmp_path, mode):
         pass
 
 
+def test_an_owner_on_another_host_whose_lock_is_seen_is_waited_for(tmp_path):
+    path = tmp_path / ".lock"
+    process = started(HOLD, path, "system", stdout=subprocess.PIPE)
+    process.stdout.readline()
+    path.write_bytes(left_by(Process("node7", 4711, "0badb007.17")))  # as seen on a shared disk
+    with pytest.raises(OwnedError, match=r"on node7 .*Wait for it"), owned(path, "RUN is trained"):
+        pytest.fail("owned")
+    process.kill()
+    process.communicate()
+
+
 def test_a_container_of_the_same_machine_is_seen(tmp_path):
     if not owners.this_boot():
         pytest.skip("the system does not number its starts")
@@ -193,7 +205,7 @@ def test_a_lock_by_name_that_is_being_signed_is_held(tmp_path, monkeypatch):
 
 def test_a_disk_that_knows_no_locks_is_noticed(tmp_path, monkeypatch):
     def unable(*_):
-        raise OSError(locks.UNABLE[0], "No locks available")
+        raise OSError(errno.ENOLCK, "No locks available")
 
     monkeypatch.setattr(locks.fcntl, "flock", unable)
     with owned(tmp_path / ".lock", "RUN is being trained"):

@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
+from typing import NamedTuple
 
 from statecast.errors import FileError, OwnedError
 from statecast.owners import UNKNOWN, Owner, Process, this_boot, this_host, this_owner
@@ -25,7 +26,7 @@ except ImportError:  # Windows
 PAUSE = 0.2  # seconds between two looks at a lock that is waited for
 TEXT = 4096  # bytes of a lock file that are read
 UNSIGNED = 10.0  # seconds after which a lock file that names nobody is left over
-UNABLE = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)  # this disk has no locks
+HELD_ELSEWHERE = (errno.EAGAIN, errno.EACCES)  # any other error: this disk has no locks
 BY_NAME = ".owner"  # added to the name of a lock file that is itself the lock
 HELD: set[int] = set()  # descriptors of the locks of this process
 
@@ -49,11 +50,11 @@ def owned(path: str | Path, doing: str, *, wait: bool = False) -> Iterator[None]
         FileError: the lock file cannot be written.
     """
     path, told = Path(path), False
-    while isinstance(found := attempt(path), Owner):
-        if not wait or is_elsewhere(found):
-            raise refusal(path, doing, found)
+    while isinstance(found := attempt(path), Taken):
+        if not wait or not found.certain:
+            raise refusal(doing, found)
         if not told:
-            print(f"{doing} by {found}. Waiting for it.", file=sys.stderr, flush=True)
+            print(f"{doing} by {found.owner}. Waiting for it.", file=sys.stderr, flush=True)
         told = True
         time.sleep(PAUSE)
     try:
@@ -62,14 +63,21 @@ def owned(path: str | Path, doing: str, *, wait: bool = False) -> Iterator[None]
         found.release()
 
 
-def refusal(path: Path, doing: str, owner: Owner) -> OwnedError:
+class Taken(NamedTuple):
+    """A lock that another process has."""
+
+    file: Path
+    owner: Owner
+    certain: bool  # or its name may be all that is left, of a process that cannot be seen from here
+
+
+def refusal(doing: str, taken: Taken) -> OwnedError:
     """The error that names the owner of a lock."""
-    if not is_elsewhere(owner):
-        return OwnedError(f"{doing} by {owner}. Wait for it, or stop it.")
-    place = path_by_name(path) if path_by_name(path).exists() else path
+    if taken.certain:
+        return OwnedError(f"{doing} by {taken.owner}. Wait for it, or stop it.")
     return OwnedError(
-        f"{doing} by {owner}, or was: that host cannot be seen from {this_host()}. If it no longer "
-        f"is, delete {place}."
+        f"{doing} by {taken.owner}, or was: that host cannot be seen from {this_host()}. If it no "
+        f"longer is, delete {taken.file}."
     )
 
 
@@ -108,7 +116,7 @@ class LockByName:
                 self.path.unlink()
 
 
-def attempt(path: Path) -> Lock | LockByName | Owner:
+def attempt(path: Path) -> Lock | LockByName | Taken:
     """Take a lock, or find out who has it."""
     while fcntl is not None:
         try:
@@ -118,13 +126,13 @@ def attempt(path: Path) -> Lock | LockByName | Owner:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            unable = error.errno in UNABLE
-            owner = UNKNOWN if unable else owner_of(descriptor)
+            held = error.errno in HELD_ELSEWHERE
+            taken = Taken(path, owner_of(descriptor) if held else UNKNOWN, certain=True)
             os.close(descriptor)
-            if unable:
-                path.unlink(missing_ok=True)
-                break
-            return owner
+            if held:
+                return taken
+            path.unlink(missing_ok=True)
+            break  # this disk has no locks
         # Its last owner may have removed the file between opening and locking.
         if is_file_at(descriptor, path):
             return signed(path, descriptor)
@@ -142,7 +150,7 @@ def owner_of(descriptor: int) -> Owner:
     return UNKNOWN
 
 
-def signed(path: Path, descriptor: int) -> Lock | Owner:
+def signed(path: Path, descriptor: int) -> Lock | Taken:
     """A lock with this process as its owner, unless it names one of another host.
 
     Some disks that hosts share keep the locks of each to itself: what is free here may be taken
@@ -151,14 +159,14 @@ def signed(path: Path, descriptor: int) -> Lock | Owner:
     left = owner_in(os.pread(descriptor, TEXT, 0))
     if left is not None and is_elsewhere(left):
         os.close(descriptor)
-        return left
+        return Taken(path, left, certain=False)
     with contextlib.suppress(OSError):  # a full disk: the lock holds, though without a name
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, content_of(this_owner()), 0)
     return Lock(path, descriptor)
 
 
-def attempt_by_name(path: Path) -> LockByName | Owner:
+def attempt_by_name(path: Path) -> LockByName | Taken:
     """Take a lock by making a file that is not there, or find out who has it."""
     content = content_of(this_owner())
     while True:
@@ -176,9 +184,9 @@ def attempt_by_name(path: Path) -> LockByName | Owner:
             continue
         owner = owner_in(found)
         if owner is None and age < UNSIGNED:
-            return UNKNOWN
+            return Taken(path, UNKNOWN, certain=True)
         if owner is not None and not owner.process.has_ended():
-            return owner
+            return Taken(path, owner, certain=owner.process.host == this_host())
         remove_left_over(path, found)
 
 
