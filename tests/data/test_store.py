@@ -235,8 +235,14 @@ def test_all_of_the_cache_is_verified_at_once(cache, capsys, monkeypatch):
     said = capsys.readouterr()
     assert f"{folder}/frames.bin differs" in said.out
     assert "statecast data prepare bair --source DIR" in said.out
-    assert said.out.count("whole") == 1
+    assert said.out.count("whole, ") == 1
     assert said.err == "statecast: Damaged: bair.\n"
+    (cache / "videos-0123456789abcdef").mkdir()
+    (folder / MANIFEST_NAME).write_text('{"options": {}, "shards": []}')
+    assert main(["data", "verify"]) == 2
+    said = capsys.readouterr()
+    assert "videos-0123456789abcdef/manifest.json is damaged: [Errno 2] No such file" in said.out
+    assert f"{folder}: of an older version" in said.out
     assert main(["data", "verify", "--path", str(folder)]) == 2
     assert "data verify NAME --path" in capsys.readouterr().err
 

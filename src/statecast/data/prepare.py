@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,6 +24,7 @@ from statecast.errors import CorruptionError, FileError, InputError
 from statecast.files import cache_folder, cache_path, write_text
 
 CARD_NAME = "README.md"  # of a store
+ENTRY = r".+-[0-9a-f]{16}"  # name of an entry of the cache that is no prepared data set
 UNPREPARED = {  # data sets whose files are read as they are
     "sst": "set data.folder to the folder of its files data_1.nc, data_2.nc, …",
     "moving_digits": "set data.folder to the folder of MNIST's IDX files",
@@ -101,27 +103,28 @@ class Verified(NamedTuple):
     """What was found out about an entry of the cache."""
 
     folder: Path
-    bytes: int  # that were read
-    damage: str | None  # what is wrong with it, and what to do
+    found: str  # in words
+    damaged: bool
 
 
 def verify_cache() -> Iterator[Verified]:
     """Compare every entry of the cache, prepared data sets among them, with its digests."""
-    for path in sorted(cache_path().glob(f"*/{MANIFEST_NAME}")):
-        folder, remedy = path.parent, f"Delete {path.parent}; it is made again."
-        if folder.name in preparable():
+    known = preparable()
+    for folder in sorted(path for path in cache_path().glob("[!.]*") if path.is_dir()):
+        if not (folder.name in known or re.fullmatch(ENTRY, folder.name)):
+            continue  # such as weights of metrics, which have digests elsewhere
+        remedy = f"Delete {folder}; it is made again."
+        if folder.name in known:
             remedy = f"{remedy[:-1]} by: statecast data prepare {folder.name} --source DIR."
-        if folder.name.startswith("."):
-            continue  # in the making
         try:
             entry = open_entry(folder, remedy=remedy, verify=True)
         except OutdatedError:
-            yield Verified(folder, 0, None)  # replaced on first use
+            yield Verified(folder, "of an older version, to be made again on first use", False)
         except CorruptionError as error:
-            yield Verified(folder, 0, str(error))
+            yield Verified(folder, str(error), True)
         else:
             size = sum((folder / name).stat().st_size for name in entry.files)
-            yield Verified(folder, size, None)
+            yield Verified(folder, f"whole, {size >> 20} MiB", False)
 
 
 def chosen_source(name: str) -> type[PreparedSource]:

@@ -53,8 +53,8 @@ def run_verify(name: str | None, path: str | None) -> int:
         raise InputError("--path is of one data set: statecast data verify NAME --path DIR.")
     damaged = []
     for found in verify_cache():
-        print(f"{found.folder}: {found.damage or f'whole, {found.bytes >> 20} MiB'}", flush=True)
-        damaged += [found.folder.name] if found.damage else []
+        print(f"{found.folder}: {found.found}", flush=True)
+        damaged += [found.folder.name] if found.damaged else []
     if damaged:
         raise CorruptionError(f"Damaged: {', '.join(damaged)}.")
     return 0
