@@ -234,5 +234,5 @@ def test_folders_that_are_no_store_are_not_replaced(tmp_path):
     with pytest.raises(FileError, match="no Zarr store to replace"):
         forecast().save(tmp_path / "a.zarr")
     assert (tmp_path / "a.zarr" / "thesis.txt").read_text() == "years"
-    with pytest.raises(FileError, match="does not exist"):
+    with pytest.raises(FileError, match="there is no folder"):
         forecast().save(tmp_path / "none" / "a.nc")

@@ -26,7 +26,7 @@ except ImportError:  # Windows
 PAUSE = 0.2  # seconds between two looks at a lock that is waited for
 TEXT = 4096  # bytes of a lock file that are read
 UNSIGNED = 10.0  # seconds after which a lock file that names nobody is left over
-HELD_ELSEWHERE = (errno.EAGAIN, errno.EACCES)  # any other error: this disk has no locks
+HELD_BY_OTHERS = (errno.EAGAIN, errno.EACCES)  # any other error: this disk has no locks
 BY_NAME = ".owner"  # added to the name of a lock file that is itself the lock
 HELD: set[int] = set()  # descriptors of the locks of this process
 
@@ -126,7 +126,7 @@ def attempt(path: Path) -> Lock | LockByName | Taken:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            held = error.errno in HELD_ELSEWHERE
+            held = error.errno in HELD_BY_OTHERS
             taken = Taken(path, owner_of(descriptor) if held else UNKNOWN, certain=True)
             os.close(descriptor)
             if held:

@@ -17,7 +17,14 @@ from statecast.cli import main
 from statecast.clips.encoding import write_mp4
 from statecast.data import DATASETS, store
 from statecast.data.manifests import sealed, unsealed
-from statecast.data.store import ARRAY_NAME, MANIFEST_NAME, cached, folder_or_make, open_or_make
+from statecast.data.store import (
+    ARRAY_NAME,
+    MANIFEST_NAME,
+    cached,
+    folder_or_make,
+    open_or_make,
+    place_of,
+)
 from statecast.data.videos import Videos
 from statecast.errors import CorruptionError, FileError
 
@@ -160,17 +167,27 @@ def digest(path):
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def test_an_array_of_format_1_opens_and_is_sealed(cache):
+def aged(folder, manifest):
+    """An entry under the name that it would have had in format 1, with such a manifest."""
+    options = json.loads((folder / MANIFEST_NAME).read_text())["options"]
+    own = {key: value for key, value in options.items() if key not in ("format", "name")}
+    older, named = place_of(options["name"], own, 1)
+    folder.rename(older)
+    text = json.dumps({"options": named, **manifest}, indent=1) + "\n"
+    (older / MANIFEST_NAME).write_text(text)
+    return older
+
+
+def test_an_array_of_format_1_opens_and_is_left_as_it_is(cache):
     array()
     folder = entry(cache)
-    manifest = json.loads((folder / MANIFEST_NAME).read_text())
-    old = {"options": manifest["options"], "shape": SHAPE, "sha256": digest(folder / ARRAY_NAME)}
-    (folder / MANIFEST_NAME).write_text(json.dumps(old, indent=1) + "\n")
+    manifest = {"shape": SHAPE, "sha256": digest(folder / ARRAY_NAME)}
+    folder = aged(folder, manifest)
+    before = (folder / MANIFEST_NAME).read_bytes()
     np.testing.assert_array_equal(array(parts=[]), EXPECTED)
-    assert b'"format": 2' in (folder / MANIFEST_NAME).read_bytes()
-    np.testing.assert_array_equal(array(parts=[]), EXPECTED)
-    old["sha256"] = "0" * 64
-    (folder / MANIFEST_NAME).write_text(json.dumps(old, indent=1) + "\n")
+    assert (folder / MANIFEST_NAME).read_bytes() == before  # an older version reads it, too
+    assert entry(cache) == folder
+    (folder / MANIFEST_NAME).write_bytes(before.replace(manifest["sha256"].encode(), b"0" * 64))
     with pytest.raises(CorruptionError, match=f"{ARRAY_NAME} differs"):
         array(parts=[])
 
@@ -180,9 +197,11 @@ def test_files_of_format_1_open(cache):
         (folder / "zone").write_bytes(b"warm")
 
     folder = folder_or_make("zones", {}, write)
-    old = {"options": {}, "files": {"zone": digest(folder / "zone")}}
-    (folder / MANIFEST_NAME).write_text(json.dumps(old))
-    assert folder_or_make("zones", {}, None) == folder
+    older = aged(folder, {"files": {"zone": digest(folder / "zone")}})
+    assert folder_or_make("zones", {}, None) == older
+    (older / "zone").write_bytes(b"cold")
+    with pytest.raises(CorruptionError, match="zone differs"):
+        folder_or_make("zones", {}, None)
 
 
 def test_a_prepared_data_set_of_format_1_opens(tmp_path):
@@ -209,14 +228,13 @@ def test_videos_of_format_1_are_made_again_with_a_message(tmp_path, cache, capsy
     options = {"path": str(tmp_path / "a.mp4"), "size": 16, "context": 1, "horizon": 1}
     options |= {"test_horizon": 1}
     before = Videos(**options).windows("train").batch(torch.tensor([0])).values
-    folder = entry(cache)
+    folder = aged(entry(cache), {"notes": {"skipped": {}}, "shards": [], "clips": []})
     (folder / "frames.bin").rename(folder / "frames-0000.u8")
-    old = {"options": {}, "notes": {"skipped": {}}, "shards": [], "clips": []}
-    (folder / MANIFEST_NAME).write_text(json.dumps(old))
     again = Videos(**options).windows("train").batch(torch.tensor([0])).values
     assert torch.equal(again, before)
-    assert f"{folder} is of an older version, and is made again" in capsys.readouterr().err
-    assert sorted(p.name for p in folder.iterdir()) == ["frames.bin", MANIFEST_NAME]
+    said = capsys.readouterr().err
+    assert f"{folder} is of an older version. It is made again; delete it." in said
+    assert sorted(p.name for p in folder.iterdir()) == ["frames-0000.u8", MANIFEST_NAME]
     Videos(**options)
     assert capsys.readouterr().err == ""
 

@@ -61,13 +61,8 @@ def checked(manifest: dict[str, Any]) -> dict[str, Any]:
     return manifest
 
 
-def is_sealed(content: bytes) -> bool:
-    """Whether a manifest that can be read has a seal."""
-    return SEAL.encode() in content
-
-
 def from_format_1(old: dict[str, Any]) -> dict[str, Any]:
-    """A manifest of format 1, as versions before 0.2 wrote it, in the present layout.
+    """A manifest of format 1, which has no seal, in the present layout.
 
     Errors:
         OutdatedError: frames in shards, which are made again.

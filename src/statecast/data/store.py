@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from statecast.data.manifests import OutdatedError, is_sealed, sealed, unsealed
+from statecast.data.manifests import OutdatedError, sealed, unsealed
 from statecast.errors import CorruptionError, FileError
 from statecast.files import cache_folder, sha256_of, whole, write_text
 from statecast.locks import owned
@@ -21,7 +21,9 @@ Array = np.ndarray[Any, np.dtype[Any]]
 Write = Callable[[Path], dict[str, Any]]
 
 ARRAY_NAME, MANIFEST_NAME, CHECKED_NAME = "values.npy", "manifest.json", "checked.json"
-NAMING = 1  # changes when entries of the cache are to have other names
+# Of entries of the cache; another one with every layout, because versions may share a cache, and
+# an older one would call a new layout damaged.
+NAMING = 2
 SMALL = 64 << 20  # bytes; digests of smaller files are computed each time, in a tenth of a second
 ELSEWHERE = "STATECAST_CACHE names another folder for caches."
 
@@ -38,8 +40,7 @@ class Entry(NamedTuple):
 def make_entry(folder: Path, options: dict[str, Any], write: Write) -> bool:
     """Make an entry, whole or not at all; False where another process was first.
 
-    Of several processes that make one entry, the first does so and the others wait for it. An
-    entry of a layout that is no longer read is replaced.
+    Of several processes that make one entry, the first does so and the others wait for it.
 
     Args:
         folder: of the entry.
@@ -52,7 +53,7 @@ def make_entry(folder: Path, options: dict[str, Any], write: Write) -> bool:
     """
     lock = folder.with_name(f".{folder.name}.lock")
     with owned(lock, f"{folder} is being prepared", wait=True):
-        if folder.is_dir() and not is_outdated(folder):
+        if folder.is_dir():
             return False
         with whole(folder, advice=ELSEWHERE) as place:
             place.mkdir()
@@ -64,17 +65,6 @@ def make_entry(folder: Path, options: dict[str, Any], write: Write) -> bool:
             text = sealed({"options": options, "files": files, "content": content})
             write_text(place / MANIFEST_NAME, text)
     return True
-
-
-def is_outdated(folder: Path) -> bool:
-    """Whether an entry has a layout that is no longer read."""
-    try:
-        unsealed((folder / MANIFEST_NAME).read_bytes())
-    except OutdatedError:
-        return True
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return False  # damaged: opening it says so
-    return False
 
 
 def open_entry(folder: Path, *, remedy: str, verify: bool = False) -> Entry:
@@ -96,8 +86,7 @@ def open_entry(folder: Path, *, remedy: str, verify: bool = False) -> Entry:
     """
     path = folder / MANIFEST_NAME
     try:
-        text = path.read_bytes()
-        manifest = unsealed(text)
+        manifest = unsealed(path.read_bytes())
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         if isinstance(error, OutdatedError):
             raise
@@ -111,8 +100,6 @@ def open_entry(folder: Path, *, remedy: str, verify: bool = False) -> Entry:
     with contextlib.suppress(FileError):  # where nothing can be written, nothing is remembered
         if found != known:
             write_text(folder / CHECKED_NAME, json.dumps(found) + "\n")
-        if not is_sealed(text):  # of an older version, and now known to be whole
-            write_text(path, sealed(manifest))
     return Entry(folder, manifest["options"], tuple(manifest["files"]), manifest["content"])
 
 
@@ -158,18 +145,23 @@ def cached(name: str, options: dict[str, Any], write: Write) -> Entry:
         CorruptionError: it is damaged.
         FileError: it cannot be written; and what `write` raises.
     """
-    text = json.dumps({"format": NAMING, "name": name, **options}, sort_keys=True)
-    digest = hashlib.sha256(text.encode()).hexdigest()[:16]
-    folder, options = cache_folder() / f"{name}-{digest}", json.loads(text)
-    remedy = f"Delete {folder}; it is made again."
+    folder, named = place_of(name, options, NAMING)
+    older, _ = place_of(name, options, NAMING - 1)
+    if not folder.is_dir() and older.is_dir():
+        try:
+            return open_entry(older, remedy=f"Delete {older}; it is made again.")
+        except OutdatedError:
+            print(f"{older} is of an older version. It is made again; delete it.", file=sys.stderr)
     if not folder.is_dir():
-        make_entry(folder, options, write)
-    try:
-        return open_entry(folder, remedy=remedy)
-    except OutdatedError:
-        print(f"{folder} is of an older version, and is made again.", file=sys.stderr)
-    make_entry(folder, options, write)
-    return open_entry(folder, remedy=remedy)
+        make_entry(folder, named, write)
+    return open_entry(folder, remedy=f"Delete {folder}; it is made again.")
+
+
+def place_of(name: str, options: dict[str, Any], naming: int) -> tuple[Path, dict[str, Any]]:
+    """Folder of an entry of the cache, and the options that its name follows from."""
+    text = json.dumps({"format": naming, "name": name, **options}, sort_keys=True)
+    digest = hashlib.sha256(text.encode()).hexdigest()[:16]
+    return cache_folder() / f"{name}-{digest}", json.loads(text)
 
 
 def open_or_make(
