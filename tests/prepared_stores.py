@@ -5,8 +5,8 @@ import datetime
 import numpy as np
 
 from statecast.data.prepare import preparable
-from statecast.data.prepared import FRAMES_NAME, StoreWriter
-from statecast.data.store import place
+from statecast.data.prepared import write_frames
+from statecast.data.store import make_entry
 
 CHOSEN = {  # options under which the tiny stores have windows
     "kth": {"context": 3, "horizon": 2, "validation_horizon": 2, "test_horizon": 2,
@@ -44,13 +44,11 @@ def tiny_store(name, folder, length=None):
     kind = preparable()[name].kind
     generator = np.random.default_rng(0)
 
-    def write(temporary):
-        with (temporary / FRAMES_NAME).open("wb") as stream:
-            writer = StoreWriter(stream, kind)
-            for sequence, labels, count in sequences_of(name, length):
-                frames = generator.integers(0, 256, (count, *kind.frame_shape)).astype(kind.dtype)
-                writer.add(sequence, frames, labels)
-        return {**writer.manifest(), "notes": {}}
+    def fill(writer):
+        for sequence, labels, count in sequences_of(name, length):
+            frames = generator.integers(0, 256, (count, *kind.frame_shape)).astype(kind.dtype)
+            writer.add(sequence, frames, labels)
+        return {}
 
-    place(folder, kind.identity, write)
+    make_entry(folder, kind.identity, lambda place: write_frames(place, kind, fill))
     return folder

@@ -120,7 +120,7 @@ def test_a_video_that_cannot_be_written_leaves_nothing(folder, tmp_path, monkeyp
     monkeypatch.setattr("statecast.clips.encoding.encode", full)
     words = ["forecast", str(folder / "run"), str(folder / "new.mkv")]
     assert main([*words, "--output", str(tmp_path / "a.mp4")]) == MISTAKE
-    assert "No space left" in capsys.readouterr().err
+    assert "the disk is full" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
 
 

@@ -20,6 +20,10 @@ class CorruptionError(FileError):
     """A file's content does not match its recorded digest, or cannot be decoded."""
 
 
+class OwnedError(FileError):
+    """Another process is at work on a file or folder; the message names it."""
+
+
 class MissingExtraError(StatecastError, ImportError):
     """An optional package is needed and not installed; the message names the extra."""
 

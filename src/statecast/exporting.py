@@ -13,8 +13,8 @@ from torch import Tensor
 
 from statecast import official_separable, official_srvp
 from statecast.errors import CorruptionError, InputError
-from statecast.files import write_bytes, write_text
-from statecast.importing import OFFICIAL_NAME, whole_folder
+from statecast.files import whole_folder, write_bytes, write_text
+from statecast.importing import OFFICIAL_NAME
 from statecast.models.base import Forecaster
 from statecast.models.separable import Separable
 from statecast.models.srvp import SRVP

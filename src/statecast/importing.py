@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import inspect
 import json
-import os
-import shutil
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from statecast.data import DATASETS
 from statecast.data.base import DataSource
-from statecast.errors import FileError, InputError
-from statecast.files import flush_folder, sha256_of, write_text
+from statecast.errors import InputError
+from statecast.files import sha256_of, whole_folder, write_text
 from statecast.fitting import fit_statistics
 from statecast.frames import FrameSpec
 from statecast.official import assign, read_official
@@ -58,31 +55,6 @@ def import_official(folder: str | Path, output: str | Path, overrides: Sequence[
         write_text(unfinished / "env.json", json.dumps(environment(), indent=1) + "\n")
         write_text(unfinished / CONFIG_NAME, dump(tables, source.spec))
     return Run(output, tables, source.spec)
-
-
-@contextmanager
-def whole_folder(output: Path) -> Iterator[Path]:
-    """A folder that takes the name `output` only when the block ends without an error.
-
-    Errors:
-        FileError: `output` exists and is not an empty folder, or cannot be made.
-    """
-    if output.exists() and (not output.is_dir() or any(output.iterdir())):
-        raise FileError(f"{output} is not empty. Choose another folder.")
-    unfinished = output.parent / f".{output.name}.{os.getpid()}.part"
-    try:
-        unfinished.mkdir(parents=True)
-        yield unfinished
-        if output.is_dir():
-            output.rmdir()
-        unfinished.replace(output)
-        flush_folder(output.parent)
-    except OSError as error:
-        if isinstance(error, FileError):
-            raise
-        raise FileError(f"Cannot make the folder {output}: {error.strerror or error}.") from error
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
 
 
 def published_files(folder: Path) -> list[Path]:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import csv
+import io
+import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
 
 from statecast.errors import FileError, require
-from statecast.files import write_text
+from statecast.files import write_text, writing
 
-LOG_NAME = "metrics.csv"
+LOG_NAME, BOARD_NAME = "metrics.csv", "tensorboard"
 BAR_TERMS = 4  # loss terms shown beside the bar
 
 
@@ -29,13 +32,15 @@ class TrainingLog:
         self.sums: dict[str, float] = {}
         self.count = 0
         self.columns: list[str] = []
-        self.stream: IO[str] | None = None
+        self.stream: IO[bytes] | None = None
+        self.advice = f"Go on from the last checkpoint: statecast train --resume {folder}."
         self.board: Any = None
         if tensorboard:
             require("tensorboard", "logging", "write TensorBoard logs")
             from torch.utils.tensorboard import SummaryWriter
 
-            self.board = SummaryWriter(str(folder / "tensorboard"), purge_step=start)
+            with writing(folder / BOARD_NAME):
+                self.board = SummaryWriter(str(folder / BOARD_NAME), purge_step=start)
 
     def __enter__(self) -> TrainingLog:
         from tqdm import tqdm
@@ -61,7 +66,8 @@ class TrainingLog:
         if self.stream is not None:
             self.stream.close()
         if self.board is not None:
-            self.board.close()
+            with writing(self.path.with_name(BOARD_NAME)) if error is None else suppress(OSError):
+                self.board.close()
 
     def record(self, step: int, values: dict[str, float]) -> None:
         """Add the values of a step; write a row when one is due."""
@@ -78,18 +84,32 @@ class TrainingLog:
         if not self.columns:
             self.columns = ["step", *values]
             write_text(self.path, ",".join(self.columns) + "\n")
-        if self.stream is None:
-            self.stream = self.path.open("a", newline="", buffering=1)
         row = {"step": step, **{name: f"{value:.6g}" for name, value in values.items()}}
-        csv.DictWriter(self.stream, self.columns, restval="", extrasaction="ignore").writerow(row)
+        text = io.StringIO(newline="")
+        csv.DictWriter(text, self.columns, restval="", extrasaction="ignore").writerow(row)
+        self.append(text.getvalue().encode())
         if self.board is not None:
-            for name, value in values.items():
-                self.board.add_scalar(name, value, step)
+            with writing(self.path.with_name(BOARD_NAME), advice=self.advice):
+                for name, value in values.items():
+                    self.board.add_scalar(name, value, step)
         terms = [name for name in values if name not in ("learning_rate", "gradient_norm")]
-        text = "  ".join(f"{name} {values[name]:.4g}" for name in terms[:BAR_TERMS])
-        self.bar.set_postfix_str(text, refresh=False)
+        shown = "  ".join(f"{name} {values[name]:.4g}" for name in terms[:BAR_TERMS])
+        self.bar.set_postfix_str(shown, refresh=False)
         if self.bar.disable:
-            self.say(f"step {step}/{self.steps}  {text}")
+            self.say(f"step {step}/{self.steps}  {shown}")
+
+    def append(self, row: bytes) -> None:
+        """Add a row to the table; one that does not fit on the disk is taken back."""
+        with writing(self.path, advice=self.advice, kept=True):
+            if self.stream is None:
+                self.stream = self.path.open("ab", buffering=0)
+            size = os.fstat(self.stream.fileno()).st_size
+            try:
+                while row:
+                    row = row[self.stream.write(row) :]
+            except OSError:
+                self.stream.truncate(size)
+                raise
 
     def say(self, text: str) -> None:
         """Write a line, above the bar where there is one."""

@@ -79,6 +79,11 @@ def is_main() -> bool:
     return rank() == 0
 
 
+def is_first() -> bool:
+    """Whether this process is the main one of its command, joined with the others or not yet."""
+    return asked_for() == 1 or os.environ["RANK"] == "0"
+
+
 def share(items: Tensor) -> Tensor:
     """The consecutive part of the items that falls to this process; parts differ by one at most."""
     return items.tensor_split(size())[rank()]

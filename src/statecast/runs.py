@@ -13,7 +13,7 @@ from typing import Any
 import torch
 import yaml
 
-from statecast.checkpoints import load_checkpoint
+from statecast.checkpoints import Checkpoint, find, load_checkpoint
 from statecast.clips.options import ClipOptions
 from statecast.data import DATASETS
 from statecast.data.base import Choice, DataSource, generator_of
@@ -28,6 +28,7 @@ from statecast.official import is_official, load_official
 from statecast.options import Tables, as_tables, pairs, read_recipe, resolve
 from statecast.precision import device_of
 from statecast.processes import is_main
+from statecast.run_folders import being_trained, check_free, new_folder
 from statecast.score_tables import write_scores
 from statecast.terms import under_protocol
 from statecast.trainer import TrainingResult
@@ -35,6 +36,7 @@ from statecast.training import train
 from statecast.version import __version__, commit
 
 CONFIG_NAME = "config.yaml"
+TRIES = 5  # at reading a checkpoint that is replaced meanwhile
 WEIGHTS = 0  # stream of random numbers for initial weights
 
 
@@ -74,7 +76,7 @@ class Run:
             CorruptionError: a file differs from its recorded digest.
         """
         model = self.new_model()
-        checkpoint = load_checkpoint(self.folder, which)
+        checkpoint = read_checkpoint(self.folder, which)
         try:
             model.load_state_dict(dict(checkpoint.model))
         except RuntimeError as error:
@@ -90,6 +92,18 @@ class Run:
         return model.to(device_of(device)).eval()
 
 
+def read_checkpoint(folder: Path, which: str) -> Checkpoint:
+    """A checkpoint of a run that may be in training, where newer ones replace it meanwhile."""
+    for _ in range(TRIES):
+        path = find(folder, which)
+        try:
+            return load_checkpoint(folder, which)
+        except CorruptionError:
+            if path.is_dir():
+                raise
+    return load_checkpoint(folder, which)
+
+
 def build_data(tables: Tables) -> DataSource:
     """The data source of a recipe."""
     options = {key: value for key, value in tables["data"].items() if key != "name"}
@@ -99,6 +113,9 @@ def build_data(tables: Tables) -> DataSource:
 def create_run(recipe: str, folder: str | Path | None = None, overrides: Sequence[str] = ()) -> Run:
     """Write a new run folder with the complete recipe, and nothing else yet.
 
+    Of several processes that make one folder, one does and the others are refused; free numbers
+    are given once.
+
     Args:
         recipe: name of a shipped recipe, or a YAML file.
         folder: where; by default the first free `runs/RECIPE-1`, `-2`, …
@@ -106,30 +123,23 @@ def create_run(recipe: str, folder: str | Path | None = None, overrides: Sequenc
 
     Errors:
         InputError: an unknown recipe or option, or a value that does not fit.
-        FileError: the folder exists and is not empty.
+        FileError: the folder is not empty, or cannot be written; nothing is left in it.
     """
     tables = resolve(read_recipe(recipe), overrides, origin=f"The recipe {recipe}")
-    folder = next_folder(Path(recipe).stem) if folder is None else Path(folder)
-    if folder.is_dir() and any(folder.iterdir()):
-        raise FileError(
-            f"{folder} is not empty. Choose another folder, or go on with its training: "
-            f"statecast train --resume {folder}"
-        )
+    if folder is not None:
+        check_free(Path(folder))
     data = build_data(tables)
     spec, choices = data.spec, tuple(data.choices)
     tables["data"] |= {c.option: c.value for c in choices if c.option is not None}
-    run = Run(folder, tables, spec, choices)
-    run.new_model()  # so that options that do not fit the data leave nothing behind
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise FileError(f"Cannot make the folder {folder}: {error.strerror}.") from error
-    if data.preparation is not None:
-        write_preparation(data.preparation, folder)
-    write_text(folder / "env.json", json.dumps(environment(), indent=1) + "\n")
-    # Last, because a folder is a run once it holds this file.
-    write_text(folder / CONFIG_NAME, dump(tables, spec))
-    return run
+    # So that options that do not fit the data leave nothing behind.
+    Run(Path(), tables, spec, choices).new_model()
+    with new_folder(Path(recipe).stem, None if folder is None else Path(folder)) as made:
+        if data.preparation is not None:
+            write_preparation(data.preparation, made)
+        write_text(made / "env.json", json.dumps(environment(), indent=1) + "\n")
+        # Last, because a folder is a run once it holds this file.
+        write_text(made / CONFIG_NAME, dump(tables, spec))
+    return Run(made, tables, spec, choices)
 
 
 def open_run(folder: str | Path) -> Run:
@@ -178,15 +188,17 @@ def train_run(run: Run, *, resume: bool = False) -> TrainingResult:
     """Train a run from its start, or from its last checkpoint.
 
     Errors:
-        As `train`, and FileError where there is nothing to go on from.
+        As `train`, and FileError where there is nothing to go on from, or another process is at
+        work on the run.
     """
-    model = run.new_model()
-    options = run.tables["train"] | {
-        "betas": tuple(run.tables["train"]["betas"]),
-        "milestones": tuple(run.tables["train"]["milestones"]),
-    }
-    checkpoint = load_checkpoint(run.folder, "last") if resume else None
-    return train(model, run.data(), run.folder, **options, resume=checkpoint)
+    with being_trained(run.folder):
+        model = run.new_model()
+        options = run.tables["train"] | {
+            "betas": tuple(run.tables["train"]["betas"]),
+            "milestones": tuple(run.tables["train"]["milestones"]),
+        }
+        checkpoint = load_checkpoint(run.folder, "last") if resume else None
+        return train(model, run.data(), run.folder, **options, resume=checkpoint)
 
 
 def evaluate_run(
@@ -215,14 +227,6 @@ def evaluate_run(
     if is_main():
         write_scores(scores, run.folder)
     return scores
-
-
-def next_folder(name: str) -> Path:
-    """The first of `runs/NAME-1`, `-2`, … that does not exist."""
-    number = 1
-    while (folder := Path("runs") / f"{name}-{number}").exists():
-        number += 1
-    return folder
 
 
 def dump(tables: Tables, spec: FrameSpec) -> str:

@@ -13,10 +13,11 @@ from owners import taxi_folder
 from prepared_stores import CHOSEN, tiny_store
 
 from statecast.cli import main
-from statecast.data import DATASETS
+from statecast.data import DATASETS, store
 from statecast.data.prepare import mismatches, preparable, prepare, verify
-from statecast.data.prepared import CHECKED_NAME, FRAMES_NAME, StoreWriter, open_prepared
+from statecast.data.prepared import FRAMES_NAME, StoreWriter, open_prepared, write_frames
 from statecast.data.prepared_source import Count
+from statecast.data.store import CHECKED_NAME, make_entry
 from statecast.data.stored_windows import hold_out
 from statecast.errors import CorruptionError, FileError, InputError
 from statecast.runs import create_run
@@ -49,20 +50,41 @@ def test_a_worker_is_told_where_the_frames_are(tmp_path):
     assert torch.equal(pickle.loads(sent).batch(numbers).values, windows.batch(numbers).values)
 
 
-def test_a_flipped_bit_is_found_on_first_opening_and_where_the_file_has_changed(tmp_path):
+@pytest.mark.parametrize("name", [FRAMES_NAME, "manifest.json"])
+def test_a_flipped_bit_is_found_on_each_opening(tmp_path, name):
     folder = tiny_store("bair", tmp_path / "bair")
     open_prepared(folder, KIND)
-    assert (folder / CHECKED_NAME).is_file()
-    with (folder / FRAMES_NAME).open("r+b") as stream:
-        stream.seek(1000)
-        byte = stream.read(1)
-        stream.seek(1000)
-        stream.write(bytes([byte[0] ^ 1]))
-    with pytest.raises(CorruptionError, match=r"differs from its recorded digest. Delete"):
+    path = folder / name
+    content = path.read_bytes()
+    for place in (0, 1, len(content) // 2, len(content) - 1):
+        damaged = bytearray(content)
+        damaged[place] ^= 1
+        path.write_bytes(damaged)
+        with pytest.raises(CorruptionError, match=rf"{name} .*Delete .* prepare it again"):
+            open_prepared(folder, KIND)
+    path.write_bytes(content)
+    open_prepared(folder, KIND)
+
+
+def test_of_large_files_the_digest_is_remembered_until_they_change(tmp_path, monkeypatch):
+    monkeypatch.setattr(store, "SMALL", 1000)
+    folder = tiny_store("bair", tmp_path / "bair")
+    open_prepared(folder, KIND)
+    assert list(json.loads((folder / CHECKED_NAME).read_text())) == [FRAMES_NAME]
+    read = []
+    monkeypatch.setattr(store, "sha256_of", lambda path: read.append(path.name) or "0" * 64)
+    open_prepared(folder, KIND)
+    assert read == []
+    with pytest.raises(CorruptionError, match=f"{FRAMES_NAME} differs"):
+        verify("bair", folder)
+    os.utime(folder / FRAMES_NAME, ns=(1, 1))
+    with pytest.raises(CorruptionError, match=f"{FRAMES_NAME} differs"):
         open_prepared(folder, KIND)
+    assert read == [FRAMES_NAME] * 2
 
 
-def test_verify_reads_all_frames_even_where_time_and_size_are_the_same(tmp_path):
+def test_where_time_and_size_are_put_back_a_change_is_still_seen(tmp_path, monkeypatch):
+    monkeypatch.setattr(store, "SMALL", 1000)
     folder = tiny_store("bair", tmp_path / "bair")
     open_prepared(folder, KIND)
     path = folder / FRAMES_NAME
@@ -70,9 +92,8 @@ def test_verify_reads_all_frames_even_where_time_and_size_are_the_same(tmp_path)
     content[5] ^= 4
     path.write_bytes(content)
     os.utime(path, ns=(state.st_atime_ns, state.st_mtime_ns))
-    open_prepared(folder, KIND)  # seen before, and not read again
     with pytest.raises(CorruptionError, match="digest"):
-        verify("bair", folder)
+        open_prepared(folder, KIND)
 
 
 def test_a_store_cut_off_or_with_a_broken_manifest_is_refused(tmp_path):
@@ -145,18 +166,15 @@ def test_windows_are_the_frames_of_the_store(tmp_path):
 
 def test_training_draws_sequences_alike_however_long_they_are(tmp_path):
     kind, folder = preparable()["kth"].kind, tmp_path / "kth"
-    from statecast.data.store import place
 
-    def write(temporary):
-        with (temporary / FRAMES_NAME).open("wb") as stream:
-            writer = StoreWriter(stream, kind)
-            for person, length in ((1, 5), (2, 95), (3, 10), (21, 5)):
-                frame = np.full(kind.frame_shape, person, np.uint8)
-                labels = {"person": person, "action": "boxing", "trial": 1}
-                writer.add(f"{person}", [frame] * length, labels)
-        return {**writer.manifest(), "notes": {}}
+    def fill(writer):
+        for person, length in ((1, 5), (2, 95), (3, 10), (21, 5)):
+            frame = np.full(kind.frame_shape, person, np.uint8)
+            labels = {"person": person, "action": "boxing", "trial": 1}
+            writer.add(f"{person}", [frame] * length, labels)
+        return {}
 
-    place(folder, kind.identity, write)
+    make_entry(folder, kind.identity, lambda place: write_frames(place, kind, fill))
     data = DATASETS["kth"](path=str(folder), context=2, horizon=2, validation_horizon=2,
                            test_horizon=2)  # fmt: skip
     windows = data.windows("train")
@@ -232,15 +250,9 @@ def test_a_full_disk_leaves_nothing_behind(tmp_path, cache, monkeypatch):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(StoreWriter, "add", full)
-    with pytest.raises(FileError, match=r"No space left on device. Free space"):
+    with pytest.raises(FileError, match=r"taxibj: the disk is full .*STATECAST_CACHE"):
         prepare("taxibj", source)
     assert list(cache.iterdir()) == []
-
-
-def test_what_an_interrupted_preparation_left_is_named(tmp_path, cache):
-    (cache / ".taxibj.abc").mkdir(parents=True)
-    warnings = prepare("taxibj", taxi_folder(tmp_path / "source")).warnings
-    assert any(".taxibj.abc. Delete them if none is running" in warning for warning in warnings)
 
 
 def test_two_preparations_at_once_give_one_whole_store(tmp_path, cache):

@@ -40,10 +40,12 @@ def write_mp4(
             f"{frames_per_second}."
         )
 
+    from av.error import FFmpegError
+
     def write(place: Path) -> None:
         encode([*pictures, *[pictures[-1]] * (pause - 1)], place, frames_per_second)
 
-    return write_with(path, write)
+    return write_with(path, write, also=(FFmpegError,))
 
 
 def encode(pictures: Sequence[Array], path: Path, frames_per_second: float) -> None:

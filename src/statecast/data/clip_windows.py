@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from statecast.data.base import Windows, generator_of
-from statecast.data.shards import FrameStore
+from statecast.data.prepared import PreparedStore
 from statecast.frames import Batch
 
 LARGEST_BYTE = 255
@@ -30,7 +30,7 @@ class ClipWindows(Windows):
 
     def __init__(
         self,
-        store: FrameStore,
+        store: PreparedStore,
         starts: np.ndarray[Any, Any],
         *,
         context: int,
@@ -66,7 +66,7 @@ class ClipWindows(Windows):
         digest = hashlib.sha256(repr((self.context, self.length, self.channels)).encode())
         numbers, places = np.unique(self.starts[:, 0], return_inverse=True)
         for number in numbers:
-            digest.update(self.store.clips[int(number)].sha256.encode())
+            digest.update(self.store.sequences[int(number)].sha256.encode())
         cuts = np.stack([places.reshape(-1), self.starts[:, 1]], axis=1)
         digest.update(np.ascontiguousarray(cuts, dtype=np.int64).tobytes())
         return digest.hexdigest()

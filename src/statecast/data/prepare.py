@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 import json
-import os
+import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from statecast.data import DATASETS
-from statecast.data.prepared import FRAMES_NAME, PreparedStore, StoreWriter, open_prepared
+from statecast.data.manifests import OutdatedError
+from statecast.data.prepared import (
+    FRAMES_NAME,
+    PreparedStore,
+    StoreWriter,
+    open_prepared,
+    write_frames,
+)
 from statecast.data.prepared_source import Count, PreparedSource, default_folder
 from statecast.data.source_files import require_folder
-from statecast.data.store import MANIFEST_NAME, place
-from statecast.errors import FileError, InputError
-from statecast.files import cache_folder, write_text
+from statecast.data.store import MANIFEST_NAME, make_entry, open_entry
+from statecast.errors import CorruptionError, FileError, InputError
+from statecast.files import cache_folder, cache_path, write_text
 
 CARD_NAME = "README.md"  # of a store
+ENTRY = r".+-[0-9a-f]{16}"  # name of an entry of the cache that is no prepared data set
 UNPREPARED = {  # data sets whose files are read as they are
     "sst": "set data.folder to the folder of its files data_1.nc, data_2.nc, …",
     "moving_digits": "set data.folder to the folder of MNIST's IDX files",
@@ -40,8 +49,8 @@ def preparable() -> dict[str, type[PreparedSource]]:
 def prepare(name: str, source: str | Path, output: str | Path | None = None) -> Prepared:
     """Make the prepared store of a data set, unless it is there.
 
-    It is written beside its place and moved there when it is whole. Two processes may prepare at
-    once: the first to finish gives its name.
+    It takes its name when it is whole. Of two processes that prepare it at once, the second waits
+    for the first, and uses what that has made.
 
     Args:
         name: of the data set.
@@ -61,32 +70,22 @@ def prepare(name: str, source: str | Path, output: str | Path | None = None) -> 
     require_folder(source)
     if folder.resolve().is_relative_to(source.resolve()):
         raise InputError(f"The store must lie outside {source}; choose another --output.")
-    interrupted = sorted(
-        str(path) for path in folder.parent.iterdir() if path.name.startswith(f".{folder.name}.")
-    )
 
-    def write(temporary: Path) -> dict[str, Any]:
-        with (temporary / FRAMES_NAME).open("wb") as stream:
-            writer = StoreWriter(stream, chosen.kind)
+    def write(place: Path) -> dict[str, Any]:
+        def fill(writer: StoreWriter) -> dict[str, Any]:
             counts = chosen.write(source, writer)
-            stream.flush()
-            os.fsync(stream.fileno())
-        write_text(temporary / CARD_NAME, card_text(chosen, counts))
-        notes = {
-            "counts": [count._asdict() for count in counts],
-            "warnings": mismatches(counts),
-            "origin": chosen.origin._asdict(),
-        }
-        return {**writer.manifest(), "notes": notes}
+            write_text(place / CARD_NAME, card_text(chosen, counts))
+            return {
+                "counts": [count._asdict() for count in counts],
+                "warnings": mismatches(counts),
+                "origin": chosen.origin._asdict(),
+            }
 
-    place(folder, chosen.kind.identity, write)
+        return write_frames(place, chosen.kind, fill)
+
+    made = make_entry(folder, chosen.kind.identity, write)
     store = open_prepared(folder, chosen.kind)
-    warnings = list(store.notes["warnings"])
-    if interrupted:
-        warnings.append(
-            f"Left by other preparations: {', '.join(interrupted)}. Delete them if none is running."
-        )
-    return Prepared(store, True, tuple(warnings))
+    return Prepared(store, made, tuple(store.notes["warnings"]))
 
 
 def verify(name: str, path: str | Path | None = None) -> PreparedStore:
@@ -98,6 +97,34 @@ def verify(name: str, path: str | Path | None = None) -> PreparedStore:
     chosen = chosen_source(name)
     folder = default_folder(chosen.kind) if path is None else Path(path)
     return open_prepared(folder, chosen.kind, verify=True)
+
+
+class Verified(NamedTuple):
+    """What was found out about an entry of the cache."""
+
+    folder: Path
+    found: str  # in words
+    damaged: bool
+
+
+def verify_cache() -> Iterator[Verified]:
+    """Compare every entry of the cache, prepared data sets among them, with its digests."""
+    known = preparable()
+    for folder in sorted(path for path in cache_path().glob("[!.]*") if path.is_dir()):
+        if not (folder.name in known or re.fullmatch(ENTRY, folder.name)):
+            continue  # such as weights of metrics, which have digests elsewhere
+        remedy = f"Delete {folder}; it is made again."
+        if folder.name in known:
+            remedy = f"{remedy[:-1]} by: statecast data prepare {folder.name} --source DIR."
+        try:
+            entry = open_entry(folder, remedy=remedy, verify=True)
+        except OutdatedError:
+            yield Verified(folder, "of an older version, to be made again on first use", False)
+        except CorruptionError as error:
+            yield Verified(folder, str(error), True)
+        else:
+            size = sum((folder / name).stat().st_size for name in entry.files)
+            yield Verified(folder, f"whole, {size >> 20} MiB", False)
 
 
 def chosen_source(name: str) -> type[PreparedSource]:

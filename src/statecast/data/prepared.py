@@ -1,24 +1,21 @@
-"""Prepared stores: frames of many sequences in one memory-mapped file, with a manifest."""
+"""Frames of many sequences in one memory-mapped file: of prepared data sets, and of videos."""
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 import numpy as np
 
-from statecast.data.store import MANIFEST_NAME
+from statecast.data.store import MANIFEST_NAME, Entry, cached, open_entry
 from statecast.errors import CorruptionError, FileError, InputError
-from statecast.files import sha256_of, write_text
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
-FRAMES_NAME, CHECKED_NAME = "frames.bin", "checked.json"
-FORMAT = 1  # of the store
+FRAMES_NAME = "frames.bin"
+FORMAT = 1  # of the frames and what is written down of them
 
 
 class Kind(NamedTuple):
@@ -51,7 +48,13 @@ class PreparedStore(NamedTuple):
     folder: Path
     frames: Array  # (frame, channel, y, x) of all sequences, memory-mapped
     sequences: tuple[StoredSequence, ...]
-    notes: dict[str, Any]  # counts, warnings, origin
+    notes: dict[str, Any]  # what else was written down, such as counts and warnings
+
+    def read(self, sequence: int, start: int, stop: int) -> Array:
+        """Frames of a sequence from `start` up to `stop`, (time, channel, y, x)."""
+        stored = self.sequences[sequence]
+        assert 0 <= start < stop <= stored.frames
+        return self.frames[stored.first + start : stored.first + stop]
 
     def __reduce__(self) -> tuple[Any, ...]:
         """To a loader's worker goes where the frames are, not all that they are."""
@@ -85,14 +88,13 @@ class StoreWriter:
 
     def __init__(self, stream: IO[bytes], kind: Kind) -> None:
         self.stream, self.kind = stream, kind
-        self.digest = hashlib.sha256()
         self.sequences: list[StoredSequence] = []
         self.frames = 0
 
     def add(
         self, name: str, frames: Iterable[Array], labels: Mapping[str, Any] | None = None
     ) -> int:
-        """Append a sequence; the number of its frames.
+        """Append a sequence; the number of its frames. After an error it is as if never begun.
 
         Args:
             name: of the sequence.
@@ -102,114 +104,116 @@ class StoreWriter:
         Errors:
             InputError: a frame of another shape or type, or none at all.
         """
-        digest, count = hashlib.sha256(), 0
-        for frame in frames:
-            if frame.shape != self.kind.frame_shape or frame.dtype != np.dtype(self.kind.dtype):
-                raise InputError(
-                    f"{name}: frame {count} should be {np.dtype(self.kind.dtype)} "
-                    f"{self.kind.frame_shape}, got {frame.dtype} {frame.shape}."
-                )
-            content = np.ascontiguousarray(frame).tobytes()
-            self.stream.write(content)
-            self.digest.update(content)
-            digest.update(content)
-            count += 1
-        if count == 0:
-            raise InputError(f"{name} holds no frames.")
+        digest, count, start = hashlib.sha256(), 0, self.stream.tell()
+        try:
+            for frame in frames:
+                self.check(name, count, frame)
+                content = np.ascontiguousarray(frame).tobytes()
+                self.stream.write(content)
+                digest.update(content)
+                count += 1
+            if count == 0:
+                raise InputError(f"{name} holds no frames.")
+        except Exception:
+            self.stream.seek(start)
+            self.stream.truncate()
+            raise
         self.sequences.append(
             StoredSequence(name, self.frames, count, digest.hexdigest(), dict(labels or {}))
         )
         self.frames += count
         return count
 
-    def manifest(self) -> dict[str, Any]:
-        """What is written down of the frames."""
-        size = int(np.prod(self.kind.frame_shape)) * np.dtype(self.kind.dtype).itemsize
-        return {
-            "frames": {
-                "shape": [self.frames, *self.kind.frame_shape],
-                "dtype": self.kind.dtype,
-                "bytes": self.frames * size,
-                "sha256": self.digest.hexdigest(),
-            },
-            "sequences": [sequence._asdict() for sequence in self.sequences],
-        }
+    def check(self, name: str, number: int, frame: Array) -> None:
+        """Raise `InputError` unless a frame is of the kind's shape and type."""
+        if frame.shape != self.kind.frame_shape or frame.dtype != np.dtype(self.kind.dtype):
+            raise InputError(
+                f"{name}: frame {number} should be {np.dtype(self.kind.dtype)} "
+                f"{self.kind.frame_shape}, got {frame.dtype} {frame.shape}."
+            )
+
+
+def write_frames(
+    folder: Path, kind: Kind, write: Callable[[StoreWriter], dict[str, Any]]
+) -> dict[str, Any]:
+    """Write the frames of a store; what its manifest should hold.
+
+    Args:
+        folder: where.
+        kind: of the store.
+        write: adds all sequences, and returns notes (JSON values).
+    """
+    with (folder / FRAMES_NAME).open("xb") as stream:
+        writer = StoreWriter(stream, kind)
+        notes = write(writer)
+    return {
+        "shape": [writer.frames, *kind.frame_shape],
+        "dtype": kind.dtype,
+        "sequences": [sequence._asdict() for sequence in writer.sequences],
+        "notes": notes,
+    }
+
+
+def store_in(entry: Entry, kind: Kind, remedy: str) -> PreparedStore:
+    """The frames of an entry.
+
+    Errors:
+        CorruptionError: they are not what the kind says.
+    """
+    try:
+        shape = tuple(entry.content["shape"])
+        sequences = tuple(StoredSequence(**one) for one in entry.content["sequences"])
+        if shape[1:] != kind.frame_shape or entry.content["dtype"] != kind.dtype:
+            raise ValueError(f"frames of {entry.content['dtype']} {shape[1:]}")
+        frames = map_frames(entry.folder, kind.dtype, shape)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CorruptionError(f"{entry.folder} cannot be read: {error}. {remedy}") from error
+    return PreparedStore(entry.folder, frames, sequences, entry.content["notes"])
+
+
+def cached_frames(
+    kind: Kind, options: dict[str, Any], write: Callable[[StoreWriter], dict[str, Any]]
+) -> PreparedStore:
+    """A store of the cache, made where it is missing.
+
+    Args:
+        kind: of the store; its name is that of the entry.
+        options: everything that the content follows from (JSON values).
+        write: as for `write_frames`.
+
+    Errors:
+        CorruptionError, FileError: as `cached`; and what `write` raises.
+    """
+    entry = cached(kind.name, options, lambda folder: write_frames(folder, kind, write))
+    return store_in(entry, kind, f"Delete {entry.folder}; it is made again.")
 
 
 def open_prepared(folder: Path, kind: Kind, *, verify: bool = False) -> PreparedStore:
-    """A store, checked.
-
-    Its kind and the size of its frames are compared each time; their digest on first opening, and
-    again where the file's time or size has changed, which `checked.json` remembers.
+    """The store of a prepared data set, checked as `open_entry` says.
 
     Args:
         folder: of the store.
         kind: that it must have.
-        verify: compute the digest in any case.
+        verify: compute all digests in any case.
 
     Errors:
         FileError: there is no store, or it is another data set's or of another version.
         CorruptionError: it is damaged.
     """
     command = f"statecast data prepare {kind.name} --source DIR"
-    manifest = read_manifest(folder, kind, command)
-    path = folder / FRAMES_NAME
-    remedy = f"Delete {folder} and prepare it again: {command}."
-    try:
-        described = manifest["frames"]
-        shape = tuple(described["shape"])
-        sequences = tuple(StoredSequence(**sequence) for sequence in manifest["sequences"])
-        state = path.stat()
-        if state.st_size != described["bytes"] or shape[1:] != kind.frame_shape:
-            raise CorruptionError(
-                f"{path} should have {described['bytes']} bytes, got {state.st_size}. {remedy}"
-            )
-        check_digest(path, described["sha256"], remedy, verify=verify)
-        frames = map_frames(folder, kind.dtype, shape)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        if isinstance(error, CorruptionError):
-            raise
-        raise CorruptionError(f"{folder} cannot be read: {error}. {remedy}") from error
-    return PreparedStore(folder, frames, sequences, manifest.get("notes", {}))
-
-
-def read_manifest(folder: Path, kind: Kind, command: str) -> dict[str, Any]:
-    """The manifest of a store of this kind; errors as `open_prepared`."""
-    path = folder / MANIFEST_NAME
-    if not path.is_file():
+    if not (folder / MANIFEST_NAME).is_file():
         raise FileError(
             f"There is no prepared {kind.name} in {folder}. Make it once from its owner's files: "
             f"{command}; or set data.path to where it is."
         )
-    try:
-        manifest: dict[str, Any] = json.loads(path.read_text())
-        found = manifest["options"]
-        described = f"{found.get('data')} of version {found.get('version')}"
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise CorruptionError(
-            f"{path} cannot be read: {error}. Delete {folder} and prepare it again: {command}."
-        ) from error
+    remedy = f"Delete {folder} and prepare it again: {command}."
+    entry = open_entry(folder, remedy=remedy, verify=verify)
+    found = entry.options
     if found != kind.identity:
         raise FileError(
-            f"{folder} holds {described} (format {found.get('format')}), expected {kind.name} of "
+            f"{folder} holds {found.get('data', found.get('name'))} of version "
+            f"{found.get('version')} (format {found.get('format')}), expected {kind.name} of "
             f"version {kind.version} (format {FORMAT}). Prepare it again elsewhere: "
             f"{command} --output DIR, and set data.path."
         )
-    return manifest
-
-
-def check_digest(path: Path, expected: str, remedy: str, *, verify: bool) -> None:
-    """Raise `CorruptionError` unless a file has its digest; remembered until the file changes."""
-    state = path.stat()
-    stamp = {"bytes": state.st_size, "modified": state.st_mtime_ns}
-    checked = path.with_name(CHECKED_NAME)
-    if not verify and checked.is_file():
-        try:
-            if json.loads(checked.read_text()) == stamp:
-                return
-        except ValueError:
-            pass  # cut off: the digest is computed again
-    if sha256_of(path) != expected:
-        raise CorruptionError(f"{path} differs from its recorded digest. {remedy}")
-    with contextlib.suppress(FileError):  # a folder that cannot be written is checked each time
-        write_text(checked, json.dumps(stamp) + "\n")
+    return store_in(entry, kind, remedy)

@@ -22,7 +22,7 @@ from statecast.data.clip_splits import (
 )
 from statecast.data.clip_windows import ClipWindows
 from statecast.data.field_splits import window_starts
-from statecast.data.shards import FrameStore, ShardWriter, open_or_build
+from statecast.data.prepared import Kind, PreparedStore, StoreWriter, cached_frames
 from statecast.errors import FileError, InputError, require
 from statecast.frames import FrameSpec
 
@@ -100,13 +100,15 @@ class Videos(DataSource):
         self.wanted = Wanted(context, horizon, validation_horizon, test_horizon)
         self.asked_split = split
         self.store = self.decoded()
-        names, frames = zip(*((clip.name, clip.frames) for clip in self.store.clips), strict=True)
+        names, frames = zip(
+            *((clip.name, clip.frames) for clip in self.store.sequences), strict=True
+        )
         self.split = chosen_split(split, names)
         self.parts = split_clips(names, frames, self.split, shares=shares, gap=gap, seed=shuffle)
         self.lengths = clip_lengths(self.parts, self.wanted)
         self.short = sorted(names[number] for number in too_short(self.parts, self.lengths))
 
-    def decoded(self) -> FrameStore:
+    def decoded(self) -> PreparedStore:
         """All videos, decoded: from the cache, or now.
 
         Errors:
@@ -122,9 +124,11 @@ class Videos(DataSource):
         }
         if not isinstance(self.options.crop, str):
             identity["options"]["crop"] = list(self.options.crop)  # type: ignore[index]
-        return open_or_build("videos", identity, self.options.shape, self.build)
+        return cached_frames(
+            Kind("videos", VERSION, self.options.shape, "|u1"), identity, self.build
+        )
 
-    def build(self, writer: ShardWriter) -> dict[str, Any]:
+    def build(self, writer: StoreWriter) -> dict[str, Any]:
         """Decode all videos; what was skipped, and why."""
         skipped: dict[str, str] = {}
         for clip in progress(self.found):
@@ -136,7 +140,7 @@ class Videos(DataSource):
                         f"{error} Mend or remove it, or set on_error: skip to leave it out."
                     ) from error
                 skipped[clip.name] = str(error)
-        if not writer.clips:
+        if not writer.sequences:
             first = next(iter(skipped.values()))
             raise FileError(f"None of {len(skipped)} video(s) can be read; the first: {first}")
         return {"skipped": skipped}
@@ -169,14 +173,14 @@ class Videos(DataSource):
     @property
     def card(self) -> dict[str, Any]:
         crop = self.options.crop
-        names = [clip.name for clip in self.store.clips]
+        names = [clip.name for clip in self.store.sequences]
         return {
             "name": "videos",
             **asdict(self.options),
             "size": list(self.options.size),
             "crop": crop if isinstance(crop, str) else list(crop),
             "videos": len(names),
-            "frames": sum(clip.frames for clip in self.store.clips),
+            "frames": sum(clip.frames for clip in self.store.sequences),
             "skipped": self.skipped,
             "too_short": self.short,
             "split": self.split,
@@ -195,10 +199,10 @@ class Videos(DataSource):
 
     @property
     def choices(self) -> Sequence[Choice]:
-        frames = sum(clip.frames for clip in self.store.clips)
+        frames = sum(clip.frames for clip in self.store.sequences)
         height, width = self.options.size
         found = [
-            Choice("videos", f"{len(self.store.clips)}, {frames} frames"),
+            Choice("videos", f"{len(self.store.sequences)}, {frames} frames"),
             Choice("frames", f"{height}×{width}, {self.options.colour}, crop {self.options.crop}"),
         ]
         if self.asked_split == "auto":

@@ -2,27 +2,20 @@
 
 from __future__ import annotations
 
-import os
-import re
-import secrets
-import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from statecast.errors import FileError, InputError, StatecastError, require
-from statecast.files import flush_folder
+from statecast.errors import FileError, InputError, require
+from statecast.files import whole
 from statecast.labels.layout import Layout, statistics_of
 from statecast.labels.stores import NETCDF, ZARR, ZARR_FILES
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Region = tuple[slice | int, ...]
-
-FULL = 16 << 20  # bytes: with less than this free, a failed write is put down to a full disk
 
 
 class Sink(ABC):
@@ -131,9 +124,11 @@ def write_labelled(path: str | Path, layout: Layout, parts: Iterable[Array]) -> 
     require("xarray", "fields", "write labelled forecasts")
     package = "zarr" if path.suffix == ZARR else "netCDF4"
     require(package, "fields", f"write {path.suffix} files")
+    if path.is_dir() and not any((path / name).is_file() for name in ZARR_FILES):
+        raise FileError(f"Cannot write {path}: it is a folder, and no Zarr store to replace.")
     failures: list[Exception] = []
     try:
-        with replacing_any(path) as place:
+        with whole(path, also=(RuntimeError, ValueError)) as place:
             sink = make(place, layout)
             try:
                 fill(sink, layout, watched(parts, failures))
@@ -193,91 +188,3 @@ def fill(sink: Sink, layout: Layout, parts: Iterable[Array]) -> None:
                 read = read if layout.batched else read[:, None]
                 found = statistics_of(read, planned.statistic, layout.quantiles)
                 target[where] = found if layout.batched else found[0]
-
-
-@contextmanager
-def replacing_any(path: Path) -> Iterator[Path]:
-    """A place beside `path` for a file or folder that takes its name when the block is done.
-
-    Errors:
-        FileError: it cannot be written; a full disk is named as such.
-    """
-    if path.is_dir() and not any((path / name).is_file() for name in ZARR_FILES):
-        raise FileError(f"Cannot write {path}: it is a folder, and no Zarr store to replace.")
-    sweep(path)
-    token = f"{os.getpid()}.{secrets.token_hex(4)}"
-    place = path.with_name(f".{path.stem}.{token}.part{path.suffix}")
-    try:
-        yield place
-        flush(place)
-        if path.is_dir():  # a folder cannot be replaced in one step
-            old = path.with_name(f".{path.stem}.{token}.old.part{path.suffix}")
-            path.rename(old)
-            place.rename(path)
-            shutil.rmtree(old, ignore_errors=True)
-        else:
-            place.replace(path)
-        flush_folder(path.parent)
-    except StatecastError:
-        raise
-    except (OSError, RuntimeError, ValueError) as error:
-        raise FileError(f"Cannot write {path}: {reason_of(error, path.parent)}.") from error
-    finally:
-        remove(place)
-
-
-def flush(place: Path) -> None:
-    """Flush a file, or all files of a folder, to disk."""
-    for file in place.rglob("*") if place.is_dir() else [place]:
-        if file.is_file():
-            with file.open("rb") as stream:
-                os.fsync(stream.fileno())
-
-
-def reason_of(error: Exception, folder: Path) -> str:
-    """Why a write failed. Libraries call a full disk `Permission denied`, or `HDF error`."""
-    try:
-        free = shutil.disk_usage(folder).free
-    except OSError:
-        return f"the folder {folder} is missing"
-    if not os.access(folder, os.W_OK):
-        return f"the folder {folder} may not be written"
-    if free < FULL:
-        return f"the disk is full ({free >> 20} MiB are free). Free space, or write elsewhere"
-    reason = getattr(error, "strerror", None) or " ".join(str(error).split())
-    return f"the disk, a quota or a limit on file sizes may be reached ({reason})"
-
-
-def sweep(path: Path) -> None:
-    """Remove what writers of this path left behind that are no longer alive."""
-    pattern = re.compile(rf"\.{re.escape(path.stem)}\.(\d+)\.[0-9a-f]+(\.old)?\.part")
-    if not path.parent.is_dir():
-        raise FileError(f"The folder {path.parent} does not exist; make it first.")
-    for place in path.parent.glob(f".{glob_escaped(path.stem)}.*.part{path.suffix}"):
-        found = pattern.match(place.name)
-        if found and not alive(int(found[1])):
-            remove(place)
-
-
-def glob_escaped(text: str) -> str:
-    """Text that a glob takes literally."""
-    return re.sub(r"([*?[])", r"[\1]", text)
-
-
-def alive(process: int) -> bool:
-    """Whether a process of this number runs."""
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except (PermissionError, OverflowError):
-        return True
-    return True
-
-
-def remove(place: Path) -> None:
-    """Remove a file or folder, if it is there."""
-    if place.is_dir():
-        shutil.rmtree(place, ignore_errors=True)
-    else:
-        place.unlink(missing_ok=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from statecast.comparability import grouped
 from statecast.errors import FileError, InputError, require
-from statecast.files import write_text
+from statecast.files import adding, write_text
 from statecast.report.ensemble_parts import ensemble_part, studies_part
 from statecast.report.members import Member, members_of
 from statecast.report.page import Html, Section, code, joined, page, paragraph
@@ -75,28 +75,30 @@ def write_report(
         raise FileError(f"A report is a .html file in a folder that exists, got {output}.")
     members = members_of(folders)
     pictures = output.with_name(f"{output.stem}_pictures")
-    shown = [
-        cases_part(
-            member,
-            pictures,
-            windows=windows,
-            samples=samples,
-            checkpoint=checkpoint,
-            device=device,
-            seed=seed,
-        )
-        for member in members
-    ]
-    sections = [
-        *score_sections(members, pictures),
-        Section("Test windows", Html(""), per_run(members, shown))
-        if len(members) > 1
-        else Section("Test windows", shown[0]),
-        Section("Training", training_part(members, pictures)),
-        *(about(member) for member in members),
-    ]
-    names = ", ".join(member.label for member in members)
-    return write_text(output, page(f"Report on {names}", lead(members, pictures), sections))
+    with adding(pictures) as place:  # nothing old is touched before all that is new is there
+        shown = [
+            cases_part(
+                member,
+                place,
+                windows=windows,
+                samples=samples,
+                checkpoint=checkpoint,
+                device=device,
+                seed=seed,
+            )
+            for member in members
+        ]
+        sections = [
+            *score_sections(members, place),
+            Section("Test windows", Html(""), per_run(members, shown))
+            if len(members) > 1
+            else Section("Test windows", shown[0]),
+            Section("Training", training_part(members, place)),
+            *(about(member) for member in members),
+        ]
+        names = ", ".join(member.label for member in members)
+        write_text(output, page(f"Report on {names}", lead(members, pictures), sections))
+    return output
 
 
 def lead(members: Sequence[Member], pictures: Path) -> Html:

@@ -23,9 +23,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     actions.add_parser("list", help="data sets, where their files come from, and which are there")
     verify = actions.add_parser(
-        "verify", help="compare a store with its recorded digest", allow_abbrev=False
+        "verify",
+        help="compare a data set, or all of the cache, with its recorded digests",
+        allow_abbrev=False,
     )
-    verify.add_argument("name", help="data set")
+    verify.add_argument("name", nargs="?", help="data set; by default all that the cache holds")
     verify.add_argument("--path", metavar="DIR", help="folder of the store; default in the cache")
 
 
@@ -34,12 +36,28 @@ def run(options: argparse.Namespace) -> int:
     if options.action == "prepare":
         return run_prepare(options.name, options.source, options.output)
     if options.action == "verify":
-        from statecast.data.prepare import verify
+        return run_verify(options.name, options.path)
+    return run_list()
 
-        store = verify(options.name, options.path)
+
+def run_verify(name: str | None, path: str | None) -> int:
+    """Compare a data set, or all of the cache, with its recorded digests."""
+    from statecast.data.prepare import verify, verify_cache
+    from statecast.errors import CorruptionError, InputError
+
+    if name is not None:
+        store = verify(name, path)
         print(f"{store.folder} is whole: {len(store.frames)} frames have their recorded digest")
         return 0
-    return run_list()
+    if path is not None:
+        raise InputError("--path is of one data set: statecast data verify NAME --path DIR.")
+    damaged = []
+    for found in verify_cache():
+        print(f"{found.folder}: {found.found}", flush=True)
+        damaged += [found.folder.name] if found.damaged else []
+    if damaged:
+        raise CorruptionError(f"Damaged: {', '.join(damaged)}.")
+    return 0
 
 
 def run_prepare(name: str, source: str, output: str | None) -> int:

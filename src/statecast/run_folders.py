@@ -1,0 +1,80 @@
+"""Folders of runs: made for a new one, numbered, and owned while they are trained."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from pathlib import Path
+
+from statecast.errors import FileError
+from statecast.files import remove, writing
+from statecast.locks import owned
+from statecast.processes import is_first
+
+LOCK_NAME = ".lock"
+
+
+def being_trained(folder: Path) -> AbstractContextManager[None]:
+    """Own a run folder for training; of processes that train together, the main one does."""
+    if not is_first():
+        return nullcontext()
+    return owned(folder / LOCK_NAME, f"{folder} is being trained")
+
+
+def check_free(folder: Path) -> None:
+    """Raise `FileError` unless a folder is empty, or not there."""
+    if folder.exists() and (
+        not folder.is_dir() or any(path.name != LOCK_NAME for path in folder.iterdir())
+    ):
+        raise FileError(
+            f"{folder} is not empty. Choose another folder, or go on with its training: "
+            f"statecast train --resume {folder}"
+        )
+
+
+@contextmanager
+def new_folder(name: str, folder: Path | None) -> Iterator[Path]:
+    """The folder of a new run, owned inside the block; after an error nothing is left of it.
+
+    Args:
+        name: of the recipe.
+        folder: where; None for the first free `runs/NAME-1`, `-2`, …
+
+    Errors:
+        FileError: it is not empty, or cannot be written; or another process is making it.
+    """
+    if folder is None:
+        folder, made = numbered_folder(name), True
+    else:
+        with writing(folder):
+            made = not folder.exists()
+            folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with owned(folder / LOCK_NAME, f"{folder} is being made"):
+            check_free(folder)  # again: another process may have been faster
+            try:
+                yield folder
+            except BaseException:
+                for path in folder.iterdir():
+                    if path.name != LOCK_NAME:
+                        remove(path)
+                raise
+    except BaseException:
+        with suppress(OSError):  # where another process has written something
+            if made:
+                folder.rmdir()
+        raise
+
+
+def numbered_folder(name: str) -> Path:
+    """The first free `runs/NAME-1`, `-2`, …, which making it takes."""
+    number = 1
+    while True:
+        folder = Path("runs") / f"{name}-{number}"
+        with writing(folder):
+            folder.parent.mkdir(exist_ok=True)
+            try:
+                folder.mkdir()
+                return folder
+            except FileExistsError:
+                number += 1
