@@ -22,6 +22,7 @@ PROMPT = timedelta(minutes=10)  # the same, where all have as much to do
 PATIENCE_NAME = "STATECAST_PATIENCE"  # environment variable that says otherwise, in seconds
 SPOKEN = timedelta(seconds=3)  # how long others wait for the main process to name their error
 SAID = "statecast/said"  # where it is named
+OUTLIVING = "TORCHELASTIC_USE_AGENT_STORE"  # set by torchrun, whose store outlives processes
 
 
 @dataclass(frozen=True)
@@ -97,7 +98,7 @@ def joined() -> Iterator[None]:
     try:
         yield
     except StatecastError as error:
-        error.told = error.told or _told_by_main(error)
+        error.told = _told_by_main(error) if error.told is None else error.told
         raise
     finally:
         _Meeting.store = None
@@ -273,24 +274,33 @@ def answered() -> Iterator[None]:
                 f"Process {rank()} of {size()} has waited {seconds:g} s for another one, which "
                 f"hangs or is slow. {PATIENCE_NAME}=SECONDS waits longer in training."
             ) from error
+        # Of a connection that broke there is nothing else to say, and gloo says much.
+        detail = "." if "peer" in line or "onnection" in line else f": {line}"
         raise ProcessError(
-            f"Process {rank()} of {size()} lost another one, whose error says why: {line}"
+            f"Process {rank()} of {size()} lost another one, whose error says why unless it was "
+            f"killed{detail}"
         ) from error
 
 
 def _told_by_main(error: StatecastError) -> bool:
     """Whether the main process says what this error says, so that it is said once."""
+    lost = isinstance(error, ProcessError)
+    if lost and not os.environ.get(OUTLIVING):
+        return False  # the store may have gone with the process that was lost
     said = f"{type(error).__name__}: {error}"
+    store = _Meeting.store
     try:
         if is_main():
-            _Meeting.store.set(SAID, said)
+            store.set(SAID, said)
+            if not os.environ.get(OUTLIVING):  # until others have heard it
+                store.wait([f"{SAID}/{other}" for other in range(1, size())], SPOKEN)
             return False
-        _Meeting.store.wait([SAID], SPOKEN)
-        by_main = _Meeting.store.get(SAID).decode()
-    except RuntimeError:  # it has not met any, or is no more
+        store.wait([SAID], SPOKEN)
+        by_main = store.get(SAID).decode()
+        store.set(f"{SAID}/{rank()}", "")
+    except RuntimeError:  # others have not met any, or are no more
         return False
-    lost = ProcessError.__name__
-    return said == by_main or (said.startswith(lost) and by_main.startswith(lost))
+    return said == by_main or (lost and by_main.startswith(ProcessError.__name__))
 
 
 def first_line(error: Exception) -> str:

@@ -41,4 +41,4 @@ def in_whole(count: Tensor) -> Tensor:
     """
     if _Shared.part is None:
         return count
-    return summed(count.double()) * _Shared.part.share
+    return (summed(count.double()) * _Shared.part.share).float()

@@ -295,7 +295,7 @@ def known_mean(
     """
     if mask is None and not is_shared():
         return values.mean()
-    known = values.new_tensor(values.numel()) if mask is None else mask.sum()
+    known = torch.tensor(values.numel(), device=values.device) if mask is None else mask.sum()
     return known_part(values, mask).sum() / in_whole(known).clamp_min(1)
 
 
