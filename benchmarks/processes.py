@@ -28,8 +28,9 @@ from statecast.data.loading import training_batches
 from statecast.models import MODELS
 from statecast.models.base import Forecaster
 from statecast.options import read_recipe, resolve
-from statecast.processes import LAUNCHED, is_main, joined, part_of, prompt, size
+from statecast.processes import LAUNCHED, is_main, joined, prompt, size
 from statecast.runs import build_data
+from statecast.sharing import part_of
 from statecast.together import Team
 
 RECIPES = ("srvp-digits-small", "separable-turntable-small")

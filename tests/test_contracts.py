@@ -15,7 +15,7 @@ from statecast.latent_space import infer_and_continue
 from statecast.models import MODELS
 from statecast.models.state_space import StateSpaceForecaster
 from statecast.nn.streams import PartGenerator
-from statecast.processes import Part
+from statecast.sharing import Part
 
 SPEC = FrameSpec(
     channels=("red", "green"), space=(16, 16), context=3, horizon=2, value_range=(0.0, 1.0)

@@ -18,14 +18,13 @@ from statecast.processes import (
     gathered,
     joined,
     largest,
-    part_of,
     prompt,
     rank,
     size,
     summed,
 )
 from statecast.runs import create_run, open_run, train_run
-from statecast.sharing import in_whole, shared
+from statecast.sharing import in_whole, part_of, shared
 from statecast.together import Team, in_buckets
 
 LOSS = SRVP.loss
@@ -54,7 +53,7 @@ def endings(recipe, folder):
         )
         found = train_run(made)
         time.monotonic = monotonic
-        print(gathered((found.reason, found.step)))
+        print(json.dumps(gathered((found.reason, found.step))))
         calls = []
 
         def broken(self, batch, generator=None):
@@ -89,7 +88,16 @@ def train_new(recipe, folder, stop):
 def checks():
     """Each of the functions below, which assert."""
     torch.manual_seed(0)
-    found = (draws, batch_norms, momentless, means, gradients, unreached, numbers)
+    found = (
+        draws,
+        batch_norms,
+        batch_norms_of_half,
+        momentless,
+        means,
+        gradients,
+        unreached,
+        numbers,
+    )
     with joined(), prompt():
         for check in found:
             check()
@@ -134,6 +142,23 @@ def batch_norms():
             torch.testing.assert_close(summed(left.grad), right.grad, rtol=1e-4, atol=1e-4)
         for left, right in zip(again.buffers(), buffers, strict=True):
             torch.testing.assert_close(left, right)
+
+
+def batch_norms_of_half():
+    """In bf16 moments are those of float32, and what comes in comes out."""
+    values = (3 + torch.randn(5, 3, 4, 4)).bfloat16()
+    own, _ = mine(values)
+    plain, again = nn.BatchNorm2d(3), nn.BatchNorm2d(3)
+    whole, own = values.float().requires_grad_(), own.clone().requires_grad_()
+    weights = torch.randn(5, 3, 4, 4)
+    (plain(whole) * weights).sum().backward()
+    with synchronised(again):
+        output = again(own)
+    (output * mine(weights)[0]).sum().backward()
+    assert (output.dtype, own.grad.dtype) == (torch.bfloat16, torch.bfloat16)
+    torch.testing.assert_close(again.running_mean, plain.running_mean)
+    torch.testing.assert_close(again.running_var, plain.running_var)
+    torch.testing.assert_close(torch.cat(gathered(own.grad.float())), whole.grad, rtol=0, atol=0.02)
 
 
 def momentless():

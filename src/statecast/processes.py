@@ -6,7 +6,6 @@ import math
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 
@@ -23,23 +22,6 @@ PATIENCE_NAME = "STATECAST_PATIENCE"  # environment variable that says otherwise
 SPOKEN = timedelta(seconds=3)  # how long others wait for the main process to name their error
 SAID = "statecast/said"  # where it is named
 OUTLIVING = "TORCHELASTIC_USE_AGENT_STORE"  # set by torchrun, whose store outlives processes
-
-
-@dataclass(frozen=True)
-class Part:
-    """Consecutive items out of a whole, that fall to one process."""
-
-    start: int
-    stop: int
-    whole: int
-
-    def __len__(self) -> int:
-        return self.stop - self.start
-
-    @property
-    def share(self) -> float:
-        """How much of the whole it is."""
-        return len(self) / self.whole
 
 
 class _Meeting:
@@ -170,13 +152,6 @@ def is_main() -> bool:
 def share(items: Tensor) -> Tensor:
     """The consecutive part of the items that falls to this process; parts differ by one at most."""
     return items.tensor_split(size())[rank()]
-
-
-def part_of(whole: int) -> Part:
-    """As `share`, of items that are known by their number."""
-    each, more = divmod(whole, size())
-    start = rank() * each + min(rank(), more)
-    return Part(start, start + each + (rank() < more), whole)
 
 
 def gathered(own: Found) -> list[Found]:

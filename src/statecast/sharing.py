@@ -4,12 +4,37 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from statecast.processes import Part, summed
+from statecast.processes import rank, size, summed
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Part:
+    """Consecutive items out of a whole, that fall to one process."""
+
+    start: int
+    stop: int
+    whole: int
+
+    def __len__(self) -> int:
+        return self.stop - self.start
+
+    @property
+    def share(self) -> float:
+        """How much of the whole it is."""
+        return len(self) / self.whole
+
+
+def part_of(whole: int) -> Part:
+    """The part of so many items that falls to this process, as `processes.share` cuts them."""
+    each, more = divmod(whole, size())
+    start = rank() * each + min(rank(), more)
+    return Part(start, start + each + (rank() < more), whole)
 
 
 class _Shared:

@@ -14,8 +14,8 @@ from statecast.errors import InputError
 from statecast.models.base import Losses
 from statecast.nn.batch_norm import synchronised
 from statecast.nn.streams import PartGenerator
-from statecast.processes import answered, copy_from_main, new_group, part_of, size, summed
-from statecast.sharing import shared
+from statecast.processes import answered, copy_from_main, new_group, size, summed
+from statecast.sharing import part_of, shared
 
 BUCKET_BYTES = 25 * 2**20  # of gradients that travel at once: few messages, and soon the first
 

@@ -19,7 +19,8 @@ from statecast.frames import Batch
 from statecast.logs import TrainingLog
 from statecast.models.base import Forecaster, Losses
 from statecast.precision import Precision, autocast, choose_precision
-from statecast.processes import is_main, largest, part_of
+from statecast.processes import is_main, largest
+from statecast.sharing import part_of
 from statecast.signals import StopRequest
 from statecast.together import Team
 

@@ -7,7 +7,7 @@ from statecast.data.base import generator_of, streams_of
 from statecast.errors import InputError
 from statecast.nn.gaussian import DiagonalGaussian
 from statecast.nn.streams import PartGenerator, Streams, drawn
-from statecast.processes import Part
+from statecast.sharing import Part
 
 NUMBERS = torch.tensor([4, 0, 9])
 

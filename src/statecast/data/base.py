@@ -13,7 +13,7 @@ from statecast.errors import InputError
 from statecast.frames import Batch, Forecast, Frames, FrameSpec
 from statecast.labels.preparation import Preparation
 from statecast.nn.streams import Streams
-from statecast.processes import Part
+from statecast.sharing import Part
 
 Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = get_args(Split)

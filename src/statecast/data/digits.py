@@ -21,7 +21,7 @@ from statecast.data.rendering import render
 from statecast.data.trajectories import Trajectories, trajectories
 from statecast.errors import InputError
 from statecast.frames import Batch, FrameSpec
-from statecast.processes import Part
+from statecast.sharing import Part
 
 Array = np.ndarray[Any, np.dtype[Any]]
 

@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader, Dataset
 from statecast.data.base import Windows
 from statecast.errors import InputError
 from statecast.frames import Batch
-from statecast.processes import Part
+from statecast.sharing import Part
 
 
 class _Steps(Dataset[Batch]):

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from statecast.errors import InputError
-from statecast.processes import Part
+from statecast.sharing import Part
 
 
 class Streams(torch.Generator):
