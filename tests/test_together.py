@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from launched import LIMIT, launched, statecast
-from together_parts import MLP, checks, endings, several
+from together_parts import MLP, cannot_save, checks, endings, several
 
 from statecast.checkpoints import load_checkpoint
 from statecast.errors import DivergenceError
@@ -158,6 +158,16 @@ def test_what_ends_one_process_ends_all(recipe, tmp_path):
     for _, errors in said:
         assert f"{DivergenceError.__name__}: Training stopped at step 5: total" in errors
     assert load_checkpoint(tmp_path / "diverged").step == 4
+
+
+def test_a_checkpoint_that_cannot_be_written_ends_all_and_is_told_by_the_writer(recipe, tmp_path):
+    words = ["train", recipe, "--output", str(tmp_path / "run"), *MLP]
+    with launched(tmp_path / "said", cannot_save, *words) as all_:
+        codes, said = all_.ended()
+    assert codes == [2, 2]
+    assert said[0][1].endswith("statecast: Cannot write the checkpoint: No space left on device.\n")
+    assert said[1][1].startswith("statecast: Process 1 of 2 lost another one, whose error says why")
+    assert said[1][1].count("\n") == 1
 
 
 @pytest.mark.parametrize(

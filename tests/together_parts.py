@@ -67,6 +67,19 @@ def endings(recipe, folder):
         train_run(made)
 
 
+def cannot_save(*words):
+    """The command, where a checkpoint cannot be written."""
+    import statecast.trainer
+    from statecast.cli import main
+    from statecast.errors import FileError
+
+    def refuse(*arguments, **options):
+        raise FileError("Cannot write the checkpoint: No space left on device.")
+
+    statecast.trainer.save_checkpoint = refuse
+    return main(words)
+
+
 def train_new(recipe, folder, stop):
     """How a training ended, of which the last process is signalled in a step, if any."""
     calls = []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -19,7 +20,7 @@ Found = TypeVar("Found")
 PATIENCE = timedelta(hours=4)  # how long a process waits for one that is alive
 PROMPT = timedelta(minutes=10)  # the same, where all have as much to do
 PATIENCE_NAME = "STATECAST_PATIENCE"  # environment variable that says otherwise, in seconds
-SPOKEN = timedelta(seconds=3)  # how long others wait for the main process to name their error
+SPOKEN = 3.0  # seconds that others wait for the main process to name their error
 SAID = "statecast/said"  # where it is named
 OUTLIVING = "TORCHELASTIC_USE_AGENT_STORE"  # set by torchrun, whose store outlives processes
 
@@ -268,14 +269,25 @@ def _told_by_main(error: StatecastError) -> bool:
         if is_main():
             store.set(SAID, said)
             if not os.environ.get(OUTLIVING):  # until others have heard it
-                store.wait([f"{SAID}/{other}" for other in range(1, size())], SPOKEN)
+                _appear([f"{SAID}/{other}" for other in range(1, size())])
             return False
-        store.wait([SAID], SPOKEN)
+        if not _appear([SAID]):
+            return False
         by_main = store.get(SAID).decode()
         store.set(f"{SAID}/{rank()}", "")
-    except RuntimeError:  # others have not met any, or are no more
+    except RuntimeError:  # the main process is no more
         return False
     return said == by_main or (lost and by_main.startswith(ProcessError.__name__))
+
+
+def _appear(keys: list[str]) -> bool:
+    """Whether all keys appear in the store before long."""
+    end = time.monotonic() + SPOKEN
+    while not _Meeting.store.check(keys):  # its own `wait` complains on standard error
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.02)
+    return True
 
 
 def first_line(error: Exception) -> str:
