@@ -14,6 +14,8 @@ from statecast.frames import Batch, FrameSpec
 from statecast.latent_space import infer_and_continue
 from statecast.models import MODELS
 from statecast.models.state_space import StateSpaceForecaster
+from statecast.nn.streams import PartGenerator
+from statecast.sharing import Part
 
 SPEC = FrameSpec(
     channels=("red", "green"), space=(16, 16), context=3, horizon=2, value_range=(0.0, 1.0)
@@ -127,6 +129,22 @@ class TestModel:
             assert parameter.grad is not None, weight
             assert torch.isfinite(parameter.grad).all(), weight
 
+    def test_parts_of_a_batch_that_processes_share_have_its_loss(self, name):
+        model = made(name).train()
+        for layer in model.modules():
+            if isinstance(layer, torch.nn.BatchNorm2d):
+                layer.eval()  # in training they see all parts, see tests/test_together.py
+        batch = Batch.of(frames(), SPEC.context)
+        whole = model.loss(batch, seeded())
+        parts = [Part(0, 2, 3), Part(2, 3, 3)]
+        found = [
+            model.loss(batch.select(slice(p.start, p.stop)), PartGenerator(seeded(), p))
+            for p in parts
+        ]
+        for term, value in whole.items():
+            sum_of_parts = sum(p.share * f[term] for p, f in zip(parts, found, strict=True))
+            torch.testing.assert_close(sum_of_parts, value, rtol=1e-5, atol=1e-6)
+
     def test_the_same_seed_gives_the_same_weights_and_loss(self, name):
         values = [
             made(name).loss(Batch.of(frames(), SPEC.context), seeded())["total"].detach()
@@ -211,6 +229,12 @@ class TestDataSet:
             assert left.digest == right.digest
             drawn = [windows.draw(3, 2, seed=1).values for windows in (left, right)]
             torch.testing.assert_close(*drawn, rtol=0, atol=0, equal_nan=True)
+
+    def test_parts_of_a_batch_that_processes_share_are_the_batch(self, name):
+        windows = DATASETS[name](**DATA[name]).windows("train")
+        parts = [windows.draw_part(3, 2, Part(i, i + 1, 2), seed=1).values for i in range(2)]
+        whole = windows.draw(3, 2, seed=1).values
+        torch.testing.assert_close(torch.cat(parts), whole, rtol=0, atol=0, equal_nan=True)
 
     def test_its_card_is_json_and_names_it(self, name):
         import json

@@ -10,8 +10,10 @@ import sys
 import numpy as np
 import pytest
 import torch
+from pendulum import Pendulum
 
 from statecast.cli import MISTAKE, main
+from statecast.data.loading import numbered_batches
 from statecast.processes import LAUNCHED, asked_for, gathered, is_main, joined, rank, share, size
 from statecast.runs import create_run, evaluate_run, train_run
 
@@ -110,7 +112,7 @@ def test_where_one_has_failed_no_other_waits():
     finally:
         for process in started:
             process.kill()
-    assert "Process 0 of 2 lost another one, whose error says why" in found
+    assert "Process 0 of 2 lost another one, whose error says why unless it was killed." in found
     assert "InputError: one has failed" in mistake
 
 
@@ -138,3 +140,10 @@ def test_shares_are_consecutive_whole_and_as_equal_as_they_can_be(monkeypatch):
         parts.append(share(items))
     assert torch.equal(torch.cat(parts), items)
     assert [len(part) for part in parts] == [3, 2, 2]
+
+
+def test_a_process_without_windows_scores_none():
+    windows = Pendulum().windows("test")
+    assert list(numbered_batches(windows, torch.arange(0), 4)) == []
+    chosen = [numbers.tolist() for numbers, _ in numbered_batches(windows, torch.arange(5), 4)]
+    assert chosen == [[0, 1, 2, 3], [4]]

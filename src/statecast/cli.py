@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from statecast.errors import InputError, StatecastError
-from statecast.processes import asked_for
+from statecast.processes import asked_for, number_of_this
 from statecast.verbs import VERBS, load_verb
 from statecast.verbs.train import STOPPED
 from statecast.version import __version__
@@ -32,7 +32,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             )
         return int(verb.run(known, overrides) if takes_options else verb.run(known))
     except StatecastError as error:
-        print(f"statecast: {error}", file=sys.stderr)
+        # Before processes join, what they meet follows from the command line: one tells it.
+        told = error.told if error.told is not None else number_of_this() > 0
+        if not told:
+            print(f"statecast: {error}", file=sys.stderr)
         return MISTAKE
     except KeyboardInterrupt:
         return STOPPED

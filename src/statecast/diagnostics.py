@@ -12,6 +12,7 @@ from statecast.data.loading import ordered_batches
 from statecast.files import write_text
 from statecast.logs import drop_rows_after
 from statecast.models.base import Forecaster, evaluation_mode
+from statecast.processes import gathered, is_main, rank, size
 
 DIAGNOSTICS_NAME = "diagnostics.csv"
 STREAM = 3  # of random numbers, apart from those of training and of its statistics
@@ -48,10 +49,14 @@ class Diagnostics:
         self.model, self.windows, self.path = model, windows, folder / DIAGNOSTICS_NAME
         self.steps, self.batch_size, self.count, self.seed = steps, batch_size, count, seed
         self.warned = False
-        drop_rows_after(self.path, start)
+        if is_main():
+            drop_rows_after(self.path, start)
 
     def record(self, step: int) -> str | None:
-        """Write the row of a step; return a warning where one is due for the first time."""
+        """Write the row of a step; return a warning where one is due for the first time.
+
+        All processes must call it; the main one writes and warns.
+        """
         found = diagnose(
             self.model,
             self.windows,
@@ -59,7 +64,7 @@ class Diagnostics:
             count=self.count,
             seed=self.seed,
         )
-        if not found:
+        if not found or not is_main():
             return None
         # Of a step that is validated again, after a signal, the new row counts.
         known = drop_rows_after(self.path, step - 1)
@@ -81,7 +86,8 @@ def diagnose(
 
     Values per window become their mean. Vectors of units become `NAME_active`, the number of units
     whose variance over windows (and frames, where they have some) exceeds 0.01, and
-    `NAME_variance`, the mean of these variances.
+    `NAME_variance`, the mean of these variances. Of several processes that are `joined`, each looks
+    at some of the batches, and all give the diagnostics of the whole.
 
     Args:
         model: the model; it is left as it is.
@@ -91,12 +97,16 @@ def diagnose(
         seed: of the random draws; those of a batch follow from it and its first window alone.
     """
     device = next((tensor.device for tensor in model.buffers()), torch.device("cpu"))
-    moments: dict[str, Tensor] = {}
+    own: dict[int, dict[str, Tensor]] = {}  # by the number of the batch's first window
+    turns = slice(rank(), None, size())
     with evaluation_mode(model), torch.no_grad():
-        for first, batch in ordered_batches(windows, batch_size, count=count):
+        for first, batch in ordered_batches(windows, batch_size, count=count, taken=turns):
             found = model.diagnostics(batch.to(device), generator_of(seed, STREAM, first))
-            for name, values in found.items():
-                moments[name] = moments.get(name, 0) + moments_of(values)
+            own[first] = {name: moments_of(values) for name, values in found.items()}
+    moments: dict[str, Tensor] = {}
+    for _, batch_moments in sorted(item for part in gathered(own) for item in part.items()):
+        for name, values in batch_moments.items():
+            moments[name] = moments.get(name, 0) + values
     result: dict[str, float] = {}
     for name, (number, total, squares) in moments.items():
         mean = total / number

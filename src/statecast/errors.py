@@ -5,7 +5,12 @@ class StatecastError(Exception):
     """Base of every error that statecast raises on purpose.
 
     The command line prints the message on one line and exits with code 2.
+
+    Attributes:
+        told: whether another process of the command says it; None where that is not known.
     """
+
+    told: bool | None = None
 
 
 class InputError(StatecastError, ValueError):

@@ -119,6 +119,30 @@ class TrainingLog:
             self.bar.write(text, file=sys.stderr)
 
 
+class SilentLog(TrainingLog):
+    """The log of a process that leaves logging to another."""
+
+    def __init__(self) -> None:
+        pass
+
+    def __enter__(self) -> TrainingLog:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        pass
+
+    def record(self, step: int, values: dict[str, float]) -> None:
+        pass
+
+    def say(self, text: str) -> None:
+        pass
+
+
 def read_log(folder: str | Path, name: str = LOG_NAME) -> dict[str, list[float]]:
     """Columns of a run's `metrics.csv`, or of a table beside it; empty where there is none yet.
 

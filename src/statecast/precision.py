@@ -14,6 +14,7 @@ from statecast.errors import InputError
 from statecast.frames import Batch
 from statecast.models.base import Forecaster
 from statecast.models.state_space import StateSpaceForecaster
+from statecast.processes import gathered
 
 Precision = Literal["auto", "float32", "bf16"]
 COMPILERS = ("g++", "clang++", "c++")  # of C++, the first that is found
@@ -43,13 +44,18 @@ def autocast(precision: str, device: torch.device) -> AbstractContextManager[obj
 
 
 def choose_precision(precision: Precision, model: Forecaster, batch: Batch) -> str:
-    """Resolve `auto`: bf16 where the processor has it and a training step is faster with it."""
+    """Resolve `auto`: bf16 where the processor has it and a training step is faster with it.
+
+    Of several processes all have it, and the slowest is timed: they agree.
+    """
     device = batch.context.values.device
     if precision != "auto":
         return precision
-    if not has_bf16(device):
+    if not all(gathered(has_bf16(device))):
         return "float32"
-    seconds = {name: step_seconds(name, model, batch) for name in ("float32", "bf16")}
+    seconds = {
+        name: max(gathered(step_seconds(name, model, batch))) for name in ("float32", "bf16")
+    }
     return "bf16" if seconds["float32"] > WORTHWHILE * seconds["bf16"] else "float32"
 
 

@@ -27,7 +27,7 @@ from statecast.models.base import Forecaster
 from statecast.official import is_official, load_official
 from statecast.options import Tables, as_tables, pairs, read_recipe, resolve
 from statecast.precision import device_of
-from statecast.processes import is_main
+from statecast.processes import from_main, gathered, is_main, prompt
 from statecast.run_folders import being_trained, check_free, new_folder
 from statecast.score_tables import write_scores
 from statecast.terms import under_protocol
@@ -187,6 +187,8 @@ def load_model(folder: str | Path, which: str = "best", *, device: str = "cpu") 
 def train_run(run: Run, *, resume: bool = False) -> TrainingResult:
     """Train a run from its start, or from its last checkpoint.
 
+    Of several processes that are `joined`, the main one reads and writes in the folder.
+
     Errors:
         As `train`, and FileError where there is nothing to go on from, or another process is at
         work on the run.
@@ -197,8 +199,11 @@ def train_run(run: Run, *, resume: bool = False) -> TrainingResult:
             "betas": tuple(run.tables["train"]["betas"]),
             "milestones": tuple(run.tables["train"]["milestones"]),
         }
-        checkpoint = load_checkpoint(run.folder, "last") if resume else None
-        return train(model, run.data(), run.folder, **options, resume=checkpoint)
+        checkpoint = from_main(lambda: load_checkpoint(run.folder, "last")) if resume else None
+        data = run.data()
+        gathered(None)  # opening may take one of them long
+        with prompt():
+            return train(model, data, run.folder, **options, resume=checkpoint)
 
 
 def evaluate_run(

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import torch
 
@@ -16,11 +17,16 @@ from statecast.diagnostics import Diagnostics
 from statecast.errors import DivergenceError
 from statecast.frames import Batch
 from statecast.logs import TrainingLog
-from statecast.models.base import Forecaster
+from statecast.models.base import Forecaster, Losses
 from statecast.precision import Precision, autocast, choose_precision
+from statecast.processes import is_main, largest
+from statecast.sharing import part_of
 from statecast.signals import StopRequest
+from statecast.together import Team
 
 NOISE = 1  # stream of random numbers, apart from the data's own
+Reason = Literal["steps", "minutes", "signal"]
+REASONS: tuple[Reason, ...] = get_args(Reason)  # from what all wait for to what does not wait
 
 
 class TrainingResult(NamedTuple):
@@ -29,7 +35,7 @@ class TrainingResult(NamedTuple):
     step: int  # steps done altogether
     best: float | None  # best validation score; None where none was computed
     seconds: float  # of training altogether, earlier parts of a resumed one included
-    reason: Literal["steps", "minutes", "signal"]
+    reason: Reason
 
 
 class Trainer:
@@ -60,6 +66,7 @@ class Trainer:
         self.best: float | None = None
         self.validated = 0  # step of the last validation
         self.precision = "float32"
+        self.team: Team | None = None  # where processes share the batch
         self.validate: Callable[[], float] | None = None
         self.diagnostics: Diagnostics | None = None
         self.higher_is_better = False
@@ -68,7 +75,8 @@ class Trainer:
     def choose_precision(self, precision: Precision, windows: Windows, batch_size: int) -> None:
         """Settle the precision of the whole training."""
         if self.trainable:
-            batch = windows.draw(0, batch_size, seed=self.seed).to(self.device)
+            part = part_of(batch_size)
+            batch = windows.draw_part(0, batch_size, part, seed=self.seed).to(self.device)
             self.precision = choose_precision(precision, self.model, batch)
 
     def restore(self, checkpoint: Checkpoint) -> None:
@@ -81,8 +89,14 @@ class Trainer:
         self.best, self.validated = state["best"], state["validated"]
         self.precision = state["precision"]
 
+    def together(self) -> AbstractContextManager[None]:
+        """Context in which processes train together, where there are several."""
+        return nullcontext() if self.team is None else self.team.training()
+
     def save(self, *, best: bool) -> None:
-        """Write a checkpoint, whole or not at all."""
+        """Write a checkpoint, whole or not at all; of several processes, the main one does."""
+        if not is_main():
+            return
         state = {
             "optimizer": None if self.optimizer is None else self.optimizer.state_dict(),
             "seconds": self.seconds,
@@ -113,7 +127,7 @@ class Trainer:
     ) -> TrainingResult:
         """Step, log, validate and save until steps, time or a signal end it."""
         before, started = self.seconds, time.monotonic()
-        reason: Literal["steps", "minutes", "signal"] = "steps"
+        reason: Reason = "steps"
         ended = self.step >= last
         owed = self.step % validate_every == 0 and self.step != self.validated
         if self.step and owed and self.improved(log):
@@ -127,6 +141,7 @@ class Trainer:
                 reason = "signal"
             elif self.step < last and spent >= budget:
                 reason = "minutes"
+            reason = REASONS[largest(REASONS.index(reason))]  # what one process met ends all
             ended = self.step == last or reason != "steps"
             # After a signal there may be seconds left: save, and validate when training goes on.
             due = self.step % validate_every == 0 or ended
@@ -144,13 +159,7 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.model.train()
-        with autocast(self.precision, self.device):
-            terms = self.model.loss(
-                batch.to(self.device, non_blocking=True),
-                generator_of(self.seed, NOISE, self.step),
-            )
-        self.optimizer.zero_grad()
-        terms["total"].backward()
+        terms = self.differentiate(batch.to(self.device, non_blocking=True))
         norm = torch.nn.utils.clip_grad_norm_(self.weights, self.gradient_clip)
         # One transfer for all values: each one would wait for the device.
         numbers = torch.stack([*(term.detach() for term in terms.values()), norm]).tolist()
@@ -158,6 +167,21 @@ class Trainer:
         self.check_finite(values)
         self.optimizer.step()
         return values | {"learning_rate": rate}
+
+    def differentiate(self, batch: Batch) -> Losses:
+        """Set the gradients of the loss; its terms. Both are of the whole batch, shared or not."""
+        assert self.optimizer is not None
+        noise = generator_of(self.seed, NOISE, self.step)
+        if self.team is None:
+            with autocast(self.precision, self.device):
+                terms = self.model.loss(batch, noise)
+            self.optimizer.zero_grad()
+            terms["total"].backward()
+            return terms
+        with autocast(self.precision, self.device), self.team.sharing():
+            terms = self.model.loss(batch, self.team.generator(noise))
+        self.optimizer.zero_grad()
+        return self.team.backward(terms)
 
     def check_finite(self, values: dict[str, float]) -> None:
         """Raise `DivergenceError` unless all values are finite, before any weight changes."""

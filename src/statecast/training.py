@@ -11,14 +11,16 @@ from statecast.data.loading import training_batches
 from statecast.diagnostics import Diagnostics
 from statecast.errors import InputError
 from statecast.fitting import fit_statistics
-from statecast.logs import TrainingLog
+from statecast.logs import SilentLog, TrainingLog
 from statecast.memory import keep_memory
 from statecast.models.base import Forecaster
 from statecast.nn.recompute import recompute_stages
 from statecast.precision import Precision, compile_rollout, device_of
+from statecast.processes import gathered, is_main, size
 from statecast.schedules import Schedule, check_schedule, learning_rate_at
 from statecast.scoring import Selection, direction
 from statecast.signals import StopRequest
+from statecast.together import Team
 from statecast.trainer import Trainer, TrainingResult
 from statecast.validation import Protocol, check_validation, validation_score
 
@@ -60,12 +62,15 @@ def train(
 ) -> TrainingResult:
     """Train a model; write checkpoints and logs into a run folder; mark the best by validation.
 
+    Processes that are `joined` share every batch: all must call this with the same arguments, the
+    same initial weights and data. The main one writes, and all end alike.
+
     Args:
         model: the model; its weights are trained in place.
         data: where training and validation windows come from; test windows are never touched.
         folder: the run folder, which exists.
         steps: optimizer steps.
-        batch_size: windows per step.
+        batch_size: windows per step, of all processes together.
         learning_rate: of Adam; the highest of the schedule.
         betas: Adam's decay of the first and second moments of the gradient.
         schedule: `constant`, `linear` (to 0, after `burn_in`), `milestones` or `cosine`.
@@ -93,7 +98,7 @@ def train(
             a third more arithmetic and much less memory.
         compiled: compile the loop of the transition with PyTorch's compiler, on a GPU into one
             graph. It takes a minute at the start, and pays on GPUs.
-        workers: processes that prepare batches; 0 for none.
+        workers: processes that prepare batches, for each that trains; 0 for none.
         tensorboard: whether to write TensorBoard logs as well.
         seed: all random numbers of the training follow from it.
         resume: checkpoint to go on from.
@@ -103,6 +108,7 @@ def train(
 
     Errors:
         InputError: an option does not fit.
+        ProcessError: of several processes, another one has ended or hangs.
         DivergenceError: a loss or gradient is not finite; the last good checkpoint stays.
     """
     check_schedule(schedule, steps=steps, burn_in=burn_in, factor=factor)
@@ -148,9 +154,13 @@ def train(
     trainer = Trainer(model, folder, rate=rate, betas=betas, seed=seed, gradient_clip=gradient_clip)
     if resume is None:
         fit_statistics(model, windows, batch_size=batch_size, seed=seed)
-        trainer.choose_precision(precision, windows, batch_size)
     else:
         trainer.restore(resume)
+    if size() > 1 and trainer.trainable:
+        trainer.team = Team(model, batch_size)
+    if resume is None:
+        with trainer.together():
+            trainer.choose_precision(precision, windows, batch_size)
     if validate_every:
         trainer.validate = validate
         trainer.diagnostics = Diagnostics(
@@ -172,12 +182,17 @@ def train(
         batch_size=batch_size,
         seed=seed,
         workers=workers,
+        part=None if trainer.team is None else trainer.team.part,
     )
-    log = TrainingLog(
-        folder, steps=last, start=trainer.step, every=log_every, tensorboard=tensorboard
+    log = (
+        TrainingLog(
+            folder, steps=last, start=trainer.step, every=log_every, tensorboard=tensorboard
+        )
+        if is_main()
+        else SilentLog()
     )
-    with StopRequest() as stop, log:
-        return trainer.run(
+    with StopRequest() as stop, log, trainer.together():
+        result = trainer.run(
             batches,
             last,
             log,
@@ -186,3 +201,5 @@ def train(
             checkpoint_every=checkpoint_every or last,
             budget=math.inf if max_minutes is None else 60 * max_minutes,
         )
+        gathered(None)  # none leaves while the main process may still be writing
+        return result

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import reduce
 from typing import Literal, cast
 
 import torch
@@ -18,6 +19,7 @@ from statecast.metrics.masking import filled, known_in
 from statecast.metrics.sampled import SampleMetric
 from statecast.models.base import Forecaster
 from statecast.models.state_space import StateSpaceForecaster
+from statecast.processes import gathered, share
 from statecast.scoring import Selection, check_metrics, score_windows
 from statecast.slices import MEMORY_GIB, slices_within
 
@@ -58,6 +60,8 @@ def validation_score(
 ) -> float:
     """Mean over lead times of a metric on windows.
 
+    Of several processes that are `joined`, each scores a part of them, and all give the same.
+
     Args:
         model: the forecaster.
         windows: context and target of each window.
@@ -92,13 +96,14 @@ def validation_score(
     chosen = evenly(len(windows), len(windows) if count is None else count)
     drawn = samples if model.stochastic else 1
     for numbers, batch in slices_within(
-        MEMORY_GIB, windows, chosen, samples=drawn, batch_size=batch_size
+        MEMORY_GIB, windows, share(chosen), samples=drawn, batch_size=batch_size
     ):
         frames, known = chosen_scores(
             cast("StateSpaceForecaster", model), batch, judge, samples, (numbers, seed)
         )
         sums = add(sums, {**counts_of(frames, known), **moments("best", frames, known)})
-    assert sums is not None
+    parts = [part for part in gathered(sums) if part is not None]
+    sums = reduce(add, parts)
     return score_of("best", sums).value
 
 

@@ -1,4 +1,4 @@
-"""Streams: each sequence draws what it would draw alone."""
+"""Streams and parts: each sequence draws what it would draw alone, or in the whole batch."""
 
 import pytest
 import torch
@@ -6,7 +6,8 @@ import torch
 from statecast.data.base import generator_of, streams_of
 from statecast.errors import InputError
 from statecast.nn.gaussian import DiagonalGaussian
-from statecast.nn.streams import Streams
+from statecast.nn.streams import PartGenerator, Streams, drawn
+from statecast.sharing import Part
 
 NUMBERS = torch.tensor([4, 0, 9])
 
@@ -36,3 +37,20 @@ def test_streams_of_no_sequence_or_of_another_batch_are_refused():
         Streams([])
     with pytest.raises(InputError, match=r"\(sample, 3, …\), got the shape \(2, 4, 6\)"):
         gaussian(4, 6).draw(streams_of(NUMBERS, 1), 2)
+
+
+def test_parts_of_a_batch_draw_what_the_whole_does_time_after_time():
+    parts = [Part(0, 3, 5), Part(3, 5, 5)]
+    whole, own = generator_of(3), [PartGenerator(generator_of(3), part) for part in parts]
+    for samples in (2, 1):
+        expected = gaussian(5, 6).draw(whole, samples)
+        found = [gaussian(len(p), 6).draw(g, samples) for p, g in zip(parts, own, strict=True)]
+        assert torch.equal(torch.cat(found, dim=1), expected)
+    common = [torch.rand(2, generator=generator) for generator in own]
+    assert torch.equal(common[0], common[1])
+
+
+def test_a_part_of_other_size_than_its_values_is_refused():
+    generator = PartGenerator(generator_of(1), Part(0, 3, 5))
+    with pytest.raises(InputError, match=r"draws as many along axis 0, got the shape \(2, 4\)"):
+        drawn(lambda shape: torch.rand(shape, generator=generator), (2, 4), generator, axis=0)

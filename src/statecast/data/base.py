@@ -13,6 +13,7 @@ from statecast.errors import InputError
 from statecast.frames import Batch, Forecast, Frames, FrameSpec
 from statecast.labels.preparation import Preparation
 from statecast.nn.streams import Streams
+from statecast.sharing import Part
 
 Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = get_args(Split)
@@ -61,8 +62,24 @@ class Windows(ABC):
     def draw(self, step: int, count: int, *, seed: int) -> Batch:
         """The batch of a training step: a function of (seed, step) alone, whatever came before.
 
+        Sources that generate fresh windows override this; others `chosen`.
+        """
+        return self.batch(self.chosen(step, count, seed=seed))
+
+    def draw_part(self, step: int, count: int, part: Part, *, seed: int) -> Batch:
+        """The windows of `draw` that fall to one of several processes.
+
+        Sources that override `draw` may override this as well, to make no others.
+        """
+        if type(self).draw is not Windows.draw:
+            return self.draw(step, count, seed=seed).select(slice(part.start, part.stop))
+        return self.batch(self.chosen(step, count, seed=seed)[part.start : part.stop])
+
+    def chosen(self, step: int, count: int, *, seed: int) -> Tensor:
+        """Indices of the windows of a training step, (count,).
+
         By default an epoch is a random permutation of the windows and ends with its last
-        complete batch. Sources that generate fresh windows override this.
+        complete batch.
         """
         if count > len(self):
             raise InputError(
@@ -71,7 +88,7 @@ class Windows(ABC):
             )
         epoch, position = divmod(step, len(self) // count)
         order = torch.randperm(len(self), generator=generator_of(seed, epoch))
-        return self.batch(order[position * count : (position + 1) * count])
+        return order[position * count : (position + 1) * count]
 
 
 class DataSource(ABC):

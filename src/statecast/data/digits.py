@@ -21,6 +21,7 @@ from statecast.data.rendering import render
 from statecast.data.trajectories import Trajectories, trajectories
 from statecast.errors import InputError
 from statecast.frames import Batch, FrameSpec
+from statecast.sharing import Part
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -161,11 +162,17 @@ class DigitWindows(ExchangeableWindows):
 
     def draw(self, step: int, count: int, *, seed: int) -> Batch:
         """Fresh windows: those of a training never repeat."""
+        return self.draw_part(step, count, Part(0, count, count), seed=seed)
+
+    def draw_part(self, step: int, count: int, part: Part, *, seed: int) -> Batch:
+        # All are drawn, which costs little, and some are rendered.
         generator = generator_of(seed, STREAMS[self.split], step)
         chosen = torch.randint(
             len(self.glyphs.images), (count, self.source.digits), generator=generator
         )
-        return self._render(chosen.numpy(), self._motion(count, generator))
+        drawn, rows = self._motion(count, generator), slice(part.start, part.stop)
+        motion = Trajectories(drawn.positions[:, rows], drawn.velocities[:, rows])
+        return self._render(chosen[rows].numpy(), motion)
 
     def batch(self, indices: Tensor) -> Batch:
         return self.with_digits(indices, torch.from_numpy(self._chosen[self._rows(indices)]))

@@ -19,6 +19,7 @@ from statecast.labels.preparation import Preparation, plain_preparation
 from statecast.nn.constants import constant_weights
 from statecast.nn.normaliser import Normalisation, Normaliser
 from statecast.numerics.solvers import SolverName
+from statecast.sharing import in_whole, is_shared
 
 Losses = dict[str, Tensor]
 
@@ -288,10 +289,15 @@ def known_part(
 def known_mean(
     values: Float[Tensor, "*shape"], mask: Bool[Tensor, "*shape"] | None
 ) -> Float[Tensor, ""]:
-    """Mean over known values; 0 where there is none."""
-    if mask is None:
+    """Mean over known values; 0 where there is none.
+
+    Of a batch that is shared by processes, the mean of the whole is the sum of what each of them
+    gets, weighted by its share of the windows, as it is of any mean over windows.
+    """
+    if mask is None and not is_shared():
         return values.mean()
-    return known_part(values, mask).sum() / mask.sum().clamp_min(1)
+    known = torch.tensor(values.numel(), device=values.device) if mask is None else mask.sum()
+    return known_part(values, mask).sum() / in_whole(known).clamp_min(1)
 
 
 @contextmanager

@@ -35,6 +35,7 @@ from statecast.nn.blocks import (
 from statecast.nn.codecs import Content, Encoding, Mixing, Output
 from statecast.nn.gaussian import widened
 from statecast.nn.normaliser import Normalisation
+from statecast.nn.streams import drawn
 from statecast.numerics.solvers import SOLVERS, SolverName
 
 Codes = TypeVar("Codes", Tensor, Content)
@@ -244,8 +245,12 @@ class Separable(StateSpaceForecaster):
         """
         frames = self.inputs(batch)
         windows = self.alignment_windows(frames.shape[1])
-        shape = () if self.alignment_window == "batch" else (len(frames),)
-        window = torch.randint(windows, shape, generator=generator)
+
+        def draw(shape: tuple[int, ...]) -> Tensor:
+            return torch.randint(windows, shape, generator=generator)
+
+        whole = self.alignment_window == "batch"
+        window = draw(()) if whole else drawn(draw, (len(frames),), generator, axis=0)
         terms = self.loss_terms(frames, window, batch.mask)
         total = (
             self.forecast_weight * terms["forecast"]

@@ -20,6 +20,7 @@ from statecast.nn.blocks import initialise_normal, initialise_uniform, multilaye
 from statecast.nn.codecs import Content, Encoding, Output
 from statecast.nn.gaussian import DiagonalGaussian, negative_log_density, widened
 from statecast.nn.normaliser import Normalisation
+from statecast.nn.streams import drawn
 from statecast.nn.transitions import ResidualTransition, TransitionName, transition_of
 from statecast.numerics.solvers import ODE_SOLVERS, OdeSolverName, Solver, SolverName
 
@@ -406,6 +407,10 @@ def summed(latent: Tensor, increments: list[Tensor]) -> Tensor:
 
 
 def uniform(shape: tuple[int, ...], like: Tensor, generator: torch.Generator | None) -> Tensor:
-    """Uniform values in [0, 1) on the device of `like`, drawn on the generator's own."""
+    """Uniform values (batch, …) in [0, 1) on the device of `like`, drawn on the generator's own."""
     device = like.device if generator is None else generator.device
-    return torch.rand(shape, generator=generator, device=device).to(like.device)
+
+    def draw(shape: tuple[int, ...]) -> Tensor:
+        return torch.rand(shape, generator=generator, device=device)
+
+    return drawn(draw, shape, generator, axis=0).to(like.device)

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from statecast.nn.streams import Streams
+from statecast.nn.streams import Streams, drawn
 
 SMALLEST_STD = 1e-8  # added to every standard deviation, as in the published code
 
@@ -68,9 +68,14 @@ def standard_normal(
     """Standard normal values on the device of `like`.
 
     Drawn on the generator's own device, so that one seed gives the same values everywhere.
-    `Streams` draw values (sample, batch, …), those of each sequence from its own stream.
+    `Streams` draw values (sample, batch, …), those of each sequence from its own stream; as does a
+    `PartGenerator`, those of a batch that is shared by processes.
     """
     if isinstance(generator, Streams):
         return generator.normal(shape, like.dtype).to(like.device)
     device = like.device if generator is None else generator.device
-    return torch.randn(shape, generator=generator, device=device, dtype=like.dtype).to(like.device)
+
+    def draw(shape: tuple[int, ...]) -> Tensor:
+        return torch.randn(shape, generator=generator, device=device, dtype=like.dtype)
+
+    return drawn(draw, tuple(shape), generator, axis=1).to(like.device)

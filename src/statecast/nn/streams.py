@@ -1,14 +1,15 @@
-"""Streams: one generator per sequence, so that its draws do not depend on its neighbours."""
+"""Generators that know their sequences: a stream for each, or the draws of a part of a batch."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, Self
 
 import torch
 from torch import Tensor
 
 from statecast.errors import InputError
+from statecast.sharing import Part
 
 
 class Streams(torch.Generator):
@@ -50,3 +51,55 @@ class Streams(torch.Generator):
         each = (shape[0], *shape[2:])
         drawn = [torch.randn(each, generator=stream, **options) for stream in self.generators]
         return torch.stack(drawn, dim=1)
+
+
+class PartGenerator(torch.Generator):
+    """A generator for some sequences of a batch, whose others fall to other processes.
+
+    What `drawn` draws for a sequence is what it would be in the whole batch. What is drawn without
+    it is the same for every part, as suits draws of which a batch has one.
+
+    Args:
+        seeded: gives the seed; a generator for the whole batch.
+        part: of the sequences.
+    """
+
+    part: Part
+
+    def __new__(cls, seeded: torch.Generator, part: Part) -> Self:
+        made = super().__new__(cls)
+        made.part = part
+        return made
+
+    def __init__(self, seeded: torch.Generator, part: Part) -> None:
+        self.manual_seed(seeded.initial_seed())
+
+
+def drawn(
+    draw: Callable[[tuple[int, ...]], Tensor],
+    shape: tuple[int, ...],
+    generator: torch.Generator | None,
+    *,
+    axis: int,
+) -> Tensor:
+    """Random values of sequences; those of a part of a batch are drawn with the others.
+
+    Args:
+        draw: gives values of a shape.
+        shape: of the values wanted.
+        generator: that `draw` draws from.
+        axis: of the sequences.
+
+    Errors:
+        InputError: the axis is not as long as the generator's part.
+    """
+    if not isinstance(generator, PartGenerator):
+        return draw(shape)
+    part = generator.part
+    if len(shape) <= axis or shape[axis] != len(part):
+        raise InputError(
+            f"A generator of {len(part)} sequences draws as many along axis {axis}, got the shape "
+            f"{tuple(shape)}. Pass a generator of another kind."
+        )
+    whole = draw((*shape[:axis], part.whole, *shape[axis + 1 :]))
+    return whole.narrow(axis, part.start, len(part))

@@ -30,8 +30,8 @@ def run(options: argparse.Namespace, overrides: Sequence[str]) -> int:
 
     if options.allow_download:
         overrides = [*overrides, "--evaluate.allow_download=true"]
-    opened = open_run(options.folder)
     with joined():
+        opened = open_run(options.folder)
         scores = evaluate_run(opened, overrides, which=options.checkpoint, device=options.device)
         if not is_main():
             return 0

@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from statecast.processes import asked_for
+
+if TYPE_CHECKING:
+    from statecast.runs import Run
+    from statecast.trainer import TrainingResult
 
 SUMMARY = "Train a recipe; any of its options as --table.option value."
 TAKES_OPTIONS = True
+TAKES_PROCESSES = True
 STOPPED = 75  # exit code after a signal: saved, and can be gone on with (EX_TEMPFAIL)
 
 
@@ -22,10 +31,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace, overrides: Sequence[str]) -> int:
-    """Train a recipe, or go on with a run."""
+    """Train a recipe, or go on with a run; by all processes that were launched for it."""
+    from statecast.processes import from_main, is_main, joined
+    from statecast.runs import train_run
+
+    with joined():
+        made = from_main(lambda: start(options, overrides))
+        if made is None:
+            return 0
+        result = train_run(made, resume=options.resume is not None)
+        if result.reason == "signal" and asked_for() > 1:
+            # Launchers end what is left of a command when the first process of it has gone.
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        if is_main():
+            report(made, result)
+    return STOPPED if result.reason == "signal" else 0
+
+
+def start(options: argparse.Namespace, overrides: Sequence[str]) -> Run | None:
+    """The run to train, made or opened; None where the recipe was to be printed."""
     from statecast.errors import InputError
     from statecast.options import read_recipe, resolve
-    from statecast.runs import create_run, open_run, train_run
+    from statecast.runs import create_run, open_run
 
     if (options.recipe is None) == (options.resume is None):
         raise InputError("Give a recipe to train, or --resume RUN. `statecast list` names recipes.")
@@ -38,16 +65,19 @@ def run(options: argparse.Namespace, overrides: Sequence[str]) -> int:
 
         tables = resolve(read_recipe(options.recipe), overrides, origin=options.recipe)
         print(yaml.safe_dump(tables, sort_keys=False, allow_unicode=True), end="")
-        return 0
+        return None
     else:
         made = create_run(options.recipe, options.output, overrides)
     for choice in made.choices:
         print(f"  {choice.what}: {choice.chosen}", file=sys.stderr)
     print(f"Training {made.name} in {made.folder}", file=sys.stderr)
-    result = train_run(made, resume=options.resume is not None)
+    return made
+
+
+def report(made: Run, result: TrainingResult) -> None:
+    """Print how a training ended, and what comes next."""
     if result.reason == "signal":
         print(f"Saved at step {result.step}. Go on with: statecast train --resume {made.folder}")
-        return STOPPED
+        return
     print(f"Trained {result.step} steps in {result.seconds / 60:.1f} min: {made.folder}")
     print(f"Next: statecast evaluate {made.folder}")
-    return 0
