@@ -32,7 +32,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             )
         return int(verb.run(known, overrides) if takes_options else verb.run(known))
     except StatecastError as error:
-        print(f"statecast: {error}", file=sys.stderr)
+        # Messages name what files of others hold; control characters would move the cursor.
+        text = "".join(c if c.isprintable() or c == "\n" else "?" for c in str(error))
+        print(f"statecast: {text}", file=sys.stderr)
         return MISTAKE
     except KeyboardInterrupt:
         return STOPPED

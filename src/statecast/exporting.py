@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from statecast import official_separable, official_srvp
+from statecast.documents import read_json
 from statecast.errors import CorruptionError, InputError
 from statecast.files import write_bytes, write_text
 from statecast.importing import OFFICIAL_NAME, whole_folder
@@ -83,7 +84,7 @@ def published_settings(run: Run) -> Settings:
     if not path.is_file():
         return {}
     try:
-        return dict(json.loads(path.read_text())["settings"])
+        return dict(read_json(path)["settings"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CorruptionError(f"{path} is damaged: {error}. Import the folder again.") from error
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from statecast.data import DATASETS
 from statecast.data.base import DataSource
+from statecast.documents import own_file
 from statecast.errors import FileError, InputError
 from statecast.files import flush_folder, sha256_of, write_text
 from statecast.fitting import fit_statistics
@@ -20,7 +21,7 @@ from statecast.frames import FrameSpec
 from statecast.official import assign, read_official
 from statecast.official_recipes import Guess, guess_tables
 from statecast.official_settings import Official
-from statecast.options import Tables, pairs, resolve
+from statecast.options import Tables, pairs, resolve, without_code
 from statecast.runs import CONFIG_NAME, Run, build_data, dump, environment
 from statecast.trainer import Trainer
 
@@ -87,7 +88,8 @@ def whole_folder(output: Path) -> Iterator[Path]:
 
 def published_files(folder: Path) -> list[Path]:
     """The files of a published checkpoint."""
-    return sorted(path for path in folder.iterdir() if path.suffix in (".pt", ".json"))
+    found = sorted(path for path in folder.iterdir() if path.suffix in (".pt", ".json"))
+    return [own_file(path) for path in found]
 
 
 def complete_tables(
@@ -113,7 +115,7 @@ def complete_tables(
         "evaluate": guess.evaluate,
     }
     origin = str(official.settings.path)
-    complete = resolve(tables, overrides, origin=origin)
+    complete = without_code(resolve(tables, overrides, origin=origin))
     source = build_data(complete)
     check_frames(source.spec, official.spec)
     late = {

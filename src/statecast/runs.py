@@ -17,6 +17,7 @@ from statecast.checkpoints import load_checkpoint
 from statecast.clips.options import ClipOptions
 from statecast.data import DATASETS
 from statecast.data.base import Choice, DataSource, generator_of
+from statecast.documents import LARGEST_YAML, read_text
 from statecast.errors import CorruptionError, FileError, InputError
 from statecast.evaluation import evaluate
 from statecast.files import write_text
@@ -25,7 +26,7 @@ from statecast.labels.preparation import read_preparation, write_preparation
 from statecast.models import MODELS
 from statecast.models.base import Forecaster
 from statecast.official import is_official, load_official
-from statecast.options import Tables, as_tables, pairs, read_recipe, resolve
+from statecast.options import Tables, as_tables, pairs, read_recipe, resolve, without_code
 from statecast.precision import device_of
 from statecast.processes import is_main
 from statecast.score_tables import write_scores
@@ -108,7 +109,7 @@ def create_run(recipe: str, folder: str | Path | None = None, overrides: Sequenc
         InputError: an unknown recipe or option, or a value that does not fit.
         FileError: the folder exists and is not empty.
     """
-    tables = resolve(read_recipe(recipe), overrides, origin=f"The recipe {recipe}")
+    tables = without_code(resolve(read_recipe(recipe), overrides, origin=f"The recipe {recipe}"))
     folder = next_folder(Path(recipe).stem) if folder is None else Path(folder)
     if folder.is_dir() and any(folder.iterdir()):
         raise FileError(
@@ -141,13 +142,13 @@ def open_run(folder: str | Path) -> Run:
     """
     folder = Path(folder)
     path = folder / CONFIG_NAME
-    if not path.is_file():
+    if not path.exists():
         raise FileError(
             f"{folder} is no run folder: it holds no {CONFIG_NAME}. "
             "`statecast train RECIPE` makes one."
         )
     try:
-        content = as_tables(path.read_text(), str(path))
+        content = as_tables(read_text(path, LARGEST_YAML), str(path))
         frames = content.pop("frames")
         spec = FrameSpec(
             channels=tuple(frames["channels"]),
@@ -158,7 +159,7 @@ def open_run(folder: str | Path) -> Run:
             unit=frames["unit"],
         )
         return Run(folder, resolve(content, origin=str(path)), spec)
-    except (InputError, KeyError, TypeError, UnicodeDecodeError) as error:
+    except (InputError, KeyError, TypeError, ValueError) as error:
         raise CorruptionError(f"{path} is not a complete recipe: {error}") from error
 
 

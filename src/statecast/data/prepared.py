@@ -12,6 +12,7 @@ from typing import IO, Any, NamedTuple
 import numpy as np
 
 from statecast.data.store import MANIFEST_NAME
+from statecast.documents import own_file, read_json
 from statecast.errors import CorruptionError, FileError, InputError
 from statecast.files import sha256_of, write_text
 
@@ -159,7 +160,7 @@ def open_prepared(folder: Path, kind: Kind, *, verify: bool = False) -> Prepared
         described = manifest["frames"]
         shape = tuple(described["shape"])
         sequences = tuple(StoredSequence(**sequence) for sequence in manifest["sequences"])
-        state = path.stat()
+        state = own_file(path).stat()
         if state.st_size != described["bytes"] or shape[1:] != kind.frame_shape:
             raise CorruptionError(
                 f"{path} should have {described['bytes']} bytes, got {state.st_size}. {remedy}"
@@ -182,7 +183,7 @@ def read_manifest(folder: Path, kind: Kind, command: str) -> dict[str, Any]:
             f"{command}; or set data.path to where it is."
         )
     try:
-        manifest: dict[str, Any] = json.loads(path.read_text())
+        manifest: dict[str, Any] = read_json(path)
         found = manifest["options"]
         described = f"{found.get('data')} of version {found.get('version')}"
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
@@ -205,9 +206,9 @@ def check_digest(path: Path, expected: str, remedy: str, *, verify: bool) -> Non
     checked = path.with_name(CHECKED_NAME)
     if not verify and checked.is_file():
         try:
-            if json.loads(checked.read_text()) == stamp:
+            if read_json(checked) == stamp:
                 return
-        except ValueError:
+        except (OSError, ValueError):
             pass  # cut off: the digest is computed again
     if sha256_of(path) != expected:
         raise CorruptionError(f"{path} differs from its recorded digest. {remedy}")
