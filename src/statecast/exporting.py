@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from statecast import official_separable, official_srvp
+from statecast.checks import typed
 from statecast.documents import read_json
 from statecast.errors import CorruptionError, InputError
 from statecast.files import write_bytes, write_text
@@ -27,6 +28,7 @@ from statecast.runs import Run, open_run
 Settings = dict[str, Any]
 
 
+@typed
 def export_official(folder: str | Path, output: str | Path, *, which: str = "best") -> Path:
     """Write the weights and settings of a run in the published layout of its model.
 

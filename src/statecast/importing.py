@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from statecast.checks import typed
 from statecast.data import DATASETS
 from statecast.data.base import DataSource
 from statecast.documents import own_file
@@ -28,6 +29,7 @@ from statecast.trainer import Trainer
 OFFICIAL_NAME = "official.json"  # settings as published, which an export gives back
 
 
+@typed
 def import_official(folder: str | Path, output: str | Path, overrides: Sequence[str] = ()) -> Run:
     """Write a new run folder with the weights of a published checkpoint at step 0.
 

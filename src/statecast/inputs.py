@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from statecast.checks import typed
 from statecast.clips.containers import VIDEO_ENDINGS
 from statecast.clips.discovery import find_clips
 from statecast.clips.options import ClipOptions
@@ -28,6 +29,7 @@ ARRAY_NAMES = ("values", "frames", "context", "sequences")  # looked for in an .
 LARGEST_BYTE = 255
 
 
+@typed
 def read_context(path: str | Path, model: Forecaster, count: int | None = None) -> Frames:
     """The last frames of a file, as a context for a model.
 

@@ -14,6 +14,7 @@ import torch
 import yaml
 
 from statecast.checkpoints import load_checkpoint
+from statecast.checks import typed
 from statecast.clips.options import ClipOptions
 from statecast.data import DATASETS
 from statecast.data.base import Choice, DataSource, generator_of
@@ -97,6 +98,7 @@ def build_data(tables: Tables) -> DataSource:
     return DATASETS[tables["data"]["name"]](**options)
 
 
+@typed
 def create_run(recipe: str, folder: str | Path | None = None, overrides: Sequence[str] = ()) -> Run:
     """Write a new run folder with the complete recipe, and nothing else yet.
 
@@ -133,6 +135,7 @@ def create_run(recipe: str, folder: str | Path | None = None, overrides: Sequenc
     return run
 
 
+@typed
 def open_run(folder: str | Path) -> Run:
     """Open a run folder.
 
@@ -163,11 +166,13 @@ def open_run(folder: str | Path) -> Run:
         raise CorruptionError(f"{path} is not a complete recipe: {error}") from error
 
 
+@typed
 def load(folder: str | Path, which: str = "best", *, device: str = "cpu") -> Forecaster:
     """The trained model of a run folder, ready to forecast; arguments as `Run.load`."""
     return open_run(folder).load(which, device=device)
 
 
+@typed
 def load_model(folder: str | Path, which: str = "best", *, device: str = "cpu") -> Forecaster:
     """The model of a run folder, or of a published checkpoint folder; arguments as `Run.load`."""
     if is_official(folder):
