@@ -261,7 +261,7 @@ def test_contexts_that_do_not_fit_are_refused(context, message):
         ({"transition": "mlp", "solver": "dopri5"}, "mlp transition takes whole frames only"),
         (
             {"solver": "residual"},
-            "solver should be euler or midpoint or heun or rk4 or dopri5, got",
+            "solver should be euler or .* or dopri5, got",
         ),
         ({"solver": "dopri5", "substeps": 2}, "chooses its steps itself"),
         ({"solver": "dopri5", "relative_tolerance": -1e-3}, "Tolerances must be positive"),
