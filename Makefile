@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 TORCH := $(shell grep '^torch==' constraints.txt)
 
-.PHONY: demo test slow lint docs clean
+.PHONY: demo test slow lint audit docs clean
 
 demo: $(VENV)/.demo
 	$(BIN)/statecast demo --output demo
@@ -23,6 +23,9 @@ lint: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+audit: $(VENV)/.audit
+	.ci/audit $(BIN)/pip-audit
 
 docs: $(VENV)/.docs
 	$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build/html
@@ -49,6 +52,10 @@ $(VENV)/.demo: pyproject.toml constraints.txt $(VENV)/.torch
 $(VENV)/.dev: pyproject.toml constraints.txt $(VENV)/.torch
 	$(PIP) --editable '.[demo,fields,logging,dev]'
 	@touch $@ $(VENV)/.demo
+
+$(VENV)/.audit: pyproject.toml constraints.txt | $(VENV)/.python
+	$(PIP) 'pip-audit>=2.7'
+	@touch $@
 
 $(VENV)/.docs: pyproject.toml constraints.txt $(VENV)/.torch
 	$(PIP) --editable '.[demo,fields,logging,docs]'

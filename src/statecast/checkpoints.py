@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from statecast.documents import check_link, read_json
 from statecast.errors import CorruptionError, FileError
 from statecast.files import flush_folder, sha256_of, write_text
 
@@ -139,7 +140,7 @@ def load_checkpoint(run: str | Path, which: str | int = LAST) -> Checkpoint:
     try:
         state = decode(manifest["state"], tensors)
         return Checkpoint(int(manifest["step"]), model, state, manifest["info"], path)
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise CorruptionError(f"{path / MANIFEST} is damaged: {error}. {remedy(path)}") from error
 
 
@@ -170,6 +171,7 @@ def find(run: Path, which: str | int) -> Path:
 def list_checkpoints(run: str | Path) -> list[Path]:
     """Folders of complete checkpoints, oldest first."""
     folder = Path(run) / FOLDER
+    check_link(folder)
     if not folder.is_dir():
         return []
     found = [p for p in folder.glob("step=*") if p.name[5:].isdigit() and p.is_dir()]
@@ -186,7 +188,7 @@ def verify_checkpoint(path: Path) -> None:
 def read_manifest(path: Path) -> dict[str, Any]:
     """The manifest of a checkpoint."""
     try:
-        manifest = json.loads((path / MANIFEST).read_text())
+        manifest = read_json(path / MANIFEST)
         if manifest["format"] != FORMAT:
             raise FileError(
                 f"{path} has format {manifest['format']}; this version of statecast reads "

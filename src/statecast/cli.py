@@ -35,7 +35,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # Before processes join, what they meet follows from the command line: one tells it.
         told = error.told if error.told is not None else number_of_this() > 0
         if not told:
-            print(f"statecast: {error}", file=sys.stderr)
+            # Messages name what files of others hold; control characters would move the cursor.
+            text = "".join(c if c.isprintable() or c == "\n" else "?" for c in str(error))
+            print(f"statecast: {text}", file=sys.stderr)
         return MISTAKE
     except KeyboardInterrupt:
         return STOPPED

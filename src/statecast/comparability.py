@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from statecast.documents import read_json
 from statecast.errors import CorruptionError, FileError, InputError
 from statecast.protocols import protocol_names, read_protocol
 from statecast.score_tables import SCORES_NAME
@@ -47,7 +48,7 @@ def read_scores(folder: str | Path) -> dict[str, Any]:
     if not path.is_file():
         raise FileError(f"{folder} has no scores yet. Make them: statecast evaluate {folder}")
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path)
     except (OSError, ValueError) as error:
         raise CorruptionError(f"{path} cannot be read: {error}.") from error
     whole = isinstance(content, dict) and all(key in content for key in NEEDED)
@@ -59,7 +60,20 @@ def read_scores(folder: str | Path) -> dict[str, Any]:
         raise CorruptionError(
             f"{path} should hold numbers as scores. Make it again: statecast evaluate {folder}"
         )
+    if not printable(content):
+        raise CorruptionError(
+            f"{path} holds control characters. Make it again: statecast evaluate {folder}"
+        )
     return content
+
+
+def printable(content: Any) -> bool:
+    """Whether all names and texts in a JSON value can be shown on a terminal and in a picture."""
+    if isinstance(content, str):
+        return content.isprintable()
+    if isinstance(content, Mapping):
+        return all(printable(key) and printable(value) for key, value in content.items())
+    return not isinstance(content, list) or all(map(printable, content))
 
 
 def all_scores(forecasters: Any) -> Iterator[Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from statecast.checks import typed
 from statecast.data.base import DataSource, Split
 from statecast.errors import InputError
 from statecast.fitting import fitted_baselines
@@ -21,6 +22,7 @@ from statecast.terms import terms_of
 from statecast.version import __version__, commit
 
 
+@typed
 def evaluate(
     model: Forecaster,
     data: DataSource,

@@ -12,6 +12,8 @@ import torch
 from torch import Tensor
 
 from statecast import official_separable, official_srvp
+from statecast.checks import typed
+from statecast.documents import read_json
 from statecast.errors import CorruptionError, InputError
 from statecast.files import whole_folder, write_bytes, write_text
 from statecast.importing import OFFICIAL_NAME
@@ -26,6 +28,7 @@ from statecast.runs import Run, open_run
 Settings = dict[str, Any]
 
 
+@typed
 def export_official(folder: str | Path, output: str | Path, *, which: str = "best") -> Path:
     """Write the weights and settings of a run in the published layout of its model.
 
@@ -83,7 +86,7 @@ def published_settings(run: Run) -> Settings:
     if not path.is_file():
         return {}
     try:
-        return dict(json.loads(path.read_text())["settings"])
+        return dict(read_json(path)["settings"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CorruptionError(f"{path} is damaged: {error}. Import the folder again.") from error
 

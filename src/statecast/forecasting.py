@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from statecast.checks import typed
 from statecast.inputs import read_context
 from statecast.models.base import Forecaster
 from statecast.numerics.solvers import SolverName
@@ -21,6 +22,7 @@ class Written(NamedTuple):
     shape: tuple[int, ...]  # (sample, batch, time, channel, *space)
 
 
+@typed
 def forecast_file(
     model: Forecaster,
     source: str | Path,

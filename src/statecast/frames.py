@@ -6,13 +6,14 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from statecast.checks import MOST, is_number, is_whole, typed
 from statecast.errors import InputError
 from statecast.labels.coordinates import Coordinates
 from statecast.labels.layout import SPACE_NAMES, Layout
@@ -43,15 +44,28 @@ class FrameSpec:
     unit: str = "1"
 
     def __post_init__(self) -> None:
-        if not self.channels or len(set(self.channels)) != len(self.channels):
-            raise InputError(f"A frame needs distinct channel names, got {self.channels}.")
-        if len(self.space) not in SPACE_NAMES or min(self.space) < 1:
-            raise InputError(f"Space must be (points,) or (height, width), got {self.space}.")
-        if self.context < 1 or self.horizon < 1:
+        names = as_names(self.channels)
+        if not names or len(set(names)) != len(names):
+            raise InputError(f"A frame needs distinct channel names, got {self.channels!r:.80}.")
+        sizes = tuple(self.space) if isinstance(self.space, list | tuple) else ()
+        fitting = len(sizes) in SPACE_NAMES and all(map(is_whole, sizes))
+        if not fitting or min(sizes) < 1 or math.prod(sizes) >= MOST:
+            raise InputError(f"Space must be (points,) or (height, width), got {self.space!r:.80}.")
+        lengths = (self.context, self.horizon)
+        if not all(map(is_whole, lengths)) or min(lengths) < 1:
             raise InputError(
-                f"Context and horizon must be at least 1 frame, got {self.context} and "
-                f"{self.horizon}."
+                f"Context and horizon must be at least 1 frame, got {self.context!r:.40} and "
+                f"{self.horizon!r:.40}."
             )
+        if self.value_range is not None and not is_range(self.value_range):
+            raise InputError(
+                "A value_range is the smallest and the largest value, both finite, got "
+                f"{self.value_range!r:.80}."
+            )
+        if not isinstance(self.unit, str):
+            raise InputError(f"A unit is a text, got {self.unit!r:.40}.")
+        object.__setattr__(self, "channels", names)
+        object.__setattr__(self, "space", tuple(map(int, sizes)))
 
     @property
     def frame_shape(self) -> tuple[int, ...]:
@@ -85,6 +99,7 @@ class Frames:
     coordinates: Coordinates | None = None
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "channels", as_names(self.channels))
         check_layout(self.values, ("batch", "time", "channel"), self.channels)
         check_times(self.times, self.values.shape[1])
         if self.mask is not None:
@@ -168,6 +183,11 @@ class Batch:
     latents: Mapping[str, Tensor] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        if not isinstance(self.context, Frames) or not isinstance(self.target, Frames):
+            raise InputError(
+                f"Context and target are Frames, got {type(self.context).__name__} and "
+                f"{type(self.target).__name__}."
+            )
         shapes = [
             tuple(f.values.shape[:1] + f.values.shape[2:]) for f in (self.context, self.target)
         ]
@@ -188,9 +208,11 @@ class Batch:
         mask: Bool[Tensor, "batch time channel *space"] | None = None,
     ) -> Batch:
         """Cut sequences into their first `context` frames and the rest."""
-        if not 1 <= context < values.shape[1]:
+        length = values.shape[1] if is_dense(values) and values.ndim > 1 else 0
+        if not is_whole(context) or not 1 <= context < length:
             raise InputError(
-                f"A window of {values.shape[1]} frames cannot be cut after {context} of them."
+                f"A window (batch, time, …) of {length} frames cannot be cut after "
+                f"{context!r:.40} of them."
             )
         before, after = (None, None) if mask is None else (mask[:, :context], mask[:, context:])
         return cls(
@@ -250,6 +272,7 @@ class Forecast:
     coordinates: Coordinates | None = None
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "channels", as_names(self.channels))
         check_layout(self.samples, ("sample", "batch", "time", "channel"), self.channels)
         check_times(self.times, self.samples.shape[2])
 
@@ -265,6 +288,7 @@ class Forecast:
             return torch.zeros_like(self.samples[0])
         return self.samples.std(dim=0)
 
+    @typed
     def quantile(self, probability: float) -> Float[Tensor, "batch time channel *space"]:
         """Quantile over samples, interpolated linearly, at a probability in [0, 1]."""
         if not 0 <= probability <= 1:
@@ -291,6 +315,7 @@ class Forecast:
             quantiles=tuple(quantiles),
         )
 
+    @typed
     def to_xarray(
         self, *, statistics: bool = False, quantiles: Sequence[float] = ()
     ) -> xarray.Dataset:
@@ -323,6 +348,7 @@ class Forecast:
             dataset[name] = (planned.dims, found, dict(planned.attributes))
         return dataset
 
+    @typed
     def save(self, path: str | Path) -> Path:
         """Write samples, times and channel names to a new file, whole or not at all.
 
@@ -345,12 +371,28 @@ def as_tensor(values: Any) -> Tensor:
     Whether the integer 255 means 255 or 1 is for the caller to say.
     """
     if not isinstance(values, Tensor):
-        array = np.asarray(values)
+        if np.ma.isMaskedArray(values):
+            raise InputError(
+                "A masked array's unknown values would be lost: pass values.filled(np.nan), and "
+                "`mask` to Frames."
+            )
+        try:
+            array = np.asarray(values)
+        except (TypeError, ValueError, OverflowError, RuntimeError) as error:
+            raise InputError(f"Frames must be an array of numbers: {error}.") from error
         if array.dtype.kind not in "fiub":
             raise InputError(f"Frames must be an array of numbers, got dtype {array.dtype}.")
         if array.dtype.newbyteorder("=") != array.dtype or not array.flags.writeable:
             array = array.astype(array.dtype.newbyteorder("="))
-        values = torch.from_numpy(np.ascontiguousarray(array))
+        if array.dtype.kind == "f" and array.itemsize > 8:  # torch has no longer ones
+            array = array.astype(np.float64)
+        if array.dtype.kind == "u" and array.itemsize > 1:  # nor these, everywhere
+            array = array.astype(np.int64)
+        # Of a single number, NumPy keeps a negative stride, which torch refuses.
+        array = np.ascontiguousarray(array)
+        values = torch.from_numpy(array.copy() if min(array.strides, default=0) < 0 else array)
+    if not is_dense(values):
+        raise InputError("Frames must be a dense tensor, got a sparse one, or one without numbers.")
     if not values.is_floating_point():
         raise InputError(
             f"Frames must be floating point, got {values.dtype}. "
@@ -365,9 +407,34 @@ def default_channels(values: Tensor) -> tuple[str, ...]:
     return tuple(f"channel_{i}" for i in range(count))
 
 
+def as_names(channels: object) -> tuple[str, ...]:
+    """Names of channels as a tuple.
+
+    Errors:
+        InputError: they are no list of texts.
+    """
+    if not isinstance(channels, list | tuple) or not all(isinstance(n, str) for n in channels):
+        raise InputError(f"Channels are a tuple of names, got {channels!r:.80}.")
+    return tuple(channels)
+
+
+def is_dense(values: object) -> TypeGuard[Tensor]:
+    """Whether something is a tensor whose numbers are all there, one after another."""
+    return isinstance(values, Tensor) and values.layout == torch.strided and not values.is_meta
+
+
+def is_range(found: object) -> bool:
+    """Whether something is a pair of finite numbers, the smaller one first."""
+    if not isinstance(found, list | tuple) or len(found) != 2 or not all(map(is_number, found)):
+        return False
+    return -math.inf < found[0] < found[1] < math.inf
+
+
 def check_layout(values: Tensor, leading: tuple[str, ...], channels: tuple[str, ...]) -> None:
     """Raise `InputError` unless `values` is (…leading, *space) with as many channels as named."""
     layout = f"({', '.join(leading)}, *space)"
+    if not is_dense(values):
+        raise InputError(f"Frames must be a dense tensor {layout}, got {type(values).__name__}.")
     if not values.is_floating_point():
         raise InputError(f"Frames must be floating point {layout}, got {values.dtype}.")
     if values.ndim - len(leading) not in SPACE_NAMES:
@@ -387,10 +454,10 @@ def check_layout(values: Tensor, leading: tuple[str, ...], channels: tuple[str, 
 
 def check_mask(mask: Tensor, values: Tensor) -> None:
     """Raise `InputError` unless `mask` is boolean, of the shape of `values`, NaN where False."""
-    if mask.dtype != torch.bool or mask.shape != values.shape:
+    found = f"{mask.dtype} {tuple(mask.shape)}" if isinstance(mask, Tensor) else type(mask).__name__
+    if not isinstance(mask, Tensor) or mask.dtype != torch.bool or mask.shape != values.shape:
         raise InputError(
-            f"A mask is boolean, of the shape of its values, {tuple(values.shape)}, got "
-            f"{mask.dtype} {tuple(mask.shape)}."
+            f"A mask is boolean, of the shape of its values, {tuple(values.shape)}, got {found}."
         )
     if not bool(values[~mask].isnan().all()):
         raise InputError("Values that a mask calls unknown must be NaN; set them so.")
@@ -398,6 +465,9 @@ def check_mask(mask: Tensor, values: Tensor) -> None:
 
 def check_times(times: Tensor, length: int) -> None:
     """Raise `InputError` unless `times` holds `length` increasing finite values."""
+    if not isinstance(times, Tensor) or not times.is_floating_point():
+        found = times.dtype if isinstance(times, Tensor) else type(times).__name__
+        raise InputError(f"Times are a tensor of floating-point numbers, got {found}.")
     if times.shape != (length,):
         raise InputError(f"{length} frames need {length} times, got shape {tuple(times.shape)}.")
     if not bool(torch.isfinite(times).all()) or not bool((times.diff() > 0).all()):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -10,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from statecast.bounds import check_unpacked
 from statecast.errors import CorruptionError, FileError, InputError, StatecastError, require
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -67,6 +69,16 @@ class HDF5Array:
             piece: Array = checked(self.handle, self.name, self.path)[key]
             return piece
 
+    def whole(self) -> Array:
+        """All of it.
+
+        Errors:
+            FileError: it would unpack to far more than it takes in the file (`statecast.bounds`).
+        """
+        size = math.prod(self.shape) * self.dtype.itemsize
+        check_unpacked(self.path, self.name, size=size, packed=self.path.stat().st_size)
+        return self[()]
+
 
 def open_file(path: Path) -> Any:
     """An HDF5 file, opened for reading."""
@@ -97,6 +109,8 @@ def reading(path: Path) -> Iterator[None]:
         yield
     except StatecastError:
         raise
+    except MemoryError as error:
+        raise InputError(f"{path} asks for more memory than there is: {error}.") from error
     except (OSError, RuntimeError, ValueError, KeyError, TypeError, OverflowError) as error:
         reason = " ".join(str(error).split())[:160]
         raise CorruptionError(
@@ -172,9 +186,39 @@ def checked(content: Any, name: str, path: Path) -> Any:
     found = content[name]
     if not isinstance(found, h5py.Dataset) or found.dtype.kind not in "fiub" or not found.shape:
         raise InputError(f"{path}: {name} is no array of numbers.")
-    if found.is_virtual or found.id.get_create_plist().get_external_count():
+    check_values(found, name, path)
+    return found
+
+
+def check_values(array: Any, name: str, path: Path) -> None:
+    """Raise `FileError` where the values of an array lie in other files."""
+    if array.is_virtual or array.id.get_create_plist().get_external_count():
         raise FileError(
             f"{path}: the values of {name} lie in other files, which are not read. Copy them into "
             "one file."
         )
-    return found
+
+
+def check_contained(path: Path) -> None:
+    """Raise `FileError` unless everything in a file lies in it: no links, no values elsewhere.
+
+    For libraries that follow them without being asked, as those of NetCDF do.
+    """
+    import h5py
+
+    with opened(path) as content:
+        pending, seen = [content], {h5py.h5o.get_info(content.id).addr}
+        while pending:
+            group = pending.pop()
+            for part in group:
+                name = f"{group.name.rstrip('/')}/{part}".lstrip("/")
+                check_links(content, name, path)
+                item = group[part]
+                address = h5py.h5o.get_info(item.id).addr
+                if address in seen:
+                    continue
+                seen.add(address)
+                if isinstance(item, h5py.Dataset):
+                    check_values(item, name, path)
+                elif isinstance(item, h5py.Group):
+                    pending.append(item)

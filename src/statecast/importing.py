@@ -8,8 +8,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from statecast.checks import typed
 from statecast.data import DATASETS
 from statecast.data.base import DataSource
+from statecast.documents import own_file
 from statecast.errors import InputError
 from statecast.files import sha256_of, whole_folder, write_text
 from statecast.fitting import fit_statistics
@@ -17,13 +19,14 @@ from statecast.frames import FrameSpec
 from statecast.official import assign, read_official
 from statecast.official_recipes import Guess, guess_tables
 from statecast.official_settings import Official
-from statecast.options import Tables, pairs, resolve
+from statecast.options import Tables, pairs, resolve, without_code
 from statecast.runs import CONFIG_NAME, Run, build_data, dump, environment
 from statecast.trainer import Trainer
 
 OFFICIAL_NAME = "official.json"  # settings as published, which an export gives back
 
 
+@typed
 def import_official(folder: str | Path, output: str | Path, overrides: Sequence[str] = ()) -> Run:
     """Write a new run folder with the weights of a published checkpoint at step 0.
 
@@ -59,7 +62,8 @@ def import_official(folder: str | Path, output: str | Path, overrides: Sequence[
 
 def published_files(folder: Path) -> list[Path]:
     """The files of a published checkpoint."""
-    return sorted(path for path in folder.iterdir() if path.suffix in (".pt", ".json"))
+    found = sorted(path for path in folder.iterdir() if path.suffix in (".pt", ".json"))
+    return [own_file(path) for path in found]
 
 
 def complete_tables(
@@ -85,7 +89,7 @@ def complete_tables(
         "evaluate": guess.evaluate,
     }
     origin = str(official.settings.path)
-    complete = resolve(tables, overrides, origin=origin)
+    complete = without_code(resolve(tables, overrides, origin=origin))
     source = build_data(complete)
     check_frames(source.spec, official.spec)
     late = {

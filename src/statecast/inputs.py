@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,15 +9,17 @@ from typing import Any
 import numpy as np
 import torch
 
+from statecast.checks import typed
 from statecast.clips.containers import VIDEO_ENDINGS
 from statecast.clips.discovery import find_clips
 from statecast.clips.options import ClipOptions
 from statecast.clips.preparing import last_prepared
-from statecast.errors import CorruptionError, FileError, InputError
+from statecast.errors import FileError, InputError
 from statecast.frames import Frames, FrameSpec
 from statecast.hdf5 import HDF5, HDF5Array
 from statecast.labels.stores import NETCDF, ZARR, is_labelled_file
 from statecast.models.base import Forecaster
+from statecast.numpy_files import map_npy, members_of, read_npz
 
 # The last `count` frames of a file, as context that fits a model.
 Reader = Callable[[Path, Forecaster, int], Frames]
@@ -28,6 +29,7 @@ ARRAY_NAMES = ("values", "frames", "context", "sequences")  # looked for in an .
 LARGEST_BYTE = 255
 
 
+@typed
 def read_context(path: str | Path, model: Forecaster, count: int | None = None) -> Frames:
     """The last frames of a file, as a context for a model.
 
@@ -113,20 +115,10 @@ def read_array(path: str | Path) -> np.ndarray[Any, Any]:
     if path.suffix.lower() not in ARRAYS:
         raise FileError(f"Arrays are read from {', '.join(ARRAYS)}, got {path.name!r}.")
     if path.suffix.lower() in HDF5:
-        return HDF5Array(path, known=ARRAY_NAMES)[()]
-    try:
-        with path.open("rb") as stream:
-            content = np.load(stream, allow_pickle=False)
-            if isinstance(content, np.ndarray):
-                return content
-            with content:
-                return content[choose_name(list(content.files), path)]
-    except (ValueError, EOFError, zipfile.BadZipFile, OSError, KeyError) as error:
-        if isinstance(error, InputError):
-            raise
-        raise CorruptionError(
-            f"{path} cannot be read as an array of numbers: {' '.join(str(error).split())}"
-        ) from error
+        return HDF5Array(path, known=ARRAY_NAMES).whole()
+    if path.suffix.lower() == ".npy":
+        return map_npy(path)
+    return read_npz(path, choose_name(list(members_of(path)), path))
 
 
 def choose_name(names: list[str], path: Path) -> str:
@@ -167,4 +159,4 @@ def as_frames(array: np.ndarray[Any, Any], spec: FrameSpec, origin: str) -> torc
             f"{origin} should be (time, channel, *space) with (channel, *space) = "
             f"{spec.frame_shape}, with a leading batch axis or without; got shape {shape}."
         )
-    return torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32))
+    return torch.from_numpy(np.array(array, dtype=np.float32, order="C"))

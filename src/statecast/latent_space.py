@@ -11,9 +11,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from statecast.checks import typed
 from statecast.errors import InputError
 from statecast.frames import Forecast, Frames
-from statecast.models.base import Forecaster
+from statecast.models.base import Forecaster, as_times
 from statecast.models.latents import Latents
 from statecast.models.state_space import StateSpaceForecaster
 
@@ -40,6 +41,7 @@ class Exchange:
         return Forecast(samples=self.samples[:, index], times=self.times, channels=self.channels)
 
 
+@typed
 def require_latents(model: Forecaster) -> StateSpaceForecaster:
     """`model`, which must have a latent space.
 
@@ -53,6 +55,7 @@ def require_latents(model: Forecaster) -> StateSpaceForecaster:
     return model
 
 
+@typed
 def infer_and_continue(
     model: Forecaster,
     context: Frames | Any,
@@ -80,6 +83,7 @@ def infer_and_continue(
 # Content
 
 
+@typed
 def with_content(latents: Latents, other: Latents) -> Latents:
     """The dynamics of `latents` with the content of `other`, skip maps included.
 
@@ -100,6 +104,7 @@ def with_content(latents: Latents, other: Latents) -> Latents:
     return replace(latents, content=other.content.expand(batch))
 
 
+@typed
 def exchange(
     model: Forecaster,
     contents: Frames | Any,
@@ -143,6 +148,7 @@ def exchange(
     )
 
 
+@typed
 def sequence_of(latents: Latents, index: int) -> Latents:
     """One sequence of the batch; the Gaussians that it was drawn from are left out."""
     chosen = slice(index, index + 1)
@@ -160,6 +166,7 @@ def sequence_of(latents: Latents, index: int) -> Latents:
 # Dynamics
 
 
+@typed
 def interpolate_latents(
     model: Forecaster, first: Latents, second: Latents, weight: float
 ) -> Latents:
@@ -196,6 +203,7 @@ def interpolate_latents(
     return model.rerun_latents(between)
 
 
+@typed
 def interpolate(
     model: Forecaster,
     first: Frames | Any,
@@ -262,6 +270,7 @@ def check_weights(weights: Sequence[float]) -> None:
 # Time
 
 
+@typed
 def warp(model: Forecaster, latents: Latents, times: Sequence[float] | Tensor) -> Forecast:
     """The frames of a path at a list of its times, in any order, one per frame interval.
 
@@ -279,9 +288,7 @@ def warp(model: Forecaster, latents: Latents, times: Sequence[float] | Tensor) -
         InputError: a model without latents, or times that do not fit.
     """
     model = require_latents(model)
-    wanted = torch.as_tensor(times, dtype=torch.float64).cpu()
-    if wanted.ndim != 1 or len(wanted) == 0 or not bool(torch.isfinite(wanted).all()):
-        raise InputError(f"Times must be a list of finite numbers, got {wanted.tolist()}.")
+    wanted = as_times(times, torch.float64)
     return Forecast(
         samples=model.frames_at(latents, wanted),
         times=latents.start + torch.arange(float(len(wanted))),
@@ -289,11 +296,13 @@ def warp(model: Forecaster, latents: Latents, times: Sequence[float] | Tensor) -
     )
 
 
+@typed
 def reverse(model: Forecaster, latents: Latents) -> Forecast:
     """The frames of a path from its last to its first."""
     return warp(model, latents, latents.times.flip(0))
 
 
+@typed
 def freeze(model: Forecaster, latents: Latents, time: float, length: int) -> Forecast:
     """A path up to a time, at which it then stays for `length` frames.
 
@@ -312,6 +321,7 @@ def freeze(model: Forecaster, latents: Latents, time: float, length: int) -> For
     return warp(model, latents, [*before, *[time] * (length + 1)])
 
 
+@typed
 def change_speed(
     model: Forecaster, latents: Latents, rate: float, *, substeps: int | None = None
 ) -> Forecast:

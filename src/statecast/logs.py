@@ -11,6 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
 
+from statecast.documents import check_link
 from statecast.errors import FileError, require
 from statecast.files import write_text, writing
 
@@ -39,6 +40,7 @@ class TrainingLog:
             require("tensorboard", "logging", "write TensorBoard logs")
             from torch.utils.tensorboard import SummaryWriter
 
+            check_link(folder / BOARD_NAME)
             with writing(folder / BOARD_NAME):
                 self.board = SummaryWriter(str(folder / BOARD_NAME), purge_step=start)
 
@@ -150,6 +152,7 @@ def read_log(folder: str | Path, name: str = LOG_NAME) -> dict[str, list[float]]
         FileError: the file cannot be read as numbers.
     """
     path = Path(folder) / name
+    check_link(path)
     if not path.is_file():
         return {}
     try:
@@ -163,6 +166,7 @@ def read_log(folder: str | Path, name: str = LOG_NAME) -> dict[str, list[float]]
 
 def drop_rows_after(path: Path, step: int) -> list[str]:
     """Remove rows of steps beyond `step`, and one cut off by a crash; return the columns."""
+    check_link(path)
     if not path.is_file():
         return []
     lines = path.read_text().splitlines(keepends=True)

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from statecast.checks import typed
 from statecast.errors import FileError, InputError
 from statecast.models.base import Forecaster
 from statecast.models.separable import Separable
@@ -18,6 +19,7 @@ from statecast.official_settings import Official
 from statecast.official_srvp import read_srvp
 
 
+@typed
 def load_official(folder: str | Path) -> Forecaster:
     """A model with the weights of a published checkpoint folder, in evaluation mode.
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
+from statecast.documents import own_file
 from statecast.errors import InputError
 from statecast.frames import FrameSpec
 from statecast.models.separable import Separable
@@ -161,7 +162,7 @@ def read_part(path: Path) -> Part:
     Errors:
         InputError: it holds neither.
     """
-    content = read_pickle(path)
+    content = read_pickle(own_file(path))
     if isinstance(content, PickledModule):
         return Part(module_tensors(content), content.state.get("output_shape"))
     if isinstance(content, dict) and all(isinstance(t, Tensor) for t in content.values()):

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
+from statecast.documents import read_json
 from statecast.errors import FileError, InputError
 from statecast.frames import FrameSpec
 from statecast.models.base import Forecaster
@@ -34,7 +35,7 @@ class Settings(dict[str, Any]):
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
-            content = json.loads(path.read_text())
+            content = read_json(path)
         except (OSError, ValueError) as error:
             raise FileError(f"{path} cannot be read as JSON: {error}.") from error
         if not isinstance(content, dict):

@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
+from statecast.documents import own_file
 from statecast.errors import InputError
 from statecast.frames import FrameSpec
 from statecast.models.srvp import SRVP
@@ -69,7 +70,7 @@ def read_srvp(folder: Path) -> Official:
         horizon=horizon,
         value_range=(0.0, 1.0),
     )
-    tensors = read_pickle(folder / "model.pt")
+    tensors = read_pickle(own_file(folder / "model.pt"))
     if not isinstance(tensors, dict) or not all(isinstance(t, Tensor) for t in tensors.values()):
         raise InputError(f"{folder / 'model.pt'} should hold a state dict: names and tensors.")
     return Official("srvp", spec, options | options_of(config, OPTIONS), dict(tensors), config)

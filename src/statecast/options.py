@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import difflib
+import os
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from statecast.data import DATASETS
+from statecast.documents import LARGEST_YAML, check_plain, parse_yaml, read_text
 from statecast.errors import FileError, InputError
 from statecast.evaluation import evaluate
 from statecast.models import MODELS
 from statecast.training import train
 
+CODE = ("evaluate.fvd_weights",)  # options that name a file which is run
 Tables = dict[str, dict[str, Any]]
 REGISTRIES: dict[str, Mapping[str, type]] = {"model": MODELS, "data": DATASETS}
 GIVEN: dict[str, set[str | int]] = {  # arguments that do not come from a recipe
@@ -48,8 +49,8 @@ def read_recipe(name: str) -> Tables:
         text = (resources.files("statecast.recipes") / f"{name}.yaml").read_text()
     elif name.endswith((".yaml", ".yml")):
         try:
-            text = Path(name).read_text()
-        except (OSError, UnicodeDecodeError) as error:
+            text = read_text(Path(os.path.realpath(name)), LARGEST_YAML)
+        except (OSError, ValueError) as error:
             raise FileError(f"The recipe {name} cannot be read: {error}.") from error
     else:
         raise InputError(
@@ -66,11 +67,11 @@ def as_tables(text: str, origin: str) -> Tables:
         InputError: it is no YAML, or not tables by name.
     """
     try:
-        content = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        reason = " ".join(str(error).split())
-        raise InputError(f"{origin} is not valid YAML: {reason}.") from error
-    if not isinstance(content, dict) or not all(isinstance(t, dict) for t in content.values()):
+        content = parse_yaml(text)
+    except ValueError as error:
+        raise InputError(f"{origin} is not valid YAML: {error}.") from error
+    tables = isinstance(content, dict) and all(isinstance(name, str) for name in content)
+    if not tables or not all(isinstance(table, dict) for table in content.values()):
         raise InputError(
             f"{origin} should hold the tables {', '.join(GIVEN)}, each with its options."
         )
@@ -86,13 +87,15 @@ def resolve(tables: Tables, overrides: Sequence[str] = (), *, origin: str = "The
         origin: named in errors.
 
     Errors:
-        InputError: an unknown table, name or option (the nearest known one is named), or a value
-            of the wrong type.
+        InputError: an unknown table, name or option (the nearest known one is named), a value of
+            the wrong type, or a recipe that names a file of code.
     """
     unknown = [table for table in tables if table not in GIVEN]
     if unknown:
         raise InputError(f"{origin} has a table {unknown[0]!r}{nearest(unknown[0], GIVEN)}")
     given = dict(pairs(overrides))
+    check_code(tables, origin)
+    check_texts([tables, given], origin)
     names = {kind: name_of(kind, tables, given, origin) for kind in REGISTRIES}
     parser = parser_for(names)
     known = known_options(parser)
@@ -106,15 +109,54 @@ def resolve(tables: Tables, overrides: Sequence[str] = (), *, origin: str = "The
     return parse(parser, defaults, given, origin)
 
 
+def check_code(tables: Tables, origin: str) -> None:
+    """Raise `InputError` where a recipe names a file that is code: only its user may."""
+    for option in CODE:
+        table, name = option.split(".")
+        if tables.get(table, {}).get(name) is not None:
+            raise InputError(
+                f"{origin} sets {option}, which names a file that is run. Give it on the command "
+                "line of `statecast evaluate`, or by STATECAST_FVD_I3D."
+            )
+
+
+def check_texts(values: Any, origin: str) -> None:
+    """Raise `InputError` for a text that could stand for more than it is, see `check_plain`.
+
+    jsonargparse reads a text as YAML where an option takes something else.
+    """
+    pending = [values]
+    while pending:
+        value = pending.pop()
+        if isinstance(value, Mapping):
+            pending += [*value.keys(), *value.values()]
+        elif isinstance(value, list | tuple):
+            pending += value
+        elif isinstance(value, str):
+            try:
+                check_plain(value)
+            except ValueError as error:
+                raise InputError(f"{origin} holds the text {value[:40]!r}: {error}.") from error
+
+
+def without_code(tables: Tables) -> Tables:
+    """Tables to be written down: options that name code are left to whoever uses them."""
+    kept = {table: dict(values) for table, values in tables.items()}
+    for option in CODE:
+        table, name = option.split(".")
+        kept[table][name] = None
+    return kept
+
+
 def name_of(kind: str, tables: Tables, given: Mapping[str, str], origin: str) -> str:
     """The model or data set that is asked for."""
     name = given.get(f"{kind}.name", tables.get(kind, {}).get("name"))
     registry = REGISTRIES[kind]
     if name is None:
         raise InputError(f"{origin} names no {kind}: set {kind}.name to one of {list(registry)}.")
-    if name not in registry:
+    if not isinstance(name, str) or name not in registry:
         raise InputError(f"There is no {kind} {name!r}{nearest(str(name), registry)}")
-    return str(name)
+    return name
 
 
 def parser_for(names: Mapping[str, str]) -> Any:
@@ -155,7 +197,7 @@ def parse(
         if given:
             arguments = [f"--{option}={value}" for option, value in given.items()]
             config = parser.parse_args(arguments, namespace=config, defaults=False)
-    except (ArgumentError, TypeError, ValueError, KeyError) as error:
+    except (ArgumentError, TypeError, ValueError, KeyError, RecursionError) as error:
         reason = " ".join(str(error).split())
         raise InputError(f"{origin} does not fit: {reason}") from error
     assert isinstance(config, Namespace)

@@ -14,9 +14,11 @@ import torch
 import yaml
 
 from statecast.checkpoints import Checkpoint, find, load_checkpoint
+from statecast.checks import typed
 from statecast.clips.options import ClipOptions
 from statecast.data import DATASETS
 from statecast.data.base import Choice, DataSource, generator_of
+from statecast.documents import LARGEST_YAML, read_text
 from statecast.errors import CorruptionError, FileError, InputError
 from statecast.evaluation import evaluate
 from statecast.files import write_text
@@ -25,7 +27,7 @@ from statecast.labels.preparation import read_preparation, write_preparation
 from statecast.models import MODELS
 from statecast.models.base import Forecaster
 from statecast.official import is_official, load_official
-from statecast.options import Tables, as_tables, pairs, read_recipe, resolve
+from statecast.options import Tables, as_tables, pairs, read_recipe, resolve, without_code
 from statecast.precision import device_of
 from statecast.processes import from_main, gathered, is_main, prompt
 from statecast.run_folders import being_trained, check_free, new_folder
@@ -110,6 +112,7 @@ def build_data(tables: Tables) -> DataSource:
     return DATASETS[tables["data"]["name"]](**options)
 
 
+@typed
 def create_run(recipe: str, folder: str | Path | None = None, overrides: Sequence[str] = ()) -> Run:
     """Write a new run folder with the complete recipe, and nothing else yet.
 
@@ -125,7 +128,7 @@ def create_run(recipe: str, folder: str | Path | None = None, overrides: Sequenc
         InputError: an unknown recipe or option, or a value that does not fit.
         FileError: the folder is not empty, or cannot be written; nothing is left in it.
     """
-    tables = resolve(read_recipe(recipe), overrides, origin=f"The recipe {recipe}")
+    tables = without_code(resolve(read_recipe(recipe), overrides, origin=f"The recipe {recipe}"))
     if folder is not None:
         check_free(Path(folder))
     data = build_data(tables)
@@ -142,6 +145,7 @@ def create_run(recipe: str, folder: str | Path | None = None, overrides: Sequenc
     return Run(made, tables, spec, choices)
 
 
+@typed
 def open_run(folder: str | Path) -> Run:
     """Open a run folder.
 
@@ -151,13 +155,13 @@ def open_run(folder: str | Path) -> Run:
     """
     folder = Path(folder)
     path = folder / CONFIG_NAME
-    if not path.is_file():
+    if not path.exists():
         raise FileError(
             f"{folder} is no run folder: it holds no {CONFIG_NAME}. "
             "`statecast train RECIPE` makes one."
         )
     try:
-        content = as_tables(path.read_text(), str(path))
+        content = as_tables(read_text(path, LARGEST_YAML), str(path))
         frames = content.pop("frames")
         spec = FrameSpec(
             channels=tuple(frames["channels"]),
@@ -168,15 +172,17 @@ def open_run(folder: str | Path) -> Run:
             unit=frames["unit"],
         )
         return Run(folder, resolve(content, origin=str(path)), spec)
-    except (InputError, KeyError, TypeError, UnicodeDecodeError) as error:
+    except (InputError, KeyError, TypeError, ValueError) as error:
         raise CorruptionError(f"{path} is not a complete recipe: {error}") from error
 
 
+@typed
 def load(folder: str | Path, which: str = "best", *, device: str = "cpu") -> Forecaster:
     """The trained model of a run folder, ready to forecast; arguments as `Run.load`."""
     return open_run(folder).load(which, device=device)
 
 
+@typed
 def load_model(folder: str | Path, which: str = "best", *, device: str = "cpu") -> Forecaster:
     """The model of a run folder, or of a published checkpoint folder; arguments as `Run.load`."""
     if is_official(folder):

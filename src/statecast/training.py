@@ -6,6 +6,7 @@ import math
 from pathlib import Path
 
 from statecast.checkpoints import Checkpoint
+from statecast.checks import typed
 from statecast.data.base import DataSource
 from statecast.data.loading import training_batches
 from statecast.diagnostics import Diagnostics
@@ -25,6 +26,7 @@ from statecast.trainer import Trainer, TrainingResult
 from statecast.validation import Protocol, check_validation, validation_score
 
 
+@typed
 def train(
     model: Forecaster,
     data: DataSource,

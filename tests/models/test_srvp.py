@@ -259,7 +259,10 @@ def test_contexts_that_do_not_fit_are_refused(context, message):
         ({"transition": "gru", "substeps": 2}, "whole frames"),
         ({"transition": "gru", "solver": "rk4"}, "gru transition takes whole frames only"),
         ({"transition": "mlp", "solver": "dopri5"}, "mlp transition takes whole frames only"),
-        ({"solver": "residual"}, "takes the solvers euler, midpoint, heun, rk4, dopri5, got"),
+        (
+            {"solver": "residual"},
+            "solver should be euler or .* or dopri5, got",
+        ),
         ({"solver": "dopri5", "substeps": 2}, "chooses its steps itself"),
         ({"solver": "dopri5", "relative_tolerance": -1e-3}, "Tolerances must be positive"),
         ({"absolute_tolerance": 0.0}, "Tolerances must be positive"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from statecast.documents import check_regular
 from statecast.errors import CorruptionError, FileError
 
 START = 204  # bytes to look at: two MPEG packets begin within them
@@ -42,6 +43,7 @@ def container_of(path: Path) -> str:
         FileError: the file is missing, cannot be read, or is no known container.
         CorruptionError: it is empty.
     """
+    check_regular(path)
     try:
         with path.open("rb") as stream:
             start = stream.read(START)

@@ -132,8 +132,12 @@ def opened(path: Path) -> Iterator[tuple[Any, Any, str]]:
                 f"{path} has frames of {codec.width}×{codec.height} pixels; at most "
                 f"{LARGEST_FRAME} pixels are read."
             )
-        # Damage is an error; by default decoders paint over it.
-        codec.options = {"err_detect": "crccheck+bitstream+buffer+explode"}
+        # Damage is an error; by default decoders paint over it. Coded frames may be larger than
+        # the container says.
+        codec.options = {
+            "err_detect": "crccheck+bitstream+buffer+explode",
+            "max_pixels": str(LARGEST_FRAME),
+        }
         yield content, pictures, container
 
 

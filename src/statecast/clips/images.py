@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from statecast.clips.decoding import LARGEST_FRAME, RawFrame, on_black
+from statecast.documents import check_regular
 from statecast.errors import CorruptionError, FileError, StatecastError
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -78,6 +79,7 @@ def read_image(path: Path) -> Array:
     """
     from PIL import Image, ImageOps
 
+    check_regular(path)
     try:
         with path.open("rb") as stream, warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of large images, which are refused below

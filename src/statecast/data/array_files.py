@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from statecast.errors import CorruptionError, FileError, InputError
+from statecast.errors import FileError, InputError
 from statecast.hdf5 import HDF5, HDF5Array
+from statecast.numpy_files import map_npy, members_of, read_npz
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -125,19 +124,9 @@ def open_sequences(
 
 def loaded(path: Path, dataset: str | None) -> Array:
     """The array of a `.npy` file, memory-mapped, or of an `.npz`, read as a whole."""
-    try:
-        if path.suffix.lower() == ".npy":
-            mapped: Array = np.load(path, mmap_mode="r", allow_pickle=False)
-            return mapped
-        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as content:
-            found: Array = content[name_of_array(list(content.files), path, dataset)]
-            return found
-    except (ValueError, EOFError, zipfile.BadZipFile, zlib.error, OSError, KeyError) as error:
-        if isinstance(error, InputError):
-            raise
-        raise CorruptionError(
-            f"{path} cannot be read as an array of numbers: {' '.join(str(error).split())}"
-        ) from error
+    if path.suffix.lower() == ".npy":
+        return map_npy(path)
+    return read_npz(path, name_of_array(list(members_of(path)), path, dataset))
 
 
 def name_of_array(names: list[str], path: Path, dataset: str | None) -> str:

@@ -9,6 +9,7 @@ from typing import Any, Literal, NamedTuple, get_args
 import torch
 from torch import Tensor
 
+from statecast.checks import typed
 from statecast.errors import InputError
 from statecast.frames import Batch, Forecast, Frames, FrameSpec
 from statecast.labels.preparation import Preparation
@@ -97,6 +98,12 @@ class DataSource(ABC):
     Sequences are split first and cut into windows afterwards, so that no frame of a
     validation or test sequence is ever seen in training.
     """
+
+    def __init_subclass__(cls) -> None:
+        """Options of every data set are checked against its signature."""
+        super().__init_subclass__()
+        if "__init__" in vars(cls):
+            cls.__init__ = typed(cls.__init__)  # type: ignore[method-assign]
 
     @property
     @abstractmethod

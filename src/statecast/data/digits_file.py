@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,6 +11,7 @@ import torch
 from statecast.data.base import Windows
 from statecast.errors import CorruptionError, FileError, InputError
 from statecast.files import write_npz
+from statecast.numpy_files import members_of, read_npz
 
 Array = np.ndarray[Any, np.dtype[Any]]
 BATCH = 64  # windows at once while writing
@@ -60,13 +60,10 @@ def read_test_set(path: str | Path, *, length: int, size: int) -> StoredSet:
     path = Path(path)
     if not path.is_file():
         raise FileError(f"There is no test set {path}.")
-    try:
-        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as content:
-            sequences, latents, labels = (content[key] for key in KEYS[:3])
-    except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile) as error:
-        raise CorruptionError(
-            f"{path} is no test set with {', '.join(KEYS[:3])}: {' '.join(str(error).split())}"
-        ) from error
+    missing = [key for key in KEYS[:3] if key not in members_of(path)]
+    if missing:
+        raise CorruptionError(f"{path} is no test set: it lacks {', '.join(missing)}.")
+    sequences, latents, labels = (read_npz(path, key) for key in KEYS[:3])
     fits = sequences.ndim == 4 and sequences.dtype == np.uint8
     if not fits or latents.shape[:2] != sequences.shape[:2] or latents.shape[-1:] != (4,):
         raise CorruptionError(

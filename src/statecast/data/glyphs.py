@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import math
 import struct
+import zlib
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from statecast.bounds import check_unpacked
 from statecast.data.base import Split, generator_of
 from statecast.errors import CorruptionError, FileError, require
 
@@ -130,23 +133,26 @@ def read_idx(path: Path) -> Array:
 
     Errors:
         CorruptionError: it is cut off, has bytes left over, or holds anything but bytes.
+        FileError: it would unpack to far more than it takes (`statecast.bounds`).
     """
     try:
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as stream:
-            content = stream.read()
-        zero, kind, dimensions = struct.unpack_from(">HBB", content)
-        shape = struct.unpack_from(f">{dimensions}I", content, 4)
-    except (OSError, EOFError, struct.error) as error:
+            head = stream.read(4)
+            zero, kind, dimensions = struct.unpack(">HBB", head)
+            if zero != 0 or kind != IDX_BYTES:
+                raise CorruptionError(f"{path} is no IDX file of bytes: it begins with {head!r}.")
+            shape = struct.unpack(f">{dimensions}I", stream.read(4 * dimensions))
+            size = math.prod(shape)
+            check_unpacked(path, "", size=size, packed=path.stat().st_size)
+            content = stream.read(size + 1)
+    except (FileError, CorruptionError):
+        raise
+    except (OSError, EOFError, struct.error, zlib.error) as error:
         raise CorruptionError(f"{path} is cut off or no IDX file: {error}.") from error
-    if zero != 0 or kind != IDX_BYTES:
-        raise CorruptionError(f"{path} is no IDX file of bytes: it begins with {content[:4]!r}.")
-    start = 4 + 4 * dimensions
-    size = int(np.prod(shape, dtype=np.int64))
-    if len(content) - start != size:
-        raise CorruptionError(
-            f"{path} should hold {size} bytes for shape {shape}, got {len(content) - start}."
-        )
-    return np.frombuffer(content, np.uint8, offset=start).reshape(shape)
+    if len(content) != size:
+        more = "more" if len(content) > size else len(content)
+        raise CorruptionError(f"{path} should hold {size} bytes for shape {shape}, got {more}.")
+    return np.frombuffer(content, np.uint8).reshape(shape)
 
 
 def _shuffled(members: Array, stream: int) -> Array:

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from statecast.errors import CorruptionError, FileError, InputError, require
+from statecast.labels.stores import check_netcdf
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -95,6 +96,7 @@ def read_zone(path: Path, number: int) -> Zone:
     """One zone; errors as `read_zones`."""
     import netCDF4
 
+    check_netcdf(path)
     try:
         with netCDF4.Dataset(str(path)) as file:
             file.set_auto_maskandscale(False)

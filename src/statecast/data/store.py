@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from statecast.data.manifests import OutdatedError, sealed, unsealed
+from statecast.documents import own_file
 from statecast.errors import CorruptionError, FileError
 from statecast.files import cache_folder, sha256_of, whole, write_text
 from statecast.locks import owned
@@ -86,7 +87,7 @@ def open_entry(folder: Path, *, remedy: str, verify: bool = False) -> Entry:
     """
     path = folder / MANIFEST_NAME
     try:
-        manifest = unsealed(path.read_bytes())
+        manifest = unsealed(own_file(path).read_bytes())
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         if isinstance(error, OutdatedError):
             raise
@@ -116,7 +117,7 @@ def check_file(
 ) -> list[int]:
     """Size and times of a file that is as expected; else `CorruptionError`."""
     try:
-        state = path.stat()
+        state = own_file(path).stat()
         stamp = [state.st_size, state.st_mtime_ns, state.st_ctime_ns]
         if expected["bytes"] not in (None, state.st_size):
             raise CorruptionError(
@@ -129,7 +130,9 @@ def check_file(
     except OSError as error:
         if isinstance(error, CorruptionError):
             raise
-        raise CorruptionError(f"{path} cannot be read: {error.strerror}. {remedy}") from error
+        raise CorruptionError(
+            f"{path} cannot be read: {error.strerror or error}. {remedy}"
+        ) from error
     return stamp
 
 

@@ -17,7 +17,7 @@ from statecast.data.prepared_source import Count, Origin, PreparedSource
 from statecast.data.source_files import progress
 from statecast.data.stored_windows import StoredWindows, every_start
 from statecast.errors import FileError, InputError
-from statecast.hdf5 import check_links, checked, opened
+from statecast.hdf5 import check_links, check_values, checked, opened
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -192,6 +192,7 @@ def read_flows(path: Path) -> tuple[Array, list[str]]:
             raise InputError(f"{path} lacks {', '.join(missing)}; it should hold data and date.")
         check_links(file, "date", path)
         flows = np.asarray(checked(file, "data", path)[...])
+        check_values(file["date"], "date", path)
         dates = np.asarray(file["date"]).reshape(-1)
     if flows.shape[1:] != SHAPE or len(flows) != len(dates) or flows.dtype.kind not in "fiu":
         raise InputError(

@@ -56,6 +56,7 @@ def decode_frames(
             raise CorruptionError(f"{path} holds no video.")
         stream = file.streams.video[0]
         stream.thread_type = "AUTO"
+        stream.codec_context.options = {"max_pixels": str(LARGEST_FRAME)}
         if stream.width * stream.height > LARGEST_FRAME:
             raise InputError(
                 f"{path} has frames of {stream.height}×{stream.width}, more than any of this "

@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 import math
-import zipfile
-import zlib
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from statecast.data.array_files import NAMES, in_order
-from statecast.errors import CorruptionError, StatecastError
 from statecast.hdf5 import HDF5Array, arrays_of, checked, opened
 from statecast.inspection.findings import Finding, one_line, sampled, statistics
 from statecast.inspection.pictures import COLUMNS, ROWS, evenly, rows_of
 from statecast.nn.architectures import multiple_for
+from statecast.numpy_files import map_npy, members_of, read_npz
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
-LARGEST = 1 << 28  # bytes of a packed array that is unpacked to look at it
+LARGEST = 1 << 28  # bytes of packed arrays that are unpacked to look at them
 SHOWN = 20  # arrays that are described
 COLOURS = (1, 3)  # channels of images
 FEW = 8  # channels, at most; more are taken for a side
@@ -33,8 +30,7 @@ def inspect_npy(path: Path) -> Finding:
     Errors:
         CorruptionError: it is cut off, or holds anything but numbers.
     """
-    with reading(path):
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    array = map_npy(path)
     finding = Finding("A NumPy array")
     describe(finding, "array", array)
     guess(finding, path, None, array)
@@ -49,26 +45,16 @@ def inspect_npz(path: Path) -> Finding:
     """
     finding = Finding("NumPy arrays")
     arrays: dict[str, Any] = {}
-    with reading(path), zipfile.ZipFile(path) as archive:
-        for item in archive.infolist()[:SHOWN]:
-            name = item.filename.removesuffix(".npy")
-            with archive.open(item) as stream:
-                version = np.lib.format.read_magic(stream)
-                read = (
-                    np.lib.format.read_array_header_1_0
-                    if version == (1, 0)
-                    else np.lib.format.read_array_header_2_0
-                )
-                shape, _, dtype = read(stream)
-            size = math.prod(shape) * dtype.itemsize
-            if dtype.hasobject or size > LARGEST or item.file_size > LARGEST:
-                finding.say(name, f"{dtype} {shape}, not unpacked")
-                continue
-            with archive.open(item) as stream:
-                arrays[name] = np.lib.format.read_array(stream, allow_pickle=False)
-            describe(finding, name, arrays[name])
-        if len(archive.infolist()) > SHOWN:
-            finding.say("and", f"{len(archive.infolist()) - SHOWN} more")
+    members, left = members_of(path), LARGEST
+    for name, member in list(members.items())[:SHOWN]:
+        if member.dtype.hasobject or member.size > left:
+            finding.say(name, f"{member.dtype} {member.shape}, not unpacked")
+            continue
+        left -= member.size
+        arrays[name] = read_npz(path, name)
+        describe(finding, name, arrays[name])
+    if len(members) > SHOWN:
+        finding.say("and", f"{len(members) - SHOWN} more")
     pick(finding, path, arrays)
     return finding
 
@@ -166,18 +152,3 @@ def guessed_axes(shape: tuple[int, ...]) -> str:
             return "tyxc"
         return "tcyx" if shape[1] <= FEW else "ntyx"
     return {2: "tx", 3: "tyx"}[len(shape)]
-
-
-@contextmanager
-def reading(path: Path) -> Iterator[None]:
-    """Turn what NumPy raises on damaged files into `CorruptionError`."""
-    try:
-        yield
-    except (
-        ValueError, EOFError, zipfile.BadZipFile, zlib.error, OSError, KeyError,
-        NotImplementedError, RuntimeError,
-    ) as error:  # fmt: skip
-        if isinstance(error, StatecastError):
-            raise
-        reason = one_line(error)[:160]
-        raise CorruptionError(f"{path} cannot be read as an array: {reason}") from error

@@ -70,7 +70,7 @@ def inspect_clips(path: Path, *, quick: bool = False) -> Finding:
         words += ["--data.frames_per_second", f"{rates[0]:.4g}"]
     if seen:
         finding.suggest("Train", words)
-        finding.preview = lambda: sheet([item.clip for item in seen])
+        finding.preview = lambda: sheet(seen)
     return finding
 
 
@@ -139,13 +139,14 @@ def shown_rate(rate: float | None) -> str:
     return "unknown" if rate is None else f"{rate:.4g}"
 
 
-def sheet(clips: Sequence[Clip]) -> list[list[Array]]:
+def sheet(seen: Sequence[Seen]) -> list[list[Array]]:
     """Frames of the first clips, evenly spaced in time, small."""
     rows = []
-    for clip in clips[:ROWS]:
-        small = [fitted(frame.pixels) for frame in clip.frames()]
-        rows.append([small[number] for number in evenly(len(small), COLUMNS)])
-    return rows
+    for item in seen[:ROWS]:
+        chosen = evenly(max(item.frames, 1), COLUMNS)
+        numbered = enumerate(item.clip.frames())  # which may be more than memory holds
+        rows.append([fitted(frame.pixels) for number, frame in numbered if number in chosen])
+    return [row for row in rows if row]
 
 
 def with_bar(clips: Sequence[Clip]) -> Iterable[Clip]:

@@ -53,13 +53,17 @@ class Finding:
         lines = [self.kind]
         lines += [f"  {name.ljust(width)}  {value}" for name, value in self.facts]
         lines += [f"  problem: {problem}" for problem in self.problems]
-        lines += [f"{purpose}: {command}" for purpose, command in self.commands]
+        lines += [f"{purpose}: {printable(command)}" for purpose, command in self.commands]
         return "\n".join(lines)
 
 
 def one_line(value: object) -> str:
     """Text without control characters: names in files of others may hold any."""
-    text = " ".join(str(value).split())
+    return printable(" ".join(str(value).split()))
+
+
+def printable(text: str) -> str:
+    """Text whose control characters, which could move a terminal's cursor, are question marks."""
     return "".join(letter if letter.isprintable() else "?" for letter in text)
 
 

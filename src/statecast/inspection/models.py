@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from statecast.checkpoints import list_checkpoints, step_of
 from statecast.data.glyphs import MNIST_FILES, find_idx, read_idx
+from statecast.documents import read_json
 from statecast.errors import CorruptionError, FileError
 from statecast.inspection.findings import Finding
 from statecast.inspection.pictures import COLUMNS, ROWS
@@ -37,7 +37,7 @@ def inspect_run(path: Path) -> Finding:
     scores = path / SCORES
     if scores.is_file():
         try:
-            content = json.loads(scores.read_text())
+            content = read_json(scores)
             finding.say("scores", ", ".join(content["forecasters"]))
         except (OSError, ValueError, KeyError, TypeError):
             finding.warn(f"{scores} cannot be read")

@@ -6,17 +6,19 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, get_args
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from statecast.documents import check_link
 from statecast.errors import CorruptionError, InputError
 from statecast.files import write_bytes
 from statecast.labels.climatology import Climatology
 from statecast.labels.coordinates import Coordinates
-from statecast.labels.field import Field, FieldOptions
+from statecast.labels.field import Field, FieldOptions, Gaps
+from statecast.labels.regular import Uneven
 from statecast.labels.times import Step, continued
 
 if TYPE_CHECKING:
@@ -230,6 +232,33 @@ def write_preparation(preparation: Preparation, folder: Path) -> Path:
     return write_bytes(folder / FILE_NAME, content)
 
 
+def check_described(
+    found: Mapping[str, Any], options: Mapping[str, Any], grid: Mapping[str, Array]
+) -> None:
+    """Raise `TypeError` for what `write_preparation` would not have written."""
+
+    def all_of(kind: type, values: Any) -> bool:
+        return all(type(value) is kind for value in values)
+
+    text = [*options["variables"], *found["units"], *options["crop"]]
+    texts = text + [options[key] for key in ("time", "y", "x", "time_step") if options[key]]
+    ends = [end for ends in options["crop"].values() for end in ends]
+    sizes = [*found["space"], *found["padded"], options["coarsen"]]
+    fits = {
+        "texts": all_of(str, texts),
+        "sizes": all_of(int, sizes) and min(sizes) > 0,
+        "crop": all(type(end) in (int, float) for end in ends),
+        "sort": type(options["sort"]) is bool,
+        "uneven": options["uneven"] in get_args(Uneven),
+        "gaps": options["gaps"] in get_args(Gaps),
+        "space": 1 <= len(found["space"]) <= 2 and len(found["padded"]) == len(found["space"]),
+        "grid": all(values.ndim <= 2 for values in grid.values()),
+    }
+    wrong = [name for name, fitting in fits.items() if not fitting]
+    if wrong:
+        raise TypeError(f"{', '.join(wrong)} are not what was written")
+
+
 def read_preparation(folder: Path) -> Preparation | None:
     """The preparation of a run folder; None where it has none.
 
@@ -239,6 +268,7 @@ def read_preparation(folder: Path) -> Preparation | None:
     from safetensors import SafetensorError, safe_open
 
     path = folder / FILE_NAME
+    check_link(path)
     if not path.is_file():
         return None
     try:
@@ -250,7 +280,10 @@ def read_preparation(folder: Path) -> Preparation | None:
         options["crop"] = {name: (low, high) for name, (low, high) in options["crop"].items()}
         grid = {name: np.array(values, dtype=str) for name, values in found["names"].items()}
         grid |= {n.removeprefix("grid."): a for n, a in arrays.items() if n.startswith("grid.")}
+        check_described(found, options, grid)
         usual = arrays.get("climatology")
+        if usual is not None and usual.ndim != 2 + len(found["space"]):
+            raise ValueError(f"a climatology of shape {usual.shape}")
         return Preparation(
             options=FieldOptions(**options),
             space=tuple(found["space"]),
@@ -260,6 +293,8 @@ def read_preparation(folder: Path) -> Preparation | None:
             grid=grid,
             climatology=None if usual is None else Climatology(usual),
         )
-    except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
+    except (
+        OSError, SafetensorError, ValueError, KeyError, TypeError, AttributeError, RecursionError,
+    ) as error:  # fmt: skip
         reason = " ".join(str(error).split())
         raise CorruptionError(f"{path} cannot be read: {reason}") from error

@@ -6,7 +6,7 @@ import glob
 import importlib.util
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +14,11 @@ from weakref import WeakValueDictionary
 
 import numpy as np
 
+from statecast.documents import check_regular
 from statecast.errors import CorruptionError, FileError, InputError, StatecastError, require
+from statecast.hdf5 import MAGIC as HDF5_MAGIC
+from statecast.hdf5 import check_contained
+from statecast.labels.zarr_stores import check_store
 
 if TYPE_CHECKING:
     from xarray import Dataset
@@ -25,7 +29,7 @@ ZARR_FILES = ("zarr.json", ".zgroup", ".zmetadata")
 # Data sets that are in use. NetCDF-C 4.10 crashes where a file with text in it is closed while it
 # is open a second time, so none is opened twice.
 OPEN: WeakValueDictionary[tuple[Any, ...], Any] = WeakValueDictionary()
-MAGIC = (b"CDF\x01", b"CDF\x02", b"CDF\x05", b"\x89HDF\r\n\x1a\n")  # first bytes of NetCDF files
+MAGIC = (b"CDF\x01", b"CDF\x02", b"CDF\x05", HDF5_MAGIC)  # first bytes of NetCDF files
 
 
 def files_of(path: str | Sequence[str]) -> list[Path]:
@@ -53,7 +57,7 @@ def open_fields(path: str | Path, *, engine: str | None = None) -> Dataset:
         engine: of xarray, such as `h5netcdf`; by default its own choice.
 
     Errors:
-        FileError: it is missing, or neither of both.
+        FileError: it is missing, neither of both, or refers to other files.
         CorruptionError: it is damaged.
         InputError: xarray has no such engine.
         MissingExtraError: a package is not installed.
@@ -66,6 +70,7 @@ def open_fields(path: str | Path, *, engine: str | None = None) -> Dataset:
     if engine is not None and engine not in engines:
         raise InputError(f"xarray has no engine {engine!r} here; it has {', '.join(engines)}.")
     options: dict[str, Any] = {"engine": engine, "decode_timedelta": False, "cache": False}
+    check: Callable[[Path], None] = check_store if path.is_dir() else check_netcdf
     if path.is_dir():
         require("zarr", "fields", "read Zarr stores")
         if not any((path / name).is_file() for name in ZARR_FILES):
@@ -74,21 +79,34 @@ def open_fields(path: str | Path, *, engine: str | None = None) -> Dataset:
             )
         options |= {"engine": "zarr", "consolidated": False}
     else:
-        check_netcdf(path)
+        check_beginning(path)
         if engine is None and importlib.util.find_spec("h5netcdf") is None:
             require("netCDF4", "fields", "read NetCDF files")
     key = (str(path.resolve()), path.stat().st_mtime_ns, path.stat().st_size, engine, os.getpid())
     dataset: Dataset | None = OPEN.get(key)
     if dataset is None:
+        check(path)
         with reading(str(path)):
-            dataset = xarray.open_dataset(path, **options)
+            # Absolute, because a name such as `a::b` would be taken for an address.
+            dataset = xarray.open_dataset(path.absolute(), **options)
         assert dataset is not None
         OPEN[key] = dataset
     return dataset
 
 
 def check_netcdf(path: Path) -> None:
-    """Raise `FileError` unless a file is there and begins like NetCDF."""
+    """Raise `FileError` unless a file is NetCDF, and all of its values lie in it.
+
+    The libraries of NetCDF follow links of HDF5 to other files, and read values from them.
+    """
+    if check_beginning(path).startswith(HDF5_MAGIC):
+        require("h5py", "fields", "look for links in NetCDF files")
+        check_contained(path)
+
+
+def check_beginning(path: Path) -> bytes:
+    """First bytes of a file; `FileError` unless it is there and begins like NetCDF."""
+    check_regular(path)
     try:
         with path.open("rb") as stream:
             start = stream.read(8)
@@ -98,6 +116,7 @@ def check_netcdf(path: Path) -> None:
         raise FileError(f"{path} cannot be read: {error.strerror}.") from error
     if not start.startswith(MAGIC):
         raise CorruptionError(f"{path} is no NetCDF file: it does not begin like one.")
+    return start
 
 
 @contextmanager
@@ -107,7 +126,10 @@ def reading(origin: str) -> Iterator[None]:
         yield
     except StatecastError:
         raise
-    except (OSError, RuntimeError, ValueError, KeyError, TypeError, OverflowError) as error:
+    except MemoryError as error:
+        raise InputError(f"{origin} asks for more memory than there is: {error}.") from error
+    except (OSError, RuntimeError, ValueError, LookupError, TypeError, OverflowError,
+            AttributeError) as error:  # fmt: skip
         reason = " ".join(str(error).split())[:200]
         raise CorruptionError(
             f"{origin} cannot be read: it is cut off or damaged ({reason})."
@@ -127,7 +149,8 @@ def check_chunks(path: Path, dataset: Dataset, variables: Sequence[str], time: s
 
     for name in variables:
         with reading(str(path)):
-            array: Any = zarr.open_group(path, mode="r")[name]
+            group = zarr.open_group(path.absolute(), mode="r", use_consolidated=False)
+            array: Any = group[name]
         shape = getattr(array, "shards", None) or array.chunks
         grid = tuple(-(-size // chunk) for size, chunk in zip(array.shape, shape, strict=True))
         there = np.zeros(grid, dtype=bool)

@@ -182,6 +182,11 @@ def half_width_of(total: Tensor, squares: Tensor, count: Tensor) -> Tensor:
 
 def check_matching(forecast: Forecast, target: Frames) -> None:
     """Raise `InputError` unless the forecast covers exactly the target's frames."""
+    if not isinstance(forecast, Forecast) or not isinstance(target, Frames):
+        raise InputError(
+            f"A metric compares a Forecast with Frames, got {type(forecast).__name__} and "
+            f"{type(target).__name__}."
+        )
     if forecast.samples.shape[1:] != target.values.shape:
         raise InputError(
             "A forecast (sample, batch, time, channel, *space) must match its target "

@@ -16,8 +16,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from statecast.errors import CorruptionError, FileError
+from statecast.errors import CorruptionError, FileError, InputError
 from statecast.files import cache_path, sha256_of
+from statecast.pickles import read_pickle
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -166,13 +167,10 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     Errors:
         CorruptionError: it holds no tensors by name.
     """
-    from pickle import UnpicklingError
-
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except (UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise CorruptionError(f"{path} is no file of weights: {reason}") from error
+        content = read_pickle(path)
+    except InputError as error:
+        raise CorruptionError(f"{path} is no file of weights: {error}") from error
     if not isinstance(content, dict) or not all(isinstance(v, Tensor) for v in content.values()):
         raise CorruptionError(f"{path} is no file of weights: it should hold tensors by name.")
     return content

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import functools
+import math
+import os
 import sys
+import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, ClassVar
+from dataclasses import replace
+from typing import Any, ClassVar, ParamSpec
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from statecast.checks import LONGEST, typed
 from statecast.clips.options import ClipOptions
-from statecast.errors import InputError
+from statecast.errors import InputError, StatecastError
 from statecast.frames import Batch, Forecast, Frames, FrameSpec, default_channels
 from statecast.labels.preparation import Preparation, plain_preparation
 from statecast.nn.constants import constant_weights
@@ -21,6 +27,7 @@ from statecast.nn.normaliser import Normalisation, Normaliser
 from statecast.numerics.solvers import SolverName
 from statecast.sharing import in_whole, is_shared
 
+P = ParamSpec("P")
 Losses = dict[str, Tensor]
 
 
@@ -49,6 +56,12 @@ class Forecaster(nn.Module, ABC):
     supports_substeps: ClassVar[bool] = False
     supports_content_exchange: ClassVar[bool] = False
     statistics_batches: ClassVar[int] = 64
+
+    def __init_subclass__(cls) -> None:
+        """Options of every model are checked against its signature."""
+        super().__init_subclass__()
+        if "__init__" in vars(cls):
+            cls.__init__ = whole(typed(cls.__init__))  # type: ignore[method-assign]
 
     def __init__(
         self,
@@ -121,6 +134,7 @@ class Forecaster(nn.Module, ABC):
         mask = frames.mask
         return known_part(values, mask)
 
+    @typed
     def forecast(
         self,
         context: Frames | Any,
@@ -169,6 +183,7 @@ class Forecaster(nn.Module, ABC):
         wanted = self._check_times(horizon, times)
         if samples < 1:
             raise InputError(f"A forecast needs at least 1 sample, got samples={samples}.")
+        check_size((samples, len(frames.values), len(wanted), *self.spec.frame_shape))
         self._check_solver(solver, substeps)
         with evaluation_mode(self), torch.no_grad():
             values = self.predict(
@@ -235,6 +250,8 @@ class Forecaster(nn.Module, ABC):
                 f"The model needs a {what} of at least {self.minimum_context} frame(s), got "
                 f"{len(frames)}."
             )
+        if frames.values.dtype != torch.float32:
+            frames = replace(frames, values=frames.values.float())
         return frames.require_finite(what)
 
     def _check_exchange(self, content_from: Frames | Any, batch: int) -> Frames:
@@ -258,19 +275,85 @@ class Forecaster(nn.Module, ABC):
     ) -> Float[Tensor, " time"]:
         if times is None:
             horizon = self.spec.horizon if horizon is None else horizon
-            if horizon < 1:
-                raise InputError(f"A forecast needs a horizon of at least 1 frame, got {horizon}.")
+            if not 1 <= horizon <= LONGEST:
+                raise InputError(
+                    f"A forecast needs a horizon of at least 1 frame, and at most {LONGEST}, got "
+                    f"{horizon}."
+                )
             return torch.arange(1.0, horizon + 1.0)
         if horizon is not None:
             raise InputError("Give either `horizon` or `times` to forecast, not both.")
-        wanted = torch.as_tensor(times, dtype=torch.float32).cpu()
-        if wanted.ndim != 1 or len(wanted) == 0 or not bool(torch.isfinite(wanted).all()):
-            raise InputError(
-                f"Times must be a list of finite numbers, got shape {tuple(wanted.shape)}."
-            )
+        wanted = as_times(times, torch.float32)
         if not bool((wanted.diff() > 0).all()):
-            raise InputError(f"Times must increase, got {wanted.tolist()}.")
+            raise InputError(f"Times must increase, got {shortened(wanted)}.")
         return wanted
+
+
+def as_times(times: Sequence[float] | Tensor, dtype: torch.dtype) -> Float[Tensor, " time"]:
+    """Times, in frame intervals, as a tensor on the CPU.
+
+    Errors:
+        InputError: they are no list of finite numbers, or lie beyond `LONGEST`.
+    """
+    try:
+        given = torch.as_tensor(times)
+        wanted = given.to("cpu", dtype)
+    except (TypeError, ValueError, RuntimeError, OverflowError) as error:
+        raise InputError(f"Times must be a list of numbers: {error}.") from error
+    real = not given.is_complex() and given.dtype != torch.bool
+    finite = real and bool(torch.isfinite(wanted).all())
+    if wanted.ndim != 1 or len(wanted) == 0 or not finite:
+        raise InputError(
+            f"Times must be a list of finite numbers, got {shortened(wanted)} of shape "
+            f"{tuple(wanted.shape)}."
+        )
+    if float(wanted.abs().max()) > LONGEST:
+        raise InputError(f"Times lie within {LONGEST} frames, got {shortened(wanted)}.")
+    return wanted
+
+
+def shortened(values: Tensor) -> str:
+    """The first of some numbers."""
+    listed = values.flatten()[:8].tolist()
+    return f"{listed}{' …' if values.numel() > len(listed) else ''}"
+
+
+def check_size(shape: tuple[int, ...]) -> None:
+    """Raise `InputError` where frames of this shape would take more memory than there is."""
+    size = 4 * math.prod(shape)
+    there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if size > there:
+        raise InputError(
+            f"Frames of shape {shape} = (sample, batch, time, channel, *space) take "
+            f"{size / 2**30:.3g} GiB, and there are {there / 2**30:.3g} GiB of memory. Forecast "
+            "fewer samples or sequences at once."
+        )
+
+
+def whole(build: Callable[P, None]) -> Callable[P, None]:
+    """Decorate a constructor: a model with a weight that is empty, or not finite, is refused."""
+
+    @functools.wraps(build)
+    def checked(*args: P.args, **kwargs: P.kwargs) -> None:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Initializing zero-element tensors")
+            try:
+                build(*args, **kwargs)
+            except StatecastError:
+                raise
+            except (ArithmeticError, ValueError) as error:  # of layers without a size
+                raise InputError(f"No model has these sizes: {error}.") from error
+        model: Any = args[0]
+        if type(model).__init__ is not checked:  # the constructor of a base class
+            return
+        for name, weight in model.named_parameters():
+            if weight.numel() == 0 or not bool(torch.isfinite(weight).all()):
+                raise InputError(
+                    f"The weight {name} of this {type(model).__name__} is empty or not finite: "
+                    "sizes must be at least 1, and gains finite and moderate."
+                )
+
+    return checked
 
 
 def is_labelled(values: Any) -> bool:

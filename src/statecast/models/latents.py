@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from statecast.checks import typed
 from statecast.errors import InputError
 from statecast.nn.codecs import Content
 from statecast.nn.gaussian import DiagonalGaussian
@@ -88,6 +89,7 @@ class Latents:
         """Time of the last state."""
         return float(self.times[-1])
 
+    @typed
     def drawn(self, samples: int) -> Latents:
         """So many samples: as they are, or the only one repeated.
 

@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from statecast.checks import LONGEST, typed
 from statecast.errors import InputError
 from statecast.frames import Forecast, Frames
 from statecast.models.base import Forecaster, evaluation_mode
@@ -225,6 +226,7 @@ class StateSpaceForecaster(Forecaster):
 
     # The latent space: a path through it is inferred, continued, run again, decoded.
 
+    @typed
     def infer_latents(
         self,
         context: Frames | Any,
@@ -275,6 +277,7 @@ class StateSpaceForecaster(Forecaster):
             noise=walked.noise, prior=walked.prior,
         )  # fmt: skip
 
+    @typed
     def continue_latents(
         self,
         latents: Latents,
@@ -302,6 +305,8 @@ class StateSpaceForecaster(Forecaster):
                 not fit.
         """
         horizon = self.spec.horizon if horizon is None else horizon
+        if horizon > LONGEST:
+            raise InputError(f"A horizon is at most {LONGEST} frames, got {horizon}.")
         count = round(horizon - check_own(self, latents).end)
         if count < 0:
             raise InputError(
@@ -313,6 +318,7 @@ class StateSpaceForecaster(Forecaster):
         with evaluation_mode(self), torch.no_grad():
             return extended(self, latents, count, solver=chosen, generator=generator)
 
+    @typed
     def rerun_latents(
         self,
         latents: Latents,
@@ -335,6 +341,7 @@ class StateSpaceForecaster(Forecaster):
             walked = walk(self, latents.states[:, :, 0], solvers, noise=latents.noise)
         return replace(latents, states=walked.states, prior=walked.prior, solvers=solvers)
 
+    @typed
     def decode_latents(
         self, latents: Latents, times: Sequence[float] | Tensor | None = None
     ) -> Forecast:
@@ -380,6 +387,7 @@ class StateSpaceForecaster(Forecaster):
         latents = self.advance(state, times, substeps=substeps, solver=solver, generator=generator)
         return self.normaliser.restore(self.decode_all(state.content, latents), axis=3)
 
+    @typed
     def reconstruct(
         self,
         context: Frames | Any,

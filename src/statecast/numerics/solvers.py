@@ -10,6 +10,7 @@ from typing import Literal, get_args
 from jaxtyping import Float
 from torch import Tensor
 
+from statecast.checks import LONGEST, is_number, is_whole
 from statecast.errors import InputError
 from statecast.numerics.adaptive import dormand_prince
 from statecast.numerics.steppers import STEPPERS
@@ -56,14 +57,23 @@ class Solver:
     def __post_init__(self) -> None:
         if self.name not in SOLVERS:
             raise InputError(f"There is no solver {self.name!r}; there are {', '.join(SOLVERS)}.")
-        if self.substeps < 1:
-            raise InputError(f"A frame needs at least 1 step, got substeps={self.substeps}.")
+        if not is_whole(self.substeps) or not 1 <= self.substeps <= LONGEST:
+            raise InputError(
+                f"A frame needs at least 1 step, and at most {LONGEST}, got "
+                f"substeps={str(self.substeps)[:40]}."
+            )
         if self.adaptive and self.substeps > 1:
             raise InputError(
                 f"{self.name} chooses its steps itself: leave `substeps` out, got {self.substeps}. "
                 "Its tolerances make them smaller."
             )
+        if not is_whole(self.maximum_steps) or self.maximum_steps < 1:
+            raise InputError(
+                f"maximum_steps must be at least 1, got {str(self.maximum_steps)[:40]}."
+            )
         tolerances = (self.relative_tolerance, self.absolute_tolerance)
+        if not all(map(is_number, tolerances)):
+            raise InputError(f"Tolerances must be positive numbers, got {str(tolerances)[:60]}.")
         if not all(0 < tolerance < math.inf for tolerance in tolerances):
             raise InputError(
                 "Tolerances must be positive numbers, got relative_tolerance="

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from statecast.checks import typed
 from statecast.comparability import grouped
 from statecast.errors import FileError, InputError, require
 from statecast.files import adding, write_text
@@ -32,6 +33,7 @@ from statecast.version import __version__
 __all__ = ["write_report"]
 
 
+@typed
 def write_report(
     folders: Sequence[str | Path],
     output: str | Path = "report.html",

@@ -63,6 +63,11 @@ def style_of(run: int) -> str:
     return STYLES[run // len(OWN) % len(STYLES)]
 
 
+def plain_name(text: str) -> str:
+    """A name of letters, digits and dashes, for files; names in files of others may hold any."""
+    return re.sub(r"[^A-Za-z0-9]+", "-", text)[:120]
+
+
 def grid_of(charts: Sequence[Chart], folder: Path) -> Html:
     """Charts side by side, under one legend; each is written to the folder as PNG, too."""
     folder.mkdir(parents=True, exist_ok=True)

@@ -11,7 +11,7 @@ import numpy as np
 
 from statecast.comparison import CALIBRATION
 from statecast.published import published_for
-from statecast.report.charts import Chart, Line, grid_of
+from statecast.report.charts import Chart, Line, grid_of, plain_name
 from statecast.report.members import Member
 from statecast.report.page import Html, code, element, joined, linked, paragraph, table
 from statecast.report.score_parts import LEAD_TIME, unit_of
@@ -51,7 +51,7 @@ def best_of_n_charts(members: Sequence[Member], stem: str) -> list[Chart]:
     caveat = "It grows with N for any forecast that spreads, right or wrong."
     return [
         Chart(
-            name=f"{stem}-best-of-n-{metric}".replace("_", "-"),
+            name=plain_name(f"{stem}-best-of-n-{metric}"),
             title=f"{metric}, best of N samples",
             lines=found,
             x_label="N",
@@ -99,7 +99,7 @@ def coverage_charts(members: Sequence[Member], stem: str) -> list[Chart]:
         if lines:
             charts.append(
                 Chart(
-                    name=f"{stem}-coverage-{level.replace('.', '')}",
+                    name=plain_name(f"{stem}-coverage-{level.replace('.', '')}"),
                     title=f"Truths inside the central {100 * float(level):.0f} % of samples",
                     lines=lines,
                     x_label=LEAD_TIME,

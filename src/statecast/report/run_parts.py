@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from statecast.checkpoints import list_checkpoints
 from statecast.comparability import flat
 from statecast.data.base import Windows
 from statecast.data.windows import FirstFrames
+from statecast.documents import LARGEST_YAML, read_json, read_text
 from statecast.errors import StatecastError
 from statecast.logs import read_log
 from statecast.metrics import METRICS
@@ -196,7 +196,7 @@ def environment_part(member: Member) -> Html:
     """What the run was made with."""
     path = member.run.folder / "env.json"
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path)
         rows = [[key, _plain(value)] for key, value in content.items()]
     except (OSError, ValueError, AttributeError) as error:
         return paragraph(f"{path} cannot be read: {error}.", kind="missing")
@@ -205,7 +205,7 @@ def environment_part(member: Member) -> Html:
 
 def recipe_part(member: Member) -> Html:
     """The complete recipe."""
-    text = (member.run.folder / CONFIG_NAME).read_text(encoding="utf-8")
+    text = read_text(member.run.folder / CONFIG_NAME, LARGEST_YAML)
     return element(
         "details",
         element("summary", f"{CONFIG_NAME} of {member.label}"),

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from statecast.comparison import CALIBRATION, Cell, Column, Comparison, compare, is_higher_better
 from statecast.comparison_formats import numbered_sources, shown
 from statecast.metrics import METRICS
-from statecast.report.charts import REFERENCE, STYLES, Chart, Line, grid_of
+from statecast.report.charts import REFERENCE, STYLES, Chart, Line, grid_of, plain_name
 from statecast.report.members import Member
 from statecast.report.page import Html, code, element, escaped, joined, linked, paragraph, table
 from statecast.report.skill import SkillHorizon, skill_horizon
@@ -132,7 +132,7 @@ def lead_time_part(members: Sequence[Member], found: Comparison, folder: Path, s
         name = "-".join(filter(None, (stem, course.column.metric, course.column.selection)))
         charts.append(
             Chart(
-                name=name.replace("_", "-"),
+                name=plain_name(name),
                 title=course.column.title.replace("_", " "),
                 lines=lines,
                 x_label=LEAD_TIME,

@@ -1,0 +1,185 @@
+"""Arguments of public functions, checked against their signatures before anything is done."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import math
+import types
+from collections.abc import Callable, Mapping, Sequence
+from numbers import Integral, Real
+from pathlib import Path
+from typing import Any, Literal, ParamSpec, TypeVar, Union, get_args, get_origin
+
+from statecast.errors import FileError, InputError, StatecastError
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+MOST = 1 << 40  # whole numbers beyond are taken for mistakes, but for seeds
+LONGEST = 1_000_000  # frames after the last observed one that are forecast, and steps per frame
+STRANGE = ("builtins", "numpy", "numpy.ma", "torch")  # modules whose values stand for no object
+SHOWN = 60  # letters of a value in a message
+ALLOCATION = ("allocate memory", "out of memory", "Storage size calculation overflowed",
+              "numel: integer multiplication overflow", "negative dimension",
+              "invalid array size")  # fmt: skip
+
+
+def typed(function: Callable[P, R]) -> Callable[P, R]:
+    """Decorate a public function: arguments of another type than its signature says are refused.
+
+    Whole numbers may be NumPy's and tuples may be lists; a truth value is no number, and NaN is
+    none that an option takes. What is no plain type, such as a tensor's, is left to the function.
+
+    Errors, of the decorated function:
+        InputError: an argument does not fit, or more memory would be needed than there is.
+        FileError: the system cannot take the name of a file.
+    """
+    signature = inspect.signature(function)
+    wanted: dict[str, Any] = {}
+
+    @functools.wraps(function)
+    def checked(*args: P.args, **kwargs: P.kwargs) -> R:
+        if not wanted:
+            wanted.update(annotations_of(function, signature))
+        for name, value in signature.bind(*args, **kwargs).arguments.items():
+            if name in wanted and not (fits(value, wanted[name]) or is_seed(name, value)):
+                raise InputError(refusal(name, value, wanted[name]))
+        try:
+            return function(*args, **kwargs)
+        except StatecastError:
+            raise
+        except (OSError, UnicodeError) as error:  # of names that the system cannot take
+            reason = getattr(error, "strerror", None) or str(error)
+            raise FileError(f"A file cannot be reached: {reason[:160]}.") from error
+        except (MemoryError, RuntimeError, OverflowError) as error:
+            if not is_allocation(error):
+                raise
+            raise InputError(
+                "These sizes need more memory than there is: "
+                f"{' '.join(str(error).split())[:160]}. Make them smaller."
+            ) from error
+
+    return checked
+
+
+def is_allocation(error: BaseException) -> bool:
+    """Whether an error says that memory, or the range of sizes, did not suffice."""
+    if isinstance(error, MemoryError):
+        return True
+    return any(words in str(error) for words in ALLOCATION)
+
+
+def annotations_of(function: Callable[..., Any], signature: inspect.Signature) -> dict[str, Any]:
+    """Types of the arguments; those that are known to type checkers alone are left out."""
+    found: dict[str, Any] = {}
+    scope = inspect.unwrap(function).__globals__
+    for name, parameter in signature.parameters.items():
+        text = parameter.annotation
+        if text is parameter.empty or "VAR" in parameter.kind.name:
+            continue
+        try:
+            found[name] = eval(text, scope) if isinstance(text, str) else text
+        except NameError:
+            continue
+    return found
+
+
+def fits(value: object, wanted: Any) -> bool:
+    """Whether a value is of a type, as far as that is a plain one."""
+    origin, inner = get_origin(wanted), get_args(wanted)
+    if origin in (Union, types.UnionType):
+        return any(fits(value, one) for one in inner)
+    if origin is Literal:
+        return any(type(value) is type(one) and value == one for one in inner)
+    if wanted is None or wanted in PLAIN:
+        return PLAIN[wanted](value)
+    if isinstance(origin, type):
+        return fits_container(value, origin, inner)
+    if isinstance(wanted, type):
+        # Of a shape of jaxtyping's, the sizes are left to the function.
+        expected = getattr(wanted, "array_type", wanted)
+        # What looks like a data source or a model without deriving from it is taken for one.
+        return isinstance(value, expected) or type(value).__module__ not in STRANGE
+    return True
+
+
+def fits_container(value: object, origin: type, inner: tuple[Any, ...]) -> bool:
+    """Whether a value is a mapping or sequence of elements of a type; other generics are taken."""
+    if issubclass(origin, Mapping):
+        keys, values = inner or (Any, Any)
+        return isinstance(value, Mapping) and all(
+            fits(k, keys) and fits(v, values) for k, v in value.items()
+        )
+    return not issubclass(origin, Sequence) or fits_sequence(value, origin, inner)
+
+
+def fits_sequence(value: object, origin: type, inner: tuple[Any, ...]) -> bool:
+    """Whether a value is a list or tuple of elements of a type; no text."""
+    if not isinstance(value, list | tuple) and (
+        origin is tuple or isinstance(value, str | bytes) or not isinstance(value, Sequence)
+    ):
+        return False
+    elements = list(value)
+    if origin is tuple and Ellipsis not in inner:
+        return len(elements) == len(inner) and all(map(fits, elements, inner))
+    if inner[:1] == (float,):  # what NaN means among numbers, the function says
+        return all(is_number(e) or isinstance(e, float) for e in elements)
+    return all(fits(element, inner[0]) for element in elements) if inner else True
+
+
+def is_seed(name: str, value: object) -> bool:
+    """Whether an argument is a seed, which any whole number is."""
+    return name == "seed" and not isinstance(value, bool) and isinstance(value, Integral)
+
+
+def is_whole(value: object) -> bool:
+    """Whether a value is a whole number, and no truth value."""
+    return not isinstance(value, bool) and isinstance(value, Integral) and abs(int(value)) < MOST
+
+
+def is_number(value: object) -> bool:
+    """Whether a value is a real number, neither a truth value nor NaN."""
+    if isinstance(value, Integral):
+        return is_whole(value)
+    return isinstance(value, Real) and not math.isnan(value)
+
+
+PLAIN: dict[Any, Callable[[object], bool]] = {
+    Any: lambda _: True,
+    None: lambda value: value is None,
+    types.NoneType: lambda value: value is None,
+    object: lambda _: True,
+    int: is_whole,
+    float: is_number,
+    bool: lambda value: isinstance(value, bool),
+    str: lambda value: isinstance(value, str) and "\0" not in value,
+    Path: lambda value: isinstance(value, Path) and "\0" not in str(value),
+}
+
+
+def refusal(name: str, value: object, wanted: object) -> str:
+    """The message on an argument that does not fit."""
+    shown = " ".join(repr(value).split())[:SHOWN] if is_plain(value) else type(value).__name__
+    return f"{name} should be {described(wanted)}, got {shown}."
+
+
+def described(wanted: Any) -> str:
+    """A type in words."""
+    origin, inner = get_origin(wanted), get_args(wanted)
+    if origin is Literal:
+        return " or ".join(map(str, inner))
+    if origin in (Union, types.UnionType):
+        return " or ".join(map(described, inner))
+    if wanted in (None, types.NoneType):
+        return "None"
+    return str(wanted) if origin else getattr(wanted, "__name__", str(wanted))
+
+
+def is_plain(value: object) -> bool:
+    """Whether a value is short enough to be shown."""
+    if isinstance(value, list | tuple):
+        return len(value) <= 8 and all(map(is_plain, value))
+    if isinstance(value, int):
+        return abs(value) < MOST
+    return value is None or isinstance(value, str | float)
