@@ -339,7 +339,7 @@ def test_a_prepared_store_does_not_reach_elsewhere(canary, tmp_path):
         manifest = {
             "options": KTH.kind.identity, "sequences": [],
             "frames": {"shape": [0, 1, 64, 64], "bytes": canary.secret.stat().st_size,
-                       "sha256": "", "dtype": "|u1"},
+                       "sha256": "0" * 64, "dtype": "|u1"},
         }  # fmt: skip
         state = canary.secret.stat()
         stamp = {"bytes": state.st_size, "modified": state.st_mtime_ns}

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from statecast.data.manifests import OutdatedError, sealed, unsealed
-from statecast.documents import own_file
+from statecast.documents import check_own
 from statecast.errors import CorruptionError, FileError
 from statecast.files import cache_folder, sha256_of, whole, write_text
 from statecast.locks import owned
@@ -87,7 +87,8 @@ def open_entry(folder: Path, *, remedy: str, verify: bool = False) -> Entry:
     """
     path = folder / MANIFEST_NAME
     try:
-        manifest = unsealed(own_file(path).read_bytes())
+        check_own(path)
+        manifest = unsealed(path.read_bytes())
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         if isinstance(error, OutdatedError):
             raise
@@ -117,7 +118,8 @@ def check_file(
 ) -> list[int]:
     """Size and times of a file that is as expected; else `CorruptionError`."""
     try:
-        state = own_file(path).stat()
+        check_own(path)
+        state = path.stat()
         stamp = [state.st_size, state.st_mtime_ns, state.st_ctime_ns]
         if expected["bytes"] not in (None, state.st_size):
             raise CorruptionError(
