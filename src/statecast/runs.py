@@ -13,15 +13,17 @@ from typing import Any
 import torch
 import yaml
 
+from statecast.checkpoint_folders import TEMPORARY, list_checkpoints
 from statecast.checkpoints import load_checkpoint
 from statecast.clips.options import ClipOptions
 from statecast.data import DATASETS
 from statecast.data.base import Choice, DataSource, generator_of
+from statecast.digests import RECORD_NAME, RECORDED, check_recorded, record_digests
 from statecast.errors import CorruptionError, FileError, InputError
 from statecast.evaluation import evaluate
 from statecast.files import write_text
 from statecast.frames import FrameSpec
-from statecast.labels.preparation import read_preparation, write_preparation
+from statecast.labels.preparation import FILE_NAME, read_preparation, write_preparation
 from statecast.models import MODELS
 from statecast.models.base import Forecaster
 from statecast.official import is_official, load_official
@@ -34,7 +36,7 @@ from statecast.trainer import TrainingResult
 from statecast.training import train
 from statecast.version import __version__, commit
 
-CONFIG_NAME = "config.yaml"
+CONFIG_NAME, ENVIRONMENT_NAME = "config.yaml", "env.json"
 WEIGHTS = 0  # stream of random numbers for initial weights
 
 
@@ -62,19 +64,23 @@ class Run:
         generator = generator_of(self.tables["train"]["seed"], WEIGHTS)
         return MODELS[self.name](self.spec, **options, generator=generator)
 
-    def load(self, which: str = "best", *, device: str = "cpu") -> Forecaster:
+    def load(
+        self, which: str = "best", *, device: str = "cpu", fallback: bool = False
+    ) -> Forecaster:
         """Its trained model, in evaluation mode.
 
         Args:
             which: `best` by validation, `last`, or a number of steps.
             device: where to put it.
+            fallback: whether to take the newest whole checkpoint, with a warning, where that one
+                is damaged.
 
         Errors:
             FileError: there is no such checkpoint.
             CorruptionError: a file differs from its recorded digest.
         """
         model = self.new_model()
-        checkpoint = load_checkpoint(self.folder, which)
+        checkpoint = load_checkpoint(self.folder, which, fallback=fallback)
         try:
             model.load_state_dict(dict(checkpoint.model))
         except RuntimeError as error:
@@ -82,6 +88,7 @@ class Run:
                 f"The weights in {checkpoint.path} do not fit {self.folder / CONFIG_NAME}: "
                 f"{' '.join(str(error).split())}"
             ) from error
+        check_recorded(self.folder, FILE_NAME)
         preparation = read_preparation(self.folder)
         if preparation is not None:
             model.preparation = preparation
@@ -110,7 +117,7 @@ def create_run(recipe: str, folder: str | Path | None = None, overrides: Sequenc
     """
     tables = resolve(read_recipe(recipe), overrides, origin=f"The recipe {recipe}")
     folder = next_folder(Path(recipe).stem) if folder is None else Path(folder)
-    if folder.is_dir() and any(folder.iterdir()):
+    if folder.is_dir() and any(folder.iterdir()) and not unfinished(folder):
         raise FileError(
             f"{folder} is not empty. Choose another folder, or go on with its training: "
             f"statecast train --resume {folder}"
@@ -126,18 +133,35 @@ def create_run(recipe: str, folder: str | Path | None = None, overrides: Sequenc
         raise FileError(f"Cannot make the folder {folder}: {error.strerror}.") from error
     if data.preparation is not None:
         write_preparation(data.preparation, folder)
-    write_text(folder / "env.json", json.dumps(environment(), indent=1) + "\n")
+    write_text(folder / ENVIRONMENT_NAME, json.dumps(environment(), indent=1) + "\n")
+    config = dump(tables, spec)
+    record_digests(folder, {CONFIG_NAME: config})
     # Last, because a folder is a run once it holds this file.
-    write_text(folder / CONFIG_NAME, dump(tables, spec))
+    write_text(folder / CONFIG_NAME, config)
     return run
 
 
-def open_run(folder: str | Path) -> Run:
+def unfinished(folder: Path) -> bool:
+    """Whether a folder holds only what a killed `create_run` left there."""
+    names = {path.name for path in folder.iterdir()}
+    rest = {name for name in names if not (name[0] == "." and TEMPORARY in name)}
+    if not rest:
+        return True
+    written = folder / ENVIRONMENT_NAME
+    ours = {*RECORDED, RECORD_NAME} - {CONFIG_NAME}
+    return rest <= ours and (not written.exists() or '"statecast"' in written.read_text())
+
+
+def open_run(folder: str | Path, *, checked: bool = True) -> Run:
     """Open a run folder.
+
+    Args:
+        folder: the run folder.
+        checked: whether its recipe must have the recorded digest.
 
     Errors:
         FileError: it is none.
-        CorruptionError: its recipe cannot be read.
+        CorruptionError: its recipe was edited, or cannot be read.
     """
     folder = Path(folder)
     path = folder / CONFIG_NAME
@@ -146,6 +170,8 @@ def open_run(folder: str | Path) -> Run:
             f"{folder} is no run folder: it holds no {CONFIG_NAME}. "
             "`statecast train RECIPE` makes one."
         )
+    if checked:
+        check_recorded(folder, CONFIG_NAME)
     try:
         content = as_tables(path.read_text(), str(path))
         frames = content.pop("frames")
@@ -162,9 +188,11 @@ def open_run(folder: str | Path) -> Run:
         raise CorruptionError(f"{path} is not a complete recipe: {error}") from error
 
 
-def load(folder: str | Path, which: str = "best", *, device: str = "cpu") -> Forecaster:
+def load(
+    folder: str | Path, which: str = "best", *, device: str = "cpu", fallback: bool = False
+) -> Forecaster:
     """The trained model of a run folder, ready to forecast; arguments as `Run.load`."""
-    return open_run(folder).load(which, device=device)
+    return open_run(folder).load(which, device=device, fallback=fallback)
 
 
 def load_model(folder: str | Path, which: str = "best", *, device: str = "cpu") -> Forecaster:
@@ -177,15 +205,18 @@ def load_model(folder: str | Path, which: str = "best", *, device: str = "cpu") 
 def train_run(run: Run, *, resume: bool = False) -> TrainingResult:
     """Train a run from its start, or from its last checkpoint.
 
+    One that was killed before its first checkpoint is resumed from its start.
+
     Errors:
-        As `train`, and FileError where there is nothing to go on from.
+        As `train`.
     """
     model = run.new_model()
     options = run.tables["train"] | {
         "betas": tuple(run.tables["train"]["betas"]),
         "milestones": tuple(run.tables["train"]["milestones"]),
     }
-    checkpoint = load_checkpoint(run.folder, "last") if resume else None
+    begun = resume and bool(list_checkpoints(run.folder))
+    checkpoint = load_checkpoint(run.folder, "last") if begun else None
     return train(model, run.data(), run.folder, **options, resume=checkpoint)
 
 

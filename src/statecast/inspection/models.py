@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from statecast.checkpoints import list_checkpoints, step_of
+from statecast.checkpoint_folders import list_checkpoints, step_of
 from statecast.data.glyphs import MNIST_FILES, find_idx, read_idx
 from statecast.errors import CorruptionError, FileError
 from statecast.inspection.findings import Finding

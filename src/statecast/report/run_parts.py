@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from statecast.checkpoints import list_checkpoints
+from statecast.checkpoint_folders import list_checkpoints
 from statecast.comparability import flat
 from statecast.data.base import Windows
 from statecast.data.windows import FirstFrames
