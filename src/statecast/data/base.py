@@ -61,8 +61,17 @@ class Windows(ABC):
     def draw(self, step: int, count: int, *, seed: int) -> Batch:
         """The batch of a training step: a function of (seed, step) alone, whatever came before.
 
+        Sources that generate fresh windows override this, and give None as what is `drawn`.
+        """
+        numbers = self.drawn(step, count, seed=seed)
+        assert numbers is not None
+        return self.batch(numbers)
+
+    def drawn(self, step: int, count: int, *, seed: int) -> Tensor | None:
+        """Numbers of the windows in the batch of a training step; None of fresh ones.
+
         By default an epoch is a random permutation of the windows and ends with its last
-        complete batch. Sources that generate fresh windows override this.
+        complete batch.
         """
         if count > len(self):
             raise InputError(
@@ -71,7 +80,7 @@ class Windows(ABC):
             )
         epoch, position = divmod(step, len(self) // count)
         order = torch.randperm(len(self), generator=generator_of(seed, epoch))
-        return self.batch(order[position * count : (position + 1) * count])
+        return order[position * count : (position + 1) * count]
 
 
 class DataSource(ABC):

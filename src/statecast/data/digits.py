@@ -167,6 +167,10 @@ class DigitWindows(ExchangeableWindows):
         )
         return self._render(chosen.numpy(), self._motion(count, generator))
 
+    def drawn(self, step: int, count: int, *, seed: int) -> Tensor | None:
+        """None: the windows of a training have no numbers."""
+        return None
+
     def batch(self, indices: Tensor) -> Batch:
         return self.with_digits(indices, torch.from_numpy(self._chosen[self._rows(indices)]))
 

@@ -10,6 +10,7 @@ from torch.utils.data import DataLoader, Dataset
 from statecast.data.base import Windows
 from statecast.errors import InputError
 from statecast.frames import Batch
+from statecast.signals import outlive_signals
 
 
 class _Steps(Dataset[Batch]):
@@ -42,7 +43,14 @@ def training_batches(
         return (batches[step] for step in steps)
     # The range is the sampler: workers fetch steps ahead, and the loader keeps their order.
     return iter(
-        DataLoader(batches, batch_size=None, sampler=steps, num_workers=workers, prefetch_factor=4)
+        DataLoader(
+            batches,
+            batch_size=None,
+            sampler=steps,
+            num_workers=workers,
+            prefetch_factor=4,
+            worker_init_fn=outlive_signals,
+        )
     )
 
 

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 SUMMARY = "Train a recipe; any of its options as --table.option value."
 TAKES_OPTIONS = True
 STOPPED = 75  # exit code after a signal: saved, and can be gone on with (EX_TEMPFAIL)
+INTERRUPTED = 130  # exit code after a second Ctrl-C, as shells have it: 128 and SIGINT
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -17,15 +18,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--output", metavar="RUN", help="new run folder; default runs/RECIPE-N")
     parser.add_argument("--resume", metavar="RUN", help="go on with the training of this folder")
     parser.add_argument(
+        "--fallback",
+        action="store_true",
+        help="with --resume: set damaged checkpoints aside, and go on from the newest whole one",
+    )
+    parser.add_argument(
         "--print_config", action="store_true", help="print the complete recipe, and do nothing"
     )
 
 
 def run(options: argparse.Namespace, overrides: Sequence[str]) -> int:
     """Train a recipe, or go on with a run."""
+    from statecast.checkpoints import fall_back
     from statecast.errors import InputError
     from statecast.options import read_recipe, resolve
     from statecast.runs import create_run, open_run, train_run
+    from statecast.signals import Interrupted, interrupting
 
     if (options.recipe is None) == (options.resume is None):
         raise InputError("Give a recipe to train, or --resume RUN. `statecast list` names recipes.")
@@ -33,6 +41,10 @@ def run(options: argparse.Namespace, overrides: Sequence[str]) -> int:
         if overrides or options.output or options.print_config:
             raise InputError("A resumed training keeps its recipe; leave other options out.")
         made = open_run(options.resume)
+        for line in fall_back(made.folder) if options.fallback else []:
+            print(line, file=sys.stderr)
+    elif options.fallback:
+        raise InputError("--fallback goes with --resume RUN.")
     elif options.print_config:
         import yaml
 
@@ -44,9 +56,18 @@ def run(options: argparse.Namespace, overrides: Sequence[str]) -> int:
     for choice in made.choices:
         print(f"  {choice.what}: {choice.chosen}", file=sys.stderr)
     print(f"Training {made.name} in {made.folder}", file=sys.stderr)
-    result = train_run(made, resume=options.resume is not None)
+    how = f"Go on with: statecast train --resume {made.folder}"
+    try:
+        with interrupting():
+            result = train_run(made, resume=options.resume is not None)
+    except Interrupted as signal:
+        print(f"Stopped by {signal} between steps; nothing is lost. {how}")
+        return STOPPED
+    except KeyboardInterrupt:
+        print(f"Stopped at once; the last checkpoint is intact. {how}")
+        return INTERRUPTED
     if result.reason == "signal":
-        print(f"Saved at step {result.step}. Go on with: statecast train --resume {made.folder}")
+        print(f"Saved at step {result.step}. {how}")
         return STOPPED
     print(f"Trained {result.step} steps in {result.seconds / 60:.1f} min: {made.folder}")
     print(f"Next: statecast evaluate {made.folder}")
