@@ -1,6 +1,7 @@
 """Published folders into runs and back: weights bit for bit, settings as they were."""
 
 import json
+import os
 import re
 import shutil
 from pathlib import Path
@@ -217,7 +218,10 @@ def test_folders_that_hold_something_are_left_alone(tmp_path):
             import_official(GOLDEN / "srvp_dcgan", tmp_path / output)
     assert (tmp_path / "full" / "notes").read_text() == (tmp_path / "file").read_text() == "mine"
     (tmp_path / "empty").mkdir()
+    (tmp_path / ".empty.999999999.part").mkdir()  # of an import that was killed
+    (tmp_path / f".empty.{os.getppid()}.part").mkdir()  # of one that runs
     assert import_official(GOLDEN / "srvp_dcgan", tmp_path / "empty").folder.is_dir()
+    assert [path.name for path in tmp_path.glob(".*")] == [f".empty.{os.getppid()}.part"]
     with pytest.raises(FileError, match="Cannot make the folder"):
         import_official(GOLDEN / "srvp_dcgan", tmp_path / "file" / "run")
 

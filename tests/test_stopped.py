@@ -102,8 +102,16 @@ def test_workers_outlive_a_signal_to_the_whole_group(nursery, recipe, quick_path
         os.killpg(process, signal.SIGTERM)
     assert nursery.wait() == STOPPED, start.says()
     assert load_checkpoint(folder).step == 1
-    with pytest.raises(ProcessLookupError):  # and its workers have gone with it
-        os.killpg(process, 0)
+    assert not there_is(process)  # its workers have gone with it
+
+
+def there_is(group):
+    """Whether a process of a group is left."""
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 @pytest.mark.parametrize(
@@ -121,6 +129,19 @@ def test_a_second_signal_ends_at_once_without_harm(nursery, start, number, code)
     assert nursery.run("train", arguments=["--resume", str(start.folder)]) == 0
     assert load_checkpoint(start.folder).step == 12
     assert not list(start.folder.rglob("*.part*"))
+
+
+@pytest.mark.slow
+def test_workers_end_with_a_main_process_that_is_killed(nursery, recipe, quick_path, start):
+    folder = quick_path / "workers"
+    arguments = [recipe, "--output", str(folder), *OPTIONS, "--train.workers=2"]
+    process = start("step", SHORT, train=arguments)
+    os.kill(process, signal.SIGKILL)
+    assert nursery.wait() == KILLED
+    end = time.monotonic() + 60
+    while there_is(process) and time.monotonic() < end:  # PyTorch's workers look every 5 s
+        time.sleep(0.1)
+    assert not there_is(process)
 
 
 @pytest.mark.slow

@@ -224,7 +224,7 @@ def read_name(run: Path, which: str) -> str | None:
     """The checkpoint that a small text file names; None where there is none, or a damaged one."""
     try:
         return checked_name(run, which)
-    except (FileError, FileNotFoundError):
+    except OSError:
         return None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import inspect
 import json
 import os
@@ -11,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from statecast.checkpoint_folders import alive
 from statecast.data import DATASETS
 from statecast.data.base import DataSource
 from statecast.digests import record_digests
@@ -73,6 +75,10 @@ def whole_folder(output: Path) -> Iterator[Path]:
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise FileError(f"{output} is not empty. Choose another folder.")
     unfinished = output.parent / f".{output.name}.{os.getpid()}.part"
+    for left in output.parent.glob(f".{glob.escape(output.name)}.*.part"):
+        owner = left.name.split(".")[-2]
+        if owner.isdecimal() and not alive(int(owner)):  # killed while it made the folder
+            shutil.rmtree(left, ignore_errors=True)
     try:
         unfinished.mkdir(parents=True)
         yield unfinished

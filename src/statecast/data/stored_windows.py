@@ -86,14 +86,14 @@ class StoredWindows(Windows):
 class RandomClips(StoredWindows):
     """Windows drawn in training as published: a random sequence, then a random start in it."""
 
-    def draw(self, step: int, count: int, *, seed: int) -> Batch:
+    def drawn(self, step: int, count: int, *, seed: int) -> Tensor | None:
         """As in `Windows`, but every sequence is as likely as another, however long it is."""
         generator = generator_of(seed, step)
         first, counts = self.blocks
         chosen = torch.randint(len(first), (count,), generator=generator).numpy()
         share = torch.rand(count, generator=generator, dtype=torch.float64).numpy()
         windows = first[chosen] + np.floor(share * counts[chosen]).astype(np.int64)
-        return self.batch(torch.from_numpy(windows))
+        return torch.from_numpy(windows)
 
     @cached_property
     def blocks(self) -> tuple[Array, Array]:
