@@ -163,7 +163,9 @@ def test_signals_at_random_moments(nursery, recipe, quick_path):
         with contextlib.suppress(ProcessLookupError):
             os.kill(process, number)
         codes.append(nursery.wait())
-    assert set(codes) <= {0, STOPPED, KILLED}
+    # One that was hit before it began to train has died of it, and nothing was lost.
+    early = {-signal.SIGTERM, -signal.SIGUSR1, INTERRUPTED}
+    assert set(codes) <= {0, STOPPED, KILLED} | early
     assert codes.count(STOPPED) > 5
     assert nursery.run("train", arguments=["--resume", str(parts)]) == 0
     same_run(whole.folder, parts)

@@ -19,6 +19,7 @@ from statecast.runs import create_run, evaluate_run, load, open_run, train_run
 from statecast.verbs.verify import FAULTY
 from statecast.verification import accept, verify_run
 
+SLOW, HOUR = pytest.mark.slow, pytest.mark.timeout(3600)
 LOGS = {"metrics.csv", "diagnostics.csv"}
 
 
@@ -69,16 +70,16 @@ def test_a_whole_run_has_no_fault_and_logs_alone_are_not_covered(run):
     assert not [c for c in found if c.state == "FAULT"]
 
 
-@pytest.mark.parametrize("places", [60, pytest.param(None, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("places", [60, pytest.param(2000, marks=[SLOW, HOUR])])
 def test_every_flipped_byte_is_found(run, places):
-    """At many places of each file; of the small ones, and in the slow test, at each place."""
+    """At many places of each file; of the small ones, at each place."""
     chance, tried = random.Random(0), 0
     for path in files_of(run):
         if path.name in LOGS:
             continue
         content = path.read_bytes()
         size = len(content)
-        chosen = {*range(size)} if places is None or size < places else {
+        chosen = {*range(size)} if size < places else {
             *range(places // 2), *range(size - 5, size), *chance.sample(range(size), places)
         }  # fmt: skip
         for place in sorted(chosen):

@@ -23,6 +23,7 @@ from statecast.precision import Precision, autocast, choose_precision
 from statecast.signals import Stopped, StopRequest
 
 NOISE = 1  # stream of random numbers, apart from the data's own
+Reason = Literal["steps", "minutes", "signal"]
 
 
 class TrainingResult(NamedTuple):
@@ -31,7 +32,7 @@ class TrainingResult(NamedTuple):
     step: int  # steps done altogether
     best: float | None  # best validation score; None where none was computed
     seconds: float  # of training altogether, earlier parts of a resumed one included
-    reason: Literal["steps", "minutes", "signal"]
+    reason: Reason
 
 
 class Trainer:
@@ -129,38 +130,39 @@ class Trainer:
     ) -> TrainingResult:
         """Step, log, validate and save until steps, time or a signal end it."""
         before, started = self.seconds, time.monotonic()
-        self.log, over = log, False
-        owed = self.step % validate_every == 0 or self.step == last
+        self.log = log
+        reason: Reason = "steps"
+        ended = self.step >= last
+        owed = self.step % validate_every == 0 or ended
         if self.step and owed and self.step != self.validated:
             improved = self.improved(log, stop)
             if improved or self.validated == last:
                 self.save(best=improved)
-        while self.step < last and not (over or stop.received):
+        while not ended:
             try:
                 with stop.interruptible():
                     batch = next(batches)
             except Stopped:
+                reason = "signal"
                 break
             log.record(self.step + 1, self.descend(batch))
             self.step += 1
-            self.seconds = before + time.monotonic() - started
-            over = self.seconds - before >= budget
-            ended = over or self.step == last
+            spent = time.monotonic() - started
+            self.seconds = before + spent
+            reason = "signal" if stop.received else "minutes" if spent >= budget else "steps"
+            ended = self.step == last or reason != "steps"
+            # After a signal there may be seconds left: save, and validate when training goes on.
             due = self.step % validate_every == 0 or ended
-            improved = due and self.improved(log, stop)
+            improved = due and reason != "signal" and self.improved(log, stop)
             if improved or ended or self.step % checkpoint_every == 0:
                 self.save(best=improved)
         if last == 0:
             self.save(best=True)
-        elif stop.received and self.saved != self.step:
+        elif reason == "signal" and self.saved != self.step:
             self.save(best=False)
-        return TrainingResult(self.step, self.best, self.seconds, self.reason(last, stop))
-
-    def reason(self, last: int, stop: StopRequest) -> Literal["steps", "minutes", "signal"]:
-        """Why training has ended; a last validation that was broken off is still to come."""
-        if self.step >= last and self.validated == self.step:
-            return "steps"
-        return "signal" if stop.received else "minutes"
+        if self.step >= last:  # a last validation that was broken off is still to come
+            reason = "steps" if self.validated == self.step else "signal"
+        return TrainingResult(self.step, self.best, self.seconds, reason)
 
     def descend(self, batch: Batch) -> dict[str, float]:
         """One optimizer step; values to log."""
