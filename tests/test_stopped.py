@@ -147,7 +147,7 @@ def test_workers_end_with_a_main_process_that_is_killed(nursery, recipe, quick_p
 @pytest.mark.slow
 def test_signals_at_random_moments(nursery, recipe, quick_path):
     """Any signal, at any moment, again and again: in the end the same run."""
-    options = [*OPTIONS, "--train.steps=60", "--train.validate_every=7"]
+    options = [*OPTIONS, "--train.steps=150", "--train.validate_every=7"]
     whole = create_run(recipe, quick_path / "whole", options)
     train_run(whole)
     parts = create_run(recipe, quick_path / "parts", options).folder
@@ -166,6 +166,6 @@ def test_signals_at_random_moments(nursery, recipe, quick_path):
     # One that was hit before it began to train has died of it, and nothing was lost.
     early = {-signal.SIGTERM, -signal.SIGUSR1, INTERRUPTED}
     assert set(codes) <= {0, STOPPED, KILLED} | early
-    assert codes.count(STOPPED) > 5
+    assert codes.count(STOPPED) > 2
     assert nursery.run("train", arguments=["--resume", str(parts)]) == 0
     same_run(whole.folder, parts)
