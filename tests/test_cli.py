@@ -7,8 +7,9 @@ import pytest
 import torch
 from PIL import Image
 
-from statecast.cli import MISTAKE, STOPPED, main
+from statecast.cli import MISTAKE, main
 from statecast.runs import create_run, load, train_run
+from statecast.verbs.train import STOPPED
 
 
 @pytest.fixture

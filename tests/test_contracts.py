@@ -236,6 +236,14 @@ class TestDataSet:
         whole = windows.draw(3, 2, seed=1).values
         torch.testing.assert_close(torch.cat(parts), whole, rtol=0, atol=0, equal_nan=True)
 
+    def test_the_numbers_of_a_training_batch_are_those_of_its_windows(self, name):
+        windows = DATASETS[name](**DATA[name]).windows("train")
+        batch, numbers = windows.draw(3, 2, seed=1), windows.drawn(3, 2, seed=1)
+        if numbers is None:  # fresh ones, which have no numbers
+            return
+        again = windows.batch(numbers)
+        torch.testing.assert_close(again.values, batch.values, rtol=0, atol=0, equal_nan=True)
+
     def test_its_card_is_json_and_names_it(self, name):
         import json
 

@@ -3,8 +3,9 @@
 import pytest
 from PIL import Image
 
-from statecast.cli import STOPPED, main
+from statecast.cli import main
 from statecast.demo import demo
+from statecast.verbs.train import STOPPED
 
 
 def test_every_part_is_trained_scored_and_drawn(recipe, tmp_path, capsys):

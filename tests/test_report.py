@@ -19,6 +19,7 @@ from statecast.report.page import VOID, Html, Section, element, escaped, linked,
 from statecast.report.skill import skill_horizon
 from statecast.runs import create_run, evaluate_run, train_run
 from statecast.studies import STUDIES
+from statecast.verification import accept
 
 HOSTILE = "<script>alert(1)</script>"
 SVG_ALONE = ("path", "use", "rect", "line", "circle")  # may stand without an end
@@ -172,6 +173,7 @@ def test_hostile_names_and_contents_are_escaped(recipe, tmp_path, no_frames):
     (run.folder / "env.json").write_text(json.dumps({HOSTILE: HOSTILE}))
     config = run.folder / "config.yaml"
     config.write_text(f"# {HOSTILE}\n{config.read_text()}")
+    accept(run.folder)
     log = run.folder / "metrics.csv"
     log.write_text(log.read_text().replace("total", "$\\frac{<script>&"))
     scores["protocol"]["notes"] = [HOSTILE]

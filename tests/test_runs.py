@@ -192,7 +192,8 @@ def test_the_complete_recipe_is_written_before_training(recipe, tmp_path):
     content = yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())
     assert content["train"]["gradient_clip"] is None
     assert content["frames"]["space"] == [6]
-    assert sorted(p.name for p in (tmp_path / "run").iterdir()) == ["config.yaml", "env.json"]
+    names = sorted(p.name for p in (tmp_path / "run").iterdir())
+    assert names == ["config.yaml", "digests.json", "env.json"]
 
 
 def test_folders_that_are_no_runs_are_refused(recipe, tmp_path):

@@ -1,26 +1,43 @@
-"""Checkpoints of a run folder: plain tensors and JSON, whole or not at all, checked on opening."""
+"""Checkpoints of a run folder: whole or not at all, found after any kill, checked on opening."""
 
 from __future__ import annotations
 
-import json
+import hashlib
 import os
 import shutil
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import torch
 from torch import Tensor
 
-from statecast.documents import check_link, read_json
+from statecast.checkpoint_files import (
+    MANIFEST,
+    MODEL_FILE,
+    STATE_FILE,
+    decode,
+    read_manifest,
+    read_tensors,
+    remedy,
+    verify_checkpoint,
+    write_content,
+)
+from statecast.checkpoint_folders import (
+    FOLDER,
+    TEMPORARY,
+    discard,
+    list_checkpoints,
+    name_of,
+    put_in_place,
+    set_aside,
+    step_of,
+    sweep_temporaries,
+)
 from statecast.errors import CorruptionError, FileError
-from statecast.files import flush_folder, sha256_of, write_text
+from statecast.files import flush_folder, write_text
 
-FOLDER, LAST, BEST = "checkpoints", "last", "best"
-MODEL_FILE, STATE_FILE, MANIFEST = "model.safetensors", "state.safetensors", "manifest.json"
-FORMAT = 1
-TEMPORARY = ".part"
-MARK = "$"  # of JSON objects that stand for something else
+LAST, BEST = "last", "best"
 
 
 class Checkpoint(NamedTuple):
@@ -47,7 +64,7 @@ def save_checkpoint(
 
     Args:
         run: the run folder.
-        step: number of steps done.
+        step: number of steps done. A checkpoint of that step that is there already is replaced.
         model: weights and buffers.
         state: nested dictionaries, lists and tuples of tensors, numbers, strings, booleans, None.
         info: JSON values to note about it.
@@ -64,77 +81,55 @@ def save_checkpoint(
         folder.mkdir(exist_ok=True)
         sweep_temporaries(run)
         temporary.mkdir()
-        write_content(temporary, step, model, state, info)
-        if target.exists():
-            discard(target)
-        temporary.replace(target)
+        write_content(temporary, step, model=model, state=state, info=info, best=best)
+        put_in_place(temporary, target)
         flush_folder(folder)
     except OSError as error:
-        shutil.rmtree(temporary, ignore_errors=True)
         raise FileError(
             f"Cannot write the checkpoint {target}: {error.strerror or error}. "
             "Earlier checkpoints are intact."
         ) from error
-    write_text(folder / LAST, target.name + "\n")
-    if best:
-        write_text(folder / BEST, target.name + "\n")
-    kept = {read_name(folder / BEST), *[path.name for path in list_checkpoints(run)[-keep:]]}
-    for path in list_checkpoints(run):
-        if path.name not in kept:
+    finally:  # an interrupted one as well
+        shutil.rmtree(temporary, ignore_errors=True)
+    found = list_checkpoints(run)
+    kept = [target, best_of(run), *found[-keep:]]
+    for path in found:
+        if path not in kept:
             discard(path)
+    # After room was made for them.
+    write_name(run, LAST, target)
+    if best:
+        write_name(run, BEST, target)
     return target
 
 
-def write_content(
-    folder: Path,
-    step: int,
-    model: Mapping[str, Tensor],
-    state: Mapping[str, Any],
-    info: Mapping[str, Any],
-) -> None:
-    """Write the files of a checkpoint, the manifest with their digests last."""
-    tensors: dict[str, Tensor] = {}
-    structure = encode(dict(state), "", tensors)
-    for name, content in ((MODEL_FILE, dict(model)), (STATE_FILE, tensors)):
-        write_tensors(folder / name, content)
-    manifest = {
-        "format": FORMAT,
-        "step": step,
-        "torch": str(torch.__version__),
-        "files": {
-            name: {"sha256": sha256_of(folder / name), "bytes": (folder / name).stat().st_size}
-            for name in (MODEL_FILE, STATE_FILE)
-        },
-        "state": structure,
-        "info": dict(info),
-    }
-    write_text(folder / MANIFEST, json.dumps(manifest, indent=1) + "\n")
-    flush_folder(folder)
-
-
-def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    """Write tensors as safetensors, flushed to disk."""
-    from safetensors.torch import save
-
-    content = save({name: t.detach().cpu().contiguous().clone() for name, t in tensors.items()})
-    with path.open("xb") as stream:
-        stream.write(content)
-        stream.flush()
-        os.fsync(stream.fileno())
-
-
-def load_checkpoint(run: str | Path, which: str | int = LAST) -> Checkpoint:
+def load_checkpoint(
+    run: str | Path, which: str | int = LAST, *, fallback: bool = False
+) -> Checkpoint:
     """Read a checkpoint, checked against its digests.
 
     Args:
         run: the run folder.
         which: `last`, `best`, or a number of steps.
+        fallback: whether to take the newest whole one, with a warning, where that is damaged.
 
     Errors:
         FileError: there is no such checkpoint.
         CorruptionError: a file is missing, cut off, or differs from its digest.
     """
     path = find(Path(run), which)
+    try:
+        return read_checkpoint(path)
+    except CorruptionError as error:
+        if not fallback:
+            raise
+        other = newest_whole(Path(run))
+        warnings.warn(f"{error} That of step {step_of(other)} is used instead.", stacklevel=2)
+        return read_checkpoint(other)
+
+
+def read_checkpoint(path: Path) -> Checkpoint:
+    """The checkpoint in a folder, checked against its digests."""
     manifest = read_manifest(path)
     model, tensors = (read_tensors(path, name, manifest) for name in (MODEL_FILE, STATE_FILE))
     try:
@@ -154,159 +149,100 @@ def find(run: Path, which: str | int) -> Path:
     if not found:
         raise FileError(f"{run} holds no checkpoint yet. Train it first.")
     if str(which).isdigit():
-        wanted = run / FOLDER / name_of(int(which))
-        if wanted not in found:
-            steps = ", ".join(str(step_of(path)) for path in found)
-            raise FileError(f"{run} holds no checkpoint of step {which}; there are {steps}.")
-        return wanted
+        for path in found:
+            if step_of(path) == int(which):
+                return path
+        steps = ", ".join(str(step_of(path)) for path in found)
+        raise FileError(f"{run} holds no checkpoint of step {which}; there are {steps}.")
     if which not in (LAST, BEST):
         raise FileError(f"A checkpoint is called last, best or a number of steps, not {which!r}.")
-    named = read_name(run / FOLDER / str(which))
-    # Killed between a checkpoint and its name: the newest complete one is the last.
-    if which == LAST or named is None or run / FOLDER / named not in found:
-        return found[-1]
-    return run / FOLDER / named
+    # The files `last` and `best` are for people, and for checkpoints of earlier versions: one
+    # killed between a checkpoint and its name has lost neither.
+    best = best_of(run) if which == BEST else None
+    return found[-1] if best is None else best
 
 
-def list_checkpoints(run: str | Path) -> list[Path]:
-    """Folders of complete checkpoints, oldest first."""
-    folder = Path(run) / FOLDER
-    check_link(folder)
-    if not folder.is_dir():
-        return []
-    found = [p for p in folder.glob("step=*") if p.name[5:].isdigit() and p.is_dir()]
-    return sorted((p for p in found if not p.is_symlink()), key=step_of)
+def best_of(run: Path) -> Path | None:
+    """The best checkpoint: the newest that its manifest, or the file `best`, calls so."""
+    found = list_checkpoints(run)
+    called = [path for path in found if _calls_itself_best(path)]
+    named = read_name(run, BEST)
+    called += [path for path in found if path.name == named]
+    return max(called, key=step_of, default=None)
 
 
-def verify_checkpoint(path: Path) -> None:
-    """Raise `CorruptionError` unless all files of a checkpoint match their digests."""
-    manifest = read_manifest(path)
-    for name in (MODEL_FILE, STATE_FILE):
-        check_digest(path, name, manifest)
-
-
-def read_manifest(path: Path) -> dict[str, Any]:
-    """The manifest of a checkpoint."""
+def _calls_itself_best(path: Path) -> bool:
     try:
-        manifest = read_json(path / MANIFEST)
-        if manifest["format"] != FORMAT:
-            raise FileError(
-                f"{path} has format {manifest['format']}; this version of statecast reads "
-                f"{FORMAT}. Use the version that env.json names."
-            )
-        _ = manifest["files"][MODEL_FILE]["sha256"], manifest["files"][STATE_FILE]["sha256"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        if isinstance(error, FileError):
-            raise
-        raise CorruptionError(
-            f"{path / MANIFEST} is missing or damaged: {error}. {remedy(path)}"
-        ) from error
-    return dict(manifest)
-
-
-def check_digest(path: Path, name: str, manifest: Mapping[str, Any]) -> None:
-    """Raise `CorruptionError` unless a file matches its recorded digest."""
-    file = path / name
-    if file.is_symlink() or not file.is_file():
-        raise CorruptionError(f"{file} is missing. {remedy(path)}")
-    if sha256_of(file) != manifest["files"][name]["sha256"]:
-        raise CorruptionError(
-            f"{file} differs from its recorded digest: it is damaged or cut off. {remedy(path)}"
-        )
-
-
-def read_tensors(path: Path, name: str, manifest: Mapping[str, Any]) -> dict[str, Tensor]:
-    """Tensors of one file, after its digest is checked."""
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    check_digest(path, name, manifest)
-    try:
-        return dict(load_file(path / name))
-    except (SafetensorError, OSError, ValueError) as error:
-        raise CorruptionError(f"{path / name} cannot be read: {error}. {remedy(path)}") from error
-
-
-def remedy(path: Path) -> str:
-    """What to do about a damaged checkpoint."""
-    others = [p for p in list_checkpoints(path.parent.parent) if p != path]
-    if not others:
-        return "There is no other checkpoint; train again."
-    return f"The next one is that of step {step_of(others[-1])}."
-
-
-def sweep_temporaries(run: str | Path) -> None:
-    """Remove what killed processes left unfinished."""
-    for path in (Path(run) / FOLDER).glob(f".*{TEMPORARY}"):
-        owner = path.name.removesuffix(TEMPORARY).rsplit(".", 1)[-1]
-        if not owner.isdigit() or int(owner) == os.getpid() or not alive(int(owner)):
-            shutil.rmtree(path, ignore_errors=True)
-            path.unlink(missing_ok=True) if path.is_file() else None
-
-
-def alive(process: int) -> bool:
-    """Whether a process of this number runs."""
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
+        return read_manifest(path).get("best") is True
+    except FileError:  # reading that checkpoint tells of the damage
         return False
-    except OSError:
-        return True
-    return True
 
 
-def discard(path: Path) -> None:
-    """Remove a checkpoint; it loses its name first, so that no half of one is ever found."""
-    hidden = path.parent / f".{path.name}.old.{os.getpid()}{TEMPORARY}"
-    path.replace(hidden)
-    shutil.rmtree(hidden, ignore_errors=True)
+def newest_whole(run: Path) -> Path:
+    """The newest checkpoint that matches its digests.
+
+    Errors:
+        CorruptionError: there is none.
+    """
+    for path in reversed(list_checkpoints(run)):
+        try:
+            verify_checkpoint(path)
+        except CorruptionError:
+            continue
+        return path
+    raise CorruptionError(f"{run} holds no checkpoint that is whole. Train again.")
 
 
-def name_of(step: int) -> str:
-    """Folder name of a step's checkpoint."""
-    return f"step={step:06d}"
+def fall_back(run: Path) -> list[str]:
+    """Set checkpoints aside that are newer than the newest whole one; a line about each.
+
+    Errors:
+        FileError: there are none at all.
+        CorruptionError: none is whole; nothing is changed.
+    """
+    newest = find(run, LAST)
+    whole = newest_whole(run)
+    lines = []
+    while newest != whole:
+        place = set_aside(newest)
+        lines.append(f"{newest} is damaged; it is {place.name} now.")
+        newest = find(run, LAST)
+    if lines:
+        write_name(run, LAST, whole)
+        if best_of(run) is None:
+            (run / FOLDER / BEST).unlink(missing_ok=True)
+        lines.append(f"Going on from step {step_of(whole)}.")
+    return lines
 
 
-def step_of(path: Path) -> int:
-    """Step of a checkpoint's folder."""
-    return int(path.name.removeprefix("step="))
+def write_name(run: Path, which: str, path: Path) -> None:
+    """Say which checkpoint is the last, or the best, in a small text file with its digest."""
+    write_text(run / FOLDER / which, f"{path.name} {_digest_of(path.name)}\n")
 
 
-def read_name(path: Path) -> str | None:
-    """The checkpoint that a small text file names."""
+def read_name(run: Path, which: str) -> str | None:
+    """The checkpoint that a small text file names; None where there is none, or a damaged one."""
     try:
-        return path.read_text().strip()
-    except (OSError, UnicodeDecodeError):
+        return checked_name(run, which)
+    except OSError:
         return None
 
 
-def encode(value: Any, name: str, tensors: dict[str, Tensor]) -> Any:
-    """A nested value as JSON, its tensors put aside under their path."""
-    if isinstance(value, Tensor):
-        tensors[name] = value
-        return {MARK: "tensor", "name": name}
-    if isinstance(value, dict):
-        items = [[k, encode(v, f"{name}/{k}", tensors)] for k, v in value.items()]
-        return {MARK: "dict", "items": items}
-    if isinstance(value, list | tuple):
-        items = [encode(v, f"{name}/{i}", tensors) for i, v in enumerate(value)]
-        return items if isinstance(value, list) else {MARK: "tuple", "items": items}
-    if value is None or isinstance(value, bool | int | float | str):
-        return value
-    raise TypeError(f"A checkpoint holds tensors, numbers and text, not {type(value).__name__}.")
+def checked_name(run: Path, which: str) -> str:
+    """The checkpoint that a small text file names.
+
+    Errors:
+        FileNotFoundError: there is no such file.
+        CorruptionError: it differs from its digest.
+    """
+    path = run / FOLDER / which
+    text = path.read_bytes().decode("latin-1")
+    name = text.split(" ")[0].removesuffix("\n")
+    plain = name.removeprefix("step=").isdecimal()  # as earlier versions wrote it
+    if text != f"{name} {_digest_of(name)}\n" and not (plain and text == f"{name}\n"):
+        raise CorruptionError(f"{path} differs from its digest. The next checkpoint writes it.")
+    return name
 
 
-def decode(value: Any, tensors: Mapping[str, Tensor]) -> Any:
-    """The inverse of `encode`."""
-    if isinstance(value, list):
-        return [decode(item, tensors) for item in value]
-    if not isinstance(value, dict):
-        return value
-    kind = value[MARK]
-    if kind == "tensor":
-        return tensors[value["name"]]
-    if kind == "dict":
-        return {key: decode(item, tensors) for key, item in value["items"]}
-    if kind == "tuple":
-        return tuple(decode(item, tensors) for item in value["items"])
-    raise ValueError(f"unknown mark {kind!r}")
+def _digest_of(name: str) -> str:
+    return hashlib.sha256(name.encode()).hexdigest()[:16]

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from statecast.errors import InputError, StatecastError
 from statecast.processes import asked_for, number_of_this
 from statecast.verbs import VERBS, load_verb
-from statecast.verbs.train import STOPPED
+from statecast.verbs.train import INTERRUPTED
 from statecast.version import __version__
 
 MISTAKE = 2  # exit code of a user's mistake
@@ -40,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(f"statecast: {text}", file=sys.stderr)
         return MISTAKE
     except KeyboardInterrupt:
-        return STOPPED
+        return INTERRUPTED
     except BrokenPipeError:  # the reader of our output has gone, as in `statecast list | head`
         sys.stderr.close()
         return 0

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from statecast.documents import read_json
+from statecast.digests import read_sealed
 from statecast.errors import CorruptionError, FileError, InputError
 from statecast.protocols import protocol_names, read_protocol
 from statecast.score_tables import SCORES_NAME
@@ -48,10 +48,10 @@ def read_scores(folder: str | Path) -> dict[str, Any]:
     if not path.is_file():
         raise FileError(f"{folder} has no scores yet. Make them: statecast evaluate {folder}")
     try:
-        content = read_json(path)
-    except (OSError, ValueError) as error:
+        content = read_sealed(path)
+    except (OSError, ValueError, TypeError) as error:
         raise CorruptionError(f"{path} cannot be read: {error}.") from error
-    whole = isinstance(content, dict) and all(key in content for key in NEEDED)
+    whole = all(key in content for key in NEEDED)
     if not whole or not content["forecasters"]:
         raise CorruptionError(
             f"{path} should hold {', '.join(NEEDED)}. Make it again: statecast evaluate {folder}"

@@ -72,7 +72,15 @@ def read_json(path: Path) -> Any:
         OSError: it cannot be read; `FileError` where it is no file of its own, or too large.
         ValueError: it is no JSON.
     """
-    text = read_text(path, LARGEST_JSON)
+    return parse_json(read_text(path, LARGEST_JSON))
+
+
+def parse_json(text: str) -> Any:
+    """Value of a JSON text.
+
+    Errors:
+        ValueError: it is no JSON.
+    """
     try:
         return json.loads(text)
     except RecursionError:

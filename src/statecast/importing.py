@@ -11,6 +11,7 @@ from typing import Any
 from statecast.checks import typed
 from statecast.data import DATASETS
 from statecast.data.base import DataSource
+from statecast.digests import record_digests
 from statecast.documents import own_file
 from statecast.errors import InputError
 from statecast.files import sha256_of, whole_folder, write_text
@@ -20,7 +21,8 @@ from statecast.official import assign, read_official
 from statecast.official_recipes import Guess, guess_tables
 from statecast.official_settings import Official
 from statecast.options import Tables, pairs, resolve, without_code
-from statecast.runs import CONFIG_NAME, Run, build_data, dump, environment
+from statecast.run_folders import CONFIG_NAME, ENVIRONMENT_NAME
+from statecast.runs import Run, build_data, dump, environment
 from statecast.trainer import Trainer
 
 OFFICIAL_NAME = "official.json"  # settings as published, which an export gives back
@@ -55,8 +57,10 @@ def import_official(folder: str | Path, output: str | Path, overrides: Sequence[
             "files": {path.name: sha256_of(path) for path in published_files(folder)},
         }
         write_text(unfinished / OFFICIAL_NAME, json.dumps(origin, indent=1) + "\n")
-        write_text(unfinished / "env.json", json.dumps(environment(), indent=1) + "\n")
-        write_text(unfinished / CONFIG_NAME, dump(tables, source.spec))
+        write_text(unfinished / ENVIRONMENT_NAME, json.dumps(environment(), indent=1) + "\n")
+        config = dump(tables, source.spec)
+        record_digests(unfinished, {CONFIG_NAME: config})
+        write_text(unfinished / CONFIG_NAME, config)
     return Run(output, tables, source.spec)
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 import os
 import sys
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -16,22 +18,38 @@ from statecast.errors import FileError, require
 from statecast.files import write_text, writing
 
 LOG_NAME, BOARD_NAME = "metrics.csv", "tensorboard"
+SKIPPED = "skipped"  # share of the steps that were not taken, their loss not being finite
 BAR_TERMS = 4  # loss terms shown beside the bar
 
 
 class TrainingLog:
     """Log of one training, in a run folder.
 
-    Values are averaged over the steps between two rows. Rows of steps that a resumed training
-    will do again are removed first.
+    Values are averaged over the steps between two rows; of a step that was skipped only that
+    counts. Rows of steps that a resumed training will do again are removed first.
+
+    Args:
+        folder: of the run.
+        steps: of the whole training.
+        start: step that it goes on from.
+        every: steps between rows.
+        tensorboard: whether to write TensorBoard logs as well.
+        pending: sum and count of each value since the last row, as a checkpoint holds them, so
+            that the next row of a resumed training is that of one never stopped.
     """
 
     def __init__(
-        self, folder: Path, *, steps: int, start: int, every: int, tensorboard: bool
+        self,
+        folder: Path,
+        *,
+        steps: int,
+        start: int,
+        every: int,
+        tensorboard: bool,
+        pending: Mapping[str, Sequence[float]] | None = None,
     ) -> None:
         self.path, self.every, self.start, self.steps = folder / LOG_NAME, every, start, steps
-        self.sums: dict[str, float] = {}
-        self.count = 0
+        self.pending = {name: list(values) for name, values in (pending or {}).items()}
         self.columns: list[str] = []
         self.stream: IO[bytes] | None = None
         self.advice = f"Go on from the last checkpoint: statecast train --resume {folder}."
@@ -74,12 +92,21 @@ class TrainingLog:
     def record(self, step: int, values: dict[str, float]) -> None:
         """Add the values of a step; write a row when one is due."""
         for name, value in values.items():
-            self.sums[name] = self.sums.get(name, 0.0) + value
-        self.count += 1
+            found = self.pending.setdefault(name, [0.0, 0])
+            if name == SKIPPED or not values.get(SKIPPED):
+                found[0] += value
+                found[1] += 1
         self.bar.update()
         if step % self.every == 0 or step == self.steps:
-            self.write_row(step, {name: s / self.count for name, s in self.sums.items()})
-            self.sums, self.count = {}, 0
+            means = {name: s / n if n else math.nan for name, (s, n) in self.pending.items()}
+            self.write_row(step, means)
+            self.pending = {}
+
+    def flush(self) -> None:
+        """Bring the rows so far to disk: a checkpoint goes on from there."""
+        if self.stream is not None:
+            self.stream.flush()
+            os.fsync(self.stream.fileno())
 
     def write_row(self, step: int, values: dict[str, float]) -> None:
         """Write one row; the columns are those of the first one."""
@@ -88,13 +115,15 @@ class TrainingLog:
             write_text(self.path, ",".join(self.columns) + "\n")
         row = {"step": step, **{name: f"{value:.6g}" for name, value in values.items()}}
         text = io.StringIO(newline="")
-        csv.DictWriter(text, self.columns, restval="", extrasaction="ignore").writerow(row)
+        csv.DictWriter(
+            text, self.columns, restval="", extrasaction="ignore", lineterminator="\n"
+        ).writerow(row)
         self.append(text.getvalue().encode())
         if self.board is not None:
             with writing(self.path.with_name(BOARD_NAME), advice=self.advice):
                 for name, value in values.items():
                     self.board.add_scalar(name, value, step)
-        terms = [name for name in values if name not in ("learning_rate", "gradient_norm")]
+        terms = [name for name in values if name not in ("learning_rate", "gradient_norm", SKIPPED)]
         shown = "  ".join(f"{name} {values[name]:.4g}" for name in terms[:BAR_TERMS])
         self.bar.set_postfix_str(shown, refresh=False)
         if self.bar.disable:
@@ -139,6 +168,9 @@ class SilentLog(TrainingLog):
         pass
 
     def record(self, step: int, values: dict[str, float]) -> None:
+        pass
+
+    def flush(self) -> None:
         pass
 
     def say(self, text: str) -> None:

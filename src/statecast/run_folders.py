@@ -6,12 +6,15 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 
+from statecast.checkpoint_folders import TEMPORARY
+from statecast.digests import RECORD_NAME, RECORDED
 from statecast.errors import FileError
 from statecast.files import remove, writing
 from statecast.locks import owned
 from statecast.processes import is_first
 
 LOCK_NAME = ".lock"
+CONFIG_NAME, ENVIRONMENT_NAME = "config.yaml", "env.json"
 
 
 def being_trained(folder: Path) -> AbstractContextManager[None]:
@@ -22,14 +25,23 @@ def being_trained(folder: Path) -> AbstractContextManager[None]:
 
 
 def check_free(folder: Path) -> None:
-    """Raise `FileError` unless a folder is empty, or not there."""
-    if folder.exists() and (
-        not folder.is_dir() or any(path.name != LOCK_NAME for path in folder.iterdir())
-    ):
+    """Raise `FileError` unless a folder is empty, not there, or was left when making it ended."""
+    if folder.exists() and not (folder.is_dir() and unfinished(folder)):
         raise FileError(
             f"{folder} is not empty. Choose another folder, or go on with its training: "
             f"statecast train --resume {folder}"
         )
+
+
+def unfinished(folder: Path) -> bool:
+    """Whether a folder holds nothing but what a killed `create_run` left there."""
+    names = {path.name for path in folder.iterdir()} - {LOCK_NAME}
+    rest = {name for name in names if not (name[0] == "." and TEMPORARY in name)}
+    if not rest:
+        return True
+    written = folder / ENVIRONMENT_NAME
+    ours = {*RECORDED, RECORD_NAME} - {CONFIG_NAME}
+    return rest <= ours and (not written.exists() or '"statecast"' in written.read_text())
 
 
 @contextmanager

@@ -13,31 +13,38 @@ from typing import Any
 import torch
 import yaml
 
+from statecast.checkpoint_folders import list_checkpoints
 from statecast.checkpoints import Checkpoint, find, load_checkpoint
 from statecast.checks import typed
 from statecast.clips.options import ClipOptions
 from statecast.data import DATASETS
 from statecast.data.base import Choice, DataSource, generator_of
+from statecast.digests import check_recorded, record_digests
 from statecast.documents import LARGEST_YAML, read_text
 from statecast.errors import CorruptionError, FileError, InputError
 from statecast.evaluation import evaluate
 from statecast.files import write_text
 from statecast.frames import FrameSpec
-from statecast.labels.preparation import read_preparation, write_preparation
+from statecast.labels.preparation import FILE_NAME, read_preparation, write_preparation
 from statecast.models import MODELS
 from statecast.models.base import Forecaster
 from statecast.official import is_official, load_official
 from statecast.options import Tables, as_tables, pairs, read_recipe, resolve, without_code
 from statecast.precision import device_of
 from statecast.processes import from_main, gathered, is_main, prompt
-from statecast.run_folders import being_trained, check_free, new_folder
+from statecast.run_folders import (
+    CONFIG_NAME,
+    ENVIRONMENT_NAME,
+    being_trained,
+    check_free,
+    new_folder,
+)
 from statecast.score_tables import write_scores
 from statecast.terms import under_protocol
 from statecast.trainer import TrainingResult
 from statecast.training import train
 from statecast.version import __version__, commit
 
-CONFIG_NAME = "config.yaml"
 TRIES = 5  # at reading a checkpoint that is replaced meanwhile
 WEIGHTS = 0  # stream of random numbers for initial weights
 
@@ -66,19 +73,23 @@ class Run:
         generator = generator_of(self.tables["train"]["seed"], WEIGHTS)
         return MODELS[self.name](self.spec, **options, generator=generator)
 
-    def load(self, which: str = "best", *, device: str = "cpu") -> Forecaster:
+    def load(
+        self, which: str = "best", *, device: str = "cpu", fallback: bool = False
+    ) -> Forecaster:
         """Its trained model, in evaluation mode.
 
         Args:
             which: `best` by validation, `last`, or a number of steps.
             device: where to put it.
+            fallback: whether to take the newest whole checkpoint, with a warning, where that one
+                is damaged.
 
         Errors:
             FileError: there is no such checkpoint.
             CorruptionError: a file differs from its recorded digest.
         """
         model = self.new_model()
-        checkpoint = read_checkpoint(self.folder, which)
+        checkpoint = read_checkpoint(self.folder, which, fallback=fallback)
         try:
             model.load_state_dict(dict(checkpoint.model))
         except RuntimeError as error:
@@ -86,6 +97,7 @@ class Run:
                 f"The weights in {checkpoint.path} do not fit {self.folder / CONFIG_NAME}: "
                 f"{' '.join(str(error).split())}"
             ) from error
+        check_recorded(self.folder, FILE_NAME)
         preparation = read_preparation(self.folder)
         if preparation is not None:
             model.preparation = preparation
@@ -94,16 +106,16 @@ class Run:
         return model.to(device_of(device)).eval()
 
 
-def read_checkpoint(folder: Path, which: str) -> Checkpoint:
+def read_checkpoint(folder: Path, which: str, *, fallback: bool = False) -> Checkpoint:
     """A checkpoint of a run that may be in training, where newer ones replace it meanwhile."""
     for _ in range(TRIES):
         path = find(folder, which)
         try:
-            return load_checkpoint(folder, which)
+            return load_checkpoint(folder, which, fallback=fallback)
         except CorruptionError:
             if path.is_dir():
                 raise
-    return load_checkpoint(folder, which)
+    return load_checkpoint(folder, which, fallback=fallback)
 
 
 def build_data(tables: Tables) -> DataSource:
@@ -139,19 +151,25 @@ def create_run(recipe: str, folder: str | Path | None = None, overrides: Sequenc
     with new_folder(Path(recipe).stem, None if folder is None else Path(folder)) as made:
         if data.preparation is not None:
             write_preparation(data.preparation, made)
-        write_text(made / "env.json", json.dumps(environment(), indent=1) + "\n")
+        write_text(made / ENVIRONMENT_NAME, json.dumps(environment(), indent=1) + "\n")
+        config = dump(tables, spec)
+        record_digests(made, {CONFIG_NAME: config})
         # Last, because a folder is a run once it holds this file.
-        write_text(made / CONFIG_NAME, dump(tables, spec))
+        write_text(made / CONFIG_NAME, config)
     return Run(made, tables, spec, choices)
 
 
 @typed
-def open_run(folder: str | Path) -> Run:
+def open_run(folder: str | Path, *, checked: bool = True) -> Run:
     """Open a run folder.
+
+    Args:
+        folder: the run folder.
+        checked: whether its recipe must have the recorded digest.
 
     Errors:
         FileError: it is none.
-        CorruptionError: its recipe cannot be read.
+        CorruptionError: its recipe was edited, or cannot be read.
     """
     folder = Path(folder)
     path = folder / CONFIG_NAME
@@ -160,6 +178,8 @@ def open_run(folder: str | Path) -> Run:
             f"{folder} is no run folder: it holds no {CONFIG_NAME}. "
             "`statecast train RECIPE` makes one."
         )
+    if checked:
+        check_recorded(folder, CONFIG_NAME)
     try:
         content = as_tables(read_text(path, LARGEST_YAML), str(path))
         frames = content.pop("frames")
@@ -177,9 +197,11 @@ def open_run(folder: str | Path) -> Run:
 
 
 @typed
-def load(folder: str | Path, which: str = "best", *, device: str = "cpu") -> Forecaster:
+def load(
+    folder: str | Path, which: str = "best", *, device: str = "cpu", fallback: bool = False
+) -> Forecaster:
     """The trained model of a run folder, ready to forecast; arguments as `Run.load`."""
-    return open_run(folder).load(which, device=device)
+    return open_run(folder).load(which, device=device, fallback=fallback)
 
 
 @typed
@@ -193,19 +215,24 @@ def load_model(folder: str | Path, which: str = "best", *, device: str = "cpu") 
 def train_run(run: Run, *, resume: bool = False) -> TrainingResult:
     """Train a run from its start, or from its last checkpoint.
 
-    Of several processes that are `joined`, the main one reads and writes in the folder.
+    One that was killed before its first checkpoint is resumed from its start. Of several processes
+    that are `joined`, the main one reads and writes in the folder.
 
     Errors:
-        As `train`, and FileError where there is nothing to go on from, or another process is at
-        work on the run.
+        As `train`, and FileError where another process is at work on the run.
     """
+
+    def newest() -> Checkpoint | None:
+        begun = resume and bool(list_checkpoints(run.folder))
+        return load_checkpoint(run.folder, "last") if begun else None
+
     with being_trained(run.folder):
         model = run.new_model()
         options = run.tables["train"] | {
             "betas": tuple(run.tables["train"]["betas"]),
             "milestones": tuple(run.tables["train"]["milestones"]),
         }
-        checkpoint = from_main(lambda: load_checkpoint(run.folder, "last")) if resume else None
+        checkpoint = from_main(newest)
         data = run.data()
         gathered(None)  # opening may take one of them long
         with prompt():

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from statecast.digests import sealed
 from statecast.files import write_text
 from statecast.metrics import METRICS
 from statecast.metrics.base import Score
@@ -37,7 +37,7 @@ def score_json(score: Score) -> dict[str, Any]:
 
 def write_scores(scores: Mapping[str, Any], folder: str | Path) -> Path:
     """Write `scores.json` into a folder; NaN and infinities are written as such names."""
-    return write_text(Path(folder) / SCORES_NAME, json.dumps(scores, indent=1) + "\n")
+    return write_text(Path(folder) / SCORES_NAME, sealed(scores))
 
 
 def table(scores: Mapping[str, Any]) -> str:

@@ -1,22 +1,45 @@
-"""Asked to stop: a signal is remembered until the step in progress is done."""
+"""Asked to stop: a signal is remembered until the step in progress is done, and waited for by none.
+
+Schedulers announce with SIGTERM, or SIGUSR1 and SIGUSR2, that they will take the machine away.
+"""
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType, TracebackType
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+from statecast.processes import size
+
+NAMES = ("SIGINT", "SIGTERM", "SIGUSR1", "SIGUSR2")  # the last two not on Windows
+SIGNALS = tuple(getattr(signal, name) for name in NAMES if hasattr(signal, name))
+TWIN = 1.0  # seconds; `timeout` and terminals deliver one request twice, to a process and its group
+PATIENCE = 10  # seconds that a worker goes on after its signal, so that the main process can save
+
+
+class Stopped(BaseException):
+    """A signal came while a block ran whose work can be done again."""
+
+
+class Interrupted(KeyboardInterrupt):
+    """A signal came when nothing had been done that is worth saving."""
 
 
 class StopRequest:
-    """Context in which SIGINT and SIGTERM set `received`, and a second one ends at once.
+    """Context in which a first signal to stop sets `received`, and a later one ends at once.
 
-    Outside the main thread signals cannot be caught, and nothing changes.
+    A second signal within a second of the first is the same request. Outside the main thread
+    signals cannot be caught, and nothing changes.
     """
 
     def __init__(self) -> None:
         self.received: str | None = None
+        self._when = 0.0
+        self._interruptible = False
         self._before: dict[signal.Signals, object] = {}
 
     def __enter__(self) -> StopRequest:
@@ -31,13 +54,66 @@ class StopRequest:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._restore()
-
-    def _receive(self, number: int, frame: FrameType | None) -> None:
-        self.received = signal.Signals(number).name
-        self._restore()  # so that a second signal does what it does by default
-
-    def _restore(self) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)  # type: ignore[arg-type]
         self._before.clear()
+
+    @contextmanager
+    def interruptible(self) -> Iterator[None]:
+        """Block that a signal ends at once, by `Stopped`; one that came before does so, too.
+
+        Of several processes that work together none leaves the others alone: there the block runs
+        to its end.
+        """
+        if size() > 1:
+            yield
+            return
+        self._interruptible = True
+        try:
+            if self.received:
+                raise Stopped
+            yield
+        finally:
+            self._interruptible = False
+
+    def _receive(self, number: int, frame: FrameType | None) -> None:
+        now = time.monotonic()
+        if self.received is None:
+            self.received, self._when = signal.Signals(number).name, now
+            if self._interruptible:
+                self._interruptible = False
+                raise Stopped
+        elif now - self._when >= TWIN:
+            default = signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
+            signal.signal(number, default)
+            signal.raise_signal(signal.Signals(number))
+
+
+@contextmanager
+def interrupting() -> Iterator[None]:
+    """Block in which any signal to stop raises `Interrupted`, so that open files are closed."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise Interrupted(signal.Signals(number).name)
+
+    before = {number: signal.signal(number, interrupt) for number in SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def outlive_signals(worker: int) -> None:
+    """Let a process that prepares batches go on when the whole group is asked to stop.
+
+    One that is killed would end the main process, which saves meanwhile and then ends it.
+    """
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+    if hasattr(signal, "SIGALRM"):  # one that hangs can be ended by SIGTERM all the same
+        signal.signal(signal.SIGALRM, lambda number, frame: os._exit(0))
+        signal.signal(signal.SIGTERM, lambda number, frame: signal.alarm(PATIENCE) and None)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
+from torch import Tensor
+
 from statecast.checkpoints import Checkpoint
 from statecast.checks import typed
 from statecast.data.base import DataSource
@@ -42,6 +44,7 @@ def train(
     milestones: tuple[int, ...] = (),
     factor: float = 0.5,
     gradient_clip: float | None = None,
+    skip_nonfinite: int = 0,
     validate_every: int = 1000,
     validation_windows: int = 128,
     validation_batch_size: int | None = None,
@@ -81,6 +84,8 @@ def train(
         milestones: steps at which the learning rate is multiplied by `factor`.
         factor: see `milestones`.
         gradient_clip: largest norm of the gradient; longer ones are shortened to it.
+        skip_nonfinite: how many steps of the whole training may be left out because their loss or
+            gradient is not finite, before one stops it.
         validate_every: steps between validations; 0 for none.
         validation_windows: windows scored in a validation.
         validation_batch_size: windows at once in a validation; by default as in training. Many
@@ -106,18 +111,22 @@ def train(
         resume: checkpoint to go on from.
 
     Returns:
-        How training ended. On SIGINT or SIGTERM it saves first, and `reason` is `signal`.
+        How training ended. On SIGINT, SIGTERM, SIGUSR1 or SIGUSR2 it saves after the step in
+        progress, breaks a validation off, and `reason` is `signal`.
 
     Errors:
         InputError: an option does not fit.
         ProcessError: of several processes, another one has ended or hangs.
-        DivergenceError: a loss or gradient is not finite; the last good checkpoint stays.
+        DivergenceError: a loss or gradient is not finite; the last good checkpoint stays, and
+            the message tells the windows of the batch.
     """
     check_schedule(schedule, steps=steps, burn_in=burn_in, factor=factor)
     counts = {"steps": steps, "batch_size": batch_size, "log_every": log_every}
     for name, value in (counts | {"validation_batch_size": validation_batch_size}).items():
         if value is not None and value < 1:
             raise InputError(f"{name} must be at least 1, got {value}.")
+    if skip_nonfinite < 0:
+        raise InputError(f"skip_nonfinite must be at least 0, got {skip_nonfinite}.")
     higher_is_better = direction(validation_metric)
     check_validation(model, validation_metric, validation_selection, validation_protocol)
 
@@ -153,7 +162,22 @@ def train(
     recompute_stages(model, recompute)
     if compiled:
         compile_rollout(model, device_of(device))
-    trainer = Trainer(model, folder, rate=rate, betas=betas, seed=seed, gradient_clip=gradient_clip)
+    trainer = Trainer(
+        model,
+        folder,
+        rate=rate,
+        betas=betas,
+        seed=seed,
+        gradient_clip=gradient_clip,
+        skip_nonfinite=skip_nonfinite,
+    )
+
+    def numbers(step: int) -> Tensor | None:
+        drawn = windows.drawn(step, batch_size, seed=seed)
+        part = None if trainer.team is None else trainer.team.part
+        return drawn if drawn is None or part is None else drawn[part.start : part.stop]
+
+    trainer.numbers = numbers
     if resume is None:
         fit_statistics(model, windows, batch_size=batch_size, seed=seed)
     else:
@@ -188,7 +212,12 @@ def train(
     )
     log = (
         TrainingLog(
-            folder, steps=last, start=trainer.step, every=log_every, tensorboard=tensorboard
+            folder,
+            steps=last,
+            start=trainer.step,
+            every=log_every,
+            tensorboard=tensorboard,
+            pending=trainer.pending,
         )
         if is_main()
         else SilentLog()

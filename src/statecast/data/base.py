@@ -63,21 +63,24 @@ class Windows(ABC):
     def draw(self, step: int, count: int, *, seed: int) -> Batch:
         """The batch of a training step: a function of (seed, step) alone, whatever came before.
 
-        Sources that generate fresh windows override this; others `chosen`.
+        Sources that generate fresh windows override this, and give None as what is `drawn`.
         """
-        return self.batch(self.chosen(step, count, seed=seed))
+        numbers = self.drawn(step, count, seed=seed)
+        assert numbers is not None
+        return self.batch(numbers)
 
     def draw_part(self, step: int, count: int, part: Part, *, seed: int) -> Batch:
         """The windows of `draw` that fall to one of several processes.
 
         Sources that override `draw` may override this as well, to make no others.
         """
-        if type(self).draw is not Windows.draw:
+        numbers = self.drawn(step, count, seed=seed)
+        if numbers is None or type(self).draw is not Windows.draw:
             return self.draw(step, count, seed=seed).select(slice(part.start, part.stop))
-        return self.batch(self.chosen(step, count, seed=seed)[part.start : part.stop])
+        return self.batch(numbers[part.start : part.stop])
 
-    def chosen(self, step: int, count: int, *, seed: int) -> Tensor:
-        """Indices of the windows of a training step, (count,).
+    def drawn(self, step: int, count: int, *, seed: int) -> Tensor | None:
+        """Numbers of the windows in the batch of a training step, (count,); None of fresh ones.
 
         By default an epoch is a random permutation of the windows and ends with its last
         complete batch.

@@ -51,10 +51,10 @@ class ClipWindows(Windows):
         values = torch.from_numpy(np.stack(windows)).float().div_(LARGEST_BYTE)
         return Batch.of(values, self.context, channels=self.channels)
 
-    def chosen(self, step: int, count: int, *, seed: int) -> Tensor:
+    def drawn(self, step: int, count: int, *, seed: int) -> Tensor | None:
         """As any windows; where a batch is larger than the split, its windows come again."""
         if count <= len(self):
-            return super().chosen(step, count, seed=seed)
+            return super().drawn(step, count, seed=seed)
         generator = generator_of(seed, step)
         times = -(-count // len(self))
         order = torch.cat([torch.randperm(len(self), generator=generator) for _ in range(times)])

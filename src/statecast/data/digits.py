@@ -174,6 +174,10 @@ class DigitWindows(ExchangeableWindows):
         motion = Trajectories(drawn.positions[:, rows], drawn.velocities[:, rows])
         return self._render(chosen[rows].numpy(), motion)
 
+    def drawn(self, step: int, count: int, *, seed: int) -> Tensor | None:
+        """None: the windows of a training have no numbers."""
+        return None
+
     def batch(self, indices: Tensor) -> Batch:
         return self.with_digits(indices, torch.from_numpy(self._chosen[self._rows(indices)]))
 

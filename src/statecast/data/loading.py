@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Iterator
 
 import torch
@@ -12,6 +11,7 @@ from statecast.data.base import Windows
 from statecast.errors import InputError
 from statecast.frames import Batch
 from statecast.sharing import Part
+from statecast.signals import outlive_signals
 
 
 class _Steps(Dataset[Batch]):
@@ -58,18 +58,9 @@ def training_batches(
             sampler=steps,
             num_workers=workers,
             prefetch_factor=4,
-            worker_init_fn=_outlive_signals,
+            worker_init_fn=outlive_signals,
         )
     )
-
-
-def _outlive_signals(worker: int) -> None:
-    """Go on in a worker: launchers signal whole groups, and the step in progress needs its batch.
-
-    Workers end with the process that they work for.
-    """
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
 
 
 def ordered_batches(

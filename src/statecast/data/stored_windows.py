@@ -86,7 +86,7 @@ class StoredWindows(Windows):
 class RandomClips(StoredWindows):
     """Windows drawn in training as published: a random sequence, then a random start in it."""
 
-    def chosen(self, step: int, count: int, *, seed: int) -> Tensor:
+    def drawn(self, step: int, count: int, *, seed: int) -> Tensor | None:
         """As in `Windows`, but every sequence is as likely as another, however long it is."""
         generator = generator_of(seed, step)
         first, counts = self.blocks

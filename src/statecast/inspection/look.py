@@ -23,7 +23,7 @@ from statecast.inspection.models import (
 )
 from statecast.labels.stores import NETCDF, is_labelled_file
 from statecast.official import is_official
-from statecast.runs import CONFIG_NAME
+from statecast.run_folders import CONFIG_NAME
 
 LISTED = 6  # names of a folder without anything known
 

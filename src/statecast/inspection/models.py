@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from statecast.checkpoints import list_checkpoints, step_of
+from statecast.checkpoint_folders import list_checkpoints, step_of
 from statecast.data.glyphs import MNIST_FILES, find_idx, read_idx
 from statecast.documents import read_json
 from statecast.errors import CorruptionError, FileError

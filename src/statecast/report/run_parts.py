@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from statecast.checkpoints import list_checkpoints
+from statecast.checkpoint_folders import list_checkpoints
 from statecast.comparability import flat
 from statecast.data.base import Windows
 from statecast.data.windows import FirstFrames
@@ -19,7 +19,8 @@ from statecast.report.charts import REFERENCE, Chart, Line, grid_of
 from statecast.report.members import Member
 from statecast.report.page import Html, code, element, figure, image, joined, paragraph, table
 from statecast.report.score_parts import LEAD_TIME
-from statecast.runs import CONFIG_NAME, build_data
+from statecast.run_folders import CONFIG_NAME
+from statecast.runs import build_data
 from statecast.terms import under_protocol
 
 DIAGNOSTICS = "diagnostics.csv"

@@ -12,6 +12,7 @@ VERBS = (
     "data",
     "inspect",
     "train",
+    "verify",
     "evaluate",
     "compare",
     "report",

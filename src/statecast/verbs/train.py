@@ -18,6 +18,7 @@ SUMMARY = "Train a recipe; any of its options as --table.option value."
 TAKES_OPTIONS = True
 TAKES_PROCESSES = True
 STOPPED = 75  # exit code after a signal: saved, and can be gone on with (EX_TEMPFAIL)
+INTERRUPTED = 130  # exit code after a second Ctrl-C, as shells have it: 128 and SIGINT
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,6 +26,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("recipe", nargs="?", help="name of a recipe, or a YAML file")
     parser.add_argument("--output", metavar="RUN", help="new run folder; default runs/RECIPE-N")
     parser.add_argument("--resume", metavar="RUN", help="go on with the training of this folder")
+    parser.add_argument(
+        "--fallback",
+        action="store_true",
+        help="with --resume: set damaged checkpoints aside, and go on from the newest whole one",
+    )
     parser.add_argument(
         "--print_config", action="store_true", help="print the complete recipe, and do nothing"
     )
@@ -34,12 +40,24 @@ def run(options: argparse.Namespace, overrides: Sequence[str]) -> int:
     """Train a recipe, or go on with a run; by all processes that were launched for it."""
     from statecast.processes import from_main, is_main, joined
     from statecast.runs import train_run
+    from statecast.signals import Interrupted, interrupting
 
     with joined():
         made = from_main(lambda: start(options, overrides))
         if made is None:
             return 0
-        result = train_run(made, resume=options.resume is not None)
+        how = f"Go on with: statecast train --resume {made.folder}"
+        try:
+            with interrupting():
+                result = train_run(made, resume=options.resume is not None)
+        except Interrupted as stop:
+            if is_main():
+                print(f"Stopped by {stop} between steps; nothing is lost. {how}")
+            return STOPPED
+        except KeyboardInterrupt:
+            if is_main():
+                print(f"Stopped at once; the last checkpoint is intact. {how}")
+            return INTERRUPTED
         if result.reason == "signal" and asked_for() > 1:
             # Launchers end what is left of a command when the first process of it has gone.
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -50,6 +68,7 @@ def run(options: argparse.Namespace, overrides: Sequence[str]) -> int:
 
 def start(options: argparse.Namespace, overrides: Sequence[str]) -> Run | None:
     """The run to train, made or opened; None where the recipe was to be printed."""
+    from statecast.checkpoints import fall_back
     from statecast.errors import InputError
     from statecast.options import read_recipe, resolve
     from statecast.runs import create_run, open_run
@@ -60,6 +79,10 @@ def start(options: argparse.Namespace, overrides: Sequence[str]) -> Run | None:
         if overrides or options.output or options.print_config:
             raise InputError("A resumed training keeps its recipe; leave other options out.")
         made = open_run(options.resume)
+        for line in fall_back(made.folder) if options.fallback else []:
+            print(line, file=sys.stderr)
+    elif options.fallback:
+        raise InputError("--fallback goes with --resume RUN.")
     elif options.print_config:
         import yaml
 
