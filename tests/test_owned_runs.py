@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from statecast import runs
-from statecast.checkpoints import list_checkpoints
+from statecast.checkpoints import find, list_checkpoints
 from statecast.cli import main
 from statecast.errors import CorruptionError, FileError, OwnedError
 from statecast.run_folders import LOCK_NAME, being_trained, new_folder
@@ -139,18 +139,19 @@ def test_a_checkpoint_that_is_replaced_while_it_is_read_is_looked_for_again(
     train_run(run)
     checkpoints = list_checkpoints(run.folder)
     assert len(checkpoints) == 2
-    (run.folder / "checkpoints" / "best").write_text(checkpoints[0].name)
+    other, found = checkpoints
+    assert find(run.folder, "best") == found
     read = runs.load_checkpoint
 
-    def replaced(folder, which):
-        if checkpoints[0].is_dir():  # the training removes it just now
-            shutil.rmtree(checkpoints[0])
+    def replaced(folder, which, fallback=False):
+        if found.is_dir():  # the training removes it just now
+            shutil.rmtree(found)
             raise CorruptionError("manifest.json is missing")
-        return read(folder, which)
+        return read(folder, which, fallback=fallback)
 
     monkeypatch.setattr(runs, "load_checkpoint", replaced)
-    assert runs.read_checkpoint(run.folder, "best").path == checkpoints[1]
-    (checkpoints[1] / "manifest.json").write_text("{")
+    assert runs.read_checkpoint(run.folder, "best").path == other
+    (other / "manifest.json").write_text("{")
     with pytest.raises(CorruptionError, match="damaged"):
         runs.read_checkpoint(run.folder, "best")
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from statecast.documents import LARGEST_JSON, parse_json, read_text
+from statecast.documents import LARGEST_JSON, check_own, parse_json, read_text
 from statecast.errors import CorruptionError
 from statecast.files import sha256_of, write_text
 
@@ -100,6 +100,7 @@ def check_recorded(folder: Path, name: str) -> bool:
     if record is None or name not in record:
         return False
     path = folder / name
+    check_own(path)
     if not path.is_file():
         raise CorruptionError(f"{path} is missing; {RECORD_NAME} has a digest of it.")
     if sha256_of(path) != record[name]:

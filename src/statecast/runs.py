@@ -20,7 +20,7 @@ from statecast.clips.options import ClipOptions
 from statecast.data import DATASETS
 from statecast.data.base import Choice, DataSource, generator_of
 from statecast.digests import check_recorded, record_digests
-from statecast.documents import LARGEST_YAML, read_text
+from statecast.documents import LARGEST_YAML, check_own, read_text
 from statecast.errors import CorruptionError, FileError, InputError
 from statecast.evaluation import evaluate
 from statecast.files import write_text
@@ -178,6 +178,7 @@ def open_run(folder: str | Path, *, checked: bool = True) -> Run:
             f"{folder} is no run folder: it holds no {CONFIG_NAME}. "
             "`statecast train RECIPE` makes one."
         )
+    check_own(path)
     if checked:
         check_recorded(folder, CONFIG_NAME)
     try:

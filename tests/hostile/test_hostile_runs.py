@@ -15,6 +15,7 @@ from statecast.comparison import compare
 from statecast.data import DATASETS
 from statecast.data.kth import KTH
 from statecast.data.prepared import open_prepared
+from statecast.digests import record_digests
 from statecast.errors import FileError, InputError, StatecastError
 from statecast.inspection.look import inspect_path
 from statecast.logs import drop_rows_after, read_log
@@ -160,6 +161,7 @@ def test_code_is_taken_from_the_user_and_from_no_recipe(recipe, tmp_path):
     content = yaml.safe_load(path.read_text())
     content["evaluate"]["fvd_weights"] = "i3d.pt"
     path.write_text(yaml.safe_dump(content))
+    record_digests(made.folder, {})
     with pytest.raises(StatecastError, match="names a file that is run"):
         open_run(made.folder)
 

@@ -347,7 +347,8 @@ def whole(build: Callable[P, None]) -> Callable[P, None]:
         if type(model).__init__ is not checked:  # the constructor of a base class
             return
         for name, weight in model.named_parameters():
-            if weight.numel() == 0 or not bool(torch.isfinite(weight).all()):
+            finite = weight.is_meta or bool(torch.isfinite(weight).all())
+            if weight.numel() == 0 or not finite:
                 raise InputError(
                     f"The weight {name} of this {type(model).__name__} is empty or not finite: "
                     "sizes must be at least 1, and gains finite and moderate."
