@@ -29,7 +29,7 @@ from measuring.result import HEADER, Result
 from measuring.table import markdown
 from speed_rows import ROWS
 from speed_rows.base import Settings
-from speed_rows.measure import ablation, measure, memory_of
+from speed_rows.measure import ablation, measure, memory_of, time_of
 
 from statecast.precision import device_of
 
@@ -53,6 +53,7 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--fast-paths", nargs="+", default=[], metavar="NAME=on|off")
     parser.add_argument("--ablation", metavar="ROW", help="ours without each fast path in turn")
     parser.add_argument("--output", type=Path, help="folder for speed.json and speed.md")
+    parser.add_argument("--time-of", choices=("ours", "plain"), help=argparse.SUPPRESS)
     parser.add_argument("--memory-of", choices=("ours", "plain"), help=argparse.SUPPRESS)
     return parser
 
@@ -152,7 +153,9 @@ def main(words: Sequence[str] | None = None) -> None:
     except ValueError as error:
         parser.error(str(error))
     clock = Clock(settings.device)
-    if known.memory_of:
+    if known.time_of:
+        print(time_of(names[0], known.time_of, settings, clock))
+    elif known.memory_of:
         print(memory_of(names[0], known.memory_of, settings))
     elif known.ablation:
         print(ablation(names[0], settings, clock, repeats=known.repeats, budget=known.seconds))

@@ -14,8 +14,8 @@ class Row(NamedTuple):
 
     title: str
     build: Build | None = None  # of the two sides, where time or memory is measured
-    kind: Literal["time", "memory", "start"] = "time"
-    of: str = ""  # row whose memory is measured
+    kind: Literal["time", "apart", "memory", "start"] = "time"
+    of: str = ""  # row whose memory is measured, or whose time in processes of their own
     command: tuple[str, ...] = ()  # what Python is started with
 
 
@@ -77,8 +77,15 @@ MEASURED_MEMORY = (
     "train-srvp-digits", "train-srvp-kth", "train-separable-wave", "best-of-n-srvp-digits",
     "best-of-n-srvp-kth",
 )  # fmt: skip
+MEASURED_APART = ("train-srvp-digits", "train-srvp-kth", "train-separable-wave-100")
 ROWS: dict[str, Row] = {
     **TIMED,
+    **{
+        f"apart-{name}": Row(
+            f"in processes of their own, {TIMED[name].title}", TIMED[name].build, "apart", name
+        )
+        for name in MEASURED_APART
+    },
     **{
         f"memory-{name}": Row(f"memory, {TIMED[name].title}", TIMED[name].build, "memory", name)
         for name in MEASURED_MEMORY

@@ -50,8 +50,8 @@ def moving_digits(settings: Settings) -> Case:
 
 def wave_sequences(by: Literal["lines", "slices"], settings: Settings) -> Case:
     """Sequences of WaveEq."""
-    count = settings.windows or (AT_ONCE if by == "slices" else 2)
-    frames = settings.frames or (FRAMES if by == "slices" else 60)  # of lines, so as not to wait
+    count = settings.windows or AT_ONCE  # as many as are solved at once
+    frames = settings.frames or (FRAMES if by == "slices" else 30)  # of lines, so as not to wait
     parameters = draw_parameters(AT_ONCE, SEED)
     few = parameters._replace(source=parameters.source[:count], speed=parameters.speed[:count])
 

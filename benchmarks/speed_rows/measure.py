@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Callable
 from functools import partial
 
@@ -14,8 +15,10 @@ from measuring.table import amount, markdown
 
 from speed_rows import ROWS, Row
 from speed_rows.base import Settings
-from speed_rows.processes import added_bytes, start_seconds
+from speed_rows.processes import added_bytes, start_seconds, step_seconds
+from statecast.memory import keep_memory
 
+WARMING, CALLS = 2, 3  # calls before the clock runs, and while it does
 BARE = ["-c", "pass"]  # what a Python does that is started for nothing
 
 
@@ -24,6 +27,8 @@ def measure(name: str, settings: Settings, clock: Clock, *, repeats: int, budget
     row = ROWS[name]
     if row.kind == "memory":
         return memory(name, row, settings)
+    if row.kind == "apart":
+        return apart(name, row, settings, repeats=repeats, budget=budget)
     if row.kind == "start":
         return start(name, row, repeats)
     assert row.build is not None
@@ -50,6 +55,36 @@ def memory(name: str, row: Row, settings: Settings) -> Result:
     ratio = plain / ours
     timing = Timing(ours, plain, ratio, ratio, ratio, 1)
     return Result(row=name, title=row.title, sizes=sizes, kind="memory", timing=timing)
+
+
+def apart(name: str, row: Row, settings: Settings, *, repeats: int, budget: float) -> Result:
+    """Time of both sides in new processes: ours keeps its memory, which would serve both."""
+    sizes: list[str] = []
+
+    def side(which: str) -> float:
+        seconds, found = step_seconds(row.of, which, settings)
+        sizes.append(found)
+        return seconds
+
+    timing = in_turns(
+        (partial(side, "ours"), partial(side, "plain")), repeats=repeats, budget=budget
+    )
+    return Result(row=name, title=row.title, sizes=sizes[0], kind="time", timing=timing)
+
+
+def time_of(name: str, side: str, settings: Settings, clock: Clock) -> str:
+    """Median seconds of one side of a row in this process; and the row's sizes."""
+    build = ROWS[name].build
+    assert build is not None
+    if side == "ours" and not settings.on_gpu:
+        keep_memory()
+    with switches.without(settings.off):
+        case = build(settings)
+        call = case.ours if side == "ours" else case.plain
+        for _ in range(WARMING):
+            call()
+        seconds = statistics.median(clock.seconds(call) for _ in range(CALLS))
+    return f"{seconds} {case.sizes}"
 
 
 def start(name: str, row: Row, repeats: int) -> Result:

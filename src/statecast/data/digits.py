@@ -294,7 +294,7 @@ class StoredDigits(Windows):
 
 def as_batch(frames: Array, context: int, motion: Trajectories, labels: Array) -> Batch:
     """Bytes (window, time, row, column) and their latents as a batch."""
-    values = torch.from_numpy(np.ascontiguousarray(frames))[:, :, None] / 255  # one pass to float32
+    values = torch.from_numpy(np.ascontiguousarray(frames))[:, :, None].float().div_(255)
     return Batch.of(
         values,
         context,

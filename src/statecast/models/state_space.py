@@ -29,7 +29,7 @@ from statecast.models.latents import (
 )
 from statecast.nn.codecs import Content
 from statecast.nn.gaussian import DiagonalGaussian
-from statecast.numerics.solvers import ADAPTIVE, ODE_SOLVERS, Solver, SolverName
+from statecast.numerics.solvers import ADAPTIVE, ODE_SOLVERS, Solver, SolverName, solver_of
 
 DECODE_BYTES = 2**26  # of maps that decoding holds at once: on processors few stay in caches
 GPU_DECODE_BYTES = 2**30  # the same on other devices, which need many
@@ -155,13 +155,7 @@ class StateSpaceForecaster(Forecaster):
             )
         if substeps is None:
             substeps = 1 if name in ADAPTIVE else self.substeps
-        relative, absolute = self.tolerances
-        return Solver(
-            name=name,
-            substeps=substeps,
-            relative_tolerance=relative,
-            absolute_tolerance=absolute,
-        )
+        return solver_of(name, substeps, *self.tolerances)
 
     def _check_solver(self, solver: SolverName | None, substeps: int | None) -> None:
         self.choose_solver(solver, substeps)

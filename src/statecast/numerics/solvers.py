@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal, get_args
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -99,7 +101,7 @@ class Solver:
         if self.name != "residual":
             return state + self._increment(parts, state, length)
         for part in parts:
-            state = state + part(state) * length
+            state = torch.add(state, part(state), alpha=length)
         return state
 
     def _increment(self, parts: Sequence[Velocity], state: Tensor, length: float) -> Tensor:
@@ -162,6 +164,19 @@ class Solver:
             else:
                 found.append(self.step(parts, grid(before), beyond / self.substeps))
         return found
+
+
+@lru_cache(maxsize=64)
+def solver_of(
+    name: SolverName, substeps: int, relative_tolerance: float, absolute_tolerance: float
+) -> Solver:
+    """The solver of these settings, checked once: a forecast asks for it in every interval."""
+    return Solver(
+        name=name,
+        substeps=substeps,
+        relative_tolerance=relative_tolerance,
+        absolute_tolerance=absolute_tolerance,
+    )
 
 
 def total(parts: Sequence[Velocity]) -> Velocity:
