@@ -8,6 +8,7 @@ from torch.nn.functional import conv2d, conv_transpose2d
 
 from statecast import fast_paths
 from statecast.nn import winograd
+from statecast.nn.filtering import filtering
 
 CASES = [  # transposed, maps, in, out, height, width, kernel, stride
     (False, 9, 64, 72, 32, 16, 4, 2),
@@ -63,12 +64,12 @@ def test_values_and_gradients_are_those_of_a_convolution(
 @pytest.mark.parametrize(("tile", "taps"), list(product(winograd.TILES, (2, 3))))
 def test_a_tile_takes_fewer_products_for_the_same_outputs(tile, taps):
     size = tile + taps - 1
-    filtering = winograd.filtering(tile, taps, torch.float64)
+    matrices = filtering(tile, taps, torch.float64)
     generator = torch.Generator().manual_seed(1)
     inputs = torch.randn(1, 1, size, size, generator=generator, dtype=torch.float64)
     kernel = torch.randn(1, 1, taps, taps, generator=generator, dtype=torch.float64)
-    products = (filtering.taps @ kernel.flatten()) * (filtering.inputs @ inputs.flatten())
-    found = (filtering.outputs @ products).view(tile, tile)
+    products = (matrices.taps @ kernel.flatten()) * (matrices.inputs @ inputs.flatten())
+    found = (matrices.outputs @ products).view(tile, tile)
     torch.testing.assert_close(found, conv2d(inputs, kernel)[0, 0], rtol=0, atol=1e-13)
     assert len(products) == size**2 < (tile * taps) ** 2
 

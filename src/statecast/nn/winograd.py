@@ -19,10 +19,7 @@ https://arxiv.org/abs/1509.09308.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from fractions import Fraction
-from functools import cache
-from math import lcm
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -31,8 +28,8 @@ from torch.autograd.function import once_differentiable
 
 from statecast.fast_paths import enabled
 from statecast.nn.constants import constant, made_once
+from statecast.nn.filtering import filtering
 
-POINTS = (0, 1, -1, 2, -2)  # where polynomials are evaluated, and at infinity
 TILES = (4, 2)  # outputs per tile and direction, the better first
 LEAST_CHANNELS = 64  # with fewer, what is saved does not pay for the transforms
 LEAST_STRIDED = 128  # channels from which a strided convolution pays forward; backward all do
@@ -40,59 +37,6 @@ LEAST_TILES = 128  # per call: the weight is transformed once for all of them
 LEAST_TILES_CONSTANT = 32  # the same where it has been transformed before
 CHUNK_BYTES = 2 * 2**20  # of transformed inputs: what is worked on stays in the cache
 CHUNK_TILES = 128  # at least, so that matrix products are not bound by reading the weight
-
-Rows = list[list[Fraction]]
-
-
-class Filtering(NamedTuple):
-    """The matrices of minimal filtering of maps, each the Kronecker square of one direction's."""
-
-    inputs: Float[Tensor, "n² n²"]  # Bᵀ
-    taps: Float[Tensor, "n² r²"]  # G
-    outputs: Float[Tensor, "m² n²"]  # Aᵀ
-
-
-@cache
-def filtering(tile: int, taps: int, dtype: torch.dtype) -> Filtering:
-    """Matrices for tiles of `tile`² outputs and kernels of `taps`².
-
-    They follow from products of polynomials (Toom and Cook): values at n points, multiplied point
-    by point, determine the product; its transpose is the filter. Rows of Bᵀ are scaled to whole
-    numbers, which `G` makes up for.
-    """
-    size = tile + taps - 1
-    at = [[Fraction(point) ** power for power in range(size)] for point in POINTS[: size - 1]]
-
-    def vandermonde(columns: int) -> Rows:
-        last = [Fraction(int(power == columns - 1)) for power in range(columns)]
-        return [*(row[:columns] for row in at), last]
-
-    data = [list(row) for row in zip(*inverse(vandermonde(size)), strict=True)]
-    scale = [Fraction(lcm(*(value.denominator for value in row))) for row in data]
-    data = [[value * by for value in row] for row, by in zip(data, scale, strict=True)]
-    weights = [[v / by for v in row] for row, by in zip(vandermonde(taps), scale, strict=True)]
-    output = [list(row) for row in zip(*vandermonde(tile), strict=True)]
-    return Filtering(*(squared(rows).to(dtype) for rows in (data, weights, output)))
-
-
-def inverse(rows: Rows) -> Rows:
-    """The exact inverse of a regular matrix, by Gauss and Jordan."""
-    size = len(rows)
-    work = [[*row, *(Fraction(int(i == j)) for j in range(size))] for i, row in enumerate(rows)]
-    for i in range(size):
-        pivot = next(k for k in range(i, size) if work[k][i] != 0)
-        work[i], work[pivot] = work[pivot], work[i]
-        work[i] = [value / work[i][i] for value in work[i]]
-        for k in range(size):
-            if k != i:
-                work[k] = [a - work[k][i] * b for a, b in zip(work[k], work[i], strict=True)]
-    return [row[size:] for row in work]
-
-
-def squared(rows: Rows) -> Tensor:
-    """The Kronecker square of a matrix."""
-    matrix = torch.tensor([[float(value) for value in row] for row in rows], dtype=torch.float64)
-    return torch.kron(matrix, matrix)
 
 
 class Identity:
