@@ -21,7 +21,7 @@ VARIABLE = "STATECAST_WITHOUT"  # names, separated by commas, switched off from 
 NAMES: dict[str, str] = {
     "channels_last": "maps lie in memory channel by channel of a pixel, as convolutions read them",
     "winograd": "convolutions of wide maps by minimal filtering, on a processor",
-    "products": "convolutions of few channels, or of a whole map, as one matrix product",
+    "products": "convolutions with a kernel as large as the map, as one matrix product",
     "shared_once": "what frames share is convolved once per sequence, not once per frame",
     "folded": "batch normalisation is folded into the weights of a convolution, to forecast",
     "constant_weights": "what a forecast makes of weights alone is made once, not once per part",

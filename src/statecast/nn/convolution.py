@@ -11,9 +11,6 @@ from torch import Tensor, nn
 from statecast.fast_paths import enabled
 from statecast.nn import winograd
 
-FEW_CHANNELS = 4  # so few are gathered into the rows of one matrix
-LEAST_WIDTH = 16  # channels on the other side, for which that is worth while
-
 
 class Geometry(NamedTuple):
     """Where the kernel of a convolution goes."""
@@ -67,21 +64,13 @@ def convolve(
 def as_product(maps: Tensor, weight: Tensor, geometry: Geometry) -> Tensor | None:
     """The convolution as one matrix product, without bias; None where that does not pay.
 
-    Libraries are slow at extreme shapes: a kernel as large as the map, which is a linear layer,
-    and convolutions from or to one channel.
+    Libraries are slow at a kernel as large as the map, which is a linear layer.
     """
     if geometry.transposed and maps.shape[2:] == (1, 1) and not any(geometry.padding):
         return from_point(maps, weight)
     whole = not geometry.transposed and maps.shape[2:] == weight.shape[2:]
     if whole and not any(geometry.padding):
         return to_point(maps, weight)
-    few, wide = sorted(weight.shape[:2])
-    if few > FEW_CHANNELS or wide < LEAST_WIDTH or maps.device.type != "cpu":
-        return None
-    if geometry.transposed and weight.shape[1] == few:
-        return to_few(maps, weight, geometry)
-    if not geometry.transposed and weight.shape[1] == few:
-        return from_few(maps, weight, geometry)
     return None
 
 
@@ -100,34 +89,3 @@ def to_point(
     """A convolution whose kernel is as large as its maps."""
     flat = maps.permute(0, 2, 3, 1).flatten(1)
     return (flat @ weight.permute(0, 2, 3, 1).flatten(1).T)[..., None, None]
-
-
-def from_few(maps: Tensor, weight: Tensor, geometry: Geometry) -> Tensor:
-    """A convolution of few channels: a row of a matrix for what each output pixel reads."""
-    height, width = weight.shape[2:]
-    vertical, horizontal = geometry.padding
-    padded = nn.functional.pad(maps, (horizontal, horizontal, vertical, vertical))
-    read = padded.unfold(2, height, geometry.stride[0]).unfold(3, width, geometry.stride[1])
-    rows = read.permute(0, 2, 3, 1, 4, 5).flatten(3)
-    return (rows @ weight.flatten(1).T).permute(0, 3, 1, 2)
-
-
-def to_few(maps: Tensor, weight: Tensor, geometry: Geometry) -> Tensor:
-    """A transposed convolution to few channels: what each pixel adds, summed where it lands."""
-    many, _, *sides = maps.shape
-    added = maps.permute(0, 2, 3, 1).flatten(1, 2) @ weight.flatten(1)
-    kernel = weight.shape[2:]
-    height, width = (
-        (side - 1) * stride + size - 2 * pad
-        for side, stride, size, pad in zip(
-            sides, geometry.stride, kernel, geometry.padding, strict=True
-        )
-    )
-    summed = nn.functional.fold(
-        added.transpose(1, 2),
-        (height, width),
-        tuple(kernel),
-        padding=geometry.padding,
-        stride=geometry.stride,
-    )
-    return summed.view(many, weight.shape[1], height, width)
