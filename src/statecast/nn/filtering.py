@@ -29,11 +29,11 @@ class Filtering(NamedTuple):
 
 @cache
 def filtering(tile: int, taps: int, dtype: torch.dtype) -> Filtering:
-    """Matrices for tiles of `tile`² outputs and kernels of `taps`².
+    """Matrices for tiles of tile² outputs and kernels of taps².
 
     They follow from products of polynomials (Toom and Cook): values at n points, multiplied point
     by point, determine the product; its transpose is the filter. Rows of Bᵀ are scaled to whole
-    numbers, which `G` makes up for.
+    numbers, which G makes up for.
     """
     size = tile + taps - 1
     at = [[Fraction(point) ** power for power in range(size)] for point in POINTS[: size - 1]]

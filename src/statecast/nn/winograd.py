@@ -222,6 +222,7 @@ class Convolution(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, fine: Tensor, weight: Tensor, stride: int) -> Tensor:
+        """Coarse maps."""
         ctx.stride = stride
         if pays_backward_only(weight, stride):
             ctx.save_for_backward(fine, weight, None)
@@ -235,6 +236,7 @@ class Convolution(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
+        """Gradients of maps and weight."""
         fine, weight, transformed = ctx.saved_tensors
         plan = Plan(weight, ctx.stride, gradient.shape)
         transformed = plan.weight_values() if transformed is None else transformed
@@ -251,6 +253,7 @@ class TransposedConvolution(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, coarse: Tensor, weight: Tensor, stride: int) -> Tensor:
+        """Fine maps."""
         ctx.stride = stride
         if pays_backward_only(weight, stride):
             ctx.save_for_backward(coarse, weight, None)
@@ -263,6 +266,7 @@ class TransposedConvolution(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
+        """Gradients of maps and weight."""
         coarse, weight, transformed = ctx.saved_tensors
         plan = Plan(weight, ctx.stride, coarse.shape)
         transformed = plan.weight_values() if transformed is None else transformed
