@@ -21,6 +21,7 @@ from statecast.checkpoints import (
     verify_checkpoint,
 )
 from statecast.errors import CorruptionError, FileError
+from statecast.files import whole
 
 STATE = {
     "optimizer": {
@@ -162,6 +163,11 @@ def test_rubbish_of_living_processes_stays(tmp_path):
     sweep_temporaries(tmp_path)
     assert ours.is_dir()
     assert not theirs.exists()
+    # Scores that another process writes into the folder meanwhile.
+    with whole(tmp_path / "scores.json") as place:
+        place.write_text("{}")
+        save(tmp_path)
+    assert (tmp_path / "scores.json").read_text() == "{}"
 
 
 @pytest.mark.parametrize("limit", range(0, 4000, 400))

@@ -15,7 +15,7 @@ from measuring.table import amount, markdown
 
 from speed_rows import ROWS, Row
 from speed_rows.base import Settings
-from speed_rows.processes import added_bytes, start_seconds, step_seconds
+from speed_rows.processes import measured, start_seconds
 from statecast.memory import keep_memory
 
 WARMING, CALLS = 2, 3  # calls before the clock runs, and while it does
@@ -51,7 +51,7 @@ def measure(name: str, settings: Settings, clock: Clock, *, repeats: int, budget
 
 def memory(name: str, row: Row, settings: Settings) -> Result:
     """Peaks of both sides, each in a new process."""
-    (ours, sizes), (plain, _) = (added_bytes(row.of, s, settings) for s in ("ours", "plain"))
+    (ours, sizes), (plain, _) = (measured(row.of, "memory", s, settings) for s in ("ours", "plain"))
     ratio = plain / ours
     timing = Timing(ours, plain, ratio, ratio, ratio, 1)
     return Result(row=name, title=row.title, sizes=sizes, kind="memory", timing=timing)
@@ -62,7 +62,7 @@ def apart(name: str, row: Row, settings: Settings, *, repeats: int, budget: floa
     sizes: list[str] = []
 
     def side(which: str) -> float:
-        seconds, found = step_seconds(row.of, which, settings)
+        seconds, found = measured(row.of, "time", which, settings)
         sizes.append(found)
         return seconds
 

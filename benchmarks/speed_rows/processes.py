@@ -6,31 +6,21 @@ import resource
 import subprocess
 import sys
 from pathlib import Path
+from typing import Literal
 
 from speed_rows.base import Settings
 
 SCRIPT = Path(__file__).parents[1] / "speed.py"
 
 
-def added_bytes(row: str, side: str, settings: Settings) -> tuple[float, str]:
-    """Bytes that one side of a row adds to its weights and data at most, in a new process.
+def measured(
+    row: str, what: Literal["memory", "time"], side: str, settings: Settings
+) -> tuple[float, str]:
+    """What one side of a row takes in a new process, and the sizes of the row.
 
-    The sizes of the row come with them.
+    Bytes that it adds to its weights and data at most; or seconds, as `statecast train` has them.
     """
-    words = [sys.executable, str(SCRIPT), "--rows", row, "--memory-of", side]
-    done = subprocess.run(
-        [*words, *settings.arguments()], check=True, capture_output=True, text=True
-    )
-    number, _, sizes = done.stdout.splitlines()[-1].partition(" ")
-    return float(number), sizes
-
-
-def step_seconds(row: str, side: str, settings: Settings) -> tuple[float, str]:
-    """Seconds of one side of a row in a new process, as `statecast train` would have it.
-
-    The sizes of the row come with them.
-    """
-    words = [sys.executable, str(SCRIPT), "--rows", row, "--time-of", side]
+    words = [sys.executable, str(SCRIPT), "--rows", row, f"--{what}-of", side]
     done = subprocess.run(
         [*words, *settings.arguments()], check=True, capture_output=True, text=True
     )

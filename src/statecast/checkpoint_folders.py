@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from pathlib import Path
 
 from statecast.documents import check_link
+from statecast.files import HIDDEN, PART, hidden, remove, sweep_folder
+from statecast.owners import is_alive
 
 FOLDER = "checkpoints"
 PREFIX = "step="
 REPLACED = ".replaced"  # the earlier one of a step, while a new one takes its place
 DAMAGED = "damaged-"
-TEMPORARY = ".part"
+TEMPORARY = PART
 
 
 def name_of(step: int) -> str:
@@ -53,10 +53,9 @@ def put_in_place(temporary: Path, target: Path) -> None:
 
 def discard(path: Path) -> None:
     """Remove a checkpoint; it loses its name first, so that no half of one is ever found."""
-    hidden = path.parent / f".{path.name}.old.{os.getpid()}{TEMPORARY}"
-    shutil.rmtree(hidden, ignore_errors=True)
-    path.replace(hidden)
-    shutil.rmtree(hidden, ignore_errors=True)
+    place = hidden(path)
+    path.replace(place)
+    remove(place)
 
 
 def set_aside(path: Path) -> Path:
@@ -69,27 +68,14 @@ def set_aside(path: Path) -> Path:
 
 
 def sweep_temporaries(run: str | Path) -> None:
-    """Remove what killed processes left unfinished in a run folder."""
-    run = Path(run)
-    for path in [*run.glob(f".*{TEMPORARY}*"), *(run / FOLDER).glob(f".*{TEMPORARY}")]:
-        owners = [int(part) for part in path.name.split(".") if part.isdecimal()]
-        if owners and owners[0] != os.getpid() and alive(owners[0]):
-            continue
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path, ignore_errors=True)
-        else:
-            path.unlink(missing_ok=True)
-    for spare in (run / FOLDER).glob(f"{PREFIX}*{REPLACED}"):
+    """Remove what killed processes left unfinished in a run folder; not what others now write."""
+    for folder in (Path(run), Path(run) / FOLDER):
+        sweep_folder(folder)
+        for path in folder.glob(f".*{TEMPORARY}"):  # earlier versions ended names in a number
+            number = path.name.removesuffix(TEMPORARY).rpartition(".")[2]
+            ours = HIDDEN.fullmatch(path.name)
+            if not ours and number.isdecimal() and not is_alive(int(number)):
+                remove(path)
+    for spare in (Path(run) / FOLDER).glob(f"{PREFIX}*{REPLACED}"):
         if spare.with_name(spare.name.removesuffix(REPLACED)).exists():
             discard(spare)
-
-
-def alive(process: int) -> bool:
-    """Whether a process of this number runs."""
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        return True
-    return True

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import shutil
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -25,7 +23,6 @@ from statecast.checkpoint_files import (
 )
 from statecast.checkpoint_folders import (
     FOLDER,
-    TEMPORARY,
     discard,
     list_checkpoints,
     name_of,
@@ -35,7 +32,7 @@ from statecast.checkpoint_folders import (
     sweep_temporaries,
 )
 from statecast.errors import CorruptionError, FileError
-from statecast.files import flush_folder, write_text
+from statecast.files import flush_folder, hidden, remove, write_text
 
 LAST, BEST = "last", "best"
 
@@ -76,7 +73,7 @@ def save_checkpoint(
     """
     folder = run / FOLDER
     target = folder / name_of(step)
-    temporary = folder / f".{target.name}.{os.getpid()}{TEMPORARY}"
+    temporary = hidden(target)
     try:
         folder.mkdir(exist_ok=True)
         sweep_temporaries(run)
@@ -90,7 +87,7 @@ def save_checkpoint(
             "Earlier checkpoints are intact."
         ) from error
     finally:  # an interrupted one as well
-        shutil.rmtree(temporary, ignore_errors=True)
+        remove(temporary)
     found = list_checkpoints(run)
     kept = [target, best_of(run), *found[-keep:]]
     for path in found:

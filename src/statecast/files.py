@@ -19,6 +19,9 @@ from statecast.errors import FileError, StatecastError
 from statecast.owners import mark_has_ended, this_process
 
 PART, OLD = ".part", ".old"  # ends of hidden names
+HIDDEN = re.compile(
+    rf"\..*\.([0-9a-f]{{8}}-\d+-[0-9a-z.]+)\.[0-9a-f]{{8}}{re.escape(PART)}(\..+)?"
+)  # any name that `hidden` gives, and the mark of its process
 STEM = 120  # bytes of a name that its hidden names begin with
 FULL = 16 << 20  # bytes: with less free, a write that failed for no clear reason met a full disk
 UNCLEAR = (errno.EACCES, errno.EPERM, errno.EIO)
@@ -222,6 +225,17 @@ def sweep(path: Path) -> None:
                 place.rename(path)
             else:
                 remove(place)
+
+
+def sweep_folder(folder: Path) -> None:
+    """Remove what processes that have ended left of writing to any path in a folder.
+
+    Older folders that stepped aside stay: `sweep` gives them their names back.
+    """
+    for place in folder.iterdir() if folder.is_dir() else []:
+        found = HIDDEN.fullmatch(place.name)
+        if found and mark_has_ended(found[1]):
+            remove(place)
 
 
 def remove(place: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, ClassVar, Literal, NamedTuple, get_args
 
 import torch
 from torch import Tensor
@@ -33,7 +33,13 @@ class Windows(ABC):
     """The windows of one split: sequences cut into context and target.
 
     A window is addressed by its index and is the same each time it is asked for.
+
+    Class attributes:
+        repeats: whether windows come again in a training batch that is larger than the split, as
+            suits small data of one's own; otherwise such a batch is an error.
     """
+
+    repeats: ClassVar[bool] = False
 
     @abstractmethod
     def __len__(self) -> int:
@@ -83,8 +89,14 @@ class Windows(ABC):
         """Numbers of the windows in the batch of a training step, (count,); None of fresh ones.
 
         By default an epoch is a random permutation of the windows and ends with its last
-        complete batch.
+        complete batch; where the split is smaller than a batch, its windows come again if they
+        may, as `repeats` says.
         """
+        if count > len(self) and self.repeats:
+            generator = generator_of(seed, step)
+            times = -(-count // len(self))
+            orders = [torch.randperm(len(self), generator=generator) for _ in range(times)]
+            return torch.cat(orders)[:count]
         if count > len(self):
             raise InputError(
                 f"A batch of {count} needs at least {count} windows, this split has {len(self)}. "

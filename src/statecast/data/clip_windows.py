@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from statecast.data.base import Windows, generator_of
+from statecast.data.base import Windows
 from statecast.data.prepared import PreparedStore
 from statecast.frames import Batch
 
@@ -27,6 +27,8 @@ class ClipWindows(Windows):
         length: context and target frames together.
         channels: names of the channels.
     """
+
+    repeats = True
 
     def __init__(
         self,
@@ -50,15 +52,6 @@ class ClipWindows(Windows):
         ]
         values = torch.from_numpy(np.stack(windows)).float().div_(LARGEST_BYTE)
         return Batch.of(values, self.context, channels=self.channels)
-
-    def drawn(self, step: int, count: int, *, seed: int) -> Tensor | None:
-        """As any windows; where a batch is larger than the split, its windows come again."""
-        if count <= len(self):
-            return super().drawn(step, count, seed=seed)
-        generator = generator_of(seed, step)
-        times = -(-count // len(self))
-        order = torch.cat([torch.randperm(len(self), generator=generator) for _ in range(times)])
-        return order[:count]
 
     @cached_property
     def digest(self) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from statecast.data.base import Windows, generator_of
+from statecast.data.base import Windows
 from statecast.data.field_files import FieldFiles
 from statecast.data.store import open_or_make
 from statecast.errors import InputError
@@ -89,6 +89,8 @@ class FieldWindows(Windows):
         channels: names of the channels.
     """
 
+    repeats = True
+
     def __init__(
         self,
         store: FieldStore,
@@ -117,15 +119,6 @@ class FieldWindows(Windows):
         known = ~values.isnan()
         mask = None if bool(known.all()) else known
         return Batch.of(values, self.context, channels=self.channels, mask=mask)
-
-    def drawn(self, step: int, count: int, *, seed: int) -> Tensor | None:
-        """As any windows; where a batch is larger than the split, its windows come again."""
-        if count <= len(self):
-            return super().drawn(step, count, seed=seed)
-        generator = generator_of(seed, step)
-        times = -(-count // len(self))
-        order = torch.cat([torch.randperm(len(self), generator=generator) for _ in range(times)])
-        return order[:count]
 
     @cached_property
     def digest(self) -> str:

@@ -84,6 +84,12 @@ class Plan:
         self.products = new(tiles, places * self.features)
         self.tiles = new(self.tile**2, places * self.features)
 
+    @classmethod
+    def reading(cls, maps: Tensor, weight: Tensor, stride: int, *, transposed: bool) -> Plan:
+        """That of a convolution of these maps."""
+        sides = [side if transposed else side // stride for side in maps.shape[2:]]
+        return cls(weight, stride, (len(maps), weight.shape[0], *sides))
+
     def chunks(self) -> Iterator[tuple[slice, int]]:
         """Slices of the maps, and how many maps each holds."""
         for start in range(0, self.many, self.chunk):
@@ -189,6 +195,10 @@ class Plan:
             self.spread(values, pixels(made)[part])
         return made
 
+    def made_of(self, maps: Tensor, weight: Tensor, *, transposed: bool) -> Tensor:
+        """Convolve maps with a transformed weight, or with its transpose."""
+        return self.fine_of(maps, weight) if transposed else self.coarse_of(maps, weight)
+
     def gradients(
         self, fine: Tensor, coarse: Tensor, weight: Tensor, *, of_fine: bool, of_coarse: bool
     ) -> tuple[Tensor | None, Tensor | None, Tensor]:
@@ -217,65 +227,39 @@ class Plan:
         return to_fine, to_coarse, self.weight_gradient(total)
 
 
-class Convolution(torch.autograd.Function):
-    """Fine maps to coarse ones."""
+class Filtered(torch.autograd.Function):
+    """A convolution from fine maps to coarse ones, or transposed from coarse ones to fine ones."""
 
     @staticmethod
-    def forward(ctx: Any, fine: Tensor, weight: Tensor, stride: int) -> Tensor:
-        """Coarse maps."""
-        ctx.stride = stride
+    def forward(ctx: Any, maps: Tensor, weight: Tensor, stride: int, transposed: bool) -> Tensor:
+        """The maps that are made."""
+        ctx.stride, ctx.transposed = stride, transposed
         if pays_backward_only(weight, stride):
-            ctx.save_for_backward(fine, weight, None)
-            return nn.functional.conv2d(fine, weight, None, stride, 1)
-        sides = [side // stride for side in fine.shape[2:]]
-        plan = Plan(weight, stride, (len(fine), weight.shape[0], *sides))
+            ctx.save_for_backward(maps, weight, None)
+            direct = nn.functional.conv_transpose2d if transposed else nn.functional.conv2d
+            return direct(maps, weight, None, stride, 1)
+        plan = Plan.reading(maps, weight, stride, transposed=transposed)
         transformed = plan.weight_values()
-        ctx.save_for_backward(fine, weight, transformed)
-        return plan.coarse_of(fine, transformed)
+        ctx.save_for_backward(maps, weight, transformed)
+        return plan.made_of(maps, transformed, transposed=transposed)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
         """Gradients of maps and weight."""
-        fine, weight, transformed = ctx.saved_tensors
-        plan = Plan(weight, ctx.stride, gradient.shape)
+        maps, weight, transformed = ctx.saved_tensors
+        plan = Plan.reading(maps, weight, ctx.stride, transposed=ctx.transposed)
         transformed = plan.weight_values() if transformed is None else transformed
-        if not ctx.needs_input_grad[1]:
-            return plan.fine_of(gradient, transformed), None, None
-        of_maps, _, of_weight = plan.gradients(
-            fine, gradient, transformed, of_fine=ctx.needs_input_grad[0], of_coarse=False
-        )
-        return of_maps, of_weight, None
-
-
-class TransposedConvolution(torch.autograd.Function):
-    """Coarse maps to fine ones."""
-
-    @staticmethod
-    def forward(ctx: Any, coarse: Tensor, weight: Tensor, stride: int) -> Tensor:
-        """Fine maps."""
-        ctx.stride = stride
-        if pays_backward_only(weight, stride):
-            ctx.save_for_backward(coarse, weight, None)
-            return nn.functional.conv_transpose2d(coarse, weight, None, stride, 1)
-        plan = Plan(weight, stride, coarse.shape)
-        transformed = plan.weight_values()
-        ctx.save_for_backward(coarse, weight, transformed)
-        return plan.fine_of(coarse, transformed)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
-        """Gradients of maps and weight."""
-        coarse, weight, transformed = ctx.saved_tensors
-        plan = Plan(weight, ctx.stride, coarse.shape)
-        transformed = plan.weight_values() if transformed is None else transformed
-        if not ctx.needs_input_grad[1]:
-            return plan.coarse_of(gradient, transformed), None, None
-        _, of_maps, of_weight = plan.gradients(
-            gradient, coarse, transformed, of_fine=False, of_coarse=ctx.needs_input_grad[0]
-        )
-        return of_maps, of_weight, None
+        wanted, of_weight_too, *_ = ctx.needs_input_grad
+        if not of_weight_too:
+            of_maps = plan.made_of(gradient, transformed, transposed=not ctx.transposed)
+            return of_maps, None, None, None
+        fine, coarse = (gradient, maps) if ctx.transposed else (maps, gradient)
+        to_fine, to_coarse, of_weight = plan.gradients(
+            fine, coarse, transformed,
+            of_fine=wanted and not ctx.transposed, of_coarse=wanted and ctx.transposed,
+        )  # fmt: skip
+        return to_coarse if ctx.transposed else to_fine, of_weight, None, None
 
 
 def convolve(
@@ -286,13 +270,11 @@ def convolve(
     `suits` says whether these maps can be convolved so.
     """
     if not torch.is_grad_enabled() and not pays_backward_only(weight, stride):
-        sides = [side if transposed else side // stride for side in maps.shape[2:]]
-        plan = Plan(weight, stride, (len(maps), weight.shape[0], *sides))
+        plan = Plan.reading(maps, weight, stride, transposed=transposed)
         key = ("winograd", plan.tile, Identity(weight))
-        make = plan.fine_of if transposed else plan.coarse_of
-        return make(maps, made_once(key, plan.weight_values))
-    function = TransposedConvolution if transposed else Convolution
-    result: Tensor = function.apply(maps, weight, stride)  # type: ignore[no-untyped-call]
+        transformed = made_once(key, plan.weight_values)
+        return plan.made_of(maps, transformed, transposed=transposed)
+    result: Tensor = Filtered.apply(maps, weight, stride, transposed)  # type: ignore[no-untyped-call]
     return result
 
 
