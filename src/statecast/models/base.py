@@ -320,6 +320,8 @@ def shortened(values: Tensor) -> str:
 
 def check_size(shape: tuple[int, ...]) -> None:
     """Raise `InputError` where frames of this shape would take more memory than there is."""
+    if not hasattr(os, "sysconf"):  # Windows, which says so when memory is asked for
+        return
     size = 4 * math.prod(shape)
     there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     if size > there:
