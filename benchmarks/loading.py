@@ -18,14 +18,14 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from statecast.clips.encoding import write_mp4
 from statecast.data.base import DataSource, generator_of
-from statecast.data.digits import MovingDigits
 from statecast.data.loading import training_batches
-from statecast.data.videos import Videos
+from statecast.data.synthetic.moving_digits import MovingDigits
+from statecast.data.user.videos import Videos
 from statecast.frames import Batch
+from statecast.io.video.encoding import write_mp4
 from statecast.models import MODELS
-from statecast.options import read_recipe, resolve
+from statecast.runs.recipes import read_recipe, resolve
 
 WORKERS = (0, 1, 2)
 CLIPS, LENGTH, SIDE = 64, 60, 64  # of the videos that are written

@@ -20,10 +20,10 @@ from pathlib import Path
 import torch
 
 from statecast.data.base import Windows, generator_of, streams_of
+from statecast.evaluation.scoring import score_windows
 from statecast.frames import Batch, FrameSpec
 from statecast.models import SRVP
 from statecast.models.state_space import DECODE_BYTES
-from statecast.scoring import score_windows
 
 MEBIBYTE = 2**20
 METRICS = ("mse", "psnr", "ssim", "crps", "energy", "spread_skill", "rank_histogram")

@@ -25,13 +25,13 @@ import torch
 
 from statecast.data.base import DataSource, generator_of
 from statecast.data.loading import training_batches
+from statecast.distributed import LAUNCHED, is_main, joined, prompt, size
 from statecast.models import MODELS
 from statecast.models.base import Forecaster
-from statecast.options import read_recipe, resolve
-from statecast.processes import LAUNCHED, is_main, joined, prompt, size
-from statecast.runs import build_data
+from statecast.runs.recipes import read_recipe, resolve
+from statecast.runs.run import build_data
 from statecast.sharing import part_of
-from statecast.together import Team
+from statecast.training.together import Team
 
 RECIPES = ("srvp-digits-small", "separable-turntable-small")
 WARM = 2  # steps before the clock starts

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from statecast.checkpoints import list_checkpoints
-from statecast.runs import Run, create_run, open_run, train_run
-from statecast.trainer import TrainingResult
+from statecast.runs.run import Run, create_run, open_run, train_run
+from statecast.training.checkpoints import list_checkpoints
+from statecast.training.loop import TrainingResult
 
 
 def trained(recipe: str, folder: Path, options: list[str]) -> tuple[Run, TrainingResult]:

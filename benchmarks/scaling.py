@@ -27,8 +27,8 @@ from measuring.growth_plot import plot
 from measuring.table import amount, markdown
 from speed_rows.base import Settings
 
-from statecast.options import read_recipe
-from statecast.precision import device_of
+from statecast.runs.recipes import read_recipe
+from statecast.training.precision import device_of
 
 SIZES = {  # of what grows, each about twice the one before
     "batch": (1, 2, 4, 8),

@@ -31,7 +31,7 @@ from speed_rows import ROWS
 from speed_rows.base import Settings
 from speed_rows.measure import ablation, measure, memory_of, time_of
 
-from statecast.precision import device_of
+from statecast.training.precision import device_of
 
 SMALLEST = 2  # windows, samples and frames of a run that is quick
 

@@ -19,9 +19,9 @@ import torch
 from resumable import trained
 
 from statecast.data.base import generator_of
-from statecast.files import write_text
-from statecast.plots import plot_forecast, plot_scores
-from statecast.runs import evaluate_run
+from statecast.io.atomic_files import write_text
+from statecast.plots.forecasts import plot_forecast, plot_scores
+from statecast.runs.run import evaluate_run
 
 VARIANTS = {
     "residual": [],

@@ -16,8 +16,8 @@ from pathlib import Path
 
 from resumable import trained
 
-from statecast.files import write_text
-from statecast.runs import evaluate_run
+from statecast.io.atomic_files import write_text
+from statecast.runs.run import evaluate_run
 
 PROTOCOLS = ("paper", "corrected")
 STUDENT_95 = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776}  # quantiles at 97.5 %, by number of seeds

@@ -14,7 +14,7 @@ import numpy as np
 import xarray
 
 import statecast
-from statecast.runs import train_run
+from statecast.runs.run import train_run
 
 
 def sea(days: int, start: int) -> xarray.Dataset:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import struct
 import tempfile
 from pathlib import Path
 
 import pytest
-from nursery import Nursery
-from pendulum import TINY, Pendulum
+from helpers.canary import NUMBERS, OPENED, TEXT, WATCHED, Canary
+from helpers.fork_server import ForkServer
+from helpers.toy_data import TINY, Pendulum
 
 
 @pytest.fixture
@@ -39,8 +41,24 @@ def quick_path(tmp_path):
 
 
 @pytest.fixture(scope="session")
-def nursery():
+def fork_server():
     """Where processes are started that will be killed."""
-    found = Nursery()
+    found = ForkServer()
     yield found
     found.close()
+
+
+@pytest.fixture
+def canary(tmp_path):
+    """A canary; at the end, nothing ran, and Python opened no secret file."""
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    found = Canary(outside / "ran", outside / "secret.bin", outside / "secret.txt")
+    found.secret.write_bytes(struct.pack(f"<{len(NUMBERS)}f", *NUMBERS))
+    found.text.write_bytes(TEXT + b": 1\n")
+    OPENED.clear()
+    WATCHED[:] = [str(found.secret), str(found.text)]
+    yield found
+    WATCHED.clear()
+    found.check()
+    assert not OPENED

@@ -3,18 +3,18 @@
 import numpy as np
 import pytest
 import torch
-from filmed import noise, write_video
-from prepared_stores import CHOSEN, tiny_store
-from synthetic import sea_surface, write_field
+from helpers.labelled_fields import sea_surface, write_field
+from helpers.prepared_stores import CHOSEN, tiny_store
+from helpers.sample_videos import noise, write_video
 
 from statecast.data import DATASETS
 from statecast.data.base import SPLITS, generator_of, streams_of
 from statecast.errors import InputError
 from statecast.frames import Batch, FrameSpec
-from statecast.latent_space import infer_and_continue
 from statecast.models import MODELS
+from statecast.models.latent_space import infer_and_continue
 from statecast.models.state_space import StateSpaceForecaster
-from statecast.nn.streams import PartGenerator
+from statecast.nn.random import PartGenerator
 from statecast.sharing import Part
 
 SPEC = FrameSpec(

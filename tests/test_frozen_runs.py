@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from synthetic import sea_surface, write_field
+from helpers.labelled_fields import sea_surface, write_field
 
-from statecast.runs import create_run, evaluate_run, load, train_run
+from statecast.runs.run import create_run, evaluate_run, load, train_run
 
 GOLDEN = Path(__file__).parent / "golden" / "frozen_runs.json"
 SHORT = ["--train.steps=12",

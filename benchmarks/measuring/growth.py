@@ -15,8 +15,8 @@ from speed_rows.base import SEED, Settings, model_of
 from statecast.data.base import generator_of, streams_of
 from statecast.frames import Batch
 from statecast.models.base import Forecaster
-from statecast.precision import autocast
-from statecast.trainer import Trainer
+from statecast.training.loop import Trainer
+from statecast.training.precision import autocast
 
 Work = Literal["forecast", "train"]
 CONSTANT = {"batch": 1, "horizon": 10, "samples": 1, "side": 64}  # of what does not grow

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from measuring.growth import Point
 
-from statecast.plots import LINES, new_figure, write_png
+from statecast.plots.forecasts import LINES, new_figure, write_png
 
 MARKS = {"forecast": "o-", "train": "s--"}
 NAMES = {"forecast": "forecast", "train": "training step"}

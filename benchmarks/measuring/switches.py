@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator
 from importlib import import_module, util
 
 NAMES: dict[str, str] = {}  # name and what it does
-if util.find_spec("statecast.fast_paths") is not None:
-    NAMES = dict(import_module("statecast.fast_paths").NAMES)
+if util.find_spec("statecast.nn.fast.switches") is not None:
+    NAMES = dict(import_module("statecast.nn.fast.switches").NAMES)
 
 
 @contextlib.contextmanager
@@ -16,7 +16,7 @@ def without(names: Iterable[str]) -> Iterator[None]:
     """Switch fast paths off inside the block."""
     with contextlib.ExitStack() as stack:
         for name in names:
-            stack.enter_context(import_module("statecast.fast_paths").without(name))
+            stack.enter_context(import_module("statecast.nn.fast.switches").without(name))
         yield
 
 

@@ -34,7 +34,7 @@ CONFIGURATIONS = {
     "separable-digits": Configuration("Separable, digits", "separable-digits"),
 }
 SRVP = {name: own for name, own in CONFIGURATIONS.items() if name.startswith("srvp")}
-RUN = ("-c", "import sys; from statecast.cli import main; sys.exit(main(sys.argv[1:]))")
+RUN = ("-c", "import sys; from statecast.cli.main import main; sys.exit(main(sys.argv[1:]))")
 STARTS = {
     "import": ("import statecast", ("-c", "import statecast")),
     "help": ("statecast --help", (*RUN, "--help")),

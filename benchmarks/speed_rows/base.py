@@ -12,7 +12,7 @@ from statecast.data.base import generator_of
 from statecast.frames import FrameSpec
 from statecast.models import MODELS
 from statecast.models.base import Forecaster
-from statecast.options import Tables, read_recipe
+from statecast.runs.recipes import Tables, read_recipe
 
 SEED = 1
 POINTS = {"separable-wave-100": (100,)}  # space of recipes that have no frames of 64×64

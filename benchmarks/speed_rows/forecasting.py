@@ -13,12 +13,12 @@ from torch import Tensor, nn
 from speed_rows.base import SEED, Case, Settings, model_of, relative
 from speed_rows.training import separable_options
 from statecast.data.base import Windows, generator_of, streams_of
+from statecast.evaluation.scoring import score_windows
 from statecast.frames import Batch, Forecast, Frames
 from statecast.models import SRVP, Separable
 from statecast.models.base import Forecaster
-from statecast.options import read_recipe
-from statecast.precision import autocast
-from statecast.scoring import score_windows
+from statecast.runs.recipes import read_recipe
+from statecast.training.precision import autocast
 
 SCORED = ("psnr", "ssim")
 # Of best of N, as published on a GPU; on a processor so that a row takes less than a minute.

@@ -10,9 +10,15 @@ from plain import digits, waves
 
 from speed_rows.base import SEED, Case, Settings
 from statecast.data.base import Split
-from statecast.data.digits import MovingDigits
-from statecast.data.glyphs import Glyphs
-from statecast.data.waves_simulation import AT_ONCE, FRAMES, SIZE, draw_parameters, simulate
+from statecast.data.synthetic.digit_images import Glyphs
+from statecast.data.synthetic.moving_digits import MovingDigits
+from statecast.data.synthetic.waves_simulation import (
+    AT_ONCE,
+    FRAMES,
+    SIZE,
+    draw_parameters,
+    simulate,
+)
 
 STAGES = 4  # of the Runge-Kutta method, each of which reads and writes both fields
 VALUE = 4  # bytes of a float32

@@ -16,7 +16,7 @@ from measuring.table import amount, markdown
 from speed_rows import ROWS, Row
 from speed_rows.base import Settings
 from speed_rows.processes import measured, start_seconds
-from statecast.memory import keep_memory
+from statecast.training.heap import keep_memory
 
 WARMING, CALLS = 2, 3  # calls before the clock runs, and while it does
 BARE = ["-c", "pass"]  # what a Python does that is started for nothing

@@ -16,8 +16,8 @@ from statecast.data.base import generator_of
 from statecast.frames import Batch
 from statecast.models import SRVP, Separable
 from statecast.models.base import Forecaster
-from statecast.options import read_recipe
-from statecast.trainer import NOISE, Trainer
+from statecast.runs.recipes import read_recipe
+from statecast.training.loop import NOISE, Trainer
 
 ON_CPU = {  # windows of a step, so that a table takes minutes
     "srvp-digits-stochastic": 8,

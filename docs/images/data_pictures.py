@@ -6,8 +6,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 from PIL import Image
 
-from statecast.data.sst import SeaSurfaceTemperature
-from statecast.data.turntable import Turntable
+from statecast.data.benchmarks.sst import SeaSurfaceTemperature
+from statecast.data.synthetic.turntable import Turntable
 
 HERE = Path(__file__).parent
 DAYS, OBJECTS, VIEWS = (0, 5, 10, 15), 4, range(0, 31, 4)

@@ -26,22 +26,22 @@ from statecast.version import __version__
 if TYPE_CHECKING:
     from statecast.data import DATASETS
     from statecast.errors import StatecastError
-    from statecast.evaluation import evaluate
-    from statecast.exporting import export_official
-    from statecast.forecasting import forecast_file
+    from statecast.evaluation.evaluate import evaluate
+    from statecast.forecasting.forecast_file import forecast_file
     from statecast.frames import Batch, Forecast, Frames, FrameSpec
-    from statecast.importing import import_official
-    from statecast.latent_space import exchange, interpolate
     from statecast.metrics import METRICS
     from statecast.models import MODELS
     from statecast.models.base import Forecaster
+    from statecast.models.latent_space import exchange, interpolate
     from statecast.models.latents import Latents
     from statecast.models.separable import Separable
     from statecast.models.srvp import SRVP
     from statecast.models.state_space import StateSpaceForecaster
-    from statecast.official import load_official
-    from statecast.runs import create_run, load, open_run
-    from statecast.training import train
+    from statecast.runs.official.export_run import export_official
+    from statecast.runs.official.import_run import import_official
+    from statecast.runs.official.loading import load_official
+    from statecast.runs.run import create_run, load, open_run
+    from statecast.training.train import train
 
 # Where each public name comes from. Nothing is imported before it is used: torch alone takes
 # longer to import than a command line may take to answer.
@@ -59,17 +59,17 @@ _HOMES = {
     "Separable": "models.separable",
     "StateSpaceForecaster": "models.state_space",
     "StatecastError": "errors",
-    "create_run": "runs",
-    "evaluate": "evaluation",
-    "exchange": "latent_space",
-    "export_official": "exporting",
-    "forecast_file": "forecasting",
-    "import_official": "importing",
-    "interpolate": "latent_space",
-    "load": "runs",
-    "load_official": "official",
-    "open_run": "runs",
-    "train": "training",
+    "create_run": "runs.run",
+    "evaluate": "evaluation.evaluate",
+    "exchange": "models.latent_space",
+    "export_official": "runs.official.export_run",
+    "forecast_file": "forecasting.forecast_file",
+    "import_official": "runs.official.import_run",
+    "interpolate": "models.latent_space",
+    "load": "runs.run",
+    "load_official": "runs.official.loading",
+    "open_run": "runs.run",
+    "train": "training.train",
 }
 
 __all__ = [

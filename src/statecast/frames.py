@@ -15,8 +15,8 @@ from torch import Tensor
 
 from statecast.checks import MOST, is_number, is_whole, typed
 from statecast.errors import InputError
-from statecast.labels.coordinates import Coordinates
-from statecast.labels.layout import SPACE_NAMES, Layout
+from statecast.io.fields.coordinates import Coordinates
+from statecast.io.fields.forecast_layout import SPACE_NAMES, Layout
 
 if TYPE_CHECKING:
     import xarray
@@ -333,7 +333,7 @@ class Forecast:
             MissingExtraError: xarray is not installed.
         """
         from statecast.errors import require
-        from statecast.labels.layout import statistics_of
+        from statecast.io.fields.forecast_layout import statistics_of
 
         require("xarray", "fields", "export a forecast as a labelled data set")
         layout = self.layout(statistics=statistics, quantiles=quantiles)
@@ -354,8 +354,8 @@ class Forecast:
 
         `.nc` and `.zarr` hold what `to_xarray` gives; `.npz` holds `samples`, `times`, `channels`.
         """
-        from statecast.files import write_npz
-        from statecast.labels.sinks import SINKS, write_labelled
+        from statecast.io.atomic_files import write_npz
+        from statecast.io.fields.writers import SINKS, write_labelled
 
         samples = self.samples.detach().cpu().numpy()
         if Path(path).suffix in SINKS:

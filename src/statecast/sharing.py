@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from statecast.processes import rank, size, summed
+from statecast.distributed import rank, size, summed
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -8,10 +8,10 @@ from dataclasses import replace
 import pytest
 import torch
 
-from statecast.files import sha256_of
+from statecast.io.atomic_files import sha256_of
 from statecast.metrics.base import MetricSettings
-from statecast.metrics.perceptual import LPIPS, VGGLPIPS
-from statecast.nn.perceptual import alexnet_layers, vgg16_layers
+from statecast.metrics.lpips import LPIPS, VGGLPIPS
+from statecast.metrics.lpips_networks import alexnet_layers, vgg16_layers
 
 
 class TinyVideoNetwork(torch.nn.Module):

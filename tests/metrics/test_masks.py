@@ -8,7 +8,7 @@ import torch
 
 from statecast.data.base import DataSource, Windows
 from statecast.errors import InputError
-from statecast.evaluation import evaluate
+from statecast.evaluation.evaluate import evaluate
 from statecast.frames import Batch, Forecast, Frames, FrameSpec
 from statecast.metrics import METRICS
 from statecast.models import Persistence

@@ -12,9 +12,9 @@ from statecast.errors import InputError
 from statecast.frames import Forecast, Frames, FrameSpec
 from statecast.metrics import METRICS
 from statecast.metrics.base import add
+from statecast.metrics.per_sample import best_of
 from statecast.metrics.pointwise import PSNR
-from statecast.metrics.sampled import best_of
-from statecast.metrics.structural import SSIM
+from statecast.metrics.ssim import SSIM
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "frame_metrics.npz"
 SPEC = FrameSpec(channels=("u", "v"), space=(16, 12), context=2, horizon=3, value_range=(0.0, 1.0))

@@ -5,10 +5,10 @@ import torch
 
 from statecast.data.base import DataSource
 from statecast.errors import InputError
-from statecast.fitting import fit_statistics
+from statecast.evaluation.baselines import fit_statistics
+from statecast.evaluation.scoring import score_windows
 from statecast.frames import Batch, FrameSpec
 from statecast.models import DMD, Linear, Persistence
-from statecast.scoring import score_windows
 
 SPEC = FrameSpec(channels=("u",), space=(4, 5), context=3, horizon=6)
 

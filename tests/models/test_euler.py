@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import pytest
 import torch
-from test_srvp import frames, seeded, small
+from helpers.small_srvp import frames, seeded, small
 
 from statecast.errors import InputError
 

@@ -4,14 +4,14 @@ from dataclasses import replace
 
 import pytest
 import torch
-from test_srvp import frames, seeded, small
+from helpers.small_srvp import frames, seeded, small
 
 from statecast.errors import InputError
 from statecast.frames import Frames, FrameSpec
 from statecast.models import Separable
 from statecast.models.latents import Latents
-from statecast.nn.codecs import Content
-from statecast.numerics.solvers import Solver
+from statecast.nn.codecs.base import Content
+from statecast.solvers.solvers import Solver
 
 POINTS = FrameSpec(
     channels=("temperature",), space=(7,), context=4, horizon=3, value_range=(250.0, 310.0)

@@ -166,7 +166,7 @@ PUBLISHED = {  # λ_pred, λ_AE, λ_S, λ_T, blocks, gain, β₁, and 1562.5 or 
 
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_recipes_say_what_was_published(name):
-    from statecast.options import read_recipe, resolve
+    from statecast.runs.recipes import read_recipe, resolve
 
     tables = resolve(read_recipe(name))
     model, train = tables["model"], tables["train"]

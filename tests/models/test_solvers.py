@@ -9,7 +9,7 @@ import torch
 from statecast.errors import ConvergenceError, InputError, MissingExtraError
 from statecast.frames import Batch, FrameSpec
 from statecast.models import SRVP, Persistence, Separable
-from statecast.numerics.solvers import ODE_SOLVERS, SOLVERS, Solver
+from statecast.solvers.solvers import ODE_SOLVERS, SOLVERS, Solver
 
 SPEC = FrameSpec(channels=("amplitude",), space=(9,), context=3, horizon=4, value_range=(0.0, 1.0))
 FIXED = [name for name in SOLVERS if name != "dopri5"]

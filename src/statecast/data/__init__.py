@@ -1,18 +1,18 @@
 """DATASETS: name -> class of every data source."""
 
-from statecast.data.arrays import Arrays
-from statecast.data.bair import BAIR
 from statecast.data.base import DataSource
-from statecast.data.chairs import Chairs
-from statecast.data.digits import MovingDigits
-from statecast.data.fields import Fields
-from statecast.data.human36m import Human36M
-from statecast.data.kth import KTH
-from statecast.data.sst import SeaSurfaceTemperature
-from statecast.data.taxibj import TaxiBJ
-from statecast.data.turntable import Turntable
-from statecast.data.videos import Videos
-from statecast.data.waves import WaveEquation
+from statecast.data.benchmarks.bair import BAIR
+from statecast.data.benchmarks.chairs import Chairs
+from statecast.data.benchmarks.human36m import Human36M
+from statecast.data.benchmarks.kth import KTH
+from statecast.data.benchmarks.sst import SeaSurfaceTemperature
+from statecast.data.benchmarks.taxibj import TaxiBJ
+from statecast.data.synthetic.moving_digits import MovingDigits
+from statecast.data.synthetic.turntable import Turntable
+from statecast.data.synthetic.waves import WaveEquation
+from statecast.data.user.arrays import Arrays
+from statecast.data.user.fields import Fields
+from statecast.data.user.videos import Videos
 
 DATASETS: dict[str, type[DataSource]] = {
     "moving_digits": MovingDigits,

@@ -12,8 +12,8 @@ from torch import Tensor
 from statecast.checks import typed
 from statecast.errors import InputError
 from statecast.frames import Batch, Forecast, Frames, FrameSpec
-from statecast.labels.preparation import Preparation
-from statecast.nn.streams import Streams
+from statecast.io.fields.preprocessing import Preparation
+from statecast.nn.random import Streams
 from statecast.sharing import Part
 
 Split = Literal["train", "validation", "test"]

@@ -9,19 +9,19 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from statecast.data import DATASETS
-from statecast.data.manifests import OutdatedError
-from statecast.data.prepared import (
+from statecast.data.benchmarks.prepared_source import Count, PreparedSource, default_folder
+from statecast.data.benchmarks.source_files import require_folder
+from statecast.data.cache.entries import MANIFEST_NAME, make_entry, open_entry
+from statecast.data.cache.frame_store import (
     FRAMES_NAME,
     PreparedStore,
     StoreWriter,
     open_prepared,
     write_frames,
 )
-from statecast.data.prepared_source import Count, PreparedSource, default_folder
-from statecast.data.source_files import require_folder
-from statecast.data.store import MANIFEST_NAME, make_entry, open_entry
+from statecast.data.cache.manifests import OutdatedError
 from statecast.errors import CorruptionError, FileError, InputError
-from statecast.files import cache_folder, cache_path, write_text
+from statecast.io.atomic_files import cache_folder, cache_path, write_text
 
 CARD_NAME = "README.md"  # of a store
 ENTRY = r".+-[0-9a-f]{16}"  # name of an entry of the cache that is no prepared data set

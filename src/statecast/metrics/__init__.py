@@ -3,11 +3,11 @@
 from statecast.metrics.base import Metric
 from statecast.metrics.calibration import Coverage, RankHistogram, SpreadSkill
 from statecast.metrics.ensemble import CRPS, Brier, Energy
-from statecast.metrics.frechet import FVD
-from statecast.metrics.perceptual import LPIPS, VGGLPIPS
+from statecast.metrics.fvd import FVD
+from statecast.metrics.lpips import LPIPS, VGGLPIPS
 from statecast.metrics.pointwise import MAE, MSE, PSNR, RMSE, MSESum
 from statecast.metrics.spectral import Spectrum
-from statecast.metrics.structural import SSIM, SkimageSSIM
+from statecast.metrics.ssim import SSIM, SkimageSSIM
 
 METRICS: dict[str, type[Metric]] = {
     "mse": MSE,

@@ -12,7 +12,7 @@ from statecast.errors import InputError
 from statecast.frames import FrameSpec
 from statecast.metrics.base import DEFAULTS, MetricSettings, Score
 from statecast.metrics.masking import average, filled
-from statecast.metrics.sampled import SampleMetric
+from statecast.metrics.per_sample import SampleMetric
 
 LARGEST_PSNR = 100.0  # dB
 

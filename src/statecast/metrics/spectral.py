@@ -12,7 +12,7 @@ from torch import Tensor
 from statecast.frames import Forecast, Frames, FrameSpec
 from statecast.metrics.base import DEFAULTS, MetricSettings, Sums, check_matching
 from statecast.metrics.masking import require_whole, whole_frames_only
-from statecast.metrics.sampled import SampleMetric, with_mean
+from statecast.metrics.per_sample import SampleMetric, with_mean
 
 SMALLEST = 8  # points along a side; fewer make no spectrum
 LARGEST_RATIO = 100.0  # dB, where a spectrum is zero

@@ -1,8 +1,8 @@
 """MODELS: name -> class of every model."""
 
 from statecast.models.base import Forecaster
+from statecast.models.baselines import Climatology, Linear, Persistence
 from statecast.models.dmd import DMD
-from statecast.models.persistence import Climatology, Linear, Persistence
 from statecast.models.separable import Separable
 from statecast.models.srvp import SRVP
 

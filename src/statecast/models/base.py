@@ -18,14 +18,14 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from statecast.checks import LONGEST, typed
-from statecast.clips.options import ClipOptions
 from statecast.errors import InputError, StatecastError
 from statecast.frames import Batch, Forecast, Frames, FrameSpec, default_channels
-from statecast.labels.preparation import Preparation, plain_preparation
-from statecast.nn.constants import constant_weights
+from statecast.io.fields.preprocessing import Preparation, plain_preparation
+from statecast.io.video.options import ClipOptions
+from statecast.nn.fast.weight_cache import constant_weights
 from statecast.nn.normaliser import Normalisation, Normaliser
-from statecast.numerics.solvers import SolverName
 from statecast.sharing import in_whole, is_shared
+from statecast.solvers.solvers import SolverName
 
 P = ParamSpec("P")
 Losses = dict[str, Tensor]

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from statecast.errors import InputError
 from statecast.frames import Batch, FrameSpec
-from statecast.models.persistence import Baseline
-from statecast.numerics.incremental import IncrementalBasis
+from statecast.models.baselines import Baseline
+from statecast.models.incremental_svd import IncrementalBasis
 
 WHOLE = 1e-5  # times this close to a whole number of frames are one
 

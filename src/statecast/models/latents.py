@@ -14,9 +14,9 @@ from torch import Tensor, nn
 
 from statecast.checks import typed
 from statecast.errors import InputError
-from statecast.nn.codecs import Content
+from statecast.nn.codecs.base import Content
 from statecast.nn.gaussian import DiagonalGaussian
-from statecast.numerics.solvers import Solver, SolverName
+from statecast.solvers.solvers import Solver, SolverName
 
 if TYPE_CHECKING:
     from statecast.models.state_space import StateSpaceForecaster

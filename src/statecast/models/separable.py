@@ -11,19 +11,11 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from statecast.errors import InputError
-from statecast.fast_paths import enabled
 from statecast.frames import Batch, FrameSpec
 from statecast.models.base import Losses, known_mean
+from statecast.models.multiple_shooting import shoot
 from statecast.models.separable_diagnostics import diagnose_separable
-from statecast.models.shooting import shoot
 from statecast.models.state_space import State, StateSpaceForecaster
-from statecast.nn.architectures import (
-    Architecture,
-    check_pair,
-    code_shape,
-    decoder_of,
-    encoder_of,
-)
 from statecast.nn.blocks import (
     ConvolutionUnit,
     MapLayers,
@@ -32,11 +24,19 @@ from statecast.nn.blocks import (
     initialise_orthogonal,
     multilayer,
 )
-from statecast.nn.codecs import Content, Encoding, Mixing, Output
+from statecast.nn.codecs.base import Content, Encoding, Mixing, Output
+from statecast.nn.codecs.build import (
+    Architecture,
+    check_pair,
+    code_shape,
+    decoder_of,
+    encoder_of,
+)
+from statecast.nn.fast.switches import enabled
 from statecast.nn.gaussian import widened
 from statecast.nn.normaliser import Normalisation
-from statecast.nn.streams import drawn
-from statecast.numerics.solvers import SOLVERS, SolverName
+from statecast.nn.random import drawn
+from statecast.solvers.solvers import SOLVERS, SolverName
 
 Codes = TypeVar("Codes", Tensor, Content)
 WEIGHT_STD = 0.02  # of the codec's initial weights, as published

@@ -15,14 +15,14 @@ from statecast.models.base import Losses, known_part
 from statecast.models.latents import Latents
 from statecast.models.srvp_diagnostics import collapse_of_srvp, diagnose_srvp
 from statecast.models.state_space import State, StateSpaceForecaster
-from statecast.nn.architectures import Architecture, decoder_of, encoder_of
 from statecast.nn.blocks import initialise_normal, initialise_uniform, multilayer
-from statecast.nn.codecs import Content, Encoding, Output
+from statecast.nn.codecs.base import Content, Encoding, Output
+from statecast.nn.codecs.build import Architecture, decoder_of, encoder_of
 from statecast.nn.gaussian import DiagonalGaussian, negative_log_density, widened
 from statecast.nn.normaliser import Normalisation
-from statecast.nn.streams import drawn
+from statecast.nn.random import drawn
 from statecast.nn.transitions import ResidualTransition, TransitionName, transition_of
-from statecast.numerics.solvers import ODE_SOLVERS, OdeSolverName, Solver, SolverName
+from statecast.solvers.solvers import ODE_SOLVERS, OdeSolverName, Solver, SolverName
 
 WEIGHT_STD = 0.02  # of the codec's initial weights, as published
 

@@ -27,9 +27,9 @@ from statecast.models.latents import (
     states_at,
     walk,
 )
-from statecast.nn.codecs import Content
+from statecast.nn.codecs.base import Content
 from statecast.nn.gaussian import DiagonalGaussian
-from statecast.numerics.solvers import ADAPTIVE, ODE_SOLVERS, Solver, SolverName, solver_of
+from statecast.solvers.solvers import ADAPTIVE, ODE_SOLVERS, Solver, SolverName, solver_of
 
 DECODE_BYTES = 2**26  # of maps that decoding holds at once: on processors few stay in caches
 GPU_DECODE_BYTES = 2**30  # the same on other devices, which need many

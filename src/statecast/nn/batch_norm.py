@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from statecast.processes import size, summed
+from statecast.distributed import size, summed
 
 
 @contextmanager

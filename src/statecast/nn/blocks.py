@@ -10,9 +10,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from statecast.fast_paths import enabled
-from statecast.nn.constants import made_once
-from statecast.nn.convolution import Geometry, convolve
+from statecast.nn.fast.convolution import Geometry, convolve
+from statecast.nn.fast.switches import enabled
+from statecast.nn.fast.weight_cache import made_once
 
 LEAK = 0.2  # negative slope of every leaky rectifier of the published codecs
 

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from statecast.nn.streams import Streams, drawn
+from statecast.nn.random import Streams, drawn
 
 SMALLEST_STD = 1e-8  # added to every standard deviation, as in the published code
 

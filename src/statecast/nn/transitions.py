@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from statecast.errors import InputError
 from statecast.nn.blocks import initialise_orthogonal, initialise_uniform, multilayer
-from statecast.numerics.solvers import Solver, Velocity
+from statecast.solvers.solvers import Solver, Velocity
 
 TransitionName = Literal["residual", "gru", "mlp"]
 

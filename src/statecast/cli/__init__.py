@@ -1,0 +1,1 @@
+"""The `statecast` command: one file per verb; nothing heavy is imported before a verb runs."""

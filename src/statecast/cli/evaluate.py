@@ -1,0 +1,45 @@
+"""statecast evaluate: score a run."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+
+SUMMARY = "Score a run on its test data, beside persistence."
+TAKES_OPTIONS = True
+TAKES_PROCESSES = True
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of the verb."""
+    parser.add_argument("folder", metavar="RUN", help="run folder")
+    parser.add_argument("--checkpoint", default="best", help="best, last, or a number of steps")
+    parser.add_argument("--device", default="auto")
+    parser.add_argument(
+        "--allow-download", action="store_true", help="fetch the weights that LPIPS needs"
+    )
+
+
+def run(options: argparse.Namespace, overrides: Sequence[str]) -> int:
+    """Score a run."""
+    from statecast.distributed import is_main, joined
+    from statecast.evaluation.analyses import STUDIES
+    from statecast.evaluation.score_tables import table
+    from statecast.plots.forecasts import plot_scores
+    from statecast.runs.run import evaluate_run, open_run
+
+    if options.allow_download:
+        overrides = [*overrides, "--evaluate.allow_download=true"]
+    with joined():
+        opened = open_run(options.folder)
+        scores = evaluate_run(opened, overrides, which=options.checkpoint, device=options.device)
+        if not is_main():
+            return 0
+    print(table(scores))
+    for study, found in scores["studies"].items():
+        print("\n".join(["", f"{study}:", *STUDIES[study]().lines(found)]))
+    for metric, reason in scores["not_computed"].items():
+        print(f"{metric} was not computed: {reason}")
+    picture = plot_scores(scores, opened.folder / "scores.png")
+    print(f"Written: {opened.folder / 'scores.json'}, {picture}")
+    return 0

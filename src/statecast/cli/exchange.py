@@ -1,0 +1,45 @@
+"""statecast exchange: the content of each video with the dynamics of each."""
+
+from __future__ import annotations
+
+import argparse
+
+from statecast.cli.sequence_arguments import add_sequence_arguments
+
+SUMMARY = "Draw the content of each video moving as each of them does."
+MOST = 6  # sequences that a picture has room for
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of the verb."""
+    add_sequence_arguments(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Exchange contents, and draw them."""
+    from statecast.cli.sequence_arguments import outputs, read_sequences
+    from statecast.data.base import generator_of
+    from statecast.errors import InputError
+    from statecast.models.latent_space import exchange, require_latents
+    from statecast.plots.latent_space import animate_exchange, plot_exchange
+    from statecast.runs.run import load_model
+
+    picture, animation = outputs(options.output)
+    model = load_model(options.folder, options.checkpoint, device=options.device)
+    require_latents(model)
+    videos = read_sequences(options, model)
+    if not 2 <= len(videos.names) <= MOST:
+        raise InputError(f"An exchange is drawn of 2 to {MOST} sequences, got {len(videos.names)}.")
+    made = exchange(
+        model,
+        videos.context,
+        videos.context,
+        options.horizon,
+        substeps=options.substeps,
+        generator=generator_of(options.seed),
+    )
+    plot_exchange(made, picture, contents=videos, dynamics=videos)
+    animate_exchange(made, animation, contents=videos, dynamics=videos)
+    count = len(videos.names)
+    print(f"Written: {picture}, {animation}; {count} contents × {count} dynamics")
+    return 0

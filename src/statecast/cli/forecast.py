@@ -1,0 +1,55 @@
+"""statecast forecast: from a file of observed frames to a file of forecasts."""
+
+from __future__ import annotations
+
+import argparse
+
+SUMMARY = "Forecast the frames that follow those of a file."
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of the verb."""
+    parser.add_argument("folder", metavar="RUN", help="run folder, or published checkpoint folder")
+    parser.add_argument(
+        "input",
+        metavar="INPUT",
+        help="observed frames: .npy, .npz, .h5, .nc, .zarr, a video, or a folder of images",
+    )
+    parser.add_argument(
+        "--output", required=True, metavar="FILE", help=".nc, .zarr, .npz, .gif, .mp4 or .png"
+    )
+    parser.add_argument("--horizon", type=int, help="frames to forecast")
+    parser.add_argument("--samples", type=int, default=1, help="futures to draw; default 1")
+    parser.add_argument("--context", type=int, help="last frames of INPUT to use")
+    parser.add_argument("--substeps", type=int, help="steps of the solver per frame")
+    parser.add_argument("--solver", help="residual, euler, midpoint, heun, rk4 or dopri5")
+    parser.add_argument(
+        "--quantiles", type=float, nargs="*", metavar="P",
+        help="probabilities of the quantiles in .nc and .zarr; default 0.1 0.5 0.9",
+    )  # fmt: skip
+    parser.add_argument("--seed", type=int, default=1, help="of the samples; default 1")
+    parser.add_argument("--checkpoint", default="best", help="best, last, or a number of steps")
+    parser.add_argument("--device", default="auto")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Forecast from a file to a file."""
+    from statecast.forecasting.forecast_file import QUANTILES, forecast_file
+    from statecast.runs.run import load_model
+
+    model = load_model(options.folder, options.checkpoint, device=options.device)
+    written = forecast_file(
+        model,
+        options.input,
+        options.output,
+        horizon=options.horizon,
+        samples=options.samples,
+        context=options.context,
+        substeps=options.substeps,
+        solver=options.solver,
+        quantiles=QUANTILES if options.quantiles is None else options.quantiles,
+        seed=options.seed,
+    )
+    shape = ", ".join(map(str, written.shape))
+    print(f"Written: {written.path}, (sample, batch, time, channel, *space) = ({shape})")
+    return 0

@@ -1,0 +1,85 @@
+"""The statecast command: reads the command line and runs one verb of `statecast.cli.commands`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from statecast.cli.commands import VERBS, load_verb
+from statecast.cli.train import INTERRUPTED
+from statecast.distributed import asked_for, number_of_this
+from statecast.errors import InputError, StatecastError
+from statecast.version import __version__
+
+MISTAKE = 2  # exit code of a user's mistake
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; return its exit code."""
+    words, overrides = split_overrides(sys.argv[1:] if arguments is None else arguments)
+    parser = command_parser()
+    known = parser.parse_args(words)
+    verb = load_verb(known.verb)
+    takes_options = getattr(verb, "TAKES_OPTIONS", False)
+    if overrides and not takes_options:
+        parser.error(f"unrecognized arguments: {' '.join(overrides)}")
+    try:
+        if asked_for() > 1 and not getattr(verb, "TAKES_PROCESSES", False):
+            raise InputError(
+                f"`statecast {known.verb}` runs in one process, and {asked_for()} were launched. "
+                "Start it without torchrun."
+            )
+        return int(verb.run(known, overrides) if takes_options else verb.run(known))
+    except StatecastError as error:
+        # Before processes join, what they meet follows from the command line: one tells it.
+        told = error.told if error.told is not None else number_of_this() > 0
+        if not told:
+            # Messages name what files of others hold; control characters would move the cursor.
+            text = "".join(c if c.isprintable() or c == "\n" else "?" for c in str(error))
+            print(f"statecast: {text}", file=sys.stderr)
+        return MISTAKE
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:  # the reader of our output has gone, as in `statecast list | head`
+        sys.stderr.close()
+        return 0
+
+
+def split_overrides(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Words of the command line without, and only, `--table.option value` and its like."""
+    words, overrides = [], []
+    rest = list(arguments)
+    while rest:
+        word = rest.pop(0)
+        name, equals, _ = word.partition("=")
+        if not (name.startswith("--") and "." in name):
+            words.append(word)
+            continue
+        overrides.append(word)
+        if not equals and rest:
+            overrides.append(rest.pop(0))
+    return words, overrides
+
+
+def command_parser() -> argparse.ArgumentParser:
+    """The parser of all verbs; imports nothing heavy."""
+    parser = argparse.ArgumentParser(
+        prog="statecast",
+        description="Forecast videos and gridded fields with state-based neural models.",
+        epilog="Start with `statecast demo`, or `statecast list`.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"statecast {__version__}")
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+    for name in VERBS:
+        verb = load_verb(name)
+        added = verbs.add_parser(
+            name, help=verb.SUMMARY, description=verb.SUMMARY, allow_abbrev=False
+        )
+        verb.add_arguments(added)
+    return parser
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,106 @@
+"""statecast train: train a recipe, or go on with a run."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from statecast.distributed import asked_for
+
+if TYPE_CHECKING:
+    from statecast.runs.run import Run
+    from statecast.training.loop import TrainingResult
+
+SUMMARY = "Train a recipe; any of its options as --table.option value."
+TAKES_OPTIONS = True
+TAKES_PROCESSES = True
+STOPPED = 75  # exit code after a signal: saved, and can be gone on with (EX_TEMPFAIL)
+INTERRUPTED = 130  # exit code after a second Ctrl-C, as shells have it: 128 and SIGINT
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of the verb."""
+    parser.add_argument("recipe", nargs="?", help="name of a recipe, or a YAML file")
+    parser.add_argument("--output", metavar="RUN", help="new run folder; default runs/RECIPE-N")
+    parser.add_argument("--resume", metavar="RUN", help="go on with the training of this folder")
+    parser.add_argument(
+        "--fallback",
+        action="store_true",
+        help="with --resume: set damaged checkpoints aside, and go on from the newest whole one",
+    )
+    parser.add_argument(
+        "--print_config", action="store_true", help="print the complete recipe, and do nothing"
+    )
+
+
+def run(options: argparse.Namespace, overrides: Sequence[str]) -> int:
+    """Train a recipe, or go on with a run; by all processes that were launched for it."""
+    from statecast.distributed import from_main, is_main, joined
+    from statecast.runs.run import train_run
+    from statecast.signals import Interrupted, interrupting
+
+    with joined():
+        made = from_main(lambda: start(options, overrides))
+        if made is None:
+            return 0
+        how = f"Go on with: statecast train --resume {made.folder}"
+        try:
+            with interrupting():
+                result = train_run(made, resume=options.resume is not None)
+        except Interrupted as stop:
+            if is_main():
+                print(f"Stopped by {stop} between steps; nothing is lost. {how}")
+            return STOPPED
+        except KeyboardInterrupt:
+            if is_main():
+                print(f"Stopped at once; the last checkpoint is intact. {how}")
+            return INTERRUPTED
+        if result.reason == "signal" and asked_for() > 1:
+            # Launchers end what is left of a command when the first process of it has gone.
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        if is_main():
+            report(made, result)
+    return STOPPED if result.reason == "signal" else 0
+
+
+def start(options: argparse.Namespace, overrides: Sequence[str]) -> Run | None:
+    """The run to train, made or opened; None where the recipe was to be printed."""
+    from statecast.errors import InputError
+    from statecast.runs.recipes import read_recipe, resolve
+    from statecast.runs.run import create_run, open_run
+    from statecast.training.checkpoints import fall_back
+
+    if (options.recipe is None) == (options.resume is None):
+        raise InputError("Give a recipe to train, or --resume RUN. `statecast list` names recipes.")
+    if options.resume is not None:
+        if overrides or options.output or options.print_config:
+            raise InputError("A resumed training keeps its recipe; leave other options out.")
+        made = open_run(options.resume)
+        for line in fall_back(made.folder) if options.fallback else []:
+            print(line, file=sys.stderr)
+    elif options.fallback:
+        raise InputError("--fallback goes with --resume RUN.")
+    elif options.print_config:
+        import yaml
+
+        tables = resolve(read_recipe(options.recipe), overrides, origin=options.recipe)
+        print(yaml.safe_dump(tables, sort_keys=False, allow_unicode=True), end="")
+        return None
+    else:
+        made = create_run(options.recipe, options.output, overrides)
+    for choice in made.choices:
+        print(f"  {choice.what}: {choice.chosen}", file=sys.stderr)
+    print(f"Training {made.name} in {made.folder}", file=sys.stderr)
+    return made
+
+
+def report(made: Run, result: TrainingResult) -> None:
+    """Print how a training ended, and what comes next."""
+    if result.reason == "signal":
+        print(f"Saved at step {result.step}. Go on with: statecast train --resume {made.folder}")
+        return
+    print(f"Trained {result.step} steps in {result.seconds / 60:.1f} min: {made.folder}")
+    print(f"Next: statecast evaluate {made.folder}")

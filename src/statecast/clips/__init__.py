@@ -1,1 +1,0 @@
-"""Videos and folders of frames: found, decoded, cropped and sized, written."""

@@ -1,0 +1,126 @@
+"""What data sets of prepared stores share: how they are opened, and what they say of themselves."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar, NamedTuple
+
+from statecast.data.base import Choice, DataSource
+from statecast.data.cache.frame_store import Kind, PreparedStore, StoreWriter, open_prepared
+from statecast.errors import InputError
+from statecast.frames import FrameSpec
+from statecast.io.atomic_files import cache_path
+
+
+class Origin(NamedTuple):
+    """Whose files a data set is made of."""
+
+    title: str
+    source: str  # where its owner gives them
+    licence: str
+    files: str  # what the folder of the files holds
+    reference: str
+
+
+class Count(NamedTuple):
+    """How many of something were found in the owner's files."""
+
+    what: str
+    found: int
+    expected: int | None  # None where it is not known
+
+
+class PreparedSource(DataSource):
+    """A data set that `statecast data prepare` makes from its owner's files.
+
+    Args:
+        path: folder of the prepared store; by default that of the cache.
+        context: frames observed.
+        horizon: frames forecast in training.
+        validation_horizon: frames forecast in validation; by default as in training.
+        test_horizon: frames forecast in tests.
+    """
+
+    kind: ClassVar[Kind]
+    origin: ClassVar[Origin]
+    channels: ClassVar[tuple[str, ...]]
+
+    def __init__(
+        self,
+        *,
+        path: str | None,
+        context: int,
+        horizon: int,
+        validation_horizon: int | None,
+        test_horizon: int,
+    ) -> None:
+        self.path, self.context = path, context
+        self.horizons = {
+            "train": horizon,
+            "validation": horizon if validation_horizon is None else validation_horizon,
+            "test": test_horizon,
+        }
+        if min(context, *self.horizons.values()) < 1:
+            raise InputError(
+                f"{self.kind.name} needs at least 1 frame of context and horizon, got context "
+                f"{context} and horizons {self.horizons}."
+            )
+
+    @classmethod
+    @abstractmethod
+    def write(cls, source: Path, writer: StoreWriter) -> list[Count]:
+        """Read the owner's files in a folder, and write all sequences; what was counted.
+
+        Errors:
+            FileError: files are missing.
+            CorruptionError: a file is damaged.
+            InputError: a file is not what it should be.
+        """
+
+    @cached_property
+    def store(self) -> PreparedStore:
+        """The prepared store, opened on first use."""
+        return open_prepared(self.folder, self.kind)
+
+    @property
+    def folder(self) -> Path:
+        """Where the store is."""
+        return default_folder(self.kind) if self.path is None else Path(self.path)
+
+    @property
+    def spec(self) -> FrameSpec:
+        """It does not depend on the store, which need not be there."""
+        return FrameSpec(
+            channels=self.channels,
+            space=self.kind.frame_shape[1:],
+            context=self.context,
+            horizon=self.horizons["train"],
+            value_range=(0.0, 1.0),
+        )
+
+    @property
+    def choices(self) -> Sequence[Choice]:
+        """Opens the store, so that a run without data is refused before it leaves a folder."""
+        store = self.store
+        shown = f"{store.folder}: {len(store.sequences)} sequences, {len(store.frames)} frames"
+        return [Choice(self.kind.name, shown)]
+
+    @property
+    def card(self) -> dict[str, Any]:
+        return {
+            "name": self.kind.name,
+            "version": self.kind.version,
+            "context": self.context,
+            "horizons": self.horizons,
+            "source": self.origin.source,
+            "licence": self.origin.licence,
+            "reference": self.origin.reference,
+        }
+
+
+def default_folder(kind: Kind) -> Path:
+    """Where a data set's store is unless told otherwise."""
+    return cache_path() / kind.name

@@ -1,0 +1,146 @@
+"""Windows of a prepared store: sequences of any length, cut where a data set says."""
+
+from __future__ import annotations
+
+import hashlib
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from statecast.data.base import Windows, generator_of
+from statecast.data.cache.frame_store import PreparedStore, StoredSequence
+from statecast.errors import InputError
+from statecast.frames import Batch
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+LARGEST_BYTE = 255.0
+HOLD_OUT_SEED = 42  # of NumPy's older generator, as published
+TRAINED_SHARE = 0.95  # of the training sequences; the rest is for validation, as published
+
+
+class StoredWindows(Windows):
+    """Windows of one split.
+
+    Args:
+        store: prepared frames.
+        starts: (window, 2), the sequence and its first frame of each window.
+        context: frames observed.
+        length: context and target frames together.
+        channels: names of the channels.
+        every: stored frames from one frame of a window to the next.
+        scale: stored values that become 0 and 1.
+        backwards: whether frames follow each other from the last to the first.
+    """
+
+    def __init__(
+        self,
+        store: PreparedStore,
+        starts: Array,
+        *,
+        context: int,
+        length: int,
+        channels: tuple[str, ...],
+        every: int = 1,
+        scale: tuple[float, float] = (0.0, LARGEST_BYTE),
+        backwards: bool = False,
+    ) -> None:
+        self.store, self.starts, self.channels = store, starts, channels
+        self.context, self.length, self.every = context, length, every
+        self.scale, self.backwards = scale, backwards
+        self.firsts = np.array([sequence.first for sequence in store.sequences])
+
+    def __len__(self) -> int:
+        return len(self.starts)
+
+    def batch(self, indices: Tensor) -> Batch:
+        return self.cut(self.starts[indices.numpy()])
+
+    def cut(self, starts: Array) -> Batch:
+        """The windows that begin here, (window, 2)."""
+        sequence, first = starts.T
+        steps = np.arange(self.length) * self.every
+        if self.backwards:
+            steps = steps[::-1]
+        frames = np.asarray(self.store.frames[(self.firsts[sequence] + first)[:, None] + steps])
+        low, high = self.scale
+        values = torch.from_numpy(frames).float().sub_(low).div_(high - low)
+        return Batch.of(values, self.context, channels=self.channels)
+
+    @cached_property
+    def digest(self) -> str:
+        """Of the sequences that windows are cut from, and of how they are cut."""
+        how = (self.context, self.length, self.every, self.scale, self.backwards)
+        digest = hashlib.sha256(repr(how).encode())
+        numbers, places = np.unique(self.starts[:, 0], return_inverse=True)
+        for number in numbers:
+            digest.update(self.store.sequences[int(number)].sha256.encode())
+        cuts = np.stack([places.reshape(-1), self.starts[:, 1]], axis=1)
+        digest.update(np.ascontiguousarray(cuts, dtype=np.int64).tobytes())
+        return digest.hexdigest()
+
+
+class RandomClips(StoredWindows):
+    """Windows drawn in training as published: a random sequence, then a random start in it."""
+
+    def drawn(self, step: int, count: int, *, seed: int) -> Tensor | None:
+        """As in `Windows`, but every sequence is as likely as another, however long it is."""
+        generator = generator_of(seed, step)
+        first, counts = self.blocks
+        chosen = torch.randint(len(first), (count,), generator=generator).numpy()
+        share = torch.rand(count, generator=generator, dtype=torch.float64).numpy()
+        windows = first[chosen] + np.floor(share * counts[chosen]).astype(np.int64)
+        return torch.from_numpy(windows)
+
+    @cached_property
+    def blocks(self) -> tuple[Array, Array]:
+        """First window of each sequence, and how many it has."""
+        first = np.flatnonzero(np.diff(self.starts[:, 0], prepend=-1))
+        return first, np.diff(first, append=len(self.starts))
+
+
+def hold_out(count: int) -> tuple[list[int], list[int]]:
+    """Numbers of the training sequences for training and validation, as published.
+
+    Rule: Franceschi et al. (2020), https://arxiv.org/abs/2002.09219.
+
+    Errors:
+        InputError: there are fewer than two.
+    """
+    if count < 2:
+        raise InputError(f"Training and validation need at least 2 sequences, got {count}.")
+    order = np.random.RandomState(HOLD_OUT_SEED).permutation(count)
+    trained = int(TRAINED_SHARE * count)
+    return sorted(order[:trained].tolist()), sorted(order[trained:].tolist())
+
+
+def every_start(
+    sequences: tuple[StoredSequence, ...], chosen: list[int], span: int, *, of: str
+) -> Array:
+    """Every window of `span` stored frames in the chosen sequences, (window, 2).
+
+    Args:
+        sequences: of the store.
+        chosen: numbers of those of a split.
+        span: stored frames from the first to the last one of a window.
+        of: the split, for the error.
+
+    Errors:
+        InputError: none of the sequences is long enough.
+    """
+    counts = [(number, sequences[number].frames - span + 1) for number in chosen]
+    starts = [
+        np.stack([np.full(count, number), np.arange(count)], axis=1)
+        for number, count in counts
+        if count > 0
+    ]
+    if not starts:
+        longest = max((sequences[number].frames for number in chosen), default=0)
+        raise InputError(
+            f"No {of} sequence holds a window of {span} frames; the longest has {longest}. "
+            "Shorten context or horizon."
+        )
+    return np.concatenate(starts)

@@ -1,0 +1,1 @@
+"""Prepared data, stored once and checked when read."""

@@ -1,0 +1,240 @@
+"""Entries: folders of prepared files, made once and whole, and checked when they are opened."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from statecast.data.cache.manifests import OutdatedError, sealed, unsealed
+from statecast.errors import CorruptionError, FileError
+from statecast.io.atomic_files import cache_folder, sha256_of, whole, write_text
+from statecast.io.json_yaml import check_own
+from statecast.io.locks import owned
+
+Array = np.ndarray[Any, np.dtype[Any]]
+Write = Callable[[Path], dict[str, Any]]
+
+ARRAY_NAME, MANIFEST_NAME, CHECKED_NAME = "values.npy", "manifest.json", "checked.json"
+# Of entries of the cache; another one with every layout, because versions may share a cache, and
+# an older one would call a new layout damaged.
+NAMING = 2
+SMALL = 64 << 20  # bytes; digests of smaller files are computed each time, in a tenth of a second
+ELSEWHERE = "STATECAST_CACHE names another folder for caches."
+
+
+class Entry(NamedTuple):
+    """An opened entry."""
+
+    folder: Path
+    options: dict[str, Any]  # everything that its content follows from
+    files: tuple[str, ...]
+    content: dict[str, Any]  # what else was written down when it was made
+
+
+def make_entry(folder: Path, options: dict[str, Any], write: Write) -> bool:
+    """Make an entry, whole or not at all; False where another process was first.
+
+    Of several processes that make one entry, the first does so and the others wait for it.
+
+    Args:
+        folder: of the entry.
+        options: everything that its content follows from (JSON values).
+        write: puts files into the folder that it is given, and returns what else is to be written
+            down (JSON values).
+
+    Errors:
+        FileError: it cannot be written; and what `write` raises.
+    """
+    lock = folder.with_name(f".{folder.name}.lock")
+    with owned(lock, f"{folder} is being prepared", wait=True):
+        if folder.is_dir():
+            return False
+        with whole(folder, advice=ELSEWHERE) as place:
+            place.mkdir()
+            content = write(place)
+            files = {
+                path.name: {"bytes": path.stat().st_size, "sha256": sha256_of(path)}
+                for path in sorted(place.iterdir())
+            }
+            text = sealed({"options": options, "files": files, "content": content})
+            write_text(place / MANIFEST_NAME, text)
+    return True
+
+
+def open_entry(folder: Path, *, remedy: str, verify: bool = False) -> Entry:
+    """An entry, compared with its manifest.
+
+    The manifest has a digest of its own, and gives size and digest of each file. It is compared
+    itself each time, and so are sizes, and digests of files up to `SMALL`. The digest of a larger
+    file is computed on first opening, and again when its size or its times have changed, which
+    `checked.json` remembers.
+
+    Args:
+        folder: of the entry.
+        remedy: what to do about a damaged one, a sentence.
+        verify: compute all digests in any case.
+
+    Errors:
+        CorruptionError: a file is damaged; it is named.
+        OutdatedError: the layout is one that is no longer read.
+    """
+    path = folder / MANIFEST_NAME
+    try:
+        check_own(path)
+        manifest = unsealed(path.read_bytes())
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        if isinstance(error, OutdatedError):
+            raise
+        raise CorruptionError(f"{path} is damaged: {error}. {remedy}") from error
+    known = {} if verify else stamps_of(folder)
+    found: dict[str, list[int]] = {}
+    for name, expected in manifest["files"].items():
+        stamp = check_file(folder / name, expected, known.get(name), remedy)
+        if stamp[0] > SMALL:
+            found[name] = stamp
+    with contextlib.suppress(FileError):  # where nothing can be written, nothing is remembered
+        if found != known:
+            write_text(folder / CHECKED_NAME, json.dumps(found) + "\n")
+    return Entry(folder, manifest["options"], tuple(manifest["files"]), manifest["content"])
+
+
+def stamps_of(folder: Path) -> dict[str, list[int]]:
+    """Size and times of large files when their digests were computed."""
+    try:
+        return dict(json.loads((folder / CHECKED_NAME).read_text()))
+    except (OSError, ValueError, TypeError):
+        return {}
+
+
+def check_file(
+    path: Path, expected: dict[str, Any], known: list[int] | None, remedy: str
+) -> list[int]:
+    """Size and times of a file that is as expected; else `CorruptionError`."""
+    try:
+        check_own(path)
+        state = path.stat()
+        stamp = [state.st_size, state.st_mtime_ns, state.st_ctime_ns]
+        if expected["bytes"] not in (None, state.st_size):
+            raise CorruptionError(
+                f"{path} should have {expected['bytes']} bytes, got {state.st_size}. {remedy}"
+            )
+        if state.st_size > SMALL and stamp == known:
+            return stamp
+        if sha256_of(path) != expected["sha256"]:
+            raise CorruptionError(f"{path} differs from its recorded digest. {remedy}")
+    except OSError as error:
+        if isinstance(error, CorruptionError):
+            raise
+        raise CorruptionError(
+            f"{path} cannot be read: {error.strerror or error}. {remedy}"
+        ) from error
+    return stamp
+
+
+def cached(name: str, options: dict[str, Any], write: Write) -> Entry:
+    """An entry of the cache, made where it is missing.
+
+    Args:
+        name: of what is stored, and of its folder, with a digest of the options.
+        options: everything that the content follows from (JSON values).
+        write: as for `make_entry`.
+
+    Errors:
+        CorruptionError: it is damaged.
+        FileError: it cannot be written; and what `write` raises.
+    """
+    folder, named = place_of(name, options, NAMING)
+    older, _ = place_of(name, options, NAMING - 1)
+    if not folder.is_dir() and older.is_dir():
+        try:
+            return open_entry(older, remedy=f"Delete {older}; it is made again.")
+        except OutdatedError:
+            print(f"{older} is of an older version. It is made again; delete it.", file=sys.stderr)
+    if not folder.is_dir():
+        make_entry(folder, named, write)
+    return open_entry(folder, remedy=f"Delete {folder}; it is made again.")
+
+
+def place_of(name: str, options: dict[str, Any], naming: int) -> tuple[Path, dict[str, Any]]:
+    """Folder of an entry of the cache, and the options that its name follows from."""
+    text = json.dumps({"format": naming, "name": name, **options}, sort_keys=True)
+    digest = hashlib.sha256(text.encode()).hexdigest()[:16]
+    return cache_folder() / f"{name}-{digest}", json.loads(text)
+
+
+def open_or_make(
+    name: str,
+    options: dict[str, Any],
+    shape: tuple[int, ...],
+    parts: Iterator[Array],
+    dtype: type[np.generic] = np.float32,
+) -> Array:
+    """A memory-mapped array of the cache, made from `parts` where it is missing.
+
+    Args:
+        name, options: as for `cached`.
+        shape: of the whole array.
+        parts: consecutive pieces along the first axis; not touched where the entry exists.
+        dtype: type of the values.
+
+    Errors:
+        CorruptionError, FileError: as `cached`.
+    """
+
+    def write(folder: Path) -> dict[str, Any]:
+        write_array(folder / ARRAY_NAME, shape, parts, np.dtype(dtype))
+        return {"shape": shape}
+
+    path = cached(name, options, write).folder / ARRAY_NAME
+    array: Array = np.load(path, mmap_mode="r", allow_pickle=False)
+    if array.shape != shape:
+        raise CorruptionError(
+            f"{path} has shape {array.shape}, expected {shape}. Delete {path.parent}; it is made "
+            "again."
+        )
+    return array
+
+
+def write_array(
+    path: Path, shape: tuple[int, ...], parts: Iterator[Array], dtype: np.dtype[Any]
+) -> None:
+    """Write an array in pieces.
+
+    Not through a memory-mapped file: there, a full disk ends the process without a word.
+    """
+    described = {
+        "descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape,
+    }  # fmt: skip
+    count = 0
+    with path.open("xb") as stream:
+        np.lib.format.write_array_header_1_0(stream, described)
+        for part in parts:
+            assert part.shape[1:] == shape[1:]
+            stream.write(np.ascontiguousarray(part, dtype=dtype).tobytes())
+            count += len(part)
+    assert count == shape[0]
+
+
+def folder_or_make(name: str, options: dict[str, Any], write: Callable[[Path], None]) -> Path:
+    """Folder of files in the cache, which `write` puts there where it is missing.
+
+    Args:
+        name, options: as for `cached`.
+        write: writes the files into the folder that it is given.
+
+    Errors:
+        CorruptionError, FileError: as `cached`.
+    """
+
+    def write_files(folder: Path) -> dict[str, Any]:
+        write(folder)
+        return {}
+
+    return cached(name, options, write_files).folder

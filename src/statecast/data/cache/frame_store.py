@@ -1,0 +1,219 @@
+"""Frames of many sequences in one memory-mapped file: of prepared data sets, and of videos."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import IO, Any, NamedTuple
+
+import numpy as np
+
+from statecast.data.cache.entries import MANIFEST_NAME, Entry, cached, open_entry
+from statecast.errors import CorruptionError, FileError, InputError
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+FRAMES_NAME = "frames.bin"
+FORMAT = 1  # of the frames and what is written down of them
+
+
+class Kind(NamedTuple):
+    """What a store must hold to be read as a certain data set."""
+
+    name: str  # of the data set
+    version: int  # changes when the same files give other frames
+    frame_shape: tuple[int, ...]  # (channel, y, x)
+    dtype: str  # `|u1` or `<f4`
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """As the manifest has it."""
+        return {"format": FORMAT, "data": self.name, "version": self.version}
+
+
+class StoredSequence(NamedTuple):
+    """A sequence of a store."""
+
+    name: str
+    first: int  # its first frame
+    frames: int
+    sha256: str  # of its frames
+    labels: dict[str, Any]  # what else is known of it
+
+
+class PreparedStore(NamedTuple):
+    """An opened store."""
+
+    folder: Path
+    frames: Array  # (frame, channel, y, x) of all sequences, memory-mapped
+    sequences: tuple[StoredSequence, ...]
+    notes: dict[str, Any]  # what else was written down, such as counts and warnings
+
+    def read(self, sequence: int, start: int, stop: int) -> Array:
+        """Frames of a sequence from `start` up to `stop`, (time, channel, y, x)."""
+        stored = self.sequences[sequence]
+        assert 0 <= start < stop <= stored.frames
+        return self.frames[stored.first + start : stored.first + stop]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """To a loader's worker goes where the frames are, not all that they are."""
+        how = (self.folder, self.frames.dtype.str, self.frames.shape)
+        return (mapped_again, (*how, self.sequences, self.notes))
+
+
+def mapped_again(
+    folder: Path,
+    dtype: str,
+    shape: tuple[int, ...],
+    sequences: tuple[StoredSequence, ...],
+    notes: dict[str, Any],
+) -> PreparedStore:
+    """A store that was opened and checked before."""
+    return PreparedStore(folder, map_frames(folder, dtype, shape), sequences, notes)
+
+
+def map_frames(folder: Path, dtype: str, shape: tuple[int, ...]) -> Array:
+    """The frames of a store, memory-mapped."""
+    return np.memmap(folder / FRAMES_NAME, dtype=dtype, mode="r", shape=shape)
+
+
+class StoreWriter:
+    """Appends sequences to the frames of a store that is being made.
+
+    Args:
+        stream: file that the frames go to.
+        kind: of the store.
+    """
+
+    def __init__(self, stream: IO[bytes], kind: Kind) -> None:
+        self.stream, self.kind = stream, kind
+        self.sequences: list[StoredSequence] = []
+        self.frames = 0
+
+    def add(
+        self, name: str, frames: Iterable[Array], labels: Mapping[str, Any] | None = None
+    ) -> int:
+        """Append a sequence; the number of its frames. After an error it is as if never begun.
+
+        Args:
+            name: of the sequence.
+            frames: (channel, y, x), of the kind's shape and type.
+            labels: what else is known of it (JSON values).
+
+        Errors:
+            InputError: a frame of another shape or type, or none at all.
+        """
+        digest, count, start = hashlib.sha256(), 0, self.stream.tell()
+        try:
+            for frame in frames:
+                self.check(name, count, frame)
+                content = np.ascontiguousarray(frame).tobytes()
+                self.stream.write(content)
+                digest.update(content)
+                count += 1
+            if count == 0:
+                raise InputError(f"{name} holds no frames.")
+        except Exception:
+            self.stream.seek(start)
+            self.stream.truncate()
+            raise
+        self.sequences.append(
+            StoredSequence(name, self.frames, count, digest.hexdigest(), dict(labels or {}))
+        )
+        self.frames += count
+        return count
+
+    def check(self, name: str, number: int, frame: Array) -> None:
+        """Raise `InputError` unless a frame is of the kind's shape and type."""
+        if frame.shape != self.kind.frame_shape or frame.dtype != np.dtype(self.kind.dtype):
+            raise InputError(
+                f"{name}: frame {number} should be {np.dtype(self.kind.dtype)} "
+                f"{self.kind.frame_shape}, got {frame.dtype} {frame.shape}."
+            )
+
+
+def write_frames(
+    folder: Path, kind: Kind, write: Callable[[StoreWriter], dict[str, Any]]
+) -> dict[str, Any]:
+    """Write the frames of a store; what its manifest should hold.
+
+    Args:
+        folder: where.
+        kind: of the store.
+        write: adds all sequences, and returns notes (JSON values).
+    """
+    with (folder / FRAMES_NAME).open("xb") as stream:
+        writer = StoreWriter(stream, kind)
+        notes = write(writer)
+    return {
+        "shape": [writer.frames, *kind.frame_shape],
+        "dtype": kind.dtype,
+        "sequences": [sequence._asdict() for sequence in writer.sequences],
+        "notes": notes,
+    }
+
+
+def store_in(entry: Entry, kind: Kind, remedy: str) -> PreparedStore:
+    """The frames of an entry.
+
+    Errors:
+        CorruptionError: they are not what the kind says.
+    """
+    try:
+        shape = tuple(entry.content["shape"])
+        sequences = tuple(StoredSequence(**one) for one in entry.content["sequences"])
+        if shape[1:] != kind.frame_shape or entry.content["dtype"] != kind.dtype:
+            raise ValueError(f"frames of {entry.content['dtype']} {shape[1:]}")
+        frames = map_frames(entry.folder, kind.dtype, shape)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CorruptionError(f"{entry.folder} cannot be read: {error}. {remedy}") from error
+    return PreparedStore(entry.folder, frames, sequences, entry.content["notes"])
+
+
+def cached_frames(
+    kind: Kind, options: dict[str, Any], write: Callable[[StoreWriter], dict[str, Any]]
+) -> PreparedStore:
+    """A store of the cache, made where it is missing.
+
+    Args:
+        kind: of the store; its name is that of the entry.
+        options: everything that the content follows from (JSON values).
+        write: as for `write_frames`.
+
+    Errors:
+        CorruptionError, FileError: as `cached`; and what `write` raises.
+    """
+    entry = cached(kind.name, options, lambda folder: write_frames(folder, kind, write))
+    return store_in(entry, kind, f"Delete {entry.folder}; it is made again.")
+
+
+def open_prepared(folder: Path, kind: Kind, *, verify: bool = False) -> PreparedStore:
+    """The store of a prepared data set, checked as `open_entry` says.
+
+    Args:
+        folder: of the store.
+        kind: that it must have.
+        verify: compute all digests in any case.
+
+    Errors:
+        FileError: there is no store, or it is another data set's or of another version.
+        CorruptionError: it is damaged.
+    """
+    command = f"statecast data prepare {kind.name} --source DIR"
+    if not (folder / MANIFEST_NAME).is_file():
+        raise FileError(
+            f"There is no prepared {kind.name} in {folder}. Make it once from its owner's files: "
+            f"{command}; or set data.path to where it is."
+        )
+    remedy = f"Delete {folder} and prepare it again: {command}."
+    entry = open_entry(folder, remedy=remedy, verify=verify)
+    found = entry.options
+    if found != kind.identity:
+        raise FileError(
+            f"{folder} holds {found.get('data', found.get('name'))} of version "
+            f"{found.get('version')} (format {found.get('format')}), expected {kind.name} of "
+            f"version {kind.version} (format {FORMAT}). Prepare it again elsewhere: "
+            f"{command} --output DIR, and set data.path."
+        )
+    return store_in(entry, kind, remedy)

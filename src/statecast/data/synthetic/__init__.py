@@ -1,0 +1,1 @@
+"""Data made here: moving digits, waves, turning objects, an ocean."""

@@ -1,0 +1,186 @@
+"""WaveEq and WaveEq-100: waves from a fading source in a reflecting box, simulated once."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from functools import cached_property
+from typing import Any, Literal
+
+import numpy as np
+
+from statecast.data.base import DataSource, Split, Windows
+from statecast.data.cache.entries import open_or_make
+from statecast.data.synthetic.waves_simulation import (
+    AT_ONCE,
+    FRAMES,
+    SIZE,
+    WaveParameters,
+    draw_parameters,
+    simulate,
+)
+from statecast.data.windows import SequenceWindows, all_starts
+from statecast.errors import InputError
+from statecast.frames import FrameSpec
+
+KEPT = 2  # every second frame is kept
+TRAIN_SHARE = 0.8  # of the sequences, in order; the rest is for tests, as published
+VALIDATION_SHARE = 0.1  # of the training sequences, the last ones
+POINTS_SEED = 42  # of the observed pixels, as published
+VERSION = 1  # changes when the same options give other frames
+
+
+class WaveEquation(DataSource):
+    """Displacement of a membrane, each sequence scaled to [0, 1].
+
+    Each window carries its latents: the wave's `speed` and the `source`'s amplitude.
+
+    Rule: Donà et al. (2021), https://arxiv.org/abs/2008.01352, as its published code has it.
+
+    Args:
+        context: frames observed.
+        horizon: frames forecast in training.
+        test_horizon: frames forecast in tests.
+        validation_horizon: frames forecast in validation; by default as in training.
+        points: observe so many random pixels instead of the whole grid; 100 in WaveEq-100.
+        sequences: simulated sequences, 300 as published: the first 80 % for training, of which
+            the last tenth is for validation; the rest for tests.
+        protocol: `corrected` uses every window; `paper` as many as the published code did, which
+            come from the first third of the training and the first fifth of the test sequences.
+        seed: of amplitudes and speeds.
+    """
+
+    def __init__(
+        self,
+        *,
+        context: int = 5,
+        horizon: int = 20,
+        test_horizon: int = 40,
+        validation_horizon: int | None = None,
+        points: int | None = None,
+        sequences: int = 300,
+        protocol: Literal["corrected", "paper"] = "corrected",
+        seed: int = 42,
+    ) -> None:
+        self.context, self.points, self.sequences = context, points, sequences
+        self.protocol, self.seed = protocol, seed
+        self.horizons = {
+            "train": horizon,
+            "validation": validation_horizon or horizon,
+            "test": test_horizon,
+        }
+        longest = context + max(self.horizons.values())
+        limit = FRAMES // KEPT if protocol == "corrected" else SIZE
+        if min(context, *self.horizons.values()) < 1 or longest > limit:
+            raise InputError(
+                f"Windows of the {protocol} protocol have between 2 and {limit} frames, got "
+                f"context {context} and horizons {self.horizons}."
+            )
+        if sequences < 10 or (points is not None and points < 1):
+            raise InputError(
+                "Waves need at least 10 sequences, to be split, and at least 1 point, got "
+                f"{sequences} and {points}."
+            )
+
+    @property
+    def spec(self) -> FrameSpec:
+        return FrameSpec(
+            channels=("amplitude",),
+            space=(SIZE, SIZE) if self.points is None else (self.points,),
+            context=self.context,
+            horizon=self.horizons["train"],
+            value_range=(0.0, 1.0),
+        )
+
+    def windows(self, split: Split) -> Windows:
+        length = self.context + self.horizons[split]
+        return SequenceWindows(
+            self.frames,
+            self.starts(split),
+            context=self.context,
+            length=length,
+            channels=("amplitude",),
+            latents={
+                "speed": self.parameters.speed.astype(np.float32),
+                "source": self.parameters.source.astype(np.float32),
+            },
+        )
+
+    @property
+    def parts(self) -> dict[str, range]:
+        """Numbers of the sequences of each split."""
+        trained = round(TRAIN_SHARE * self.sequences)
+        held_out = max(1, round(VALIDATION_SHARE * trained))
+        return {
+            "train": range(trained - held_out),
+            "validation": range(trained - held_out, trained),
+            "test": range(trained, self.sequences),
+        }
+
+    def starts(self, split: Split) -> np.ndarray[Any, Any]:
+        """Sequence and first frame of each window of a split."""
+        length, part = self.context + self.horizons[split], self.parts[split]
+        every = all_starts(part, FRAMES // KEPT, length)
+        if self.protocol == "corrected" or split == "validation":
+            return every
+        # The published code took the height of a frame for the length of a sequence when it
+        # counted windows, and not when it cut them: the last sequences were never reached.
+        counted = len(part)
+        if split == "train":  # it had no validation split; what ours holds out it did not reach
+            counted += len(self.parts["validation"])
+        return every[: counted * (SIZE - length + 1)]
+
+    @property
+    def card(self) -> dict[str, Any]:
+        return {
+            "name": "wave_equation",
+            "points": self.points,
+            "sequences": self.sequences,
+            "splits": {name: [part.start, part.stop] for name, part in self.parts.items()},
+            "context": self.context,
+            "horizons": self.horizons,
+            "protocol": self.protocol,
+            "seed": self.seed,
+            "version": VERSION,
+            "source": "simulated by statecast",
+            "licence": "Apache-2.0",
+        }
+
+    @cached_property
+    def parameters(self) -> WaveParameters:
+        """Amplitude and speed of each sequence."""
+        return draw_parameters(self.sequences, self.seed)
+
+    @cached_property
+    def frames(self) -> np.ndarray[Any, Any]:
+        """All sequences (sequence, time, 1, *space) in [0, 1], from the cache or simulated."""
+        return open_or_make(
+            "wave-equation" if self.points is None else f"wave-equation-{self.points}",
+            {"sequences": self.sequences, "points": self.points, "seed": self.seed, "v": VERSION},
+            (self.sequences, FRAMES // KEPT, 1, *self.spec.space),
+            self._simulated(),
+        )
+
+    def _simulated(self) -> Iterator[np.ndarray[Any, Any]]:
+        from tqdm import tqdm
+
+        total = -(-self.sequences // AT_ONCE)
+        parts = simulate(self.parameters)
+        silent = not sys.stderr.isatty()
+        for part in tqdm(parts, total=total, desc="simulating waves", disable=silent):
+            frames = part.numpy()
+            # As published, by the extremes of the whole sequence, future included.
+            low = frames.min(axis=(1, 2, 3), keepdims=True)
+            high = frames.max(axis=(1, 2, 3), keepdims=True)
+            frames = ((frames - low) / (high - low))[:, ::KEPT]
+            if self.points is not None:
+                rows, columns = observed_pixels(self.points)
+                frames = frames[:, :, rows, columns]
+            yield frames[:, :, None]
+
+
+def observed_pixels(points: int) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    """Rows and columns of the observed pixels, as published; some may be drawn twice."""
+    generator = np.random.RandomState(POINTS_SEED)
+    rows = generator.randint(SIZE, size=points)
+    return rows, generator.randint(SIZE, size=points)

@@ -1,0 +1,1 @@
+"""Your own data: arrays, labelled fields, videos."""

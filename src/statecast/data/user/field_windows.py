@@ -1,0 +1,134 @@
+"""Windows of labelled fields: from memory, a prepared file, or the data's own files."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from functools import cached_property
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from statecast.data.base import Windows
+from statecast.data.cache.entries import open_or_make
+from statecast.data.user.field_files import FieldFiles
+from statecast.errors import InputError
+from statecast.frames import Batch
+from statecast.io.fields.preprocessing import Preparation
+
+Array = np.ndarray[Any, np.dtype[Any]]
+Storage = Literal["auto", "memory", "cache", "files"]
+DIGEST_FRAMES = 64  # hashed at once
+
+
+class FieldStore:
+    """Prepared frames of all sequences: anomalies, with unknown points added at the edges.
+
+    Args:
+        files: where frames come from.
+        preparation: what is done to them.
+        storage: `memory` reads all frames once; `cache` keeps them in a memory-mapped file of
+            the cache folder; `files` reads each window when it is asked for.
+        identity: what the content follows from (JSON values), to name the cache entry.
+    """
+
+    def __init__(
+        self,
+        files: FieldFiles,
+        preparation: Preparation,
+        storage: Literal["memory", "cache", "files"],
+        identity: dict[str, Any],
+    ) -> None:
+        self.files, self.preparation, self.storage = files, preparation, storage
+        self.identity = identity
+        self.offsets = np.concatenate([[0], np.cumsum(files.lengths)])
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of all frames together, (frame, channel, *space)."""
+        channels = len(self.preparation.options.variables)
+        return (int(self.offsets[-1]), channels, *self.preparation.padded)
+
+    @cached_property
+    def frames(self) -> Array:
+        """All frames, one sequence after another."""
+        if self.storage == "cache":
+            return open_or_make("fields", self.identity, self.shape, self.parts())
+        frames = np.empty(self.shape, dtype=np.float32)
+        start = 0
+        for part in self.parts():
+            frames[start : start + len(part)] = part
+            start += len(part)
+        return frames
+
+    def parts(self) -> Iterator[Array]:
+        """All prepared frames in blocks."""
+        for sequence, length in enumerate(self.files.lengths):
+            for times, values in self.files.blocks(sequence, 0, length):
+                yield self.preparation.prepare(values, times)
+
+    def read(self, sequence: int, start: int, stop: int) -> Array:
+        """Prepared frames of a sequence."""
+        if self.storage != "files":
+            first = self.offsets[sequence]
+            return self.frames[first + start : first + stop]
+        values = self.files.read(sequence, start, stop)
+        return self.preparation.prepare(values, self.files.times[sequence][start:stop])
+
+
+class FieldWindows(Windows):
+    """Windows of one split.
+
+    Args:
+        store: prepared frames.
+        starts: (window, 2), the sequence and the first frame of each window.
+        context: frames observed.
+        length: context and target frames together.
+        channels: names of the channels.
+    """
+
+    repeats = True
+
+    def __init__(
+        self,
+        store: FieldStore,
+        starts: Array,
+        *,
+        context: int,
+        length: int,
+        channels: tuple[str, ...],
+    ) -> None:
+        if len(starts) == 0:
+            raise InputError(
+                f"No window of {length} frames lies in this split. Shorten context or horizon."
+            )
+        self.store, self.starts = store, starts
+        self.context, self.length, self.channels = context, length, channels
+
+    def __len__(self) -> int:
+        return len(self.starts)
+
+    def batch(self, indices: Tensor) -> Batch:
+        windows = [
+            self.store.read(int(sequence), int(start), int(start) + self.length)
+            for sequence, start in self.starts[indices.numpy()]
+        ]
+        values = torch.from_numpy(np.stack(windows))
+        known = ~values.isnan()
+        mask = None if bool(known.all()) else known
+        return Batch.of(values, self.context, channels=self.channels, mask=mask)
+
+    @cached_property
+    def digest(self) -> str:
+        """Of the frames that windows are cut from, and of where they are cut."""
+        digest = hashlib.sha256(repr((self.context, self.length, self.channels)).encode())
+        digest.update(np.ascontiguousarray(self.starts, dtype=np.int64).tobytes())
+        for sequence in np.unique(self.starts[:, 0]):
+            first = self.starts[self.starts[:, 0] == sequence, 1]
+            end = int(first.max()) + self.length
+            for start in range(int(first.min()), end, DIGEST_FRAMES):
+                part = self.store.read(int(sequence), start, min(start + DIGEST_FRAMES, end))
+                digest.update(np.ascontiguousarray(part).tobytes())
+        return digest.hexdigest()

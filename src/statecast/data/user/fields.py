@@ -1,0 +1,317 @@
+"""A scientist's own fields: NetCDF files and Zarr stores, one or several variables, any grid."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict
+from functools import cached_property
+from typing import Any, Literal
+
+import numpy as np
+
+from statecast.data.base import SPLITS, Choice, DataSource, Split, Windows
+from statecast.data.user.field_files import FieldFiles, Joining
+from statecast.data.user.field_splits import (
+    Lengths,
+    Parts,
+    SplitBy,
+    split_sequences,
+    window_lengths,
+    window_starts,
+)
+from statecast.data.user.field_windows import FieldStore, FieldWindows, Storage
+from statecast.errors import InputError
+from statecast.frames import FrameSpec
+from statecast.io.fields.climatology import Anomaly, Climatology, fit_climatology
+from statecast.io.fields.field import FieldOptions, Gaps
+from statecast.io.fields.preprocessing import Preparation
+from statecast.io.fields.readers import files_of
+from statecast.io.fields.time_axis import Uneven
+from statecast.io.fields.time_steps import phase, text_of
+from statecast.nn.codecs.build import multiple_for, suited
+
+IN_MEMORY = 512 << 20  # bytes of prepared frames that `auto` holds in memory
+LARGE_SIDE = 256  # points; beyond, training on a laptop is slow
+SEASONS = 2  # years of training that `auto` wants before it fits seasons
+VERSION = 1  # changes when the same options give other frames
+
+
+class Fields(DataSource):
+    """Gridded fields or stations from NetCDF or Zarr, with their own units and gaps.
+
+    Frames are anomalies where a climatology is subtracted, in the unit of the data. Missing values
+    are unknown: NaN, with a mask.
+
+    Args:
+        path: a file or Zarr store, a pattern such as `zones/*.nc`, or a list of them.
+        variables: names, one per channel; by default the only one that has frames.
+        time: name of the dimension of time; by default told by CF attributes, or its name.
+        y: of the first dimension of space.
+        x: of the second; of stations, `x` alone.
+        crop: range of each named coordinate to keep, such as `{lat: [30, 45]}`.
+        coarsen: average blocks of so many points along each dimension of space.
+        time_step: average frames over steps of this length, such as `1D` or `1M` (month).
+        uneven: `refuse` uneven times; `fill` gaps with unknown frames; or `accept` them as even.
+        sort: put frames in order of time.
+        gaps: `refuse` frames without a known value, and Zarr stores with missing chunks, or
+            `keep` them as unknown.
+        joining: `sequences` takes each file for itself, such as a zone of the ocean; `time` joins
+            files that go on from one another; `auto` joins them where they do.
+        split: by `time`, in every sequence; or whole sequences by `file`.
+        shares: of training, validation and test frames (or files), in this order.
+        gap: frames left out between splits in time.
+        context: frames observed; by default, as the other lengths, what the data has room for.
+        horizon: frames forecast in training.
+        test_horizon: frames forecast in tests.
+        validation_horizon: frames forecast in validation.
+        stride: frames between the starts of windows.
+        anomaly: subtract the `mean` of each training point, or `seasonal`: its mean and two waves
+            of the year; `auto`: seasonal where there are two years of training, else mean; none
+            where files lie in different places.
+        multiple: add unknown points until the sides are multiples of it; by default, what the
+            codec that suits the grid needs.
+        storage: `memory`, `cache` (a prepared file in the cache folder), `files` (read each
+            window when it is asked for); `auto`: memory up to 512 MiB, else files.
+        engine: of xarray, such as `h5netcdf`; by default its own choice.
+    """
+
+    def __init__(
+        self,
+        *,
+        path: tuple[str, ...] | str | None = None,
+        variables: tuple[str, ...] | str | None = None,
+        time: str | None = None,
+        y: str | None = None,
+        x: str | None = None,
+        crop: dict[str, tuple[float, float]] | None = None,
+        coarsen: int = 1,
+        time_step: str | None = None,
+        uneven: Uneven = "refuse",
+        sort: bool = False,
+        gaps: Gaps = "refuse",
+        joining: Joining = "auto",
+        split: SplitBy = "time",
+        shares: tuple[float, float, float] = (0.7, 0.15, 0.15),
+        gap: int = 0,
+        context: int | None = None,
+        horizon: int | None = None,
+        test_horizon: int | None = None,
+        validation_horizon: int | None = None,
+        stride: int = 1,
+        anomaly: Literal["auto"] | Anomaly = "auto",
+        multiple: int | None = None,
+        storage: Storage = "auto",
+        engine: str | None = None,
+    ) -> None:
+        if not path:
+            raise InputError("Which data? Name a file: --data.path my.nc.")
+        if stride < 1 or (multiple is not None and multiple < 1):
+            raise InputError(f"stride and multiple are at least 1, got {stride} and {multiple}.")
+        names = variables.split(",") if isinstance(variables, str) else list(variables or ())
+        options = FieldOptions(
+            variables=tuple(name.strip() for name in names), time=time, y=y, x=x,
+            crop={name: (low, high) for name, (low, high) in (crop or {}).items()},
+            coarsen=coarsen, uneven=uneven, time_step=time_step, sort=sort, gaps=gaps,
+        )  # fmt: skip
+        self.asked = {
+            "variables": variables, "context": context, "horizon": horizon, "anomaly": anomaly,
+            "test_horizon": test_horizon, "validation_horizon": validation_horizon,
+            "multiple": multiple, "storage": storage,
+        }  # fmt: skip
+        self.files = FieldFiles(
+            files_of(path if isinstance(path, str) else list(path)), options,
+            joining=joining, engine=engine,
+        )  # fmt: skip
+        self.field = self.files.opened[0]
+        self.split, self.stride = split, stride
+        self.parts: Parts = split_sequences(self.files.lengths, split, shares, gap)
+        self.lengths: Lengths = window_lengths(
+            self.parts, context=context, horizon=horizon,
+            validation_horizon=validation_horizon, test_horizon=test_horizon,
+        )  # fmt: skip
+        self.anomaly = self.check_anomaly(anomaly)
+        self.multiple = multiple_for(self.field.space) if multiple is None else multiple
+        self.storage = storage
+        if storage == "auto":
+            size = 4 * sum(self.files.lengths) * math.prod((len(self.channels), *self.padded))
+            self.storage = "memory" if size <= IN_MEMORY else "files"
+
+    @property
+    def channels(self) -> tuple[str, ...]:
+        """Names of the variables."""
+        return self.field.channels
+
+    @property
+    def padded(self) -> tuple[int, ...]:
+        """Points along each dimension of space, those added included."""
+        return tuple(-(-size // self.multiple) * self.multiple for size in self.field.space)
+
+    @property
+    def spec(self) -> FrameSpec:
+        return FrameSpec(
+            channels=self.channels,
+            space=self.padded,
+            context=self.lengths.context,
+            horizon=self.lengths.horizon,
+            unit=", ".join(dict.fromkeys(unit or "1" for unit in self.field.units)),
+        )
+
+    def windows(self, split: Split) -> Windows:
+        length = self.lengths.context + self.lengths.horizon_of(split)
+        return FieldWindows(
+            self.store,
+            window_starts(self.parts[split], length, self.stride),
+            context=self.lengths.context,
+            length=length,
+            channels=self.channels,
+        )
+
+    def check_anomaly(self, anomaly: Literal["auto"] | Anomaly) -> Anomaly:
+        """The climatology to subtract.
+
+        Errors:
+            InputError: one that the data does not allow.
+        """
+        dated = self.files.times[0].dtype.kind in "MO"
+        years = self.years_of_training() if dated else 0.0
+        if anomaly == "auto":
+            if not self.files.one_place:
+                return "none"
+            return "seasonal" if years >= SEASONS else "mean"
+        if anomaly != "none" and not self.files.one_place:
+            raise InputError(
+                f"anomaly: {anomaly} needs files of one place, but their coordinates differ. Set "
+                "anomaly: none."
+            )
+        if anomaly == "seasonal" and years < 1:
+            raise InputError(
+                f"Seasons need dates and at least a year of training, got {years:.2g} years. Set "
+                "anomaly: mean or none."
+            )
+        return anomaly
+
+    def years_of_training(self) -> float:
+        """Years between the first and the last training frame."""
+        years = 0.0
+        for sequence, start, stop in self.parts["train"]:
+            ends = self.files.times[sequence][[start, stop - 1]]
+            first, last = (_year(date) for date in ends)
+            shares = phase(ends)
+            years = max(years, float(last - first + shares[1] - shares[0]))
+        return years
+
+    @cached_property
+    def climatology(self) -> Climatology | None:
+        """What is usual at each point, from training frames alone; None where nothing is asked."""
+        if self.anomaly == "none":
+            return None
+        blocks = (
+            block
+            for sequence, start, stop in self.parts["train"]
+            for block in self.files.blocks(sequence, start, stop)
+        )
+        return fit_climatology(blocks, self.anomaly)
+
+    @cached_property
+    def preparation(self) -> Preparation:
+        options = asdict(self.files.options) | {"variables": self.channels}
+        grid = {
+            name: self.field.variables[name].values
+            for name in self.field.axes.space
+            if self.files.one_place and name in self.field.variables
+        }
+        return Preparation(
+            options=FieldOptions(**options),
+            space=self.field.space,
+            padded=self.padded,
+            units=self.field.units,
+            step=None if self.files.options.uneven == "accept" else self.files.step,
+            grid=grid,
+            climatology=self.climatology,
+        )
+
+    @cached_property
+    def store(self) -> FieldStore:
+        """Prepared frames."""
+        assert self.storage != "auto"
+        identity = self.card | {"stamps": [stamp(path) for path in self.files.paths]}
+        return FieldStore(self.files, self.preparation, self.storage, identity)
+
+    @property
+    def card(self) -> dict[str, Any]:
+        times = self.files.times
+        options = {k: v for k, v in asdict(self.files.options).items() if k != "crop"}
+        crop = {name: list(ends) for name, ends in self.files.options.crop.items()}
+        return {
+            "name": "fields",
+            "files": [path.name for path in self.files.paths],
+            **options,
+            "variables": list(self.channels),
+            "crop": crop,
+            "units": list(self.field.units),
+            "space": list(self.field.space),
+            "padded": list(self.padded),
+            "step": str(self.files.step),
+            "splits": {
+                split: [[i, text_of(times[i][a]), text_of(times[i][b - 1])] for i, a, b in part]
+                for split, part in self.parts.items()
+            },
+            **self.lengths._asdict(),
+            "stride": self.stride,
+            "anomaly": self.anomaly,
+            "version": VERSION,
+            "licence": self.files_say("license", "licence"),
+            "source": self.files_say("title", "source", "institution"),
+        }
+
+    def files_say(self, *names: str) -> str:
+        """The first of some attributes that the first file has."""
+        attributes = self.field.source.attrs
+        found = [str(attributes[name]) for name in names if attributes.get(name)]
+        return found[0] if found else "not stated in the file"
+
+    @property
+    def choices(self) -> Sequence[Choice]:
+        field, lengths, found = self.field, self.lengths, []
+        sizes = "×".join(map(str, field.space))
+
+        def choose(what: str, chosen: str, option: str | None = None, value: Any = None) -> None:
+            if option is None or self.asked[option] in (None, "auto"):
+                found.append(Choice(what, chosen, option, value))
+
+        choose("variables", ", ".join(self.channels), "variables", list(self.channels))
+        by_order = ", by their order alone: set y and x if that is wrong"
+        dims = f"time is {field.axes.time}, space is {', '.join(field.axes.space)}"
+        choose("dimensions", dims + (by_order if field.axes.by_order else ""))
+        joined = f" from {len(self.files.paths)} files" if len(self.files.paths) > 1 else ""
+        frames = f"{sum(self.files.lengths)}, {self.files.step} apart, {field.span()}"
+        sequences = len(self.files.lengths)
+        choose("frames", frames + (f", {sequences} sequences" if sequences > 1 else "") + joined)
+        counts = {split: sum(b - a for _, a, b in self.parts[split]) for split in SPLITS}
+        shown = ", ".join(f"{count} {split}" for split, count in counts.items())
+        choose("splits", f"{shown} frames, by {self.split}")
+        for name, value in lengths._asdict().items():
+            choose(name, f"{value} frames", name, value)
+        choose("anomaly", f"{self.anomaly}, from training frames alone", "anomaly", self.anomaly)
+        grown = "×".join(map(str, self.padded))
+        added = f", grown to {grown} by unknown points" if self.padded != field.space else ""
+        codec = suited(self.padded)
+        choose("grid", f"{sizes}{added}; architecture: auto is {codec}", "multiple", self.multiple)
+        if max(field.space) > LARGE_SIDE and len(field.space) == 2:
+            choose("advice", f"{sizes} is large: crop, or --data.coarsen 2, to train faster")
+        choose("normaliser", "mean 0 and standard deviation 1 of training frames (normalise: auto)")
+        choose("storage", str(self.storage), "storage", self.storage)
+        return found
+
+
+def _year(date: Any) -> int:
+    if isinstance(date, np.datetime64):
+        return int(date.astype("datetime64[Y]").astype(int)) + 1970
+    return int(date.year)
+
+
+def stamp(path: Any) -> list[Any]:
+    """What changes when a file or store does: the names, sizes and dates of its files."""
+    files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
+    return [[str(p), p.stat().st_size, p.stat().st_mtime_ns] for p in files]

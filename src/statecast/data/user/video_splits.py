@@ -1,0 +1,196 @@
+"""Splits of clips: folders named so, whole videos in order, or each video in time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+from statecast.data.base import SPLITS, Split
+from statecast.data.user.field_splits import Lengths, Parts, split_sequences
+from statecast.errors import InputError
+
+SplitBy = Literal["auto", "folder", "video", "time"]
+FOLDERS: dict[str, Split] = {
+    "train": "train",
+    "training": "train",
+    "validation": "validation",
+    "val": "validation",
+    "valid": "validation",
+    "test": "test",
+    "testing": "test",
+}
+USUAL_CONTEXT, USUAL_HORIZON = 5, 10  # frames, where there are enough of them
+
+
+class Wanted(NamedTuple):
+    """Window lengths as asked for; None is left to the data."""
+
+    context: int | None
+    horizon: int | None
+    validation_horizon: int | None
+    test_horizon: int | None
+
+
+def chosen_split(by: SplitBy, names: Sequence[str]) -> Literal["folder", "video", "time"]:
+    """How `auto` splits: by folders named so, else by video, or in time where they are too few."""
+    if by != "auto":
+        return by
+    found = {split_of(name) for name in names}
+    if {"train", "test"} <= found and None not in found:
+        return "folder"
+    return "video" if len(names) >= len(SPLITS) else "time"
+
+
+def split_of(name: str) -> Split | None:
+    """Split that the first folder of a clip's name stands for."""
+    return FOLDERS.get(Path(name).parts[0].lower())
+
+
+def split_clips(
+    names: Sequence[str],
+    frames: Sequence[int],
+    by: Literal["folder", "video", "time"],
+    *,
+    shares: Sequence[float],
+    gap: int,
+    seed: int | None,
+) -> Parts:
+    """Parts (clip, first frame, frame after the last) of each split.
+
+    Args:
+        names: of the clips.
+        frames: how many each has.
+        by: see `chosen_split`.
+        shares: of training, validation and tests.
+        gap: frames left out between splits in time.
+        seed: shuffles the clips before they are split by video; None keeps their order.
+
+    Errors:
+        InputError: too few clips or frames, or clips outside the folders of splits.
+    """
+    check_shares(shares, gap)
+    if by == "folder":
+        return by_folder(names, frames, shares)
+    if by == "time":
+        long = [number for number, count in enumerate(frames) if count - 2 * gap >= 6]
+        if not long:
+            raise InputError("No video is long enough to be split in time: 6 frames and two gaps.")
+        parts = split_sequences([frames[number] for number in long], "time", shares, gap)
+        return {s: [(long[i], a, b) for i, a, b in part] for s, part in parts.items()}
+    return by_video(frames, shares, seed)
+
+
+def by_video(frames: Sequence[int], shares: Sequence[float], seed: int | None) -> Parts:
+    """Whole clips in order, or shuffled: training first, tests last, at least one each.
+
+    Errors:
+        InputError: fewer than three.
+    """
+    order = list(range(len(frames)))
+    if seed is not None:
+        order = np.random.default_rng(seed).permutation(len(frames)).tolist()
+    if len(order) < len(SPLITS):
+        raise InputError(
+            f"{len(order)} video(s) are too few for training, validation and tests. Set split: "
+            "time."
+        )
+    test = max(1, round(shares[2] * len(order)))
+    held_out = max(1, round(shares[1] * len(order)))
+    trained = max(1, len(order) - test - held_out)
+    bounds = (0, trained, max(trained + 1, len(order) - test), len(order))
+    return {
+        split: [(number, 0, frames[number]) for number in order[start:stop]]
+        for split, start, stop in zip(SPLITS, bounds[:-1], bounds[1:], strict=True)
+    }
+
+
+def check_shares(shares: Sequence[float], gap: int) -> None:
+    """Raise `InputError` unless shares are three positive numbers that add up to 1."""
+    if len(shares) != len(SPLITS) or min(shares) <= 0 or abs(sum(shares) - 1) > 1e-6 or gap < 0:
+        raise InputError(
+            "shares are three positive numbers that add up to 1, and gap is at least 0; got "
+            f"{list(shares)} and {gap}."
+        )
+
+
+def by_folder(names: Sequence[str], frames: Sequence[int], shares: Sequence[float]) -> Parts:
+    """Clips by the folders train, validation and test; without validation, the last for training.
+
+    Errors:
+        InputError: a clip outside these folders, or none in one that is needed.
+    """
+    parts: Parts = {split: [] for split in SPLITS}
+    for number, name in enumerate(names):
+        split = split_of(name)
+        if split is None:
+            raise InputError(
+                f"split: folder needs every video below train, validation or test, got {name}."
+            )
+        parts[split].append((number, 0, frames[number]))
+    trained = len(parts["train"])
+    if not parts["validation"] and trained > 1:
+        share = shares[1] / (shares[0] + shares[1])
+        held_out = min(trained - 1, max(1, round(share * trained)))
+        parts["validation"] = parts["train"][-held_out:]
+        parts["train"] = parts["train"][:-held_out]
+    for split, part in parts.items():
+        if not part:
+            raise InputError(
+                f"The folders give no video for {split}. Add some, or set split: video."
+            )
+    return parts
+
+
+def clip_lengths(parts: Parts, wanted: Wanted) -> Lengths:
+    """Window lengths: as asked for, or what half of the clips of every split have room for.
+
+    Errors:
+        InputError: a length below 1.
+    """
+    usual = {s: int(np.median([b - a for _, a, b in parts[s]])) for s in SPLITS}
+    room = min(usual.values())
+    context, horizon = wanted.context, wanted.horizon
+    if context is None:
+        context = min(USUAL_CONTEXT, max(1, (room - (horizon or 0)) // 3))
+    if horizon is None:
+        horizon = min(USUAL_HORIZON, max(1, room - context))
+    validation, test = wanted.validation_horizon, wanted.test_horizon
+    if validation is None:
+        validation = horizon
+    if test is None:
+        test = min(2 * horizon, max(horizon, usual["test"] - context))
+    lengths = Lengths(context, horizon, validation, test)
+    if min(lengths) < 1:
+        raise InputError(f"Context and horizons are at least 1 frame, got {tuple(lengths)}.")
+    return lengths
+
+
+def too_short(parts: Parts, lengths: Lengths) -> set[int]:
+    """Clips that hold no window of their split.
+
+    Errors:
+        InputError: no clip of a split holds one.
+    """
+    short: set[int] = set()
+    for split in SPLITS:
+        length = lengths.context + lengths.horizon_of(split)
+        found = {number for number, start, stop in parts[split] if stop - start < length}
+        if len(found) == len(parts[split]):
+            longest = max(stop - start for _, start, stop in parts[split])
+            raise InputError(
+                f"No video holds a {split} window of {length} frames ({lengths.context} + "
+                f"{lengths.horizon_of(split)}); the longest part has {longest}. Shorten context "
+                "or horizons, or take frames more often."
+            )
+        short |= found
+    return short
+
+
+def shown_shares(parts: Parts) -> str:
+    """Clips and frames of each split, for people."""
+    return ", ".join(
+        f"{len(parts[s])} {s} ({sum(b - a for _, a, b in parts[s])} frames)" for s in SPLITS
+    )

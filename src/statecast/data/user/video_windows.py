@@ -1,0 +1,65 @@
+"""Windows of stored clips: bytes on disk, values in [0, 1] in a batch."""
+
+from __future__ import annotations
+
+import hashlib
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from statecast.data.base import Windows
+from statecast.data.cache.frame_store import PreparedStore
+from statecast.frames import Batch
+
+LARGEST_BYTE = 255
+
+
+class ClipWindows(Windows):
+    """Windows of one split.
+
+    Args:
+        store: prepared frames of all clips.
+        starts: (window, 2), the clip and the first frame of each window.
+        context: frames observed.
+        length: context and target frames together.
+        channels: names of the channels.
+    """
+
+    repeats = True
+
+    def __init__(
+        self,
+        store: PreparedStore,
+        starts: np.ndarray[Any, Any],
+        *,
+        context: int,
+        length: int,
+        channels: tuple[str, ...],
+    ) -> None:
+        self.store, self.starts = store, starts
+        self.context, self.length, self.channels = context, length, channels
+
+    def __len__(self) -> int:
+        return len(self.starts)
+
+    def batch(self, indices: Tensor) -> Batch:
+        windows = [
+            self.store.read(int(clip), int(start), int(start) + self.length)
+            for clip, start in self.starts[indices.numpy()]
+        ]
+        values = torch.from_numpy(np.stack(windows)).float().div_(LARGEST_BYTE)
+        return Batch.of(values, self.context, channels=self.channels)
+
+    @cached_property
+    def digest(self) -> str:
+        """Of the clips that windows are cut from, and of where they are cut."""
+        digest = hashlib.sha256(repr((self.context, self.length, self.channels)).encode())
+        numbers, places = np.unique(self.starts[:, 0], return_inverse=True)
+        for number in numbers:
+            digest.update(self.store.sequences[int(number)].sha256.encode())
+        cuts = np.stack([places.reshape(-1), self.starts[:, 1]], axis=1)
+        digest.update(np.ascontiguousarray(cuts, dtype=np.int64).tobytes())
+        return digest.hexdigest()

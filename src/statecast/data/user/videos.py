@@ -1,0 +1,236 @@
+"""videos: your own videos and folders of images, decoded once and kept as bytes."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from typing import Any, Literal
+
+from statecast.data.base import Choice, DataSource, Split
+from statecast.data.cache.frame_store import Kind, PreparedStore, StoreWriter, cached_frames
+from statecast.data.user.field_splits import window_starts
+from statecast.data.user.video_splits import (
+    SplitBy,
+    Wanted,
+    chosen_split,
+    clip_lengths,
+    shown_shares,
+    split_clips,
+    too_short,
+)
+from statecast.data.user.video_windows import ClipWindows
+from statecast.errors import FileError, InputError, require
+from statecast.frames import FrameSpec
+from statecast.io.video.discovery import Clip, find_clips
+from statecast.io.video.options import ClipOptions, Colour, Crop, Resampling, as_crop, pair
+from statecast.io.video.preprocessing import prepared_frames
+
+VERSION = 1  # changes when the same options give other frames
+NAMED = 5  # clips that a message names
+
+
+class Videos(DataSource):
+    """Your own videos, and folders of images that are the frames of one.
+
+    They are decoded once, cropped and sized, and kept as bytes in the cache folder; a batch has
+    values in [0, 1]. Videos may differ in length and size.
+
+    Args:
+        path: a folder, which is searched with its sub-folders, a video file, a pattern such as
+            `clips/*.mp4`, or a list of them. A folder of images is one video, in the order of
+            their numbers.
+        size: height and width of a frame in pixels; one number for both.
+        crop: `centre` keeps the largest part from the middle that has the shape of `size`; `none`
+            squeezes the whole frame; or a box [left, top, right, bottom] in pixels.
+        resampling: `area` averages pixels, `lanczos` is sharper.
+        colour: `grey` or `rgb`.
+        frames_per_second: frames to take per second of video, by its time stamps: at each tick
+            the one that is shown. By default every frame, whatever its time.
+        every: take every so many-th frame.
+        split: by `folder`, named train, validation and test; by `video`, in the order of their
+            names; or in `time`, within every video; `auto`: the first of them that is possible.
+        shares: of training, validation and tests, in this order.
+        gap: frames left out between splits in time.
+        shuffle: seed that shuffles videos before they are split; by default they stay in order,
+            so that pieces of one recording, named alike, stay together.
+        context: frames observed; by default, as the other lengths, what the videos have room for.
+        horizon: frames forecast in training.
+        test_horizon: frames forecast in tests.
+        validation_horizon: frames forecast in validation; by default as in training.
+        stride: frames between the starts of windows.
+        on_error: `refuse` a damaged video, or `skip` it: it is named, and counted in the card.
+        follow_links: accept links that lead out of a folder.
+    """
+
+    def __init__(
+        self,
+        *,
+        path: tuple[str, ...] | str | None = None,
+        size: tuple[int, int] | int = 64,
+        crop: Crop = "centre",
+        resampling: Resampling = "area",
+        colour: Colour = "grey",
+        frames_per_second: float | None = None,
+        every: int = 1,
+        split: SplitBy = "auto",
+        shares: tuple[float, float, float] = (0.8, 0.1, 0.1),
+        gap: int = 0,
+        shuffle: int | None = None,
+        context: int | None = None,
+        horizon: int | None = None,
+        test_horizon: int | None = None,
+        validation_horizon: int | None = None,
+        stride: int = 1,
+        on_error: Literal["refuse", "skip"] = "refuse",
+        follow_links: bool = False,
+    ) -> None:
+        if not path:
+            raise InputError("Which videos? Name a folder: --data.path my_videos.")
+        if stride < 1:
+            raise InputError(f"stride is at least 1, got {stride}.")
+        self.options = ClipOptions(
+            size=pair(size), crop=as_crop(crop),
+            resampling=resampling, colour=colour, frames_per_second=frames_per_second, every=every,
+        )  # fmt: skip
+        self.on_error, self.stride, self.gap, self.shuffle = on_error, stride, gap, shuffle
+        self.found = find_clips(
+            path if isinstance(path, str) else list(path), follow_links=follow_links
+        )
+        self.wanted = Wanted(context, horizon, validation_horizon, test_horizon)
+        self.asked_split = split
+        self.store = self.decoded()
+        names, frames = zip(
+            *((clip.name, clip.frames) for clip in self.store.sequences), strict=True
+        )
+        self.split = chosen_split(split, names)
+        self.parts = split_clips(names, frames, self.split, shares=shares, gap=gap, seed=shuffle)
+        self.lengths = clip_lengths(self.parts, self.wanted)
+        self.short = sorted(names[number] for number in too_short(self.parts, self.lengths))
+
+    def decoded(self) -> PreparedStore:
+        """All videos, decoded: from the cache, or now.
+
+        Errors:
+            FileError, CorruptionError: a video cannot be read, where that is refused; or none can.
+        """
+        if not all(clip.images for clip in self.found):
+            require("av", "video", "read videos")  # else each of them would seem damaged
+        identity = {
+            "version": VERSION,
+            "options": {**asdict(self.options), "size": list(self.options.size)},
+            "on_error": self.on_error,
+            "files": [[clip.name, clip.stamp] for clip in self.found],
+        }
+        if not isinstance(self.options.crop, str):
+            identity["options"]["crop"] = list(self.options.crop)  # type: ignore[index]
+        return cached_frames(
+            Kind("videos", VERSION, self.options.shape, "|u1"), identity, self.build
+        )
+
+    def build(self, writer: StoreWriter) -> dict[str, Any]:
+        """Decode all videos; what was skipped, and why."""
+        skipped: dict[str, str] = {}
+        for clip in progress(self.found):
+            try:
+                writer.add(clip.name, prepared_frames(clip, self.options))
+            except FileError as error:
+                if self.on_error == "refuse":
+                    raise type(error)(
+                        f"{error} Mend or remove it, or set on_error: skip to leave it out."
+                    ) from error
+                skipped[clip.name] = str(error)
+        if not writer.sequences:
+            first = next(iter(skipped.values()))
+            raise FileError(f"None of {len(skipped)} video(s) can be read; the first: {first}")
+        return {"skipped": skipped}
+
+    @property
+    def skipped(self) -> dict[str, str]:
+        """Videos that could not be read, and why."""
+        return dict(self.store.notes["skipped"])
+
+    @property
+    def spec(self) -> FrameSpec:
+        return FrameSpec(
+            channels=self.options.channels,
+            space=self.options.size,
+            context=self.lengths.context,
+            horizon=self.lengths.horizon,
+            value_range=(0.0, 1.0),
+        )
+
+    def windows(self, split: Split) -> ClipWindows:
+        length = self.lengths.context + self.lengths.horizon_of(split)
+        return ClipWindows(
+            self.store,
+            window_starts(self.parts[split], length, self.stride),
+            context=self.lengths.context,
+            length=length,
+            channels=self.options.channels,
+        )
+
+    @property
+    def card(self) -> dict[str, Any]:
+        crop = self.options.crop
+        names = [clip.name for clip in self.store.sequences]
+        return {
+            "name": "videos",
+            **asdict(self.options),
+            "size": list(self.options.size),
+            "crop": crop if isinstance(crop, str) else list(crop),
+            "videos": len(names),
+            "frames": sum(clip.frames for clip in self.store.sequences),
+            "skipped": self.skipped,
+            "too_short": self.short,
+            "split": self.split,
+            "splits": {
+                split: [[names[number], start, stop] for number, start, stop in part]
+                for split, part in self.parts.items()
+            },
+            "gap": self.gap,
+            "shuffle": self.shuffle,
+            **self.lengths._asdict(),
+            "stride": self.stride,
+            "version": VERSION,
+            "source": "files of the user's",
+            "licence": "see the files' owner",
+        }
+
+    @property
+    def choices(self) -> Sequence[Choice]:
+        frames = sum(clip.frames for clip in self.store.sequences)
+        height, width = self.options.size
+        found = [
+            Choice("videos", f"{len(self.store.sequences)}, {frames} frames"),
+            Choice("frames", f"{height}×{width}, {self.options.colour}, crop {self.options.crop}"),
+        ]
+        if self.asked_split == "auto":
+            found.append(Choice("split", f"by {self.split}", "split", self.split))
+        found.append(Choice("splits", shown_shares(self.parts)))
+        asked = self.wanted._asdict()
+        for name, value in self.lengths._asdict().items():
+            if asked[name] is None:
+                found.append(Choice(name, f"{value} frames", name, value))
+        if self.skipped:
+            found.append(Choice("skipped", named(self.skipped, "damaged")))
+        if self.short:
+            found.append(Choice("skipped", named(self.short, "too short for a window")))
+        return found
+
+
+def named(names: Iterable[str], why: str) -> str:
+    """The first of some clips, and how many there are."""
+    everyone = list(names)
+    more = f" and {len(everyone) - NAMED} more" if len(everyone) > NAMED else ""
+    return f"{len(everyone)} {why}: {', '.join(everyone[:NAMED])}{more}"
+
+
+def progress(clips: Sequence[Clip]) -> Iterable[Clip]:
+    """Clips with a progress bar, where there is a terminal."""
+    from tqdm import tqdm
+
+    bar: Iterable[Clip] = tqdm(
+        clips, desc="decoding videos", unit="video", disable=not sys.stderr.isatty()
+    )
+    return bar

@@ -1,0 +1,1 @@
+"""Evaluation: scores under a recorded protocol, and comparison of runs."""

@@ -1,0 +1,174 @@
+"""exchange: content of one sequence with the dynamics of another, held against the truth."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+
+from statecast.data.base import DataSource, Split, generator_of
+from statecast.data.content_swap import Exchange, ExchangeableWindows
+from statecast.data.loading import evenly
+from statecast.errors import InputError
+from statecast.evaluation.analyses.base import Study
+from statecast.frames import Batch, Forecast, Frames, FrameSpec
+from statecast.metrics import METRICS
+from statecast.metrics.base import Metric, Score, Sums, add
+from statecast.models.base import Forecaster
+
+SCORED_BY = ("mse", "psnr", "ssim")  # metrics in which forecast and target can change places
+SHORT_HORIZON = 10  # frames; published beside the whole horizon
+ROWS = {
+    "exchanged": "content of another sequence",
+    "plain": "own content: no exchange",
+    "held": "last frame of the other sequence",
+}
+
+
+class ContentExchange(Study):
+    """How well a model shows the content of one sequence moving as another does.
+
+    The dynamics come from a window, the content from the context of another sequence that the
+    data set makes for it; the truth is the window made again with that content. Where several
+    truths are possible, such as which digit follows which trajectory, the best one of each window
+    counts, chosen by each metric and horizon for itself.
+
+    Protocol: Donà et al. (2021), https://arxiv.org/abs/2008.01352.
+    """
+
+    @classmethod
+    def applies_to(cls, model: Forecaster, data: DataSource) -> str | None:
+        if not model.supports_content_exchange:
+            return f"{type(model).__name__} has no content to exchange"
+        windows = data.windows("test")
+        if not isinstance(windows, ExchangeableWindows):
+            return f"{type(windows).__name__} cannot be made again with other content"
+        return None
+
+    def run(
+        self,
+        model: Forecaster,
+        data: DataSource,
+        *,
+        split: Split,
+        windows: int | None,
+        batch_size: int,
+        seed: int,
+    ) -> dict[str, Any]:
+        source = data.windows(split)
+        if not isinstance(source, ExchangeableWindows):
+            raise InputError(f"The {split} windows cannot be made again with other content.")
+        metrics = applicable(model.spec)
+        chosen = evenly(len(source), len(source) if windows is None else windows)
+        sums: dict[tuple[str, str, int], Sums] = {}
+        truths = 0
+        for start in range(0, len(chosen), batch_size):
+            indices = chosen[start : start + batch_size]
+            batch, exchange = source.batch(indices), source.exchange(indices, seed=seed)
+            truths = len(exchange.truths)
+            rows = forecasts(model, batch, exchange, seed=seed, stream=start)
+            for horizon in horizons(len(batch.target)):
+                for row, frames in rows.items():
+                    for name, metric in metrics.items():
+                        found = metric.sums(*best_of_truths(frames, exchange, horizon))
+                        key = (row, name, horizon)
+                        sums[key] = add(sums.get(key), found)
+        scores = {key: metrics[key[1]].scores(value)["best"] for key, value in sums.items()}
+        return as_json(scores, windows=len(chosen), truths=truths)
+
+    def lines(self, result: dict[str, Any]) -> list[str]:
+        """A row per forecast and horizon, a column per metric."""
+        table = [["", "", *(f"{name} {arrow(name)}" for name in result["metrics"])]]
+        for horizon, rows in result["horizons"].items():
+            for row, scores in rows.items():
+                cells = [number(scores[name]) for name in result["metrics"]]
+                table.append([f"t+{horizon}", ROWS[row], *cells])
+        widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+        return [
+            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+            for row in table
+        ]
+
+
+def applicable(spec: FrameSpec) -> dict[str, Metric]:
+    """The metrics that can be computed of such frames."""
+    return {
+        name: METRICS[name].of(spec)
+        for name in SCORED_BY
+        if METRICS[name].applies_to(spec, 1) is None
+    }
+
+
+def horizons(length: int) -> list[int]:
+    """Numbers of first frames that are scored together: a short one where there is, and all."""
+    return sorted({min(SHORT_HORIZON, length), length})
+
+
+def forecasts(
+    model: Forecaster, batch: Batch, exchange: Exchange, *, seed: int, stream: int
+) -> dict[str, Frames]:
+    """The forecast with exchanged content, and what it is to be compared with."""
+    target = batch.target
+
+    def forecast(content: Frames | None) -> Frames:
+        made = model.forecast(
+            batch.context,
+            len(target),
+            content_from=content,
+            generator=generator_of(seed, stream),
+        ).to("cpu")
+        return Frames(values=made.samples[0], times=target.times, channels=target.channels)
+
+    last = exchange.content.values[:, -1:]
+    held = last.expand(-1, len(target), *last.shape[2:])
+    return {
+        "exchanged": forecast(exchange.content),
+        "plain": forecast(None),
+        "held": Frames(values=held, times=target.times, channels=target.channels),
+    }
+
+
+def best_of_truths(forecast: Frames, exchange: Exchange, horizon: int) -> tuple[Forecast, Frames]:
+    """Truths and forecast of the first frames, for a metric that takes the best of the former.
+
+    The metrics are symmetric, so the truths can take the place of samples: the best of these is
+    what a metric's `best` is of.
+    """
+    truths = torch.stack([truth.values[:, :horizon] for truth in exchange.truths])
+    times = forecast.times[:horizon]
+    return (
+        Forecast(samples=truths, times=times, channels=forecast.channels),
+        Frames(values=forecast.values[:, :horizon], times=times, channels=forecast.channels),
+    )
+
+
+def as_json(
+    scores: dict[tuple[str, str, int], Score], *, windows: int, truths: int
+) -> dict[str, Any]:
+    """Scores by horizon, row and metric; curves of the longest horizon."""
+    found: dict[str, Any] = {}
+    for (row, metric, horizon), score in scores.items():
+        rows = found.setdefault(str(horizon), {})
+        rows.setdefault(row, {})[metric] = {
+            "value": score.value,
+            "half_width": score.half_width,
+            "per_lead_time": score.per_lead_time.tolist(),
+        }
+    return {
+        "metrics": list(dict.fromkeys(metric for _, metric, _ in scores)),
+        "windows": windows,
+        "truths": truths,
+        "horizons": found,
+    }
+
+
+def arrow(metric: str) -> str:
+    """Direction of a metric."""
+    return "↑" if METRICS[metric].higher_is_better else "↓"
+
+
+def number(score: dict[str, float]) -> str:
+    """A score with the half width of its interval, where there is one."""
+    interval = "" if math.isnan(score["half_width"]) else f" ± {score['half_width']:.2g}"
+    return f"{score['value']:.4g}{interval}"

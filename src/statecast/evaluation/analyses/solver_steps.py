@@ -1,0 +1,145 @@
+"""Study `steps`: how the scores of a trained model depend on its solver and step."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from torch import nn
+
+from statecast.data.base import DataSource, Split, streams_of
+from statecast.data.loading import evenly, numbered_batches
+from statecast.errors import ConvergenceError, MissingExtraError
+from statecast.evaluation.analyses.base import Study
+from statecast.metrics import METRICS
+from statecast.metrics.base import Sums, add
+from statecast.models.base import Forecaster
+from statecast.models.state_space import StateSpaceForecaster
+from statecast.solvers.solvers import ADAPTIVE, SolverName
+
+SUBSTEPS = (1, 2, 4, 8)
+SCORED = ("mse", "psnr")
+
+
+class Steps(Study):
+    """Scores of the same windows, with the same draws, by every solver and number of substeps.
+
+    A model that learned a differential equation scores alike with any accurate solver; one that
+    learned the map of its own solver's step scores worse with others.
+    """
+
+    @classmethod
+    def applies_to(cls, model: Forecaster, data: DataSource) -> str | None:
+        if not isinstance(model, StateSpaceForecaster) or not model.continuous:
+            return "the model's transition is no differential equation"
+        return None
+
+    def run(
+        self,
+        model: Forecaster,
+        data: DataSource,
+        *,
+        split: Split,
+        windows: int | None,
+        batch_size: int,
+        seed: int,
+    ) -> dict[str, Any]:
+        """Score the model by each of its solvers; one sample per window.
+
+        Returns:
+            `own`: the model's solver and substeps; `windows`; and `rows`: `solver`, `substeps`
+            (None where adaptive), mean `evaluations` of the velocity in a forecast, conditioning
+            included, `seconds` for all windows, and the scores; or `failed`, why there are none.
+        """
+        assert isinstance(model, StateSpaceForecaster)
+        rows = []
+        for solver in model.solvers:
+            for substeps in (None,) if solver in ADAPTIVE else SUBSTEPS:
+                row: dict[str, Any] = {"solver": solver, "substeps": substeps}
+                try:
+                    row |= scored(
+                        model, data, solver, substeps,
+                        split=split, windows=windows, batch_size=batch_size, seed=seed,
+                    )  # fmt: skip
+                except (ConvergenceError, MissingExtraError) as error:
+                    row["failed"] = str(error)
+                rows.append(row)
+        total = len(data.windows(split))
+        own = {
+            "solver": model.solver,
+            "substeps": None if model.solver in ADAPTIVE else model.substeps,
+        }
+        count = total if windows is None else min(windows, total)
+        return {"own": own, "windows": count, "rows": rows}
+
+    def lines(self, result: dict[str, Any]) -> list[str]:
+        names = [name for name in SCORED if any(name in row for row in result["rows"])]
+        found = [f"{'solver':10}{'substeps':>9}{'evaluations':>13}{'seconds':>9}"]
+        found[0] += "".join(f"{name:>10}" for name in names)
+        for row in result["rows"]:
+            substeps = "–" if row["substeps"] is None else row["substeps"]
+            line = f"{row['solver']:10}{substeps:>9}"
+            if "failed" in row:
+                found.append(f"{line}  {row['failed']}")
+                continue
+            line += f"{row['evaluations']:13.1f}{row['seconds']:9.2f}"
+            line += "".join(f"{row[name]:10.4g}" for name in names)
+            own = all(row[key] == value for key, value in result["own"].items())
+            found.append(f"{line}  the model's own" if own else line)
+        return found
+
+
+def scored(
+    model: StateSpaceForecaster,
+    data: DataSource,
+    solver: SolverName,
+    substeps: int | None,
+    *,
+    split: Split,
+    windows: int | None,
+    batch_size: int,
+    seed: int,
+) -> dict[str, Any]:
+    """One row: evaluations, seconds and scores."""
+    applicable = [name for name in SCORED if METRICS[name].applies_to(model.spec, 1) is None]
+    metrics = {name: METRICS[name].of(model.spec) for name in applicable}
+    sums: dict[str, Sums] = {}
+    seconds, batches = 0.0, 0
+    found = data.windows(split)
+    chosen = evenly(len(found), len(found) if windows is None else windows)
+    with counted(model.dynamics()) as count:
+        for numbers, batch in numbered_batches(found, chosen, batch_size):
+            started = time.perf_counter()
+            forecast = model.forecast(
+                batch.context,
+                len(batch.target),
+                solver=solver,
+                substeps=substeps,
+                # Of the window and not of the solver, so that rows differ by their solver alone.
+                generator=streams_of(numbers, seed),
+            ).to("cpu")
+            seconds, batches = seconds + time.perf_counter() - started, batches + 1
+            for name, metric in metrics.items():
+                sums[name] = add(sums.get(name), metric.sums(forecast, batch.target))
+    scores = {name: metric.scores(sums[name])["mean"].value for name, metric in metrics.items()}
+    return {"evaluations": count[0] / batches, "seconds": seconds, **scores}
+
+
+@contextmanager
+def counted(network: nn.Module | None) -> Iterator[list[int]]:
+    """Count the runs of a network, in the one number of the list."""
+    count = [0]
+    if network is None:
+        yield count
+        return
+
+    def increment(*_: object) -> None:
+        count[0] += 1
+
+    hook = network.register_forward_pre_hook(increment)
+    try:
+        yield count
+    finally:
+        hook.remove()

@@ -1,0 +1,223 @@
+"""Which runs may be set side by side: their scores, read, and the fields in which they differ."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from statecast.errors import CorruptionError, FileError, InputError
+from statecast.evaluation.protocols.protocol import protocol_names, read_protocol
+from statecast.evaluation.score_tables import SCORES_NAME
+from statecast.io.sealed_json import read_sealed
+
+# Fields that must agree, and fields that may differ, which is then said.
+SAME = ("split", "context", "horizon")
+TOLD = ("name", "windows", "substeps", "checkpoint", "seed", "version", "commit")
+NEEDED = ("protocol", "lead_times", "forecasters")
+SHOWN_ENTRIES = 6  # of a data card that differ
+
+
+class Scored(NamedTuple):
+    """A run and its scores."""
+
+    label: str
+    folder: Path
+    scores: dict[str, Any]
+
+    @property
+    def protocol(self) -> dict[str, Any]:
+        """What the scores were made under."""
+        return dict(self.scores["protocol"])
+
+    @property
+    def model(self) -> str:
+        """Name of the run's own forecaster: the first; trivial ones follow."""
+        return next(iter(self.scores["forecasters"]))
+
+
+def read_scores(folder: str | Path) -> dict[str, Any]:
+    """The scores of a run folder.
+
+    Errors:
+        FileError: there are none yet.
+        CorruptionError: the file is damaged.
+    """
+    path = Path(folder) / SCORES_NAME
+    if not path.is_file():
+        raise FileError(f"{folder} has no scores yet. Make them: statecast evaluate {folder}")
+    try:
+        content = read_sealed(path)
+    except (OSError, ValueError, TypeError) as error:
+        raise CorruptionError(f"{path} cannot be read: {error}.") from error
+    whole = all(key in content for key in NEEDED)
+    if not whole or not content["forecasters"]:
+        raise CorruptionError(
+            f"{path} should hold {', '.join(NEEDED)}. Make it again: statecast evaluate {folder}"
+        )
+    if not all(is_score(score) for score in all_scores(content["forecasters"])):
+        raise CorruptionError(
+            f"{path} should hold numbers as scores. Make it again: statecast evaluate {folder}"
+        )
+    if not printable(content):
+        raise CorruptionError(
+            f"{path} holds control characters. Make it again: statecast evaluate {folder}"
+        )
+    return content
+
+
+def printable(content: Any) -> bool:
+    """Whether all names and texts in a JSON value can be shown on a terminal and in a picture."""
+    if isinstance(content, str):
+        return content.isprintable()
+    if isinstance(content, Mapping):
+        return all(printable(key) and printable(value) for key, value in content.items())
+    return not isinstance(content, list) or all(map(printable, content))
+
+
+def all_scores(forecasters: Any) -> Iterator[Any]:
+    """Every score of every forecaster, metric and selection; None where there should be one."""
+    if not isinstance(forecasters, Mapping):
+        yield None
+        return
+    for metrics in forecasters.values():
+        for selections in metrics.values() if isinstance(metrics, Mapping) else [None]:
+            yield from selections.values() if isinstance(selections, Mapping) else [None]
+
+
+def is_score(score: Any) -> bool:
+    """Whether something read from a file is a score: numbers, or null for NaN."""
+    if not isinstance(score, Mapping) or not isinstance(score.get("per_lead_time"), list):
+        return False
+    numbers = [score.get("value"), score.get("half_width"), *score["per_lead_time"]]
+    return all(number is None or isinstance(number, int | float) for number in numbers)
+
+
+def read_runs(folders: Sequence[str | Path]) -> list[Scored]:
+    """Runs with their scores, labelled by the shortest ends of their paths that differ."""
+    labels = short_labels(folders)
+    return [Scored(labels[i], Path(f), read_scores(f)) for i, f in enumerate(folders)]
+
+
+def short_labels(folders: Sequence[str | Path]) -> list[str]:
+    """The shortest ends of paths that tell them apart.
+
+    Errors:
+        InputError: a folder is given twice.
+    """
+    parts = [Path(folder).absolute().parts for folder in folders]
+    if len(set(parts)) < len(parts):
+        raise InputError("A run is given twice; name each once.")
+    for length in range(1, max(map(len, parts), default=1) + 1):
+        labels = ["/".join(part[-length:]) for part in parts]
+        if len(set(labels)) == len(labels):
+            return labels
+    return [str(Path(*part)) for part in parts]
+
+
+def differences(runs: Sequence[Scored]) -> list[str]:
+    """Why scores of runs must not be set side by side, a phrase per field; empty where they may.
+
+    Compared are split, context, horizon and lead times, samples (of stochastic models), the
+    content of the windows, and the versions of the metrics that several runs have.
+    """
+    found = []
+    for name in SAME:
+        found += _phrase(name, {run.label: run.protocol.get(name) for run in runs})
+    if not found:
+        leads = {run.label: [round(t, 6) for t in run.scores["lead_times"]] for run in runs}
+        found += _phrase("lead times", leads)
+    drawing = [run for run in runs if not run.protocol.get("deterministic", False)]
+    found += _phrase("samples", {run.label: run.protocol.get("samples") for run in drawing})
+    found += _other_windows(runs)
+    for metric in dict.fromkeys(m for run in runs for m in run.protocol.get("metrics", {})):
+        versions = {
+            run.label: run.protocol["metrics"][metric]
+            for run in runs
+            if metric in run.protocol.get("metrics", {})
+        }
+        found += _phrase(f"version of {metric}", versions)
+        settings = {run.label: run.protocol.get("metric_settings", {}).get(metric) for run in runs}
+        found += _phrase(f"settings of {metric}", {label: settings[label] for label in versions})
+    return found
+
+
+class Group(NamedTuple):
+    """Runs that may be set side by side."""
+
+    runs: list[Scored]
+    reasons: list[str]  # why they do not stand in the first group
+
+
+def grouped(runs: Sequence[Scored]) -> list[Group]:
+    """Runs in groups: each joins the first whose runs it agrees with."""
+    groups: list[Group] = []
+    for run in runs:
+        for group in groups:
+            if not differences([*group.runs, run]):
+                group.runs.append(run)
+                break
+        else:
+            reasons = differences([groups[0].runs[0], run]) if groups else []
+            groups.append(Group([run], reasons))
+    return groups
+
+
+def _other_windows(runs: Sequence[Scored]) -> list[str]:
+    """Phrases where the windows of runs have another content."""
+    digests = {run.label: str(run.protocol.get("digest"))[:12] + "…" for run in runs}
+    if len(set(digests.values())) < 2:
+        return []
+    cards = [flat(run.protocol.get("data", {})) for run in runs]
+    entries = []
+    for key in dict.fromkeys(key for card in cards for key in card):
+        values = {run.label: card.get(key) for run, card in zip(runs, cards, strict=True)}
+        entries += _phrase(f"data.{key}", values)
+    if not entries and _made_alike(runs):
+        return []
+    return [*_phrase("digest of the windows", digests), *entries[:SHOWN_ENTRIES]]
+
+
+def _made_alike(runs: Sequence[Scored]) -> bool:
+    """Whether runs share a protocol whose data other processors make with other last bits."""
+    names = {run.protocol.get("name") for run in runs}
+    name = next(iter(names))
+    if len(names) > 1 or name not in protocol_names():
+        return False
+    digest = read_protocol(name).digest
+    return digest.value is not None and not digest.exact
+
+
+def _phrase(field: str, values: Mapping[str, Any]) -> list[str]:
+    """`field: 1 in this, 2 in that` where values differ."""
+    by_value: dict[str, list[str]] = {}
+    for label, value in values.items():
+        by_value.setdefault(json.dumps(value, ensure_ascii=False), []).append(label)
+    if len(by_value) < 2:
+        return []
+    told = [f"{v.strip(chr(34))} in {' and '.join(labels)}" for v, labels in by_value.items()]
+    return [f"{field}: {', '.join(told)}"]
+
+
+def flat(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested tables as one, with keys joined by dots."""
+    found: dict[str, Any] = {}
+    for key, value in table.items():
+        if isinstance(value, Mapping):
+            found |= flat(value, f"{prefix}{key}.")
+        else:
+            found[f"{prefix}{key}"] = value
+    return found
+
+
+def remarks_on(runs: Sequence[Scored]) -> list[str]:
+    """What differs between runs and may, and the notes of their protocols."""
+    told = []
+    for name in TOLD:
+        values = {run.label: run.protocol.get(name) for run in runs}
+        told += _phrase("protocol" if name == "name" else name, values)
+    if len({run.protocol.get("digest") for run in runs}) > 1:
+        told.append("The windows were simulated by several machines, and differ in the last bits.")
+    notes = dict.fromkeys(n for run in runs for n in run.protocol.get("notes", []))
+    return [*told, *notes]

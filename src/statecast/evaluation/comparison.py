@@ -1,0 +1,237 @@
+"""The table of runs, their trivial forecasts and published scores of the same protocol."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from statecast.errors import InputError
+from statecast.evaluation.comparability import Scored, differences, remarks_on
+from statecast.evaluation.protocols.protocol import protocol_names, read_protocol
+from statecast.evaluation.protocols.published_scores import published_for
+from statecast.metrics import METRICS
+
+ELSEWHERE = {"lpips": False, "fvd": False}  # direction of published metrics, if not ours as well
+NEAREST_TO_ONE = ("spread_skill",)
+CALIBRATION = ("spread_skill", "rank_histogram", "coverage")  # of samples: one forecast has none
+USUAL = ("mean", "best", "ensemble")  # selections shown where a protocol names none
+
+
+class Column(NamedTuple):
+    """A metric, and how its samples are combined."""
+
+    metric: str
+    selection: str | None  # None where published scores alone have it, and in one way
+
+    @property
+    def title(self) -> str:
+        """Metric, direction, selection."""
+        if self.metric in NEAREST_TO_ONE:
+            arrow = "→1"
+        else:
+            arrow = "↑" if is_higher_better(self.metric) else "↓"
+        selection = "" if self.selection == "ensemble" else self.selection  # all samples, always
+        return " ".join(filter(None, (self.metric, arrow, selection)))
+
+
+class Cell(NamedTuple):
+    """A score and the half width of its interval; NaN where there is none."""
+
+    value: float
+    half_width: float = math.nan
+
+
+class Row(NamedTuple):
+    """A forecaster and its scores."""
+
+    label: str
+    kind: str  # run, baseline, or published
+    cells: dict[Column, Cell]
+    source: str  # run folder, or paper and table
+
+
+class Comparison(NamedTuple):
+    """Scores that may be set side by side."""
+
+    columns: list[Column]
+    rows: list[Row]
+    best: dict[Column, list[int]]  # numbers of the best rows
+    remarks: list[str]  # what differs between the runs, and what a reader must know
+
+
+def compare(
+    runs: Sequence[Scored],
+    *,
+    metrics: Sequence[str] = (),
+    published: bool = True,
+    sort: str | None = None,
+) -> Comparison:
+    """The table of runs, their trivial forecasts, and published scores of the same protocol.
+
+    Args:
+        runs: whose scores are compared.
+        metrics: columns, as `psnr` or `psnr.best`; by default those of the protocol, then others.
+        published: whether published scores are added.
+        sort: column that rows are ordered by, best first; by default the order given.
+
+    Errors:
+        InputError: the runs' protocols differ (every field is named), or a column that none has.
+    """
+    found = differences(runs)
+    if found:
+        raise InputError(f"These runs cannot be compared: {'; '.join(found)}.")
+    names = list(dict.fromkeys(n for run in runs if (n := run.protocol.get("name"))))
+    protocol = names[0] if len(names) == 1 and names[0] in protocol_names() else None
+    columns = chosen_columns(runs, protocol, metrics, published=published)
+    rows = [*run_rows(runs, columns), *baseline_rows(runs, columns)]
+    remarks = remarks_on(runs)
+    if published and protocol is not None:
+        rows += published_rows(protocol, columns)
+        remarks += published_notes(protocol, columns)
+    if sort is not None:
+        key = named_columns([sort], columns)[0]
+        rows.sort(key=lambda row: merit(key.metric, row.cells.get(key)))
+    best = {column: best_rows(rows, column) for column in columns}
+    return Comparison(columns, rows, best, remarks)
+
+
+def chosen_columns(
+    runs: Sequence[Scored], protocol: str | None, metrics: Sequence[str], *, published: bool
+) -> list[Column]:
+    """Columns of the table: those asked for, or the protocol's and then all others.
+
+    Errors:
+        InputError: a column that there is not.
+    """
+    offered = offered_columns(runs, protocol if published else None)
+    if metrics:
+        return named_columns(metrics, offered)
+    rules = read_protocol(protocol).metrics if protocol else {}
+    chosen: list[Column] = []
+    for metric in dict.fromkeys([*rules, *(c.metric for c in offered)]):
+        same = [column for column in offered if column.metric == metric]
+        wanted = (rules[metric].selection,) if metric in rules else USUAL
+        chosen += [column for column in same if column.selection in wanted] or same[:1]
+    if all(run.protocol.get("samples") == 1 for run in runs):  # then all selections are the same
+        first: dict[str, Column] = {}
+        for column in chosen:
+            first.setdefault(column.metric, column)
+        return list(first.values())
+    return chosen
+
+
+def offered_columns(runs: Sequence[Scored], protocol: str | None) -> list[Column]:
+    """Columns that some run has, or some published score of a protocol."""
+    offered: dict[Column, None] = {}
+    for run in runs:
+        for metric, selections in run.scores["forecasters"][run.model].items():
+            offered |= {Column(metric, selection): None for selection in selections}
+    for score in published_for(protocol) if protocol else []:
+        if score.selection is not None or score.metric not in {c.metric for c in offered}:
+            offered[Column(score.metric, score.selection)] = None
+    return list(offered)
+
+
+def named_columns(names: Sequence[str], offered: Sequence[Column]) -> list[Column]:
+    """Columns by name: `psnr.best`, or `psnr` for all of them, or for the first where sorted by.
+
+    Errors:
+        InputError: there is no such column.
+    """
+    found: dict[Column, None] = {}
+    for name in names:
+        metric, _, selection = name.partition(".")
+        fitting = [
+            c for c in offered if c.metric == metric and selection in ("", c.selection or "")
+        ]
+        if not fitting:
+            every = ", ".join(".".join(filter(None, column)) for column in offered)
+            raise InputError(f"There is no score {name!r} here; there are {every}.")
+        found |= dict.fromkeys(fitting)
+    return list(found)
+
+
+def run_rows(runs: Sequence[Scored], columns: Sequence[Column]) -> list[Row]:
+    """A row per run."""
+    return [
+        Row(run.label, "run", cells_of(run, run.model, columns), str(run.folder)) for run in runs
+    ]
+
+
+def baseline_rows(runs: Sequence[Scored], columns: Sequence[Column]) -> list[Row]:
+    """A row per trivial forecast; several runs share one where all its scores agree."""
+    found: dict[str, dict[tuple[tuple[Column, float], ...], Row]] = {}
+    for run in runs:
+        for name in list(run.scores["forecasters"])[1:]:
+            cells = cells_of(run, name, columns)
+            key = tuple((column, round(cell.value, 9)) for column, cell in cells.items())
+            row = Row(f"{name} ({run.label})", "baseline", cells, str(run.folder))
+            found.setdefault(name, {}).setdefault(key, row)
+    return [
+        row if len(versions) > 1 else row._replace(label=name)
+        for name, versions in found.items()
+        for row in versions.values()
+    ]
+
+
+def cells_of(run: Scored, forecaster: str, columns: Sequence[Column]) -> dict[Column, Cell]:
+    """Scores of a forecaster, as far as it has them."""
+    scores = run.scores["forecasters"][forecaster]
+    single = forecaster != run.model or run.protocol.get("deterministic", False)
+    found = {}
+    for column in columns:
+        if single and column.metric in CALIBRATION:
+            continue
+        score = scores.get(column.metric, {}).get(column.selection)
+        if score is not None:
+            found[column] = Cell(number(score["value"]), number(score.get("half_width")))
+    return found
+
+
+def number(value: Any) -> float:
+    """A score as a number; JSON without NaN has null for it."""
+    return math.nan if value is None else float(value)
+
+
+def published_rows(protocol: str, columns: Sequence[Column]) -> list[Row]:
+    """A row per model and source of the published scores of a protocol."""
+    rows: dict[tuple[str, str], Row] = {}
+    for score in published_for(protocol):
+        fitting = [c for c in columns if c.metric == score.metric]
+        chosen = [c for c in fitting if score.selection in (None, c.selection)][:1]
+        row = rows.setdefault(
+            (score.model, score.source), Row(score.model, "published", {}, score.source)
+        )
+        for column in chosen:
+            width = math.nan if score.half_width is None else score.half_width
+            row.cells[column] = Cell(score.value, width)
+    return [row for row in rows.values() if row.cells]
+
+
+def published_notes(protocol: str, columns: Sequence[Column]) -> list[str]:
+    """Notes of published tables that are shown."""
+    shown = {column.metric for column in columns}
+    noted = [s for s in published_for(protocol) if s.note and s.metric in shown]
+    return list(dict.fromkeys(f"{score.source}: {score.note}" for score in noted))
+
+
+def is_higher_better(metric: str) -> bool:
+    """Direction of a metric, published ones included."""
+    return METRICS[metric].higher_is_better if metric in METRICS else ELSEWHERE.get(metric, False)
+
+
+def merit(metric: str, cell: Cell | None) -> float:
+    """A number that is smaller for a better score; infinite where there is none."""
+    if cell is None or math.isnan(cell.value):
+        return math.inf
+    if metric in NEAREST_TO_ONE:
+        return abs(cell.value - 1)
+    return -cell.value if is_higher_better(metric) else cell.value
+
+
+def best_rows(rows: Sequence[Row], column: Column) -> list[int]:
+    """Numbers of the rows with the best score of a column; none where no row has one."""
+    merits = [merit(column.metric, row.cells.get(column)) for row in rows]
+    best = min(merits, default=math.inf)
+    return [] if best == math.inf else [i for i, m in enumerate(merits) if m == best]

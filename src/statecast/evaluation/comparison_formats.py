@@ -1,0 +1,120 @@
+"""A comparison as text, Markdown, CSV or JSON."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from collections.abc import Callable
+from typing import Any
+
+from statecast.evaluation.comparison import Cell, Column, Comparison
+
+ABSENT = "–"
+
+
+def shown(cell: Cell | None) -> str:
+    """A score with the half width of its interval, where there is one."""
+    if cell is None:
+        return ABSENT
+    interval = "" if math.isnan(cell.half_width) else f" ± {cell.half_width:.2g}"
+    return f"{cell.value:.4g}{interval}"
+
+
+def as_text(table: Comparison) -> str:
+    """Aligned columns; the best of each carries a star, and published rows a number of a source."""
+    sources = numbered_sources(table)
+    rows = [["", *(column.title for column in table.columns)]]
+    for index, row in enumerate(table.rows):
+        mark = f" [{sources[row.source]}]" if row.kind == "published" else ""
+        cells = [_marked(table, index, column, "{} *") for column in table.columns]
+        rows.append([row.label + mark, *cells])
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    lines = ["  ".join(c.ljust(w) for c, w in zip(r, widths, strict=True)).rstrip() for r in rows]
+    return "\n".join([*lines, "", "* best of its column", *_below(table, "{}")])
+
+
+def as_markdown(table: Comparison) -> str:
+    """A table of Markdown; the best of each column is bold."""
+    sources = numbered_sources(table)
+    lines = [
+        "| | " + " | ".join(_cell(column.title) for column in table.columns) + " |",
+        "|---" * (len(table.columns) + 1) + "|",
+    ]
+    for index, row in enumerate(table.rows):
+        mark = f" [{sources[row.source]}]" if row.kind == "published" else ""
+        cells = [_marked(table, index, column, "**{}**") for column in table.columns]
+        lines.append("| " + " | ".join([_cell(row.label + mark), *cells]) + " |")
+    return "\n".join([*lines, "", *_below(table, "- {}")])
+
+
+def as_csv(table: Comparison) -> str:
+    """A line per forecaster: value and half width of each column."""
+    stream = io.StringIO()
+    names = [".".join(filter(None, column)) for column in table.columns]
+    fields = [f"{name}{end}" for name in names for end in ("", ".half_width")]
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(["forecaster", "kind", *fields, "source"])
+    for row in table.rows:
+        values: list[Any] = []
+        for column in table.columns:
+            cell = row.cells.get(column)
+            values += ["", ""] if cell is None else [repr(cell.value), _known(cell.half_width)]
+        writer.writerow([row.label, row.kind, *values, row.source])
+    return stream.getvalue().rstrip("\n")
+
+
+def as_json(table: Comparison) -> str:
+    """Rows with their scores, the remarks, and which rows are best; NaN is null."""
+    rows = [
+        {
+            "forecaster": row.label,
+            "kind": row.kind,
+            "source": row.source,
+            "scores": {
+                ".".join(filter(None, column)): {
+                    "value": None if math.isnan(cell.value) else cell.value,
+                    "half_width": None if math.isnan(cell.half_width) else cell.half_width,
+                    "best": index in table.best[column],
+                }
+                for column, cell in row.cells.items()
+            },
+        }
+        for index, row in enumerate(table.rows)
+    ]
+    content = {"rows": rows, "remarks": table.remarks}
+    return json.dumps(content, indent=1, ensure_ascii=False)
+
+
+FORMATS: dict[str, Callable[[Comparison], str]] = {
+    "text": as_text,
+    "markdown": as_markdown,
+    "csv": as_csv,
+    "json": as_json,
+}
+
+
+def numbered_sources(table: Comparison) -> dict[str, int]:
+    """Sources of published rows, numbered from 1."""
+    sources = dict.fromkeys(row.source for row in table.rows if row.kind == "published")
+    return {source: number for number, source in enumerate(sources, start=1)}
+
+
+def _below(table: Comparison, form: str) -> list[str]:
+    numbered = [f"[{number}] {source}" for source, number in numbered_sources(table).items()]
+    return [form.format(line) for line in [*numbered, *table.remarks]]
+
+
+def _marked(table: Comparison, index: int, column: Column, form: str) -> str:
+    text = shown(table.rows[index].cells.get(column))
+    return form.format(text) if index in table.best[column] else text
+
+
+def _cell(text: str) -> str:
+    """Text that cannot break a table of Markdown."""
+    return text.replace("\\", "\\\\").replace("|", "\\|").replace("\n", " ")
+
+
+def _known(value: float) -> str:
+    return "" if math.isnan(value) else repr(value)

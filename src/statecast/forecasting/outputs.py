@@ -1,0 +1,154 @@
+"""Forecasts to files: one writer per ending; those that can, write part by part."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from statecast.data.base import generator_of
+from statecast.errors import FileError
+from statecast.frames import Forecast, Frames
+from statecast.io.fields.writers import SINKS, write_labelled
+from statecast.models.base import Forecaster
+from statecast.solvers.solvers import SolverName
+
+GIF_SAMPLES, VIDEO_SAMPLES = 3, 8  # drawn beside the mean, at most; a .gif grows fast
+PART_BYTES = 256 << 20  # samples that are drawn at once take no more memory than this, roughly
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A forecast to be drawn: all samples at once, or part by part.
+
+    Attributes:
+        model: the model.
+        context: the observed frames.
+        horizon: frames to forecast; None for as many as in training.
+        samples: futures to draw.
+        substeps: steps of the solver per frame; None for the model's own.
+        solver: of the transition's differential equation; None for the model's own.
+        seed: of the samples. Where they fill several parts, each has its own stream, so the same
+            seed gives the same forecast on any machine.
+        quantiles: probabilities of quantiles to write besides, where the format has room.
+    """
+
+    model: Forecaster
+    context: Frames
+    horizon: int | None
+    samples: int
+    substeps: int | None
+    solver: SolverName | None
+    seed: int
+    quantiles: tuple[float, ...] = ()
+
+    @property
+    def at_once(self) -> int:
+        """Samples of a part."""
+        horizon = self.model.spec.horizon if self.horizon is None else self.horizon
+        shape = (len(self.context.values), horizon, *self.model.spec.frame_shape)
+        return max(1, PART_BYTES // max(1, 4 * math.prod(shape)))
+
+    def part(self, start: int) -> Forecast:
+        """Samples from number `start` on, on the CPU."""
+        stream = (self.seed,) if start == 0 else (self.seed, start)
+        return self.model.forecast(
+            self.context,
+            self.horizon,
+            samples=min(self.at_once, self.samples - start),
+            substeps=self.substeps,
+            solver=self.solver,
+            generator=generator_of(*stream),
+        ).to("cpu")
+
+    @cached_property
+    def first(self) -> Forecast:
+        """The first part, drawn once."""
+        return self.part(0)
+
+    def parts(self) -> Iterator[Forecast]:
+        """All parts, one after another."""
+        yield self.first
+        for start in range(len(self.first.samples), self.samples, self.at_once):
+            yield self.part(start)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of all samples, (sample, batch, time, channel, *space)."""
+        return (max(self.samples, 1), *self.first.samples.shape[1:])
+
+    def whole(self) -> Forecast:
+        """All samples at once."""
+        samples = torch.cat([part.samples for part in self.parts()])
+        return replace(self.first, samples=samples)
+
+
+# Writes a forecast to a path.
+Writer = Callable[[Drawing, Path], Any]
+
+
+def write_npz_forecast(drawing: Drawing, path: Path) -> Path:
+    """Samples, times and names of channels."""
+    return drawing.whole().save(path)
+
+
+def write_labelled_forecast(drawing: Drawing, path: Path) -> Path:
+    """Samples, their mean, spread and quantiles, with coordinates; part by part."""
+    several = drawing.samples > 1
+    layout = drawing.first.layout(
+        statistics=several, quantiles=drawing.quantiles if several else ()
+    )
+    layout = replace(layout, shape=drawing.shape)
+    return write_labelled(path, layout, (part.samples.numpy() for part in drawing.parts()))
+
+
+def write_animation(drawing: Drawing, path: Path) -> Path:
+    """Mean and samples side by side, frame after frame."""
+    from statecast.plots.animations import animate_forecast
+
+    count = VIDEO_SAMPLES if path.suffix.lower() == ".mp4" else GIF_SAMPLES
+    context = shown(drawing.context, drawing)
+    return animate_forecast(context, drawing.whole(), path, samples=count)
+
+
+def write_picture(drawing: Drawing, path: Path) -> Path:
+    """Mean and samples, side by side."""
+    from statecast.plots.forecasts import plot_forecast
+
+    return plot_forecast(shown(drawing.context, drawing), drawing.whole(), path)
+
+
+def shown(context: Frames, drawing: Drawing) -> Frames:
+    """Context frames as a forecast of them looks: of labelled fields, without added points."""
+    labels = context.coordinates
+    if labels is None:
+        return context
+    values = drawing.model.preparation.restored_context(context.values, labels)
+    return replace(context, values=values, mask=~values.isnan(), coordinates=None)
+
+
+OUTPUTS: dict[str, Writer] = {
+    ".npz": write_npz_forecast,
+    ".gif": write_animation,
+    ".mp4": write_animation,
+    ".png": write_picture,
+    **dict.fromkeys(SINKS, write_labelled_forecast),
+}
+
+
+def writer_of(path: Path) -> Writer:
+    """What writes forecasts of this ending.
+
+    Errors:
+        FileError: nothing does, or the folder does not exist.
+    """
+    if path.suffix not in OUTPUTS:
+        raise FileError(f"A forecast is written as {', '.join(OUTPUTS)}, got {path.name!r}.")
+    if not path.parent.is_dir():
+        raise FileError(f"The folder {path.parent} does not exist; make it first.")
+    return OUTPUTS[path.suffix]

@@ -1,0 +1,300 @@
+"""Preparation: what is done to a labelled field before a model sees it, and undone afterwards."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, get_args
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from statecast.errors import CorruptionError, InputError
+from statecast.io.atomic_files import write_bytes
+from statecast.io.fields.climatology import Climatology
+from statecast.io.fields.coordinates import Coordinates
+from statecast.io.fields.field import Field, FieldOptions, Gaps
+from statecast.io.fields.time_axis import Uneven
+from statecast.io.fields.time_steps import Step, continued
+from statecast.io.json_yaml import check_link
+
+if TYPE_CHECKING:
+    from xarray import Dataset
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+FILE_NAME = "preparation.safetensors"
+GRID_TOLERANCE = 1e-3  # of the spacing, by which coordinates of one grid may differ
+SAME_UNITS = (
+    {
+        "degc",
+        "celsius",
+        "degrees_celsius",
+        "degree_celsius",
+        "deg_c",
+        "°c",
+        "degrees_c",
+    },
+    {"k", "kelvin", "degk", "degree_kelvin", "degrees_kelvin"},
+    {"1", "", "dimensionless", "none", "-"},
+    {"m s-1", "m/s", "m s**-1", "m.s-1", "meter second-1", "m s^-1", "meters/second"},
+)
+
+
+class Observed(NamedTuple):
+    """Context frames made ready for a model."""
+
+    values: Tensor  # (1, time, channel, *space), NaN where unknown
+    mask: Tensor | None  # True where known; None where all are
+    coordinates: Coordinates
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preparation:
+    """How fields are read, and put into the form that a model was trained on.
+
+    Attributes:
+        options: how a data set is read; its variables are the model's channels.
+        space: points along each dimension of space, as read.
+        padded: the same with the unknown points that were added at the end of each dimension.
+        units: of each channel, empty where not known.
+        step: time between frames; None where any will do.
+        grid: coordinates of the dimensions of space, where all data lie in one place.
+        climatology: what is subtracted, and added to a forecast.
+    """
+
+    options: FieldOptions
+    space: tuple[int, ...]
+    padded: tuple[int, ...]
+    units: tuple[str, ...] = ()
+    step: Step | None = None
+    grid: Mapping[str, Array] = field(default_factory=dict)
+    climatology: Climatology | None = None
+
+    @property
+    def inner(self) -> Any:
+        """Index of the points of the field, without those added."""
+        return (..., *(slice(0, size) for size in self.space))
+
+    def prepare(self, values: Array, times: Array) -> Array:
+        """Anomalies of frames (time, channel, *space), with unknown points added at the end."""
+        if self.climatology is not None:
+            values = values - self.climatology.at(times)
+        added = [(0, after - now) for now, after in zip(self.space, self.padded, strict=True)]
+        if any(after for _, after in added):
+            values = np.pad(values, [(0, 0), (0, 0), *added], constant_values=np.nan)
+        return values
+
+    def restore(self, samples: Tensor, coordinates: Coordinates, lead_times: Tensor) -> Tensor:
+        """Samples (sample, batch, time, channel, *space) as fields again.
+
+        Added points are cut off, the climatology of the forecast's dates is added, and what was
+        unknown in all context frames is NaN.
+        """
+        samples = samples[self.inner]
+        if self.climatology is not None:
+            times = continued(coordinates.times[-1], coordinates.step, lead_times.tolist())
+            usual = torch.from_numpy(self.climatology.at(times)).to(samples.device)
+            samples = samples + usual
+        if coordinates.known is not None:
+            known = torch.from_numpy(coordinates.known).to(samples.device)
+            samples = samples.masked_fill(~known, torch.nan)
+        return samples
+
+    def restored_context(self, values: Tensor, coordinates: Coordinates) -> Tensor:
+        """Prepared context frames (batch, time, channel, *space) as fields again."""
+        values = values[self.inner]
+        if self.climatology is None:
+            return values
+        return values + torch.from_numpy(self.climatology.at(coordinates.times)).to(values.device)
+
+    def observed(self, labelled: Any, count: int, *, origin: str = "The context") -> Observed:
+        """The last frames of a labelled array or data set, ready for the model.
+
+        Args:
+            labelled: `xarray.DataArray` or `Dataset`.
+            count: frames wanted; fewer are taken where there are not so many.
+            origin: named in errors.
+
+        Errors:
+            InputError: it does not fit what the model was trained on.
+        """
+        read = self.open(labelled, origin)
+        values, coordinates = read.last(count)
+        if self.step is not None and len(read) == 1:
+            coordinates = replace(coordinates, step=self.step)
+        prepared = torch.from_numpy(self.prepare(values, coordinates.times)).unsqueeze(0)
+        known = ~prepared.isnan()
+        return Observed(prepared, None if bool(known.all()) else known, coordinates)
+
+    def open(self, labelled: Any, origin: str) -> Field:
+        """A labelled array or data set as a `Field`, checked against what the model knows."""
+        found = Field(self.as_dataset(labelled, origin), self.options, origin)
+        if found.space != self.space:
+            raise InputError(
+                f"The model works on {self.space} points of {found.axes.space}, {origin} has "
+                f"{found.space}. Regrid it, or crop it to the same region."
+            )
+        check_units(found.channels, self.units, found.units, origin)
+        step = found.frames.step
+        if self.step is not None and len(found) > 1 and not step.matches(self.step):
+            raise InputError(
+                f"The model was trained on frames {self.step} apart, those of {origin} are {step}."
+            )
+        for name, expected in self.grid.items():
+            if name in found.variables:
+                check_grid(name, expected, found.variables[name].values, origin)
+        return found
+
+    def as_dataset(self, labelled: Any, origin: str) -> Dataset:
+        """A labelled array as a data set of its channel."""
+        import xarray
+
+        if isinstance(labelled, xarray.Dataset):
+            return labelled
+        channels = self.options.variables
+        if len(channels) > 1:
+            raise InputError(
+                f"The model works on the variables {channels}; give an xarray.Dataset with them, "
+                "not a DataArray."
+            )
+        if channels and self.units and labelled.name not in (None, channels[0]):
+            raise InputError(
+                f"The model was trained on {channels[0]!r}, {origin} is named {labelled.name!r}. "
+                "Rename it if it is the same quantity."
+            )
+        name = channels[0] if channels else str(labelled.name or "values")
+        return labelled.to_dataset(name=name)
+
+
+def check_units(
+    channels: Sequence[str], known: Sequence[str], found: Sequence[str], origin: str
+) -> None:
+    """Raise `InputError` where a unit differs from that of training; a missing one passes."""
+    for channel, ours, theirs in zip(channels, known, found, strict=False):
+        if ours and theirs and not same_unit(ours, theirs):
+            raise InputError(
+                f"The model was trained on {channel} in {ours!r}, {origin} has it in {theirs!r}. "
+                "Convert it first."
+            )
+
+
+def same_unit(left: str, right: str) -> bool:
+    """Whether two spellings mean one unit."""
+    a, b = (" ".join(unit.lower().split()) for unit in (left, right))
+    return a == b or any(a in names and b in names for names in SAME_UNITS)
+
+
+def check_grid(name: str, expected: Array, found: Array, origin: str) -> None:
+    """Raise `InputError` where coordinates of a dimension differ from those of training."""
+    if found.dtype.kind not in "fiu":
+        if list(map(str, found)) != list(map(str, expected)):
+            raise InputError(f"{origin} has other {name} than the data that the model knows.")
+        return
+    apart = np.abs(found.astype(np.float64) - expected)
+    spacing = np.abs(np.diff(expected)).min() if len(expected) > 1 else 1.0
+    if apart.max() > max(GRID_TOLERANCE * spacing, 1e-5 * np.abs(expected).max()):
+        raise InputError(
+            f"The model was trained on {name} from {expected[0]:g} to {expected[-1]:g}, {origin} "
+            f"has it from {found[0]:g} to {found[-1]:g}. Regrid it, or crop it to that region."
+        )
+
+
+def plain_preparation(channels: tuple[str, ...], space: tuple[int, ...]) -> Preparation:
+    """For a model that was trained on bare arrays: fields are taken as they are."""
+    named = () if len(channels) == 1 else channels
+    return Preparation(options=FieldOptions(variables=named), space=space, padded=space)
+
+
+def write_preparation(preparation: Preparation, folder: Path) -> Path:
+    """Write a preparation into a run folder, as safetensors with JSON beside them."""
+    from safetensors.numpy import save
+
+    described = {
+        "options": asdict(preparation.options),
+        "space": preparation.space,
+        "padded": preparation.padded,
+        "units": preparation.units,
+        "step": preparation.step,
+        "names": {k: v.tolist() for k, v in preparation.grid.items() if v.dtype.kind == "U"},
+    }
+    arrays = {
+        f"grid.{name}": np.ascontiguousarray(values, dtype=np.float64)
+        for name, values in preparation.grid.items()
+        if values.dtype.kind != "U"
+    }
+    if preparation.climatology is not None:
+        arrays["climatology"] = np.ascontiguousarray(preparation.climatology.coefficients)
+    content = save(arrays or {"none": np.zeros(1)}, {"preparation": json.dumps(described)})
+    return write_bytes(folder / FILE_NAME, content)
+
+
+def check_described(
+    found: Mapping[str, Any], options: Mapping[str, Any], grid: Mapping[str, Array]
+) -> None:
+    """Raise `TypeError` for what `write_preparation` would not have written."""
+
+    def all_of(kind: type, values: Any) -> bool:
+        return all(type(value) is kind for value in values)
+
+    text = [*options["variables"], *found["units"], *options["crop"]]
+    texts = text + [options[key] for key in ("time", "y", "x", "time_step") if options[key]]
+    ends = [end for ends in options["crop"].values() for end in ends]
+    sizes = [*found["space"], *found["padded"], options["coarsen"]]
+    fits = {
+        "texts": all_of(str, texts),
+        "sizes": all_of(int, sizes) and min(sizes) > 0,
+        "crop": all(type(end) in (int, float) for end in ends),
+        "sort": type(options["sort"]) is bool,
+        "uneven": options["uneven"] in get_args(Uneven),
+        "gaps": options["gaps"] in get_args(Gaps),
+        "space": 1 <= len(found["space"]) <= 2 and len(found["padded"]) == len(found["space"]),
+        "grid": all(values.ndim <= 2 for values in grid.values()),
+    }
+    wrong = [name for name, fitting in fits.items() if not fitting]
+    if wrong:
+        raise TypeError(f"{', '.join(wrong)} are not what was written")
+
+
+def read_preparation(folder: Path) -> Preparation | None:
+    """The preparation of a run folder; None where it has none.
+
+    Errors:
+        CorruptionError: it cannot be read.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    path = folder / FILE_NAME
+    check_link(path)
+    if not path.is_file():
+        return None
+    try:
+        with safe_open(path, framework="np") as stream:
+            found = json.loads(stream.metadata()["preparation"])
+            arrays = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118
+        options = dict(found["options"])
+        options["variables"] = tuple(options["variables"])
+        options["crop"] = {name: (low, high) for name, (low, high) in options["crop"].items()}
+        grid = {name: np.array(values, dtype=str) for name, values in found["names"].items()}
+        grid |= {n.removeprefix("grid."): a for n, a in arrays.items() if n.startswith("grid.")}
+        check_described(found, options, grid)
+        usual = arrays.get("climatology")
+        if usual is not None and usual.ndim != 2 + len(found["space"]):
+            raise ValueError(f"a climatology of shape {usual.shape}")
+        return Preparation(
+            options=FieldOptions(**options),
+            space=tuple(found["space"]),
+            padded=tuple(found["padded"]),
+            units=tuple(found["units"]),
+            step=None if found["step"] is None else Step(*found["step"]),
+            grid=grid,
+            climatology=None if usual is None else Climatology(usual),
+        )
+    except (
+        OSError, SafetensorError, ValueError, KeyError, TypeError, AttributeError, RecursionError,
+    ) as error:  # fmt: skip
+        reason = " ".join(str(error).split())
+        raise CorruptionError(f"{path} cannot be read: {reason}") from error

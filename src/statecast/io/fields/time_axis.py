@@ -1,0 +1,177 @@
+"""Even time axes: uneven ones refused, filled with unknown frames, averaged, or taken as even."""
+
+from __future__ import annotations
+
+import datetime
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+
+from statecast.errors import InputError
+from statecast.io.fields.time_steps import (
+    DAY,
+    Step,
+    continued,
+    months,
+    numbers,
+    parse_step,
+    step_of,
+    text_of,
+)
+
+Array = np.ndarray[Any, np.dtype[Any]]
+Uneven = Literal["refuse", "fill", "accept"]
+
+FILL_TOLERANCE = 0.1  # of a step, by which a frame may miss the even axis that `fill` lays
+LARGEST_FILL = 20  # times as many frames as the file has: more, and the step was guessed wrong
+
+
+class EvenAxis(NamedTuple):
+    """An even time axis, and which frames of the file each of its frames is the mean of.
+
+    Frame i is made of those from `starts[i]` up to `stops[i]`, which may be none.
+    """
+
+    times: Array
+    starts: Array
+    stops: Array
+    step: Step
+
+    @property
+    def identical(self) -> bool:
+        """Whether each frame is one frame of the file, in order."""
+        one = self.stops - self.starts == 1
+        return bool(one.all()) and bool((self.starts == np.arange(len(one))).all())
+
+
+def check_order(times: Array, origin: str) -> None:
+    """Raise `InputError` unless times are finite and increase.
+
+    The error names the first that does not.
+    """
+    broken = np.isnat(times) if times.dtype.kind == "M" else np.zeros(len(times), dtype=bool)
+    if times.dtype.kind == "f":
+        broken = np.isnan(times)
+    if broken.any():
+        raise InputError(f"{origin}: {int(broken.sum())} times are missing. Leave them out.")
+    gaps = np.diff(numbers(times))
+    if (gaps > 0).all():
+        return
+    place = int(np.argmax(gaps <= 0))
+    before, now = text_of(times[place]), text_of(times[place + 1])
+    if gaps[place] == 0:
+        raise InputError(f"{origin}: the time {now} is there twice. Keep one frame of each time.")
+    raise InputError(
+        f"{origin}: time must increase, but frame {place + 1}, {now}, comes after {before}. "
+        "Set sort: true to put frames in order."
+    )
+
+
+def even_frames(times: Array, *, uneven: Uneven, time_step: str | None, origin: str) -> EvenAxis:
+    """An even time axis for increasing times.
+
+    Args:
+        times: of the frames of the file.
+        uneven: of uneven times, `refuse` them; `fill` gaps with unknown frames; or `accept` them
+            as if they were even.
+        time_step: average frames over steps of this length instead, such as `1D` or `1M`.
+        origin: named in errors.
+
+    Errors:
+        InputError: uneven times that cannot be made even as asked.
+    """
+    if time_step is not None:
+        return averaged(times, parse_step(time_step), origin)
+    step = step_of(times)
+    index = np.arange(len(times))
+    if step is not None:
+        return EvenAxis(times, index, index + 1, step)
+    typical = typical_step(times)
+    if uneven == "accept":
+        return EvenAxis(times, index, index + 1, typical)
+    if uneven == "fill":
+        return filled(times, typical, origin)
+    gaps = np.diff(numbers(times))
+    place = int(np.argmax(np.abs(gaps - np.median(gaps))))
+    raise InputError(
+        f"{origin}: frames are uneven in time: mostly {typical} apart, but not from "
+        f"{text_of(times[place])} to {text_of(times[place + 1])}. Set uneven: fill to take what "
+        "is missing as unknown, time_step (such as 1D) to average, or uneven: accept to count "
+        "frames as if they were even."
+    )
+
+
+def typical_step(times: Array) -> Step:
+    """The most usual step of an uneven axis."""
+    size = float(np.median(np.diff(numbers(times))))
+    dated = times.dtype.kind in "MO"
+    if dated and 28 * DAY <= size <= 31 * DAY:
+        return Step(1.0, "months")
+    return Step(size, "seconds" if dated else "numbers")
+
+
+def filled(times: Array, step: Step, origin: str) -> EvenAxis:
+    """The even axis through uneven times, where frames that are missing are made of none."""
+    if step.unit == "months":
+        position = (months(times) - months(times[:1])[0]) / step.size
+    else:
+        position = (numbers(times) - numbers(times)[0]) / step.size
+    place = np.rint(position).astype(np.int64)
+    missed = np.abs(position - place)
+    if missed.max() > FILL_TOLERANCE or (np.diff(place) < 1).any():
+        worst = int(np.argmax(missed))
+        raise InputError(
+            f"{origin}: frames do not lie on an even axis of {step}: {text_of(times[worst])} is "
+            f"{missed[worst]:.2g} of a step beside it. Set time_step to average frames instead."
+        )
+    count = int(place[-1]) + 1
+    if count > LARGEST_FILL * len(times):
+        raise InputError(
+            f"{origin}: {count - len(times)} frames of {count} would be unknown. Set time_step "
+            "to average frames instead."
+        )
+    starts = np.searchsorted(place, np.arange(count))
+    stops = np.searchsorted(place, np.arange(count), side="right")
+    even = continued(times[0], step, [float(i) for i in range(count)])
+    return EvenAxis(even.astype(times.dtype), starts, stops, step)
+
+
+def averaged(times: Array, step: Step, origin: str) -> EvenAxis:
+    """Means over steps that begin at whole days, months, or multiples of a number."""
+    dated = times.dtype.kind in "MO"
+    if dated == (step.unit == "numbers"):
+        kind = "dates: give a step such as 1D" if dated else "numbers: give a number"
+        raise InputError(f"{origin}: the time axis is made of {kind}, got time_step {step}.")
+    first = floor(times[0], step)
+    if step.unit == "months":
+        if step.size != round(step.size):
+            raise InputError(f"{origin}: a time_step of months is a whole number, got {step}.")
+        bins = (months(times) - months(times[:1])[0]) // int(step.size)
+    else:
+        joined = np.concatenate([np.array([first], dtype=times.dtype), times])
+        bins = np.floor(numbers(joined)[1:] / step.size + 1e-9).astype(np.int64)
+        if not dated:
+            bins = np.floor((times - first) / step.size + 1e-9).astype(np.int64)
+    count = int(bins[-1]) + 1
+    if count > LARGEST_FILL * len(times):
+        raise InputError(
+            f"{origin}: a time_step of {step} makes {count} frames of {len(times)}. Give a longer "
+            "one."
+        )
+    starts = np.searchsorted(bins, np.arange(count))
+    stops = np.searchsorted(bins, np.arange(count), side="right")
+    even = continued(first, step, [float(i) for i in range(count)])
+    return EvenAxis(even, starts, stops, step)
+
+
+def floor(date: Any, step: Step) -> Any:
+    """The start of the day (or, for steps of months, of the month) of a date."""
+    if step.unit == "numbers":
+        return step.size * np.floor(float(date) / step.size)
+    if isinstance(date, np.datetime64):
+        unit = "M" if step.unit == "months" else "D" if step.size >= DAY else "h"
+        return date.astype(f"datetime64[{unit}]").astype("datetime64[ns]")
+    start = date.replace(minute=0, second=0, microsecond=0)
+    if step.unit == "months":
+        return start.replace(day=1, hour=0)
+    return start - datetime.timedelta(hours=start.hour if step.size >= DAY else 0)

@@ -1,0 +1,96 @@
+"""Zarr stores of strangers: files of their own, codecs that decode numbers, nothing elsewhere."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from statecast.errors import CorruptionError, FileError
+from statecast.io.json_yaml import check_link, read_json
+
+METADATA = ("zarr.json", ".zarray", ".zgroup", ".zmetadata")
+# Codecs that turn bytes into numbers or text. Others may unpickle, or run what else is installed.
+CODECS = frozenset(
+    (
+        "bytes", "endian", "transpose", "sharding_indexed", "vlen-utf8", "vlen-bytes",
+        "blosc", "gzip", "zlib", "zstd", "lz4", "lzma", "bz2", "zfpy", "pcodec",
+        "crc32", "crc32c", "adler32", "fletcher32", "jenkins_lookup3",
+        "shuffle", "delta", "fixedscaleoffset", "quantize", "bitround", "packbits", "astype",
+    )
+)  # fmt: skip
+PREFIX = "numcodecs."  # of their names in Zarr 3, for those that Zarr 2 had
+CODEC_LISTS = ("filters", "compressor", "codecs", "index_codecs")  # keys of metadata
+
+
+def check_store(folder: Path) -> None:
+    """Raise `FileError` unless a store holds nothing but itself.
+
+    Refused are links that lead out of it, pipes and devices, codecs that do not just decode
+    numbers, and storage that is transformed.
+
+    Errors:
+        CorruptionError: its metadata cannot be read.
+    """
+    check_link(folder / "zarr.json")
+    for path in files_below(folder):
+        if path.name not in METADATA:
+            continue
+        try:
+            check_metadata(read_json(path), path)
+        except FileError:
+            raise
+        except (OSError, ValueError, RecursionError) as error:
+            raise CorruptionError(f"{path} cannot be read: {error}.") from error
+
+
+def files_below(folder: Path) -> Iterator[Path]:
+    """Files of a folder and its sub-folders, none of them a link out of it, a pipe or a device."""
+    inside = Path(os.path.realpath(folder))
+    pending = [folder]
+    while pending:
+        with os.scandir(pending.pop()) as entries:
+            for entry in entries:
+                path = Path(entry.path)
+                if entry.is_symlink() and not Path(os.path.realpath(path)).is_relative_to(inside):
+                    raise FileError(
+                        f"{path} is a link that leads out of {folder}. Copy its target there."
+                    )
+                if entry.is_dir(follow_symlinks=False):
+                    pending.append(path)
+                elif entry.is_file():
+                    yield path
+                elif not entry.is_dir():
+                    raise FileError(f"{path} is no regular file.")
+
+
+def check_metadata(content: Any, path: Path) -> None:
+    """Raise `FileError` for a codec that is not known, or a storage transformer, at any depth."""
+    pending = [content]
+    while pending:
+        part = pending.pop()
+        if isinstance(part, list):
+            pending += part
+        if not isinstance(part, Mapping):
+            continue
+        if part.get("storage_transformers"):
+            raise FileError(f"{path} asks for storage transformers, which are not read.")
+        for key in CODEC_LISTS:
+            found = part.get(key)
+            for codec in found if isinstance(found, list) else [found]:
+                check_codec(codec, path)
+        # Attributes are for people; a name among them asks for nothing.
+        pending += [value for key, value in part.items() if key != "attributes"]
+
+
+def check_codec(codec: Any, path: Path) -> None:
+    """Raise `FileError` unless a codec is one of `CODECS`."""
+    if codec is None:
+        return
+    name = codec.get("id", codec.get("name")) if isinstance(codec, Mapping) else codec
+    if not isinstance(name, str) or name.removeprefix(PREFIX) not in CODECS:
+        raise FileError(
+            f"{path} asks for the codec {str(name)[:40]!r}, which is not read. Write the store "
+            "with one of Zarr's own, such as blosc or zstd."
+        )

@@ -1,0 +1,1 @@
+"""Videos and folders of images: found, decoded, prepared, encoded."""

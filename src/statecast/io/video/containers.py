@@ -1,0 +1,86 @@
+"""What a file is, by its first bytes: only containers that hold their own frames are accepted."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from statecast.errors import CorruptionError, FileError
+from statecast.io.json_yaml import check_regular
+
+START = 204  # bytes to look at: two MPEG packets begin within them
+VIDEO_ENDINGS = (
+    ".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".m2ts", ".gif",
+    ".ogv", ".ogg",
+)  # fmt: skip
+NAMES = {
+    "mp4": "MP4/MOV",
+    "matroska": "Matroska/WebM",
+    "avi": "AVI",
+    "mpegts": "MPEG transport stream",
+    "mpeg": "MPEG program stream",
+    "gif": "GIF",
+    "ogg": "Ogg",
+}  # containers, as the decoder calls them, and for people
+BEGINNINGS = {
+    b"\x1aE\xdf\xa3": "matroska",
+    b"GIF87a": "gif",
+    b"GIF89a": "gif",
+    b"OggS": "ogg",
+    b"\x00\x00\x01\xba": "mpeg",
+}
+MP4_BOXES = (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"pnot")
+SYNC = 0x47  # first byte of a packet of a transport stream
+PACKET = 188  # bytes of it
+
+
+def container_of(path: Path) -> str:
+    """Container of a video file, told by its content alone.
+
+    Playlists, scripts and other text that would make a decoder open further files are no
+    containers.
+
+    Errors:
+        FileError: the file is missing, cannot be read, or is no known container.
+        CorruptionError: it is empty.
+    """
+    check_regular(path)
+    try:
+        with path.open("rb") as stream:
+            start = stream.read(START)
+    except FileNotFoundError as error:
+        raise FileError(f"There is no file {path}.") from error
+    except OSError as error:
+        raise FileError(f"{path} cannot be read: {error.strerror}.") from error
+    if not start:
+        raise CorruptionError(f"{path} is empty.")
+    found = sniff(start)
+    if found is None:
+        what = "is text or a playlist" if is_text(start) else "begins like none of these"
+        raise FileError(f"{path} {what}; videos are {', '.join(NAMES.values())}.")
+    return found
+
+
+def sniff(start: bytes) -> str | None:
+    """Container that begins with these bytes; None for any other file."""
+    if start[4:8] in MP4_BOXES:
+        return "mp4"
+    if start.startswith(b"RIFF") and start[8:12] == b"AVI ":
+        return "avi"
+    for beginning, container in BEGINNINGS.items():
+        if start.startswith(beginning):
+            return container
+    return "mpegts" if packet_of(start) else None
+
+
+def packet_of(start: bytes) -> int | None:
+    """Bytes of a packet of a transport stream that begins so; None where it is none."""
+    for before in (0, 4):  # .m2ts puts 4 bytes before each packet
+        size = PACKET + before
+        if len(start) > size + before and start[before] == SYNC == start[before + size]:
+            return size
+    return None
+
+
+def is_text(start: bytes) -> bool:
+    """Whether bytes read like text."""
+    return all(byte in (9, 10, 13) or 32 <= byte < 127 for byte in start)

@@ -1,0 +1,236 @@
+"""Frames of a video file, decoded by PyAV so that nothing but the file is opened."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from statecast.errors import CorruptionError, FileError, StatecastError, require
+from statecast.io.video.containers import NAMES, START, container_of, packet_of
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+LARGEST_FRAME = 1 << 26  # pixels; beyond, a file is taken for a decompression bomb
+USUAL_RATE = 25.0  # frames a second where a file states none
+SLACK = 2e-3  # seconds that a stated duration may be off, besides half a frame
+SLACK_WITH_SOUND = 0.1  # share of it, where other streams may last longer than the pictures
+ENDING = 1 << 16  # bytes of the end of a file, to look for how it ends
+LAST_PAGE = 4  # flag of the last page of an Ogg stream
+CLOSED = {  # no protocol may open anything, nor may a file refer to data elsewhere
+    "protocol_whitelist": "none",
+    "enable_drefs": "0",
+    "use_absolute_path": "0",
+}
+
+
+class RawFrame(NamedTuple):
+    """A frame as a file shows it."""
+
+    time: float | None  # seconds, increasing; None where the source has no clock
+    pixels: Array  # bytes (y, x, 3), red, green, blue
+
+
+class Seen(NamedTuple):
+    """What was decoded of a video."""
+
+    frames: int
+    end: float  # seconds, when the last of them ends
+    spacing: float  # seconds, of the last two
+    packets: int = 0  # of coded frames, read so far
+
+
+class VideoFacts(NamedTuple):
+    """What a video file states of itself, before it is decoded."""
+
+    container: str
+    codec: str
+    pixels: str  # format of its pixels, in the decoder's words
+    height: int
+    width: int
+    frames: int | None
+    rate: float | None  # frames a second, on average
+    seconds: float | None
+
+
+def video_facts(path: Path) -> VideoFacts:
+    """What a video file states of itself.
+
+    Errors:
+        FileError, CorruptionError: it is no video, or damaged.
+    """
+    with opened(path) as (content, stream, container):
+        codec = stream.codec_context
+        return VideoFacts(
+            container=NAMES[container],
+            codec=codec.name,
+            pixels=str(codec.pix_fmt or "unknown"),
+            height=codec.height,
+            width=codec.width,
+            frames=stream.frames or None,
+            rate=None if stream.average_rate is None else float(stream.average_rate),
+            seconds=stated_seconds(content, stream),
+        )
+
+
+def decode_video(path: Path) -> Iterator[RawFrame]:
+    """All frames of a video file, in the order they are shown; rotated as its metadata say.
+
+    Errors:
+        FileError: it is no video, or no known container.
+        CorruptionError: it is cut off or damaged: the decoder fails, or there are fewer frames
+            than the file states.
+        MissingExtraError: PyAV is not installed.
+    """
+    with opened(path) as (content, stream, container):
+        step = 1 / float(stream.average_rate or USUAL_RATE)
+        last: float | None = None
+        seen = Seen(0, 0.0, step)
+        packets = 0  # they count what a file holds; of a trimmed one, not all are shown
+        for packet in content.demux(stream):
+            packets += packet.size > 0
+            for frame in packet.decode():
+                if frame.is_corrupt:
+                    raise CorruptionError(
+                        f"{path} is damaged: frame {seen.frames} cannot be decoded whole."
+                    )
+                time = frame.time
+                if last is not None and (time is None or time <= last):
+                    time = last + step
+                spacing = step if last is None or time is None else time - last
+                last = 0.0 if time is None else float(time)
+                shown = float(frame.duration * frame.time_base) if frame.duration else spacing
+                seen = Seen(seen.frames + 1, last + shown, spacing, packets)
+                yield RawFrame(last, pixels_of(frame))
+        check_whole(path, container, content, stream, seen._replace(packets=packets))
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[tuple[Any, Any, str]]:
+    """A video file and its first video stream, its container forced to be what it begins like."""
+    require("av", "video", "read videos")
+    import av
+
+    container = container_of(path)
+    with (
+        reading(path),
+        path.open("rb") as stream,
+        av.open(stream, format=container, options=dict(CLOSED)) as content,
+    ):
+        if not content.streams.video:
+            raise CorruptionError(f"{path} holds no pictures, or it is cut off.")
+        pictures = content.streams.video[0]
+        codec = pictures.codec_context
+        if codec is None:
+            raise CorruptionError(f"{path} has a codec that cannot be decoded, or it is cut off.")
+        if codec.width * codec.height > LARGEST_FRAME:
+            raise FileError(
+                f"{path} has frames of {codec.width}×{codec.height} pixels; at most "
+                f"{LARGEST_FRAME} pixels are read."
+            )
+        # Damage is an error; by default decoders paint over it. Coded frames may be larger than
+        # the container says.
+        codec.options = {
+            "err_detect": "crccheck+bitstream+buffer+explode",
+            "max_pixels": str(LARGEST_FRAME),
+        }
+        yield content, pictures, container
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Turn what the decoder raises on damaged files into `CorruptionError`."""
+    import av
+
+    try:
+        yield
+    except StatecastError:
+        raise
+    except (
+        av.error.FFmpegError, IndexError, AttributeError, ValueError, OSError, RuntimeError,
+    ) as error:  # fmt: skip
+        reason = " ".join(str(getattr(error, "strerror", None) or error).split())[:120]
+        raise CorruptionError(f"{path} is cut off or damaged ({reason}).") from error
+
+
+def pixels_of(frame: Any) -> Array:
+    """A decoded frame as bytes (y, x, 3): transparent parts black, rotated as it is shown."""
+    if any(component.is_alpha for component in frame.format.components):
+        pixels = on_black(frame.to_ndarray(format="rgba"))
+    else:
+        pixels = frame.to_ndarray(format="rgb24")
+    quarter, rest = divmod(round(frame.rotation), 90)
+    if rest:
+        raise CorruptionError(f"A video is turned by {frame.rotation}°; quarter turns are read.")
+    return np.rot90(pixels, quarter % 4)  # both count anticlockwise
+
+
+def on_black(pixels: Array) -> Array:
+    """Bytes (y, x, 4) with opacity, laid on black."""
+    alpha = pixels[..., 3:].astype(np.uint16)
+    laid: Array = ((pixels[..., :3] * alpha + 127) // 255).astype(np.uint8)
+    return laid
+
+
+def check_whole(path: Path, container: str, content: Any, stream: Any, seen: Seen) -> None:
+    """Raise `CorruptionError` where fewer frames were decoded than the file states."""
+    if seen.frames == 0:
+        raise CorruptionError(f"{path} holds no frames: it is cut off or damaged.")
+    check_ending(path, container)
+    # A GIF's count and a stream's duration are found by reading on, so they prove nothing.
+    if container in ("mp4", "avi") and seen.packets < stream.frames:
+        raise CorruptionError(
+            f"{path} is cut off or damaged: it states {stream.frames} frames, {seen.packets} are "
+            "there."
+        )
+    seconds = stated_seconds(content, stream)
+    if container != "matroska" or seconds is None:
+        return
+    slack = SLACK + seen.spacing / 2
+    if len(content.streams) > 1 and "DURATION" not in stream.metadata:
+        slack += SLACK_WITH_SOUND * seconds
+    if seen.end + slack < seconds:
+        raise CorruptionError(
+            f"{path} is cut off or damaged: it states {seconds:.3g} s, {seen.end:.3g} s are there."
+        )
+
+
+def check_ending(path: Path, container: str) -> None:
+    """Raise `CorruptionError` unless a file ends as its container does, where that is known."""
+    with path.open("rb") as stream:
+        start = stream.read(START)
+        size = stream.seek(0, 2)
+        stream.seek(max(0, size - ENDING))
+        end = stream.read()
+    if container == "gif":
+        whole = end.rstrip(b"\x00").endswith(b";")
+    elif container == "mpegts":
+        whole = size % (packet_of(start) or 1) == 0
+    elif container == "ogg":
+        page = end.rfind(b"OggS")
+        whole = page >= 0 and bool(end[page + 5] & LAST_PAGE)
+    else:
+        return
+    if not whole:
+        raise CorruptionError(f"{path} is cut off: it does not end as {NAMES[container]} does.")
+
+
+def stated_seconds(content: Any, stream: Any) -> float | None:
+    """Duration of the pictures as a file states it; None where it does not."""
+    parts = str(stream.metadata.get("DURATION", "")).split(":")
+    if len(parts) == 3:
+        try:
+            hours, minutes, seconds = map(float, parts)
+        except ValueError:
+            return None
+        return 3600 * hours + 60 * minutes + seconds
+    if stream.duration and stream.time_base:
+        return float(stream.duration * stream.time_base)
+    if content.duration:
+        found = content.duration / 1e6  # FFmpeg counts microseconds
+        return found if math.isfinite(found) and found > 0 else None
+    return None

@@ -1,0 +1,144 @@
+"""Frames as a model sees them: chosen by time, cropped, sized, grey or in colours."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import numpy as np
+
+from statecast.errors import InputError
+from statecast.io.video.decoding import RawFrame
+from statecast.io.video.discovery import Clip
+from statecast.io.video.options import Box, ClipOptions
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+TICK = 2e-3  # seconds; containers round times to milliseconds
+
+
+def prepared_frames(clip: Clip, options: ClipOptions) -> Iterator[Array]:
+    """Prepared frames of a clip from its beginning, bytes (channel, y, x).
+
+    Errors:
+        FileError, CorruptionError: it cannot be decoded.
+        InputError: options that do not fit it.
+    """
+    for frame in taken(clip.frames(), options, clip.name):
+        yield prepare(frame.pixels, options, clip.name)
+
+
+def last_prepared(clip: Clip, options: ClipOptions, count: int) -> Array:
+    """The last `count` prepared frames, counted back from the last one, bytes (time, …).
+
+    Errors:
+        InputError: there are fewer; and as `prepared_frames`.
+    """
+    rate = options.frames_per_second
+    kept: deque[RawFrame] = deque()
+    back = (count - 1) * options.every
+    for frame in clip.frames():
+        kept.append(frame)
+        if rate is None:
+            if len(kept) > back + 1:
+                kept.popleft()
+            continue
+        start = time_of(frame, clip.name) - back / rate
+        while len(kept) > 1 and time_of(kept[1], clip.name) <= start + TICK:
+            kept.popleft()
+    chosen = list(kept)[:: -options.every] if rate is None else chosen_back(kept, back, options)
+    if len(chosen) < count:
+        raise InputError(
+            f"{clip.name} has {len(chosen)} frame(s) at this rate, a forecast from it needs "
+            f"{count}. Lower --context."
+        )
+    return np.stack([prepare(f.pixels, options, clip.name) for f in reversed(chosen[:count])])
+
+
+def chosen_back(kept: Iterable[RawFrame], back: int, options: ClipOptions) -> list[RawFrame]:
+    """Frames that are shown at the ticks before the last frame, the last one first."""
+    frames = list(kept)
+    assert options.frames_per_second is not None
+    times = np.array([frame.time for frame in frames], dtype=np.float64)
+    chosen = []
+    for tick in range(0, back + 1, options.every):
+        time = times[-1] - tick / options.frames_per_second
+        if time + TICK < times[0]:
+            break
+        chosen.append(frames[int(np.searchsorted(times, time + TICK, side="right")) - 1])
+    return chosen
+
+
+def taken(frames: Iterable[RawFrame], options: ClipOptions, name: str) -> Iterator[RawFrame]:
+    """Frames at the rate that is asked for: at each tick the one that is shown then."""
+    if options.frames_per_second is None:
+        for number, frame in enumerate(frames):
+            if number % options.every == 0:
+                yield frame
+        return
+    step = options.every / options.frames_per_second
+    shown: RawFrame | None = None
+    start, ticks = 0.0, 0
+    for frame in frames:
+        time = time_of(frame, name)
+        if shown is None:
+            start = time
+        else:
+            while start + ticks * step + TICK < time:
+                yield shown
+                ticks += 1
+        shown = frame
+    if shown is not None and start + ticks * step <= time_of(shown, name) + TICK:
+        yield shown
+
+
+def time_of(frame: RawFrame, name: str) -> float:
+    """Time of a frame.
+
+    Errors:
+        InputError: its source has no clock.
+    """
+    if frame.time is None:
+        raise InputError(
+            f"{name} is a folder of images, which have no time: leave frames_per_second out, and "
+            "set every to take fewer frames."
+        )
+    return frame.time
+
+
+def prepare(pixels: Array, options: ClipOptions, name: str) -> Array:
+    """A frame (y, x, 3) cropped, sized, and in the colours asked for: bytes (channel, y, x)."""
+    from PIL import Image
+
+    height, width = options.size
+    image = Image.fromarray(np.ascontiguousarray(pixels))
+    box = box_of(pixels.shape[0], pixels.shape[1], options, name)
+    method = Image.Resampling.BOX if options.resampling == "area" else Image.Resampling.LANCZOS
+    image = image.resize((width, height), method, box=box)
+    content = np.asarray(image.convert("L") if options.colour == "grey" else image)
+    return content[None] if content.ndim == 2 else content.transpose(2, 0, 1)
+
+
+def box_of(
+    height: int, width: int, options: ClipOptions, name: str
+) -> Box | tuple[float, float, float, float]:
+    """Part of a frame to keep: left, top, right, bottom.
+
+    Errors:
+        InputError: the box is not inside the frame.
+    """
+    if options.crop == "none":
+        return 0, 0, width, height
+    if options.crop == "centre":
+        shape = options.size[1] / options.size[0]  # width over height
+        kept_width, kept_height = min(width, height * shape), min(height, width / shape)
+        left, top = (width - kept_width) / 2, (height - kept_height) / 2
+        return left, top, left + kept_width, top + kept_height
+    _, _, right, bottom = options.crop
+    if right > width or bottom > height:
+        raise InputError(
+            f"{name} has frames of {width}×{height} pixels, which do not hold the crop "
+            f"{list(options.crop)} (left, top, right, bottom)."
+        )
+    return options.crop

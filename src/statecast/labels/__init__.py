@@ -1,1 +1,0 @@
-"""Labelled fields: which dimension is which, what time it is, and files that say so."""

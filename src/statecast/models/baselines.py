@@ -1,0 +1,145 @@
+"""Persistence, climatology and linear extrapolation: the scores that a model must beat."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterable
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from statecast.errors import InputError
+from statecast.frames import Batch, Frames, FrameSpec
+from statecast.models.base import Forecaster, Losses, known_mean, known_part
+from statecast.solvers.solvers import SolverName
+
+
+class Baseline(Forecaster):
+    """A forecast without trained weights.
+
+    Args:
+        spec: shape, channels and units of the frames; comes from the data.
+        generator: unused; here so that every model is built alike.
+    """
+
+    def __init__(self, spec: FrameSpec, *, generator: torch.Generator | None = None) -> None:
+        super().__init__(spec, normalise="none")
+
+    @abstractmethod
+    def extrapolate(
+        self,
+        values: Float[Tensor, "batch context channel *space"],
+        times: Float[Tensor, " time"],
+    ) -> Float[Tensor, "batch time channel *space"]:
+        """Frames at `times`, not yet limited to the data's range."""
+
+    def loss(self, batch: Batch, generator: torch.Generator | None = None) -> Losses:
+        """Mean squared error of the forecast; there is nothing to minimise it with."""
+        forecast = self._limited(batch.context, batch.target.times)
+        return {"total": known_mean((forecast - batch.target.values).square(), batch.target.mask)}
+
+    def predict(
+        self,
+        context: Frames,
+        times: Float[Tensor, " time"],
+        *,
+        samples: int,
+        substeps: int | None,
+        solver: SolverName | None,
+        content_from: Frames | None,
+        generator: torch.Generator | None,
+    ) -> Float[Tensor, "sample batch time channel *space"]:
+        return self._limited(context, times).unsqueeze(0)
+
+    def _limited(self, context: Frames, times: Tensor) -> Tensor:
+        frames = self.extrapolate(filled(context), times.to(context.values.device))
+        if self.spec.value_range is None:
+            return frames
+        return frames.clamp(*self.spec.value_range)
+
+
+def filled(context: Frames) -> Float[Tensor, "batch context channel *space"]:
+    """Context values where unknown ones take the last known one of their point.
+
+    Those before the first known one take that; a point that is never known takes the mean of its
+    channel and sequence.
+    """
+    values, mask = context.values, context.mask
+    if mask is None or bool(mask.all()):
+        return values
+    known = mask.flatten(3).sum(dim=(1, 3))
+    mean = known_part(values, mask).flatten(3).sum(dim=(1, 3)) / known.clamp_min(1)
+    mean = mean.view(*mean.shape, *[1] * (values.ndim - 3)).unsqueeze(1)
+    gaps = values.masked_fill(~mask, torch.nan)
+    result = torch.where(mask.any(dim=1, keepdim=True), gaps, mean)
+    for time in range(1, values.shape[1]):
+        result[:, time] = torch.where(result[:, time].isnan(), result[:, time - 1], result[:, time])
+    for time in reversed(range(values.shape[1] - 1)):
+        result[:, time] = torch.where(result[:, time].isnan(), result[:, time + 1], result[:, time])
+    return result
+
+
+class Persistence(Baseline):
+    """The last observed frame, for ever."""
+
+    def extrapolate(self, values: Tensor, times: Tensor) -> Tensor:
+        return values[:, -1:].expand(-1, len(times), *values.shape[2:])
+
+
+class Linear(Baseline):
+    """The last observed frame, going on as it changed from the one before."""
+
+    @property
+    def minimum_context(self) -> int:
+        return 2
+
+    def extrapolate(self, values: Tensor, times: Tensor) -> Tensor:
+        if values.shape[1] < 2:
+            raise InputError("Linear extrapolation needs a context of at least 2 frames.")
+        change = values[:, -1:] - values[:, -2:-1]
+        return values[:, -1:] + times.view(-1, *[1] * (values.ndim - 2)) * change
+
+
+class Climatology(Baseline):
+    """The mean of all training frames, whatever the context."""
+
+    mean: Tensor
+    fitted: Tensor
+
+    def __init__(self, spec: FrameSpec, *, generator: torch.Generator | None = None) -> None:
+        super().__init__(spec, generator=generator)
+        self.register_buffer("mean", torch.zeros(spec.frame_shape))
+        self.register_buffer("fitted", torch.zeros((), dtype=torch.int64))
+
+    @property
+    def needs_statistics(self) -> bool:
+        return True
+
+    def fit_statistics(self, batches: Iterable[Batch]) -> None:
+        """Set the mean of training frames.
+
+        Errors:
+            InputError: there are no frames.
+        """
+        total = torch.zeros(self.spec.frame_shape, dtype=torch.float64)
+        count = torch.zeros(self.spec.frame_shape, dtype=torch.int64)
+        for batch in batches:
+            values = batch.values.flatten(0, 1).double()
+            known = torch.ones_like(values, dtype=torch.bool)
+            if batch.mask is not None:
+                known = batch.mask.flatten(0, 1)
+            count += known.sum(dim=0).cpu()
+            total += known_part(values, known).sum(dim=0).cpu()
+        if not bool((count > 0).any()):
+            raise InputError("A climatology cannot be fitted without frames.")
+        usual = total.flatten(1).sum(dim=1) / count.flatten(1).sum(dim=1)
+        # Where nothing was ever known, as on land, stands the mean of the channel.
+        usual = usual.view(-1, *[1] * (total.ndim - 1))
+        self.mean.copy_(torch.where(count > 0, total / count.clamp_min(1), usual))
+        self.fitted.fill_(1)
+
+    def extrapolate(self, values: Tensor, times: Tensor) -> Tensor:
+        if not bool(self.fitted):
+            raise InputError("The climatology is not fitted yet: call fit_statistics, or train it.")
+        return self.mean.expand(len(values), len(times), *self.mean.shape)

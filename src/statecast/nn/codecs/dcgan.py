@@ -1,0 +1,111 @@
+"""The DCGAN codec: strided convolutions of width 1, 2, 4, 8 times the first.
+
+Sizes as in Franceschi et al. (2020), https://arxiv.org/abs/2002.09219, for 64×64 frames; any size
+divisible by 16 works, with a first and last kernel as large as the coarsest map.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import partial
+from itertools import pairwise
+from typing import cast
+
+from torch import Tensor, nn
+
+from statecast.nn.blocks import ConvolutionUnit
+from statecast.nn.codecs.base import (
+    Content,
+    ConvolutionalDecoder,
+    Encoder,
+    Encoding,
+    Head,
+    Mixing,
+    Output,
+    grid_of,
+    mixed_size,
+)
+from statecast.nn.fast.convolution import Convolution
+
+REDUCTION = 16
+WIDTHS = (1, 2, 4, 8)
+
+
+class DCGANEncoder(Encoder):
+    """Four strided 4×4 convolutions, then one kernel (or linear layer) over what is left."""
+
+    def __init__(
+        self,
+        frame_shape: tuple[int, ...],
+        code_size: int,
+        *,
+        width: int,
+        bias: bool,
+        head: Head,
+    ) -> None:
+        super().__init__()
+        grid = grid_of(frame_shape, REDUCTION, "dcgan")
+        sizes = [frame_shape[0], *[width * factor for factor in WIDTHS]]
+        self.stages = nn.ModuleList(
+            # The first stage has no batch normalisation.
+            ConvolutionUnit(nn.Conv2d(before, after, 4, 2, 1, bias=bias), norm=index > 0)
+            for index, (before, after) in enumerate(pairwise(sizes))
+        )
+        self.head = encoder_head(sizes[-1], grid, code_size, head=head, bias=bias)
+
+    def forward(self, frames: Tensor) -> Encoding:
+        maps = []
+        for stage in self.stages:
+            frames = self.stage(stage, frames)
+            maps.append(frames)
+        return Encoding(self.head(frames).flatten(1), tuple(reversed(maps)))
+
+
+class DCGANDecoder(ConvolutionalDecoder):
+    """The mirror of the encoder; with skips, each stage sees the encoder's map of its size."""
+
+    def __init__(
+        self,
+        frame_shape: tuple[int, ...],
+        content_size: int,
+        latent_size: int,
+        *,
+        width: int,
+        bias: bool,
+        skips: bool,
+        output: Output,
+        mixing: Mixing,
+    ) -> None:
+        super().__init__()
+        grid = grid_of(frame_shape, REDUCTION, "dcgan")
+        self.output, self.mixing, self.skips = output, mixing, skips
+        inputs = mixed_size(content_size, latent_size, mixing)
+        self.widest = max(width, 4 * frame_shape[0]) * math.prod(frame_shape[1:]) // 4
+        sizes = [width * factor for factor in reversed(WIDTHS)]
+        double = 2 if skips else 1
+        self.first = ConvolutionUnit(nn.ConvTranspose2d(inputs, sizes[0], grid, bias=bias))
+        stages = [
+            ConvolutionUnit(nn.ConvTranspose2d(before * double, after, 4, 2, 1, bias=bias))
+            for before, after in pairwise(sizes)
+        ]
+        last = nn.ConvTranspose2d(sizes[-1] * double, frame_shape[0], 4, 2, 1, bias=bias)
+        self.stages = nn.ModuleList([*stages, ConvolutionUnit(last, norm=False, rectify=False)])
+
+    def skip_units(self) -> list[ConvolutionUnit]:
+        return [cast("ConvolutionUnit", stage) for stage in self.stages]
+
+    def decode(self, content: Content, latents: Tensor) -> Tensor:
+        frames = self.coarsest(content, latents)
+        for stage, once in zip(self.skip_units(), content.prepared[1:], strict=True):
+            frames = self.stage(partial(stage.with_shared, shared_first=False), frames, once)
+        return frames
+
+
+def encoder_head(
+    channels: int, grid: tuple[int, int], code_size: int, *, head: Head, bias: bool
+) -> nn.Sequential:
+    """From the coarsest map to the code: a kernel of its size, or a linear layer."""
+    if head == "linear":
+        return nn.Sequential(nn.Flatten(), nn.Linear(channels * grid[0] * grid[1], code_size))
+    layers = [Convolution(channels, code_size, grid, bias=bias), nn.BatchNorm2d(code_size)]
+    return nn.Sequential(*layers, *([nn.Tanh()] if head == "tanh" else []))

@@ -1,0 +1,1 @@
+"""Fast paths: the only place of code that exists for speed alone."""

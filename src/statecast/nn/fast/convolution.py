@@ -1,0 +1,91 @@
+"""A convolution, transposed or not, computed in the way that suits its maps: see `fast_paths`."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from statecast.nn.fast import winograd
+from statecast.nn.fast.switches import enabled
+
+
+class Geometry(NamedTuple):
+    """Where the kernel of a convolution goes."""
+
+    stride: tuple[int, ...]
+    padding: tuple[int, ...]
+    transposed: bool
+
+    @classmethod
+    def of(cls, layer: nn.Conv2d | nn.ConvTranspose2d) -> Geometry:
+        """That of a layer; layers of this library have neither dilation nor groups."""
+        assert not isinstance(layer.padding, str)
+        return cls(layer.stride, layer.padding, isinstance(layer, nn.ConvTranspose2d))
+
+
+class Convolution(nn.Conv2d):
+    """A convolution layer by `convolve`."""
+
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002  # its name in PyTorch
+        return convolve(input, self.weight, self.bias, Geometry.of(self))
+
+
+def convolve(
+    maps: Float[Tensor, "many channel y x"],
+    weight: Tensor,
+    bias: Float[Tensor, " out_channel"] | None,
+    geometry: Geometry,
+) -> Float[Tensor, "many out_channel out_y out_x"]:
+    """Convolve maps; the result is a new tensor, which may be changed in place.
+
+    Args:
+        maps: what is read.
+        weight: (out, in, y, x), or (in, out, y, x) of a transposed convolution.
+        bias: added to each output channel.
+        geometry: where the kernel goes.
+    """
+    if enabled("channels_last"):
+        maps = maps.contiguous(memory_format=torch.channels_last)
+    stride, padding, transposed = geometry
+    output = as_product(maps, weight, geometry) if enabled("products") else None
+    if output is None and winograd.suits(
+        maps, weight, stride=stride, padding=padding, transposed=transposed
+    ):
+        output = winograd.convolve(maps, weight, stride[0], transposed=transposed)
+    if output is None:
+        function = nn.functional.conv_transpose2d if transposed else nn.functional.conv2d
+        return function(maps, weight, bias, stride, padding)
+    return output if bias is None else output.add_(bias[:, None, None])
+
+
+def as_product(maps: Tensor, weight: Tensor, geometry: Geometry) -> Tensor | None:
+    """The convolution as one matrix product, without bias; None where that does not pay.
+
+    Libraries are slow at a kernel as large as the map, which is a linear layer.
+    """
+    if geometry.transposed and maps.shape[2:] == (1, 1) and not any(geometry.padding):
+        return from_point(maps, weight)
+    whole = not geometry.transposed and maps.shape[2:] == weight.shape[2:]
+    if whole and not any(geometry.padding):
+        return to_point(maps, weight)
+    return None
+
+
+def from_point(
+    maps: Float[Tensor, "many channel 1 1"], weight: Float[Tensor, "channel out_channel y x"]
+) -> Float[Tensor, "many out_channel y x"]:
+    """A transposed convolution of maps of one pixel."""
+    _, channels, height, width = weight.shape
+    spread = maps.flatten(1) @ weight.permute(0, 2, 3, 1).flatten(1)
+    return spread.view(-1, height, width, channels).permute(0, 3, 1, 2)
+
+
+def to_point(
+    maps: Float[Tensor, "many channel y x"], weight: Float[Tensor, "out_channel channel y x"]
+) -> Float[Tensor, "many out_channel 1 1"]:
+    """A convolution whose kernel is as large as its maps."""
+    flat = maps.permute(0, 2, 3, 1).flatten(1)
+    return (flat @ weight.permute(0, 2, 3, 1).flatten(1).T)[..., None, None]

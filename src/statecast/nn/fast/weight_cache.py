@@ -1,0 +1,46 @@
+"""What follows from weights alone, made once as long as they do not change."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any, TypeVar
+
+import torch
+
+from statecast.nn.fast.switches import enabled
+
+Made = TypeVar("Made")
+_made: ContextVar[dict[Hashable, Any] | None] = ContextVar("made of weights", default=None)
+
+
+@contextmanager
+def constant_weights() -> Iterator[None]:
+    """Context in which no weight changes: a forecast, of many parts."""
+    if constant() or not enabled("constant_weights"):
+        yield
+        return
+    token = _made.set({})
+    try:
+        yield
+    finally:
+        _made.reset(token)
+
+
+def constant() -> bool:
+    """Whether weights are known not to change."""
+    return _made.get() is not None
+
+
+def made_once(key: Hashable, make: Callable[[], Made]) -> Made:
+    """What `make` makes of weights; the same as before where they are `constant`.
+
+    The key must hold the objects that it is about, so that they outlive what was made of them.
+    """
+    known = _made.get()
+    if known is None or torch.is_grad_enabled():
+        return make()
+    if key not in known:
+        known[key] = make()
+    return known[key]

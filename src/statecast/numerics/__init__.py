@@ -1,1 +1,0 @@
-"""Stencils, time integration and random increments."""

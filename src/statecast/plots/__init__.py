@@ -1,0 +1,1 @@
+"""Pictures and animations of forecasts and of the latent space."""

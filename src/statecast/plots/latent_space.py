@@ -1,0 +1,301 @@
+"""Pictures of the latent space: contents × dynamics, and dynamics between those of two videos.
+
+Green borders are of data, purple ones of frames that the model made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from statecast.errors import require
+from statecast.frames import Forecast, Frames
+from statecast.models.latent_space import Exchange
+from statecast.plots.animations import framed, page, pixels, write_gif
+from statecast.plots.forecasts import (
+    FORECAST,
+    OBSERVED,
+    RESOLUTION,
+    images,
+    new_figure,
+    seen_range,
+    write_png,
+)
+
+Array = np.ndarray[Any, np.dtype[Any]]
+Strip = list[Array | None]  # images at successive times; None where there is nothing to show
+
+CELL_FRAMES = 16  # frames across a picture of exchanges, roughly
+POINTS_WIDE, POINTS_TIMES = 3, 12  # width of a picture of points over its height, from so many on
+LONGEST = 17  # letters that fit into the margin, or over a strip
+MARGIN, HEAD = 170, 84  # pixels for labels on the left, and over the first row
+NEAR, APART = 5, 24  # pixels between frames, and between groups of them
+
+
+class Videos(NamedTuple):
+    """What was observed of some sequences."""
+
+    context: Frames
+    target: Frames | None  # what came next, where it is known
+    names: tuple[str, ...]  # one per sequence
+
+    def one(self, index: int) -> Videos:
+        """One of the sequences."""
+        chosen = slice(index, index + 1)
+        target = None if self.target is None else self.target.select(chosen)
+        return Videos(self.context.select(chosen), target, self.names[chosen])
+
+    def strip(self, sequence: int, times: Sequence[float]) -> Strip:
+        """Images of a sequence at each time; None where it was not observed."""
+        known: dict[float, Array] = {}
+        for frames in (self.context, self.target):
+            if frames is not None:
+                seen = images(frames.values[sequence], frames.channels)
+                known |= dict(zip(frames.times.tolist(), seen, strict=True))
+        return [known.get(time) for time in times]
+
+    def last(self, sequence: int) -> Array:
+        """Image of the last observed frame of a sequence."""
+        return images(self.context.values[sequence], self.context.channels)[-1]
+
+
+def plot_exchange(
+    exchange: Exchange, path: str | Path, *, contents: Videos, dynamics: Videos
+) -> Path:
+    """Draw a grid: a row per content, and per dynamics a strip of frames at successive times.
+
+    The first row shows the videos that the dynamics are of, the first column the last observed
+    frame of those that the contents are of. The first sample is drawn.
+
+    Args:
+        exchange: what to draw.
+        path: `.png` file to write.
+        contents: where the contents are from.
+        dynamics: where the dynamics are from.
+
+    Errors:
+        MissingExtraError: matplotlib is not installed.
+    """
+    require("matplotlib", "plots", "draw an exchange")
+    rows, columns = exchange.samples.shape[1:3]
+    times, limits, sheet = exchange.times.tolist(), limits_of(contents, dynamics), Sheet()
+    points = len(dynamics.context.space) == 1
+    chosen = strided(len(times), len(times) if points else max(3, CELL_FRAMES // columns))
+    stills = [joined([contents.last(row)], limits, OBSERVED) for row in range(rows)]
+    left, step = MARGIN + stills[0].shape[1] + APART, stills[0].shape[0] + NEAR
+    sheet.word(MARGIN - NEAR, HEAD + step / 2, "data")
+    for row in range(rows):
+        top = HEAD + (row + 1) * step
+        sheet.image(top, MARGIN, stills[row])
+        sheet.word(MARGIN - NEAR, top + step / 2, f"content of\n{contents.names[row]}")
+    for column in range(columns):
+        data = dynamics.strip(column, times)
+        strip = joined([data[i] for i in chosen], limits, OBSERVED, stills[0].shape)
+        sheet.image(HEAD, left, strip)
+        sheet.times(HEAD, left, strip.shape[1], [times[i] for i in chosen], points=points)
+        middle = left + strip.shape[1] / 2
+        title = f"dynamics of\n{dynamics.names[column]}"
+        sheet.word(middle, HEAD / 3, title, align="center")
+        for row in range(rows):
+            made = images(exchange.samples[0, row, column], exchange.channels)
+            drawn = joined([made[i] for i in chosen], limits, FORECAST)
+            sheet.image(HEAD + (row + 1) * step, left, drawn)
+        left += strip.shape[1] + APART
+    return sheet.write(path)
+
+
+def plot_interpolation(
+    forecasts: Sequence[Forecast],
+    weights: Sequence[float],
+    path: str | Path,
+    *,
+    first: Videos,
+    second: Videos,
+    columns: int = 12,
+) -> Path:
+    """Draw a row per weight at successive times, between the videos that they lie between.
+
+    The first sequence and the first sample are drawn.
+
+    Args:
+        forecasts: one per weight, as `interpolate` gives them.
+        weights: of the second video.
+        path: `.png` file to write.
+        first: the video of weight 0, whose content is shown.
+        second: the video of weight 1.
+        columns: largest number of frames to show, equally spaced; of points all are shown.
+
+    Errors:
+        MissingExtraError: matplotlib is not installed.
+    """
+    require("matplotlib", "plots", "draw an interpolation")
+    times, limits, sheet = forecasts[0].times.tolist(), limits_of(first, second), Sheet()
+    points = len(first.context.space) == 1
+    chosen = strided(len(times), len(times) if points else columns)
+    shape = joined([first.last(0)], limits, OBSERVED).shape
+    rows: list[tuple[str, Strip, str]] = [(first.names[0], first.strip(0, times), OBSERVED)]
+    for weight, forecast in zip(weights, forecasts, strict=True):
+        made = images(forecast.samples[0, 0], forecast.channels)
+        rows.append((f"weight {weight:.3g}", list(made), FORECAST))
+    rows.append((second.names[0], second.strip(0, times), OBSERVED))
+    top = HEAD // 2
+    for index, (label, strip, edge) in enumerate(rows):
+        drawn = joined([strip[i] for i in chosen], limits, edge, shape)
+        if index == 0:
+            sheet.times(top, MARGIN, drawn.shape[1], [times[i] for i in chosen], points=points)
+        if index in (1, len(rows) - 1):
+            top += APART
+        sheet.image(top, MARGIN, drawn)
+        sheet.word(MARGIN - NEAR, top + drawn.shape[0] / 2, label)
+        top += drawn.shape[0] + NEAR
+    return sheet.write(path)
+
+
+def animate_exchange(
+    exchange: Exchange,
+    path: str | Path,
+    *,
+    contents: Videos,
+    dynamics: Videos,
+    frames_per_second: float = 6.0,
+) -> Path:
+    """Write a `.gif` of the grid of `plot_exchange`, with all cells moving; arguments as there."""
+    rows, columns = exchange.samples.shape[1:3]
+    limits, times = limits_of(contents, dynamics), exchange.times.tolist()
+    header = [dynamics.strip(column, times) for column in range(columns)]
+    blank: Strip = [None] * len(times)
+    panels = [[bordered(strip, limits, OBSERVED) for strip in [blank, *header]]]
+    for row in range(rows):
+        still: Strip = [contents.last(row)] * len(times)
+        cells = [images(exchange.samples[0, row, j], exchange.channels) for j in range(columns)]
+        made = [bordered(list(cell), limits, FORECAST) for cell in cells]
+        panels.append([bordered(still, limits, OBSERVED), *made])
+    return animate(panels, path, frames_per_second)
+
+
+def animate_interpolation(
+    forecasts: Sequence[Forecast],
+    path: str | Path,
+    *,
+    first: Videos,
+    second: Videos,
+    frames_per_second: float = 6.0,
+) -> Path:
+    """Write a `.gif`: the first video, each weight, the second video; see `plot_interpolation`."""
+    limits, times = limits_of(first, second), forecasts[0].times.tolist()
+    ends = [bordered(videos.strip(0, times), limits, OBSERVED) for videos in (first, second)]
+    made = [
+        bordered(list(images(forecast.samples[0, 0], forecast.channels)), limits, FORECAST)
+        for forecast in forecasts
+    ]
+    return animate([[ends[0], *made, ends[1]]], path, frames_per_second)
+
+
+def animate(
+    panels: list[list[list[Array | None]]], path: str | Path, frames_per_second: float
+) -> Path:
+    """Write rows of panels, each of them moving, as a `.gif`; what is None is white."""
+    shape = next(p.shape for row in panels for panel in row for p in panel if p is not None)
+    white = np.full(shape, 255, np.uint8)
+    pictures = []
+    for time in range(len(panels[0][0])):
+        now = [[panel[time] for panel in row] for row in panels]
+        pictures.append(page([[white if p is None else p for p in row] for row in now]))
+    return write_gif(pictures, path, frames_per_second)
+
+
+def bordered(strip: Strip, limits: tuple[float, float], edge: str) -> list[Array | None]:
+    """Images as bytes with a border."""
+    return [None if image is None else framed(pixels(image, *limits), edge) for image in strip]
+
+
+def limits_of(*videos: Videos) -> tuple[float, float]:
+    """Range of all data that is shown."""
+    sources = [frames for video in videos for frames in (video.context, video.target)]
+    known = [images(s.values.flatten(0, 1), s.channels).ravel() for s in sources if s is not None]
+    return seen_range([np.concatenate(known)])
+
+
+def strided(length: int, count: int) -> list[int]:
+    """Numbers of at most `count` equally spaced frames out of `length`, the first one included."""
+    return list(range(0, length, -(-length // count)))
+
+
+def joined(
+    strip: Strip, limits: tuple[float, float], edge: str, shape: tuple[int, ...] | None = None
+) -> Array:
+    """Images side by side with borders, as bytes (y, x, 3); of points, one of point against time.
+
+    Args:
+        strip: the images.
+        limits: range of the colours.
+        edge: colour of the borders.
+        shape: of what is white, where no image is known.
+    """
+    known = [image for image in strip if image is not None]
+    if known and known[0].ndim == 1:
+        return points_in_time(np.stack(known).T, len(strip), limits, edge)
+    panels = bordered(strip, limits, edge)
+    shape = next((panel.shape for panel in panels if panel is not None), shape)
+    assert shape is not None
+    gap = np.full((shape[0], NEAR, 3), 255, np.uint8)
+    parts: list[Array] = []
+    for panel in panels:
+        parts += [gap, np.full(shape, 255, np.uint8) if panel is None else panel]
+    return np.concatenate(parts[1:], axis=1)
+
+
+def points_in_time(known: Array, length: int, limits: tuple[float, float], edge: str) -> Array:
+    """Points (point, time) as an image with a border, white where time goes on unknown."""
+    wide = max(1, round(POINTS_WIDE * len(known) / max(length, POINTS_TIMES)))
+    padded = np.pad(known, ((0, 0), (0, length - known.shape[1])), mode="edge")
+    content = pixels(padded.repeat(wide, axis=1), *limits)
+    content[:, content.shape[1] * known.shape[1] // length :] = 255
+    return framed(content, edge)
+
+
+class Sheet:
+    """A picture laid out in pixels: images and words at their places."""
+
+    def __init__(self) -> None:
+        self.images: list[tuple[int, int, Array]] = []
+        self.words: list[tuple[float, float, str, str]] = []
+
+    def image(self, top: int, left: int, content: Array) -> None:
+        """Place bytes (y, x, 3)."""
+        self.images.append((top, left, content))
+
+    def word(self, x: float, y: float, text: str, *, align: str = "right") -> None:
+        """Place words, centred on their height; long lines lose their end."""
+        lines = [s if len(s) <= LONGEST else f"{s[: LONGEST - 1]}…" for s in text.split("\n")]
+        text = "\n".join(lines)
+        self.words.append((x, y, text, align))
+
+    def times(
+        self, top: int, left: int, width: int, times: Sequence[float], *, points: bool
+    ) -> None:
+        """Write the times over a strip, or from when to when one of points is."""
+        texts = [f"{time:g}" for time in times]
+        if points:
+            texts = [f"{texts[0]} … {texts[-1]}"]
+        for index, text in enumerate(texts):
+            middle = left + width * (index + 0.5) / len(texts)
+            self.word(middle, top - 10, text, align="center")
+
+    def write(self, path: str | Path) -> Path:
+        """Write a `.png`, pixel by pixel as laid out."""
+        height = NEAR + max(top + content.shape[0] for top, _, content in self.images)
+        width = NEAR + max(left + content.shape[1] for _, left, content in self.images)
+        canvas = np.full((height, width, 3), 255, np.uint8)
+        for top, left, content in self.images:
+            canvas[top : top + content.shape[0], left : left + content.shape[1]] = content
+        figure = new_figure(width / RESOLUTION, height / RESOLUTION)
+        axes = figure.add_axes((0, 0, 1, 1))
+        axes.imshow(canvas, aspect="auto", interpolation="nearest")
+        axes.axis("off")
+        for x, y, text, align in self.words:
+            axes.text(x, y, text, ha=align, va="center", fontsize=8)
+        return write_png(figure, path)

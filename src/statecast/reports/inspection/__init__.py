@@ -1,0 +1,7 @@
+"""What a file or folder holds, and how it would be read."""
+
+from statecast.reports.inspection.contact_sheet import write_sheet
+from statecast.reports.inspection.findings import Finding
+from statecast.reports.inspection.inspect_path import inspect_path
+
+__all__ = ["Finding", "inspect_path", "write_sheet"]

@@ -1,0 +1,67 @@
+"""The runs of a report: what is read of each, and the colour it keeps."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from statecast.errors import StatecastError
+from statecast.evaluation.comparability import Scored, read_scores, short_labels
+from statecast.reports.page.charts import Line, colour_of, style_of
+from statecast.runs.run import Run, open_run
+
+
+class Member(NamedTuple):
+    """A run of a report."""
+
+    label: str
+    run: Run
+    scored: Scored | None
+    missing: str  # why there are no scores
+    number: int
+
+    @property
+    def stem(self) -> str:
+        """Beginning of the names of its pictures: plain letters, and its number."""
+        plain = re.sub(r"[^A-Za-z0-9]+", "-", self.label).strip("-").lower() or "run"
+        return f"{self.number + 1}-{plain[:40]}"
+
+    def line(
+        self,
+        x: Sequence[float],
+        y: Sequence[float],
+        *,
+        half_widths: Sequence[float] | None = None,
+        stepped: bool = False,
+    ) -> Line:
+        """A line in the run's colour."""
+        return Line(
+            self.label,
+            x,
+            y,
+            colour=colour_of(self.number),
+            style=style_of(self.number),
+            half_widths=half_widths,
+            stepped=stepped,
+        )
+
+
+def members_of(folders: Sequence[str | Path]) -> list[Member]:
+    """Runs opened, with their scores where they have some.
+
+    Errors:
+        FileError: a folder is no run.
+        InputError: a folder is given twice.
+    """
+    found = []
+    for number, (label, folder) in enumerate(zip(short_labels(folders), folders, strict=True)):
+        run = open_run(folder)
+        scored, missing = None, ""
+        try:
+            scored = Scored(label, run.folder, read_scores(folder))
+        except StatecastError as error:
+            missing = str(error)
+        found.append(Member(label, run, scored, missing, number))
+    return found

@@ -1,0 +1,1 @@
+"""Recipes and run folders: create, open, train, evaluate, verify."""

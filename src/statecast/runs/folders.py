@@ -1,0 +1,92 @@
+"""Folders of runs: made for a new one, numbered, and owned while they are trained."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from pathlib import Path
+
+from statecast.distributed import is_first
+from statecast.errors import FileError
+from statecast.io.atomic_files import remove, writing
+from statecast.io.locks import owned
+from statecast.io.sealed_json import RECORD_NAME, RECORDED
+from statecast.training.checkpoint_folders import TEMPORARY
+
+LOCK_NAME = ".lock"
+CONFIG_NAME, ENVIRONMENT_NAME = "config.yaml", "env.json"
+
+
+def being_trained(folder: Path) -> AbstractContextManager[None]:
+    """Own a run folder for training; of processes that train together, the main one does."""
+    if not is_first():
+        return nullcontext()
+    return owned(folder / LOCK_NAME, f"{folder} is being trained")
+
+
+def check_free(folder: Path) -> None:
+    """Raise `FileError` unless a folder is empty, not there, or was left when making it ended."""
+    if folder.exists() and not (folder.is_dir() and unfinished(folder)):
+        raise FileError(
+            f"{folder} is not empty. Choose another folder, or go on with its training: "
+            f"statecast train --resume {folder}"
+        )
+
+
+def unfinished(folder: Path) -> bool:
+    """Whether a folder holds nothing but what a killed `create_run` left there."""
+    names = {path.name for path in folder.iterdir()} - {LOCK_NAME}
+    rest = {name for name in names if not (name[0] == "." and TEMPORARY in name)}
+    if not rest:
+        return True
+    written = folder / ENVIRONMENT_NAME
+    ours = {*RECORDED, RECORD_NAME} - {CONFIG_NAME}
+    return rest <= ours and (not written.exists() or '"statecast"' in written.read_text())
+
+
+@contextmanager
+def new_folder(name: str, folder: Path | None) -> Iterator[Path]:
+    """The folder of a new run, owned inside the block; after an error nothing is left of it.
+
+    Args:
+        name: of the recipe.
+        folder: where; None for the first free `runs/NAME-1`, `-2`, …
+
+    Errors:
+        FileError: it is not empty, or cannot be written; or another process is making it.
+    """
+    if folder is None:
+        folder, made = numbered_folder(name), True
+    else:
+        with writing(folder):
+            made = not folder.exists()
+            folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with owned(folder / LOCK_NAME, f"{folder} is being made"):
+            check_free(folder)  # again: another process may have been faster
+            try:
+                yield folder
+            except BaseException:
+                for path in folder.iterdir():
+                    if path.name != LOCK_NAME:
+                        remove(path)
+                raise
+    except BaseException:
+        with suppress(OSError):  # where another process has written something
+            if made:
+                folder.rmdir()
+        raise
+
+
+def numbered_folder(name: str) -> Path:
+    """The first free `runs/NAME-1`, `-2`, …, which making it takes."""
+    number = 1
+    while True:
+        folder = Path("runs") / f"{name}-{number}"
+        with writing(folder):
+            folder.parent.mkdir(exist_ok=True)
+            try:
+                folder.mkdir()
+                return folder
+            except FileExistsError:
+                number += 1

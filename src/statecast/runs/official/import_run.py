@@ -1,0 +1,156 @@
+"""import_official: a published checkpoint folder becomes a run, to forecast, score and train on."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from statecast.checks import typed
+from statecast.data import DATASETS
+from statecast.data.base import DataSource
+from statecast.errors import InputError
+from statecast.evaluation.baselines import fit_statistics
+from statecast.frames import FrameSpec
+from statecast.io.atomic_files import sha256_of, whole_folder, write_text
+from statecast.io.json_yaml import own_file
+from statecast.io.sealed_json import record_digests
+from statecast.runs.folders import CONFIG_NAME, ENVIRONMENT_NAME
+from statecast.runs.official.loading import assign, read_official
+from statecast.runs.official.recipe_tables import Guess, guess_tables
+from statecast.runs.official.settings import Official
+from statecast.runs.recipes import Tables, pairs, resolve, without_code
+from statecast.runs.run import Run, build_data, dump, environment
+from statecast.training.loop import Trainer
+
+OFFICIAL_NAME = "official.json"  # settings as published, which an export gives back
+
+
+@typed
+def import_official(folder: str | Path, output: str | Path, overrides: Sequence[str] = ()) -> Run:
+    """Write a new run folder with the weights of a published checkpoint at step 0.
+
+    Model and training take the published settings. So does the data, where it is made here
+    (moving digits, waves); otherwise `overrides` name it.
+
+    Args:
+        folder: published checkpoint folder, as for `load_official`.
+        output: the run folder; all of it is there at once, or nothing.
+        overrides: `--data.name NAME`, `--train.steps 1000` …
+
+    Errors:
+        FileError: `folder` is no published checkpoint, or `output` is not empty.
+        InputError: the data cannot be told from the settings, or do not fit the model; an
+            unknown option.
+    """
+    folder, output = Path(folder), Path(output)
+    official = read_official(folder)
+    with whole_folder(output) as unfinished:
+        tables, source = complete_tables(official, guess_tables(official), overrides)
+        run = Run(unfinished, tables, source.spec)
+        write_checkpoint(run, official, source)
+        origin = {
+            "model": official.name,
+            "settings": dict(official.settings),
+            "files": {path.name: sha256_of(path) for path in published_files(folder)},
+        }
+        write_text(unfinished / OFFICIAL_NAME, json.dumps(origin, indent=1) + "\n")
+        write_text(unfinished / ENVIRONMENT_NAME, json.dumps(environment(), indent=1) + "\n")
+        config = dump(tables, source.spec)
+        record_digests(unfinished, {CONFIG_NAME: config})
+        write_text(unfinished / CONFIG_NAME, config)
+    return Run(output, tables, source.spec)
+
+
+def published_files(folder: Path) -> list[Path]:
+    """The files of a published checkpoint."""
+    found = sorted(path for path in folder.iterdir() if path.suffix in (".pt", ".json"))
+    return [own_file(path) for path in found]
+
+
+def complete_tables(
+    official: Official, guess: Guess, overrides: Sequence[str]
+) -> tuple[Tables, DataSource]:
+    """The complete recipe of a published checkpoint, and its data.
+
+    Errors:
+        InputError: the data set is not known, or its frames do not fit the model.
+    """
+    given = dict(pairs(overrides))
+    name = given.get("data.name", guess.data.get("name"))
+    if name is None:
+        raise InputError(
+            f"The published data {guess.published!r} are none that can be made here. Name yours: "
+            f"--data.name NAME and its options, with NAME one of {', '.join(DATASETS)}."
+        )
+    data = guess.data if name == guess.data.get("name") else window_options(name, official.spec)
+    tables = {
+        "model": {"name": official.name, **official.options},
+        "data": {**data, "name": name},
+        "train": guess.train,
+        "evaluate": guess.evaluate,
+    }
+    origin = str(official.settings.path)
+    complete = without_code(resolve(tables, overrides, origin=origin))
+    source = build_data(complete)
+    check_frames(source.spec, official.spec)
+    late = {
+        "model": {"normalise": normalisation(official, source.spec)},
+        "train": guess.length(source),
+    }
+    for table, values in late.items():
+        chosen = {option: v for option, v in values.items() if f"{table}.{option}" not in given}
+        complete[table] |= chosen
+    return complete, source
+
+
+def window_options(name: str, spec: FrameSpec) -> dict[str, Any]:
+    """Context and horizon of the model, for a data set that has such options."""
+    if name not in DATASETS:
+        return {}  # `resolve` names the nearest one
+    known = inspect.signature(DATASETS[name]).parameters
+    wanted = {"context": spec.context, "horizon": spec.horizon}
+    return {option: value for option, value in wanted.items() if option in known}
+
+
+def check_frames(data: FrameSpec, model: FrameSpec) -> None:
+    """Raise `InputError` unless the data have the frames and context of a published model."""
+    found, wanted = ((spec.frame_shape, spec.context) for spec in (data, model))
+    if found != wanted:
+        raise InputError(
+            f"The published model takes frames (channel, *space) = {wanted[0]} with a context of "
+            f"{wanted[1]}, the data have {found[0]} and {found[1]}. Set other options of data."
+        )
+
+
+def normalisation(official: Official, data: FrameSpec) -> str:
+    """How frames of the data become those that the published weights were trained on."""
+    if official.settings.get("data") == "sst":  # standardised there
+        return "standard"
+    return "none" if data.value_range == (0.0, 1.0) else "range"
+
+
+def write_checkpoint(run: Run, official: Official, source: DataSource) -> None:
+    """Write the published weights as the checkpoint of step 0, with a fresh optimizer."""
+    model = assign(run.new_model(), official.tensors)
+    train: Mapping[str, Any] = run.tables["train"]
+    try:
+        trainer = Trainer(
+            model,
+            run.folder,
+            rate=lambda _: float(train["learning_rate"]),
+            betas=(train["betas"][0], train["betas"][1]),
+            seed=train["seed"],
+            gradient_clip=train["gradient_clip"],
+        )
+    except ValueError as error:  # of the optimizer, as for a negative rate
+        raise InputError(f"The published training does not fit: {error}.") from error
+    if train["precision"] != "auto":
+        trainer.precision = train["precision"]
+    if model.needs_statistics:  # asked first: windows may have to be made
+        fit_statistics(
+            model, source.windows("train"), batch_size=train["batch_size"], seed=train["seed"]
+        )
+    trainer.save(best=True)

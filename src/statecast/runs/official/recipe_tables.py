@@ -1,0 +1,134 @@
+"""The data, training and evaluation that published settings describe, as tables of a recipe."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from statecast.data.base import DataSource
+from statecast.runs.official.settings import Official, Settings
+
+Table = dict[str, Any]
+DIGITS_EPOCH = 200_000  # sequences that Separable's code calls an epoch of moving digits
+WAVES, WAVE_FRAMES = 240, 64  # training sequences, and frames of each that its windows reach
+WAVE_STRIDE = 2  # frames of the simulation per frame kept (`downsample`)
+IMAGES = ["psnr", "ssim", "mse"]
+POINTS = ["mse", "rmse", "mae"]
+
+
+class Guess(NamedTuple):
+    """Tables of a recipe, as far as published settings tell them."""
+
+    published: str  # name of the data set
+    data: Table  # empty where it cannot be made here
+    train: Table
+    evaluate: Table
+    length: Callable[[DataSource], Table]  # what else of the training depends on the data
+
+
+def guess_tables(official: Official) -> Guess:
+    """What the settings of a published checkpoint say of its data and training."""
+    return srvp_tables(official) if official.name == "srvp" else separable_tables(official)
+
+
+def srvp_tables(official: Official) -> Guess:
+    """SRVP: iterations are counted, the rate falls in a straight line after a burn-in."""
+    config, context = official.settings, official.spec.context
+    single = bool(config.get("deterministic", False))
+    data: Table = {}
+    if config["dataset"] == "smmnist":
+        data = {
+            "name": "moving_digits",
+            "stochastic": not single,
+            "digits": config.whole("ndigits"),
+            "max_speed": config.whole("max_speed"),
+            "frame_size": official.spec.space[0],
+            "context": context,
+            "horizon": official.spec.horizon,
+            "test_horizon": 95 if single else 20,
+            "test_videos": 5000,
+        }
+        if isinstance(longer := config.get("seq_len_test"), int) and longer > context:
+            data["validation_horizon"] = longer - context
+    burn_in = config.whole("lr_scheduling_burnin", 0)
+    samples = 1 if single else 100
+    train = {
+        "steps": burn_in + config.whole("lr_scheduling_n_iter", 0),
+        "batch_size": config.whole("batch_size"),
+        "learning_rate": config.number("lr"),
+        "schedule": "linear",
+        "burn_in": burn_in,
+        "validate_every": 20_000,
+        "validation_windows": 400,
+        "validation_samples": samples,
+        "validation_metric": "psnr",
+        "validation_selection": "best",
+        "checkpoint_every": 5000,
+        "precision": "float32",
+        "seed": seed_of(config),
+    }
+    evaluate = {"samples": samples, "metrics": IMAGES if single else [*IMAGES, "crps"]}
+    return Guess(str(config["dataset"]), data, train, evaluate, lambda _: {})
+
+
+def separable_tables(official: Official) -> Guess:
+    """Separable: epochs are counted, the rate drops at some of them."""
+    config = official.settings
+    train = {
+        "batch_size": config.whole("batch_size"),
+        "learning_rate": config.number("lr"),
+        "betas": [config.number("beta1"), config.number("beta2")],
+        "validate_every": 5000,
+        "validation_windows": 400,
+        "checkpoint_every": 5000,
+        "precision": "float32",
+    }
+
+    def length(source: DataSource) -> Table:
+        windows = epoch_of(config) or len(source.windows("train"))
+        per_epoch = max(1, round(windows / config.whole("batch_size")))
+        timed: Table = {"steps": config.whole("epochs") * per_epoch}
+        if not config.flag("scheduler"):
+            return timed
+        drops = config["scheduler_milestones"]
+        if not isinstance(drops, list) or not all(type(epoch) is int for epoch in drops):
+            raise config.unfit("scheduler_milestones", "a list of whole numbers")
+        return timed | {
+            "schedule": "milestones",
+            "milestones": [epoch * per_epoch for epoch in drops],
+            "factor": config.number("scheduler_decay"),
+        }
+
+    images = len(official.spec.space) == 2 and not str(config["data"]).startswith("wave")
+    evaluate = {"samples": 1, "metrics": IMAGES if images else POINTS}
+    return Guess(str(config["data"]), separable_data(official), train, evaluate, length)
+
+
+def separable_data(official: Official) -> Table:
+    """The data set of published settings, where it can be made here."""
+    config = official.settings
+    windows = {"context": official.spec.context, "horizon": official.spec.horizon}
+    if config["data"] == "mnist":
+        digits = {"stochastic": False, "digits": config.whole("n_object"), "max_speed": 4}
+        lengths = {"test_horizon": 95, "test_videos": 5000}
+        return {"name": "moving_digits", **digits, **windows, **lengths}
+    if config["data"] in ("wave", "wave_partial") and config["downsample"] == WAVE_STRIDE:
+        points = config.whole("n_wave_points") if config["data"] == "wave_partial" else None
+        waves = {"points": points, "test_horizon": 40, "protocol": "paper"}
+        return {"name": "wave_equation", **waves, **windows}
+    return {}
+
+
+def epoch_of(config: Settings) -> int | None:
+    """Windows of a published epoch; None where they depend on files."""
+    if config["data"] == "mnist":
+        return DIGITS_EPOCH
+    if config["data"] in ("wave", "wave_partial"):
+        return WAVES * (WAVE_FRAMES - config["nt_cond"] - config["nt_pred"] + 1)
+    return None
+
+
+def seed_of(config: Settings) -> int:
+    """The published seed, or 1 where there is none."""
+    seed = config.get("seed")
+    return seed if type(seed) is int else 1

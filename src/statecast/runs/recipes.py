@@ -1,0 +1,248 @@
+"""Recipes to complete options: every table holds the keyword arguments of one callable."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from statecast.data import DATASETS
+from statecast.errors import FileError, InputError
+from statecast.evaluation.evaluate import evaluate
+from statecast.io.json_yaml import LARGEST_YAML, check_plain, parse_yaml, read_text
+from statecast.models import MODELS
+from statecast.training.train import train
+
+CODE = ("evaluate.fvd_weights",)  # options that name a file which is run
+Tables = dict[str, dict[str, Any]]
+REGISTRIES: dict[str, Mapping[str, type]] = {"model": MODELS, "data": DATASETS}
+GIVEN: dict[str, set[str | int]] = {  # arguments that do not come from a recipe
+    "model": {"spec", "generator"},
+    "data": set(),
+    "train": {"model", "data", "folder", "resume"},
+    "evaluate": {"model", "data", "name"},
+}
+
+
+def recipe_names() -> dict[str, str]:
+    """Name and description of every recipe shipped with the package."""
+    found = {}
+    for entry in sorted(resources.files("statecast.recipes").iterdir(), key=lambda e: e.name):
+        if entry.name.endswith(".yaml"):
+            first = entry.read_text().splitlines()[0]
+            found[entry.name.removesuffix(".yaml")] = first.removeprefix("#").strip()
+    return found
+
+
+def read_recipe(name: str) -> Tables:
+    """A recipe by name, or from a YAML file.
+
+    Errors:
+        InputError: there is no such recipe, or it is not made of tables.
+        FileError: the file cannot be read.
+    """
+    names = recipe_names()
+    if name in names:
+        text = (resources.files("statecast.recipes") / f"{name}.yaml").read_text()
+    elif name.endswith((".yaml", ".yml")):
+        try:
+            text = read_text(Path(os.path.realpath(name)), LARGEST_YAML)
+        except (OSError, ValueError) as error:
+            raise FileError(f"The recipe {name} cannot be read: {error}.") from error
+    else:
+        raise InputError(
+            f"There is no recipe {name!r}{nearest(name, names)} `statecast list` names them all; "
+            "a file of your own ends in .yaml."
+        )
+    return as_tables(text, name)
+
+
+def as_tables(text: str, origin: str) -> Tables:
+    """YAML text as tables of options.
+
+    Errors:
+        InputError: it is no YAML, or not tables by name.
+    """
+    try:
+        content = parse_yaml(text)
+    except ValueError as error:
+        raise InputError(f"{origin} is not valid YAML: {error}.") from error
+    tables = isinstance(content, dict) and all(isinstance(name, str) for name in content)
+    if not tables or not all(isinstance(table, dict) for table in content.values()):
+        raise InputError(
+            f"{origin} should hold the tables {', '.join(GIVEN)}, each with its options."
+        )
+    return content
+
+
+def resolve(tables: Tables, overrides: Sequence[str] = (), *, origin: str = "The recipe") -> Tables:
+    """Complete tables: every default written out, overrides applied, every type checked.
+
+    Args:
+        tables: what a recipe says.
+        overrides: as on a command line: `--table.option value` or `--table.option=value`.
+        origin: named in errors.
+
+    Errors:
+        InputError: an unknown table, name or option (the nearest known one is named), a value of
+            the wrong type, or a recipe that names a file of code.
+    """
+    unknown = [table for table in tables if table not in GIVEN]
+    if unknown:
+        raise InputError(f"{origin} has a table {unknown[0]!r}{nearest(unknown[0], GIVEN)}")
+    given = dict(pairs(overrides))
+    check_code(tables, origin)
+    check_texts([tables, given], origin)
+    names = {kind: name_of(kind, tables, given, origin) for kind in REGISTRIES}
+    parser = parser_for(names)
+    known = known_options(parser)
+    for table, values in tables.items():
+        for option in values:
+            check_known(f"{table}.{option}", known, origin)
+    for option in given:
+        check_known(option, known, "The command line")
+    # Options of another model or data set than the recipe's are not carried over.
+    defaults = {f"{t}.{o}": v for t, values in tables.items() for o, v in values.items()}
+    return parse(parser, defaults, given, origin)
+
+
+def check_code(tables: Tables, origin: str) -> None:
+    """Raise `InputError` where a recipe names a file that is code: only its user may."""
+    for option in CODE:
+        table, name = option.split(".")
+        if tables.get(table, {}).get(name) is not None:
+            raise InputError(
+                f"{origin} sets {option}, which names a file that is run. Give it on the command "
+                "line of `statecast evaluate`, or by STATECAST_FVD_I3D."
+            )
+
+
+def check_texts(values: Any, origin: str) -> None:
+    """Raise `InputError` for a text that could stand for more than it is, see `check_plain`.
+
+    jsonargparse reads a text as YAML where an option takes something else.
+    """
+    pending = [values]
+    while pending:
+        value = pending.pop()
+        if isinstance(value, Mapping):
+            pending += [*value.keys(), *value.values()]
+        elif isinstance(value, list | tuple):
+            pending += value
+        elif isinstance(value, str):
+            try:
+                check_plain(value)
+            except ValueError as error:
+                raise InputError(f"{origin} holds the text {value[:40]!r}: {error}.") from error
+
+
+def without_code(tables: Tables) -> Tables:
+    """Tables to be written down: options that name code are left to whoever uses them."""
+    kept = {table: dict(values) for table, values in tables.items()}
+    for option in CODE:
+        table, name = option.split(".")
+        kept[table][name] = None
+    return kept
+
+
+def name_of(kind: str, tables: Tables, given: Mapping[str, str], origin: str) -> str:
+    """The model or data set that is asked for."""
+    name = given.get(f"{kind}.name", tables.get(kind, {}).get("name"))
+    registry = REGISTRIES[kind]
+    if name is None:
+        raise InputError(f"{origin} names no {kind}: set {kind}.name to one of {list(registry)}.")
+    if not isinstance(name, str) or name not in registry:
+        raise InputError(f"There is no {kind} {name!r}{nearest(str(name), registry)}")
+    return name
+
+
+def parser_for(names: Mapping[str, str]) -> Any:
+    """A parser whose options are the signatures of the callables behind each table."""
+    from jsonargparse import ArgumentParser
+
+    parser = ArgumentParser(exit_on_error=False, prog="statecast train RECIPE")
+    for kind, registry in REGISTRIES.items():
+        group = registry[names[kind]]
+        parser.add_argument(f"--{kind}.name", type=str, default=names[kind])
+        parser.add_class_arguments(group, kind, skip=GIVEN[kind])
+    parser.add_function_arguments(train, "train", skip=GIVEN["train"])
+    parser.add_function_arguments(evaluate, "evaluate", skip=GIVEN["evaluate"])
+    return parser
+
+
+def known_options(parser: Any) -> list[str]:
+    """Names of all options, as table.option."""
+    return [
+        action.dest
+        for action in parser._actions
+        if "." in action.dest and action.option_strings and "--help" not in action.option_strings
+    ]
+
+
+def parse(
+    parser: Any, defaults: Mapping[str, Any], given: Mapping[str, str], origin: str
+) -> Tables:
+    """Let the parser check every value."""
+    from jsonargparse import ArgumentError, Namespace
+
+    nested: Tables = {}
+    for option, value in defaults.items():
+        table, name = option.split(".", 1)
+        nested.setdefault(table, {})[name] = value
+    try:
+        config = parser.parse_object(nested)
+        if given:
+            arguments = [f"--{option}={value}" for option, value in given.items()]
+            config = parser.parse_args(arguments, namespace=config, defaults=False)
+    except (ArgumentError, TypeError, ValueError, KeyError, RecursionError) as error:
+        reason = " ".join(str(error).split())
+        raise InputError(f"{origin} does not fit: {reason}") from error
+    assert isinstance(config, Namespace)
+    return {table: plain(values) for table, values in config.as_dict().items() if table in GIVEN}
+
+
+def plain(value: Any) -> Any:
+    """Tuples as lists, so that YAML and JSON can hold them."""
+    if isinstance(value, dict):
+        return {key: plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    return value
+
+
+def pairs(overrides: Sequence[str]) -> list[tuple[str, str]]:
+    """`--a.b value` and `--a.b=value` as pairs.
+
+    Errors:
+        InputError: something that is neither.
+    """
+    result, rest = [], list(overrides)
+    while rest:
+        word = rest.pop(0)
+        if not word.startswith("--") or "." not in word.split("=", 1)[0]:
+            raise InputError(f"Expected an option like --train.steps 1000, got {word!r}.")
+        name, equals, value = word.removeprefix("--").partition("=")
+        if not equals:
+            if not rest:
+                raise InputError(f"The option --{name} needs a value.")
+            value = rest.pop(0)
+        result.append((name, value))
+    return result
+
+
+def check_known(option: str, known: Sequence[str], origin: str) -> None:
+    """Raise `InputError` naming the nearest option unless this one is known."""
+    if option not in known:
+        raise InputError(f"{origin} has an unknown option {option!r}{nearest(option, known)}")
+
+
+def nearest(name: str, known: Mapping[str, Any] | Sequence[str]) -> str:
+    """The end of a sentence: which known name was probably meant."""
+    # The same option of another table, or else one that is spelled alike.
+    option = name.rsplit(".", 1)[-1]
+    found = [other for other in known if "." in other and other.rsplit(".", 1)[-1] == option][:1]
+    found = found or difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    return f"; did you mean {found[0]!r}?" if found else "."

@@ -1,0 +1,289 @@
+"""Run folders: created from a recipe, trained, opened again; names become objects here alone."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+
+from statecast.checks import typed
+from statecast.data import DATASETS
+from statecast.data.base import Choice, DataSource, generator_of
+from statecast.distributed import from_main, gathered, is_main, prompt
+from statecast.errors import CorruptionError, FileError, InputError
+from statecast.evaluation.evaluate import evaluate
+from statecast.evaluation.protocol_settings import under_protocol
+from statecast.evaluation.score_tables import write_scores
+from statecast.frames import FrameSpec
+from statecast.io.atomic_files import write_text
+from statecast.io.fields.preprocessing import FILE_NAME, read_preparation, write_preparation
+from statecast.io.json_yaml import LARGEST_YAML, check_own, read_text
+from statecast.io.sealed_json import check_recorded, record_digests
+from statecast.io.video.options import ClipOptions
+from statecast.models import MODELS
+from statecast.models.base import Forecaster
+from statecast.runs.folders import (
+    CONFIG_NAME,
+    ENVIRONMENT_NAME,
+    being_trained,
+    check_free,
+    new_folder,
+)
+from statecast.runs.official.loading import is_official, load_official
+from statecast.runs.recipes import Tables, as_tables, pairs, read_recipe, resolve, without_code
+from statecast.training.checkpoint_folders import list_checkpoints
+from statecast.training.checkpoints import Checkpoint, find, load_checkpoint
+from statecast.training.loop import TrainingResult
+from statecast.training.precision import device_of
+from statecast.training.train import train
+from statecast.version import __version__, commit
+
+TRIES = 5  # at reading a checkpoint that is replaced meanwhile
+WEIGHTS = 0  # stream of random numbers for initial weights
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run folder: the complete recipe, and what was made with it."""
+
+    folder: Path
+    tables: Tables
+    spec: FrameSpec
+    choices: tuple[Choice, ...] = ()  # of the data set, where options left something open
+
+    @property
+    def name(self) -> str:
+        """Name of its model."""
+        return str(self.tables["model"]["name"])
+
+    def data(self) -> DataSource:
+        """Its data source, opened."""
+        return build_data(self.tables)
+
+    def new_model(self) -> Forecaster:
+        """Its model, with initial weights that follow from the seed of the training."""
+        options = {key: value for key, value in self.tables["model"].items() if key != "name"}
+        generator = generator_of(self.tables["train"]["seed"], WEIGHTS)
+        return MODELS[self.name](self.spec, **options, generator=generator)
+
+    def load(
+        self, which: str = "best", *, device: str = "cpu", fallback: bool = False
+    ) -> Forecaster:
+        """Its trained model, in evaluation mode.
+
+        Args:
+            which: `best` by validation, `last`, or a number of steps.
+            device: where to put it.
+            fallback: whether to take the newest whole checkpoint, with a warning, where that one
+                is damaged.
+
+        Errors:
+            FileError: there is no such checkpoint.
+            CorruptionError: a file differs from its recorded digest.
+        """
+        model = self.new_model()
+        checkpoint = read_checkpoint(self.folder, which, fallback=fallback)
+        try:
+            model.load_state_dict(dict(checkpoint.model))
+        except RuntimeError as error:
+            raise CorruptionError(
+                f"The weights in {checkpoint.path} do not fit {self.folder / CONFIG_NAME}: "
+                f"{' '.join(str(error).split())}"
+            ) from error
+        check_recorded(self.folder, FILE_NAME)
+        preparation = read_preparation(self.folder)
+        if preparation is not None:
+            model.preparation = preparation
+        if self.tables["data"]["name"] == "videos":
+            model.clips = ClipOptions.of(self.tables["data"])
+        return model.to(device_of(device)).eval()
+
+
+def read_checkpoint(folder: Path, which: str, *, fallback: bool = False) -> Checkpoint:
+    """A checkpoint of a run that may be in training, where newer ones replace it meanwhile."""
+    for _ in range(TRIES):
+        path = find(folder, which)
+        try:
+            return load_checkpoint(folder, which, fallback=fallback)
+        except CorruptionError:
+            if path.is_dir():
+                raise
+    return load_checkpoint(folder, which, fallback=fallback)
+
+
+def build_data(tables: Tables) -> DataSource:
+    """The data source of a recipe."""
+    options = {key: value for key, value in tables["data"].items() if key != "name"}
+    return DATASETS[tables["data"]["name"]](**options)
+
+
+@typed
+def create_run(recipe: str, folder: str | Path | None = None, overrides: Sequence[str] = ()) -> Run:
+    """Write a new run folder with the complete recipe, and nothing else yet.
+
+    Of several processes that make one folder, one does and the others are refused; free numbers
+    are given once.
+
+    Args:
+        recipe: name of a shipped recipe, or a YAML file.
+        folder: where; by default the first free `runs/RECIPE-1`, `-2`, …
+        overrides: `--table.option value` …
+
+    Errors:
+        InputError: an unknown recipe or option, or a value that does not fit.
+        FileError: the folder is not empty, or cannot be written; nothing is left in it.
+    """
+    tables = without_code(resolve(read_recipe(recipe), overrides, origin=f"The recipe {recipe}"))
+    if folder is not None:
+        check_free(Path(folder))
+    data = build_data(tables)
+    spec, choices = data.spec, tuple(data.choices)
+    tables["data"] |= {c.option: c.value for c in choices if c.option is not None}
+    # So that options that do not fit the data leave nothing behind.
+    Run(Path(), tables, spec, choices).new_model()
+    with new_folder(Path(recipe).stem, None if folder is None else Path(folder)) as made:
+        if data.preparation is not None:
+            write_preparation(data.preparation, made)
+        write_text(made / ENVIRONMENT_NAME, json.dumps(environment(), indent=1) + "\n")
+        config = dump(tables, spec)
+        record_digests(made, {CONFIG_NAME: config})
+        # Last, because a folder is a run once it holds this file.
+        write_text(made / CONFIG_NAME, config)
+    return Run(made, tables, spec, choices)
+
+
+@typed
+def open_run(folder: str | Path, *, checked: bool = True) -> Run:
+    """Open a run folder.
+
+    Args:
+        folder: the run folder.
+        checked: whether its recipe must have the recorded digest.
+
+    Errors:
+        FileError: it is none.
+        CorruptionError: its recipe was edited, or cannot be read.
+    """
+    folder = Path(folder)
+    path = folder / CONFIG_NAME
+    if not path.exists():
+        raise FileError(
+            f"{folder} is no run folder: it holds no {CONFIG_NAME}. "
+            "`statecast train RECIPE` makes one."
+        )
+    check_own(path)
+    if checked:
+        check_recorded(folder, CONFIG_NAME)
+    try:
+        content = as_tables(read_text(path, LARGEST_YAML), str(path))
+        frames = content.pop("frames")
+        spec = FrameSpec(
+            channels=tuple(frames["channels"]),
+            space=tuple(frames["space"]),
+            context=frames["context"],
+            horizon=frames["horizon"],
+            value_range=None if frames["value_range"] is None else tuple(frames["value_range"]),
+            unit=frames["unit"],
+        )
+        return Run(folder, resolve(content, origin=str(path)), spec)
+    except (InputError, KeyError, TypeError, ValueError) as error:
+        raise CorruptionError(f"{path} is not a complete recipe: {error}") from error
+
+
+@typed
+def load(
+    folder: str | Path, which: str = "best", *, device: str = "cpu", fallback: bool = False
+) -> Forecaster:
+    """The trained model of a run folder, ready to forecast; arguments as `Run.load`."""
+    return open_run(folder).load(which, device=device, fallback=fallback)
+
+
+@typed
+def load_model(folder: str | Path, which: str = "best", *, device: str = "cpu") -> Forecaster:
+    """The model of a run folder, or of a published checkpoint folder; arguments as `Run.load`."""
+    if is_official(folder):
+        return load_official(folder).to(device_of(device))
+    return load(folder, which, device=device)
+
+
+def train_run(run: Run, *, resume: bool = False) -> TrainingResult:
+    """Train a run from its start, or from its last checkpoint.
+
+    One that was killed before its first checkpoint is resumed from its start. Of several processes
+    that are `joined`, the main one reads and writes in the folder.
+
+    Errors:
+        As `train`, and FileError where another process is at work on the run.
+    """
+
+    def newest() -> Checkpoint | None:
+        begun = resume and bool(list_checkpoints(run.folder))
+        return load_checkpoint(run.folder, "last") if begun else None
+
+    with being_trained(run.folder):
+        model = run.new_model()
+        options = run.tables["train"] | {
+            "betas": tuple(run.tables["train"]["betas"]),
+            "milestones": tuple(run.tables["train"]["milestones"]),
+        }
+        checkpoint = from_main(newest)
+        data = run.data()
+        gathered(None)  # opening may take one of them long
+        with prompt():
+            return train(model, data, run.folder, **options, resume=checkpoint)
+
+
+def evaluate_run(
+    run: Run, overrides: Sequence[str] = (), *, which: str = "best", device: str = "auto"
+) -> dict[str, Any]:
+    """Score a run's model on its data, and write `scores.json` into the folder.
+
+    Under a protocol, options of the data that concern tests alone become the protocol's. Of
+    several processes that are `joined`, the main one writes.
+
+    Args:
+        run: the run.
+        overrides: `--evaluate.samples 10` …
+        which: checkpoint: `best`, `last`, or a number of steps.
+        device: `auto`, `cpu`, `cuda`, …
+    """
+    tables = resolve(run.tables, overrides, origin=str(run.folder))
+    tables = under_protocol(tables, dict(pairs(overrides)))
+    options: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value
+        for name, value in tables["evaluate"].items()
+    }
+    model = run.load(which, device=device)
+    scores = evaluate(model, build_data(tables), name=run.name, **options)
+    scores["protocol"]["checkpoint"] = which
+    if is_main():
+        write_scores(scores, run.folder)
+    return scores
+
+
+def dump(tables: Tables, spec: FrameSpec) -> str:
+    """The complete recipe as YAML, with the shape of its frames."""
+    frames = asdict(spec)
+    frames |= {key: list(value) for key, value in frames.items() if isinstance(value, tuple)}
+    return yaml.safe_dump({**tables, "frames": frames}, sort_keys=False, allow_unicode=True)
+
+
+def environment() -> dict[str, Any]:
+    """What a run was made with."""
+    return {
+        "statecast": __version__,
+        "commit": commit(),
+        "torch": str(torch.__version__),
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "processors": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+    }

@@ -1,0 +1,1 @@
+"""Time: steppers and solvers of differential equations."""

@@ -1,0 +1,193 @@
+"""Solvers of dy/dt = f(y) over one frame interval, at any times within it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Literal, get_args
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from statecast.checks import LONGEST, is_number, is_whole
+from statecast.errors import InputError
+from statecast.solvers.adaptive import dormand_prince
+from statecast.solvers.steppers import STEPPERS
+
+OdeSolverName = Literal["euler", "midpoint", "heun", "rk4", "dopri5"]
+SolverName = Literal["residual", "euler", "midpoint", "heun", "rk4", "dopri5"]
+ODE_SOLVERS: tuple[SolverName, ...] = get_args(OdeSolverName)
+SOLVERS: tuple[SolverName, ...] = get_args(SolverName)
+ADAPTIVE = ("dopri5",)  # they choose their steps themselves
+FRACTION_TOLERANCE = 1e-5  # times closer than this, in intervals, are the same
+
+Velocity = Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Solver:
+    r"""How a state is followed through one interval of unit length.
+
+    The velocity is a sum of parts, $dy/dt = \sum_j f_j(y)$. `residual` takes one Euler step of
+    each part after another, $y \leftarrow y + h f_j(y)$: the residual blocks of a network, and a
+    first-order method for the sum (a Lie splitting), equal to `euler` where there is one part.
+
+    A fixed step of order p reaches the grid points k/`substeps`; a time in between is reached by
+    one shorter step from the grid point before it, so that it is as accurate as they are. For
+    methods of first order that is the straight line between grid points.
+
+    Attributes:
+        name: one of `SOLVERS`.
+        substeps: equal steps in the interval; 1 for an adaptive solver.
+        relative_tolerance, absolute_tolerance: largest local error of an adaptive solver, in
+            shares of the state and in its units.
+        maximum_steps: of an adaptive solver, from one time wanted to the next.
+
+    Errors:
+        InputError: an unknown name, or a number that does not fit.
+    """
+
+    name: SolverName = "euler"
+    substeps: int = 1
+    relative_tolerance: float = 1e-5
+    absolute_tolerance: float = 1e-6
+    maximum_steps: int = 1000
+
+    def __post_init__(self) -> None:
+        if self.name not in SOLVERS:
+            raise InputError(f"There is no solver {self.name!r}; there are {', '.join(SOLVERS)}.")
+        if not is_whole(self.substeps) or not 1 <= self.substeps <= LONGEST:
+            raise InputError(
+                f"A frame needs at least 1 step, and at most {LONGEST}, got "
+                f"substeps={str(self.substeps)[:40]}."
+            )
+        if self.adaptive and self.substeps > 1:
+            raise InputError(
+                f"{self.name} chooses its steps itself: leave `substeps` out, got {self.substeps}. "
+                "Its tolerances make them smaller."
+            )
+        if not is_whole(self.maximum_steps) or self.maximum_steps < 1:
+            raise InputError(
+                f"maximum_steps must be at least 1, got {str(self.maximum_steps)[:40]}."
+            )
+        tolerances = (self.relative_tolerance, self.absolute_tolerance)
+        if not all(map(is_number, tolerances)):
+            raise InputError(f"Tolerances must be positive numbers, got {str(tolerances)[:60]}.")
+        if not all(0 < tolerance < math.inf for tolerance in tolerances):
+            raise InputError(
+                "Tolerances must be positive numbers, got relative_tolerance="
+                f"{tolerances[0]} and absolute_tolerance={tolerances[1]}."
+            )
+
+    @property
+    def adaptive(self) -> bool:
+        """Whether it chooses its steps itself."""
+        return self.name in ADAPTIVE
+
+    @property
+    def order(self) -> int:
+        """The error at a fixed time shrinks as this power of the step."""
+        if self.adaptive:
+            return 5
+        return 1 if self.name == "residual" else STEPPERS[self.name].order
+
+    def step(
+        self, parts: Sequence[Velocity], state: Float[Tensor, "*shape"], length: float
+    ) -> Float[Tensor, "*shape"]:
+        """One fixed step of this length."""
+        if self.name != "residual":
+            return state + self._increment(parts, state, length)
+        for part in parts:
+            state = torch.add(state, part(state), alpha=length)
+        return state
+
+    def _increment(self, parts: Sequence[Velocity], state: Tensor, length: float) -> Tensor:
+        velocity = total(parts)
+        return STEPPERS[self.name].increment(lambda _, y: velocity(y), 0.0, state, length)
+
+    def increments(
+        self, velocity: Velocity, state: Float[Tensor, "*shape"]
+    ) -> list[Float[Tensor, "*shape"]]:
+        """What each step of the interval adds to the state; one whole sum where adaptive."""
+        if self.adaptive:
+            return [self.at([velocity], state, (1.0,))[0] - state]
+        found = []
+        for _ in range(self.substeps):
+            found.append(self._increment([velocity], state, 1 / self.substeps))
+            state = state + found[-1]
+        return found
+
+    def at(
+        self,
+        parts: Sequence[Velocity],
+        state: Float[Tensor, "*shape"],
+        fractions: Sequence[float],
+    ) -> list[Float[Tensor, "*shape"]]:
+        """States at increasing fractions of the interval, each above 0 and at most 1.
+
+        Args:
+            parts: velocities whose sum is that of the state.
+            state: at fraction 0.
+            fractions: times wanted, in intervals.
+
+        Errors:
+            ConvergenceError: an adaptive solver did not get there.
+        """
+        if self.adaptive:
+            return dormand_prince(
+                total(parts),
+                state,
+                fractions,
+                relative_tolerance=self.relative_tolerance,
+                absolute_tolerance=self.absolute_tolerance,
+                maximum_steps=self.maximum_steps,
+            )
+        path, found = [state], []
+
+        def grid(index: int) -> Tensor:
+            while len(path) <= index:
+                path.append(self.step(parts, path[-1], 1 / self.substeps))
+            return path[index]
+
+        tolerance = FRACTION_TOLERANCE * self.substeps
+        for fraction in fractions:
+            position = fraction * self.substeps
+            before = min(math.floor(position + tolerance), self.substeps)
+            beyond = position - before
+            if beyond <= tolerance:
+                found.append(grid(before))
+            elif self.order == 1:
+                found.append(grid(before).lerp(grid(before + 1), beyond))
+            else:
+                found.append(self.step(parts, grid(before), beyond / self.substeps))
+        return found
+
+
+@lru_cache(maxsize=64)
+def solver_of(
+    name: SolverName, substeps: int, relative_tolerance: float, absolute_tolerance: float
+) -> Solver:
+    """The solver of these settings, checked once: a forecast asks for it in every interval."""
+    return Solver(
+        name=name,
+        substeps=substeps,
+        relative_tolerance=relative_tolerance,
+        absolute_tolerance=absolute_tolerance,
+    )
+
+
+def total(parts: Sequence[Velocity]) -> Velocity:
+    """The velocity that is the sum of parts."""
+    if len(parts) == 1:
+        return parts[0]
+
+    def velocity(state: Tensor) -> Tensor:
+        whole = parts[0](state)
+        for part in parts[1:]:
+            whole = whole + part(state)
+        return whole
+
+    return velocity

@@ -1,0 +1,1 @@
+"""Training: the loop, validation, checkpoints and logs."""

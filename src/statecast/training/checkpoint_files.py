@@ -1,0 +1,154 @@
+"""Files of one checkpoint: plain tensors, and JSON that holds their digests and its own."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from statecast.errors import CorruptionError, FileError
+from statecast.io.atomic_files import flush_folder, sha256_of, write_text
+from statecast.io.sealed_json import read_sealed, sealed
+from statecast.training.checkpoint_folders import list_checkpoints, step_of
+
+MODEL_FILE, STATE_FILE, MANIFEST = "model.safetensors", "state.safetensors", "manifest.json"
+FORMAT = 1
+MARK = "$"  # of JSON objects that stand for something else
+
+
+def write_content(
+    folder: Path,
+    step: int,
+    *,
+    model: Mapping[str, Tensor],
+    state: Mapping[str, Any],
+    info: Mapping[str, Any],
+    best: bool,
+) -> None:
+    """Write the files of a checkpoint, the manifest with their digests last."""
+    tensors: dict[str, Tensor] = {}
+    structure = encode(dict(state), "", tensors)
+    for name, content in ((MODEL_FILE, dict(model)), (STATE_FILE, tensors)):
+        write_tensors(folder / name, content)
+    manifest = {
+        "format": FORMAT,
+        "step": step,
+        "best": best,
+        "torch": str(torch.__version__),
+        "files": {
+            name: {"sha256": sha256_of(folder / name), "bytes": (folder / name).stat().st_size}
+            for name in (MODEL_FILE, STATE_FILE)
+        },
+        "state": structure,
+        "info": dict(info),
+    }
+    write_text(folder / MANIFEST, sealed(manifest))
+    flush_folder(folder)
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Write tensors as safetensors, flushed to disk."""
+    from safetensors.torch import save
+
+    content = save({name: t.detach().cpu().contiguous().clone() for name, t in tensors.items()})
+    with path.open("xb") as stream:
+        stream.write(content)
+        stream.flush()
+        os.fsync(stream.fileno())
+
+
+def verify_checkpoint(path: Path) -> None:
+    """Raise `CorruptionError` unless all files of a checkpoint match their digests."""
+    manifest = read_manifest(path)
+    for name in (MODEL_FILE, STATE_FILE):
+        check_digest(path, name, manifest)
+
+
+def read_manifest(path: Path) -> dict[str, Any]:
+    """The manifest of a checkpoint."""
+    try:
+        manifest = read_sealed(path / MANIFEST)
+        if manifest["format"] != FORMAT:
+            raise FileError(
+                f"{path} has format {manifest['format']}; this version of statecast reads "
+                f"{FORMAT}. Use the version that env.json names."
+            )
+        _ = manifest["files"][MODEL_FILE]["sha256"], manifest["files"][STATE_FILE]["sha256"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        if isinstance(error, FileError):
+            raise
+        raise CorruptionError(
+            f"{path / MANIFEST} is missing or damaged: {error}. {remedy(path)}"
+        ) from error
+    return manifest
+
+
+def check_digest(path: Path, name: str, manifest: Mapping[str, Any]) -> None:
+    """Raise `CorruptionError` unless a file matches its recorded digest."""
+    file = path / name
+    if file.is_symlink() or not file.is_file():
+        raise CorruptionError(f"{file} is missing. {remedy(path)}")
+    if sha256_of(file) != manifest["files"][name]["sha256"]:
+        raise CorruptionError(
+            f"{file} differs from its recorded digest: it is damaged or cut off. {remedy(path)}"
+        )
+
+
+def read_tensors(path: Path, name: str, manifest: Mapping[str, Any]) -> dict[str, Tensor]:
+    """Tensors of one file, after its digest is checked."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    check_digest(path, name, manifest)
+    try:
+        return dict(load_file(path / name))
+    except (SafetensorError, OSError, ValueError) as error:
+        raise CorruptionError(f"{path / name} cannot be read: {error}. {remedy(path)}") from error
+
+
+def remedy(path: Path) -> str:
+    """What to do about a damaged checkpoint."""
+    run = path.parent.parent
+    others = [p for p in list_checkpoints(run) if p != path]
+    if not others:
+        return "There is no other checkpoint; train again."
+    return (
+        f"The next one is that of step {step_of(others[-1])}: use it with --checkpoint, or train "
+        f"on from it with statecast train --resume {run} --fallback"
+    )
+
+
+def encode(value: Any, name: str, tensors: dict[str, Tensor]) -> Any:
+    """A nested value as JSON, its tensors put aside under their path."""
+    if isinstance(value, Tensor):
+        tensors[name] = value
+        return {MARK: "tensor", "name": name}
+    if isinstance(value, dict):
+        items = [[k, encode(v, f"{name}/{k}", tensors)] for k, v in value.items()]
+        return {MARK: "dict", "items": items}
+    if isinstance(value, list | tuple):
+        items = [encode(v, f"{name}/{i}", tensors) for i, v in enumerate(value)]
+        return items if isinstance(value, list) else {MARK: "tuple", "items": items}
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    raise TypeError(f"A checkpoint holds tensors, numbers and text, not {type(value).__name__}.")
+
+
+def decode(value: Any, tensors: Mapping[str, Tensor]) -> Any:
+    """The inverse of `encode`."""
+    if isinstance(value, list):
+        return [decode(item, tensors) for item in value]
+    if not isinstance(value, dict):
+        return value
+    kind = value[MARK]
+    if kind == "tensor":
+        return tensors[value["name"]]
+    if kind == "dict":
+        return {key: decode(item, tensors) for key, item in value["items"]}
+    if kind == "tuple":
+        return tuple(decode(item, tensors) for item in value["items"])
+    raise ValueError(f"unknown mark {kind!r}")

@@ -1,0 +1,245 @@
+"""Checkpoints of a run folder: whole or not at all, found after any kill, checked on opening."""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from torch import Tensor
+
+from statecast.errors import CorruptionError, FileError
+from statecast.io.atomic_files import flush_folder, hidden, remove, write_text
+from statecast.training.checkpoint_files import (
+    MANIFEST,
+    MODEL_FILE,
+    STATE_FILE,
+    decode,
+    read_manifest,
+    read_tensors,
+    remedy,
+    verify_checkpoint,
+    write_content,
+)
+from statecast.training.checkpoint_folders import (
+    FOLDER,
+    discard,
+    list_checkpoints,
+    name_of,
+    put_in_place,
+    set_aside,
+    step_of,
+    sweep_temporaries,
+)
+
+LAST, BEST = "last", "best"
+
+
+class Checkpoint(NamedTuple):
+    """What a checkpoint holds."""
+
+    step: int
+    model: dict[str, Tensor]  # weights and buffers
+    state: dict[str, Any]  # optimizer and position, as it was saved
+    info: dict[str, Any]  # what was noted about it
+    path: Path
+
+
+def save_checkpoint(
+    run: Path,
+    step: int,
+    *,
+    model: Mapping[str, Tensor],
+    state: Mapping[str, Any],
+    info: Mapping[str, Any],
+    best: bool = False,
+    keep: int = 1,
+) -> Path:
+    """Write a checkpoint; nothing is seen of it before all of it is on disk.
+
+    Args:
+        run: the run folder.
+        step: number of steps done. A checkpoint of that step that is there already is replaced.
+        model: weights and buffers.
+        state: nested dictionaries, lists and tuples of tensors, numbers, strings, booleans, None.
+        info: JSON values to note about it.
+        best: whether it is the best so far.
+        keep: checkpoints to keep besides the best one; older ones are removed.
+
+    Errors:
+        FileError: it cannot be written; earlier checkpoints are as they were.
+    """
+    folder = run / FOLDER
+    target = folder / name_of(step)
+    temporary = hidden(target)
+    try:
+        folder.mkdir(exist_ok=True)
+        sweep_temporaries(run)
+        temporary.mkdir()
+        write_content(temporary, step, model=model, state=state, info=info, best=best)
+        put_in_place(temporary, target)
+        flush_folder(folder)
+    except OSError as error:
+        raise FileError(
+            f"Cannot write the checkpoint {target}: {error.strerror or error}. "
+            "Earlier checkpoints are intact."
+        ) from error
+    finally:  # an interrupted one as well
+        remove(temporary)
+    found = list_checkpoints(run)
+    kept = [target, best_of(run), *found[-keep:]]
+    for path in found:
+        if path not in kept:
+            discard(path)
+    # After room was made for them.
+    write_name(run, LAST, target)
+    if best:
+        write_name(run, BEST, target)
+    return target
+
+
+def load_checkpoint(
+    run: str | Path, which: str | int = LAST, *, fallback: bool = False
+) -> Checkpoint:
+    """Read a checkpoint, checked against its digests.
+
+    Args:
+        run: the run folder.
+        which: `last`, `best`, or a number of steps.
+        fallback: whether to take the newest whole one, with a warning, where that is damaged.
+
+    Errors:
+        FileError: there is no such checkpoint.
+        CorruptionError: a file is missing, cut off, or differs from its digest.
+    """
+    path = find(Path(run), which)
+    try:
+        return read_checkpoint(path)
+    except CorruptionError as error:
+        if not fallback:
+            raise
+        other = newest_whole(Path(run))
+        warnings.warn(f"{error} That of step {step_of(other)} is used instead.", stacklevel=2)
+        return read_checkpoint(other)
+
+
+def read_checkpoint(path: Path) -> Checkpoint:
+    """The checkpoint in a folder, checked against its digests."""
+    manifest = read_manifest(path)
+    model, tensors = (read_tensors(path, name, manifest) for name in (MODEL_FILE, STATE_FILE))
+    try:
+        state = decode(manifest["state"], tensors)
+        return Checkpoint(int(manifest["step"]), model, state, manifest["info"], path)
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
+        raise CorruptionError(f"{path / MANIFEST} is damaged: {error}. {remedy(path)}") from error
+
+
+def find(run: Path, which: str | int) -> Path:
+    """Folder of a checkpoint.
+
+    Errors:
+        FileError: there is none.
+    """
+    found = list_checkpoints(run)
+    if not found:
+        raise FileError(f"{run} holds no checkpoint yet. Train it first.")
+    if str(which).isdigit():
+        for path in found:
+            if step_of(path) == int(which):
+                return path
+        steps = ", ".join(str(step_of(path)) for path in found)
+        raise FileError(f"{run} holds no checkpoint of step {which}; there are {steps}.")
+    if which not in (LAST, BEST):
+        raise FileError(f"A checkpoint is called last, best or a number of steps, not {which!r}.")
+    # The files `last` and `best` are for people, and for checkpoints of earlier versions: one
+    # killed between a checkpoint and its name has lost neither.
+    best = best_of(run) if which == BEST else None
+    return found[-1] if best is None else best
+
+
+def best_of(run: Path) -> Path | None:
+    """The best checkpoint: the newest that its manifest, or the file `best`, calls so."""
+    found = list_checkpoints(run)
+    called = [path for path in found if _calls_itself_best(path)]
+    named = read_name(run, BEST)
+    called += [path for path in found if path.name == named]
+    return max(called, key=step_of, default=None)
+
+
+def _calls_itself_best(path: Path) -> bool:
+    try:
+        return read_manifest(path).get("best") is True
+    except FileError:  # reading that checkpoint tells of the damage
+        return False
+
+
+def newest_whole(run: Path) -> Path:
+    """The newest checkpoint that matches its digests.
+
+    Errors:
+        CorruptionError: there is none.
+    """
+    for path in reversed(list_checkpoints(run)):
+        try:
+            verify_checkpoint(path)
+        except CorruptionError:
+            continue
+        return path
+    raise CorruptionError(f"{run} holds no checkpoint that is whole. Train again.")
+
+
+def fall_back(run: Path) -> list[str]:
+    """Set checkpoints aside that are newer than the newest whole one; a line about each.
+
+    Errors:
+        FileError: there are none at all.
+        CorruptionError: none is whole; nothing is changed.
+    """
+    newest = find(run, LAST)
+    whole = newest_whole(run)
+    lines = []
+    while newest != whole:
+        place = set_aside(newest)
+        lines.append(f"{newest} is damaged; it is {place.name} now.")
+        newest = find(run, LAST)
+    if lines:
+        write_name(run, LAST, whole)
+        if best_of(run) is None:
+            (run / FOLDER / BEST).unlink(missing_ok=True)
+        lines.append(f"Going on from step {step_of(whole)}.")
+    return lines
+
+
+def write_name(run: Path, which: str, path: Path) -> None:
+    """Say which checkpoint is the last, or the best, in a small text file with its digest."""
+    write_text(run / FOLDER / which, f"{path.name} {_digest_of(path.name)}\n")
+
+
+def read_name(run: Path, which: str) -> str | None:
+    """The checkpoint that a small text file names; None where there is none, or a damaged one."""
+    try:
+        return checked_name(run, which)
+    except OSError:
+        return None
+
+
+def checked_name(run: Path, which: str) -> str:
+    """The checkpoint that a small text file names.
+
+    Errors:
+        FileNotFoundError: there is no such file.
+        CorruptionError: it differs from its digest.
+    """
+    path = run / FOLDER / which
+    text = path.read_bytes().decode("latin-1")
+    name = text.split(" ")[0].removesuffix("\n")
+    plain = name.removeprefix("step=").isdecimal()  # as earlier versions wrote it
+    if text != f"{name} {_digest_of(name)}\n" and not (plain and text == f"{name}\n"):
+        raise CorruptionError(f"{path} differs from its digest. The next checkpoint writes it.")
+    return name
+
+
+def _digest_of(name: str) -> str:
+    return hashlib.sha256(name.encode()).hexdigest()[:16]

@@ -1,0 +1,221 @@
+"""What a training says while it runs: rows of metrics.csv, a progress bar, TensorBoard."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any
+
+from statecast.errors import FileError, require
+from statecast.io.atomic_files import write_text, writing
+from statecast.io.json_yaml import check_link
+
+LOG_NAME, BOARD_NAME = "metrics.csv", "tensorboard"
+SKIPPED = "skipped"  # share of the steps that were not taken, their loss not being finite
+BAR_TERMS = 4  # loss terms shown beside the bar
+
+
+class TrainingLog:
+    """Log of one training, in a run folder.
+
+    Values are averaged over the steps between two rows; of a step that was skipped only that
+    counts. Rows of steps that a resumed training will do again are removed first.
+
+    Args:
+        folder: of the run.
+        steps: of the whole training.
+        start: step that it goes on from.
+        every: steps between rows.
+        tensorboard: whether to write TensorBoard logs as well.
+        pending: sum and count of each value since the last row, as a checkpoint holds them, so
+            that the next row of a resumed training is that of one never stopped.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        steps: int,
+        start: int,
+        every: int,
+        tensorboard: bool,
+        pending: Mapping[str, Sequence[float]] | None = None,
+    ) -> None:
+        self.path, self.every, self.start, self.steps = folder / LOG_NAME, every, start, steps
+        self.pending = {name: list(values) for name, values in (pending or {}).items()}
+        self.columns: list[str] = []
+        self.stream: IO[bytes] | None = None
+        self.advice = f"Go on from the last checkpoint: statecast train --resume {folder}."
+        self.board: Any = None
+        if tensorboard:
+            require("tensorboard", "logging", "write TensorBoard logs")
+            from torch.utils.tensorboard import SummaryWriter
+
+            check_link(folder / BOARD_NAME)
+            with writing(folder / BOARD_NAME):
+                self.board = SummaryWriter(str(folder / BOARD_NAME), purge_step=start)
+
+    def __enter__(self) -> TrainingLog:
+        from tqdm import tqdm
+
+        self.columns = drop_rows_after(self.path, self.start)
+        self.bar = tqdm(
+            total=self.steps,
+            initial=self.start,
+            unit="step",
+            dynamic_ncols=True,
+            smoothing=0.05,
+            disable=not sys.stderr.isatty(),
+        )
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.bar.close()
+        if self.stream is not None:
+            self.stream.close()
+        if self.board is not None:
+            with writing(self.path.with_name(BOARD_NAME)) if error is None else suppress(OSError):
+                self.board.close()
+
+    def record(self, step: int, values: dict[str, float]) -> None:
+        """Add the values of a step; write a row when one is due."""
+        for name, value in values.items():
+            found = self.pending.setdefault(name, [0.0, 0])
+            if name == SKIPPED or not values.get(SKIPPED):
+                found[0] += value
+                found[1] += 1
+        self.bar.update()
+        if step % self.every == 0 or step == self.steps:
+            means = {name: s / n if n else math.nan for name, (s, n) in self.pending.items()}
+            self.write_row(step, means)
+            self.pending = {}
+
+    def flush(self) -> None:
+        """Bring the rows so far to disk: a checkpoint goes on from there."""
+        if self.stream is not None:
+            self.stream.flush()
+            os.fsync(self.stream.fileno())
+
+    def write_row(self, step: int, values: dict[str, float]) -> None:
+        """Write one row; the columns are those of the first one."""
+        if not self.columns:
+            self.columns = ["step", *values]
+            write_text(self.path, ",".join(self.columns) + "\n")
+        row = {"step": step, **{name: f"{value:.6g}" for name, value in values.items()}}
+        text = io.StringIO(newline="")
+        csv.DictWriter(
+            text, self.columns, restval="", extrasaction="ignore", lineterminator="\n"
+        ).writerow(row)
+        self.append(text.getvalue().encode())
+        if self.board is not None:
+            with writing(self.path.with_name(BOARD_NAME), advice=self.advice):
+                for name, value in values.items():
+                    self.board.add_scalar(name, value, step)
+        terms = [name for name in values if name not in ("learning_rate", "gradient_norm", SKIPPED)]
+        shown = "  ".join(f"{name} {values[name]:.4g}" for name in terms[:BAR_TERMS])
+        self.bar.set_postfix_str(shown, refresh=False)
+        if self.bar.disable:
+            self.say(f"step {step}/{self.steps}  {shown}")
+
+    def append(self, row: bytes) -> None:
+        """Add a row to the table; one that does not fit on the disk is taken back."""
+        with writing(self.path, advice=self.advice, kept=True):
+            if self.stream is None:
+                self.stream = self.path.open("ab", buffering=0)
+            size = os.fstat(self.stream.fileno()).st_size
+            try:
+                while row:
+                    row = row[self.stream.write(row) :]
+            except OSError:
+                self.stream.truncate(size)
+                raise
+
+    def say(self, text: str) -> None:
+        """Write a line, above the bar where there is one."""
+        if self.bar.disable:
+            print(text, file=sys.stderr, flush=True)
+        else:
+            self.bar.write(text, file=sys.stderr)
+
+
+class SilentLog(TrainingLog):
+    """The log of a process that leaves logging to another."""
+
+    def __init__(self) -> None:
+        pass
+
+    def __enter__(self) -> TrainingLog:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        pass
+
+    def record(self, step: int, values: dict[str, float]) -> None:
+        pass
+
+    def flush(self) -> None:
+        pass
+
+    def say(self, text: str) -> None:
+        pass
+
+
+def read_log(folder: str | Path, name: str = LOG_NAME) -> dict[str, list[float]]:
+    """Columns of a run's `metrics.csv`, or of a table beside it; empty where there is none yet.
+
+    Errors:
+        FileError: the file cannot be read as numbers.
+    """
+    path = Path(folder) / name
+    check_link(path)
+    if not path.is_file():
+        return {}
+    try:
+        with path.open(newline="") as stream:
+            rows = list(csv.DictReader(stream))
+        columns = [column for column in rows[0] if column is not None] if rows else []
+        return {column: [float(row[column] or "nan") for row in rows] for column in columns}
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise FileError(f"{path} cannot be read as a table of numbers: {error}.") from error
+
+
+def drop_rows_after(path: Path, step: int) -> list[str]:
+    """Remove rows of steps beyond `step`, and one cut off by a crash; return the columns."""
+    check_link(path)
+    if not path.is_file():
+        return []
+    lines = path.read_text().splitlines(keepends=True)
+    if not lines or not lines[0].endswith("\n"):
+        return []
+    columns = lines[0].strip().split(",")
+    kept = [
+        line
+        for line in lines[1:]
+        if line.endswith("\n") and line.count(",") == len(columns) - 1 and _step_of(line) <= step
+    ]
+    write_text(path, "".join([lines[0], *kept]))
+    return columns
+
+
+def _step_of(line: str) -> float:
+    try:
+        return float(line.split(",", 1)[0])
+    except ValueError:
+        return float("inf")

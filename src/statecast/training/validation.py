@@ -1,0 +1,157 @@
+"""Validation: the one number that ranks checkpoints, under a protocol of its own."""
+
+from __future__ import annotations
+
+from functools import reduce
+from typing import Literal, cast
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from statecast.data.base import Windows, streams_of
+from statecast.data.loading import evenly
+from statecast.distributed import gathered, share
+from statecast.errors import InputError
+from statecast.evaluation.scoring import Selection, check_metrics, score_windows
+from statecast.evaluation.slices import MEMORY_GIB, slices_within
+from statecast.frames import Batch, Frames, FrameSpec
+from statecast.metrics import METRICS
+from statecast.metrics.base import Sums, add, average_of, counts_of, moments, score_of
+from statecast.metrics.masking import filled, known_in
+from statecast.metrics.per_sample import SampleMetric
+from statecast.models.base import Forecaster
+from statecast.models.state_space import StateSpaceForecaster
+
+Protocol = Literal["future", "paper"]
+
+
+def check_validation(model: Forecaster, metric: str, selection: str, protocol: str) -> None:
+    """Raise `InputError` unless a protocol can be followed with this model and metric."""
+    check_metrics([metric])
+    if protocol == "future":
+        return
+    if protocol != "paper":
+        raise InputError(f"validation_protocol is future or paper, got {protocol!r}.")
+    if not isinstance(model, StateSpaceForecaster) or not model.reconstructs:
+        raise InputError(
+            f"The paper's validation needs a model that reconstructs its context, which "
+            f"{type(model).__name__} does not. Set validation_protocol: future."
+        )
+    if not issubclass(METRICS[metric], SampleMetric) or selection != "best":
+        raise InputError(
+            "The paper's validation takes the best of several samples, by a metric of single "
+            f"frames: got {metric} and {selection}. Set validation_selection: best and "
+            "validation_metric: psnr, or validation_protocol: future."
+        )
+
+
+def validation_score(
+    model: Forecaster,
+    windows: Windows,
+    *,
+    metric: str,
+    selection: Selection,
+    protocol: Protocol = "future",
+    samples: int = 1,
+    batch_size: int = 16,
+    count: int | None = None,
+    seed: int = 1,
+) -> float:
+    """Mean over lead times of a metric on windows.
+
+    Of several processes that are `joined`, each scores a part of them, and all give the same.
+
+    Args:
+        model: the forecaster.
+        windows: context and target of each window.
+        metric: name of the metric.
+        selection: how samples are combined.
+        protocol: `future` sees forecast frames alone. `paper` chooses the best sample of each
+            window by all its frames, reconstructed context included, and scores the forecast
+            frames of that one, as the published code of Franceschi et al. (2020),
+            https://arxiv.org/abs/2002.09219.
+        samples: futures per window.
+        batch_size: windows at once.
+        count: score so many windows, evenly spaced; by default all.
+        seed: of the samples, the same futures under both protocols.
+
+    Errors:
+        InputError: the model, metric or selection does not fit the protocol.
+    """
+    check_validation(model, metric, selection, protocol)
+    if protocol == "future":
+        scores = score_windows(
+            model,
+            windows,
+            metrics=[metric],
+            samples=samples,
+            batch_size=batch_size,
+            count=count,
+            seed=seed,
+        )
+        return scores.value(metric, selection)
+    judge = metric_of(metric, model.spec)
+    sums: Sums | None = None
+    chosen = evenly(len(windows), len(windows) if count is None else count)
+    drawn = samples if model.stochastic else 1
+    for numbers, batch in slices_within(
+        MEMORY_GIB, windows, share(chosen), samples=drawn, batch_size=batch_size
+    ):
+        frames, known = chosen_scores(
+            cast("StateSpaceForecaster", model), batch, judge, samples, (numbers, seed)
+        )
+        sums = add(sums, {**counts_of(frames, known), **moments("best", frames, known)})
+    parts = [part for part in gathered(sums) if part is not None]
+    sums = reduce(add, parts)
+    return score_of("best", sums).value
+
+
+def metric_of(name: str, spec: FrameSpec) -> SampleMetric:
+    """A metric of single frames, for frames of this kind.
+
+    Errors:
+        InputError: it does not apply to them.
+    """
+    reason = METRICS[name].applies_to(spec, 1)
+    if reason is not None:
+        raise InputError(f"There is no score {name}: {reason}.")
+    return cast("SampleMetric", METRICS[name].of(spec))
+
+
+def chosen_scores(
+    model: StateSpaceForecaster,
+    batch: Batch,
+    metric: SampleMetric,
+    samples: int,
+    stream: tuple[Tensor, int],
+) -> tuple[Float[Tensor, "batch time"], Bool[Tensor, "batch time"]]:
+    """Scores of the forecast frames of the sample that is best on all frames of each window.
+
+    Which of them count, in a target with unknown values, comes second.
+    """
+    drawn = samples if model.stochastic else 1
+    # The same streams twice: what is reconstructed is the past of the futures that are forecast.
+    past = model.reconstruct(batch.context, samples=drawn, generator=streams_of(*stream))
+    future = model.forecast(
+        batch.context, len(batch.target), samples=drawn, generator=streams_of(*stream)
+    )
+    before, seen = frame_scores(metric, past.cpu(), batch.context)
+    after, known = frame_scores(metric, future.samples.cpu(), batch.target)
+    averages = average_of(torch.cat([before, after], dim=2), torch.cat([seen, known], dim=1))
+    best = averages.argmax(dim=0) if metric.higher_is_better else averages.argmin(dim=0)
+    chosen = after[best, torch.arange(len(batch))]
+    chosen[averages.isnan().any(dim=0)] = torch.nan  # must not hide behind better samples
+    return chosen, known
+
+
+def frame_scores(
+    metric: SampleMetric, samples: Float[Tensor, "sample batch time channel *space"], truth: Frames
+) -> tuple[Float[Tensor, "sample batch time"], Bool[Tensor, "batch time"]]:
+    """Scores of every frame of every sample, as they count in a mean, and which of them do."""
+    known = known_in(truth)
+    scores = metric.all_scores(list(samples), filled(truth.values, known), known)
+    counting = metric.scorable(known)
+    if counting is None:
+        counting = torch.ones(scores.shape[1:], dtype=torch.bool)
+    return metric.counted(scores).double(), counting

@@ -1,0 +1,201 @@
+"""The command line: every verb from start to end, and every mistake on one line with code 2."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from statecast.cli.main import MISTAKE, main
+from statecast.cli.train import STOPPED
+from statecast.runs.run import create_run, load, train_run
+
+
+@pytest.fixture
+def run(recipe, tmp_path):
+    made = create_run(recipe, tmp_path / "run", ["--train.steps", "4"])
+    train_run(made)
+    return made.folder
+
+
+@pytest.fixture
+def frames(tmp_path):
+    path = tmp_path / "frames.npy"
+    np.save(path, np.random.default_rng(0).random((9, 6), dtype=np.float32))
+    return path
+
+
+def kind_of(path):
+    with Image.open(path) as image:
+        return image.format
+
+
+def test_train_evaluate_forecast(recipe, frames, tmp_path, capsys):
+    folder = tmp_path / "run"
+    assert main(["train", recipe, "--output", str(folder), "--train.steps", "6"]) == 0
+    assert f"statecast evaluate {folder}" in capsys.readouterr().out
+    assert main(["evaluate", str(folder), "--evaluate.samples", "2"]) == 0
+    assert "persistence" in capsys.readouterr().out
+    assert json.loads((folder / "scores.json").read_text())["protocol"]["samples"] == 2
+    assert kind_of(folder / "scores.png") == "PNG"
+    output = tmp_path / "out.npz"
+    arguments = ["forecast", str(folder), str(frames), "--output", str(output)]
+    assert main([*arguments, "--horizon", "7", "--samples", "3"]) == 0
+    with np.load(output) as content:
+        assert content["samples"].shape == (3, 1, 7, 1, 6)
+        model = load(folder)
+        context = torch.from_numpy(np.load(frames))[None, -4:, None]
+        from statecast.data.base import generator_of
+
+        expected = model.forecast(context, 7, samples=3, generator=generator_of(1))
+        np.testing.assert_array_equal(content["samples"], expected.samples)
+
+
+@pytest.mark.parametrize("ending", ["gif", "png"])
+def test_forecasts_are_drawn(run, frames, tmp_path, ending):
+    output = tmp_path / f"out.{ending}"
+    assert main(["forecast", str(run), str(frames), "--output", str(output)]) == 0
+    assert kind_of(output) == ending.upper()
+
+
+def test_options_of_metrics_reach_them_and_what_cannot_be_computed_is_named(
+    run, capsys, monkeypatch
+):
+    from statecast.evaluation import evaluate as evaluation
+    from statecast.runs import run as runs
+
+    given = []
+
+    def evaluate(*arguments, **options):
+        given.append(options)
+        return evaluation.evaluate(*arguments, **options)
+
+    monkeypatch.setattr(runs, "evaluate", evaluate)
+    words = ["evaluate", str(run), "--evaluate.metrics", "[brier, fvd]", "--allow-download"]
+    assert main([*words, "--evaluate.thresholds", "[0.2, 0.8]"]) == 0
+    assert given[0]["allow_download"] is True
+    assert "fvd was not computed: it needs images" in capsys.readouterr().out
+    protocol = json.loads((run / "scores.json").read_text())["protocol"]
+    assert protocol["metric_settings"] == {"brier": {"thresholds": [0.2, 0.8]}}
+    assert main(["evaluate", str(run), "--evaluate.metrics", "[fvd]"]) == 0  # nothing to draw
+    assert given[1]["allow_download"] is False
+
+
+def test_list_and_print_config(capsys, recipe):
+    assert main(["list"]) == 0
+    listed = capsys.readouterr().out
+    for name in ("srvp-digits-small", "separable", "moving_digits", "crps"):
+        assert f"  {name}" in listed
+    assert main(["train", recipe, "--print_config", "--train.steps", "5"]) == 0
+    assert "steps: 5" in capsys.readouterr().out
+
+
+def test_a_resumed_training_goes_on(recipe, tmp_path, capsys, monkeypatch):
+    from helpers.trainings import interrupt_at
+
+    folder = tmp_path / "run"
+    interrupt_at(2, monkeypatch)
+    assert main(["train", recipe, "--output", str(folder)]) == STOPPED
+    assert f"statecast train --resume {folder}" in capsys.readouterr().out
+    interrupt_at(None, monkeypatch)
+    assert main(["train", "--resume", str(folder)]) == 0
+    assert "Trained 12 steps" in capsys.readouterr().out
+
+
+def mistakes(tmp_path, run, frames):
+    """Arguments, and what the one line of the error must say."""
+    bad = tmp_path / "bad"
+    bad.mkdir()
+    np.save(bad / "shape.npy", np.zeros((9, 7), np.float32))
+    np.save(bad / "nan.npy", np.full((9, 6), np.nan, np.float32))
+    np.save(bad / "short.npy", np.zeros((2, 6), np.float32))
+    np.save(bad / "text.npy", np.full((9, 6), "a"))
+    np.save(bad / "object.npy", np.array([{}]), allow_pickle=True)
+    (bad / "cut.npy").write_bytes(frames.read_bytes()[:100])
+    np.savez(bad / "two.npz", a=np.zeros(3), b=np.zeros(3))
+    (bad / "video.doc").write_bytes(b"x")
+    out = str(tmp_path / "out.npz")
+
+    def forecast(source, *options):
+        return ["forecast", str(run), str(source), "--output", out, *options]
+
+    return {
+        "shape": (forecast(bad / "shape.npy"), "(1, 6)"),
+        "nan": (forecast(bad / "nan.npy"), "finite"),
+        "short": (forecast(bad / "short.npy"), "at least 4 frame"),
+        "text": (forecast(bad / "text.npy"), "numbers"),
+        "object": (forecast(bad / "object.npy"), "cannot be read as an array of numbers"),
+        "cut": (forecast(bad / "cut.npy"), "cannot be read as an array of numbers"),
+        "two": (forecast(bad / "two.npz"), "['a', 'b']"),
+        "video": (forecast(bad / "video.doc"), ".npy, .npz"),
+        "none": (forecast(bad / "none.npy"), "no file"),
+        "horizon": (forecast(frames, "--horizon", "0"), "at least 1 frame"),
+        "samples": (forecast(frames, "--samples", "0"), "at least 1 sample"),
+        "no run": (["forecast", str(bad), str(frames), "--output", out], "no run folder"),
+        "ending": (["forecast", str(run), str(frames), "--output", "out.doc"], ".gif, .mp4"),
+        "folder": (
+            ["forecast", str(run), str(frames), "--output", str(bad / "x" / "a.npz")],
+            "does not exist",
+        ),
+        "checkpoint": (forecast(frames, "--checkpoint", "99"), "no checkpoint of step 99"),
+        "device": (forecast(frames, "--device", "gpu"), "no device 'gpu'"),
+        "recipe": (["train", "srvp-digit"], "did you mean"),
+        "nothing": (["train"], "--resume RUN"),
+        "both": (["train", "--resume", str(run), "--train.steps", "3"], "keeps its recipe"),
+        "evaluate": (["evaluate", str(run), "--evaluate.metrics", "[accuracy]"], "'accuracy'"),
+    }
+
+
+CASES = (
+    "shape", "nan", "short", "text", "object", "cut", "two", "video", "none", "horizon", "samples",
+    "no run", "ending", "folder", "checkpoint", "device", "recipe", "nothing", "both", "evaluate",
+)  # fmt: skip
+
+
+def test_every_mistake_is_one_line_with_code_2_and_nothing_written(tmp_path, run, frames, capsys):
+    cases = mistakes(tmp_path, run, frames)
+    assert set(cases) == set(CASES)
+    before = sorted(p for p in tmp_path.rglob("*"))
+    for name, (arguments, message) in cases.items():
+        capsys.readouterr()
+        assert main(arguments) == MISTAKE, name
+        error = capsys.readouterr().err
+        assert message in error, (name, error)
+        assert error.startswith("statecast: "), name
+        assert error.count("\n") == 1, (name, error)
+    assert sorted(p for p in tmp_path.rglob("*")) == before
+
+
+def test_a_damaged_checkpoint_is_named(run, frames, tmp_path, capsys):
+    (weights,) = run.glob("checkpoints/*/model.safetensors")
+    content = bytearray(weights.read_bytes())
+    content[-3] ^= 1
+    weights.write_bytes(content)
+    out = tmp_path / "out.npz"
+    assert main(["forecast", str(run), str(frames), "--output", str(out)]) == MISTAKE
+    assert str(weights) in capsys.readouterr().err
+    assert not out.exists()
+
+
+def test_published_folders_forecast_as_they_are(tmp_path, capsys):
+    from pathlib import Path
+
+    golden = Path(__file__).parents[1] / "golden" / "srvp_dcgan"
+    with np.load(golden / "expected.npz") as expected:
+        np.save(tmp_path / "in.npy", expected["context"])
+    out = tmp_path / "out.npz"
+    arguments = ["forecast", str(golden), str(tmp_path / "in.npy"), "--output", str(out)]
+    assert main([*arguments, "--horizon", "4", "--substeps", "2"]) == 0
+    with np.load(out) as found, np.load(golden / "expected.npz") as expected:
+        thinned = found["samples"][0][..., ::4, ::4]
+        np.testing.assert_allclose(thinned, expected["forecast_euler2"], atol=1e-4)
+
+
+def test_public_names_are_there():
+    import statecast
+
+    for name in statecast.__all__:
+        assert getattr(statecast, name) is not None
+    with pytest.raises(AttributeError, match="forcast"):
+        _ = statecast.forcast

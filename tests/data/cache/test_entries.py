@@ -1,0 +1,280 @@
+"""Entries: sealed, made once by one of many, found damaged wherever a byte is wrong; old ones."""
+
+import hashlib
+import json
+import multiprocessing
+import os
+import signal
+import sys
+import time
+
+import numpy as np
+import pytest
+import torch
+from helpers.prepared_stores import CHOSEN, tiny_store
+
+from statecast.cli.main import main
+from statecast.data import DATASETS
+from statecast.data.cache import entries as store
+from statecast.data.cache.entries import (
+    ARRAY_NAME,
+    MANIFEST_NAME,
+    cached,
+    folder_or_make,
+    open_or_make,
+    place_of,
+)
+from statecast.data.cache.manifests import sealed, unsealed
+from statecast.data.user.videos import Videos
+from statecast.errors import CorruptionError, FileError
+from statecast.io.video.encoding import write_mp4
+
+SHAPE = (4, 3)
+PARTS = [np.arange(6, dtype=np.float32).reshape(2, 3), np.full((2, 3), 7, np.float32)]
+EXPECTED = np.concatenate(PARTS)
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("STATECAST_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+def array(parts=PARTS):
+    return open_or_make("things", {"seed": 1}, SHAPE, iter(parts))
+
+
+def entry(cache):
+    (folder,) = [path for path in cache.iterdir() if not path.name.startswith(".")]
+    return folder
+
+
+def test_an_array_is_made_once_and_mapped(cache):
+    np.testing.assert_array_equal(array(), EXPECTED)
+    again = array(parts=[])  # nothing is asked of the parts
+    assert isinstance(again, np.memmap)
+    np.testing.assert_array_equal(again, EXPECTED)
+    assert open_or_make("things", {"seed": 2}, (1, 3), iter([EXPECTED[:1]])).shape == (1, 3)
+
+
+@pytest.mark.parametrize("name", [ARRAY_NAME, MANIFEST_NAME])
+def test_every_flipped_bit_is_found(cache, name):
+    array()
+    path = entry(cache) / name
+    content = path.read_bytes()
+    for place in range(len(content)):
+        damaged = bytearray(content)
+        damaged[place] ^= 1 << place % 8
+        path.write_bytes(damaged)
+        with pytest.raises(CorruptionError, match=rf"{name} .*Delete {path.parent}; it is made"):
+            array()
+    for cut in (0, 1, len(content) - 1):
+        path.write_bytes(content[:cut])
+        with pytest.raises(CorruptionError, match=f"{name} "):
+            array()
+    path.write_bytes(content + b"\n")
+    with pytest.raises(CorruptionError, match=f"{name} "):
+        array()
+    path.unlink()
+    with pytest.raises(CorruptionError, match=f"{name} "):
+        array()
+
+
+def test_files_are_found_damaged_by_name(cache):
+    def write(folder):
+        for number in range(3):
+            (folder / f"zone{number}").write_bytes(bytes([number]) * 9)
+
+    folder = folder_or_make("zones", {}, write)
+    assert (folder / "zone1").read_bytes() == b"\x01" * 9
+    (folder / "zone2").write_bytes(b"\x02" * 8 + b"\x03")
+    with pytest.raises(CorruptionError, match="zone2 differs from its recorded digest"):
+        folder_or_make("zones", {}, write)
+    (folder / "zone2").unlink()
+    with pytest.raises(CorruptionError, match="zone2 cannot be read: No such file"):
+        folder_or_make("zones", {}, write)
+
+
+def test_a_manifest_that_leads_out_of_its_folder_is_refused():
+    file = {"bytes": 1, "sha256": "0" * 64}
+    text = sealed({"options": {}, "files": {"../other": file}, "content": {}}).encode()
+    with pytest.raises(ValueError, match="describes no file"):
+        unsealed(text)
+    future = sealed({"options": {}, "files": {}, "content": {}, "format": 3}).encode()
+    with pytest.raises(ValueError, match="format 3, this version reads 2"):
+        unsealed(future)
+
+
+def test_an_error_in_making_leaves_nothing(cache):
+    def write(folder):
+        (folder / "half").write_text("…")
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(FileError, match=r"the disk is full .*STATECAST_CACHE"):
+        cached("things", {}, write)
+    assert list(cache.iterdir()) == []
+
+
+def make_slowly(folder, name, seconds):
+    """Make an entry in a process of its own; what it does and says goes to a file."""
+    with (folder / name).open("w", buffering=1) as stream:
+        sys.stderr = stream
+
+        def parts():
+            print("making", file=stream)
+            for number in range(4):
+                time.sleep(seconds)
+                yield np.full((1, 3), number, np.float32)
+
+        print(float(open_or_make("slow", {}, (4, 3), parts()).sum()), file=stream)
+
+
+def makers(folder, seconds, count):
+    context = multiprocessing.get_context("fork")
+    processes = [
+        context.Process(target=make_slowly, args=(folder, f"said{number}", seconds))
+        for number in range(count)
+    ]
+    for process in processes:
+        process.start()
+    return processes
+
+
+def test_of_several_that_make_an_entry_the_others_wait_and_use_what_the_first_made(cache, tmp_path):
+    for process in makers(tmp_path, 0.1, 3):
+        process.join()
+        assert process.exitcode == 0
+    said = [(tmp_path / f"said{number}").read_text() for number in range(3)]
+    assert sum("making" in text for text in said) == 1
+    assert [text.splitlines()[-1] for text in said] == ["18.0"] * 3
+    waited = [text for text in said if "is being prepared by process" in text]
+    assert [text.count("\n") for text in waited] == [2] * 2
+    assert [path.name[:5] for path in cache.iterdir()] == ["slow-"]
+
+
+def test_what_a_killed_preparation_left_is_removed_by_the_next(cache, tmp_path):
+    (process,) = makers(tmp_path, 20, 1)
+    while not (tmp_path / "said0").exists() or not (tmp_path / "said0").read_text():
+        time.sleep(0.01)
+    assert len(list(cache.iterdir())) == 2  # what is being made, and its lock
+    os.kill(process.pid, signal.SIGKILL)
+    process.join()
+    parts = (np.full((1, 3), number, np.float32) for number in range(4))
+    assert open_or_make("slow", {}, (4, 3), parts)[3, 0] == 3
+    assert [path.name[:5] for path in cache.iterdir()] == ["slow-"]
+
+
+def digest(path):
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def aged(folder, manifest):
+    """An entry under the name that it would have had in format 1, with such a manifest."""
+    options = json.loads((folder / MANIFEST_NAME).read_text())["options"]
+    own = {key: value for key, value in options.items() if key not in ("format", "name")}
+    older, named = place_of(options["name"], own, 1)
+    folder.rename(older)
+    text = json.dumps({"options": named, **manifest}, indent=1) + "\n"
+    (older / MANIFEST_NAME).write_text(text)
+    return older
+
+
+def test_an_array_of_format_1_opens_and_is_left_as_it_is(cache):
+    array()
+    folder = entry(cache)
+    manifest = {"shape": SHAPE, "sha256": digest(folder / ARRAY_NAME)}
+    folder = aged(folder, manifest)
+    before = (folder / MANIFEST_NAME).read_bytes()
+    np.testing.assert_array_equal(array(parts=[]), EXPECTED)
+    assert (folder / MANIFEST_NAME).read_bytes() == before  # an older version reads it, too
+    assert entry(cache) == folder
+    (folder / MANIFEST_NAME).write_bytes(before.replace(manifest["sha256"].encode(), b"0" * 64))
+    with pytest.raises(CorruptionError, match=f"{ARRAY_NAME} differs"):
+        array(parts=[])
+
+
+def test_files_of_format_1_open(cache):
+    def write(folder):
+        (folder / "zone").write_bytes(b"warm")
+
+    folder = folder_or_make("zones", {}, write)
+    older = aged(folder, {"files": {"zone": digest(folder / "zone")}})
+    assert folder_or_make("zones", {}, None) == older
+    (older / "zone").write_bytes(b"cold")
+    with pytest.raises(CorruptionError, match="zone differs"):
+        folder_or_make("zones", {}, None)
+
+
+def test_a_prepared_data_set_of_format_1_opens(tmp_path):
+    folder = tiny_store("bair", tmp_path / "bair")
+    before = DATASETS["bair"](path=str(folder), **CHOSEN["bair"]).windows("test")
+    manifest = json.loads((folder / MANIFEST_NAME).read_text())
+    content, file = manifest["content"], manifest["files"]["frames.bin"]
+    old = {
+        "options": manifest["options"],
+        "frames": {"shape": content["shape"], "dtype": content["dtype"], **file},
+        "sequences": content["sequences"],
+        "notes": content["notes"],
+    }
+    (folder / MANIFEST_NAME).write_text(json.dumps(old, indent=1) + "\n")
+    after = DATASETS["bair"](path=str(folder), **CHOSEN["bair"]).windows("test")
+    everything = torch.arange(len(before))
+    assert torch.equal(after.batch(everything).values, before.batch(everything).values)
+    assert after.digest == before.digest
+
+
+def test_videos_of_format_1_are_made_again_with_a_message(tmp_path, cache, capsys):
+    frames = np.random.default_rng(0).integers(0, 256, (12, 16, 16, 3), dtype=np.uint8)
+    write_mp4(list(frames), tmp_path / "a.mp4", 10.0)
+    options = {"path": str(tmp_path / "a.mp4"), "size": 16, "context": 1, "horizon": 1}
+    options |= {"test_horizon": 1}
+    before = Videos(**options).windows("train").batch(torch.tensor([0])).values
+    folder = aged(entry(cache), {"notes": {"skipped": {}}, "shards": [], "clips": []})
+    (folder / "frames.bin").rename(folder / "frames-0000.u8")
+    again = Videos(**options).windows("train").batch(torch.tensor([0])).values
+    assert torch.equal(again, before)
+    said = capsys.readouterr().err
+    assert f"{folder} is of an older version. It is made again; delete it." in said
+    assert sorted(p.name for p in folder.iterdir()) == ["frames-0000.u8", MANIFEST_NAME]
+    Videos(**options)
+    assert capsys.readouterr().err == ""
+
+
+def test_all_of_the_cache_is_verified_at_once(cache, capsys, monkeypatch):
+    monkeypatch.setattr(store, "SMALL", 10)
+    array()
+    folder = tiny_store("bair", cache / "bair")
+    (cache / "weights").mkdir()
+    assert main(["data", "verify"]) == 0
+    assert capsys.readouterr().out.count("whole, 0 MiB") == 2
+    content = bytearray((folder / "frames.bin").read_bytes())
+    content[7] ^= 1
+    (folder / "frames.bin").write_bytes(content)
+    assert main(["data", "verify"]) == 2
+    said = capsys.readouterr()
+    assert f"{folder}/frames.bin differs" in said.out
+    assert "statecast data prepare bair --source DIR" in said.out
+    assert said.out.count("whole, ") == 1
+    assert said.err == "statecast: Damaged: bair.\n"
+    (cache / "videos-0123456789abcdef").mkdir()
+    (folder / MANIFEST_NAME).write_text('{"options": {}, "shards": []}')
+    assert main(["data", "verify"]) == 2
+    said = capsys.readouterr()
+    assert "videos-0123456789abcdef/manifest.json is damaged: [Errno 2] No such file" in said.out
+    assert f"{folder}: of an older version" in said.out
+    assert main(["data", "verify", "--path", str(folder)]) == 2
+    assert "data verify NAME --path" in capsys.readouterr().err
+
+
+def test_nothing_is_remembered_in_a_folder_that_cannot_be_written(cache, monkeypatch):
+    monkeypatch.setattr(store, "SMALL", 10)
+    array()
+
+    def refuse(path, _):
+        raise FileError(f"Cannot write {path}.")
+
+    folder = entry(cache)
+    (folder / store.CHECKED_NAME).unlink()
+    monkeypatch.setattr(store, "write_text", refuse)
+    np.testing.assert_array_equal(array(), EXPECTED)
+    assert not (folder / store.CHECKED_NAME).exists()

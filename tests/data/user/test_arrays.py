@@ -1,0 +1,316 @@
+"""Arrays: what was written comes back, split by sequence, and every bad file is refused."""
+
+import h5py
+import numpy as np
+import pytest
+import torch
+
+from statecast.data.base import SPLITS
+from statecast.data.user.array_files import open_sequences
+from statecast.data.user.arrays import Arrays
+from statecast.errors import CorruptionError, FileError, InputError
+
+
+def written(path, shape=(20, 9, 1, 4, 6), dtype=np.uint8, seed=0):
+    generator = np.random.default_rng(seed)
+    array = generator.integers(0, 256, shape).astype(dtype)
+    if path.suffix == ".npz":
+        np.savez_compressed(path, sequences=array, other=np.zeros(3))
+    else:
+        np.save(path, array)
+    return array
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "a.npy"
+
+
+@pytest.mark.parametrize("ending", ["npy", "npz"])
+def test_windows_hold_the_frames_of_their_sequences(tmp_path, ending):
+    path = tmp_path / f"a.{ending}"
+    array = written(path)
+    data = Arrays(path=str(path), context=3, horizon=2, test_horizon=4)
+    starts = {"train": (0, 16), "validation": (16, 18), "test": (18, 20)}
+    for split in SPLITS:
+        windows = data.windows(split)
+        length = 7 if split == "test" else 5
+        first, last = starts[split]
+        assert len(windows) == (last - first) * (9 - length + 1)
+        batch = windows.batch(torch.tensor([1, len(windows) - 1]))
+        assert len(batch.context) == 3
+        for values, sequence, start in (
+            (batch.values[0], first, 1),
+            (batch.values[1], last - 1, 9 - length),
+        ):
+            expected = array[sequence, start : start + length] / np.float32(255)
+            torch.testing.assert_close(values, torch.from_numpy(expected))
+    assert data.spec.value_range == (0.0, 1.0)
+    assert data.spec.channels == ("intensity",)
+
+
+def test_no_sequence_is_in_two_splits_whatever_the_shares(path):
+    written(path, (11, 6, 1, 2, 2))
+    for validation, test in ((0.1, 0.1), (0.5, 0.5), (0.01, 0.01), (0.9, 0.2)):
+        data = Arrays(
+            path=str(path), context=2, horizon=2, validation_share=validation, test_share=test
+        )
+        numbers = [n for part in data.parts.values() for n in part]
+        assert sorted(numbers) == list(range(11))
+        assert all(len(part) for part in data.parts.values())
+
+
+def test_tests_can_have_a_file_of_their_own(tmp_path):
+    written(tmp_path / "a.npy", (10, 6, 3, 4, 4))
+    tests = written(tmp_path / "b.npy", (4, 12, 3, 4, 4), seed=1)
+    data = Arrays(
+        path=str(tmp_path / "a.npy"), test_path=str(tmp_path / "b.npy"), context=2, horizon=3,
+        test_horizon=10, validation_share=0.3,
+    )  # fmt: skip
+    assert {name: len(part) for name, part in data.parts.items()} == {
+        "train": 7, "validation": 3, "test": 4,
+    }  # fmt: skip
+    batch = data.windows("test").batch(torch.arange(4))
+    torch.testing.assert_close(batch.values, torch.from_numpy(tests / np.float32(255)))
+    assert data.spec.channels == ("red", "green", "blue")
+    assert data.card["files"] == {"train": "a.npy", "test": "b.npy"}
+
+
+def test_other_numbers_are_taken_as_they_are(path):
+    array = written(path, (10, 5, 2, 7), np.dtype(">i2"))
+    data = Arrays(path=str(path), context=2, horizon=2, channels=["u", "v"], unit="K")
+    batch = data.windows("train").batch(torch.tensor([0]))
+    torch.testing.assert_close(batch.values[0], torch.from_numpy(array[0, :4].astype(np.float32)))
+    assert data.spec.value_range is None
+    assert (data.spec.space, data.spec.channels, data.spec.unit) == ((7,), ("u", "v"), "K")
+    bounded = Arrays(path=str(path), context=2, horizon=2, value_range=(0, 255))
+    assert bounded.spec.value_range == (0.0, 255.0)
+    assert bounded.spec.channels == ("channel_0", "channel_1")
+
+
+def test_a_file_is_mapped_and_not_read(path):
+    written(path)
+    sequences = (
+        Arrays(path=str(path)[:-4] + ".npy", context=2, horizon=2).windows("train").sequences
+    )
+    assert isinstance(sequences, np.memmap)
+    assert not sequences.flags.writeable
+
+
+def test_a_stride_thins_windows(path):
+    written(path, (10, 9, 1, 2, 2))
+    data = Arrays(path=str(path), context=2, horizon=2, stride=3)
+    assert data.windows("train").starts[:3].tolist() == [[0, 0], [0, 3], [1, 0]]
+
+
+def test_the_digest_follows_content_and_cut(path):
+    written(path)
+    digest = Arrays(path=str(path), context=2, horizon=2).windows("test").digest
+    assert Arrays(path=str(path), context=2, horizon=3).windows("test").digest != digest
+    written(path, seed=1)
+    assert Arrays(path=str(path), context=2, horizon=2).windows("test").digest != digest
+
+
+def test_gaps_are_named_and_not_passed_on(path):
+    array = np.random.default_rng(0).random((10, 6, 1, 3, 3), dtype=np.float32)
+    array[2, 4, 0, 1, 1] = np.nan
+    np.save(path, array)
+    windows = Arrays(path=str(path), context=2, horizon=2).windows("train")
+    assert windows.batch(torch.tensor([0, 5])).values.isfinite().all()
+    with pytest.raises(InputError, match=r"Sequence 2 holds NaN .* 4 frames from 1 on"):
+        windows.batch(torch.tensor([0, 7]))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"context": 0}, "at least 1"),
+        ({"validation_horizon": 0}, "at least 1"),
+        ({"stride": 0}, "at least 1"),
+        ({"context": 8}, "9 frames hold no train windows of 10"),
+        ({"test_horizon": 8}, "9 frames hold no test windows of 10"),
+        ({"validation_share": 0.0}, "between 0 and 1"),
+        ({"test_share": 1.0}, "between 0 and 1"),
+        ({"channels": ("a", "b")}, "1 channel"),
+        ({"value_range": (0, 255)}, "no bytes"),
+    ],
+)
+def test_options_that_do_not_fit_are_refused(path, options, message):
+    written(path)
+    with pytest.raises(InputError, match=message):
+        Arrays(**{"path": str(path), "context": 2, "horizon": 2} | options)
+
+
+def test_ranges_must_rise(path):
+    written(path, dtype=np.float32)
+    with pytest.raises(InputError, match="smallest and the largest"):
+        Arrays(path=str(path), context=2, horizon=2, value_range=(1.0, 1.0))
+
+
+def test_files_that_are_none_are_refused(tmp_path, path):
+    def refused(name, error, message):
+        with pytest.raises(error, match=message):
+            Arrays(path=str(tmp_path / name), context=2, horizon=2)
+
+    refused("none.npy", FileError, "no file.*data.path")
+    refused("video.mp4", FileError, r"\.npy, \.npz, \.h5")
+    written(path)
+    content = path.read_bytes()
+    (tmp_path / "cut.npy").write_bytes(content[: len(content) // 2])
+    refused("cut.npy", CorruptionError, "cannot be read")
+    (tmp_path / "empty.npy").write_bytes(b"")
+    refused("empty.npy", CorruptionError, "cannot be read")
+    written(tmp_path / "b.npz")
+    content = (tmp_path / "b.npz").read_bytes()
+    (tmp_path / "cut.npz").write_bytes(content[: len(content) // 2])
+    refused("cut.npz", CorruptionError, "cannot be read")
+    damaged = bytearray(content)
+    damaged[len(content) // 3] ^= 0xFF
+    (tmp_path / "flip.npz").write_bytes(bytes(damaged))
+    refused("flip.npz", CorruptionError, "cannot be read")
+    np.savez(tmp_path / "two.npz", a=np.zeros(3), b=np.zeros(3))
+    refused("two.npz", InputError, "name one of them sequences")
+    np.save(tmp_path / "object.npy", np.array([{}]), allow_pickle=True)
+    refused("object.npy", CorruptionError, "cannot be read")
+    np.save(tmp_path / "flat.npy", np.zeros((9, 6, 6)))
+    refused("flat.npy", InputError, r"\(sequence, time, channel, y, x\).*\(9, 6, 6\)")
+    np.save(tmp_path / "text.npy", np.full((9, 6, 6, 6), "a"))
+    refused("text.npy", InputError, "should hold numbers")
+    np.save(tmp_path / "none_at_all.npy", np.zeros((0, 6, 1, 6, 6)))
+    refused("none_at_all.npy", InputError, "should hold numbers")
+    written(tmp_path / "few.npy", (2, 9, 1, 4, 4))
+    refused("few.npy", InputError, "too few for three splits")
+
+
+def test_test_frames_must_be_like_the_others(tmp_path):
+    written(tmp_path / "a.npy")
+    for name, shape, dtype in (
+        ("b", (4, 9, 1, 4, 8), np.uint8),
+        ("c", (4, 9, 1, 4, 6), np.float32),
+    ):
+        written(tmp_path / f"{name}.npy", shape, dtype)
+        with pytest.raises(InputError, match="Both must be alike"):
+            Arrays(path=str(tmp_path / "a.npy"), test_path=str(tmp_path / f"{name}.npy"))
+
+
+class TestHDF5:
+    """HDF5: the same frames as from NumPy, read piece by piece, and no other file opened."""
+
+    @pytest.fixture
+    def file(self, tmp_path):
+        return tmp_path / "a.h5"
+
+    def test_windows_are_those_of_the_same_array_in_numpy(self, tmp_path, file):
+        array = written(tmp_path / "a.npy", (12, 7, 1, 4, 5))
+        with h5py.File(file, "w") as content:
+            content.create_dataset("group/sequences", data=array, chunks=True, compression="gzip")
+        options = {"context": 2, "horizon": 3, "stride": 2}
+        plain = Arrays(path=str(tmp_path / "a.npy"), **options)
+        found = Arrays(path=str(file), dataset="group/sequences", **options)
+        for split in SPLITS:
+            one, other = plain.windows(split), found.windows(split)
+            everything = torch.arange(len(one))
+            assert torch.equal(one.batch(everything).values, other.batch(everything).values)
+            assert one.digest == other.digest
+
+    def test_workers_read_for_themselves(self, file):
+        from statecast.data.loading import training_batches
+
+        with h5py.File(file, "w") as content:
+            content["values"] = np.random.default_rng(0).random((10, 6, 1, 3, 3))
+        windows = Arrays(path=str(file), context=2, horizon=2).windows("train")
+        options = {"batch_size": 3, "seed": 1}
+        alone = [b.values for b in training_batches(windows, range(4), workers=0, **options)]
+        shared = [b.values for b in training_batches(windows, range(4), workers=2, **options)]
+        assert all(map(torch.equal, alone, shared))
+
+    def test_what_is_there_is_listed(self, file):
+        with h5py.File(file, "w") as content:
+            content["one"], content["more/two"] = np.zeros((4, 5, 1, 2, 2)), np.zeros(3)
+            content["words"] = "text"
+        with pytest.raises(InputError, match=r"dataset: .*more/two \(3,\), one \(4, 5, 1, 2, 2\)"):
+            open_sequences(file)
+        with pytest.raises(InputError, match=r"no 'three': .*more/two"):
+            open_sequences(file, dataset="three")
+        with pytest.raises(InputError, match="words"):
+            open_sequences(file, dataset="words")
+
+    def test_other_files_are_not_read(self, tmp_path, file):
+        np.zeros(100, np.uint8).tofile(tmp_path / "secret.bin")
+        with h5py.File(tmp_path / "secret.h5", "w") as content:
+            content["values"] = np.zeros((4, 5, 1, 2, 2))
+        layout = h5py.VirtualLayout((4, 5, 1, 2, 2), "f8")
+        layout[:] = h5py.VirtualSource(tmp_path / "secret.h5", "values", (4, 5, 1, 2, 2))
+        with h5py.File(file, "w") as content:
+            content["outside"] = h5py.ExternalLink(str(tmp_path / "secret.h5"), "/values")
+            content["inside"] = h5py.SoftLink("/outside")
+            content.create_virtual_dataset("virtual", layout)
+            content.create_dataset(
+                "raw", (1, 25, 1, 2, 2), "u1", external=[(str(tmp_path / "secret.bin"), 0, 100)]
+            )
+        for name, message in (
+            ("outside", "reached by a link"), ("inside", "reached by a link"),
+            ("virtual", "lie in other files"), ("raw", "lie in other files"),
+        ):  # fmt: skip
+            with pytest.raises(FileError, match=message):
+                open_sequences(file, dataset=name)
+
+    def test_damaged_files_are_named(self, file):
+        with h5py.File(file, "w") as content:
+            content["values"] = np.zeros((40, 50, 1, 2, 2))
+        whole = file.read_bytes()
+        for bad in (whole[:3000], b"", b"text" * 100):
+            file.write_bytes(bad)
+            with pytest.raises(CorruptionError, match=r"a\.h5 cannot be read as HDF5"):
+                open_sequences(file)
+        with pytest.raises(FileError, match="no file"):
+            open_sequences(file.with_name("none.h5"))
+
+
+class TestAxes:
+    """Axes in any order mean the same frames."""
+
+    @pytest.mark.parametrize("ending", ["npy", "h5"])
+    @pytest.mark.parametrize("axes", ["ntyxc", "ctnxy", "xyctn"])
+    def test_any_order(self, tmp_path, axes, ending):
+        array = written(tmp_path / "plain.npy", (10, 6, 3, 4, 5))
+        moved = array.transpose(["ntcyx".index(axis) for axis in axes])
+        path = tmp_path / f"a.{ending}"
+        if ending == "npy":
+            np.save(path, moved)
+        else:
+            with h5py.File(path, "w") as content:
+                content["values"] = moved
+        plain = Arrays(path=str(tmp_path / "plain.npy"), context=2, horizon=2)
+        found = Arrays(path=str(path), axes=axes, context=2, horizon=2)
+        assert found.spec == plain.spec
+        for split in SPLITS:
+            one, other = plain.windows(split), found.windows(split)
+            indices = torch.arange(len(one))
+            assert torch.equal(one.batch(indices).values, other.batch(indices).values)
+
+    def test_one_recording_is_split_in_time(self, path):
+        array = np.random.default_rng(0).random((50, 4, 3), dtype=np.float32)
+        np.save(path, array)
+        data = Arrays(path=str(path), axes="tyx", context=2, horizon=2)
+        assert data.frames == {
+            "train": range(41), "validation": range(41, 45), "test": range(45, 50),
+        }  # fmt: skip
+        for split, part in data.frames.items():
+            windows = data.windows(split)
+            values = windows.batch(torch.arange(len(windows))).values
+            expected = np.stack([array[s : s + 4, None] for s in range(part.start, part.stop - 3)])
+            assert torch.equal(values, torch.from_numpy(expected))
+        with pytest.raises(InputError, match="4 frames hold no validation windows of 9"):
+            Arrays(path=str(path), axes="tyx", context=4, horizon=5)
+
+    @pytest.mark.parametrize("axes", ["tt", "nyx", "ty", "tyxz", ""])
+    def test_letters_that_mean_nothing(self, path, axes):
+        written(path)
+        with pytest.raises(InputError, match="axes names each axis"):
+            open_sequences(path, axes=axes)
+
+    def test_another_number_of_axes(self, path):
+        written(path)
+        with pytest.raises(InputError, match="3 axes, tyx"):
+            open_sequences(path, axes="tyx")

@@ -1,0 +1,283 @@
+"""Videos: split first, cut afterwards, decoded once; what cannot be read is refused or named."""
+
+import json
+import multiprocessing
+import os
+import resource
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from helpers.sample_videos import cut, noise, ramp, write_video
+from PIL import Image
+
+from statecast.data.base import SPLITS
+from statecast.data.user.videos import Videos
+from statecast.errors import CorruptionError, FileError, InputError
+from statecast.io.video import decoding
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    folder = tmp_path / "cache"
+    monkeypatch.setenv("STATECAST_CACHE", str(folder))
+    return folder
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Ten lossless clips of different lengths, frames alike nowhere."""
+    folder = tmp_path / "clips"
+    folder.mkdir()
+    for number in range(10):
+        write_video(folder / f"clip{number}.mkv", clip(number))
+    return folder
+
+
+def clip(number):
+    return noise(8 + number % 3, seed=number)
+
+
+def open_videos(folder, **options):
+    options = {"size": 32, "colour": "rgb", "context": 2, "horizon": 3} | options
+    return Videos(path=str(folder), **options)
+
+
+def entries(cache):
+    return sorted(path.name for path in cache.iterdir())
+
+
+def test_windows_hold_the_frames_of_their_clips(folder):
+    data = open_videos(folder, test_horizon=5, stride=2)
+    assert {s: [n for n, _, _ in part] for s, part in data.parts.items()} == {
+        "train": list(range(8)), "validation": [8], "test": [9],
+    }  # fmt: skip
+    for split in SPLITS:
+        windows, length = data.windows(split), 7 if split == "test" else 5
+        expected = [
+            clip(number)[start : start + length]
+            for number, _, _ in data.parts[split]
+            for start in range(0, len(clip(number)) - length + 1, 2)
+        ]
+        batch = windows.batch(torch.arange(len(windows)))
+        values = np.stack(expected).transpose(0, 1, 4, 2, 3) / np.float32(255)
+        torch.testing.assert_close(batch.values, torch.from_numpy(values))
+    assert data.spec.channels == ("red", "green", "blue")
+    assert data.spec.value_range == (0.0, 1.0)
+
+
+def test_videos_are_decoded_once(folder, cache, monkeypatch):
+    first = open_videos(folder)
+    names = entries(cache)
+    assert len(names) == 1
+    monkeypatch.setattr(decoding, "opened", None)  # decoding again would fail
+    again = open_videos(folder, context=1, horizon=2)
+    assert entries(cache) == names
+    assert isinstance(again.store.frames, np.memmap)
+    assert first.windows("test").digest != again.windows("test").digest
+
+
+def test_other_options_or_files_are_another_entry(folder, cache):
+    open_videos(folder)
+    open_videos(folder, size=16)
+    assert len(entries(cache)) == 2
+    write_video(folder / "clip3.mkv", noise(9, seed=99))
+    data = open_videos(folder)
+    assert len(entries(cache)) == 3
+    found = data.windows("train").batch(torch.arange(len(data.windows("train")))).values
+    expected = torch.from_numpy(noise(9, seed=99)[0].transpose(2, 0, 1) / np.float32(255))
+    assert any(torch.equal(window[0], expected) for window in found)
+
+
+def test_a_damaged_entry_is_refused(folder, cache):
+    open_videos(folder)
+    (shard,) = cache.rglob("frames.bin")
+    content = bytearray(shard.read_bytes())
+    content[1000] ^= 1
+    shard.write_bytes(content)
+    with pytest.raises(CorruptionError, match="differs from its recorded digest"):
+        open_videos(folder)
+    shard.unlink()
+    with pytest.raises(CorruptionError, match="cannot be read"):
+        open_videos(folder)
+    shutil.rmtree(next(iter(cache.iterdir())))
+    open_videos(folder)
+
+
+def broken(folder):
+    """A folder with clips that are cut off, text, and cut within their frames."""
+    cut(folder / "clip0.mkv", 0.5)
+    (folder / "clip4.mp4").write_text("ffconcat version 1.0\nfile clip1.mkv\n")
+    (folder / "clip7.mkv").write_bytes(b"")
+    return folder
+
+
+def test_damaged_videos_are_refused_by_name(folder, cache):
+    with pytest.raises(CorruptionError, match=r"clip0\.mkv is cut off .* on_error: skip"):
+        open_videos(broken(folder))
+    assert entries(cache) == []
+
+
+def test_or_skipped_named_and_counted(folder):
+    data = open_videos(broken(folder), on_error="skip")
+    assert sorted(data.card["skipped"]) == ["clip0.mkv", "clip4.mp4", "clip7.mkv"]
+    assert data.card["videos"] == 8
+    said = " ".join(choice.chosen for choice in data.choices)
+    assert "3 damaged: clip0.mkv, clip4.mp4, clip7.mkv" in said
+    first = data.windows("train").batch(torch.tensor([0])).values[0, 0]
+    expected = torch.from_numpy(clip(1)[0].transpose(2, 0, 1) / np.float32(255))
+    torch.testing.assert_close(first, expected)  # nothing of the cut one is left before it
+    assert json.loads(json.dumps(data.card)) == data.card
+
+
+def test_nothing_but_damaged_videos_is_an_error(tmp_path):
+    (tmp_path / "a.mp4").write_text("text")
+    with pytest.raises(FileError, match="None of 1 video"):
+        open_videos(tmp_path, on_error="skip")
+
+
+def test_clips_too_short_for_a_window_are_named(folder):
+    write_video(folder / "clip1.mkv", noise(1))
+    data = open_videos(folder)
+    assert data.short == ["clip1.mkv"]
+    assert 1 not in data.windows("train").starts[:, 0]
+    assert any("1 too short for a window: clip1.mkv" in c.chosen for c in data.choices)
+    with pytest.raises(InputError, match=r"No video holds a train window of 42 frames"):
+        open_videos(folder, context=40, horizon=2)
+
+
+@pytest.mark.parametrize("seed", [None, 3])
+def test_splits_are_disjoint_whatever_the_shares(folder, seed):
+    for shares in ((0.8, 0.1, 0.1), (0.1, 0.1, 0.8), (0.34, 0.33, 0.33), (0.98, 0.01, 0.01)):
+        data = open_videos(folder, shares=shares, shuffle=seed)
+        clips = [number for part in data.parts.values() for number, _, _ in part]
+        assert sorted(clips) == list(range(10))
+        assert all(data.parts.values())
+        assert (clips == sorted(clips)) == (seed is None)
+
+
+def test_folders_of_splits_are_taken_as_they_are(folder):
+    for number in range(10):
+        name = "train" if number < 6 else "test"
+        (folder / name).mkdir(exist_ok=True)
+        (folder / f"clip{number}.mkv").rename(folder / name / f"clip{number}.mkv")
+    data = open_videos(folder)
+    splits = {s: [name for name, _, _ in part] for s, part in data.card["splits"].items()}
+    assert splits["test"] == [f"test/clip{n}.mkv" for n in range(6, 10)]
+    assert splits["train"] + splits["validation"] == [f"train/clip{n}.mkv" for n in range(6)]
+    write_video(folder / "stray.mkv", noise(8))
+    with pytest.raises(InputError, match=r"got stray\.mkv"):
+        open_videos(folder, split="folder")
+
+
+def test_one_video_is_split_in_time(tmp_path):
+    write_video(tmp_path / "a.mkv", noise(60))
+    data = open_videos(tmp_path, gap=3)
+    assert data.split == "time"
+    ends = [data.parts[split][0][1:] for split in SPLITS]
+    assert ends[0][0] == 0
+    assert ends[1][0] - ends[0][1] == 3
+    assert ends[2][0] - ends[1][1] == 3
+    assert ends[2][1] == 60
+    with pytest.raises(InputError, match="too few"):
+        open_videos(tmp_path, split="video")
+
+
+def test_lengths_are_what_there_is_room_for(folder):
+    data = Videos(path=str(folder), size=8)
+    chosen = {c.option: c.value for c in data.choices if c.option}
+    assert data.lengths.context + data.lengths.horizon <= 8
+    assert chosen["context"] == data.lengths.context >= 2
+    assert chosen["split"] == "video"
+
+
+def test_a_batch_may_be_larger_than_the_split(folder):
+    windows = open_videos(folder, stride=100).windows("train")
+    assert len(windows) == 8
+    batch = windows.draw(0, 20, seed=1)
+    assert len(batch) == 20
+    assert torch.equal(batch.values, windows.draw(0, 20, seed=1).values)
+
+
+def test_folders_of_images_need_no_decoder(tmp_path, monkeypatch):
+    for number in range(4):
+        place = tmp_path / "images" / f"clip{number}"
+        place.mkdir(parents=True)
+        for time, frame in enumerate(ramp(6, 8, 8)):
+            Image.fromarray(frame).save(place / f"{time}.png")
+    monkeypatch.setattr("statecast.data.user.videos.require", None)
+    data = Videos(path=str(tmp_path / "images"), size=8, context=2, horizon=2)
+    values = data.windows("train").batch(torch.tensor([0])).values
+    expected = torch.tensor([10.0, 30.0, 50.0, 70.0]) / 255
+    torch.testing.assert_close(values[0, :, 0, 0, 0], expected)
+
+
+def test_a_missing_decoder_is_not_a_damaged_video(folder, monkeypatch):
+    def missing(*_):
+        raise ImportError("no av")
+
+    monkeypatch.setattr("statecast.data.user.videos.require", missing)
+    with pytest.raises(ImportError):
+        open_videos(folder, on_error="skip")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"path": None}, "Which videos"),
+        ({"stride": 0}, "stride"),
+        ({"shares": (0.5, 0.5, 0.5)}, "add up to 1"),
+        ({"context": 0}, "at least 1"),
+        ({"crop": (0, 0, 90, 90)}, "do not hold the crop"),
+    ],
+)
+def test_options_that_do_not_fit_are_refused(folder, options, message):
+    with pytest.raises(InputError, match=message):
+        Videos(**({"path": str(folder), "context": 2, "horizon": 3} | options))
+
+
+def limited(folder, cache, queue):
+    os.environ["STATECAST_CACHE"] = cache
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+    try:
+        open_videos(folder)
+        queue.put("no error")
+    except FileError as error:
+        queue.put(str(error))
+
+
+def test_a_full_disk_leaves_nothing_behind(folder, cache):
+    context = multiprocessing.get_context("fork")
+    queue = context.Queue()
+    process = context.Process(target=limited, args=(folder, str(cache), queue))
+    process.start()
+    message = queue.get(timeout=60)
+    process.join()
+    assert "a limit on the size of files" in message
+    assert "STATECAST_CACHE" in message
+    assert entries(cache) == []
+
+
+def build(folder, cache, queue):
+    os.environ["STATECAST_CACHE"] = cache
+    queue.put(open_videos(folder).windows("train").digest)
+
+
+def test_two_processes_may_build_at_once(folder, cache):
+    context = multiprocessing.get_context("fork")
+    queue = context.Queue()
+    processes = [context.Process(target=build, args=(folder, str(cache), queue)) for _ in range(2)]
+    for process in processes:
+        process.start()
+    digests = {queue.get(timeout=60) for _ in processes}
+    for process in processes:
+        process.join()
+    assert digests == {open_videos(folder).windows("train").digest}
+    assert len(entries(cache)) == 1
+
+
+def test_paths_of_a_card_are_those_below_the_folder(folder):
+    card = open_videos(folder).card
+    assert not any(Path(name).is_absolute() for name, _, _ in card["splits"]["train"])

@@ -1,0 +1,84 @@
+"""The study of steps: every solver on the same windows, counted and compared."""
+
+import json
+
+import pytest
+import torch
+
+from statecast.evaluation.analyses import Steps
+from statecast.evaluation.evaluate import evaluate
+from statecast.models import SRVP, Persistence, Separable
+
+
+def separable(data, **options):
+    model = Separable(
+        data.spec, architecture="mlp", encoder_width=8, decoder_width=8, content_size=3,
+        latent_size=3, dynamics_hidden=8, blocks=2, generator=torch.Generator().manual_seed(0),
+        **options,
+    )  # fmt: skip
+    with torch.no_grad():  # codecs begin near 0, where all solvers stay
+        for codec in (model.dynamics_encoder, model.content_encoder, model.decoder):
+            for parameter in codec.parameters():
+                parameter.mul_(15)
+    return model
+
+
+def srvp(data, **options):
+    return SRVP(
+        data.spec, architecture="mlp", width=8, code_size=4, latent_size=3, noise_size=2,
+        inference_hidden=6, transition_hidden=8, generator=torch.Generator().manual_seed(0),
+        **options,
+    )  # fmt: skip
+
+
+def rows_of(scores):
+    return {(r["solver"], r["substeps"]): r for r in scores["studies"]["steps"]["rows"]}
+
+
+def test_every_solver_is_counted_and_scored_on_the_same_windows(data):
+    model = separable(data)
+    scores = evaluate(model, data, metrics=("mse", "psnr"), max_windows=12, studies=("steps",))
+    rows = rows_of(scores)
+    assert len(rows) == 5 * 4 + 1
+    # From the first of 4 context frames to the fifth target frame.
+    intervals, stages = 8, {"residual": 1, "euler": 1, "midpoint": 2, "heun": 2, "rk4": 4}
+    for (solver, substeps), row in rows.items():
+        if solver != "dopri5":
+            assert row["evaluations"] == intervals * stages[solver] * substeps
+        assert row["seconds"] > 0
+    own = rows["residual", 1]
+    for metric in ("mse", "psnr"):
+        assert own[metric] == pytest.approx(
+            scores["forecasters"]["model"][metric]["mean"]["value"], rel=1e-6
+        )
+    far = abs(rows["euler", 1]["mse"] - rows["dopri5", None]["mse"])
+    assert abs(rows["rk4", 8]["mse"] - rows["dopri5", None]["mse"]) < 1e-3 * far
+    assert json.loads(json.dumps(scores["studies"])) == scores["studies"]
+    lines = Steps().lines(scores["studies"]["steps"])
+    assert len(lines) == 22
+    assert [line for line in lines if line.endswith("the model's own")] == [lines[1]]
+
+
+def test_rows_of_a_stochastic_model_share_their_draws(data):
+    model = srvp(data, solver="rk4", substeps=2)
+    result = Steps().run(model, data, split="test", windows=6, batch_size=4, seed=3)
+    assert result["own"] == {"solver": "rk4", "substeps": 2}
+    values = {(r["solver"], r["substeps"]): r["mse"] for r in result["rows"]}
+    # With draws of their own, rows would differ by more than their solvers do.
+    other = Steps().run(model, data, split="test", windows=6, batch_size=4, seed=4)
+    between = abs(other["rows"][0]["mse"] - result["rows"][0]["mse"])
+    assert abs(values["rk4", 8] - values["dopri5", None]) < 1e-3 * between
+
+
+def test_a_solver_that_fails_has_a_row_that_says_why(data):
+    model = separable(data, relative_tolerance=1e-30, absolute_tolerance=1e-30)
+    result = Steps().run(model, data, split="test", windows=4, batch_size=4, seed=1)
+    assert "Loosen its tolerances" in result["rows"][-1]["failed"]
+    assert "Loosen" in Steps().lines(result)[-1]
+
+
+def test_it_is_of_differential_equations_alone(data):
+    assert "no differential equation" in Steps.applies_to(Persistence(data.spec), data)
+    assert "no differential equation" in Steps.applies_to(srvp(data, transition="gru"), data)
+    scores = evaluate(Persistence(data.spec), data, metrics=("mse",), studies=("steps",))
+    assert "steps" in scores["not_computed"]

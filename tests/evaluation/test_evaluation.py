@@ -1,0 +1,176 @@
+"""Evaluation: protocol beside the numbers, persistence beside the model, no trace of batching."""
+
+import json
+
+import pytest
+import torch
+
+from statecast.data.base import generator_of
+from statecast.errors import InputError
+from statecast.evaluation.evaluate import evaluate
+from statecast.evaluation.score_tables import table, write_scores
+from statecast.evaluation.scoring import score_windows
+from statecast.models import SRVP, Persistence, Separable
+
+
+def model(data, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    return SRVP(
+        data.spec, architecture="mlp", width=8, code_size=4, latent_size=3, noise_size=2,
+        inference_hidden=6, transition_hidden=8, generator=generator,
+    )  # fmt: skip
+
+
+METRICS = ("mse", "psnr", "ssim", "crps", "energy", "spread_skill", "rank_histogram")
+
+
+def test_scores_hold_the_protocol_and_persistence(data, tmp_path):
+    scores = evaluate(model(data), data, name="srvp", metrics=METRICS, samples=4)
+    protocol = scores["protocol"]
+    assert (protocol["context"], protocol["horizon"], protocol["windows"]) == (4, 5, 40)
+    assert protocol["samples"] == 4
+    assert protocol["digest"] == data.windows("test").digest
+    assert set(protocol["metrics"]) == set(METRICS)
+    assert scores["not_computed"].keys() == {"ssim"}
+    assert set(scores["forecasters"]) == {"srvp", "persistence"}
+    assert len(scores["forecasters"]["srvp"]["mse"]["best"]["per_lead_time"]) == 5
+    assert len(scores["details"]["srvp"]["mse"]["best_of_n"]) == 4
+    again = json.loads(write_scores(scores, tmp_path).read_text())
+    assert again["protocol"]["digest"] == protocol["digest"]
+    lines = table(scores)
+    assert "persistence" in lines
+    assert "mse ↓ best" in lines
+
+
+def test_baselines_asked_for_are_scored_beside_persistence(data):
+    asked = ("dmd", "climatology", "linear", "dmd")
+    scores = evaluate(model(data), data, metrics=("mse",), samples=2, baselines=asked)
+    assert list(scores["forecasters"]) == ["model", "persistence", "dmd", "climatology", "linear"]
+    values = {k: v["mse"]["mean"]["value"] for k, v in scores["forecasters"].items()}
+    # Swings of one frequency each are nearly linear from one frame to the next.
+    assert values["dmd"] < 0.1 * min(values[k] for k in ("persistence", "climatology", "linear"))
+    assert table(scores).splitlines()[0].split()[-3:] == ["dmd", "climatology", "linear"]
+    again = evaluate(model(data), data, metrics=("mse",), samples=2, baselines=asked)
+    assert again["forecasters"] == scores["forecasters"]
+    alone = evaluate(Persistence(data.spec), data, name="persistence", metrics=("mse",))
+    assert list(alone["forecasters"]) == ["persistence"]
+    with pytest.raises(InputError, match="no baseline 'srvp'; there are persistence"):
+        evaluate(model(data), data, baselines=("srvp",))
+
+
+def test_persistence_scores_what_it_must(data):
+    scores = evaluate(Persistence(data.spec), data, name="persistence", metrics=("mse", "crps"))
+    windows = data.windows("test").batch(torch.arange(40))
+    error = windows.context.values[:, -1:] - windows.target.values
+    found = scores["forecasters"]["persistence"]
+    expected = error.square().mean(dim=(0, 2, 3)).double()
+    per_lead_time = torch.tensor(found["mse"]["mean"]["per_lead_time"], dtype=torch.float64)
+    torch.testing.assert_close(per_lead_time, expected)
+    # Of a forecast without spread the CRPS is the absolute error.
+    assert found["crps"]["ensemble"]["value"] == pytest.approx(float(error.abs().mean()), rel=1e-5)
+
+
+def test_a_deterministic_model_is_scored_alike_for_any_samples_and_batches(data):
+    separable = Separable(
+        data.spec, architecture="mlp", encoder_width=8, decoder_width=8, content_size=3,
+        latent_size=3, dynamics_hidden=8,
+    )  # fmt: skip
+    values = [
+        evaluate(separable, data, metrics=("mse", "psnr"), samples=samples, batch_size=size)
+        for samples, size in ((1, 40), (7, 3))
+    ]
+    for metric in ("mse", "psnr"):
+        one, other = (v["forecasters"]["model"][metric]["mean"]["value"] for v in values)
+        assert one == pytest.approx(other, rel=1e-6)
+
+
+def test_same_seed_same_scores_and_others_differ(data):
+    def scored(seed):
+        windows = data.windows("test")
+        return score_windows(model(data), windows, metrics=["mse"], samples=2, seed=seed)
+
+    assert scored(1).value("mse", "best") == scored(1).value("mse", "best")
+    assert scored(1).value("mse", "best") != scored(2).value("mse", "best")
+
+
+def test_batch_size_and_memory_change_no_score(data, monkeypatch):
+    seen = []
+    whole = SRVP.predict
+
+    def predict(self, context, *arguments, **options):
+        seen.append(len(context.values))
+        return whole(self, context, *arguments, **options)
+
+    monkeypatch.setattr(SRVP, "predict", predict)
+
+    def scored(**options):
+        windows, names = data.windows("test"), [name for name in METRICS if name != "ssim"]
+        seen.clear()
+        return score_windows(model(data), windows, metrics=names, samples=3, **options)
+
+    plain = scored(batch_size=16)
+    assert seen == [16, 16, 8]
+    frames = 4 * 6 * 5  # bytes of one future
+    little = scored(batch_size=16, memory_gib=5.5 * (2 * 3 + 16) * frames / 2**30)
+    assert seen == [5, 5, 5, 1, 5, 5, 5, 1, 5, 3]
+    least = scored(batch_size=7, memory_gib=1e-9)
+    assert seen == [1] * 40
+    for other in (little, least, scored(batch_size=40)):
+        for metric, selections in plain.by_metric.items():
+            for selection, score in selections.items():
+                found = other.by_metric[metric][selection]
+                torch.testing.assert_close(found.per_lead_time, score.per_lead_time)
+
+
+def test_a_window_is_forecast_alike_whatever_others_are_scored(data):
+    def scored(count):
+        windows = data.windows("test")
+        return score_windows(model(data), windows, metrics=["mse"], samples=2, count=count)
+
+    drawn = [
+        model(data).forecast(
+            data.windows("test").batch(torch.tensor([number])).context,
+            samples=2,
+            generator=generator_of(1, number),
+        ).samples - data.windows("test").batch(torch.tensor([number])).target.values
+        for number in (0, 20)
+    ]  # fmt: skip
+    expected = float(torch.cat(drawn, dim=1).square().mean())
+    assert scored(2).value("mse", "mean") == pytest.approx(expected, rel=1e-5)
+
+
+def test_best_of_more_samples_is_better(data):
+    def best(samples):
+        windows = data.windows("test")
+        return score_windows(model(data), windows, metrics=["mse"], samples=samples).value(
+            "mse", "best"
+        )
+
+    assert best(30) < best(3) < best(1)
+
+
+def test_only_the_first_windows_where_asked(data):
+    scores = score_windows(model(data), data.windows("test"), metrics=["mse"], count=7)
+    assert scores.windows == 7
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"metrics": ("accuracy",)}, "'accuracy'; there are mse"),
+        ({"samples": 0}, "at least 1"),
+        ({"max_windows": 0}, "at least 1"),
+        ({"memory_gib": 0.0}, "memory_gib must be positive, got 0.0"),
+    ],
+)
+def test_options_that_do_not_fit_are_refused(data, options, message):
+    with pytest.raises(InputError, match=message):
+        evaluate(model(data), data, **options)
+
+
+def test_a_score_that_was_not_computed_is_no_zero(data):
+    scores = score_windows(model(data), data.windows("test"), metrics=["mse", "ssim"])
+    with pytest.raises(InputError, match="11×11"):
+        scores.value("ssim", "mean")
+    with pytest.raises(InputError, match="it has mean, best"):
+        scores.value("mse", "ensemble")

@@ -1,0 +1,238 @@
+"""From file to file: trained on one, forecasting a later one; part by part, whole or not at all."""
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import xarray
+from helpers.labelled_fields import PACKED, sea_surface, write_field
+
+from statecast.cli.main import MISTAKE, main
+from statecast.data.base import generator_of
+from statecast.errors import FileError, InputError
+from statecast.forecasting import outputs
+from statecast.forecasting.forecast_file import forecast_file
+from statecast.frames import Forecast
+from statecast.io.fields.writers import write_labelled
+from statecast.runs.run import load
+
+SMALL = """
+model: {name: srvp, architecture: auto, width: 8, code_size: 6, latent_size: 4, noise_size: 3,
+        inference_hidden: 8, transition_hidden: 10}
+data: {name: fields, context: 3, horizon: 2, test_horizon: 3}
+train: {steps: 3, batch_size: 4, validate_every: 0, precision: float32}
+evaluate: {samples: 3, metrics: [mse, crps], batch_size: 4}
+"""
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A run on a packed file with an island, and a later file of the same sea."""
+    folder = tmp_path_factory.mktemp("fields")
+    (folder / "small.yaml").write_text(SMALL)
+    sea = sea_surface(80, island=True)
+    past = write_field(folder / "past.nc", sea.isel(time=slice(0, 60)), encoding=PACKED)
+    write_field(folder / "later.nc", sea.isel(time=slice(60, 80)))
+    write_field(folder / "later.zarr", sea.isel(time=slice(60, 80)))
+    run = folder / "run"
+    words = ["train", str(folder / "small.yaml"), "--output", str(run), "--data.path", past]
+    assert main([*words, "--data.variables", "sst"]) == 0
+    Path(past).unlink()  # a forecast needs no training data
+    return folder
+
+
+@pytest.mark.parametrize("source", ["later.nc", "later.zarr"])
+@pytest.mark.parametrize("ending", ["nc", "zarr"])
+def test_a_later_file_is_forecast_without_the_training_data(trained, tmp_path, source, ending):
+    output = tmp_path / f"future.{ending}"
+    words = ["forecast", str(trained / "run"), str(trained / source), "--output", str(output)]
+    assert main([*words, "--horizon", "7", "--samples", "5", "--quantiles", "0.2", "0.8"]) == 0
+    later = xarray.open_dataset(trained / "later.nc").load()
+    model = load(trained / "run")
+    expected = model.forecast(later["sst"], 7, samples=5, generator=generator_of(1))
+    with xarray.open_dataset(output, decode_timedelta=True) as found:
+        xarray.testing.assert_allclose(
+            found.load(), expected.to_xarray(statistics=True, quantiles=(0.2, 0.8)), rtol=1e-5
+        )
+        known = ~np.isnan(later["sst"].values[-1])
+        assert (np.isfinite(found["sst"].values) == known).all()
+        assert found.attrs["Conventions"].startswith("CF-")
+        assert found["sst"].attrs == {
+            "units": "degC", "standard_name": "sea_surface_temperature",
+        }  # fmt: skip
+        assert found["lead_time"].values[-1] == np.timedelta64(7, "D")
+        assert found["valid_time"].values[0] == later.time.values[-1] + np.timedelta64(1, "D")
+    assert sorted(path.name for path in tmp_path.iterdir()) == [output.name]
+
+
+def test_pictures_and_arrays_work_too(trained, tmp_path):
+    for ending in ("png", "gif", "npz"):
+        output = tmp_path / f"future.{ending}"
+        words = ["forecast", str(trained / "run"), str(trained / "later.nc"), "--samples", "2"]
+        assert main([*words, "--output", str(output)]) == 0
+        assert output.stat().st_size > 0
+    with np.load(tmp_path / "future.npz") as content:
+        assert content["samples"].shape == (2, 1, 2, 1, 6, 9)
+
+
+def test_a_run_on_fields_is_evaluated(trained, tmp_path, capsys):
+    # Land, and unknown points at the edges: validation and scores count neither.
+    path = write_field(tmp_path / "sea.nc", sea_surface(island=True))
+    run = str(tmp_path / "run")
+    words = ["train", str(trained / "small.yaml"), "--output", run, "--data.path", path]
+    assert main([*words, "--data.multiple", "4", "--train.validate_every", "2"]) == 0
+    said = capsys.readouterr().err
+    for choice in ("variables: sst", "time is time, space is lat, lon", "42 train", "mean 0"):
+        assert choice in said
+    assert main(["evaluate", run]) == 0
+    assert "persistence" in capsys.readouterr().out
+    scores = json.loads((tmp_path / "run" / "scores.json").read_text())
+    found = scores["forecasters"]
+    assert found["srvp"].keys() == {"mse", "crps"}
+    assert all(
+        np.isfinite(score["value"])
+        for scored in found.values()
+        for selections in scored.values()
+        for score in selections.values()
+    )
+    # Persistence by hand, over known points of the test windows: frames 51 … 59 as 3 → 3.
+    values = sea_surface(island=True)["sst"].values[51:]
+    errors = [(values[i + 3 : i + 6] - values[i + 2]) ** 2 for i in range(4)]
+    still = found["persistence"]["mse"]["mean"]["value"]
+    assert still == pytest.approx(np.nanmean(errors), rel=1e-4)
+
+
+def test_parts_are_written_as_they_are_drawn(trained, tmp_path, monkeypatch):
+    model = load(trained / "run")
+    monkeypatch.setattr(outputs, "PART_BYTES", 2 * 4 * 4 * 54)  # two samples of 4 frames
+    drawn = []
+    original = model.forecast
+    monkeypatch.setattr(
+        model, "forecast", lambda *a, **k: drawn.append(k["samples"]) or original(*a, **k)
+    )
+    written = forecast_file(
+        model, trained / "later.nc", tmp_path / "a.nc", horizon=4, samples=5, quantiles=[0.5]
+    )
+    assert drawn == [2, 2, 1]
+    assert written.shape == (5, 1, 4, 1, 6, 9)
+    with xarray.open_dataset(written.path, decode_timedelta=True) as found:
+        samples = found["sst"].values
+        assert len(np.unique(samples[:, 0, 0, 0])) == 5  # no part repeats another
+        np.testing.assert_allclose(found["sst_mean"], samples.mean(axis=0), rtol=1e-5)
+        middle = found["sst_quantiles"].sel(quantile=0.5)
+        np.testing.assert_allclose(middle, np.median(samples, axis=0), rtol=1e-5)
+    forecast_file(model, trained / "later.nc", tmp_path / "b.nc", horizon=4, samples=5)
+    with xarray.open_dataset(tmp_path / "b.nc", decode_timedelta=True) as again:
+        np.testing.assert_array_equal(again["sst"], samples)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda sea: sea.rename(sst="sss"), "no 'sst'"),
+        (lambda sea: sea.isel(lat=slice(0, 4)), "(4, 9)"),
+        (lambda sea: sea.isel(time=[0, 2, 1]), "sort"),
+    ],
+)
+def test_files_that_do_not_fit_are_one_line(trained, tmp_path, capsys, change, message):
+    path = write_field(tmp_path / "bad.nc", change(sea_surface(8)))
+    out = tmp_path / "out.nc"
+    assert main(["forecast", str(trained / "run"), path, "--output", str(out)]) == MISTAKE
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+    assert not out.exists()
+
+
+def forecast(samples=4):
+    values = torch.randn(samples, 1, 3, 1, 20, 30, generator=torch.Generator().manual_seed(0))
+    return Forecast(samples=values, times=torch.arange(1.0, 4.0), channels=("u",))
+
+
+@pytest.mark.parametrize("ending", ["nc", "zarr"])
+def test_an_older_forecast_stays_until_the_new_one_is_whole(tmp_path, ending):
+    path = forecast().save(tmp_path / f"a.{ending}")
+    layout = forecast(6).layout()
+
+    def broken():
+        yield forecast().samples.numpy()
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_labelled(path, layout, broken())
+    with xarray.open_dataset(path) as found:
+        np.testing.assert_array_equal(found["u"][:, 0], forecast().samples[:, 0, :, 0])
+    forecast(6).save(path)
+    with xarray.open_dataset(path) as found:
+        assert found.sizes["realization"] == 6
+    assert [p.name for p in tmp_path.iterdir()] == [path.name]
+
+
+HEAD = """
+import sys, time, numpy
+from statecast.errors import FileError, InputError
+from statecast.io.fields.forecast_layout import Layout
+from statecast.io.fields.writers import write_labelled
+one = numpy.random.default_rng(0).random((1, 1, 3, 1, 50, 60), dtype=numpy.float32)
+layout = Layout(channels=("u",), shape=(1000, *one.shape[1:]), lead_times=(1.0, 2.0, 3.0))
+"""
+WRITER = f"""{HEAD}
+def parts():
+    for number in range(1000):
+        print(number, flush=True)
+        yield one
+        time.sleep(0.01)
+write_labelled(sys.argv[1], layout, parts())
+"""
+
+
+@pytest.mark.parametrize("ending", ["nc", "zarr"])
+def test_a_killed_writer_leaves_nothing_under_the_name_and_is_swept_later(tmp_path, ending):
+    path = tmp_path / f"a.{ending}"
+    process = subprocess.Popen(
+        [sys.executable, "-c", WRITER, str(path)], stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    while process.stdout.readline().strip() != "5":
+        time.sleep(0)
+    process.kill()
+    process.wait()
+    process.stdout.close()
+    left = list(tmp_path.iterdir())
+    assert len(left) == 1
+    assert left[0].name.startswith(".a.")
+    forecast().save(path)
+    assert [p.name for p in tmp_path.iterdir()] == [path.name]
+
+
+def test_an_error_in_drawing_is_not_called_one_in_writing(tmp_path):
+    def parts():
+        yield forecast().samples.numpy()
+        raise RuntimeError("out of memory")
+
+    with pytest.raises(RuntimeError, match="out of memory"):
+        write_labelled(tmp_path / "a.nc", forecast(8).layout(), parts())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_statistics_that_would_hide_a_channel_are_refused():
+    values = torch.zeros(2, 1, 3, 2, 4)
+    made = Forecast(samples=values, times=torch.arange(1.0, 4.0), channels=("u", "u_std"))
+    assert set(made.to_xarray(quantiles=(0.5,))) >= {"u", "u_std", "u_quantiles"}
+    with pytest.raises(InputError, match="u_std"):
+        made.to_xarray(statistics=True)
+
+
+def test_folders_that_are_no_store_are_not_replaced(tmp_path):
+    (tmp_path / "a.zarr").mkdir()
+    (tmp_path / "a.zarr" / "thesis.txt").write_text("years")
+    with pytest.raises(FileError, match="no Zarr store to replace"):
+        forecast().save(tmp_path / "a.zarr")
+    assert (tmp_path / "a.zarr" / "thesis.txt").read_text() == "years"
+    with pytest.raises(FileError, match="there is no folder"):
+        forecast().save(tmp_path / "none" / "a.nc")

@@ -1,0 +1,152 @@
+"""Forecasts from videos to videos: the last frames, prepared as in training."""
+
+import numpy as np
+import pytest
+import torch
+from helpers.sample_videos import noise, write_video
+from PIL import Image
+
+from statecast.cli.main import MISTAKE, main
+from statecast.errors import InputError
+from statecast.forecasting.inputs import read_context
+from statecast.frames import FrameSpec
+from statecast.io.video.decoding import decode_video, video_facts
+from statecast.io.video.encoding import write_mp4
+from statecast.models import MODELS
+from statecast.runs.run import load
+
+SMALL = """
+model: {name: srvp, architecture: mlp, width: 8, code_size: 6, latent_size: 4, noise_size: 3,
+        inference_hidden: 8, transition_hidden: 10}
+data: {name: videos, size: [12, 16], every: 2, crop: [2, 0, 30, 28]}
+train: {steps: 2, batch_size: 4, validate_every: 0, precision: float32}
+evaluate: {samples: 2, metrics: [mse], batch_size: 4}
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A run on videos that are gone, and videos to forecast from."""
+    folder = tmp_path_factory.mktemp("videos")
+    patch = pytest.MonkeyPatch()
+    patch.setenv("STATECAST_CACHE", str(folder / "cache"))
+    (folder / "small.yaml").write_text(SMALL)
+    (folder / "clips").mkdir()
+    for number in range(4):
+        write_video(folder / "clips" / f"{number}.mkv", noise(16, seed=number))
+    words = ["train", str(folder / "small.yaml"), "--output", str(folder / "run")]
+    assert main([*words, "--data.path", str(folder / "clips")]) == 0
+    assert main(["evaluate", str(folder / "run")]) == 0
+    for path in (folder / "clips").iterdir():
+        path.unlink()
+    write_video(folder / "new.mkv", noise(11, seed=9))
+    (folder / "images").mkdir()
+    for number, frame in enumerate(noise(11, seed=9)):
+        Image.fromarray(frame).save(folder / "images" / f"{number}.png")
+    patch.undo()
+    return folder
+
+
+def expected_context(count):
+    """The last frames of `new.mkv`, every second one, by Pillow alone."""
+    frames = noise(11, seed=9)[::-2][:count][::-1]
+    prepared = [
+        np.asarray(
+            Image.fromarray(f).resize((16, 12), Image.Resampling.BOX, (2, 0, 30, 28)).convert("L")
+        )
+        for f in frames
+    ]
+    return torch.from_numpy(np.stack(prepared)[None, :, None] / np.float32(255))
+
+
+@pytest.mark.parametrize("source", ["new.mkv", "images"])
+def test_the_context_is_the_last_frames_as_in_training(folder, source):
+    model = load(folder / "run")
+    context = read_context(folder / source, model)
+    torch.testing.assert_close(context.values, expected_context(model.spec.context))
+    assert context.channels == ("intensity",)
+    longer = read_context(folder / source, model, 6)
+    torch.testing.assert_close(longer.values, expected_context(6))
+    with pytest.raises(InputError, match="needs 7"):
+        read_context(folder / source, model, 7)
+
+
+def test_a_model_of_other_data_takes_videos_of_its_size(folder):
+    spec = FrameSpec(
+        channels=("red", "green", "blue"), space=(32, 32), context=3, horizon=2,
+        value_range=(0.0, 1.0),
+    )  # fmt: skip
+    context = read_context(folder / "new.mkv", MODELS["persistence"](spec))
+    expected = noise(11, seed=9)[-3:].transpose(0, 3, 1, 2)[None] / np.float32(255)
+    torch.testing.assert_close(context.values, torch.from_numpy(expected))
+    points = FrameSpec(channels=("a",), space=(9,), context=3, horizon=2)
+    with pytest.raises(InputError, match="a video has 1 or 3 channels"):
+        read_context(folder / "new.mkv", MODELS["persistence"](points))
+
+
+def test_a_forecast_is_written_as_a_video(folder, tmp_path):
+    output = tmp_path / "future.mp4"
+    words = ["forecast", str(folder / "run"), str(folder / "new.mkv"), "--output", str(output)]
+    assert main([*words, "--samples", "3", "--horizon", "4"]) == 0
+    facts = video_facts(output)
+    assert facts.codec in ("h264", "mpeg4")
+    observed = load(folder / "run").spec.context
+    frames = [frame.pixels for frame in decode_video(output)]
+    assert len(frames) >= observed + 4
+    # The border of the first panel is green while frames are observed, and purple afterwards.
+    borders = [frame[40, 7].astype(int) for frame in frames]
+    assert all(border[1] > border[0] for border in borders[:observed])
+    assert all(border[0] > border[1] for border in borders[observed:])
+    assert [path.name for path in tmp_path.iterdir()] == ["future.mp4"]
+
+
+def test_a_video_holds_the_pictures_it_was_given(tmp_path):
+    levels = np.linspace(0, 255, 6).astype(np.uint8)
+    pictures = [np.full((33, 47, 3), level, np.uint8) for level in levels]
+    path = write_mp4(pictures, tmp_path / "a.mp4", 7.5, pause=3)
+    frames = list(decode_video(path))
+    assert len(frames) == 8
+    found = [frame.pixels[:30, :44].mean() for frame in frames]
+    np.testing.assert_allclose(found, [*levels, levels[-1], levels[-1]], atol=3)
+    assert frames[1].time - frames[0].time == pytest.approx(1 / 7.5, abs=1e-3)
+    with pytest.raises(InputError, match="positive speed"):
+        write_mp4(pictures, tmp_path / "b.mp4", 0.0)
+
+
+def test_a_video_that_cannot_be_written_leaves_nothing(folder, tmp_path, monkeypatch, capsys):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("statecast.io.video.encoding.encode", full)
+    words = ["forecast", str(folder / "run"), str(folder / "new.mkv")]
+    assert main([*words, "--output", str(tmp_path / "a.mp4")]) == MISTAKE
+    assert "the disk is full" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [("clips", "holds no videos"), ("small.mp4", "text or a playlist")],
+)
+def test_what_is_no_video_is_one_line(folder, tmp_path, capsys, source, message):
+    (folder / "small.mp4").write_text(SMALL)
+    words = ["forecast", str(folder / "run"), str(folder / source)]
+    assert main([*words, "--output", str(tmp_path / "a.mp4")]) == MISTAKE
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+
+
+def test_channels_may_come_last_and_from_hdf5(folder, tmp_path):
+    import h5py
+
+    model = MODELS["persistence"](
+        FrameSpec(channels=("u", "v"), space=(4, 6), context=3, horizon=2)
+    )
+    values = np.random.default_rng(0).random((5, 2, 4, 6), dtype=np.float32)
+    with h5py.File(tmp_path / "a.h5", "w") as content:
+        content["first"] = values
+    np.save(tmp_path / "a.npy", np.moveaxis(values, 1, -1))
+    for name in ("a.h5", "a.npy"):
+        found = read_context(tmp_path / name, model).values
+        assert torch.equal(found, torch.from_numpy(values[None, -3:]))

@@ -1,0 +1,194 @@
+"""Labelled fields to a model and back: coordinates, calendars, units, land, and what is refused."""
+
+import numpy as np
+import pytest
+import torch
+import xarray
+from helpers.labelled_fields import sea_surface
+
+from statecast.data.base import generator_of
+from statecast.errors import CorruptionError, InputError
+from statecast.frames import FrameSpec
+from statecast.io.fields.climatology import Climatology
+from statecast.io.fields.field import FieldOptions
+from statecast.io.fields.preprocessing import (
+    FILE_NAME,
+    Preparation,
+    read_preparation,
+    same_unit,
+    write_preparation,
+)
+from statecast.io.fields.time_steps import Step
+from statecast.models.baselines import Persistence
+from statecast.models.srvp import SRVP
+
+SPEC = FrameSpec(channels=("sst",), space=(8, 16), context=3, horizon=2)
+
+
+def prepared(**options):
+    made = sea_surface()
+    defaults = {
+        "options": FieldOptions(variables=("sst",)),
+        "space": (6, 9),
+        "padded": (8, 16),
+        "units": ("degC",),
+        "step": Step(86400, "seconds"),
+        "grid": {"lat": made.lat.values, "lon": made.lon.values},
+        "climatology": Climatology(np.full((1, 1, 6, 9), 3.0, np.float32)),
+    }
+    return Preparation(**(defaults | options))
+
+
+def persistence(**options):
+    model = Persistence(SPEC)
+    model.preparation = prepared(**options)
+    return model
+
+
+def test_persistence_of_a_labelled_field_is_its_last_frame_with_its_labels():
+    sea = sea_surface(island=True)
+    forecast = persistence().forecast(sea["sst"], 4, samples=2)
+    assert forecast.samples.shape == (2, 1, 4, 1, 6, 9)
+    found = forecast.to_xarray()
+    assert found["sst"].dims == ("realization", "lead_time", "lat", "lon")
+    last = sea["sst"].values[-1]
+    np.testing.assert_allclose(found["sst"].values[1, 3], last, rtol=1e-6)  # NaN on the island
+    assert found["sst"].attrs["units"] == "degC"
+    assert found.lat.attrs["units"] == "degrees_north"
+    np.testing.assert_array_equal(found.lon, sea.lon)
+    days = np.array([1, 2, 3, 4], "m8[D]")
+    np.testing.assert_array_equal(found.lead_time.values, days)
+    np.testing.assert_array_equal(found.valid_time.values, sea.time.values[-1] + days)
+    assert found.init_time.values == sea.time.values[-1]
+
+
+def test_a_dataset_and_other_orders_of_dimensions_give_the_same():
+    sea = sea_surface()
+    one = persistence().forecast(sea["sst"], 2).samples
+    other = persistence().forecast(sea.transpose("lon", "time", "lat"), 2).samples
+    assert torch.equal(one, other)
+
+
+def test_seasons_are_taken_off_and_added_for_the_dates_of_the_forecast():
+    coefficients = np.zeros((5, 1, 6, 9), np.float32)
+    coefficients[1] = 4.0  # the year's cosine
+    climatology = Climatology(coefficients)
+    sea = sea_surface()
+    found = persistence(climatology=climatology).forecast(sea, 30).to_xarray()
+    anomaly = sea["sst"].values[-1] - climatology.at(sea.time.values[-1:])[0, 0]
+    expected = anomaly + climatology.at(found.valid_time.values)[:, 0]
+    np.testing.assert_allclose(found["sst"][0], expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("calendar", ["noleap", "360_day"])
+def test_the_time_axis_goes_on_in_its_calendar(calendar, tmp_path):
+    times = xarray.date_range("2004-02-20", periods=70, calendar=calendar, use_cftime=True)
+    sea = sea_surface(70).assign_coords(time=("time", times))
+    model = persistence()
+    found = model.forecast(sea.isel(time=slice(0, 6)), 64)
+    assert found.to_xarray().valid_time.values.tolist() == list(times[6:])
+    with xarray.open_dataset(found.save(tmp_path / "a.nc"), decode_timedelta=True) as back:
+        assert back.valid_time.values.tolist() == list(times[6:])
+
+
+def test_months_are_counted_as_numbers_of_frames():
+    times = xarray.date_range("2001-01-01", periods=30, freq="MS")
+    sea = sea_surface(30).assign_coords(time=("time", times))
+    found = persistence(step=Step(1, "months")).forecast(sea.isel(time=slice(0, 6)), 24).to_xarray()
+    assert found.lead_time.values.tolist() == list(range(1, 25))
+    np.testing.assert_array_equal(found.valid_time.values, times[6:].values)
+
+
+def test_numbers_as_times_go_on_as_numbers():
+    field = xarray.DataArray(
+        np.random.default_rng(0).random((9, 5)), dims=("time", "x"),
+        coords={"time": ("time", 2.0 + 0.5 * np.arange(9), {"units": "s"})}, name="height",
+    )  # fmt: skip
+    model = Persistence(FrameSpec(channels=("anything",), space=(5,), context=2, horizon=2))
+    found = model.forecast(field, 3).to_xarray()
+    assert found["anything"].dims == ("realization", "lead_time", "x")
+    np.testing.assert_allclose(found.valid_time, [6.5, 7.0, 7.5])
+    assert found.valid_time.attrs["units"] == "s"
+
+
+def test_frames_and_bare_arrays_stay_as_they_were():
+    model = persistence()
+    values = torch.rand(2, 3, 1, 8, 16)
+    assert torch.equal(model.forecast(values, 2).samples[0, :, 0], values[:, -1])
+    gaps = values.clone()
+    gaps[0, 1, 0, 2, 3] = torch.nan
+    with pytest.raises(InputError, match="must be finite"):
+        model.forecast(gaps, 2)
+
+
+def test_statistics_and_quantiles_on_request():
+    model = SRVP(SPEC, architecture="mlp", width=8, code_size=6, latent_size=4, noise_size=3,
+                 inference_hidden=8, transition_hidden=9)  # fmt: skip
+    model.preparation = prepared()
+    forecast = model.forecast(sea_surface(), 3, samples=9, generator=generator_of(1))
+    found = forecast.to_xarray(statistics=True, quantiles=(0.25, 0.5))
+    samples = found["sst"].values
+    np.testing.assert_allclose(found["sst_mean"], samples.mean(axis=0), rtol=1e-5)
+    np.testing.assert_allclose(found["sst_std"], samples.std(axis=0, ddof=1), rtol=1e-3, atol=1e-5)
+    assert found["sst_quantiles"].dims == ("lead_time", "quantile", "lat", "lon")
+    np.testing.assert_allclose(
+        found["sst_quantiles"].sel(quantile=0.5), np.median(samples, axis=0), rtol=1e-5
+    )
+    for wrong in ((0.5, 0.2), (1.5,)):
+        with pytest.raises(InputError, match="Probabilities"):
+            forecast.to_xarray(quantiles=wrong)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda sea: sea.isel(lon=slice(1, None)), r"\(6, 9\) points.*has \(6, 8\)"),
+        (lambda sea: sea.assign_coords(lat=sea.lat + 5), "lat from -30 to 30.*from -25 to 35"),
+        (lambda sea: sea.isel(time=slice(None, None, 2)), "1 day apart.*are 2 days"),
+        (lambda sea: sea.isel(time=[0, 1, 5]), "uneven"),
+        (lambda sea: sea.isel(time=[0, 2, 1]), "sort: true"),
+        (lambda sea: sea.rename(sst="sss"), r"\['sss'\], and no 'sst'"),
+        (lambda sea: sea["sst"].rename("sss"), "trained on 'sst'.*named 'sss'"),
+        (lambda sea: sea["sst"].assign_attrs(units="K"), "in 'degC'.*in 'K'"),
+        (lambda sea: sea.isel(time=0), "none of them can be told to be time"),
+        (lambda sea: sea * np.nan, "no known value"),
+    ],
+)
+def test_fields_that_do_not_fit_are_refused(change, message):
+    with pytest.raises(InputError, match=message):
+        persistence().forecast(change(sea_surface(8)), 2)
+
+
+def test_too_short_a_field_is_refused():
+    model = SRVP(SPEC, architecture="mlp", width=8, inference_hidden=8, transition_hidden=9)
+    model.preparation = prepared()
+    with pytest.raises(InputError, match=r"at least 3 frame\(s\), got 2"):
+        model.forecast(sea_surface(2), 2)
+
+
+def test_spellings_of_a_unit_are_one_unit():
+    assert same_unit("degC", "degrees_Celsius")
+    assert same_unit("m s-1", "m/s")
+    assert not same_unit("degC", "K")
+
+
+@pytest.mark.parametrize("names", [False, True])
+def test_a_preparation_is_kept_with_its_run(tmp_path, names):
+    grid = {"station": np.array(["a", "bc"])} if names else {"lat": np.arange(3.0)}
+    options = FieldOptions(variables=("u", "v"), crop={"lat": (1.0, 2.0)}, sort=True)
+    made = prepared(
+        options=options, grid=grid, climatology=None if names else prepared().climatology
+    )
+    assert read_preparation(tmp_path) is None
+    path = write_preparation(made, tmp_path)
+    found = read_preparation(tmp_path)
+    assert found.options == made.options
+    assert (found.space, found.padded, found.units, found.step) == (
+        made.space, made.padded, made.units, made.step,
+    )  # fmt: skip
+    np.testing.assert_array_equal(*[list(p.grid.values()) for p in (found, made)])
+    if not names:
+        np.testing.assert_array_equal(found.climatology.coefficients, made.climatology.coefficients)
+    path.write_bytes(path.read_bytes()[:40])
+    with pytest.raises(CorruptionError, match=FILE_NAME):
+        read_preparation(tmp_path)

@@ -1,0 +1,310 @@
+"""Pictures and verbs of the latent space: grids of the right size, data green, mistakes named."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from helpers.toy_data import TINY, Pendulum
+from PIL import Image
+
+from statecast.cli.main import MISTAKE, main
+from statecast.data import DATASETS
+from statecast.errors import InputError
+from statecast.frames import Forecast, Frames
+from statecast.models.latent_space import Exchange
+from statecast.plots.animations import BORDER, GAP, PAUSE
+from statecast.plots.forecasts import FORECAST, OBSERVED
+from statecast.plots.latent_space import (
+    Sheet,
+    Videos,
+    animate_exchange,
+    animate_interpolation,
+    limits_of,
+    plot_exchange,
+    plot_interpolation,
+    strided,
+)
+from statecast.runs.run import create_run, train_run
+
+SIDE = 96 + 2 * BORDER + GAP  # pixels from panel to panel in an animation
+
+
+def rgb(colour):
+    return tuple(int(colour[i : i + 2], 16) for i in (1, 3, 5))
+
+
+def pixels(path):
+    with Image.open(path) as opened:
+        return np.asarray(opened.convert("RGB"))
+
+
+def holds(image, colour):
+    return bool((image == rgb(colour)).all(axis=-1).any())
+
+
+def videos(count, space=(16, 16), future=3, channels=("u",)):
+    generator = torch.Generator().manual_seed(0)
+    shape = (count, 3 + future, len(channels), *space)
+    values = torch.rand(shape, generator=generator)
+    target = Frames.target_of(values[:, 3:], channels) if future else None
+    names = tuple(f"video {index}" for index in range(count))
+    return Videos(Frames.context_of(values[:, :3], channels), target, names)
+
+
+def made(rows, columns, space=(16, 16), channels=("u",)):
+    generator = torch.Generator().manual_seed(1)
+    samples = torch.rand(1, rows, columns, 7, len(channels), *space, generator=generator)
+    return Exchange(samples=samples, times=torch.arange(-2.0, 5.0), channels=channels)
+
+
+def between(count, space=(16, 16)):
+    generator = torch.Generator().manual_seed(1)
+    return [
+        Forecast(
+            samples=torch.rand(1, 1, 7, 1, *space, generator=generator),
+            times=torch.arange(-2.0, 5.0),
+            channels=("u",),
+        )
+        for _ in range(count)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("space", "channels"),
+    [((16, 16), ("u",)), ((12, 20), ("red", "green", "blue")), ((30,), ("u",))],
+)
+@pytest.mark.parametrize("future", [0, 3])
+def test_pictures_of_any_kind_show_data_and_model(tmp_path, space, channels, future):
+    contents, dynamics = (videos(n, space, future, channels) for n in (3, 2))
+    exchanged = made(3, 2, space, channels)
+    path = plot_exchange(exchanged, tmp_path / "a.png", contents=contents, dynamics=dynamics)
+    image = pixels(path)
+    assert holds(image, OBSERVED)
+    assert holds(image, FORECAST)
+    if channels == ("u",):
+        first, second = contents.one(0), contents.one(1)
+        path = plot_interpolation(
+            between(4, space), (0, 0.3, 0.6, 1), tmp_path / "b.png", first=first, second=second
+        )
+        assert holds(pixels(path), OBSERVED)
+        assert holds(pixels(path), FORECAST)
+
+
+def test_more_contents_are_more_rows_and_more_dynamics_more_columns(tmp_path):
+    shapes = {}
+    for rows, columns in ((1, 1), (3, 1), (1, 3)):
+        path = plot_exchange(
+            made(rows, columns), tmp_path / "a.png",
+            contents=videos(rows), dynamics=videos(columns),
+        )  # fmt: skip
+        shapes[rows, columns] = pixels(path).shape
+    assert shapes[3, 1][0] > shapes[1, 1][0]
+    assert shapes[3, 1][1] == shapes[1, 1][1]
+    assert shapes[1, 3][0] == shapes[1, 1][0]
+    assert shapes[1, 3][1] > shapes[1, 1][1]
+
+
+def test_the_animated_grid_has_the_right_frame_in_every_cell(tmp_path):
+    contents, dynamics, exchanged = videos(3), videos(2), made(3, 2)
+    path = animate_exchange(exchanged, tmp_path / "a.gif", contents=contents, dynamics=dynamics)
+    low, high = limits_of(contents, dynamics)
+    with Image.open(path) as animation:
+        assert animation.n_frames == 7
+        assert animation.size == (3 * SIDE + GAP, 4 * SIDE + GAP)
+        for time in range(7):
+            animation.seek(time)
+            image = np.asarray(animation.convert("RGB")).astype(float)
+
+            def panel(row, column, image=image):
+                top, left = GAP + row * SIDE, GAP + column * SIDE
+                return image[top : top + 96 + 2 * BORDER, left : left + 96 + 2 * BORDER]
+
+            assert (panel(0, 0) == 255).all()
+            assert (panel(0, 1) == 255).all() == (time == 6)  # the data end at time 3
+            for row in range(3):
+                corner = panel(row + 1, 2)[0, 0]
+                assert tuple(corner) == pytest.approx(rgb(FORECAST), abs=8)
+                # Frames are enlarged sixfold: the middle of each block is a pixel of the frame.
+                found = panel(row + 1, 2)[BORDER + 3 : -BORDER : 6, BORDER + 3 : -BORDER : 6]
+                value = exchanged.samples[0, row, 1, time, 0].numpy()
+                share = ((value - low) / (high - low)).clip(0, 1)
+                green = found[..., 1]  # of viridis, which grows with the value
+                assert np.corrcoef(green.ravel(), share.ravel())[0, 1] > 0.95
+
+
+def test_the_animated_interpolation_lies_between_its_videos(tmp_path):
+    both = videos(2)
+    path = animate_interpolation(
+        between(3), tmp_path / "a.gif", first=both.one(0), second=both.one(1)
+    )
+    with Image.open(path) as animation:
+        assert animation.size == (5 * SIDE + GAP, SIDE + GAP)
+        image = np.asarray(animation.convert("RGB"))
+        edges = [tuple(image[GAP + 1, GAP + 1 + column * SIDE]) for column in range(5)]
+        for edge, colour in zip(edges, [OBSERVED, *[FORECAST] * 3, OBSERVED], strict=True):
+            assert edge == pytest.approx(rgb(colour), abs=8)
+
+
+def test_long_names_lose_their_end_and_not_their_place(tmp_path):
+    sheet = Sheet()
+    sheet.image(0, 170, np.zeros((40, 40, 3), np.uint8))
+    sheet.word(165, 20, "content of\n" + "a very long name " * 9)
+    image = pixels(sheet.write(tmp_path / "a.png"))
+    assert image.shape[:2] == (45, 215)
+    assert (image[:40, 170:210] == 0).all()  # pixel by pixel, nothing written over it
+    assert (image[:, :2] == 255).all()  # and nothing beyond the left edge
+    assert (image[:, 60:165] < 128).any()
+
+
+@pytest.mark.parametrize(("length", "count"), [(20, 12), (7, 12), (20, 5), (1, 3), (21, 5)])
+def test_chosen_frames_are_equally_spaced(length, count):
+    chosen = strided(length, count)
+    assert chosen[0] == 0
+    assert len(chosen) <= count
+    assert len(set(np.diff(chosen))) <= 1
+    assert chosen[-1] > length - 1 - max(np.diff(chosen), default=1)
+
+
+def test_a_speed_that_is_not_positive_is_refused(tmp_path):
+    both = videos(2)
+    with pytest.raises(InputError, match="positive speed"):
+        animate_exchange(
+            made(2, 2), tmp_path / "a.gif", contents=both, dynamics=both, frames_per_second=0
+        )
+    assert not list(tmp_path.iterdir())
+
+
+# The verbs
+
+
+def lasting(animation):
+    """Milliseconds of an animation."""
+    total = 0
+    for index in range(animation.n_frames):
+        animation.seek(index)
+        total += animation.info["duration"]
+    return total
+
+
+@pytest.fixture(autouse=True)
+def pendulum(monkeypatch):
+    monkeypatch.setitem(DATASETS, "pendulum", Pendulum)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("trained")
+    (folder / "tiny.yaml").write_text(TINY)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(DATASETS, "pendulum", Pendulum)
+        made_run = create_run(str(folder / "tiny.yaml"), folder / "run", ["--train.steps", "2"])
+        train_run(made_run)
+    return made_run.folder
+
+
+@pytest.fixture
+def files(tmp_path):
+    paths = [tmp_path / "a.npy", tmp_path / "b.npy"]
+    for seed, path in enumerate(paths):
+        np.save(path, np.random.default_rng(seed).random((9, 6), dtype=np.float32))
+    return [str(path) for path in paths]
+
+
+@pytest.mark.parametrize("verb", ["exchange", "interpolate"])
+@pytest.mark.parametrize("ending", ["png", "gif"])
+def test_a_verb_writes_a_picture_and_an_animation(verb, ending, run, files, tmp_path, capsys):
+    output = tmp_path / f"{verb}.{ending}"
+    assert main([verb, str(run), *files, "--horizon", "6", "--output", str(output)]) == 0
+    printed = capsys.readouterr().out
+    for kind in ("png", "gif"):
+        written = output.with_suffix(f".{kind}")
+        assert str(written) in printed
+        with Image.open(written) as image:
+            assert image.format == kind.upper()
+            if kind == "gif":  # equal frames in succession are one that stays for longer
+                assert lasting(image) == pytest.approx((4 + 6 - 1 + PAUSE) * 167, abs=100)
+
+
+@pytest.mark.parametrize("verb", ["exchange", "interpolate"])
+def test_windows_of_the_test_data_need_no_file(verb, run, tmp_path, monkeypatch):
+    drawn = []
+    name = {"exchange": "plot_exchange", "interpolate": "plot_interpolation"}[verb]
+    monkeypatch.setattr(
+        f"statecast.plots.latent_space.{name}", lambda *arguments, **options: drawn.append(options)
+    )
+    output = str(tmp_path / "out.png")
+    assert main([verb, str(run), "--windows", "3", "7", "--output", output]) == 0
+    (options,) = drawn
+    expected = Pendulum().windows("test").batch(torch.tensor([3, 7]))
+    first = options.get("contents") or options["first"]
+    assert torch.equal(first.context.values[0], expected.context.values[0])
+    assert torch.equal(first.target.values[0], expected.target.values[0])
+    last = options.get("dynamics") or options["second"]
+    assert torch.equal(last.context.values[-1], expected.context.values[1])
+    assert last.names[-1] == "window 7"
+
+
+def test_mistakes_are_one_line_with_code_2_and_nothing_written(run, files, tmp_path, capsys):
+    out = ["--output", str(tmp_path / "out.png")]
+    np.save(tmp_path / "long.npy", np.zeros((3, 6), np.float32))
+    np.save(tmp_path / "three.npy", np.zeros((3, 9, 1, 6), np.float32))
+    np.save(tmp_path / "wide.npy", np.zeros((9, 7), np.float32))
+    long, three, wide = (str(tmp_path / f"{name}.npy") for name in ("long", "three", "wide"))
+    golden = str(Path(__file__).parents[1] / "golden" / "srvp_dcgan")
+    cases = {
+        "no files": (["exchange", str(run), *out], "Give two INPUT files"),
+        "one file": (["exchange", str(run), files[0], *out], "got 1 files"),
+        "both": (["exchange", str(run), *files, "--windows", "1", "2", *out], "Give either"),
+        "window": (["exchange", str(run), "--windows", "1", "40", *out], "windows are 0 to 39"),
+        "below": (["interpolate", str(run), "--windows", "-1", "4", *out], "windows are 0 to 39"),
+        "one window": (["exchange", str(run), "--windows", "1", *out], "2 to 6 sequences, got 1"),
+        "many": (
+            ["exchange", str(run), "--windows", *"1234567", *out], "2 to 6 sequences, got 7",
+        ),
+        "three": (["interpolate", str(run), files[0], three, *out], "between 2 sequences, got 4"),
+        "steps": (["interpolate", str(run), *files, "--steps", "1", *out], "2 to 20 steps, got 1"),
+        "ending": (["exchange", str(run), *files, "--output", "a.npz"], ".png and .gif"),
+        "folder": (["exchange", str(run), *files, "--output", "no/a.png"], "does not exist"),
+        "length": (["exchange", str(run), files[0], long, *out], "at least 4 frame"),
+        "size": (["exchange", str(run), files[0], wide, *out], "(1, 6)"),
+        "context": (["exchange", str(run), *files, "--context", "3", *out], "at least 4 frame"),
+        "horizon": (["exchange", str(run), *files, "--horizon", "-1", *out], "reach to time 0"),
+        "substeps": (["exchange", str(run), *files, "--substeps", "0", *out], "1 step"),
+        "published": (["exchange", golden, "--windows", "1", "2", *out], "without data"),
+    }  # fmt: skip
+    before = sorted(tmp_path.rglob("*"))
+    for name, (arguments, message) in cases.items():
+        capsys.readouterr()
+        assert main(arguments) == MISTAKE, name
+        error = capsys.readouterr().err
+        assert message in error, (name, error)
+        assert error.startswith("statecast: "), name
+        assert error.count("\n") == 1, (name, error)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_model_without_latents_is_named(tmp_path, files, capsys):
+    persistence = tmp_path / "persistence.yaml"
+    tables = TINY[TINY.index("data:") :]
+    persistence.write_text("model: {name: persistence}\n" + tables)
+    made_run = create_run(str(persistence), tmp_path / "run")
+    train_run(made_run)
+    for verb in ("exchange", "interpolate"):
+        output = str(tmp_path / "out.png")
+        assert main([verb, str(made_run.folder), *files, "--output", output]) == MISTAKE
+        assert "Persistence has no latent space" in capsys.readouterr().err
+
+
+def test_published_checkpoints_are_exchanged_from_files(tmp_path):
+    golden = str(Path(__file__).parents[1] / "golden" / "srvp_dcgan")
+    with np.load(f"{golden}/expected.npz") as expected:
+        context = expected["context"]
+    paths = []
+    for index in range(2):
+        paths.append(str(tmp_path / f"{index}.npy"))
+        np.save(paths[-1], context[index])
+    output = tmp_path / "out.gif"
+    assert main(["exchange", golden, *paths, "--horizon", "2", "--output", str(output)]) == 0
+    with Image.open(output) as image:
+        assert image.n_frames == context.shape[1] + 2

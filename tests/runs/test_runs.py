@@ -1,0 +1,216 @@
+"""Recipes and run folders: complete, checked, and opened again as they were made."""
+
+import pytest
+import torch
+import yaml
+from helpers.labelled_fields import one_zone
+from helpers.prepared_stores import CHOSEN, tiny_store
+
+from statecast.data import DATASETS
+from statecast.errors import CorruptionError, FileError, InputError
+from statecast.models import MODELS
+from statecast.runs.recipes import read_recipe, recipe_names, resolve
+from statecast.runs.run import build_data, create_run, evaluate_run, load, open_run, train_run
+
+LENGTHS = {"kth": 41, "human36m": 420, "bair": 30}  # frames, so that published windows fit
+
+
+def prepare_data(tables, folder, monkeypatch):
+    """Tiny data of the right shape where a recipe reads those of others."""
+    data = tables["data"]
+    if data["name"] in CHOSEN:
+        monkeypatch.setenv("STATECAST_CACHE", str(folder))
+        tiny_store(data["name"], folder / data["name"], LENGTHS.get(data["name"]))
+    if data["name"] == "sst" and data["folder"] is not None:
+        monkeypatch.chdir(folder)
+        one_zone(folder / data["folder"])
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_every_shipped_recipe_resolves_and_says_the_same_again(name, tmp_path, monkeypatch):
+    tables = resolve(read_recipe(name))
+    prepare_data(tables, tmp_path, monkeypatch)
+    assert set(tables) == {"model", "data", "train", "evaluate"}
+    # A complete recipe says the same once more.
+    assert resolve(tables) == tables
+    assert tables["model"]["name"] in MODELS
+    assert recipe_names()[name]
+    theirs = tables["data"]["name"] in CHOSEN  # found in the cache without a path
+    if not theirs and tables["data"].get("path", "") is None:  # of the user's own data
+        with pytest.raises(InputError, match=r"--data\.path"):
+            build_data(tables)
+        return
+    spec = build_data(tables).spec
+    assert spec.context == tables["data"]["context"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "millions"),
+    [
+        ("srvp-digits-stochastic", 10.68),
+        ("srvp-kth", 23.88),
+        ("srvp-human36m", 23.88),
+        ("srvp-bair", 23.85),
+        ("separable-digits", 10.99),
+        ("separable-wave", 60.8),
+        ("separable-wave-100", 15.0),
+    ],
+)
+def test_published_recipes_have_the_published_sizes(name, millions, tmp_path, monkeypatch):
+    tables = resolve(read_recipe(name))
+    prepare_data(tables, tmp_path, monkeypatch)
+    options = {key: value for key, value in tables["model"].items() if key != "name"}
+    model = MODELS[tables["model"]["name"]](build_data(tables).spec, **options)
+    count = sum(parameter.numel() for parameter in model.parameters())
+    assert count / 1e6 == pytest.approx(millions, rel=0.005)
+
+
+@pytest.mark.parametrize("name", ["srvp-kth", "srvp-human36m", "srvp-bair"])
+def test_recipes_of_videos_train_on_prepared_stores(name, tmp_path, monkeypatch):
+    prepare_data(resolve(read_recipe(name)), tmp_path, monkeypatch)
+    small = {
+        "model.width": 2, "train.steps": 1, "train.burn_in": 0, "train.batch_size": 2,
+        "train.validation_samples": 2, "train.validation_windows": 2, "train.precision": "float32",
+    }  # fmt: skip
+    run = create_run(name, tmp_path / "run", [f"--{key}={value}" for key, value in small.items()])
+    assert run.spec.frame_shape == (1 if name == "srvp-kth" else 3, 64, 64)
+    result = train_run(run)
+    assert result.step == 1
+    assert result.best > 0  # decibels
+    forecast = run.load().forecast(run.data().windows("test").batch(torch.arange(2)).context, 2)
+    assert forecast.samples.isfinite().all()
+
+
+@pytest.mark.parametrize("kind", ["stochastic", "deterministic"])
+@pytest.mark.parametrize(
+    ("override", "parameters"),
+    [
+        ([], {"transition.velocity", "prior"}),
+        (["--model.transition", "gru"], {"transition.cell", "prior"}),
+        (["--model.transition", "mlp"], {"transition.next", "prior"}),
+        (["--model.stochastic", "false"], {"transition.velocity"}),
+    ],
+)
+def test_variants_of_the_paper_are_one_override_away(kind, override, parameters):
+    tables = resolve(read_recipe(f"srvp-digits-{kind}"), [*override, "--model.width", "2"])
+    options = {key: value for key, value in tables["model"].items() if key != "name"}
+    model = MODELS["srvp"](build_data(tables).spec, **options)
+    found = {name for name, _ in model.named_parameters()}
+    for part in ("transition.velocity", "transition.cell", "transition.next", "prior"):
+        assert (part in parameters) == any(name.startswith(part) for name in found)
+    published = resolve(read_recipe(f"srvp-digits-{kind}"))["model"]
+    changed = {key for key, value in options.items() if published[key] != value}
+    assert changed - {"width"} == {o.removeprefix("--model.") for o in override[:1]}
+
+
+def test_overrides_win_and_are_checked(recipe):
+    tables = resolve(read_recipe(recipe), ["--train.steps", "33", "--model.latent_size=5"])
+    assert tables["train"]["steps"] == 33
+    assert tables["model"]["latent_size"] == 5
+    assert tables["model"]["code_size"] == 6  # of the recipe
+    assert tables["train"]["betas"] == [0.9, 0.999]  # a default
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        (["--train.stepz", "3"], "'train.stepz'; did you mean 'train.steps'"),
+        (["--model.steps", "3"], "did you mean 'train.steps'"),
+        (["--train.steps", "many"], "many"),
+        (["--train.steps"], "needs a value"),
+        (["--model.architecture", "resnext"], "resnext"),
+        (["steps", "3"], "--train.steps 1000"),
+        (["--model.name", "srpv"], "did you mean 'srvp'"),
+        (["--data.name", "moving_digit"], "did you mean 'moving_digits'"),
+    ],
+)
+def test_overrides_that_do_not_fit_are_refused(recipe, override, message):
+    with pytest.raises(InputError, match=message):
+        resolve(read_recipe(recipe), override)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[1, 2]", "should hold the tables"),
+        ("model: {name: srvp", "not valid YAML"),
+        ("model: {name: srvp}\ndata: {name: pendulum}\ntrian: {}", "did you mean 'train'"),
+        ("model: {name: srvp}\ndata: {}", "names no data"),
+        ("model: {name: srvp, latent: 3}\ndata: {name: pendulum}", "'model.latent'"),
+        ("model: !!python/object/apply:os.system ['true']\ndata: {}", "not valid YAML"),
+    ],
+)
+def test_recipes_that_do_not_fit_are_refused(recipe, tmp_path, text, message):
+    path = tmp_path / "bad.yaml"
+    path.write_text(text)
+    with pytest.raises(InputError, match=message):
+        create_run(str(path), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_unknown_recipe_names_the_nearest():
+    with pytest.raises(InputError, match="did you mean 'srvp-digits-small'"):
+        read_recipe("srvp-digit-small")
+    with pytest.raises(FileError, match="cannot be read"):
+        read_recipe("none.yaml")
+
+
+def test_options_that_do_not_fit_the_data_leave_nothing_behind(recipe, tmp_path):
+    with pytest.raises(InputError, match="architecture: mlp"):
+        create_run(recipe, tmp_path / "run", ["--model.architecture", "dcgan"])
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_opened_again_forecasts_the_same(recipe, tmp_path):
+    run = create_run(recipe, tmp_path / "run")
+    train_run(run)
+    again = open_run(tmp_path / "run")
+    assert again.tables == run.tables
+    assert again.spec == run.spec
+    context = run.data().windows("test").batch(torch.arange(3)).context
+    one, other = (
+        model.forecast(context, 7, samples=2, generator=torch.Generator().manual_seed(0))
+        for model in (run.load("last"), load(tmp_path / "run", "last"))
+    )
+    assert torch.equal(one.samples, other.samples)
+    scores = evaluate_run(again, ["--evaluate.samples", "2"])
+    assert scores["protocol"]["samples"] == 2
+    assert (tmp_path / "run" / "scores.json").is_file()
+
+
+def test_a_folder_is_never_overwritten(recipe, tmp_path):
+    create_run(recipe, tmp_path / "run")
+    before = (tmp_path / "run" / "config.yaml").read_text()
+    with pytest.raises(FileError, match=r"not empty.*--resume"):
+        create_run(recipe, tmp_path / "run", ["--train.steps", "99"])
+    assert (tmp_path / "run" / "config.yaml").read_text() == before
+
+
+def test_the_complete_recipe_is_written_before_training(recipe, tmp_path):
+    create_run(recipe, tmp_path / "run")
+    content = yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())
+    assert content["train"]["gradient_clip"] is None
+    assert content["frames"]["space"] == [6]
+    names = sorted(p.name for p in (tmp_path / "run").iterdir())
+    assert names == ["config.yaml", "digests.json", "env.json"]
+
+
+def test_folders_that_are_no_runs_are_refused(recipe, tmp_path):
+    with pytest.raises(FileError, match="no run folder"):
+        open_run(tmp_path)
+    run = create_run(recipe, tmp_path / "run")
+    with pytest.raises(FileError, match="Train it first"):
+        run.load()
+    path = tmp_path / "run" / "config.yaml"
+    content = path.read_text()
+    path.write_text(content[: len(content) // 2])
+    with pytest.raises(CorruptionError, match=r"config\.yaml"):
+        open_run(tmp_path / "run")
+
+
+def test_every_registered_name_is_spelled_alike():
+    for registry in (MODELS, DATASETS):
+        for name, kind in registry.items():
+            assert name == name.lower()
+            assert kind.__doc__

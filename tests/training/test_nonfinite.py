@@ -1,0 +1,212 @@
+"""Losses that are not finite: training stops and names the windows, or leaves steps out."""
+
+import math
+
+import pytest
+import torch
+from helpers.toy_data import PendulumWindows
+from helpers.trainings import same
+
+from statecast.data.base import generator_of
+from statecast.errors import DivergenceError, InputError
+from statecast.models import SRVP, Separable
+from statecast.runs.run import create_run, open_run, train_run
+from statecast.training.checkpoints import load_checkpoint
+from statecast.training.logs import read_log
+from statecast.training.train import train
+
+BATCH = 5  # of the recipe
+
+
+def spoil(monkeypatch, window, value):
+    """Give one training window a value that the model cannot take."""
+    batch = PendulumWindows.batch
+
+    def spoilt(self, indices):
+        made = batch(self, indices)
+        if self.stream == 0:
+            made.target.values[indices == window, 2, 0, 3] = value
+        return made
+
+    monkeypatch.setattr(PendulumWindows, "batch", spoilt)
+
+
+def drawn(data, step):
+    """Numbers of the windows in the batch of a step, from 0, of the recipe."""
+    return data.windows("train").drawn(step, BATCH, seed=1)
+
+
+def step_with(data, window):
+    """The first step, from 1, whose batch has a window."""
+    return next(step + 1 for step in range(8) if window in drawn(data, step))
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_windows_with_values_that_are_not_finite_are_named(
+    recipe, data, tmp_path, monkeypatch, value
+):
+    window = int(drawn(data, 5)[3])
+    assert step_with(data, window) == 6
+    spoil(monkeypatch, window, value)
+    run = create_run(recipe, tmp_path / "run")
+    held = ", ".join(str(number) for number in drawn(data, 5).tolist())
+    with pytest.raises(DivergenceError) as caught:
+        train_run(run)
+    message = str(caught.value)
+    assert "stopped at step 6: total, " in message
+    assert f"the windows {held} of the training split, of which window {window} has" in message
+    assert "\n" not in message
+    assert load_checkpoint(run.folder).step == 4
+    assert all(t.isfinite().all() for t in load_checkpoint(run.folder).model.values())
+
+
+def test_a_finite_window_whose_loss_overflows_is_found(recipe, data, tmp_path, monkeypatch):
+    window = int(drawn(data, 2)[1])
+    spoil(monkeypatch, window, 1e30)  # its square is infinite
+    with pytest.raises(DivergenceError) as caught:
+        train_run(create_run(recipe, tmp_path / "run"))
+    assert "step 3: " in str(caught.value)
+    assert "all of whose values are finite" in str(caught.value)
+    assert f"By itself, window {window} has a loss or gradient" in str(caught.value)
+
+
+def test_a_gradient_that_is_not_finite_is_found_though_the_loss_is(data, tmp_path, monkeypatch):
+    loss = Separable.loss
+
+    def cornered(self, batch, generator=None):
+        terms = loss(self, batch, generator)
+        weight = list(self.parameters())[-1].flatten()[0]
+        # The root of zero: its value is 0, and its slope infinite.
+        terms["total"] = terms["total"] + (weight - weight.detach()).sqrt()
+        return terms
+
+    monkeypatch.setattr(Separable, "loss", cornered)
+    model = Separable(
+        data.spec, architecture="mlp", latent_size=3, encoder_width=8, decoder_width=8,
+        content_size=3, dynamics_hidden=8, generator=generator_of(0),
+    )  # fmt: skip
+    before = {name: weight.clone() for name, weight in model.named_parameters()}
+    with pytest.raises(DivergenceError, match="step 1: gradient_norm became inf"):
+        train(model, data, tmp_path, steps=3, batch_size=4)
+    for name, weight in model.named_parameters():
+        assert torch.equal(weight, before[name])
+
+
+def test_fresh_windows_are_told_by_what_draws_them(data):
+    from statecast.training.nonfinite import describe_batch
+
+    batch = data.windows("train").batch(torch.arange(3))
+    said = describe_batch(None, 7, 2, batch)
+    assert "draw(7, 3, seed=2)" in said
+    batch.context.values[2, 0, 0, 0] = math.nan
+    assert "that at place 2 has values that are not finite" in describe_batch(None, 7, 2, batch)
+
+
+def test_unknown_values_are_no_fault(data):
+    from statecast.frames import Batch
+    from statecast.training.nonfinite import not_finite
+
+    values = torch.zeros(3, 9, 1, 6)
+    values[1, 4] = math.nan
+    known = ~values.isnan()
+    assert not_finite(Batch.of(values, 4, mask=known)).tolist() == []
+    assert not_finite(Batch.of(values, 4)).tolist() == [1]
+
+
+def test_steps_are_left_out_up_to_the_number_asked_for(recipe, data, tmp_path, monkeypatch):
+    window = int(drawn(data, 2)[0])  # again in the second epoch: 40 windows, 8 steps an epoch
+    again = 9 + next(s for s in range(8) if window in drawn(data, 8 + s))
+    spoil(monkeypatch, window, math.nan)
+    options = ["--train.steps=20", "--train.log_every=1"]
+    once = create_run(recipe, tmp_path / "once", [*options, "--train.skip_nonfinite=1"])
+    with pytest.raises(DivergenceError, match=f"step {again}: .* Steps skipped before: 1"):
+        train_run(once)
+    often = create_run(recipe, tmp_path / "often", [*options, "--train.skip_nonfinite=9"])
+    train_run(often)
+    log = read_log(often.folder)
+    left_out = [int(s) for s, skipped in zip(log["step"], log["skipped"], strict=True) if skipped]
+    assert left_out[:2] == [3, again]
+    assert load_checkpoint(often.folder).state["skipped"] == len(left_out)
+    for step, total in zip(log["step"], log["total"], strict=True):
+        assert math.isnan(total) == (step in left_out)
+
+
+def test_a_row_averages_the_steps_that_were_taken(recipe, data, tmp_path, monkeypatch):
+    options = ["--train.steps=4", "--train.skip_nonfinite=1"]
+    each = create_run(recipe, tmp_path / "each", [*options, "--train.log_every=1"])
+    pairs = create_run(recipe, tmp_path / "pairs", [*options, "--train.log_every=2"])
+    spoil(monkeypatch, int(drawn(data, 0)[0]), math.nan)
+    train_run(each)
+    train_run(pairs)
+    single, double = read_log(each.folder), read_log(pairs.folder)
+    assert double["skipped"] == [0.5, 0.0]
+    assert double["total"][0] == single["total"][1]
+    assert double["total"][1] == pytest.approx((single["total"][2] + single["total"][3]) / 2)
+
+
+def test_a_step_left_out_touches_nothing(data, tmp_path, monkeypatch):
+    """Weights, optimizer and running means are those of a training without that step."""
+    from statecast.training.loop import Trainer
+
+    model = SRVP(
+        data.spec, architecture="mlp", width=4, code_size=4, latent_size=2, noise_size=2,
+        generator=generator_of(0),
+    )  # fmt: skip
+    model.register_buffer("running", torch.zeros(3))
+    loss = SRVP.loss
+
+    def moving(self, batch, generator=None):
+        terms = loss(self, batch, generator)
+        self.running.add_(terms["total"].detach())
+        return terms
+
+    monkeypatch.setattr(SRVP, "loss", moving)
+    trainer = Trainer(
+        model, tmp_path, rate=lambda step: 1e-5, betas=(0.9, 0.999), seed=1, gradient_clip=1.0,
+        skip_nonfinite=1,
+    )  # fmt: skip
+    batch = data.windows("train").batch(torch.arange(4))
+    trainer.descend(batch)
+    trainer.step = 1
+    before = state_of(trainer)
+    broken = data.windows("train").batch(torch.arange(4))
+    broken.context.values[1, 1] = math.nan
+    assert trainer.descend(broken)["skipped"] == 1
+    assert same(before, state_of(trainer))
+    assert trainer.descend(batch)["skipped"] == 0
+    assert not same(before, state_of(trainer))
+    with pytest.raises(DivergenceError):
+        trainer.descend(broken)
+
+
+def state_of(trainer):
+    import copy
+
+    return copy.deepcopy([trainer.model.state_dict(), trainer.optimizer.state_dict()])
+
+
+def test_a_resumed_training_goes_on_with_the_count(recipe, data, tmp_path, monkeypatch):
+    from helpers.trainings import interrupt_at
+
+    spoil(monkeypatch, int(drawn(data, 2)[0]), math.nan)
+    options = ["--train.steps=20", "--train.skip_nonfinite=1", "--train.log_every=5"]
+    whole = create_run(recipe, tmp_path / "whole", options)
+    parts = create_run(recipe, tmp_path / "parts", options)
+    with pytest.raises(DivergenceError) as first:
+        train_run(whole)
+    interrupt_at(6, monkeypatch)
+    assert train_run(parts).reason == "signal"
+    assert load_checkpoint(parts.folder).state["skipped"] == 1
+    interrupt_at(None, monkeypatch)
+    with pytest.raises(DivergenceError) as second:
+        train_run(open_run(parts.folder), resume=True)
+    assert str(first.value) == str(second.value)
+    one, other = load_checkpoint(whole.folder), load_checkpoint(parts.folder)
+    assert same(one.model, other.model)
+    assert same(one.state, other.state)
+    assert (parts.folder / "metrics.csv").read_text() == (whole.folder / "metrics.csv").read_text()
+
+
+def test_a_negative_number_is_refused(recipe, tmp_path):
+    with pytest.raises(InputError, match="skip_nonfinite must be at least 0"):
+        train_run(create_run(recipe, tmp_path / "run", ["--train.skip_nonfinite=-1"]))

@@ -1,0 +1,166 @@
+"""Training: resumed runs are the same runs, signals save, NaN stops, the best is kept."""
+
+import signal
+from pathlib import Path
+
+import pytest
+import torch
+from helpers.trainings import interrupt_at
+
+from statecast.errors import DivergenceError, InputError
+from statecast.evaluation.scoring import score_windows
+from statecast.models import DMD, SRVP, Climatology, Persistence
+from statecast.runs.run import create_run, open_run, train_run
+from statecast.training.checkpoints import list_checkpoints, load_checkpoint
+from statecast.training.logs import read_log
+from statecast.training.train import train
+
+
+def weights(folder, which="last"):
+    return load_checkpoint(folder, which).model
+
+
+def same(one, other):
+    return one.keys() == other.keys() and all(torch.equal(one[k], other[k]) for k in one)
+
+
+@pytest.mark.parametrize("stop", [3, 4, 7])
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_stopped_and_resumed_training_equals_one_never_stopped(
+    recipe, tmp_path, monkeypatch, stop, workers
+):
+    options = ["--train.workers", str(workers), "--train.schedule", "cosine"]
+    whole = create_run(recipe, tmp_path / "whole", options)
+    train_run(whole)
+    parts = create_run(recipe, tmp_path / "parts", options)
+    interrupt_at(stop, monkeypatch)
+    assert train_run(parts).reason == "signal"
+    assert load_checkpoint(parts.folder).step == stop
+    interrupt_at(None, monkeypatch)
+    result = train_run(open_run(parts.folder), resume=True)
+    assert (result.step, result.reason) == (12, "steps")
+    one, other = load_checkpoint(whole.folder), load_checkpoint(parts.folder)
+    assert same(one.model, other.model)
+    for key, state in one.state["optimizer"]["state"].items():
+        assert same(state, other.state["optimizer"]["state"][key])
+    assert one.state["best"] == other.state["best"]
+    assert read_log(parts.folder)["step"] == read_log(whole.folder)["step"]
+
+
+def test_signals_are_handled_as_before_once_training_is_over(recipe, tmp_path, monkeypatch):
+    before = signal.getsignal(signal.SIGTERM)
+    interrupt_at(2, monkeypatch)
+    train_run(create_run(recipe, tmp_path / "run"))
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_checkpoint(
+    recipe, tmp_path, monkeypatch
+):
+    run = create_run(recipe, tmp_path / "run")
+    loss = SRVP.loss
+
+    def broken(self, batch, generator=None):
+        broken.calls += 1
+        terms = loss(self, batch, generator)
+        if broken.calls == 8:
+            terms["residual"] = terms["residual"] * torch.nan
+            terms["total"] = terms["total"] + terms["residual"]
+        return terms
+
+    broken.calls = 0
+    monkeypatch.setattr(SRVP, "loss", broken)
+    with pytest.raises(DivergenceError, match="step 8: total, residual"):
+        train_run(run)
+    checkpoint = load_checkpoint(run.folder)
+    assert checkpoint.step == 6
+    assert all(torch.isfinite(tensor).all() for tensor in checkpoint.model.values())
+
+
+def test_the_best_checkpoint_is_that_of_the_best_validation(recipe, tmp_path, monkeypatch):
+    scores = iter([0.5, 0.2, 0.3])
+
+    class Fixed:
+        def value(self, metric, selection):
+            return next(scores)
+
+    monkeypatch.setattr("statecast.training.validation.score_windows", lambda *a, **k: Fixed())
+    run = create_run(recipe, tmp_path / "run")
+    assert train_run(run).best == 0.2
+    assert load_checkpoint(run.folder, "best").step == 8
+    assert load_checkpoint(run.folder, "last").step == 12
+    assert [int(p.name[5:]) for p in list_checkpoints(run.folder)] == [8, 12]
+
+
+def test_training_lowers_the_loss_and_logs_every_term(recipe, tmp_path):
+    run = create_run(recipe, tmp_path / "run", ["--train.steps", "60", "--train.log_every", "1"])
+    train_run(run)
+    log = read_log(run.folder)
+    assert log["step"] == list(range(1, 61))
+    assert sum(log["total"][-10:]) < sum(log["total"][:10])
+    names = {"reconstruction", "divergence_initial", "divergence_noise", "residual"}
+    assert names | {"total", "gradient_norm", "learning_rate", "step"} == set(log)
+
+
+def test_a_training_ends_when_its_minutes_are_over(recipe, tmp_path):
+    run = create_run(
+        recipe, tmp_path / "run", ["--train.max_minutes", "0.0", "--train.steps", "1000"]
+    )
+    result = train_run(run)
+    assert (result.reason, result.step) == ("minutes", 1)
+    assert load_checkpoint(run.folder, "best").step == 1
+
+
+def test_validation_leaves_training_as_it_is(recipe, tmp_path):
+    often = create_run(recipe, tmp_path / "often", ["--train.validate_every", "1"])
+    never = create_run(recipe, tmp_path / "never", ["--train.validate_every", "0"])
+    train_run(often)
+    train_run(never)
+    assert same(weights(often.folder), weights(never.folder))
+
+
+def test_no_test_window_is_touched(data, tmp_path, monkeypatch):
+    asked = []
+    windows = type(data).windows
+    monkeypatch.setattr(
+        type(data), "windows", lambda self, split: asked.append(split) or windows(self, split)
+    )
+    model = SRVP(data.spec, architecture="mlp", width=4, code_size=4, latent_size=2, noise_size=2)
+    train(model, data, tmp_path, steps=2, batch_size=4, validate_every=1, checkpoint_every=1)
+    assert set(asked) == {"train", "validation"}
+
+
+def test_baselines_are_fitted_in_no_steps(data, tmp_path):
+    model = Climatology(data.spec)
+    result = train(model, data, tmp_path, batch_size=8)
+    assert result.step == 0
+    again = Climatology(data.spec)
+    again.load_state_dict(load_checkpoint(tmp_path, "best").model)
+    assert torch.equal(again.mean, model.mean)
+    assert abs(float(again.mean.mean()) - 0.5) < 0.1
+    assert train(Persistence(data.spec), data, Path(tmp_path), batch_size=8).step == 0
+
+
+def test_a_linear_model_is_fitted_in_no_steps_and_beats_persistence(data, tmp_path):
+    model = DMD(data.spec)
+    assert train(model, data, tmp_path, batch_size=8).step == 0
+    again = DMD(data.spec)
+    again.load_state_dict(load_checkpoint(tmp_path, "best").model)
+    found, trivial = (
+        score_windows(m, data.windows("test"), metrics=["mse"]).value("mse", "mean")
+        for m in (again, Persistence(data.spec))
+    )
+    assert found < 0.1 * trivial
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"steps": 0}, {"batch_size": 0}, {"validation_batch_size": 0},
+     {"validation_metric": "accuracy"},
+     {"schedule": "linear", "burn_in": 20, "steps": 10}, {"device": "cuda:99"}, {"workers": -1}],
+)  # fmt: skip
+def test_options_that_do_not_fit_are_refused(data, tmp_path, options):
+    model = SRVP(data.spec, architecture="mlp", width=4, code_size=4, latent_size=2, noise_size=2)
+    with pytest.raises(InputError):
+        train(model, data, tmp_path, **options)
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,177 @@
+"""Validation protocols: held against a twin that loops, and refused where they cannot be."""
+
+import math
+
+import pytest
+import torch
+
+from statecast.data.base import generator_of
+from statecast.errors import InputError
+from statecast.models import SRVP, Persistence, Separable
+from statecast.runs.run import create_run, train_run
+from statecast.training.train import train
+from statecast.training.validation import validation_score
+
+SMALL = {"architecture": "mlp", "latent_size": 3}
+
+
+def srvp(data, **options):
+    sizes = {"width": 8, "code_size": 4, "noise_size": 2, "inference_hidden": 6,
+             "transition_hidden": 8, "inference_frames": 2}  # fmt: skip
+    model = SRVP(data.spec, **sizes | SMALL | options, generator=generator_of(0))
+    with torch.no_grad():  # so that samples differ, and frames of a sample do
+        for weight in model.decoder.parameters():
+            weight.mul_(20)
+    return model
+
+
+def separable(data, **options):
+    sizes = {"encoder_width": 8, "decoder_width": 8, "content_size": 3, "dynamics_hidden": 8}
+    return Separable(data.spec, **sizes | SMALL | options, generator=generator_of(0))
+
+
+def score(model, data, **options):
+    asked = {"metric": "psnr", "selection": "best", "samples": 6, "batch_size": 7, "seed": 3}
+    return validation_score(model, data.windows("validation"), **asked | options)
+
+
+def twin(model, data, samples, *, seed, past_counts):
+    """Best of N window by window, sample by sample, frame by frame."""
+    scores, chosen = [], []
+    for number in range(40):
+        batch = data.windows("validation").batch(torch.tensor([number]))
+        context, target = batch.context.values, batch.target.values
+        with torch.no_grad():
+            model.eval()
+            codes = model.encode(context)
+            generator = generator_of(seed, number)
+            latents = model.infer(codes.code, samples=samples, generator=generator).latents
+            content = model.last(codes)
+            latent, future = latents[:, :, -1], []
+            for _ in range(target.shape[1]):
+                latent = model.interval(latent, substeps=1, generator=generator)[-1]
+                future.append(latent)
+            path = torch.cat([latents, torch.stack(future, dim=2)], dim=2)
+            frames = torch.stack([model.decode(content, p) for p in path])
+        for window in range(len(context)):
+            best = None
+            truth = torch.cat([context, target], dim=1)[window]
+            for index, sample in enumerate(frames[:, window]):
+                decibels = [
+                    -10 * math.log10(float((a - b).square().mean()))
+                    for a, b in zip(sample, truth, strict=True)
+                ]
+                future_only = decibels[context.shape[1] :]
+                seen = decibels if past_counts else future_only
+                key = sum(seen) / len(seen)
+                if best is None or key > best[0]:
+                    best = (key, sum(future_only) / len(future_only), index)
+            scores.append(best[1])
+            chosen.append(best[2])
+    return sum(scores) / len(scores), chosen
+
+
+def test_both_protocols_agree_with_a_twin_and_differ(data):
+    model = srvp(data)
+    paper, by_all = twin(model, data, 6, seed=3, past_counts=True)
+    future, by_future = twin(model, data, 6, seed=3, past_counts=False)
+    assert by_all != by_future
+    assert score(model, data, protocol="paper") == pytest.approx(paper, rel=1e-5)
+    assert score(model, data, protocol="future") == pytest.approx(future, rel=1e-5)
+    assert paper < future  # chosen by the future alone, the future is better
+
+
+def test_a_metric_that_is_better_when_lower(data):
+    model = srvp(data)
+    future, paper = (score(model, data, metric="mse", protocol=p) for p in ("future", "paper"))
+    mean = score(model, data, metric="mse", selection="mean")
+    assert future < paper < mean
+
+
+def test_of_a_single_sample_both_are_the_same(data):
+    for model in (srvp(data), separable(data)):
+        one, other = (score(model, data, samples=1, protocol=p) for p in ("future", "paper"))
+        assert one == pytest.approx(other, rel=1e-6)
+
+
+@pytest.mark.parametrize("options", [{}, {"substeps": 3}, {"transition": "gru"}])
+def test_what_is_reconstructed_is_the_past_of_what_is_forecast(data, options):
+    model = srvp(data, **options)
+    context = data.windows("test").batch(torch.arange(5)).context
+    observed = model.normaliser.normalise(context.values)
+    with torch.no_grad():
+        state = model.eval().observe(observed, samples=4, generator=generator_of(8))
+        latents = model.infer_latents(context, samples=4, generator=generator_of(8)).states
+    torch.testing.assert_close(latents[:, :, -1], state.latent)
+    frames = model.reconstruct(context, samples=4, generator=generator_of(8))
+    assert frames.shape == (4, 5, 4, 1, 6)
+    torch.testing.assert_close(
+        frames[:, :, -1], model.decode_all(state.content, state.latent[:, :, None])[:, :, 0]
+    )
+
+
+def test_separable_reconstructs_from_its_first_frame_on(data):
+    model = separable(data)
+    batch = data.windows("test").batch(torch.arange(5))
+    with torch.no_grad():
+        model.eval()
+        latents = model.rollout(model.dynamics_of(batch.context.values), 4)
+        frames = model.decode(model.content_of(batch.context.values), latents)
+    torch.testing.assert_close(model.reconstruct(batch.context)[0], frames)
+
+
+def test_a_sample_that_is_not_a_number_does_not_hide(data):
+    model = srvp(data)
+    decode = model.decode
+
+    def broken(content, latents):
+        frames = decode(content, latents).clone()
+        frames[0, 0] = torch.nan
+        return frames
+
+    model.decode = broken
+    assert math.isnan(score(model, data, protocol="paper"))
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "message"),
+    [
+        ("target", {}, "Separable does not"),
+        ("persistence", {}, "Persistence does not"),
+        ("srvp", {"validation_selection": "mean"}, "validation_selection: best"),
+        ("srvp", {"validation_metric": "crps"}, "crps and best"),
+        ("srvp", {"validation_protocol": "published"}, "future or paper"),
+        ("srvp", {"validation_metric": "accuracy"}, "no metric 'accuracy'"),
+    ],
+)
+def test_what_cannot_be_validated_so_is_refused_before_training(
+    data, tmp_path, kind, options, message
+):
+    made = {
+        "target": lambda: separable(data, rollout_from="target"),
+        "persistence": lambda: Persistence(data.spec),
+        "srvp": lambda: srvp(data),
+    }[kind]()
+    asked = {"validation_protocol": "paper", "validation_metric": "psnr",
+             "validation_selection": "best"}  # fmt: skip
+    with pytest.raises(InputError, match=message):
+        train(made, data, tmp_path, steps=1, batch_size=4, **asked | options)
+    assert not list(tmp_path.iterdir())
+    if kind == "target":
+        with pytest.raises(InputError, match="does not reconstruct"):
+            made.reconstruct(torch.zeros(1, 4, 1, 6))
+
+
+def test_a_recipe_asks_for_it(recipe, tmp_path):
+    options = ["--train.validation_metric", "psnr", "--train.validation_selection", "best"]
+    run = create_run(recipe, tmp_path / "run", [*options, "--train.validation_protocol", "paper"])
+    result = train_run(run)
+    model = run.load()
+    assert result.best == pytest.approx(
+        validation_score(
+            model, run.data().windows("validation"), metric="psnr", selection="best",
+            protocol="paper", samples=2, batch_size=5, count=7, seed=1,
+        ), rel=1e-5,
+    )  # fmt: skip
+    with pytest.raises(InputError, match="papers"):
+        create_run(recipe, tmp_path / "other", ["--train.validation_protocol", "papers"])
