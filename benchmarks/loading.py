@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from statecast.data.base import DataSource, generator_of
+from statecast.data.base import DataSource, seeded_generator
 from statecast.data.loading import training_batches
 from statecast.data.synthetic.moving_digits import MovingDigits
 from statecast.data.user.videos import Videos
@@ -61,15 +61,15 @@ def step_seconds(recipe: str, data: DataSource, overrides: list[str], seconds: f
     """Seconds of a training step of a recipe on a batch that is there already."""
     tables = resolve(read_recipe(recipe), overrides)
     options = {name: value for name, value in tables["model"].items() if name != "name"}
-    model = MODELS[tables["model"]["name"]](data.spec, **options, generator=generator_of(1))
-    batch = data.windows("train").draw(0, tables["train"]["batch_size"], seed=1)
+    model = MODELS[tables["model"]["name"]](data.spec, **options, generator=seeded_generator(1))
+    batch = data.windows("train").training_batch(0, tables["train"]["batch_size"], seed=1)
     if model.needs_statistics:
         model.fit_statistics([batch])
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-4)
     done, start = 0, 0.0
     while done <= 2 or time.perf_counter() - start < seconds:
         optimizer.zero_grad()
-        model.loss(batch, generator_of(done))["total"].backward()
+        model.loss(batch, seeded_generator(done))["total"].backward()
         optimizer.step()
         done += 1
         if done == 2:

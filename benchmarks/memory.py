@@ -19,7 +19,7 @@ from pathlib import Path
 
 import torch
 
-from statecast.data.base import Windows, generator_of, streams_of
+from statecast.data.base import Windows, seeded_generator, window_generators
 from statecast.evaluation.scoring import score_windows
 from statecast.frames import Batch, FrameSpec
 from statecast.models import SRVP
@@ -40,7 +40,7 @@ class Noise(Windows):
 
     def batch(self, indices: torch.Tensor) -> Batch:
         shape = (len(indices), self.spec.context + self.frames, *self.spec.frame_shape)
-        values = torch.rand(shape, generator=generator_of(0))
+        values = torch.rand(shape, generator=seeded_generator(0))
         return Batch.of(values, self.spec.context, channels=self.spec.channels)
 
     @property
@@ -99,7 +99,7 @@ def main() -> None:
     )  # fmt: skip
     model = SRVP(
         spec, architecture=known.architecture, skips=True, width=known.width, latent_size=50,
-        noise_size=50, generator=generator_of(1),
+        noise_size=50, generator=seeded_generator(1),
     ).eval()  # fmt: skip
     windows = Noise(spec, known.frames)
     frames = known.samples * known.frames
@@ -120,7 +120,9 @@ def measure_parts(model: SRVP, windows: Noise, known: argparse.Namespace) -> Non
     context = windows.batch(torch.tensor([0])).context
     with torch.no_grad(), peak("conditioning"):
         state = model.observe(
-            model.inputs(context), samples=known.samples, generator=streams_of(torch.arange(1), 1)
+            model.inputs(context),
+            samples=known.samples,
+            generator=window_generators(torch.arange(1), 1),
         )
     with torch.no_grad(), peak("decoding"):
         latents = state.latent.unsqueeze(2).expand(-1, -1, known.frames, -1)

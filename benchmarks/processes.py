@@ -23,7 +23,7 @@ from typing import NamedTuple
 
 import torch
 
-from statecast.data.base import DataSource, generator_of
+from statecast.data.base import DataSource, seeded_generator
 from statecast.data.loading import training_batches
 from statecast.distributed import LAUNCHED, is_main, joined, prompt, size
 from statecast.models import MODELS
@@ -52,7 +52,7 @@ def case_of(recipe: str, batch_size: int, *, together: bool) -> Case:
     tables = resolve(read_recipe(recipe))
     data = build_data(tables)
     options = {name: value for name, value in tables["model"].items() if name != "name"}
-    model = MODELS[tables["model"]["name"]](data.spec, **options, generator=generator_of(1))
+    model = MODELS[tables["model"]["name"]](data.spec, **options, generator=seeded_generator(1))
     team = Team(model, batch_size) if together and size() > 1 else None
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-4, fused=True)
     return Case(model.train(), optimizer, team, batch_size, data)
@@ -80,7 +80,7 @@ def step_seconds(case: Case, steps: int) -> Seconds:
     with nullcontext() if team is None else team.training():
         for step in range(WARM + steps):
             start = Seconds(time.perf_counter(), time.process_time())
-            noise = generator_of(1, step)
+            noise = seeded_generator(1, step)
             with nullcontext() if team is None else team.sharing():
                 terms = case.model.loss(
                     next(batches), noise if team is None else team.generator(noise)

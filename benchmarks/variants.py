@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from resumable import trained
 
-from statecast.data.base import generator_of
+from statecast.data.base import seeded_generator
 from statecast.io.atomic_files import write_text
 from statecast.plots.forecasts import plot_forecast, plot_scores
 from statecast.runs.run import evaluate_run
@@ -74,7 +74,7 @@ def main() -> None:
         forecasters.setdefault("persistence", scores["forecasters"]["persistence"])
         batch = run.data().windows("test").batch(torch.tensor([3]))
         forecast = run.load().forecast(
-            batch.context, len(batch.target), samples=20, generator=generator_of(3)
+            batch.context, len(batch.target), samples=20, generator=seeded_generator(3)
         )
         picture = known.output / f"samples-{folder.name}.png"
         plot_forecast(

@@ -56,7 +56,7 @@ def main() -> None:
             "--train.validate_every=0",
         ],
     )
-    for choice in run.choices:
+    for choice in run.inferred_options:
         print(f"{choice.what}: {choice.chosen}")
     train_run(run)
 

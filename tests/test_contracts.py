@@ -8,7 +8,7 @@ from helpers.prepared_stores import CHOSEN, tiny_store
 from helpers.sample_videos import noise, write_video
 
 from statecast.data import DATASETS
-from statecast.data.base import SPLITS, generator_of, streams_of
+from statecast.data.base import SPLITS, seeded_generator, window_generators
 from statecast.errors import InputError
 from statecast.frames import Batch, FrameSpec
 from statecast.models import MODELS
@@ -92,9 +92,9 @@ class TestModel:
 
     def test_a_sequence_does_not_depend_on_its_batch(self, name):
         model = made(name)
-        streams = streams_of(torch.tensor([5, 6, 7]), 1)
+        streams = window_generators(torch.tensor([5, 6, 7]), 1)
         together = model.forecast(frames(length=3), 3, samples=2, generator=streams).samples
-        own = generator_of(1, 6)
+        own = seeded_generator(1, 6)
         alone = model.forecast(frames(length=3)[1:2], 3, samples=2, generator=own).samples
         torch.testing.assert_close(together[:, 1:2], alone, atol=1e-6, rtol=1e-5)
 
@@ -208,7 +208,7 @@ class TestDataSet:
             assert torch.isfinite(known).all()
             low, high = data.spec.value_range or (-torch.inf, torch.inf)
             assert low <= known.min() <= known.max() <= high
-        assert len(data.windows("train").draw(0, 2, seed=1).target) == data.spec.horizon
+        assert len(data.windows("train").training_batch(0, 2, seed=1).target) == data.spec.horizon
 
     def test_splits_share_no_frame(self, name):
         data = DATASETS[name](**DATA[name])
@@ -227,18 +227,23 @@ class TestDataSet:
         for split in SPLITS:
             left, right = one.windows(split), other.windows(split)
             assert left.digest == right.digest
-            drawn = [windows.draw(3, 2, seed=1).values for windows in (left, right)]
+            drawn = [windows.training_batch(3, 2, seed=1).values for windows in (left, right)]
             torch.testing.assert_close(*drawn, rtol=0, atol=0, equal_nan=True)
 
     def test_parts_of_a_batch_that_processes_share_are_the_batch(self, name):
         windows = DATASETS[name](**DATA[name]).windows("train")
-        parts = [windows.draw_part(3, 2, Part(i, i + 1, 2), seed=1).values for i in range(2)]
-        whole = windows.draw(3, 2, seed=1).values
+        parts = [
+            windows.training_batch_part(3, 2, Part(i, i + 1, 2), seed=1).values for i in range(2)
+        ]
+        whole = windows.training_batch(3, 2, seed=1).values
         torch.testing.assert_close(torch.cat(parts), whole, rtol=0, atol=0, equal_nan=True)
 
     def test_the_numbers_of_a_training_batch_are_those_of_its_windows(self, name):
         windows = DATASETS[name](**DATA[name]).windows("train")
-        batch, numbers = windows.draw(3, 2, seed=1), windows.drawn(3, 2, seed=1)
+        batch, numbers = (
+            windows.training_batch(3, 2, seed=1),
+            windows.training_indices(3, 2, seed=1),
+        )
         if numbers is None:  # fresh ones, which have no numbers
             return
         again = windows.batch(numbers)

@@ -12,7 +12,7 @@ from measuring.clock import Clock
 from measuring.footprint import added_by
 from speed_rows.base import SEED, Settings, model_of
 
-from statecast.data.base import generator_of, streams_of
+from statecast.data.base import seeded_generator, window_generators
 from statecast.frames import Batch
 from statecast.models.base import Forecaster
 from statecast.training.loop import Trainer
@@ -42,7 +42,7 @@ def measured(recipe: str, settings: Settings, *, work: Work, growing: str, size:
     side, horizon = sizes["side"], sizes["horizon"]
     model = model_of(recipe, settings, space=(side, side), horizon=horizon)
     shape = (sizes["batch"], model.spec.length, *model.spec.frame_shape)
-    values = torch.rand(shape, generator=generator_of(1))
+    values = torch.rand(shape, generator=seeded_generator(1))
     batch = Batch.of(values, model.spec.context, channels=model.spec.channels)
     returned = 0
     if work == "train":
@@ -72,7 +72,7 @@ def forecast(
     """A forecast."""
 
     def call() -> Any:
-        streams = streams_of(torch.arange(len(batch)), SEED)
+        streams = window_generators(torch.arange(len(batch)), SEED)
         with autocast(settings.precision, settings.device):
             return model.forecast(
                 batch.context, len(batch.target), samples=samples, generator=streams

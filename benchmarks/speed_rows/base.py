@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from statecast.data.base import generator_of
+from statecast.data.base import seeded_generator
 from statecast.frames import FrameSpec
 from statecast.models import MODELS
 from statecast.models.base import Forecaster
@@ -99,7 +99,7 @@ def model_of(
     options = {name: value for name, value in tables["model"].items() if name != "name"}
     spec = spec_of(recipe, tables, space=space, horizon=horizon)
     made = MODELS[tables["model"]["name"]](
-        spec, **options | settings.sizes, generator=generator_of(0)
+        spec, **options | settings.sizes, generator=seeded_generator(0)
     )
     return made.to(settings.device)
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from speed_rows.base import SEED, Case, Settings, model_of, relative
 from speed_rows.training import separable_options
-from statecast.data.base import Windows, generator_of, streams_of
+from statecast.data.base import Windows, seeded_generator, window_generators
 from statecast.evaluation.scoring import score_windows
 from statecast.frames import Batch, Forecast, Frames
 from statecast.models import SRVP, Separable
@@ -47,7 +47,7 @@ class Setting(NamedTuple):
 
     def forecast(self, precision: str) -> Forecast:
         """Our forecast, whose frames are float32 whatever they were computed at."""
-        streams = streams_of(torch.arange(len(self.batch)), SEED)
+        streams = window_generators(torch.arange(len(self.batch)), SEED)
         with autocast(precision, self.device):
             found = self.model.forecast(
                 self.batch.context, self.horizon, samples=self.samples, generator=streams
@@ -104,7 +104,7 @@ def setting_of(
     model = lively(model_of(recipe, settings)).eval()
     spec = model.spec
     values = torch.rand(
-        windows, spec.context + frames, *spec.frame_shape, generator=generator_of(2)
+        windows, spec.context + frames, *spec.frame_shape, generator=seeded_generator(2)
     )
     return Setting(model, Batch.of(values, spec.context, channels=spec.channels), samples)
 
@@ -114,7 +114,7 @@ def lively(model: Forecaster) -> Forecaster:
 
     So frames move with the latent, as those of a trained model do.
     """
-    generator, kinds = generator_of(3), nn.Conv2d | nn.ConvTranspose2d
+    generator, kinds = seeded_generator(3), nn.Conv2d | nn.ConvTranspose2d
     with torch.no_grad():
         for name, layer in model.named_modules():
             if isinstance(layer, kinds):
@@ -141,7 +141,7 @@ def noise_of(setting: Setting) -> srvp.Noise:
     assert model.posterior is not None
     latent, noise = model.initial[-1].out_features // 2, model.posterior.out_features // 2
     for number in range(len(setting.batch)):
-        stream = generator_of(SEED, number)
+        stream = seeded_generator(SEED, number)
 
         def normal(*shape: int, stream: torch.Generator = stream) -> Tensor:
             return torch.randn(setting.samples, *shape, generator=stream).to(setting.device)

@@ -47,7 +47,7 @@ def moving_digits(settings: Settings) -> Case:
 
     pixels = count * length * size**2
     return Case(
-        ours=lambda: windows.draw(0, count, seed=SEED),
+        ours=lambda: windows.training_batch(0, count, seed=SEED),
         plain=plain,
         sizes=f"batch {count}, {length} frames",
         moved=pixels * (VALUE + 2),  # bytes are written and read, floats written

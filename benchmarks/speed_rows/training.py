@@ -12,7 +12,7 @@ from plain.layers import Weights
 from torch import Tensor
 
 from speed_rows.base import SEED, Case, Settings, model_of, relative
-from statecast.data.base import generator_of
+from statecast.data.base import seeded_generator
 from statecast.frames import Batch
 from statecast.models import SRVP, Separable
 from statecast.models.base import Forecaster
@@ -34,7 +34,7 @@ def build(recipe: str, settings: Settings) -> Case:
     size = settings.batch or (train["batch_size"] if settings.on_gpu else ON_CPU[recipe])
     model = model_of(recipe, settings)
     spec = model.spec
-    values = torch.rand(size, spec.length, *spec.frame_shape, generator=generator_of(1))
+    values = torch.rand(size, spec.length, *spec.frame_shape, generator=seeded_generator(1))
     batch = Batch.of(values, spec.context, channels=spec.channels)
     rate, betas = train["learning_rate"], tuple(train.get("betas", (0.9, 0.999)))
     descent = Descent(
@@ -56,7 +56,7 @@ def build(recipe: str, settings: Settings) -> Case:
 
 def plain_loss(model: Forecaster, batch: int) -> Callable[[Weights, Tensor], Tensor]:
     """The plain loss of a model, with the random numbers of its first training step."""
-    generator = generator_of(SEED, NOISE, 0)
+    generator = seeded_generator(SEED, NOISE, 0)
     if isinstance(model, SRVP):
         draws, options = srvp_draws(model, batch, generator), srvp_options(model)
         return lambda weights, frames: srvp_training.loss(weights, frames, draws, options)

@@ -33,7 +33,7 @@ class MissingExtraError(StatecastError, ImportError):
     """An optional package is needed and not installed; the message names the extra."""
 
 
-class DivergenceError(StatecastError, ArithmeticError):
+class NonFiniteLossError(StatecastError, ArithmeticError):
     """Training met a loss or a gradient that is not finite."""
 
 

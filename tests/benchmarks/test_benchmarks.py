@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from statecast.data.base import generator_of
+from statecast.data.base import seeded_generator
 from statecast.data.synthetic.rendering import render
 from statecast.data.synthetic.trajectories import trajectories
 from statecast.data.synthetic.waves_simulation import draw_parameters, simulate
@@ -68,13 +68,13 @@ def check_plain_training(recipe):
     settings = settings_for(recipe, batch=2)
     model = model_of(recipe, settings).train()
     spec = model.spec
-    frames = torch.rand(2, spec.length, *spec.frame_shape, generator=generator_of(1))
+    frames = torch.rand(2, spec.length, *spec.frame_shape, generator=seeded_generator(1))
     names = [name for name, _ in model.named_parameters()]
     # A step of size 0 leaves gradients behind.
     descent = Descent(model.state_dict(), names, rate=0.0, betas=(0.9, 0.999))
     loss = plain_loss(model, 2)
     theirs = descent.step(lambda weights: loss(weights, frames))
-    ours = model.loss(Batch.of(frames, spec.context), generator_of(SEED, NOISE, 0))["total"]
+    ours = model.loss(Batch.of(frames, spec.context), seeded_generator(SEED, NOISE, 0))["total"]
     ours.backward()
     assert ours.item() == pytest.approx(theirs, rel=1e-5)
     # Biases before a normalisation have gradients of 0, but for rounding.
@@ -130,9 +130,9 @@ def test_plain_digits_move_and_look_as_ours(stochastic):
     options = {"room": 36, "stochastic": stochastic}
     paths, ours = [], []
     for seed in range(20):
-        moved = trajectories(1, 50, max_speed=4, generator=generator_of(seed), **options)
+        moved = trajectories(1, 50, max_speed=4, generator=seeded_generator(seed), **options)
         ours.append(moved.positions[:, 0])
-        paths.append(digits.path(50, speed=4, numbers=numbers(generator_of(seed)), **options))
+        paths.append(digits.path(50, speed=4, numbers=numbers(seeded_generator(seed)), **options))
     np.testing.assert_array_equal(ours, paths)
     glyphs = np.random.default_rng(0).integers(0, 256, (20, 28, 28), np.uint8)
     drawn = render(glyphs[None], np.stack(ours, axis=1)[:, None], 64)[0]

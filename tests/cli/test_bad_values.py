@@ -357,7 +357,7 @@ WINDOW = torch.rand(2, 5, 1, 16, 16, generator=seeded())
 def test_metrics(values, name, change):
     spec = FrameSpec(channels=("a",), space=(16, 16), context=3, horizon=2, value_range=(0.0, 1.0))
     metric = METRICS[name]
-    if metric.applies_to(spec, 3, MetricSettings()) is not None:
+    if metric.why_not_applicable(spec, 3, MetricSettings()) is not None:
         return
     truth = Batch.of(WINDOW, 3)
     good = Forecast(samples=WINDOW[:, 3:].unsqueeze(0).expand(3, -1, -1, -1, -1, -1) + 0.1,

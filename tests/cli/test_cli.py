@@ -46,9 +46,9 @@ def test_train_evaluate_forecast(recipe, frames, tmp_path, capsys):
         assert content["samples"].shape == (3, 1, 7, 1, 6)
         model = load(folder)
         context = torch.from_numpy(np.load(frames))[None, -4:, None]
-        from statecast.data.base import generator_of
+        from statecast.data.base import seeded_generator
 
-        expected = model.forecast(context, 7, samples=3, generator=generator_of(1))
+        expected = model.forecast(context, 7, samples=3, generator=seeded_generator(1))
         np.testing.assert_array_equal(content["samples"], expected.samples)
 
 

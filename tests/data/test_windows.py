@@ -33,7 +33,7 @@ def test_an_epoch_shows_every_window_once_and_epochs_differ():
     found = windows()
     epochs = []
     for epoch in range(2):
-        batches = [found.draw(5 * epoch + step, 2, seed=3) for step in range(5)]
+        batches = [found.training_batch(5 * epoch + step, 2, seed=3) for step in range(5)]
         epochs.append([v for b in batches for v in b.values[:, 0, 0, 0].tolist()])
     assert sorted(epochs[0]) == sorted(epochs[1]) == [9, 10, 11, 12, 13, 18, 19, 20, 21, 22]
     assert epochs[0] != epochs[1]
@@ -61,4 +61,4 @@ def test_windows_longer_than_the_sequences_are_refused():
     with pytest.raises(InputError, match="no windows of 10 frames"):
         windows(length=10)
     with pytest.raises(InputError, match="at least 11 windows"):
-        windows().draw(0, 11, seed=1)
+        windows().training_batch(0, 11, seed=1)

@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 
-from statecast.data.base import generator_of
+from statecast.data.base import seeded_generator
 from statecast.errors import InputError
 from statecast.evaluation.evaluate import evaluate
 from statecast.evaluation.score_tables import table, write_scores
@@ -131,7 +131,7 @@ def test_a_window_is_forecast_alike_whatever_others_are_scored(data):
         model(data).forecast(
             data.windows("test").batch(torch.tensor([number])).context,
             samples=2,
-            generator=generator_of(1, number),
+            generator=seeded_generator(1, number),
         ).samples - data.windows("test").batch(torch.tensor([number])).target.values
         for number in (0, 20)
     ]  # fmt: skip

@@ -13,7 +13,7 @@ import xarray
 from helpers.labelled_fields import PACKED, sea_surface, write_field
 
 from statecast.cli.main import MISTAKE, main
-from statecast.data.base import generator_of
+from statecast.data.base import seeded_generator
 from statecast.errors import FileError, InputError
 from statecast.forecasting import outputs
 from statecast.forecasting.forecast_file import forecast_file
@@ -54,7 +54,7 @@ def test_a_later_file_is_forecast_without_the_training_data(trained, tmp_path, s
     assert main([*words, "--horizon", "7", "--samples", "5", "--quantiles", "0.2", "0.8"]) == 0
     later = xarray.open_dataset(trained / "later.nc").load()
     model = load(trained / "run")
-    expected = model.forecast(later["sst"], 7, samples=5, generator=generator_of(1))
+    expected = model.forecast(later["sst"], 7, samples=5, generator=seeded_generator(1))
     with xarray.open_dataset(output, decode_timedelta=True) as found:
         xarray.testing.assert_allclose(
             found.load(), expected.to_xarray(statistics=True, quantiles=(0.2, 0.8)), rtol=1e-5

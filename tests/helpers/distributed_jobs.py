@@ -7,7 +7,7 @@ import time
 import torch
 from torch import nn
 
-from statecast.data.base import generator_of
+from statecast.data.base import seeded_generator
 from statecast.distributed import (
     from_main,
     gathered,
@@ -126,9 +126,9 @@ def mine(values):
 def draws():
     """A part draws its rows of what the whole draws."""
     mean = torch.zeros(5, 4)
-    whole = DiagonalGaussian(mean, mean + 1).draw(generator_of(3), 2)
+    whole = DiagonalGaussian(mean, mean + 1).draw(seeded_generator(3), 2)
     own, part = mine(mean)
-    found = DiagonalGaussian(own, own + 1).draw(PartGenerator(generator_of(3), part), 2)
+    found = DiagonalGaussian(own, own + 1).draw(PartGenerator(seeded_generator(3), part), 2)
     assert torch.equal(torch.cat(gathered(found), dim=1), whole)
 
 
@@ -186,7 +186,7 @@ def momentless():
 def means():
     """The weighted sum of the parts' means over known values is that of the whole."""
     values = torch.randn(5, 6)
-    known = torch.rand(5, 6, generator=generator_of(1)) > 0.6
+    known = torch.rand(5, 6, generator=seeded_generator(1)) > 0.6
     for mask in (known, None):
         own, part = mine(values)
         own_mask = None if mask is None or rank() == 1 else mine(mask)[0]
@@ -229,7 +229,7 @@ def compare(of_whole, of_part):
 
     statecast.training.together.BUCKET_BYTES = 40
     torch.manual_seed(rank())
-    model, values = Line(), torch.randn(5, 4, generator=generator_of(2))
+    model, values = Line(), torch.randn(5, 4, generator=seeded_generator(2))
     team = Team(model, 5)
     assert [len(group) for group in in_buckets(list(model.parameters()))] == [1, 4, 1]
     plain = Line()

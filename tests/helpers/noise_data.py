@@ -2,7 +2,7 @@
 
 import torch
 
-from statecast.data.base import DataSource, Windows, generator_of
+from statecast.data.base import DataSource, Windows, seeded_generator
 from statecast.frames import Batch, FrameSpec
 
 
@@ -17,7 +17,7 @@ class NoiseWindows(Windows):
 
     def batch(self, indices):
         spec = self.source.spec
-        values = torch.rand(8, spec.length, *spec.frame_shape, generator=generator_of(1))
+        values = torch.rand(8, spec.length, *spec.frame_shape, generator=seeded_generator(1))
         return Batch.of(values[indices], spec.context, channels=spec.channels)
 
     @property

@@ -12,7 +12,7 @@ CHOSEN = {  # options under which the tiny stores have windows
     "kth": {"context": 3, "horizon": 2, "validation_horizon": 2, "test_horizon": 2,
             "test_clips": 5},
     "human36m": {"context": 2, "horizon": 2, "validation_horizon": 2, "test_horizon": 2,
-                 "every": 2, "test_clips": 5},
+                 "frame_step": 2, "test_clips": 5},
     "bair": {"horizon": 3, "test_horizon": 3},
     "taxibj": {"test_windows": 6},
     "chairs": {},

@@ -6,7 +6,7 @@ import hashlib
 
 import torch
 
-from statecast.data.base import DataSource, Windows, generator_of
+from statecast.data.base import DataSource, Windows, seeded_generator
 from statecast.frames import Batch, FrameSpec
 
 
@@ -20,7 +20,7 @@ class PendulumWindows(Windows):
         return self.count
 
     def batch(self, indices: torch.Tensor) -> Batch:
-        generator = generator_of(5, self.stream)
+        generator = seeded_generator(5, self.stream)
         frequency = 0.2 + 0.3 * torch.rand(self.count, generator=generator)
         start = 6.0 * torch.rand(self.count, generator=generator)
         time, point = torch.arange(self.length), torch.arange(6.0)

@@ -158,9 +158,9 @@ def test_brier_score_over_all_thresholds_is_the_crps():
 
 def test_thresholds_make_the_brier_score_apply_where_the_range_is_not_known():
     spec = FrameSpec(channels=("u",), space=(4,), context=1, horizon=1)
-    assert "thresholds" in Brier.applies_to(spec, 1)
+    assert "thresholds" in Brier.why_not_applicable(spec, 1)
     settings = MetricSettings(thresholds=(1.5,))
-    assert Brier.applies_to(spec, 1, settings) is None
+    assert Brier.why_not_applicable(spec, 1, settings) is None
     assert Brier.of(spec, settings).thresholds == (1.5,)
     with pytest.raises(InputError, match="finite thresholds"):
         Brier(float("nan"))

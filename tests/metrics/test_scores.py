@@ -194,7 +194,7 @@ def test_value_does_not_depend_on_how_the_data_is_batched(name, masked, settings
     metric = METRICS[name].of(spec, settings)
     if masked:
         target = with_mask(target)
-        if metric.refusal(target):
+        if metric.why_not_scorable(target):
             pytest.skip("it needs whole frames")
     whole = metric.sums(forecast, target, context=context)
     parts = None
@@ -224,7 +224,7 @@ def test_a_nan_stays_visible(name, where, masked, settings):
     metric = METRICS[name].of(spec, settings)
     if masked:
         target = with_mask(target)
-        if metric.refusal(target):
+        if metric.why_not_scorable(target):
             pytest.skip("it needs whole frames")
         assert bool(target.mask[1, 2, 0, 3, 4])
     values = forecast.samples[2] if where == "forecast" else target.values
@@ -259,10 +259,10 @@ def test_scores_of_one_sequence_have_no_interval():
 
 def test_a_metric_says_why_it_does_not_apply():
     points = FrameSpec(channels=("u",), space=(100,), context=2, horizon=3)
-    assert "11×11" in METRICS["ssim"].applies_to(points, 1)
-    assert "range" in METRICS["psnr"].applies_to(points, 1)
-    assert "2 samples" in METRICS["crps"].applies_to(points, 1)
-    assert METRICS["mse"].applies_to(points, 1) is None
+    assert "11×11" in METRICS["ssim"].why_not_applicable(points, 1)
+    assert "range" in METRICS["psnr"].why_not_applicable(points, 1)
+    assert "2 samples" in METRICS["crps"].why_not_applicable(points, 1)
+    assert METRICS["mse"].why_not_applicable(points, 1) is None
 
 
 def test_frames_that_do_not_match_are_refused():

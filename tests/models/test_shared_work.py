@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 import torch
 
-from statecast.data.base import streams_of
+from statecast.data.base import window_generators
 from statecast.frames import Forecast, Frames, FrameSpec
 from statecast.metrics import METRICS
 from statecast.models import SRVP, Separable, state_space
@@ -63,7 +63,9 @@ def test_context_is_encoded_and_content_convolved_once_per_window(
         encoder.register_forward_pre_hook(lambda _, arguments: encoded.append(len(arguments[0])))
     # So little that every frame of every sample is decoded by itself.
     monkeypatch.setattr(state_space, "DECODE_BYTES", 1)
-    forecast = model.forecast(context, 4, samples=5, generator=streams_of(torch.arange(2), 1))
+    forecast = model.forecast(
+        context, 4, samples=5, generator=window_generators(torch.arange(2), 1)
+    )
     samples = len(forecast.samples) if model.stochastic else 1
     # SRVP encodes frames, Separable whole contexts, for content and for dynamics.
     assert encoded == ([2 * 3] if model.stochastic else [2] * len(encoders))

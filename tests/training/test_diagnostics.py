@@ -5,7 +5,7 @@ import torch
 from helpers.trainings import interrupt_at
 from PIL import Image
 
-from statecast.data.base import generator_of
+from statecast.data.base import seeded_generator
 from statecast.models import SRVP, Persistence, Separable
 from statecast.models.base import evaluation_mode
 from statecast.plots.forecasts import plot_history
@@ -20,13 +20,13 @@ SMALL = {"architecture": "mlp"}
 def srvp(data, **options):
     sizes = {"width": 12, "code_size": 6, "latent_size": 4, "noise_size": 3,
              "inference_hidden": 8, "transition_hidden": 10}  # fmt: skip
-    return SRVP(data.spec, **sizes | SMALL | options, generator=generator_of(0))
+    return SRVP(data.spec, **sizes | SMALL | options, generator=seeded_generator(0))
 
 
 def separable(data, **options):
     sizes = {"encoder_width": 8, "decoder_width": 8, "content_size": 3, "latent_size": 4,
              "dynamics_hidden": 8}  # fmt: skip
-    return Separable(data.spec, **sizes | SMALL | options, generator=generator_of(0))
+    return Separable(data.spec, **sizes | SMALL | options, generator=seeded_generator(0))
 
 
 def found(model, data, **options):
@@ -37,7 +37,7 @@ def test_divergences_and_residual_are_those_of_the_loss(data):
     model = srvp(data, substeps=2)
     batch = data.windows("validation").batch(torch.arange(40))
     with evaluation_mode(model), torch.no_grad():
-        terms = model.loss(batch, generator_of(1, 3, 0))
+        terms = model.loss(batch, seeded_generator(1, 3, 0))
     diagnosed = found(model, data)
     intervals = data.spec.length - 1
     for name, term, share in (
@@ -60,7 +60,7 @@ def test_active_units_are_those_whose_means_vary(data):
     last = model.initial[-1]
     with torch.no_grad():
         last.weight.zero_()
-        last.weight[:2] = 1e6 * torch.randn(2, 8, generator=generator_of(1))
+        last.weight[:2] = 1e6 * torch.randn(2, 8, generator=seeded_generator(1))
     assert found(model, data)["initial_active"] == 2
     with torch.no_grad():
         last.weight.zero_()

@@ -13,7 +13,7 @@ import torch
 from helpers.distributed_jobs import MLP, cannot_save, checks, endings, several
 from helpers.launched_processes import LIMIT, launched, statecast
 
-from statecast.errors import DivergenceError
+from statecast.errors import NonFiniteLossError
 from statecast.runs.run import create_run, open_run, train_run
 from statecast.training.checkpoints import load_checkpoint
 from statecast.training.logs import read_log
@@ -156,7 +156,7 @@ def test_what_ends_one_process_ends_all(recipe, tmp_path):
     assert said[1][0] == said[0][0]
     assert load_checkpoint(tmp_path / "minutes").step == step < 6
     for _, errors in said:
-        assert f"{DivergenceError.__name__}: Training stopped at step 5: total" in errors
+        assert f"{NonFiniteLossError.__name__}: Training stopped at step 5: total" in errors
     assert load_checkpoint(tmp_path / "diverged").step == 4
 
 

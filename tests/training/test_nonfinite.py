@@ -7,8 +7,8 @@ import torch
 from helpers.toy_data import PendulumWindows
 from helpers.trainings import same
 
-from statecast.data.base import generator_of
-from statecast.errors import DivergenceError, InputError
+from statecast.data.base import seeded_generator
+from statecast.errors import InputError, NonFiniteLossError
 from statecast.models import SRVP, Separable
 from statecast.runs.run import create_run, open_run, train_run
 from statecast.training.checkpoints import load_checkpoint
@@ -33,7 +33,7 @@ def spoil(monkeypatch, window, value):
 
 def drawn(data, step):
     """Numbers of the windows in the batch of a step, from 0, of the recipe."""
-    return data.windows("train").drawn(step, BATCH, seed=1)
+    return data.windows("train").training_indices(step, BATCH, seed=1)
 
 
 def step_with(data, window):
@@ -50,7 +50,7 @@ def test_windows_with_values_that_are_not_finite_are_named(
     spoil(monkeypatch, window, value)
     run = create_run(recipe, tmp_path / "run")
     held = ", ".join(str(number) for number in drawn(data, 5).tolist())
-    with pytest.raises(DivergenceError) as caught:
+    with pytest.raises(NonFiniteLossError) as caught:
         train_run(run)
     message = str(caught.value)
     assert "stopped at step 6: total, " in message
@@ -63,7 +63,7 @@ def test_windows_with_values_that_are_not_finite_are_named(
 def test_a_finite_window_whose_loss_overflows_is_found(recipe, data, tmp_path, monkeypatch):
     window = int(drawn(data, 2)[1])
     spoil(monkeypatch, window, 1e30)  # its square is infinite
-    with pytest.raises(DivergenceError) as caught:
+    with pytest.raises(NonFiniteLossError) as caught:
         train_run(create_run(recipe, tmp_path / "run"))
     assert "step 3: " in str(caught.value)
     assert "all of whose values are finite" in str(caught.value)
@@ -83,10 +83,10 @@ def test_a_gradient_that_is_not_finite_is_found_though_the_loss_is(data, tmp_pat
     monkeypatch.setattr(Separable, "loss", cornered)
     model = Separable(
         data.spec, architecture="mlp", latent_size=3, encoder_width=8, decoder_width=8,
-        content_size=3, dynamics_hidden=8, generator=generator_of(0),
+        content_size=3, dynamics_hidden=8, generator=seeded_generator(0),
     )  # fmt: skip
     before = {name: weight.clone() for name, weight in model.named_parameters()}
-    with pytest.raises(DivergenceError, match="step 1: gradient_norm became inf"):
+    with pytest.raises(NonFiniteLossError, match="step 1: gradient_norm became inf"):
         train(model, data, tmp_path, steps=3, batch_size=4)
     for name, weight in model.named_parameters():
         assert torch.equal(weight, before[name])
@@ -97,7 +97,7 @@ def test_fresh_windows_are_told_by_what_draws_them(data):
 
     batch = data.windows("train").batch(torch.arange(3))
     said = describe_batch(None, 7, 2, batch)
-    assert "draw(7, 3, seed=2)" in said
+    assert "training_batch(7, 3, seed=2)" in said
     batch.context.values[2, 0, 0, 0] = math.nan
     assert "that at place 2 has values that are not finite" in describe_batch(None, 7, 2, batch)
 
@@ -119,7 +119,7 @@ def test_steps_are_left_out_up_to_the_number_asked_for(recipe, data, tmp_path, m
     spoil(monkeypatch, window, math.nan)
     options = ["--train.steps=20", "--train.log_every=1"]
     once = create_run(recipe, tmp_path / "once", [*options, "--train.skip_nonfinite=1"])
-    with pytest.raises(DivergenceError, match=f"step {again}: .* Steps skipped before: 1"):
+    with pytest.raises(NonFiniteLossError, match=f"step {again}: .* Steps skipped before: 1"):
         train_run(once)
     often = create_run(recipe, tmp_path / "often", [*options, "--train.skip_nonfinite=9"])
     train_run(often)
@@ -150,7 +150,7 @@ def test_a_step_left_out_touches_nothing(data, tmp_path, monkeypatch):
 
     model = SRVP(
         data.spec, architecture="mlp", width=4, code_size=4, latent_size=2, noise_size=2,
-        generator=generator_of(0),
+        generator=seeded_generator(0),
     )  # fmt: skip
     model.register_buffer("running", torch.zeros(3))
     loss = SRVP.loss
@@ -175,7 +175,7 @@ def test_a_step_left_out_touches_nothing(data, tmp_path, monkeypatch):
     assert same(before, state_of(trainer))
     assert trainer.descend(batch)["skipped"] == 0
     assert not same(before, state_of(trainer))
-    with pytest.raises(DivergenceError):
+    with pytest.raises(NonFiniteLossError):
         trainer.descend(broken)
 
 
@@ -192,13 +192,13 @@ def test_a_resumed_training_goes_on_with_the_count(recipe, data, tmp_path, monke
     options = ["--train.steps=20", "--train.skip_nonfinite=1", "--train.log_every=5"]
     whole = create_run(recipe, tmp_path / "whole", options)
     parts = create_run(recipe, tmp_path / "parts", options)
-    with pytest.raises(DivergenceError) as first:
+    with pytest.raises(NonFiniteLossError) as first:
         train_run(whole)
     interrupt_at(6, monkeypatch)
     assert train_run(parts).reason == "signal"
     assert load_checkpoint(parts.folder).state["skipped"] == 1
     interrupt_at(None, monkeypatch)
-    with pytest.raises(DivergenceError) as second:
+    with pytest.raises(NonFiniteLossError) as second:
         train_run(open_run(parts.folder), resume=True)
     assert str(first.value) == str(second.value)
     one, other = load_checkpoint(whole.folder), load_checkpoint(parts.folder)

@@ -7,7 +7,7 @@ import pytest
 import torch
 from helpers.trainings import interrupt_at
 
-from statecast.errors import DivergenceError, InputError
+from statecast.errors import InputError, NonFiniteLossError
 from statecast.evaluation.scoring import score_windows
 from statecast.models import DMD, SRVP, Climatology, Persistence
 from statecast.runs.run import create_run, open_run, train_run
@@ -70,7 +70,7 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_checkpoint(
 
     broken.calls = 0
     monkeypatch.setattr(SRVP, "loss", broken)
-    with pytest.raises(DivergenceError, match="step 8: total, residual"):
+    with pytest.raises(NonFiniteLossError, match="step 8: total, residual"):
         train_run(run)
     checkpoint = load_checkpoint(run.folder)
     assert checkpoint.step == 6

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from statecast.data.base import generator_of
+from statecast.data.base import seeded_generator
 from statecast.errors import InputError
 from statecast.models import SRVP, Persistence, Separable
 from statecast.runs.run import create_run, train_run
@@ -18,7 +18,7 @@ SMALL = {"architecture": "mlp", "latent_size": 3}
 def srvp(data, **options):
     sizes = {"width": 8, "code_size": 4, "noise_size": 2, "inference_hidden": 6,
              "transition_hidden": 8, "inference_frames": 2}  # fmt: skip
-    model = SRVP(data.spec, **sizes | SMALL | options, generator=generator_of(0))
+    model = SRVP(data.spec, **sizes | SMALL | options, generator=seeded_generator(0))
     with torch.no_grad():  # so that samples differ, and frames of a sample do
         for weight in model.decoder.parameters():
             weight.mul_(20)
@@ -27,7 +27,7 @@ def srvp(data, **options):
 
 def separable(data, **options):
     sizes = {"encoder_width": 8, "decoder_width": 8, "content_size": 3, "dynamics_hidden": 8}
-    return Separable(data.spec, **sizes | SMALL | options, generator=generator_of(0))
+    return Separable(data.spec, **sizes | SMALL | options, generator=seeded_generator(0))
 
 
 def score(model, data, **options):
@@ -44,7 +44,7 @@ def twin(model, data, samples, *, seed, past_counts):
         with torch.no_grad():
             model.eval()
             codes = model.encode(context)
-            generator = generator_of(seed, number)
+            generator = seeded_generator(seed, number)
             latents = model.infer(codes.code, samples=samples, generator=generator).latents
             content = model.last(codes)
             latent, future = latents[:, :, -1], []
@@ -100,10 +100,10 @@ def test_what_is_reconstructed_is_the_past_of_what_is_forecast(data, options):
     context = data.windows("test").batch(torch.arange(5)).context
     observed = model.normaliser.normalise(context.values)
     with torch.no_grad():
-        state = model.eval().observe(observed, samples=4, generator=generator_of(8))
-        latents = model.infer_latents(context, samples=4, generator=generator_of(8)).states
+        state = model.eval().observe(observed, samples=4, generator=seeded_generator(8))
+        latents = model.infer_latents(context, samples=4, generator=seeded_generator(8)).states
     torch.testing.assert_close(latents[:, :, -1], state.latent)
-    frames = model.reconstruct(context, samples=4, generator=generator_of(8))
+    frames = model.reconstruct(context, samples=4, generator=seeded_generator(8))
     assert frames.shape == (4, 5, 4, 1, 6)
     torch.testing.assert_close(
         frames[:, :, -1], model.decode_all(state.content, state.latent[:, :, None])[:, :, 0]

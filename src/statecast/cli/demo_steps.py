@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from statecast.data.base import generator_of
+from statecast.data.base import seeded_generator
 from statecast.data.loading import evenly
 from statecast.evaluation.score_tables import table
 from statecast.frames import Batch
@@ -73,7 +73,7 @@ def draw(model: Forecaster, batch: Batch, folder: Path) -> list[Path]:
         batch.context,
         len(batch.target),
         samples=SAMPLES if model.stochastic else 1,
-        generator=generator_of(SEED),
+        generator=seeded_generator(SEED),
     )
     options: dict[str, Any] = {"target": batch.target}
     return [

@@ -18,7 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Exchange contents, and draw them."""
     from statecast.cli.sequence_arguments import outputs, read_sequences
-    from statecast.data.base import generator_of
+    from statecast.data.base import seeded_generator
     from statecast.errors import InputError
     from statecast.models.latent_space import exchange, require_latents
     from statecast.plots.latent_space import animate_exchange, plot_exchange
@@ -36,7 +36,7 @@ def run(options: argparse.Namespace) -> int:
         videos.context,
         options.horizon,
         substeps=options.substeps,
-        generator=generator_of(options.seed),
+        generator=seeded_generator(options.seed),
     )
     plot_exchange(made, picture, contents=videos, dynamics=videos)
     animate_exchange(made, animation, contents=videos, dynamics=videos)

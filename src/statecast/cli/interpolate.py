@@ -19,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Interpolate dynamics, and draw them."""
     from statecast.cli.sequence_arguments import outputs, read_sequences
-    from statecast.data.base import generator_of
+    from statecast.data.base import seeded_generator
     from statecast.errors import InputError
     from statecast.models.latent_space import interpolate, require_latents
     from statecast.plots.latent_space import animate_interpolation, plot_interpolation
@@ -45,7 +45,7 @@ def run(options: argparse.Namespace) -> int:
         weights,
         options.horizon,
         substeps=options.substeps,
-        generator=generator_of(options.seed),
+        generator=seeded_generator(options.seed),
     )
     plot_interpolation(forecasts, weights, picture, first=first, second=second)
     animate_interpolation(forecasts, animation, first=first, second=second)

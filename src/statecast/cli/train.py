@@ -91,7 +91,7 @@ def start(options: argparse.Namespace, overrides: Sequence[str]) -> Run | None:
         return None
     else:
         made = create_run(options.recipe, options.output, overrides)
-    for choice in made.choices:
+    for choice in made.inferred_options:
         print(f"  {choice.what}: {choice.chosen}", file=sys.stderr)
     print(f"Training {made.name} in {made.folder}", file=sys.stderr)
     return made

@@ -20,7 +20,7 @@ Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = get_args(Split)
 
 
-class Choice(NamedTuple):
+class InferredOption(NamedTuple):
     """Something that a data set chose by itself."""
 
     what: str  # for people
@@ -54,7 +54,7 @@ class Windows(ABC):
     def digest(self) -> str:
         """Hexadecimal sha256 of the content: equal digests mean equal windows."""
 
-    def restore(self, forecast: Forecast, batch: Batch) -> tuple[Forecast, Frames]:
+    def to_score_units(self, forecast: Forecast, batch: Batch) -> tuple[Forecast, Frames]:
         """A forecast of a batch of these windows, and its target, in the units of their scores.
 
         By default both are so already. Windows that deliver normalised frames override this and
@@ -63,29 +63,29 @@ class Windows(ABC):
         return forecast, batch.target
 
     def scored_spec(self, spec: FrameSpec) -> FrameSpec:
-        """Range and unit of what `restore` gives, from the spec of the windows."""
+        """Range and unit of what `to_score_units` gives, from the spec of the windows."""
         return spec
 
-    def draw(self, step: int, count: int, *, seed: int) -> Batch:
+    def training_batch(self, step: int, count: int, *, seed: int) -> Batch:
         """The batch of a training step: a function of (seed, step) alone, whatever came before.
 
-        Sources that generate fresh windows override this, and give None as what is `drawn`.
+        Sources that generate fresh windows override this, and give None as `training_indices`.
         """
-        numbers = self.drawn(step, count, seed=seed)
+        numbers = self.training_indices(step, count, seed=seed)
         assert numbers is not None
         return self.batch(numbers)
 
-    def draw_part(self, step: int, count: int, part: Part, *, seed: int) -> Batch:
-        """The windows of `draw` that fall to one of several processes.
+    def training_batch_part(self, step: int, count: int, part: Part, *, seed: int) -> Batch:
+        """The windows of `training_batch` that fall to one of several processes.
 
-        Sources that override `draw` may override this as well, to make no others.
+        Sources that override `training_batch` may override this as well, to make no others.
         """
-        numbers = self.drawn(step, count, seed=seed)
-        if numbers is None or type(self).draw is not Windows.draw:
-            return self.draw(step, count, seed=seed).select(slice(part.start, part.stop))
+        numbers = self.training_indices(step, count, seed=seed)
+        if numbers is None or type(self).training_batch is not Windows.training_batch:
+            return self.training_batch(step, count, seed=seed).select(slice(part.start, part.stop))
         return self.batch(numbers[part.start : part.stop])
 
-    def drawn(self, step: int, count: int, *, seed: int) -> Tensor | None:
+    def training_indices(self, step: int, count: int, *, seed: int) -> Tensor | None:
         """Numbers of the windows in the batch of a training step, (count,); None of fresh ones.
 
         By default an epoch is a random permutation of the windows and ends with its last
@@ -93,7 +93,7 @@ class Windows(ABC):
         may, as `repeats` says.
         """
         if count > len(self) and self.repeats:
-            generator = generator_of(seed, step)
+            generator = seeded_generator(seed, step)
             times = -(-count // len(self))
             orders = [torch.randperm(len(self), generator=generator) for _ in range(times)]
             return torch.cat(orders)[:count]
@@ -103,7 +103,7 @@ class Windows(ABC):
                 "Lower `batch_size` in [train]."
             )
         epoch, position = divmod(step, len(self) // count)
-        order = torch.randperm(len(self), generator=generator_of(seed, epoch))
+        order = torch.randperm(len(self), generator=seeded_generator(seed, epoch))
         return order[position * count : (position + 1) * count]
 
 
@@ -135,7 +135,7 @@ class DataSource(ABC):
         """What a reader must know of the data: source, licence, sizes, protocol (JSON values)."""
 
     @property
-    def choices(self) -> Sequence[Choice]:
+    def inferred_options(self) -> Sequence[InferredOption]:
         """What was chosen by looking at the data, where options left it open."""
         return ()
 
@@ -145,7 +145,7 @@ class DataSource(ABC):
         return None
 
 
-def generator_of(*numbers: int) -> torch.Generator:
+def seeded_generator(*numbers: int) -> torch.Generator:
     """A CPU generator whose stream depends on all the numbers, in order."""
     # Mixed by SplitMix64's finaliser, so that (1, 2) and (2, 1), or neighbours, share no stream.
     mask = (1 << 64) - 1
@@ -158,11 +158,11 @@ def generator_of(*numbers: int) -> torch.Generator:
     return torch.Generator().manual_seed(state >> 1)
 
 
-def streams_of(numbers: Tensor, *seed: int) -> Streams:
+def window_generators(numbers: Tensor, *seed: int) -> Streams:
     """The streams of windows: that of each follows from the seed and its own number alone.
 
     Args:
         numbers: of the windows in their split, (window,).
         seed: numbers that tell these streams from others.
     """
-    return Streams(generator_of(*seed, number) for number in numbers.tolist())
+    return Streams(seeded_generator(*seed, number) for number in numbers.tolist())

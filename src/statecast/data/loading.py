@@ -22,8 +22,8 @@ class _Steps(Dataset[Batch]):
 
     def __getitem__(self, step: int) -> Batch:
         if self.part is None:
-            return self.windows.draw(step, self.batch_size, seed=self.seed)
-        return self.windows.draw_part(step, self.batch_size, self.part, seed=self.seed)
+            return self.windows.training_batch(step, self.batch_size, seed=self.seed)
+        return self.windows.training_batch_part(step, self.batch_size, self.part, seed=self.seed)
 
 
 def training_batches(

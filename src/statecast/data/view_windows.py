@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from statecast.data.base import Split, generator_of
+from statecast.data.base import Split, seeded_generator
 from statecast.data.content_swap import Exchange, ExchangeableWindows
 from statecast.errors import InputError
 from statecast.frames import Batch
@@ -101,7 +101,7 @@ class ViewWindows(ExchangeableWindows):
         """
         if len(self.objects) < 2:
             raise InputError("An exchange needs at least 2 objects in the split.")
-        generator = generator_of(seed, EXCHANGED)
+        generator = seeded_generator(seed, EXCHANGED)
         count, views = len(self.objects), self.views.shape[1]
         shift = torch.randint(1, count, (len(self),), generator=generator)[indices]
         start = torch.randint(views, (len(self),), generator=generator)[indices]

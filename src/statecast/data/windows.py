@@ -70,10 +70,10 @@ class SequenceWindows(Windows):
 
 
 def all_starts(
-    sequences: range, frames: int, length: int, *, stride: int = 1
+    sequences: range, frames: int, length: int, *, window_stride: int = 1
 ) -> np.ndarray[Any, Any]:
     """Every window of `length` frames of sequences that have `frames` of them."""
-    first = np.arange(0, frames - length + 1, stride)
+    first = np.arange(0, frames - length + 1, window_stride)
     return np.stack(
         [np.repeat(np.asarray(sequences), len(first)), np.tile(first, len(sequences))], axis=1
     )

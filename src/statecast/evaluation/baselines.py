@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import torch
 
-from statecast.data.base import DataSource, Windows, generator_of
+from statecast.data.base import DataSource, Windows, seeded_generator
 from statecast.data.loading import training_batches
 from statecast.errors import InputError
 from statecast.frames import Batch
@@ -26,7 +26,7 @@ class StatisticsBatches:
         self, windows: Windows, count: int, *, batch_size: int, seed: int, device: torch.device
     ) -> None:
         self.windows, self.count, self.batch_size = windows, count, batch_size
-        self.seed = generator_of(seed, STATISTICS).initial_seed()
+        self.seed = seeded_generator(seed, STATISTICS).initial_seed()
         self.device = device
 
     def __iter__(self) -> Iterator[Batch]:

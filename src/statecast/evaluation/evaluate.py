@@ -183,7 +183,7 @@ def make_studies(
     found: dict[str, Any] = {}
     reasons: dict[str, str] = {}
     for name in names[rank() :: size()]:
-        reason = STUDIES[name].applies_to(model, data)
+        reason = STUDIES[name].why_not_applicable(model, data)
         if reason is not None:
             reasons[name] = reason
             continue

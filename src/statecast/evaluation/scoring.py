@@ -8,7 +8,7 @@ from typing import Any, Literal, NamedTuple
 
 from torch import Tensor
 
-from statecast.data.base import Windows, streams_of
+from statecast.data.base import Windows, window_generators
 from statecast.data.loading import evenly
 from statecast.distributed import gathered, is_main, share
 from statecast.errors import InputError
@@ -75,7 +75,7 @@ def applicable(
     metrics: dict[str, Metric] = {}
     reasons: dict[str, str] = {}
     for name in names:
-        reason = METRICS[name].applies_to(spec, samples, settings)
+        reason = METRICS[name].why_not_applicable(spec, samples, settings)
         if reason is None:
             metrics[name] = METRICS[name].of(spec, settings)
         else:
@@ -140,7 +140,7 @@ def score_windows(
             samples=drawn,
             substeps=substeps,
             solver=solver,
-            generator=streams_of(numbers, seed),
+            generator=window_generators(numbers, seed),
         ).to("cpu")
 
     silent = title is None or not sys.stderr.isatty() or not is_main()
@@ -149,7 +149,7 @@ def score_windows(
             memory_gib, windows, own, samples=drawn, batch_size=batch_size
         ):
             # Nothing here holds a forecast while the next one is made.
-            restored = windows.restore(forecast(numbers, batch), batch)
+            restored = windows.to_score_units(forecast(numbers, batch), batch)
             tally = tally.with_batch(computed, *restored, context=batch.context)
             del restored
             bar.update(len(batch))

@@ -20,7 +20,7 @@ class Tally(NamedTuple):
         self, metrics: Mapping[str, Metric], forecast: Forecast, target: Frames, *, context: Frames
     ) -> Tally:
         """With the scores of a batch besides, of the metrics that can score all windows so far."""
-        refused = {name: metric.refusal(target) for name, metric in metrics.items()}
+        refused = {name: metric.why_not_scorable(target) for name, metric in metrics.items()}
         reasons = {name: reason for name, reason in refused.items() if reason} | self.reasons
         sums = {}
         for name, metric in metrics.items():

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from statecast.checks import typed
 from statecast.forecasting.inputs import read_context
-from statecast.forecasting.outputs import Drawing, writer_of
+from statecast.forecasting.outputs import ForecastRequest, writer_of
 from statecast.models.base import Forecaster
 from statecast.solvers.solvers import SolverName
 
@@ -63,7 +63,7 @@ def forecast_file(
     output = Path(output)
     write = writer_of(output)
     frames = read_context(source, model, context)
-    drawing = Drawing(
+    request = ForecastRequest(
         model,
         frames,
         horizon=horizon,
@@ -73,5 +73,5 @@ def forecast_file(
         seed=seed,
         quantiles=tuple(quantiles),
     )
-    write(drawing, output)
-    return Written(output, drawing.shape)
+    write(request, output)
+    return Written(output, request.shape)

@@ -75,7 +75,7 @@ def read_labelled_context(path: Path, model: Forecaster, count: int) -> Frames:
 
     dataset = open_fields(path)
     frames = model.labelled_context(dataset, count, origin=str(path))
-    if path.is_dir() and model.preparation.options.gaps == "refuse":
+    if path.is_dir() and model.preparation.options.missing_frames == "refuse":
         field = model.preparation.open(dataset, str(path))
         check_chunks(path, dataset, field.channels, field.axes.time)
     return frames

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from statecast.data.base import generator_of
+from statecast.data.base import seeded_generator
 from statecast.errors import FileError
 from statecast.frames import Forecast, Frames
 from statecast.io.fields.writers import SINKS, write_labelled
@@ -23,7 +23,7 @@ PART_BYTES = 256 << 20  # samples that are drawn at once take no more memory tha
 
 
 @dataclass(frozen=True)
-class Drawing:
+class ForecastRequest:
     """A forecast to be drawn: all samples at once, or part by part.
 
     Attributes:
@@ -63,7 +63,7 @@ class Drawing:
             samples=min(self.at_once, self.samples - start),
             substeps=self.substeps,
             solver=self.solver,
-            generator=generator_of(*stream),
+            generator=seeded_generator(*stream),
         ).to("cpu")
 
     @cached_property
@@ -89,46 +89,46 @@ class Drawing:
 
 
 # Writes a forecast to a path.
-Writer = Callable[[Drawing, Path], Any]
+Writer = Callable[[ForecastRequest, Path], Any]
 
 
-def write_npz_forecast(drawing: Drawing, path: Path) -> Path:
+def write_npz_forecast(request: ForecastRequest, path: Path) -> Path:
     """Samples, times and names of channels."""
-    return drawing.whole().save(path)
+    return request.whole().save(path)
 
 
-def write_labelled_forecast(drawing: Drawing, path: Path) -> Path:
+def write_labelled_forecast(request: ForecastRequest, path: Path) -> Path:
     """Samples, their mean, spread and quantiles, with coordinates; part by part."""
-    several = drawing.samples > 1
-    layout = drawing.first.layout(
-        statistics=several, quantiles=drawing.quantiles if several else ()
+    several = request.samples > 1
+    layout = request.first.layout(
+        statistics=several, quantiles=request.quantiles if several else ()
     )
-    layout = replace(layout, shape=drawing.shape)
-    return write_labelled(path, layout, (part.samples.numpy() for part in drawing.parts()))
+    layout = replace(layout, shape=request.shape)
+    return write_labelled(path, layout, (part.samples.numpy() for part in request.parts()))
 
 
-def write_animation(drawing: Drawing, path: Path) -> Path:
+def write_animation(request: ForecastRequest, path: Path) -> Path:
     """Mean and samples side by side, frame after frame."""
     from statecast.plots.animations import animate_forecast
 
     count = VIDEO_SAMPLES if path.suffix.lower() == ".mp4" else GIF_SAMPLES
-    context = shown(drawing.context, drawing)
-    return animate_forecast(context, drawing.whole(), path, samples=count)
+    context = shown(request.context, request)
+    return animate_forecast(context, request.whole(), path, samples=count)
 
 
-def write_picture(drawing: Drawing, path: Path) -> Path:
+def write_picture(request: ForecastRequest, path: Path) -> Path:
     """Mean and samples, side by side."""
     from statecast.plots.forecasts import plot_forecast
 
-    return plot_forecast(shown(drawing.context, drawing), drawing.whole(), path)
+    return plot_forecast(shown(request.context, request), request.whole(), path)
 
 
-def shown(context: Frames, drawing: Drawing) -> Frames:
+def shown(context: Frames, request: ForecastRequest) -> Frames:
     """Context frames as a forecast of them looks: of labelled fields, without added points."""
     labels = context.coordinates
     if labels is None:
         return context
-    values = drawing.model.preparation.restored_context(context.values, labels)
+    values = request.model.preparation.restored_context(context.values, labels)
     return replace(context, values=values, mask=~values.isnan(), coordinates=None)
 
 

@@ -76,7 +76,7 @@ class Metric(ABC):
         return cls()
 
     @classmethod
-    def applies_to(
+    def why_not_applicable(
         cls, spec: FrameSpec, samples: int, settings: MetricSettings = DEFAULTS
     ) -> str | None:
         """Why it cannot be computed for such frames and samples; None where it can."""
@@ -84,7 +84,7 @@ class Metric(ABC):
             return f"it needs at least {cls.needs_samples} samples, got {samples}"
         return None
 
-    def refusal(self, target: Frames) -> str | None:
+    def why_not_scorable(self, target: Frames) -> str | None:
         """Why these frames cannot be scored; None where they can."""
         return None
 

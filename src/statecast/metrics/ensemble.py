@@ -183,10 +183,10 @@ class Brier(EnsembleMetric):
         return cls(0.5 * (low + high))
 
     @classmethod
-    def applies_to(
+    def why_not_applicable(
         cls, spec: FrameSpec, samples: int, settings: MetricSettings = DEFAULTS
     ) -> str | None:
-        reason = super().applies_to(spec, samples, settings)
+        reason = super().why_not_applicable(spec, samples, settings)
         if reason is None and not settings.thresholds and spec.value_range is None:
             return "the range of the data is not known; set `thresholds`"
         return reason

@@ -65,7 +65,7 @@ class FVD(Metric):
         return cls(load_script(located, settings.device), spec, located, settings.device)
 
     @classmethod
-    def applies_to(
+    def why_not_applicable(
         cls, spec: FrameSpec, samples: int, settings: MetricSettings = DEFAULTS
     ) -> str | None:
         if len(spec.space) != 2:
@@ -73,20 +73,20 @@ class FVD(Metric):
         if len(spec.channels) not in (1, 3):
             return f"it needs 1 or 3 channels, got {len(spec.channels)}"
         return (
-            super().applies_to(spec, samples, settings)
+            super().why_not_applicable(spec, samples, settings)
             or unbounded(spec)
             or why_missing(I3D, settings.fvd_weights, allow_download=False)
         )
 
-    def refusal(self, target: Frames) -> str | None:
+    def why_not_scorable(self, target: Frames) -> str | None:
         return whole_frames_only(target, "it")
 
     def sums(self, forecast: Forecast, target: Frames, *, context: Frames | None = None) -> Sums:
         check_matching(forecast, target)
-        require_whole(self.refusal(target))
+        require_whole(self.why_not_scorable(target))
         if context is None or context.values.shape[2:] != target.values.shape[2:]:
             raise InputError("FVD scores whole videos: pass the `context` before the target.")
-        require_whole(self.refusal(context))
+        require_whole(self.why_not_scorable(context))
 
         def features(future: Tensor) -> Tensor:
             return self.features(torch.cat([context.values, future], dim=1))

@@ -70,7 +70,7 @@ class LPIPS(SampleMetric):
         return cls(network.to(settings.device), spec.value_range or (0.0, 1.0), located)
 
     @classmethod
-    def applies_to(
+    def why_not_applicable(
         cls, spec: FrameSpec, samples: int, settings: MetricSettings = DEFAULTS
     ) -> str | None:
         if len(spec.space) != 2 or min(spec.space) < cls.smallest:
@@ -81,12 +81,12 @@ class LPIPS(SampleMetric):
         if len(spec.channels) not in (1, 3):
             return f"it needs 1 or 3 channels, got {len(spec.channels)}"
         return (
-            super().applies_to(spec, samples, settings)
+            super().why_not_applicable(spec, samples, settings)
             or unbounded(spec)
             or why_missing(cls.file, settings.lpips_weights, allow_download=settings.allow_download)
         )
 
-    def refusal(self, target: Frames) -> str | None:
+    def why_not_scorable(self, target: Frames) -> str | None:
         return whole_frames_only(target, "it")
 
     def frame_scores(

@@ -75,7 +75,7 @@ class SampleMetric(Metric):
 
     def sums(self, forecast: Forecast, target: Frames, *, context: Frames | None = None) -> Sums:
         check_matching(forecast, target)
-        require_whole(self.refusal(target))
+        require_whole(self.why_not_scorable(target))
         known = known_in(target)
         scores = self.all_scores(with_mean(forecast), filled(target.values, known), known)
         return self.combined(scores, self.scorable(known))

@@ -104,10 +104,10 @@ class PSNR(SampleMetric):
         return cls(extent_of(spec))
 
     @classmethod
-    def applies_to(
+    def why_not_applicable(
         cls, spec: FrameSpec, samples: int, settings: MetricSettings = DEFAULTS
     ) -> str | None:
-        return super().applies_to(spec, samples, settings) or unbounded(spec)
+        return super().why_not_applicable(spec, samples, settings) or unbounded(spec)
 
     def frame_scores(
         self, frames: Tensor, target: Tensor, prepared: Any, known: Tensor | None = None

@@ -44,16 +44,16 @@ class Spectrum(SampleMetric):
         return cls(spec.space)
 
     @classmethod
-    def applies_to(
+    def why_not_applicable(
         cls, spec: FrameSpec, samples: int, settings: MetricSettings = DEFAULTS
     ) -> str | None:
         if len(spec.space) != 2 or min(spec.space) < SMALLEST:
             return (
                 f"it needs a grid of at least {SMALLEST}×{SMALLEST} points, got space {spec.space}"
             )
-        return super().applies_to(spec, samples, settings)
+        return super().why_not_applicable(spec, samples, settings)
 
-    def refusal(self, target: Frames) -> str | None:
+    def why_not_scorable(self, target: Frames) -> str | None:
         return whole_frames_only(target, "it")
 
     def prepare(self, target: Tensor, known: Tensor | None = None) -> Tensor:
@@ -66,7 +66,7 @@ class Spectrum(SampleMetric):
 
     def sums(self, forecast: Forecast, target: Frames, *, context: Frames | None = None) -> Sums:
         check_matching(forecast, target)
-        require_whole(self.refusal(target))
+        require_whole(self.why_not_scorable(target))
         truth = power_spectrum(target.values)
         spectra = [power_spectrum(sample) for sample in with_mean(forecast)]
         scores = torch.stack([spectral_error(spectrum, truth) for spectrum in spectra])

@@ -67,13 +67,13 @@ class SSIM(SampleMetric):
         return cls(extent_of(spec), low)
 
     @classmethod
-    def applies_to(
+    def why_not_applicable(
         cls, spec: FrameSpec, samples: int, settings: MetricSettings = DEFAULTS
     ) -> str | None:
         side = len(cls.window)
         if len(spec.space) != 2 or min(spec.space) < side:
             return f"it needs images of at least {side}×{side} pixels, got space {spec.space}"
-        return super().applies_to(spec, samples, settings) or unbounded(spec)
+        return super().why_not_applicable(spec, samples, settings) or unbounded(spec)
 
     def prepare(self, target: Tensor, known: Tensor | None = None) -> Moments:
         images = target.flatten(0, 2) - self.low

@@ -15,7 +15,7 @@ import yaml
 
 from statecast.checks import typed
 from statecast.data import DATASETS
-from statecast.data.base import Choice, DataSource, generator_of
+from statecast.data.base import DataSource, InferredOption, seeded_generator
 from statecast.distributed import from_main, gathered, is_main, prompt
 from statecast.errors import CorruptionError, FileError, InputError
 from statecast.evaluation.evaluate import evaluate
@@ -56,7 +56,9 @@ class Run:
     folder: Path
     tables: Tables
     spec: FrameSpec
-    choices: tuple[Choice, ...] = ()  # of the data set, where options left something open
+    inferred_options: tuple[
+        InferredOption, ...
+    ] = ()  # of the data set, where options left something open
 
     @property
     def name(self) -> str:
@@ -70,7 +72,7 @@ class Run:
     def new_model(self) -> Forecaster:
         """Its model, with initial weights that follow from the seed of the training."""
         options = {key: value for key, value in self.tables["model"].items() if key != "name"}
-        generator = generator_of(self.tables["train"]["seed"], WEIGHTS)
+        generator = seeded_generator(self.tables["train"]["seed"], WEIGHTS)
         return MODELS[self.name](self.spec, **options, generator=generator)
 
     def load(
@@ -144,7 +146,7 @@ def create_run(recipe: str, folder: str | Path | None = None, overrides: Sequenc
     if folder is not None:
         check_free(Path(folder))
     data = build_data(tables)
-    spec, choices = data.spec, tuple(data.choices)
+    spec, choices = data.spec, tuple(data.inferred_options)
     tables["data"] |= {c.option: c.value for c in choices if c.option is not None}
     # So that options that do not fit the data leave nothing behind.
     Run(Path(), tables, spec, choices).new_model()

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from statecast.data.base import Windows, generator_of
+from statecast.data.base import Windows, seeded_generator
 from statecast.data.loading import ordered_batches
 from statecast.distributed import gathered, is_main, rank, size
 from statecast.io.atomic_files import write_text
@@ -101,7 +101,7 @@ def diagnose(
     turns = slice(rank(), None, size())
     with evaluation_mode(model), torch.no_grad():
         for first, batch in ordered_batches(windows, batch_size, count=count, taken=turns):
-            found = model.diagnostics(batch.to(device), generator_of(seed, STREAM, first))
+            found = model.diagnostics(batch.to(device), seeded_generator(seed, STREAM, first))
             own[first] = {name: moments_of(values) for name, values in found.items()}
     moments: dict[str, Tensor] = {}
     for _, batch_moments in sorted(item for part in gathered(own) for item in part.items()):

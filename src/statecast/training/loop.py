@@ -12,9 +12,9 @@ from typing import Any, Literal, NamedTuple, get_args
 import torch
 from torch import Tensor
 
-from statecast.data.base import Windows, generator_of
+from statecast.data.base import Windows, seeded_generator
 from statecast.distributed import is_main, largest
-from statecast.errors import DivergenceError
+from statecast.errors import NonFiniteLossError
 from statecast.frames import Batch
 from statecast.models.base import Forecaster, Losses
 from statecast.sharing import part_of
@@ -22,7 +22,7 @@ from statecast.signals import Stopped, StopRequest
 from statecast.training.checkpoints import Checkpoint, save_checkpoint
 from statecast.training.diagnostics import Diagnostics
 from statecast.training.logs import SKIPPED, TrainingLog
-from statecast.training.nonfinite import blame, describe_batch
+from statecast.training.nonfinite import describe_batch, find_nonfinite_windows
 from statecast.training.precision import Precision, autocast, choose_precision
 from statecast.training.together import Team
 
@@ -84,7 +84,7 @@ class Trainer:
         """Settle the precision of the whole training."""
         if self.trainable:
             part = part_of(batch_size)
-            batch = windows.draw_part(0, batch_size, part, seed=self.seed).to(self.device)
+            batch = windows.training_batch_part(0, batch_size, part, seed=self.seed).to(self.device)
             self.precision = choose_precision(precision, self.model, batch)
 
     def restore(self, checkpoint: Checkpoint) -> None:
@@ -204,7 +204,7 @@ class Trainer:
     def differentiate(self, batch: Batch) -> Losses:
         """Set the gradients of the loss; its terms. Both are of the whole batch, shared or not."""
         assert self.optimizer is not None
-        noise = generator_of(self.seed, NOISE, self.step)
+        noise = seeded_generator(self.seed, NOISE, self.step)
         if self.team is None:
             with autocast(self.precision, self.device):
                 terms = self.model.loss(batch, noise)
@@ -226,7 +226,7 @@ class Trainer:
         Of several processes all say the same, because the values are those of the whole batch.
 
         Errors:
-            DivergenceError: a value is not finite, and no more steps may be left out.
+            NonFiniteLossError: a value is not finite, and no more steps may be left out.
         """
         bad = [name for name, value in values.items() if not math.isfinite(value)]
         if not bad:
@@ -243,11 +243,13 @@ class Trainer:
         asked = f" Steps skipped before: {self.skipped}." if self.skipped else ""
         # Processes share the statistics of a batch: none can look at its windows by itself.
         alone = (
-            blame(self.model, batch, drawn, precision=self.precision, seed=self.seed)
+            find_nonfinite_windows(
+                self.model, batch, drawn, precision=self.precision, seed=self.seed
+            )
             if self.team is None
             else ""
         )
-        raise DivergenceError(
+        raise NonFiniteLossError(
             f"Training stopped at {what}.{asked} {held} {alone} The last checkpoint is intact. "
             "Lower train.learning_rate, set train.gradient_clip, or leave such steps out with "
             "train.skip_nonfinite."

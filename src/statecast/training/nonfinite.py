@@ -7,7 +7,7 @@ import time
 import torch
 from torch import Tensor
 
-from statecast.data.base import generator_of
+from statecast.data.base import seeded_generator
 from statecast.frames import Batch
 from statecast.models.base import Forecaster, evaluation_mode
 from statecast.training.precision import autocast
@@ -26,7 +26,7 @@ def describe_batch(numbers: Tensor | None, step: int, seed: int, batch: Batch) -
         batch: the batch.
     """
     if numbers is None:
-        held = f"The batch held fresh windows, draw({step}, {len(batch)}, seed={seed})"
+        held = f"The batch held fresh windows, training_batch({step}, {len(batch)}, seed={seed})"
     else:
         held = f"The batch held the windows {listed(numbers)} of the training split"
     bad = not_finite(batch)
@@ -43,7 +43,7 @@ def not_finite(batch: Batch) -> Tensor:
     return bad.flatten(1).any(dim=1).nonzero()[:, 0].cpu()
 
 
-def blame(
+def find_nonfinite_windows(
     model: Forecaster, batch: Batch, numbers: Tensor | None, *, precision: str, seed: int
 ) -> str:
     """Which windows by themselves have a loss or gradient that is not finite; "" where none is.
@@ -77,7 +77,7 @@ def _finite_alone(model: Forecaster, window: Batch, precision: str, seed: int) -
     model.zero_grad()
     try:
         with autocast(precision, window.context.values.device):
-            total = model.loss(window, generator_of(seed))["total"]
+            total = model.loss(window, seeded_generator(seed))["total"]
     except (RuntimeError, ValueError):  # a model that takes no single window
         return True
     if not bool(total.isfinite()):

@@ -9,7 +9,7 @@ from typing import Literal
 
 import torch
 
-from statecast.data.base import generator_of
+from statecast.data.base import seeded_generator
 from statecast.distributed import gathered
 from statecast.errors import InputError
 from statecast.frames import Batch
@@ -95,7 +95,7 @@ def step_seconds(precision: str, model: Forecaster, batch: Batch) -> float:
         if trial == 1:
             start = _now(device)
         with autocast(precision, device):
-            total = model.loss(batch, generator_of(trial))["total"]
+            total = model.loss(batch, seeded_generator(trial))["total"]
         total.backward()
         model.zero_grad()
     seconds = (_now(device) - start) / TRIALS

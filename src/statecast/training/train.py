@@ -117,7 +117,7 @@ def train(
     Errors:
         InputError: an option does not fit.
         ProcessError: of several processes, another one has ended or hangs.
-        DivergenceError: a loss or gradient is not finite; the last good checkpoint stays, and
+        NonFiniteLossError: a loss or gradient is not finite; the last good checkpoint stays, and
             the message tells the windows of the batch.
     """
     check_schedule(schedule, steps=steps, burn_in=burn_in, factor=factor)
@@ -173,7 +173,7 @@ def train(
     )
 
     def numbers(step: int) -> Tensor | None:
-        drawn = windows.drawn(step, batch_size, seed=seed)
+        drawn = windows.training_indices(step, batch_size, seed=seed)
         part = None if trainer.team is None else trainer.team.part
         return drawn if drawn is None or part is None else drawn[part.start : part.stop]
 

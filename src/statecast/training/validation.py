@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from statecast.data.base import Windows, streams_of
+from statecast.data.base import Windows, window_generators
 from statecast.data.loading import evenly
 from statecast.distributed import gathered, share
 from statecast.errors import InputError
@@ -113,7 +113,7 @@ def metric_of(name: str, spec: FrameSpec) -> SampleMetric:
     Errors:
         InputError: it does not apply to them.
     """
-    reason = METRICS[name].applies_to(spec, 1)
+    reason = METRICS[name].why_not_applicable(spec, 1)
     if reason is not None:
         raise InputError(f"There is no score {name}: {reason}.")
     return cast("SampleMetric", METRICS[name].of(spec))
@@ -132,9 +132,9 @@ def chosen_scores(
     """
     drawn = samples if model.stochastic else 1
     # The same streams twice: what is reconstructed is the past of the futures that are forecast.
-    past = model.reconstruct(batch.context, samples=drawn, generator=streams_of(*stream))
+    past = model.reconstruct(batch.context, samples=drawn, generator=window_generators(*stream))
     future = model.forecast(
-        batch.context, len(batch.target), samples=drawn, generator=streams_of(*stream)
+        batch.context, len(batch.target), samples=drawn, generator=window_generators(*stream)
     )
     before, seen = frame_scores(metric, past.cpu(), batch.context)
     after, known = frame_scores(metric, future.samples.cpu(), batch.target)

@@ -12,7 +12,7 @@ from statecast.data.prepare import prepare
 from statecast.errors import CorruptionError, FileError, InputError, MissingExtraError
 
 SHORT = {"context": 3, "horizon": 2, "validation_horizon": 2, "test_horizon": 4}
-SPARSE = {"context": 2, "horizon": 1, "validation_horizon": 1, "test_horizon": 2, "every": 2}
+SPARSE = {"context": 2, "horizon": 1, "validation_horizon": 1, "test_horizon": 2, "frame_step": 2}
 
 
 @pytest.fixture(scope="module")

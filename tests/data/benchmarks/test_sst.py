@@ -45,7 +45,7 @@ def test_restored_windows_are_the_temperatures_of_the_file(ocean, protocol):
     exact = Forecast(
         samples=batch.target.values[None], times=batch.target.times, channels=("temperature",)
     )
-    forecast, target = windows.restore(exact, batch)
+    forecast, target = windows.to_score_units(exact, batch)
     for row in range(3):
         zone, days = int(batch.latents["zone"][row]), batch.latents["day"][row, 4:].numpy()
         expected = torch.from_numpy(celsius_of(ocean, zone, days))[:, None]

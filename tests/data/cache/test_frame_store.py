@@ -136,7 +136,8 @@ def test_lengths_below_one_frame_are_refused(name):
 
 
 @pytest.mark.parametrize(
-    ("name", "option"), [("kth", "test_clips"), ("human36m", "every"), ("taxibj", "test_windows")]
+    ("name", "option"),
+    [("kth", "test_clips"), ("human36m", "frame_step"), ("taxibj", "test_windows")],
 )
 def test_counts_below_one_are_refused(name, option):
     with pytest.raises(InputError, match="at least 1"):
@@ -179,13 +180,17 @@ def test_training_draws_sequences_alike_however_long_they_are(tmp_path):
     data = DATASETS["kth"](path=str(folder), context=2, horizon=2, validation_horizon=2,
                            test_horizon=2)  # fmt: skip
     windows = data.windows("train")
-    drawn = (windows.draw(3, 4000, seed=1).values[:, 0, 0, 0, 0] * 255).round()
+    drawn = (windows.training_batch(3, 4000, seed=1).values[:, 0, 0, 0, 0] * 255).round()
     trained = np.unique(windows.starts[:, 0]) + 1
     assert len(trained) == 2
     for person in trained:  # half each, within five standard deviations
         assert abs(float((drawn == person).float().mean()) - 0.5) < 5 * 0.5 / 4000**0.5
-    assert torch.equal(windows.draw(3, 9, seed=1).values, windows.draw(3, 9, seed=1).values)
-    assert not torch.equal(windows.draw(3, 40, seed=1).values, windows.draw(4, 40, seed=1).values)
+    assert torch.equal(
+        windows.training_batch(3, 9, seed=1).values, windows.training_batch(3, 9, seed=1).values
+    )
+    assert not torch.equal(
+        windows.training_batch(3, 40, seed=1).values, windows.training_batch(4, 40, seed=1).values
+    )
 
 
 def test_the_hold_out_is_the_published_one():

@@ -63,9 +63,9 @@ def test_a_window_does_not_depend_on_its_batch():
 
 def test_training_windows_follow_from_seed_and_step_and_never_repeat():
     windows = small().windows("train")
-    one, again = windows.draw(5, 4, seed=1), windows.draw(5, 4, seed=1)
+    one, again = windows.training_batch(5, 4, seed=1), windows.training_batch(5, 4, seed=1)
     assert torch.equal(one.values, again.values)
-    for other in (windows.draw(6, 4, seed=1), windows.draw(5, 4, seed=2)):
+    for other in (windows.training_batch(6, 4, seed=1), windows.training_batch(5, 4, seed=2)):
         assert not torch.equal(one.values, other.values)
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from statecast.data.base import generator_of
+from statecast.data.base import seeded_generator
 from statecast.data.synthetic.ocean_simulation import (
     COARSE,
     DOMAIN,
@@ -29,7 +29,7 @@ STILL = OceanPhysics(speed=1e-9, gradient=0.0)
 
 
 def generators(count=2, stream=1):
-    return [generator_of(3, stream, number) for number in range(count)]
+    return [seeded_generator(3, stream, number) for number in range(count)]
 
 
 def wave(cycles, axis=1, shift=0.0):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from statecast.data.base import SPLITS, generator_of
+from statecast.data.base import SPLITS, seeded_generator
 from statecast.data.cache.entries import ARRAY_NAME
 from statecast.data.synthetic.chair_shapes import random_seat
 from statecast.data.synthetic.ray_casting import (
@@ -121,7 +121,7 @@ def test_turning_the_object_is_turning_the_camera():
 
 
 def test_seats_fit_the_picture_and_differ():
-    seats = [random_seat(generator_of(3, number)) for number in range(30)]
+    seats = [random_seat(seeded_generator(3, number)) for number in range(30)]
     assert len({len(seat.kinds) for seat in seats}) > 4
     for seat in seats[:10]:
         for azimuth, elevation in np.radians(angles())[::7]:
@@ -152,7 +152,7 @@ class TestWindows:
     def test_views_are_those_of_the_seats(self, cache):
         data = Turntable(**SMALL)
         batch = data.windows("test").batch(torch.tensor([40]))
-        seat = random_seat(generator_of(42, 8, int(batch.latents["object"][0])))
+        seat = random_seat(seeded_generator(42, 8, int(batch.latents["object"][0])))
         for time in (0, 14):
             view = [batch.latents[name][0, time] for name in ("azimuth", "elevation")]
             expected = picture(seat, camera_at(*np.radians(view)), 16)

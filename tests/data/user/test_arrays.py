@@ -53,7 +53,7 @@ def test_no_sequence_is_in_two_splits_whatever_the_shares(path):
     written(path, (11, 6, 1, 2, 2))
     for validation, test in ((0.1, 0.1), (0.5, 0.5), (0.01, 0.01), (0.9, 0.2)):
         data = Arrays(
-            path=str(path), context=2, horizon=2, validation_share=validation, test_share=test
+            path=str(path), context=2, horizon=2, validation_fraction=validation, test_fraction=test
         )
         numbers = [n for part in data.parts.values() for n in part]
         assert sorted(numbers) == list(range(11))
@@ -65,7 +65,7 @@ def test_tests_can_have_a_file_of_their_own(tmp_path):
     tests = written(tmp_path / "b.npy", (4, 12, 3, 4, 4), seed=1)
     data = Arrays(
         path=str(tmp_path / "a.npy"), test_path=str(tmp_path / "b.npy"), context=2, horizon=3,
-        test_horizon=10, validation_share=0.3,
+        test_horizon=10, validation_fraction=0.3,
     )  # fmt: skip
     assert {name: len(part) for name, part in data.parts.items()} == {
         "train": 7, "validation": 3, "test": 4,
@@ -99,7 +99,7 @@ def test_a_file_is_mapped_and_not_read(path):
 
 def test_a_stride_thins_windows(path):
     written(path, (10, 9, 1, 2, 2))
-    data = Arrays(path=str(path), context=2, horizon=2, stride=3)
+    data = Arrays(path=str(path), context=2, horizon=2, window_stride=3)
     assert data.windows("train").starts[:3].tolist() == [[0, 0], [0, 3], [1, 0]]
 
 
@@ -126,11 +126,11 @@ def test_gaps_are_named_and_not_passed_on(path):
     [
         ({"context": 0}, "at least 1"),
         ({"validation_horizon": 0}, "at least 1"),
-        ({"stride": 0}, "at least 1"),
+        ({"window_stride": 0}, "at least 1"),
         ({"context": 8}, "9 frames hold no train windows of 10"),
         ({"test_horizon": 8}, "9 frames hold no test windows of 10"),
-        ({"validation_share": 0.0}, "between 0 and 1"),
-        ({"test_share": 1.0}, "between 0 and 1"),
+        ({"validation_fraction": 0.0}, "between 0 and 1"),
+        ({"test_fraction": 1.0}, "between 0 and 1"),
         ({"channels": ("a", "b")}, "1 channel"),
         ({"value_range": (0, 255)}, "no bytes"),
     ],
@@ -204,7 +204,7 @@ class TestHDF5:
         array = written(tmp_path / "a.npy", (12, 7, 1, 4, 5))
         with h5py.File(file, "w") as content:
             content.create_dataset("group/sequences", data=array, chunks=True, compression="gzip")
-        options = {"context": 2, "horizon": 3, "stride": 2}
+        options = {"context": 2, "horizon": 3, "window_stride": 2}
         plain = Arrays(path=str(tmp_path / "a.npy"), **options)
         found = Arrays(path=str(file), dataset="group/sequences", **options)
         for split in SPLITS:

@@ -149,12 +149,12 @@ def test_climatology_is_fitted_on_training_frames_alone(tmp_path):
 def test_choices_are_said_and_a_recipe_with_them_is_the_same_data(tmp_path):
     path = write_field(tmp_path / "a.nc", sea_surface(frames=900, step="1D"))
     data = Fields(path=path)
-    chosen = {c.option: c.value for c in data.choices if c.option}
+    chosen = {c.option: c.value for c in data.inferred_options if c.option}
     assert chosen["context"] == 8
     assert chosen["horizon"] == 12
     assert chosen["anomaly"] == "mean"  # 630 days are no two years
     again = Fields(path=path, **chosen)
-    assert not [c for c in again.choices if c.option]
+    assert not [c for c in again.inferred_options if c.option]
     assert again.card == data.card
     assert again.windows("test").digest == data.windows("test").digest
     longer = Fields(path=write_field(tmp_path / "b.nc", sea_surface(frames=300, step="5D")))
@@ -166,7 +166,7 @@ def test_short_series_work_as_far_as_they_can(tmp_path, frames):
     data = Fields(path=write_field(tmp_path / "a.nc", sea_surface(frames=frames)))
     for split in ("train", "validation", "test"):
         assert len(data.windows(split)) >= 1
-    assert len(data.windows("train").draw(0, 8, seed=1)) == 8
+    assert len(data.windows("train").training_batch(0, 8, seed=1)) == 8
 
 
 def test_a_gap_keeps_splits_apart(sea):
@@ -192,7 +192,7 @@ def test_zones_are_sequences_and_can_be_split_by_file(tmp_path):
         made = sea_surface(frames=20, seed=zone)
         made = made.assign_coords(lat=("lat", made.lat.values + zone, made.lat.attrs))
         paths.append(write_field(tmp_path / f"zone{zone}.nc", made))
-    data = fields(tuple(paths), split="file", shares=(0.6, 0.2, 0.2))
+    data = fields(tuple(paths), split="file", split_fractions=(0.6, 0.2, 0.2))
     assert [p for p, _, _ in data.parts["test"]] == [4]
     assert len(data.windows("train")) == 3 * 14
     np.testing.assert_allclose(
@@ -210,9 +210,9 @@ def test_missing_days_become_unknown_frames(tmp_path):
     path = write_field(tmp_path / "a.nc", dataset)
     with pytest.raises(InputError, match=r"2001-01-10 to 2001-01-13"):
         fields(path)
-    data = fields(path, uneven="fill", storage="files")
+    data = fields(path, uneven_times="fill", storage="files")
     assert np.isnan(data.store.read(0, 10, 12)).all()
-    accepted = fields(path, uneven="accept")
+    accepted = fields(path, uneven_times="accept")
     assert accepted.preparation.step is None  # nor need later data be even
     assert accepted.files.lengths == [58]
     batch = window(data, index=6)  # frames 6 … 12
@@ -270,7 +270,7 @@ def test_series_that_are_too_short_are_refused(tmp_path):
     refused(tmp_path, sea_surface(frames=5), "5 frames; to be split in time it needs at least 6")
     refused(tmp_path, sea_surface(frames=20), "part has 3 frames, too few", context=4)
     refused(tmp_path, sea_surface(), "at least 3 sequences, got 1", split="file")
-    refused(tmp_path, sea_surface(), "add up to 1", shares=(0.5, 0.2, 0.2))
+    refused(tmp_path, sea_surface(), "add up to 1", split_fractions=(0.5, 0.2, 0.2))
     refused(tmp_path, sea_surface(), "at least a year", anomaly="seasonal")
 
 
@@ -278,7 +278,7 @@ def test_frames_without_any_value_are_refused_unless_kept(tmp_path):
     dataset = sea_surface()
     dataset["sst"][7] = np.nan
     path = refused(tmp_path, dataset, r"no known value of sst in 1 frame.*frame 7", read=True)
-    batch = window(fields(path, gaps="keep"), index=4)
+    batch = window(fields(path, missing_frames="keep"), index=4)
     assert not batch.mask[0, 3].any()
     dataset["sst"][7] = np.inf
     refused(tmp_path, dataset, "infinite values, first in frame 7", read=True)
@@ -338,4 +338,4 @@ def test_a_missing_chunk_is_found(tmp_path, version):
     path.joinpath("sst", *names).unlink()
     with pytest.raises(CorruptionError, match=r"number \(2, 1, 1\)"):
         fields(str(path))
-    assert window(fields(str(path), gaps="keep"), index=20).mask.any()
+    assert window(fields(str(path), missing_frames="keep"), index=20).mask.any()

@@ -50,7 +50,7 @@ def entries(cache):
 
 
 def test_windows_hold_the_frames_of_their_clips(folder):
-    data = open_videos(folder, test_horizon=5, stride=2)
+    data = open_videos(folder, test_horizon=5, window_stride=2)
     assert {s: [n for n, _, _ in part] for s, part in data.parts.items()} == {
         "train": list(range(8)), "validation": [8], "test": [9],
     }  # fmt: skip
@@ -124,7 +124,7 @@ def test_or_skipped_named_and_counted(folder):
     data = open_videos(broken(folder), on_error="skip")
     assert sorted(data.card["skipped"]) == ["clip0.mkv", "clip4.mp4", "clip7.mkv"]
     assert data.card["videos"] == 8
-    said = " ".join(choice.chosen for choice in data.choices)
+    said = " ".join(choice.chosen for choice in data.inferred_options)
     assert "3 damaged: clip0.mkv, clip4.mp4, clip7.mkv" in said
     first = data.windows("train").batch(torch.tensor([0])).values[0, 0]
     expected = torch.from_numpy(clip(1)[0].transpose(2, 0, 1) / np.float32(255))
@@ -143,15 +143,20 @@ def test_clips_too_short_for_a_window_are_named(folder):
     data = open_videos(folder)
     assert data.short == ["clip1.mkv"]
     assert 1 not in data.windows("train").starts[:, 0]
-    assert any("1 too short for a window: clip1.mkv" in c.chosen for c in data.choices)
+    assert any("1 too short for a window: clip1.mkv" in c.chosen for c in data.inferred_options)
     with pytest.raises(InputError, match=r"No video holds a train window of 42 frames"):
         open_videos(folder, context=40, horizon=2)
 
 
 @pytest.mark.parametrize("seed", [None, 3])
 def test_splits_are_disjoint_whatever_the_shares(folder, seed):
-    for shares in ((0.8, 0.1, 0.1), (0.1, 0.1, 0.8), (0.34, 0.33, 0.33), (0.98, 0.01, 0.01)):
-        data = open_videos(folder, shares=shares, shuffle=seed)
+    for split_fractions in (
+        (0.8, 0.1, 0.1),
+        (0.1, 0.1, 0.8),
+        (0.34, 0.33, 0.33),
+        (0.98, 0.01, 0.01),
+    ):
+        data = open_videos(folder, split_fractions=split_fractions, shuffle=seed)
         clips = [number for part in data.parts.values() for number, _, _ in part]
         assert sorted(clips) == list(range(10))
         assert all(data.parts.values())
@@ -187,18 +192,18 @@ def test_one_video_is_split_in_time(tmp_path):
 
 def test_lengths_are_what_there_is_room_for(folder):
     data = Videos(path=str(folder), size=8)
-    chosen = {c.option: c.value for c in data.choices if c.option}
+    chosen = {c.option: c.value for c in data.inferred_options if c.option}
     assert data.lengths.context + data.lengths.horizon <= 8
     assert chosen["context"] == data.lengths.context >= 2
     assert chosen["split"] == "video"
 
 
 def test_a_batch_may_be_larger_than_the_split(folder):
-    windows = open_videos(folder, stride=100).windows("train")
+    windows = open_videos(folder, window_stride=100).windows("train")
     assert len(windows) == 8
-    batch = windows.draw(0, 20, seed=1)
+    batch = windows.training_batch(0, 20, seed=1)
     assert len(batch) == 20
-    assert torch.equal(batch.values, windows.draw(0, 20, seed=1).values)
+    assert torch.equal(batch.values, windows.training_batch(0, 20, seed=1).values)
 
 
 def test_folders_of_images_need_no_decoder(tmp_path, monkeypatch):
@@ -227,8 +232,8 @@ def test_a_missing_decoder_is_not_a_damaged_video(folder, monkeypatch):
     ("options", "message"),
     [
         ({"path": None}, "Which videos"),
-        ({"stride": 0}, "stride"),
-        ({"shares": (0.5, 0.5, 0.5)}, "add up to 1"),
+        ({"window_stride": 0}, "window_stride"),
+        ({"split_fractions": (0.5, 0.5, 0.5)}, "add up to 1"),
         ({"context": 0}, "at least 1"),
         ({"crop": (0, 0, 90, 90)}, "do not hold the crop"),
     ],

@@ -120,10 +120,10 @@ def test_the_best_assignment_is_that_of_brute_force():
 
 
 def _stream():
-    from statecast.data.base import generator_of
+    from statecast.data.base import seeded_generator
     from statecast.data.synthetic.moving_digits import EXCHANGED
 
-    return generator_of(3, EXCHANGED)
+    return seeded_generator(3, EXCHANGED)
 
 
 def test_each_metric_chooses_for_itself_and_a_horizon_too():
@@ -192,14 +192,14 @@ def test_turning_objects_are_exchanged_perfectly_by_an_oracle(tmp_path, monkeypa
 def test_where_it_does_not_apply_it_says_why(tmp_path, monkeypatch):
     monkeypatch.setenv("STATECAST_CACHE", str(tmp_path))
     data = digits()
-    assert "Persistence" in ContentExchange.applies_to(Persistence(data.spec), data)
+    assert "Persistence" in ContentExchange.why_not_applicable(Persistence(data.spec), data)
     path = write_test_set(data.windows("test"), tmp_path / "test.npz")
     stored = digits(test_file=str(path))
-    assert "StoredDigits" in ContentExchange.applies_to(separable(stored), stored)
+    assert "StoredDigits" in ContentExchange.why_not_applicable(separable(stored), stored)
     waves = WaveEquation(sequences=10, points=6)
     points = Separable(
         waves.spec, architecture="mlp", encoder_width=4, decoder_width=4, content_size=5,
         latent_size=4,
     )  # fmt: skip
-    assert "SequenceWindows" in ContentExchange.applies_to(points, waves)
-    assert ContentExchange.applies_to(separable(data), data) is None
+    assert "SequenceWindows" in ContentExchange.why_not_applicable(points, waves)
+    assert ContentExchange.why_not_applicable(separable(data), data) is None

@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 
-from statecast.data.base import DataSource, Windows, generator_of
+from statecast.data.base import DataSource, Windows, seeded_generator
 from statecast.evaluation.analyses.ground_truth import counts_of, order_of, quantities, share_found
 from statecast.evaluation.analyses.linear_probes import Probes
 from statecast.evaluation.analyses.ridge_regression import explained, fit_probe
@@ -32,7 +32,7 @@ class Truths(Windows):
     def batch(self, indices):
         self.asked.append(indices.clone())
         indices = indices if self.order is None else self.order[indices]
-        generator = generator_of(STREAMS[self.split])
+        generator = seeded_generator(STREAMS[self.split])
         shape = (self.count, LENGTH, self.objects, 2)
         start = 5 * torch.rand((*shape[:1], 1, *shape[2:]), generator=generator)
         velocity = torch.randn(start.shape, generator=generator).expand(shape)[indices]
@@ -247,4 +247,4 @@ def test_evaluate_offers_it_and_says_where_it_does_not_apply(data):
     scores = evaluate(Persistence(known.spec), known, metrics=("mse",), studies=("probes",))
     assert "no latent" in scores["not_computed"]["probes"]
     other = Fake(known, lambda v, g: v, lambda v: v)
-    assert "does not know" in Probes.applies_to(other, data)
+    assert "does not know" in Probes.why_not_applicable(other, data)

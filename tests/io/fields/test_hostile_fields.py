@@ -298,6 +298,6 @@ def test_claims_of_huge_arrays_are_our_own_errors(tmp_path):
     array.attrs["_ARRAY_DIMENSIONS"] = list(AXES)
     from statecast.io.fields.field import Field, FieldOptions
 
-    field = Field(open_fields(tmp_path / "a.zarr"), FieldOptions(gaps="keep"), "a.zarr")
+    field = Field(open_fields(tmp_path / "a.zarr"), FieldOptions(missing_frames="keep"), "a.zarr")
     with pytest.raises(StatecastError):
         field.read(0, len(field))

@@ -6,7 +6,7 @@ import torch
 import xarray
 from helpers.labelled_fields import sea_surface
 
-from statecast.data.base import generator_of
+from statecast.data.base import seeded_generator
 from statecast.errors import CorruptionError, InputError
 from statecast.frames import FrameSpec
 from statecast.io.fields.climatology import Climatology
@@ -125,7 +125,7 @@ def test_statistics_and_quantiles_on_request():
     model = SRVP(SPEC, architecture="mlp", width=8, code_size=6, latent_size=4, noise_size=3,
                  inference_hidden=8, transition_hidden=9)  # fmt: skip
     model.preparation = prepared()
-    forecast = model.forecast(sea_surface(), 3, samples=9, generator=generator_of(1))
+    forecast = model.forecast(sea_surface(), 3, samples=9, generator=seeded_generator(1))
     found = forecast.to_xarray(statistics=True, quantiles=(0.25, 0.5))
     samples = found["sst"].values
     np.testing.assert_allclose(found["sst_mean"], samples.mean(axis=0), rtol=1e-5)

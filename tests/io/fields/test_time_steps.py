@@ -86,27 +86,27 @@ def uneven():
 
 
 def even(times, **options):
-    defaults = {"uneven": "refuse", "time_step": None, "origin": "it"}
+    defaults = {"uneven_times": "refuse", "time_step": None, "origin": "it"}
     return even_frames(times, **(defaults | options))
 
 
 def test_uneven_times_are_refused_with_the_place():
-    with pytest.raises(InputError, match=r"2001-01-03 to 2001-01-06.*uneven: fill"):
+    with pytest.raises(InputError, match=r"2001-01-03 to 2001-01-06.*uneven_times: fill"):
         even(uneven())
 
 
 def test_gaps_are_filled_with_frames_made_of_none():
-    found = even(uneven(), uneven="fill")
+    found = even(uneven(), uneven_times="fill")
     np.testing.assert_array_equal(found.times, dates("2001-01-01", 10, "D"))
     made_of = [list(range(a, b)) for a, b in zip(found.starts, found.stops, strict=True)]
     assert made_of == [[0], [1], [2], [], [], [3], [4], [5], [], [6]]
     crooked = uneven() + np.array([0, 0, 0, 8, 0, 0, 0]).astype("m8[h]")
     with pytest.raises(InputError, match="beside it"):
-        even(crooked, uneven="fill")
+        even(crooked, uneven_times="fill")
 
 
 def test_accepted_times_are_as_they_were():
-    found = even(uneven(), uneven="accept")
+    found = even(uneven(), uneven_times="accept")
     assert found.identical
     assert found.step == Step(86400, "seconds")
 

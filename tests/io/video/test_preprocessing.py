@@ -27,21 +27,23 @@ def shown_at(times, ticks):
 
 
 @pytest.mark.parametrize("rate", [3.0, 5.0, 10.0, 12.5, 40.0])
-@pytest.mark.parametrize("every", [1, 3])
-def test_at_each_tick_the_frame_is_taken_that_is_shown_then(rate, every):
+@pytest.mark.parametrize("frame_step", [1, 3])
+def test_at_each_tick_the_frame_is_taken_that_is_shown_then(rate, frame_step):
     steps = np.random.default_rng(0).choice([0.02, 0.05, 0.1, 0.4], 40)
     times = 7.0 + np.concatenate([[0.0], np.cumsum(steps)])
-    options = ClipOptions(frames_per_second=rate, every=every)
-    count = int((times[-1] - times[0] + 2e-3) * rate / every) + 1
-    ticks = times[0] + np.arange(count) * every / rate
+    options = ClipOptions(frames_per_second=rate, frame_step=frame_step)
+    count = int((times[-1] - times[0] + 2e-3) * rate / frame_step) + 1
+    ticks = times[0] + np.arange(count) * frame_step / rate
     assert numbers(taken(raw(times), options, "clip")) == shown_at(times, ticks)
 
 
-@pytest.mark.parametrize(("rate", "every"), [(None, 1), (None, 3), (4.0, 1), (10.0, 2), (30.0, 1)])
-def test_the_last_frames_are_counted_back_from_the_last_one(monkeypatch, rate, every):
+@pytest.mark.parametrize(
+    ("rate", "frame_step"), [(None, 1), (None, 3), (4.0, 1), (10.0, 2), (30.0, 1)]
+)
+def test_the_last_frames_are_counted_back_from_the_last_one(monkeypatch, rate, frame_step):
     steps = np.random.default_rng(1).choice([0.05, 0.1, 0.3], 30)
     times = np.concatenate([[0.0], np.cumsum(steps)])
-    options = ClipOptions(size=(4, 4), frames_per_second=rate, every=every)
+    options = ClipOptions(size=(4, 4), frames_per_second=rate, frame_step=frame_step)
 
     class Source:
         name = "clip"
@@ -51,9 +53,9 @@ def test_the_last_frames_are_counted_back_from_the_last_one(monkeypatch, rate, e
 
     found = last_prepared(Source(), options, 5)[:, 0, 0, 0].tolist()
     if rate is None:
-        expected = list(range(30, -1, -every))[:5][::-1]
+        expected = list(range(30, -1, -frame_step))[:5][::-1]
     else:
-        expected = shown_at(times, times[-1] - np.arange(4, -1, -1) * every / rate)
+        expected = shown_at(times, times[-1] - np.arange(4, -1, -1) * frame_step / rate)
     assert found == expected
     assert found[-1] == 30
     with pytest.raises(InputError, match="Lower --context"):
@@ -64,7 +66,7 @@ def test_every_frame_is_taken_whatever_its_time(tmp_path):
     frames = noise(7)
     path = write_video(tmp_path / "a.mkv", frames, times=[0, 40, 50, 300, 301, 700, 900])
     (clip,) = find_clips(str(path))
-    options = ClipOptions(size=(32, 32), colour="rgb", every=2)
+    options = ClipOptions(size=(32, 32), colour="rgb", frame_step=2)
     found = np.stack(list(prepared_frames(clip, options)))
     np.testing.assert_array_equal(found, frames[::2].transpose(0, 3, 1, 2))
     slow = ClipOptions(size=(32, 32), colour="rgb", frames_per_second=10)
@@ -96,7 +98,7 @@ def test_crops_are_those_of_pillow(crop, box, method):
 
 @pytest.mark.parametrize(
     "options",
-    [{"size": (0, 4)}, {"size": (4, 9999)}, {"every": 0}, {"frames_per_second": 0.0},
+    [{"size": (0, 4)}, {"size": (4, 9999)}, {"frame_step": 0}, {"frames_per_second": 0.0},
      {"crop": (4, 0, 4, 9)}],
 )  # fmt: skip
 def test_options_that_mean_nothing_are_refused(options):

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from statecast.cli.main import MISTAKE, main
-from statecast.data.base import generator_of
+from statecast.data.base import seeded_generator
 from statecast.errors import FileError, InputError
 from statecast.evaluation.analyses import STUDIES
 from statecast.evaluation.comparability import Scored, grouped
@@ -289,7 +289,7 @@ def test_windows_are_scored_one_by_one_and_shown_as_they_were_scored(scored):
         )
     # Spread and error over all windows at once, independently.
     parts = [
-        model.forecast(batch.context, 5, samples=3, generator=generator_of(1, number)).samples
+        model.forecast(batch.context, 5, samples=3, generator=seeded_generator(1, number)).samples
         for number in found.numbers
         for batch in [windows.batch(torch.tensor([number]))]
     ]

@@ -12,7 +12,7 @@ from helpers.published_separable import Twin
 
 from statecast.cli.main import MISTAKE, main
 from statecast.data import DATASETS
-from statecast.data.base import generator_of
+from statecast.data.base import seeded_generator
 from statecast.errors import FileError, InputError
 from statecast.io.torch_files import read_pickle
 from statecast.runs.official import separable as official_separable
@@ -169,7 +169,7 @@ def test_data_of_other_units_are_brought_to_the_published_ones(tmp_path, bounded
     run = import_official(twin.save(tmp_path / "published"), tmp_path / "run", options)
     assert run.tables["model"]["normalise"] == method
     normaliser = load(run.folder).normaliser
-    drawn = [run.data().windows("train").draw(0, 4, seed=1).values]
+    drawn = [run.data().windows("train").training_batch(0, 4, seed=1).values]
     low, high = torch.cat(drawn).min(), torch.cat(drawn).max()
     if method == "range":
         assert float(normaliser.location.min()) <= low
@@ -252,7 +252,7 @@ def drawn(tmp_path, *arguments):
     own = {k: v for k, v in model.state_dict().items() if not k.startswith("normaliser")}
     with torch.no_grad():
         for tensor in filter(torch.is_floating_point, own.values()):
-            tensor.copy_(torch.rand(tensor.shape, generator=generator_of(3)))
+            tensor.copy_(torch.rand(tensor.shape, generator=seeded_generator(3)))
     save_checkpoint(run.folder, 7, model=model.state_dict(), state={}, info={}, best=True)
     return run
 

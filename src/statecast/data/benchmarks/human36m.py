@@ -42,7 +42,7 @@ class Human36M(PreparedSource):
         horizon: frames forecast in training.
         validation_horizon: frames forecast in validation.
         test_horizon: frames forecast in tests.
-        every: stored frames from one frame of a window to the next.
+        frame_step: stored frames from one frame of a window to the next.
         test_clips: number of test clips.
     """
 
@@ -64,7 +64,7 @@ class Human36M(PreparedSource):
         horizon: int = 8,
         validation_horizon: int | None = 45,
         test_horizon: int = 45,
-        every: int = 8,
+        frame_step: int = 8,
         test_clips: int = 1000,
     ) -> None:
         super().__init__(
@@ -74,21 +74,22 @@ class Human36M(PreparedSource):
             validation_horizon=validation_horizon,
             test_horizon=test_horizon,
         )
-        self.every, self.test_clips = every, test_clips
-        if min(every, test_clips) < 1:
+        self.frame_step, self.test_clips = frame_step, test_clips
+        if min(frame_step, test_clips) < 1:
             raise InputError(
-                f"human36m needs every and test_clips of at least 1, got {every} and {test_clips}."
+                "human36m needs frame_step and test_clips of at least 1, got "
+                f"{frame_step} and {test_clips}."
             )
 
     def windows(self, split: Split) -> RandomClips:
         length = self.context + self.horizons[split]
         return RandomClips(
             self.store,
-            self.starts(split, (length - 1) * self.every + 1),
+            self.starts(split, (length - 1) * self.frame_step + 1),
             context=self.context,
             length=length,
             channels=self.channels,
-            every=self.every,
+            frame_step=self.frame_step,
         )
 
     def starts(self, split: Split, span: int) -> Array:
@@ -122,7 +123,7 @@ class Human36M(PreparedSource):
 
     @property
     def card(self) -> dict[str, Any]:
-        return super().card | {"every": self.every, "test_clips": self.test_clips}
+        return super().card | {"frame_step": self.frame_step, "test_clips": self.test_clips}
 
     @classmethod
     def write(cls, source: Path, writer: StoreWriter) -> list[Count]:

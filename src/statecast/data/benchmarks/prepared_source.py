@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
-from statecast.data.base import Choice, DataSource
+from statecast.data.base import DataSource, InferredOption
 from statecast.data.cache.frame_store import Kind, PreparedStore, StoreWriter, open_prepared
 from statecast.errors import InputError
 from statecast.frames import FrameSpec
@@ -102,11 +102,11 @@ class PreparedSource(DataSource):
         )
 
     @property
-    def choices(self) -> Sequence[Choice]:
+    def inferred_options(self) -> Sequence[InferredOption]:
         """Opens the store, so that a run without data is refused before it leaves a folder."""
         store = self.store
         shown = f"{store.folder}: {len(store.sequences)} sequences, {len(store.frames)} frames"
-        return [Choice(self.kind.name, shown)]
+        return [InferredOption(self.kind.name, shown)]
 
     @property
     def card(self) -> dict[str, Any]:

@@ -80,7 +80,7 @@ class SeaWindows(Windows):
             },
         )
 
-    def restore(self, forecast: Forecast, batch: Batch) -> tuple[Forecast, Frames]:
+    def to_score_units(self, forecast: Forecast, batch: Batch) -> tuple[Forecast, Frames]:
         """Forecast and target in °C."""
         factor, offset = self.affine(batch, len(batch.target))
         celsius = Forecast(

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from statecast.data.base import Windows, generator_of
+from statecast.data.base import Windows, seeded_generator
 from statecast.data.cache.frame_store import PreparedStore, StoredSequence
 from statecast.errors import InputError
 from statecast.frames import Batch
@@ -31,7 +31,7 @@ class StoredWindows(Windows):
         context: frames observed.
         length: context and target frames together.
         channels: names of the channels.
-        every: stored frames from one frame of a window to the next.
+        frame_step: stored frames from one frame of a window to the next.
         scale: stored values that become 0 and 1.
         backwards: whether frames follow each other from the last to the first.
     """
@@ -44,12 +44,12 @@ class StoredWindows(Windows):
         context: int,
         length: int,
         channels: tuple[str, ...],
-        every: int = 1,
+        frame_step: int = 1,
         scale: tuple[float, float] = (0.0, LARGEST_BYTE),
         backwards: bool = False,
     ) -> None:
         self.store, self.starts, self.channels = store, starts, channels
-        self.context, self.length, self.every = context, length, every
+        self.context, self.length, self.frame_step = context, length, frame_step
         self.scale, self.backwards = scale, backwards
         self.firsts = np.array([sequence.first for sequence in store.sequences])
 
@@ -62,7 +62,7 @@ class StoredWindows(Windows):
     def cut(self, starts: Array) -> Batch:
         """The windows that begin here, (window, 2)."""
         sequence, first = starts.T
-        steps = np.arange(self.length) * self.every
+        steps = np.arange(self.length) * self.frame_step
         if self.backwards:
             steps = steps[::-1]
         frames = np.asarray(self.store.frames[(self.firsts[sequence] + first)[:, None] + steps])
@@ -73,7 +73,7 @@ class StoredWindows(Windows):
     @cached_property
     def digest(self) -> str:
         """Of the sequences that windows are cut from, and of how they are cut."""
-        how = (self.context, self.length, self.every, self.scale, self.backwards)
+        how = (self.context, self.length, self.frame_step, self.scale, self.backwards)
         digest = hashlib.sha256(repr(how).encode())
         numbers, places = np.unique(self.starts[:, 0], return_inverse=True)
         for number in numbers:
@@ -86,9 +86,9 @@ class StoredWindows(Windows):
 class RandomClips(StoredWindows):
     """Windows drawn in training as published: a random sequence, then a random start in it."""
 
-    def drawn(self, step: int, count: int, *, seed: int) -> Tensor | None:
+    def training_indices(self, step: int, count: int, *, seed: int) -> Tensor | None:
         """As in `Windows`, but every sequence is as likely as another, however long it is."""
-        generator = generator_of(seed, step)
+        generator = seeded_generator(seed, step)
         first, counts = self.blocks
         chosen = torch.randint(len(first), (count,), generator=generator).numpy()
         share = torch.rand(count, generator=generator, dtype=torch.float64).numpy()

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from statecast.data.base import Split, generator_of
+from statecast.data.base import Split, seeded_generator
 from statecast.errors import CorruptionError, FileError, require
 from statecast.io.bounds import check_unpacked
 
@@ -158,5 +158,5 @@ def read_idx(path: Path) -> Array:
 def _shuffled(members: Array, stream: int) -> Array:
     import torch
 
-    order = torch.randperm(len(members), generator=generator_of(SPLIT_SEED, stream))
+    order = torch.randperm(len(members), generator=seeded_generator(SPLIT_SEED, stream))
     return members[order.numpy()]

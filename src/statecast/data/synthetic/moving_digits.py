@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from statecast.data.base import DataSource, Split, Windows, generator_of
+from statecast.data.base import DataSource, Split, Windows, seeded_generator
 from statecast.data.content_swap import Exchange, ExchangeableWindows
 from statecast.data.synthetic.digit_images import SIDE, Glyphs, embedded_glyphs, mnist_glyphs
 from statecast.data.synthetic.moving_mnist_file import StoredSet, read_test_set
@@ -160,13 +160,13 @@ class DigitWindows(ExchangeableWindows):
     def __len__(self) -> int:
         return self.source.counts[self.split]
 
-    def draw(self, step: int, count: int, *, seed: int) -> Batch:
+    def training_batch(self, step: int, count: int, *, seed: int) -> Batch:
         """Fresh windows: those of a training never repeat."""
-        return self.draw_part(step, count, Part(0, count, count), seed=seed)
+        return self.training_batch_part(step, count, Part(0, count, count), seed=seed)
 
-    def draw_part(self, step: int, count: int, part: Part, *, seed: int) -> Batch:
+    def training_batch_part(self, step: int, count: int, part: Part, *, seed: int) -> Batch:
         # All are drawn, which costs little, and some are rendered.
-        generator = generator_of(seed, STREAMS[self.split], step)
+        generator = seeded_generator(seed, STREAMS[self.split], step)
         chosen = torch.randint(
             len(self.glyphs.images), (count, self.source.digits), generator=generator
         )
@@ -174,7 +174,7 @@ class DigitWindows(ExchangeableWindows):
         motion = Trajectories(drawn.positions[:, rows], drawn.velocities[:, rows])
         return self._render(chosen[rows].numpy(), motion)
 
-    def drawn(self, step: int, count: int, *, seed: int) -> Tensor | None:
+    def training_indices(self, step: int, count: int, *, seed: int) -> Tensor | None:
         """None: the windows of a training have no numbers."""
         return None
 
@@ -204,7 +204,9 @@ class DigitWindows(ExchangeableWindows):
 
         Protocol: Donà et al. (2021), https://arxiv.org/abs/2008.01352.
         """
-        others = torch.from_numpy(self._order(generator_of(seed, EXCHANGED))[self._rows(indices)])
+        others = torch.from_numpy(
+            self._order(seeded_generator(seed, EXCHANGED))[self._rows(indices)]
+        )
         content = self.with_digits(len(self) - 1 - indices, others).context
         assignments = itertools.permutations(range(self.source.digits))
         truths = [self.with_digits(indices, others[:, list(order)]) for order in assignments]
@@ -221,7 +223,7 @@ class DigitWindows(ExchangeableWindows):
     @cached_property
     def _chosen(self) -> Array:
         """Digits of all windows; as published, every one once, before any a second time."""
-        return self._order(generator_of(self.source.seed, STREAMS[self.split]))
+        return self._order(seeded_generator(self.source.seed, STREAMS[self.split]))
 
     def _order(self, generator: torch.Generator) -> Array:
         """Digits for all windows, in rounds through the split's digits, (window, digit)."""
@@ -236,7 +238,7 @@ class DigitWindows(ExchangeableWindows):
         if number not in self._blocks:
             while len(self._blocks) >= BLOCKS_KEPT:
                 self._blocks.pop(next(iter(self._blocks)))
-            generator = generator_of(self.source.seed, STREAMS[self.split], number)
+            generator = seeded_generator(self.source.seed, STREAMS[self.split], number)
             self._blocks[number] = self._motion(BLOCK, generator)
         return self._blocks[number]
 

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from statecast.data.base import generator_of
+from statecast.data.base import seeded_generator
 from statecast.data.benchmarks.sst_files import DAYS_OF_YEAR, PURPOSE, write_zone
 from statecast.data.cache.entries import folder_or_make
 from statecast.data.synthetic.ocean_simulation import (
@@ -76,7 +76,7 @@ def write_ocean(ocean: Ocean, folder: Path) -> None:
     ) as bar:
         for first in range(0, ocean.zones, AT_ONCE):
             numbers = range(first, min(first + AT_ONCE, ocean.zones))
-            generators = [generator_of(ocean.seed, STREAM, number) for number in numbers]
+            generators = [seeded_generator(ocean.seed, STREAM, number) for number in numbers]
             land = torch.stack([land_of(ocean, number) for number in numbers])
             coast = ((LAND_LEVEL - land) / SHELF).clamp(0, 1) if land.isfinite().any() else None
             anomalies = torch.stack(list(simulate(ocean.days, generators, coast=coast)), dim=1)
@@ -111,7 +111,7 @@ def write_one(ocean: Ocean, folder: Path, number: int, anomaly: Tensor, dry: Ten
 
 def place_of(ocean: Ocean, number: int) -> tuple[float, float, float, float]:
     """Latitude and longitude of a zone's first cell, its mean temperature and season in °C."""
-    drawn = torch.rand(3, generator=generator_of(ocean.seed, STREAM, number, 1)).tolist()
+    drawn = torch.rand(3, generator=seeded_generator(ocean.seed, STREAM, number, 1)).tolist()
     latitude, longitude = 25 + 25 * drawn[0], -65 + 45 * drawn[1]
     return latitude, longitude, 24 - 0.55 * (latitude - 25), 2 + 2.5 * drawn[2]
 
@@ -128,7 +128,7 @@ def land_of(ocean: Ocean, number: int) -> Tensor:
     """Height of the land, in standard deviations, (y, x); −∞ in zones without any."""
     if number >= ocean.land_zones:
         return torch.full((DOMAIN, DOMAIN), -torch.inf)
-    generator = generator_of(ocean.seed, STREAM, number, 2)
+    generator = seeded_generator(ocean.seed, STREAM, number, 2)
     spectrum = SmoothFields(LAND_SIZE).spectrum(white_noise([generator]))
     return torch.fft.irfft2(spectrum, s=(DOMAIN, DOMAIN))[0]
 

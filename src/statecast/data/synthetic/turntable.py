@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from statecast.data.base import DataSource, Split, Windows, generator_of
+from statecast.data.base import DataSource, Split, Windows, seeded_generator
 from statecast.data.cache.entries import open_or_make
 from statecast.data.synthetic.chair_shapes import random_seat
 from statecast.data.synthetic.ray_casting import camera_at, picture
@@ -128,7 +128,7 @@ class Turntable(DataSource):
         cameras = [camera_at(*np.radians(view)) for view in angles()]
         silent = not sys.stderr.isatty()
         for number in tqdm(range(self.objects), desc="rendering objects", disable=silent):
-            seat = random_seat(generator_of(self.seed, STREAM, number))
+            seat = random_seat(seeded_generator(self.seed, STREAM, number))
             yield np.stack([picture(seat, camera, self.frame_size) for camera in cameras])[None]
 
 

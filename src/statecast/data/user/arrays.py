@@ -36,14 +36,14 @@ class Arrays(DataSource):
         axes: letter of each axis of the array: n (sequence), t (time), c (channel), y, x; by
             default `ntcyx`, and `ntcx` of points. Frames of one video in colours are `tyxc`.
         test_path: file of the test sequences, which may have another length; by default the last
-            `test_share` of those of `path`.
+            `test_fraction` of those of `path`.
         context: frames observed.
         horizon: frames forecast in training.
         test_horizon: frames forecast in tests; by default as in training.
         validation_horizon: frames forecast in validation; by default as in training.
-        validation_share: share of the training sequences, the last ones, for validation.
-        test_share: share of all sequences, the last ones, for tests; without `test_path`.
-        stride: frames between the starts of two windows of a sequence.
+        validation_fraction: share of the training sequences, the last ones, for validation.
+        test_fraction: share of all sequences, the last ones, for tests; without `test_path`.
+        window_stride: frames between the starts of two windows of a sequence.
         channels: one name per channel.
         value_range: smallest and largest value that the data can take, where they are known;
             those of bytes are 0 and 1.
@@ -61,9 +61,9 @@ class Arrays(DataSource):
         horizon: int = 10,
         test_horizon: int | None = None,
         validation_horizon: int | None = None,
-        validation_share: float = 0.1,
-        test_share: float = 0.1,
-        stride: int = 1,
+        validation_fraction: float = 0.1,
+        test_fraction: float = 0.1,
+        window_stride: int = 1,
         channels: tuple[str, ...] | None = None,
         value_range: tuple[float, float] | None = None,
         unit: str = "1",
@@ -75,11 +75,11 @@ class Arrays(DataSource):
             "validation": horizon if validation_horizon is None else validation_horizon,
             "test": horizon if test_horizon is None else test_horizon,
         }
-        self.context, self.stride, self.unit = context, stride, unit
-        if min(context, stride, *self.horizons.values()) < 1:
+        self.context, self.window_stride, self.unit = context, window_stride, unit
+        if min(context, window_stride, *self.horizons.values()) < 1:
             raise InputError(
-                "Context, horizons and stride of arrays must be at least 1, got "
-                f"{context}, {self.horizons} and {stride}."
+                "Context, horizons and window_stride of arrays must be at least 1, got "
+                f"{context}, {self.horizons} and {window_stride}."
             )
         self.paths = {"train": path, "test": path if test_path is None else test_path}
         self.axes, self.dataset = axes, dataset
@@ -91,7 +91,10 @@ class Arrays(DataSource):
         recording = axes is not None and "n" not in axes
         count, length = self.sequences["train"].shape[:2]
         parts = split_in_order(
-            length if recording else count, validation_share, 0 if test_path else test_share, path
+            length if recording else count,
+            validation_fraction,
+            0 if test_path else test_fraction,
+            path,
         )
         if test_path is not None:
             parts["test"] = range(self.sequences["test"].shape[1 if recording else 0])
@@ -145,7 +148,9 @@ class Arrays(DataSource):
     def windows(self, split: Split) -> ArrayWindows:
         sequences, length = self.of_split(split), self.context + self.horizons[split]
         frames = self.frames[split]
-        starts = all_starts(self.parts[split], len(frames), length, stride=self.stride)
+        starts = all_starts(
+            self.parts[split], len(frames), length, window_stride=self.window_stride
+        )
         starts[:, 1] += frames.start
         return ArrayWindows(
             cast("Any", sequences),
@@ -168,7 +173,7 @@ class Arrays(DataSource):
             "frames": {name: [part.start, part.stop] for name, part in self.frames.items()},
             "context": self.context,
             "horizons": self.horizons,
-            "stride": self.stride,
+            "window_stride": self.window_stride,
             "value_range": None if self.value_range is None else list(self.value_range),
             "unit": self.unit,
             "source": "a file of the user's",
@@ -208,20 +213,20 @@ class ArrayWindows(SequenceWindows):
 
 
 def split_in_order(
-    count: int, validation_share: float, test_share: float, path: str
+    count: int, validation_fraction: float, test_fraction: float, path: str
 ) -> dict[str, range]:
     """Numbers of the sequences, or frames, of each split: training first, tests last.
 
     Errors:
         InputError: a share out of its bounds, or too few sequences for them.
     """
-    if not 0 < validation_share < 1 or not 0 <= test_share < 1:
+    if not 0 < validation_fraction < 1 or not 0 <= test_fraction < 1:
         raise InputError(
-            "validation_share and test_share lie between 0 and 1, got "
-            f"{validation_share} and {test_share}."
+            "validation_fraction and test_fraction lie between 0 and 1, got "
+            f"{validation_fraction} and {test_fraction}."
         )
-    trained = count - (max(1, round(test_share * count)) if test_share else 0)
-    held_out = max(1, round(validation_share * trained))
+    trained = count - (max(1, round(test_fraction * count)) if test_fraction else 0)
+    held_out = max(1, round(validation_fraction * trained))
     if trained - held_out < 1:
         raise InputError(
             f"{path} holds {count} sequence(s), too few for three splits. Cut long sequences into "

@@ -60,7 +60,7 @@ class FieldFiles:
         for path in self.paths:
             dataset = open_fields(path, engine=self.engine)
             field = Field(dataset, self.options, str(path))
-            if path.is_dir() and self.options.gaps == "refuse":
+            if path.is_dir() and self.options.missing_frames == "refuse":
                 check_chunks(path, dataset, field.channels, field.axes.time)
             fields.append(field)
         return fields

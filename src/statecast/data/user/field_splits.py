@@ -32,30 +32,35 @@ class Lengths(NamedTuple):
 
 
 def split_sequences(
-    lengths: Sequence[int], by: SplitBy, shares: Sequence[float], gap: int
+    lengths: Sequence[int], by: SplitBy, split_fractions: Sequence[float], gap: int
 ) -> Parts:
     """Frames of each split: first those for training, then validation, then tests.
 
     Args:
         lengths: frames of each sequence.
         by: `time` cuts every sequence; `file` gives whole sequences to each split, in order.
-        shares: of training, validation and tests; they add up to 1.
+        split_fractions: of training, validation and tests; they add up to 1.
         gap: frames left out between the splits of a sequence.
 
     Errors:
-        InputError: shares that do not fit, or too few frames or files.
+        InputError: split_fractions that do not fit, or too few frames or files.
     """
-    if len(shares) != 3 or min(shares) <= 0 or abs(sum(shares) - 1) > 1e-6 or gap < 0:
+    if (
+        len(split_fractions) != 3
+        or min(split_fractions) <= 0
+        or abs(sum(split_fractions) - 1) > 1e-6
+        or gap < 0
+    ):
         raise InputError(
-            f"shares are three positive numbers that add up to 1, and gap is at least 0; got "
-            f"{list(shares)} and {gap}."
+            "split_fractions are three positive numbers that add up to 1, and gap is at least 0; "
+            f"got {list(split_fractions)} and {gap}."
         )
     if by == "file":
         if len(lengths) < 3:
             raise InputError(
                 f"Splits by file need at least 3 sequences, got {len(lengths)}. Set split: time."
             )
-        ends = cuts(len(lengths), shares)
+        ends = cuts(len(lengths), split_fractions)
         return {
             split: [(i, 0, lengths[i]) for i in range(start, stop)]
             for split, (start, stop) in zip(SPLITS, ends, strict=True)
@@ -69,17 +74,17 @@ def split_sequences(
                 + (" and two gaps." if gap else ".")
             )
         for index, (split, (start, stop)) in enumerate(
-            zip(SPLITS, cuts(length - 2 * gap, shares), strict=True)
+            zip(SPLITS, cuts(length - 2 * gap, split_fractions), strict=True)
         ):
             parts[split].append((sequence, start + index * gap, stop + index * gap))
     return parts
 
 
-def cuts(total: int, shares: Sequence[float]) -> list[tuple[int, int]]:
+def cuts(total: int, split_fractions: Sequence[float]) -> list[tuple[int, int]]:
     """Ends of three consecutive parts, none of them with less than 2 out of 6 or more."""
     least = 2 if total >= 6 else 1
-    test = max(least, round(shares[2] * total))
-    validation = max(least, round(shares[1] * total))
+    test = max(least, round(split_fractions[2] * total))
+    validation = max(least, round(split_fractions[1] * total))
     trained = total - test - validation
     return [(0, trained), (trained, trained + validation), (trained + validation, total)]
 
@@ -114,16 +119,17 @@ def window_lengths(
         if min(lengths) < 1 or wanted > shortest[split]:
             raise InputError(
                 f"The {split} part has {shortest[split]} frames, too few for windows of {context} "
-                f"+ {lengths.horizon_of(split)}. Shorten context or horizons, or change shares."
+                f"+ {lengths.horizon_of(split)}. Shorten context or horizons, or change "
+                "split_fractions."
             )
     return lengths
 
 
-def window_starts(parts: Sequence[tuple[int, int, int]], length: int, stride: int) -> Array:
-    """Sequence and first frame of each window of `length` frames, `stride` frames apart."""
+def window_starts(parts: Sequence[tuple[int, int, int]], length: int, window_stride: int) -> Array:
+    """Sequence and first frame of each window of `length` frames, `window_stride` frames apart."""
     starts = [
         (sequence, first)
         for sequence, start, stop in parts
-        for first in range(start, stop - length + 1, stride)
+        for first in range(start, stop - length + 1, window_stride)
     ]
     return np.array(starts, dtype=np.int64).reshape(-1, 2)

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from statecast.data.base import SPLITS, Choice, DataSource, Split, Windows
+from statecast.data.base import SPLITS, DataSource, InferredOption, Split, Windows
 from statecast.data.user.field_files import FieldFiles, Joining
 from statecast.data.user.field_splits import (
     Lengths,
@@ -52,20 +52,21 @@ class Fields(DataSource):
         crop: range of each named coordinate to keep, such as `{lat: [30, 45]}`.
         coarsen: average blocks of so many points along each dimension of space.
         time_step: average frames over steps of this length, such as `1D` or `1M` (month).
-        uneven: `refuse` uneven times; `fill` gaps with unknown frames; or `accept` them as even.
+        uneven_times: `refuse` uneven_times times; `fill` them with unknown frames; or
+            `accept` them as even.
         sort: put frames in order of time.
-        gaps: `refuse` frames without a known value, and Zarr stores with missing chunks, or
-            `keep` them as unknown.
+        missing_frames: `refuse` frames without a known value, and Zarr stores with missing
+            chunks, or `keep` them as unknown.
         joining: `sequences` takes each file for itself, such as a zone of the ocean; `time` joins
             files that go on from one another; `auto` joins them where they do.
         split: by `time`, in every sequence; or whole sequences by `file`.
-        shares: of training, validation and test frames (or files), in this order.
+        split_fractions: of training, validation and test frames (or files), in this order.
         gap: frames left out between splits in time.
         context: frames observed; by default, as the other lengths, what the data has room for.
         horizon: frames forecast in training.
         test_horizon: frames forecast in tests.
         validation_horizon: frames forecast in validation.
-        stride: frames between the starts of windows.
+        window_stride: frames between the starts of windows.
         anomaly: subtract the `mean` of each training point, or `seasonal`: its mean and two waves
             of the year; `auto`: seasonal where there are two years of training, else mean; none
             where files lie in different places.
@@ -87,18 +88,18 @@ class Fields(DataSource):
         crop: dict[str, tuple[float, float]] | None = None,
         coarsen: int = 1,
         time_step: str | None = None,
-        uneven: Uneven = "refuse",
+        uneven_times: Uneven = "refuse",
         sort: bool = False,
-        gaps: Gaps = "refuse",
+        missing_frames: Gaps = "refuse",
         joining: Joining = "auto",
         split: SplitBy = "time",
-        shares: tuple[float, float, float] = (0.7, 0.15, 0.15),
+        split_fractions: tuple[float, float, float] = (0.7, 0.15, 0.15),
         gap: int = 0,
         context: int | None = None,
         horizon: int | None = None,
         test_horizon: int | None = None,
         validation_horizon: int | None = None,
-        stride: int = 1,
+        window_stride: int = 1,
         anomaly: Literal["auto"] | Anomaly = "auto",
         multiple: int | None = None,
         storage: Storage = "auto",
@@ -106,13 +107,16 @@ class Fields(DataSource):
     ) -> None:
         if not path:
             raise InputError("Which data? Name a file: --data.path my.nc.")
-        if stride < 1 or (multiple is not None and multiple < 1):
-            raise InputError(f"stride and multiple are at least 1, got {stride} and {multiple}.")
+        if window_stride < 1 or (multiple is not None and multiple < 1):
+            raise InputError(
+                f"window_stride and multiple are at least 1, got {window_stride} and {multiple}."
+            )
         names = variables.split(",") if isinstance(variables, str) else list(variables or ())
         options = FieldOptions(
             variables=tuple(name.strip() for name in names), time=time, y=y, x=x,
             crop={name: (low, high) for name, (low, high) in (crop or {}).items()},
-            coarsen=coarsen, uneven=uneven, time_step=time_step, sort=sort, gaps=gaps,
+            coarsen=coarsen, uneven_times=uneven_times, time_step=time_step, sort=sort,
+            missing_frames=missing_frames,
         )  # fmt: skip
         self.asked = {
             "variables": variables, "context": context, "horizon": horizon, "anomaly": anomaly,
@@ -124,8 +128,8 @@ class Fields(DataSource):
             joining=joining, engine=engine,
         )  # fmt: skip
         self.field = self.files.opened[0]
-        self.split, self.stride = split, stride
-        self.parts: Parts = split_sequences(self.files.lengths, split, shares, gap)
+        self.split, self.window_stride = split, window_stride
+        self.parts: Parts = split_sequences(self.files.lengths, split, split_fractions, gap)
         self.lengths: Lengths = window_lengths(
             self.parts, context=context, horizon=horizon,
             validation_horizon=validation_horizon, test_horizon=test_horizon,
@@ -161,7 +165,7 @@ class Fields(DataSource):
         length = self.lengths.context + self.lengths.horizon_of(split)
         return FieldWindows(
             self.store,
-            window_starts(self.parts[split], length, self.stride),
+            window_starts(self.parts[split], length, self.window_stride),
             context=self.lengths.context,
             length=length,
             channels=self.channels,
@@ -197,8 +201,8 @@ class Fields(DataSource):
         for sequence, start, stop in self.parts["train"]:
             ends = self.files.times[sequence][[start, stop - 1]]
             first, last = (_year(date) for date in ends)
-            shares = phase(ends)
-            years = max(years, float(last - first + shares[1] - shares[0]))
+            split_fractions = phase(ends)
+            years = max(years, float(last - first + split_fractions[1] - split_fractions[0]))
         return years
 
     @cached_property
@@ -226,7 +230,7 @@ class Fields(DataSource):
             space=self.field.space,
             padded=self.padded,
             units=self.field.units,
-            step=None if self.files.options.uneven == "accept" else self.files.step,
+            step=None if self.files.options.uneven_times == "accept" else self.files.step,
             grid=grid,
             climatology=self.climatology,
         )
@@ -258,7 +262,7 @@ class Fields(DataSource):
                 for split, part in self.parts.items()
             },
             **self.lengths._asdict(),
-            "stride": self.stride,
+            "window_stride": self.window_stride,
             "anomaly": self.anomaly,
             "version": VERSION,
             "licence": self.files_say("license", "licence"),
@@ -272,13 +276,13 @@ class Fields(DataSource):
         return found[0] if found else "not stated in the file"
 
     @property
-    def choices(self) -> Sequence[Choice]:
+    def inferred_options(self) -> Sequence[InferredOption]:
         field, lengths, found = self.field, self.lengths, []
         sizes = "×".join(map(str, field.space))
 
         def choose(what: str, chosen: str, option: str | None = None, value: Any = None) -> None:
             if option is None or self.asked[option] in (None, "auto"):
-                found.append(Choice(what, chosen, option, value))
+                found.append(InferredOption(what, chosen, option, value))
 
         choose("variables", ", ".join(self.channels), "variables", list(self.channels))
         by_order = ", by their order alone: set y and x if that is wrong"

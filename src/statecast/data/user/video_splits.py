@@ -54,7 +54,7 @@ def split_clips(
     frames: Sequence[int],
     by: Literal["folder", "video", "time"],
     *,
-    shares: Sequence[float],
+    split_fractions: Sequence[float],
     gap: int,
     seed: int | None,
 ) -> Parts:
@@ -64,26 +64,26 @@ def split_clips(
         names: of the clips.
         frames: how many each has.
         by: see `chosen_split`.
-        shares: of training, validation and tests.
+        split_fractions: of training, validation and tests.
         gap: frames left out between splits in time.
         seed: shuffles the clips before they are split by video; None keeps their order.
 
     Errors:
         InputError: too few clips or frames, or clips outside the folders of splits.
     """
-    check_shares(shares, gap)
+    check_fractions(split_fractions, gap)
     if by == "folder":
-        return by_folder(names, frames, shares)
+        return by_folder(names, frames, split_fractions)
     if by == "time":
         long = [number for number, count in enumerate(frames) if count - 2 * gap >= 6]
         if not long:
             raise InputError("No video is long enough to be split in time: 6 frames and two gaps.")
-        parts = split_sequences([frames[number] for number in long], "time", shares, gap)
+        parts = split_sequences([frames[number] for number in long], "time", split_fractions, gap)
         return {s: [(long[i], a, b) for i, a, b in part] for s, part in parts.items()}
-    return by_video(frames, shares, seed)
+    return by_video(frames, split_fractions, seed)
 
 
-def by_video(frames: Sequence[int], shares: Sequence[float], seed: int | None) -> Parts:
+def by_video(frames: Sequence[int], split_fractions: Sequence[float], seed: int | None) -> Parts:
     """Whole clips in order, or shuffled: training first, tests last, at least one each.
 
     Errors:
@@ -97,8 +97,8 @@ def by_video(frames: Sequence[int], shares: Sequence[float], seed: int | None) -
             f"{len(order)} video(s) are too few for training, validation and tests. Set split: "
             "time."
         )
-    test = max(1, round(shares[2] * len(order)))
-    held_out = max(1, round(shares[1] * len(order)))
+    test = max(1, round(split_fractions[2] * len(order)))
+    held_out = max(1, round(split_fractions[1] * len(order)))
     trained = max(1, len(order) - test - held_out)
     bounds = (0, trained, max(trained + 1, len(order) - test), len(order))
     return {
@@ -107,16 +107,23 @@ def by_video(frames: Sequence[int], shares: Sequence[float], seed: int | None) -
     }
 
 
-def check_shares(shares: Sequence[float], gap: int) -> None:
-    """Raise `InputError` unless shares are three positive numbers that add up to 1."""
-    if len(shares) != len(SPLITS) or min(shares) <= 0 or abs(sum(shares) - 1) > 1e-6 or gap < 0:
+def check_fractions(split_fractions: Sequence[float], gap: int) -> None:
+    """Raise `InputError` unless split_fractions are three positive numbers that add up to 1."""
+    if (
+        len(split_fractions) != len(SPLITS)
+        or min(split_fractions) <= 0
+        or abs(sum(split_fractions) - 1) > 1e-6
+        or gap < 0
+    ):
         raise InputError(
-            "shares are three positive numbers that add up to 1, and gap is at least 0; got "
-            f"{list(shares)} and {gap}."
+            "split_fractions are three positive numbers that add up to 1, and gap is at least 0; "
+            f"got {list(split_fractions)} and {gap}."
         )
 
 
-def by_folder(names: Sequence[str], frames: Sequence[int], shares: Sequence[float]) -> Parts:
+def by_folder(
+    names: Sequence[str], frames: Sequence[int], split_fractions: Sequence[float]
+) -> Parts:
     """Clips by the folders train, validation and test; without validation, the last for training.
 
     Errors:
@@ -132,7 +139,7 @@ def by_folder(names: Sequence[str], frames: Sequence[int], shares: Sequence[floa
         parts[split].append((number, 0, frames[number]))
     trained = len(parts["train"])
     if not parts["validation"] and trained > 1:
-        share = shares[1] / (shares[0] + shares[1])
+        share = split_fractions[1] / (split_fractions[0] + split_fractions[1])
         held_out = min(trained - 1, max(1, round(share * trained)))
         parts["validation"] = parts["train"][-held_out:]
         parts["train"] = parts["train"][:-held_out]
@@ -189,7 +196,7 @@ def too_short(parts: Parts, lengths: Lengths) -> set[int]:
     return short
 
 
-def shown_shares(parts: Parts) -> str:
+def shown_fractions(parts: Parts) -> str:
     """Clips and frames of each split, for people."""
     return ", ".join(
         f"{len(parts[s])} {s} ({sum(b - a for _, a, b in parts[s])} frames)" for s in SPLITS

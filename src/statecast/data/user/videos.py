@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from typing import Any, Literal
 
-from statecast.data.base import Choice, DataSource, Split
+from statecast.data.base import DataSource, InferredOption, Split
 from statecast.data.cache.frame_store import Kind, PreparedStore, StoreWriter, cached_frames
 from statecast.data.user.field_splits import window_starts
 from statecast.data.user.video_splits import (
@@ -15,7 +15,7 @@ from statecast.data.user.video_splits import (
     Wanted,
     chosen_split,
     clip_lengths,
-    shown_shares,
+    shown_fractions,
     split_clips,
     too_short,
 )
@@ -47,10 +47,10 @@ class Videos(DataSource):
         colour: `grey` or `rgb`.
         frames_per_second: frames to take per second of video, by its time stamps: at each tick
             the one that is shown. By default every frame, whatever its time.
-        every: take every so many-th frame.
+        frame_step: take every N-th frame.
         split: by `folder`, named train, validation and test; by `video`, in the order of their
             names; or in `time`, within every video; `auto`: the first of them that is possible.
-        shares: of training, validation and tests, in this order.
+        split_fractions: of training, validation and tests, in this order.
         gap: frames left out between splits in time.
         shuffle: seed that shuffles videos before they are split; by default they stay in order,
             so that pieces of one recording, named alike, stay together.
@@ -58,7 +58,7 @@ class Videos(DataSource):
         horizon: frames forecast in training.
         test_horizon: frames forecast in tests.
         validation_horizon: frames forecast in validation; by default as in training.
-        stride: frames between the starts of windows.
+        window_stride: frames between the starts of windows.
         on_error: `refuse` a damaged video, or `skip` it: it is named, and counted in the card.
         follow_links: accept links that lead out of a folder.
     """
@@ -72,28 +72,34 @@ class Videos(DataSource):
         resampling: Resampling = "area",
         colour: Colour = "grey",
         frames_per_second: float | None = None,
-        every: int = 1,
+        frame_step: int = 1,
         split: SplitBy = "auto",
-        shares: tuple[float, float, float] = (0.8, 0.1, 0.1),
+        split_fractions: tuple[float, float, float] = (0.8, 0.1, 0.1),
         gap: int = 0,
         shuffle: int | None = None,
         context: int | None = None,
         horizon: int | None = None,
         test_horizon: int | None = None,
         validation_horizon: int | None = None,
-        stride: int = 1,
+        window_stride: int = 1,
         on_error: Literal["refuse", "skip"] = "refuse",
         follow_links: bool = False,
     ) -> None:
         if not path:
             raise InputError("Which videos? Name a folder: --data.path my_videos.")
-        if stride < 1:
-            raise InputError(f"stride is at least 1, got {stride}.")
+        if window_stride < 1:
+            raise InputError(f"window_stride is at least 1, got {window_stride}.")
         self.options = ClipOptions(
             size=pair(size), crop=as_crop(crop),
-            resampling=resampling, colour=colour, frames_per_second=frames_per_second, every=every,
+            resampling=resampling, colour=colour, frames_per_second=frames_per_second,
+            frame_step=frame_step,
         )  # fmt: skip
-        self.on_error, self.stride, self.gap, self.shuffle = on_error, stride, gap, shuffle
+        self.on_error, self.window_stride, self.gap, self.shuffle = (
+            on_error,
+            window_stride,
+            gap,
+            shuffle,
+        )
         self.found = find_clips(
             path if isinstance(path, str) else list(path), follow_links=follow_links
         )
@@ -104,7 +110,9 @@ class Videos(DataSource):
             *((clip.name, clip.frames) for clip in self.store.sequences), strict=True
         )
         self.split = chosen_split(split, names)
-        self.parts = split_clips(names, frames, self.split, shares=shares, gap=gap, seed=shuffle)
+        self.parts = split_clips(
+            names, frames, self.split, split_fractions=split_fractions, gap=gap, seed=shuffle
+        )
         self.lengths = clip_lengths(self.parts, self.wanted)
         self.short = sorted(names[number] for number in too_short(self.parts, self.lengths))
 
@@ -164,7 +172,7 @@ class Videos(DataSource):
         length = self.lengths.context + self.lengths.horizon_of(split)
         return ClipWindows(
             self.store,
-            window_starts(self.parts[split], length, self.stride),
+            window_starts(self.parts[split], length, self.window_stride),
             context=self.lengths.context,
             length=length,
             channels=self.options.channels,
@@ -191,31 +199,33 @@ class Videos(DataSource):
             "gap": self.gap,
             "shuffle": self.shuffle,
             **self.lengths._asdict(),
-            "stride": self.stride,
+            "window_stride": self.window_stride,
             "version": VERSION,
             "source": "files of the user's",
             "licence": "see the files' owner",
         }
 
     @property
-    def choices(self) -> Sequence[Choice]:
+    def inferred_options(self) -> Sequence[InferredOption]:
         frames = sum(clip.frames for clip in self.store.sequences)
         height, width = self.options.size
         found = [
-            Choice("videos", f"{len(self.store.sequences)}, {frames} frames"),
-            Choice("frames", f"{height}×{width}, {self.options.colour}, crop {self.options.crop}"),
+            InferredOption("videos", f"{len(self.store.sequences)}, {frames} frames"),
+            InferredOption(
+                "frames", f"{height}×{width}, {self.options.colour}, crop {self.options.crop}"
+            ),
         ]
         if self.asked_split == "auto":
-            found.append(Choice("split", f"by {self.split}", "split", self.split))
-        found.append(Choice("splits", shown_shares(self.parts)))
+            found.append(InferredOption("split", f"by {self.split}", "split", self.split))
+        found.append(InferredOption("splits", shown_fractions(self.parts)))
         asked = self.wanted._asdict()
         for name, value in self.lengths._asdict().items():
             if asked[name] is None:
-                found.append(Choice(name, f"{value} frames", name, value))
+                found.append(InferredOption(name, f"{value} frames", name, value))
         if self.skipped:
-            found.append(Choice("skipped", named(self.skipped, "damaged")))
+            found.append(InferredOption("skipped", named(self.skipped, "damaged")))
         if self.short:
-            found.append(Choice("skipped", named(self.short, "too short for a window")))
+            found.append(InferredOption("skipped", named(self.short, "too short for a window")))
         return found
 
 

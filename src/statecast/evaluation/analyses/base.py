@@ -14,7 +14,7 @@ class Study(ABC):
 
     @classmethod
     @abstractmethod
-    def applies_to(cls, model: Forecaster, data: DataSource) -> str | None:
+    def why_not_applicable(cls, model: Forecaster, data: DataSource) -> str | None:
         """Why the study cannot be made of this model and data; None where it can."""
 
     @abstractmethod

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from statecast.data.base import DataSource, Split, generator_of
+from statecast.data.base import DataSource, Split, seeded_generator
 from statecast.data.content_swap import Exchange, ExchangeableWindows
 from statecast.data.loading import evenly
 from statecast.errors import InputError
@@ -38,7 +38,7 @@ class ContentExchange(Study):
     """
 
     @classmethod
-    def applies_to(cls, model: Forecaster, data: DataSource) -> str | None:
+    def why_not_applicable(cls, model: Forecaster, data: DataSource) -> str | None:
         if not model.supports_content_exchange:
             return f"{type(model).__name__} has no content to exchange"
         windows = data.windows("test")
@@ -96,7 +96,7 @@ def applicable(spec: FrameSpec) -> dict[str, Metric]:
     return {
         name: METRICS[name].of(spec)
         for name in SCORED_BY
-        if METRICS[name].applies_to(spec, 1) is None
+        if METRICS[name].why_not_applicable(spec, 1) is None
     }
 
 
@@ -116,7 +116,7 @@ def forecasts(
             batch.context,
             len(target),
             content_from=content,
-            generator=generator_of(seed, stream),
+            generator=seeded_generator(seed, stream),
         ).to("cpu")
         return Frames(values=made.samples[0], times=target.times, channels=target.channels)
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from statecast.data.base import DataSource, Split, Windows, generator_of
+from statecast.data.base import DataSource, Split, Windows, seeded_generator
 from statecast.data.loading import ordered_batches
 from statecast.evaluation.analyses.base import Study
 from statecast.evaluation.analyses.ground_truth import counts_of, labels, quantities, share_found
@@ -42,7 +42,7 @@ class Probes(Study):
     """
 
     @classmethod
-    def applies_to(cls, model: Forecaster, data: DataSource) -> str | None:
+    def why_not_applicable(cls, model: Forecaster, data: DataSource) -> str | None:
         if not isinstance(model, StateSpaceForecaster):
             return "the model has no latent and no content"
         if not data.windows("test").batch(torch.arange(1)).latents:
@@ -145,7 +145,7 @@ def read_batches(
     device = next((tensor.device for tensor in model.buffers()), torch.device("cpu"))
     for first, batch in ordered_batches(windows, batch_size, count=count):
         observed = model.inputs(batch.context.to(device))
-        generator = generator_of(*seed, first)
+        generator = seeded_generator(*seed, first)
         state = model.observe(observed, generator=generator)
         # Some states begin before the last observed frame, and some after it.
         time = max(state.time, 0.0)

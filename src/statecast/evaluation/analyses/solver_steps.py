@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import nn
 
-from statecast.data.base import DataSource, Split, streams_of
+from statecast.data.base import DataSource, Split, window_generators
 from statecast.data.loading import evenly, numbered_batches
 from statecast.errors import ConvergenceError, MissingExtraError
 from statecast.evaluation.analyses.base import Study
@@ -31,7 +31,7 @@ class Steps(Study):
     """
 
     @classmethod
-    def applies_to(cls, model: Forecaster, data: DataSource) -> str | None:
+    def why_not_applicable(cls, model: Forecaster, data: DataSource) -> str | None:
         if not isinstance(model, StateSpaceForecaster) or not model.continuous:
             return "the model's transition is no differential equation"
         return None
@@ -103,7 +103,9 @@ def scored(
     seed: int,
 ) -> dict[str, Any]:
     """One row: evaluations, seconds and scores."""
-    applicable = [name for name in SCORED if METRICS[name].applies_to(model.spec, 1) is None]
+    applicable = [
+        name for name in SCORED if METRICS[name].why_not_applicable(model.spec, 1) is None
+    ]
     metrics = {name: METRICS[name].of(model.spec) for name in applicable}
     sums: dict[str, Sums] = {}
     seconds, batches = 0.0, 0
@@ -118,7 +120,7 @@ def scored(
                 solver=solver,
                 substeps=substeps,
                 # Of the window and not of the solver, so that rows differ by their solver alone.
-                generator=streams_of(numbers, seed),
+                generator=window_generators(numbers, seed),
             ).to("cpu")
             seconds, batches = seconds + time.perf_counter() - started, batches + 1
             for name, metric in metrics.items():

@@ -35,10 +35,10 @@ class FieldOptions:
         x: of the second; of points, `y` or `x` alone.
         crop: range of each named coordinate to keep.
         coarsen: average blocks of so many points along each dimension of space.
-        uneven: see `even_frames`.
+        uneven_times: see `even_frames`.
         time_step: see `even_frames`.
         sort: put frames in order of time.
-        gaps: `refuse` frames without a known value, or `keep` them.
+        missing_frames: `refuse` frames without a known value, or `keep` them.
     """
 
     variables: tuple[str, ...] = ()
@@ -47,10 +47,10 @@ class FieldOptions:
     x: str | None = None
     crop: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     coarsen: int = 1
-    uneven: Uneven = "refuse"
+    uneven_times: Uneven = "refuse"
     time_step: str | None = None
     sort: bool = False
-    gaps: Gaps = "refuse"
+    missing_frames: Gaps = "refuse"
 
 
 class Field:
@@ -86,7 +86,7 @@ class Field:
             arrays = [array.isel({self.axes.time: order}) for array in arrays]
         check_order(times, origin)
         self.frames: EvenAxis = even_frames(
-            times, uneven=options.uneven, time_step=options.time_step, origin=origin
+            times, uneven_times=options.uneven_times, time_step=options.time_step, origin=origin
         )
         self.arrays = [
             array.isel(dict.fromkeys(self.axes.single, 0)).transpose(
@@ -150,7 +150,7 @@ class Field:
                 f"{self.origin} holds infinite values, first in frame {start + place}. Mark what "
                 "is missing with NaN or a _FillValue."
             )
-        if self.options.gaps == "keep":
+        if self.options.missing_frames == "keep":
             return
         empty = np.asarray(np.isnan(values).reshape(*values.shape[:2], -1).all(axis=2))
         if empty.any():
@@ -158,7 +158,7 @@ class Field:
             raise InputError(
                 f"{self.origin} has no known value of {self.channels[channel]} in "
                 f"{int(empty.any(axis=1).sum())} frame(s), first in frame {start + frame}. Set "
-                "gaps: keep to take such frames as unknown."
+                "missing_frames: keep to take such frames as unknown."
             )
 
     def coordinates(self, start: int, stop: int, known: Array | None = None) -> Coordinates:

@@ -249,8 +249,8 @@ def check_described(
         "sizes": all_of(int, sizes) and min(sizes) > 0,
         "crop": all(type(end) in (int, float) for end in ends),
         "sort": type(options["sort"]) is bool,
-        "uneven": options["uneven"] in get_args(Uneven),
-        "gaps": options["gaps"] in get_args(Gaps),
+        "uneven_times": options["uneven_times"] in get_args(Uneven),
+        "missing_frames": options["missing_frames"] in get_args(Gaps),
         "space": 1 <= len(found["space"]) <= 2 and len(found["padded"]) == len(found["space"]),
         "grid": all(values.ndim <= 2 for values in grid.values()),
     }

@@ -164,7 +164,7 @@ def check_chunks(path: Path, dataset: Dataset, variables: Sequence[str], time: s
             raise CorruptionError(
                 f"{path}: {int(odd.sum())} chunk(s) of {name} are missing, first that of number "
                 f"{first}, while other times have it. They would read as missing values: mend the "
-                "store, or set gaps: keep."
+                "store, or set missing_frames: keep."
             )
 
 

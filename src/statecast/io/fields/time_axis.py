@@ -67,12 +67,14 @@ def check_order(times: Array, origin: str) -> None:
     )
 
 
-def even_frames(times: Array, *, uneven: Uneven, time_step: str | None, origin: str) -> EvenAxis:
+def even_frames(
+    times: Array, *, uneven_times: Uneven, time_step: str | None, origin: str
+) -> EvenAxis:
     """An even time axis for increasing times.
 
     Args:
         times: of the frames of the file.
-        uneven: of uneven times, `refuse` them; `fill` gaps with unknown frames; or `accept` them
+        uneven_times: `refuse` uneven times; `fill` gaps with unknown frames; or `accept` them
             as if they were even.
         time_step: average frames over steps of this length instead, such as `1D` or `1M`.
         origin: named in errors.
@@ -87,17 +89,17 @@ def even_frames(times: Array, *, uneven: Uneven, time_step: str | None, origin: 
     if step is not None:
         return EvenAxis(times, index, index + 1, step)
     typical = typical_step(times)
-    if uneven == "accept":
+    if uneven_times == "accept":
         return EvenAxis(times, index, index + 1, typical)
-    if uneven == "fill":
+    if uneven_times == "fill":
         return filled(times, typical, origin)
     gaps = np.diff(numbers(times))
     place = int(np.argmax(np.abs(gaps - np.median(gaps))))
     raise InputError(
         f"{origin}: frames are uneven in time: mostly {typical} apart, but not from "
-        f"{text_of(times[place])} to {text_of(times[place + 1])}. Set uneven: fill to take what "
-        "is missing as unknown, time_step (such as 1D) to average, or uneven: accept to count "
-        "frames as if they were even."
+        f"{text_of(times[place])} to {text_of(times[place + 1])}. Set uneven_times: fill to take "
+        "what is missing as unknown, time_step (such as 1D) to average, or uneven_times: accept to "
+        "count frames as if they were even."
     )
 
 

@@ -33,7 +33,7 @@ class ClipOptions:
         colour: `grey` (luma, ITU-R BT.601) or `rgb`.
         frames_per_second: frames taken per second of video, by its time stamps: at each tick the
             frame that is shown then. None takes every frame, whatever its time.
-        every: take every so many-th of these frames.
+        frame_step: take every N-th of these frames.
     """
 
     size: tuple[int, int] = (64, 64)
@@ -41,17 +41,19 @@ class ClipOptions:
     resampling: Resampling = "area"
     colour: Colour = "grey"
     frames_per_second: float | None = None
-    every: int = 1
+    frame_step: int = 1
 
     def __post_init__(self) -> None:
         if not all(1 <= side <= LARGEST_SIDE for side in self.size):
             raise InputError(
                 f"size is a height and a width from 1 to {LARGEST_SIDE} pixels, got {self.size}."
             )
-        if self.every < 1 or (self.frames_per_second is not None and self.frames_per_second <= 0):
+        if self.frame_step < 1 or (
+            self.frames_per_second is not None and self.frames_per_second <= 0
+        ):
             raise InputError(
-                f"every is at least 1 and frames_per_second more than 0, got {self.every} and "
-                f"{self.frames_per_second}."
+                f"frame_step is at least 1 and frames_per_second more than 0, got "
+                f"{self.frame_step} and {self.frames_per_second}."
             )
         if not isinstance(self.crop, str):
             left, top, right, bottom = self.crop
@@ -70,7 +72,7 @@ class ClipOptions:
             resampling=options["resampling"],
             colour=options["colour"],
             frames_per_second=options["frames_per_second"],
-            every=options["every"],
+            frame_step=options["frame_step"],
         )
 
     @property

@@ -37,7 +37,7 @@ def last_prepared(clip: Clip, options: ClipOptions, count: int) -> Array:
     """
     rate = options.frames_per_second
     kept: deque[RawFrame] = deque()
-    back = (count - 1) * options.every
+    back = (count - 1) * options.frame_step
     for frame in clip.frames():
         kept.append(frame)
         if rate is None:
@@ -47,7 +47,9 @@ def last_prepared(clip: Clip, options: ClipOptions, count: int) -> Array:
         start = time_of(frame, clip.name) - back / rate
         while len(kept) > 1 and time_of(kept[1], clip.name) <= start + TICK:
             kept.popleft()
-    chosen = list(kept)[:: -options.every] if rate is None else chosen_back(kept, back, options)
+    chosen = (
+        list(kept)[:: -options.frame_step] if rate is None else chosen_back(kept, back, options)
+    )
     if len(chosen) < count:
         raise InputError(
             f"{clip.name} has {len(chosen)} frame(s) at this rate, a forecast from it needs "
@@ -62,7 +64,7 @@ def chosen_back(kept: Iterable[RawFrame], back: int, options: ClipOptions) -> li
     assert options.frames_per_second is not None
     times = np.array([frame.time for frame in frames], dtype=np.float64)
     chosen = []
-    for tick in range(0, back + 1, options.every):
+    for tick in range(0, back + 1, options.frame_step):
         time = times[-1] - tick / options.frames_per_second
         if time + TICK < times[0]:
             break
@@ -74,10 +76,10 @@ def taken(frames: Iterable[RawFrame], options: ClipOptions, name: str) -> Iterat
     """Frames at the rate that is asked for: at each tick the one that is shown then."""
     if options.frames_per_second is None:
         for number, frame in enumerate(frames):
-            if number % options.every == 0:
+            if number % options.frame_step == 0:
                 yield frame
         return
-    step = options.every / options.frames_per_second
+    step = options.frame_step / options.frames_per_second
     shown: RawFrame | None = None
     start, ticks = 0.0, 0
     for frame in frames:
@@ -102,7 +104,7 @@ def time_of(frame: RawFrame, name: str) -> float:
     if frame.time is None:
         raise InputError(
             f"{name} is a folder of images, which have no time: leave frames_per_second out, and "
-            "set every to take fewer frames."
+            "set frame_step to take fewer frames."
         )
     return frame.time
 

@@ -14,7 +14,7 @@ from statecast.data.user.video_splits import (
     Wanted,
     chosen_split,
     clip_lengths,
-    shown_shares,
+    shown_fractions,
     split_clips,
 )
 from statecast.errors import FileError, InputError
@@ -117,9 +117,9 @@ def describe(finding: Finding, seen: Sequence[Seen], *, quick: bool) -> None:
     names = [item.clip.name for item in seen]
     try:
         by = chosen_split("auto", names)
-        parts = split_clips(names, counts, by, shares=SHARES, gap=0, seed=None)
+        parts = split_clips(names, counts, by, split_fractions=SHARES, gap=0, seed=None)
         lengths = clip_lengths(parts, Wanted(None, None, None, None))
-        finding.say("splits", f"by {by}: {shown_shares(parts)}")
+        finding.say("splits", f"by {by}: {shown_fractions(parts)}")
         finding.say("windows", f"{lengths.context} frames observed, {lengths.horizon} forecast")
     except InputError as error:
         finding.warn(error)

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from statecast.data.base import Windows, streams_of
+from statecast.data.base import Windows, window_generators
 from statecast.data.loading import evenly
 from statecast.errors import InputError
 from statecast.evaluation.slices import MEMORY_GIB, slices_within
@@ -87,7 +87,7 @@ class Futures:
             batch.context,
             len(batch.target),
             samples=self.samples,
-            generator=streams_of(numbers, self.seed),
+            generator=window_generators(numbers, self.seed),
         ).to("cpu")
 
 
@@ -101,7 +101,7 @@ def first_metric(names: Sequence[str], spec: FrameSpec) -> str:
     """The first metric that scores single forecasts of such frames; `mse` where none does."""
     for name in names:
         known = METRICS.get(name)
-        if known and issubclass(known, SampleMetric) and known.applies_to(spec, 1) is None:
+        if known and issubclass(known, SampleMetric) and known.why_not_applicable(spec, 1) is None:
             return name
     return "mse"
 
