@@ -69,7 +69,7 @@ def step_seconds(recipe: str, data: DataSource, overrides: list[str], seconds: f
     done, start = 0, 0.0
     while done <= 2 or time.perf_counter() - start < seconds:
         optimizer.zero_grad()
-        model.loss(batch, seeded_generator(done))["total"].backward()
+        model.loss(batch, generator=seeded_generator(done))["total"].backward()
         optimizer.step()
         done += 1
         if done == 2:
@@ -102,7 +102,11 @@ def main() -> None:
             step = step_seconds(recipe, data, [], known.seconds)
             for workers in WORKERS:
                 batches = training_batches(
-                    data.windows("train"), range(10**6), batch_size=size, seed=1, workers=workers
+                    data.windows("train"),
+                    range(10**6),
+                    batch_size=size,
+                    seed=1,
+                    loader_workers=workers,
                 )
                 frames, seconds = rate(batches, known.seconds)
                 print(

@@ -22,6 +22,8 @@ from statistics import median
 from typing import NamedTuple
 
 import torch
+from statecast.sharing import part_of
+from statecast.training.together import Team
 
 from statecast.data.base import DataSource, seeded_generator
 from statecast.data.loading import training_batches
@@ -30,8 +32,6 @@ from statecast.models import MODELS
 from statecast.models.base import Forecaster
 from statecast.runs.recipes import read_recipe, resolve
 from statecast.runs.run import build_data
-from statecast.sharing import part_of
-from statecast.training.together import Team
 
 RECIPES = ("srvp-digits-small", "separable-turntable-small")
 WARM = 2  # steps before the clock starts
@@ -83,7 +83,7 @@ def step_seconds(case: Case, steps: int) -> Seconds:
             noise = seeded_generator(1, step)
             with nullcontext() if team is None else team.sharing():
                 terms = case.model.loss(
-                    next(batches), noise if team is None else team.generator(noise)
+                    next(batches), generator=noise if team is None else team.generator(noise)
                 )
             case.optimizer.zero_grad()
             if team is None:

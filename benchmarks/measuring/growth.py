@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import torch
 from measuring.clock import Clock
 from measuring.footprint import added_by
+from measuring.trainer import trainer_of
 from speed_rows.base import SEED, Settings, model_of
 
 from statecast.data.base import seeded_generator, window_generators
 from statecast.frames import Batch
 from statecast.models.base import Forecaster
-from statecast.training.loop import Trainer
 from statecast.training.precision import autocast
 
 Work = Literal["forecast", "train"]
@@ -59,11 +58,11 @@ def measured(recipe: str, settings: Settings, *, work: Work, growing: str, size:
 
 def training_step(model: Forecaster, batch: Batch, settings: Settings) -> Callable[[], Any]:
     """A step of our trainer."""
-    trainer = Trainer(
-        model, Path(), rate=lambda step: 1e-4, betas=(0.9, 0.999), seed=SEED, gradient_clip=None
-    )
-    trainer.precision = settings.precision
-    return lambda: trainer.descend(batch)
+    trainer = trainer_of(
+        model, learning_rate=1e-4, seed=SEED, precision=settings.precision,
+        device=str(settings.device),
+    )  # fmt: skip
+    return lambda: trainer.training_step(batch)
 
 
 def forecast(

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 import torch
+from measuring.trainer import trainer_of
 from plain import separable, srvp_training
 from plain.descent import Descent
 from plain.layers import Weights
@@ -17,7 +17,7 @@ from statecast.frames import Batch
 from statecast.models import SRVP, Separable
 from statecast.models.base import Forecaster
 from statecast.runs.recipes import read_recipe
-from statecast.training.loop import NOISE, Trainer
+from statecast.training.loop import NOISE
 
 ON_CPU = {  # windows of a step, so that a table takes minutes
     "srvp-digits-stochastic": 8,
@@ -36,17 +36,17 @@ def build(recipe: str, settings: Settings) -> Case:
     spec = model.spec
     values = torch.rand(size, spec.length, *spec.frame_shape, generator=seeded_generator(1))
     batch = Batch.of(values, spec.context, channels=spec.channels)
-    rate, betas = train["learning_rate"], tuple(train.get("betas", (0.9, 0.999)))
+    rate, betas = train["learning_rate"], tuple(train.get("adam_betas", (0.9, 0.999)))
     descent = Descent(
         model.state_dict(), [name for name, _ in model.named_parameters()], rate=rate, betas=betas
     )
     loss = plain_loss(model, size)
-    trainer = Trainer(
-        model, Path(), rate=lambda step: rate, betas=betas, seed=SEED, gradient_clip=None
-    )
-    trainer.precision = settings.precision
+    trainer = trainer_of(
+        model, learning_rate=rate, adam_betas=betas, seed=SEED, precision=settings.precision,
+        device=str(settings.device),
+    )  # fmt: skip
     return Case(
-        ours=lambda: trainer.descend(batch)["total"],
+        ours=lambda: trainer.training_step(batch)["total"],
         plain=lambda: descent.step(lambda weights: loss(weights, values.to(settings.device))),
         sizes=f"batch {size} of {train['batch_size']}, {spec.length} frames",
         difference=relative,

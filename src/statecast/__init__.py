@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from statecast.frames import Batch, Forecast, Frames, FrameSpec
     from statecast.metrics import METRICS
     from statecast.models import MODELS
-    from statecast.models.base import Forecaster
+    from statecast.models.base import Forecaster, Update
     from statecast.models.latent_space import exchange, interpolate
     from statecast.models.latents import Latents
     from statecast.models.separable import Separable
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from statecast.runs.official.import_run import import_official
     from statecast.runs.official.loading import load_official
     from statecast.runs.run import create_run, load, open_run
+    from statecast.training.options import TrainingOptions
     from statecast.training.train import train
 
 # Where each public name comes from. Nothing is imported before it is used: torch alone takes
@@ -69,6 +70,8 @@ _HOMES = {
     "load": "runs.run",
     "load_official": "runs.official.loading",
     "open_run": "runs.run",
+    "TrainingOptions": "training.options",
+    "Update": "models.base",
     "train": "training.train",
 }
 
@@ -86,6 +89,8 @@ __all__ = [
     "Separable",
     "StateSpaceForecaster",
     "StatecastError",
+    "TrainingOptions",
+    "Update",
     "__version__",
     "create_run",
     "evaluate",

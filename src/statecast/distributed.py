@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 import os
-import time
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 
@@ -15,52 +16,63 @@ from statecast.errors import InputError, ProcessError, StatecastError
 if TYPE_CHECKING:
     from torch import Tensor
 
-LAUNCHED = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")  # what torchrun sets
-Found = TypeVar("Found")
-PATIENCE = timedelta(hours=4)  # how long a process waits for one that is alive
-PROMPT = timedelta(minutes=10)  # the same, where all have as much to do
+LAUNCHED = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")  # set by torchrun
+PATIENCE = timedelta(minutes=30)  # how long a process waits for another one
 PATIENCE_NAME = "STATECAST_PATIENCE"  # environment variable that says otherwise, in seconds
-SPOKEN = 3.0  # seconds that others wait for the main process to name their error
-SAID = "statecast/said"  # where it is named
-OUTLIVING = "TORCHELASTIC_USE_AGENT_STORE"  # set by torchrun, whose store outlives processes
+# Signals that ask a process to stop; schedulers send the last two, which Windows lacks.
+SIGNALS = tuple(
+    getattr(signal, name)
+    for name in ("SIGINT", "SIGTERM", "SIGUSR1", "SIGUSR2")
+    if hasattr(signal, name)
+)
+Found = TypeVar("Found")
 
 
-class _Meeting:
-    """Where processes meet: the group that they wait in, and the store beside it."""
+@dataclass(frozen=True)
+class Part:
+    """Consecutive windows of a batch, that fall to one process."""
 
-    group: Any = None  # None for the group of all
-    store: Any = None
+    start: int
+    stop: int
+    whole: int  # windows of the batch
+
+    def __len__(self) -> int:
+        return self.stop - self.start
+
+    @property
+    def rows(self) -> slice:
+        """Where they are in the batch."""
+        return slice(self.start, self.stop)
 
 
-def asked_for() -> int:
-    """How many processes were launched for this command, joined or not."""
+def launched_processes() -> int:
+    """Number of processes that were launched for this command, in a group or not."""
     if not all(os.environ.get(name) for name in LAUNCHED):
         return 1
     return int(os.environ["WORLD_SIZE"])
 
 
-def number_of_this() -> int:
-    """Rank of this process among those that were launched for this command, joined or not."""
-    return 0 if asked_for() == 1 else int(os.environ["RANK"])
+def launched_rank() -> int:
+    """Rank of this process among those that were launched for this command, in a group or not."""
+    return 0 if launched_processes() == 1 else int(os.environ["RANK"])
 
 
 @contextmanager
-def joined() -> Iterator[None]:
+def process_group() -> Iterator[None]:
     """Work together with the other processes of the command, inside the block.
 
-    Does nothing in a process that was launched alone, or that has joined already. Tensors of the
-    processor pass by gloo, those of GPUs by NCCL; each process takes a GPU of its own as `cuda`.
-    An error that the main process meets as well is marked as told by it.
+    Does nothing in a process that was launched alone, or that is in the group already. Tensors of
+    processors pass by gloo, those of GPUs by NCCL; each process takes a GPU of its own as `cuda`.
 
     Errors:
         ProcessError: the processes do not find each other.
+        InputError: the environment variable `STATECAST_PATIENCE` is not a number of seconds.
     """
-    if asked_for() == 1 or size() > 1:
+    if launched_processes() == 1 or world_size() > 1:
         yield
         return
     import torch
     from torch import distributed
-    from torch.distributed.rendezvous import rendezvous
 
     backend = "gloo"
     if torch.cuda.is_available():
@@ -68,51 +80,29 @@ def joined() -> Iterator[None]:
         torch.cuda.set_device(local % torch.cuda.device_count())
         backend = "cpu:gloo,cuda:nccl"
     try:
-        store, number, count = next(rendezvous("env://", timeout=PROMPT))
-        distributed.init_process_group(
-            backend, store=store, rank=number, world_size=count, timeout=PATIENCE
-        )
+        distributed.init_process_group(backend, timeout=patience())
     except (RuntimeError, ValueError) as error:
+        if isinstance(error, StatecastError):
+            raise
         raise ProcessError(
-            f"{asked_for()} processes should work together and do not find each other: "
+            f"{launched_processes()} processes should work together and do not find each other: "
             f"{first_line(error)} Start them with torchrun."
         ) from error
-    _Meeting.store = store
     try:
         yield
-    except StatecastError as error:
-        error.told = _told_by_main(error) if error.told is None else error.told
-        raise
     finally:
-        _Meeting.store = None
         distributed.destroy_process_group()
 
 
-@contextmanager
-def prompt() -> Iterator[None]:
-    """Wait for other processes no longer than `patience()` inside the block.
-
-    For work that all of them have as much of, such as the steps of a training.
-    """
-    if size() == 1:
-        yield
-        return
-    before, _Meeting.group = _Meeting.group, new_group()
-    try:
-        yield
-    finally:
-        _Meeting.group = before
-
-
 def patience() -> timedelta:
-    """How long a process waits for another that has as much to do: 10 minutes by default.
+    """How long a process waits for another one: 30 minutes by default.
 
     Errors:
-        InputError: the environment variable `STATECAST_PATIENCE` is no number of seconds.
+        InputError: the environment variable `STATECAST_PATIENCE` is not a number of seconds.
     """
     given = os.environ.get(PATIENCE_NAME)
     if not given:
-        return PROMPT
+        return PATIENCE
     try:
         seconds = float(given)
     except ValueError:
@@ -122,15 +112,7 @@ def patience() -> timedelta:
     return timedelta(seconds=seconds)
 
 
-def new_group() -> Any:
-    """A group of all processes, whose collectives are apart from those of others, and prompt."""
-    from torch import distributed
-
-    with answered():
-        return distributed.new_group(timeout=patience())
-
-
-def size() -> int:
+def world_size() -> int:
     """Number of processes that work together."""
     from torch import distributed
 
@@ -142,7 +124,7 @@ def rank() -> int:
     """Number of this process among them, from 0."""
     from torch import distributed
 
-    return distributed.get_rank() if size() > 1 else 0
+    return distributed.get_rank() if world_size() > 1 else 0
 
 
 def is_main() -> bool:
@@ -150,41 +132,51 @@ def is_main() -> bool:
     return rank() == 0
 
 
-def is_first() -> bool:
-    """Whether this process is the main one of its command, joined with the others or not yet."""
-    return asked_for() == 1 or os.environ["RANK"] == "0"
-
-
 def share(items: Tensor) -> Tensor:
     """The consecutive part of the items that falls to this process; parts differ by one at most."""
-    return items.tensor_split(size())[rank()]
+    return items.tensor_split(world_size())[rank()]
 
 
-def gathered(own: Found) -> list[Found]:
-    """What each process has found, in the order of their ranks, for every one of them.
+def part_of_batch(count: int) -> Part:
+    """The windows of a batch that fall to this process: as many as to every other one.
+
+    Errors:
+        InputError: the batch does not divide by the number of processes.
+    """
+    each, rest = divmod(count, world_size())
+    if rest:
+        raise InputError(
+            f"A batch of {count} windows does not divide by {world_size()} processes. Change "
+            "train.batch_size, or launch another number of processes."
+        )
+    return Part(rank() * each, (rank() + 1) * each, count)
+
+
+def all_gather(own: Found) -> list[Found]:
+    """The objects of all processes, in the order of their ranks.
 
     All processes must call it equally often.
 
     Errors:
         ProcessError: another process has ended.
     """
-    if size() == 1:
+    if world_size() == 1:
         return [own]
     from torch import distributed
 
-    found: list[Found | None] = [None] * size()
-    with answered():
-        distributed.all_gather_object(found, own, group=_Meeting.group)
+    found: list[Found | None] = [None] * world_size()
+    with process_errors():
+        distributed.all_gather_object(found, own)
     return cast("list[Found]", found)
 
 
-def from_main(act: Callable[[], Found]) -> Found:
-    """What the main process alone does, for every one of them: its result, or its error.
+def run_on_main(act: Callable[[], Found]) -> Found:
+    """Call a function in the main process alone; all processes get its result, or its error.
 
     Errors:
         ProcessError: another process has ended.
     """
-    if size() == 1:
+    if world_size() == 1:
         return act()
     from torch import distributed
 
@@ -194,8 +186,8 @@ def from_main(act: Callable[[], Found]) -> Found:
             outcome = [act()]
         except StatecastError as error:
             outcome = [_Failed(error)]
-    with answered():
-        distributed.broadcast_object_list(outcome, src=0, group=_Meeting.group)
+    with process_errors():
+        distributed.broadcast_object_list(outcome, src=0)
     if isinstance(outcome[0], _Failed):
         outcome[0].error.told = not is_main()
         raise outcome[0].error
@@ -208,91 +200,41 @@ class _Failed(NamedTuple):
     error: StatecastError
 
 
-def summed(tensor: Tensor) -> Tensor:
-    """The sum of a tensor over processes, in its place; the same bits for every one of them."""
-    if size() > 1:
+def all_reduce_sum(tensor: Tensor) -> Tensor:
+    """The sum of a tensor over processes, in its place; the same bits in every process."""
+    if world_size() > 1:
         from torch import distributed
 
-        with answered():
-            distributed.all_reduce(tensor, group=_Meeting.group)
+        with process_errors():
+            distributed.all_reduce(tensor)
     return tensor
 
 
-def copy_from_main(tensor: Tensor) -> None:
-    """Give a tensor the values that it has in the main process."""
-    if size() > 1:
-        from torch import distributed
-
-        with answered():
-            distributed.broadcast(tensor, src=0, group=_Meeting.group)
-
-
-def largest(own: int) -> int:
+def all_reduce_max(own: int) -> int:
     """The largest number that any process has."""
-    if size() == 1:
-        return own
-    import torch
-    from torch import distributed
-
-    found = torch.tensor(own)
-    with answered():
-        distributed.all_reduce(found, distributed.ReduceOp.MAX, group=_Meeting.group)
-    return int(found)
+    return max(all_gather(own))
 
 
 @contextmanager
-def answered() -> Iterator[None]:
+def process_errors() -> Iterator[None]:
     """Context of a collective: where another process does not answer, `ProcessError`."""
     try:
         yield
     except RuntimeError as error:
-        if isinstance(error, StatecastError):
+        if isinstance(error, StatecastError) or world_size() == 1:
             raise
         line = first_line(error)
+        who = f"Process {rank()} of {world_size()}"
         if "timed out" in line.lower() or "timeout" in line.lower():
-            seconds = (PATIENCE if _Meeting.group is None else patience()).total_seconds()
             raise ProcessError(
-                f"Process {rank()} of {size()} has waited {seconds:g} s for another one, which "
-                f"hangs or is slow. {PATIENCE_NAME}=SECONDS waits longer in training."
+                f"{who} has waited {patience().total_seconds():g} s for another one, which hangs "
+                f"or is slow. {PATIENCE_NAME}=SECONDS waits longer."
             ) from error
-        # Of a connection that broke there is nothing else to say, and gloo says much.
-        detail = "." if "peer" in line or "onnection" in line else f": {line}"
+        if "peer" not in line and "onnection" not in line:  # an error of this process
+            raise
         raise ProcessError(
-            f"Process {rank()} of {size()} lost another one, whose error says why unless it was "
-            f"killed{detail}"
+            f"{who} lost another one, whose error says why unless it was killed."
         ) from error
-
-
-def _told_by_main(error: StatecastError) -> bool:
-    """Whether the main process says what this error says, so that it is said once."""
-    lost = isinstance(error, ProcessError)
-    if lost and not os.environ.get(OUTLIVING):
-        return False  # the store may have gone with the process that was lost
-    said = f"{type(error).__name__}: {error}"
-    store = _Meeting.store
-    try:
-        if is_main():
-            store.set(SAID, said)
-            if not os.environ.get(OUTLIVING):  # until others have heard it
-                _appear([f"{SAID}/{other}" for other in range(1, size())])
-            return False
-        if not _appear([SAID]):
-            return False
-        by_main = store.get(SAID).decode()
-        store.set(f"{SAID}/{rank()}", "")
-    except RuntimeError:  # the main process is no more
-        return False
-    return said == by_main or (lost and by_main.startswith(ProcessError.__name__))
-
-
-def _appear(keys: list[str]) -> bool:
-    """Whether all keys appear in the store before long."""
-    end = time.monotonic() + SPOKEN
-    while not _Meeting.store.check(keys):  # its own `wait` complains on standard error
-        if time.monotonic() > end:
-            return False
-        time.sleep(0.02)
-    return True
 
 
 def first_line(error: Exception) -> str:

@@ -337,7 +337,8 @@ def test_options_of_data(data):
 @QUICK
 @given(
     value=st.one_of(NUMBERS, st.lists(NUMBERS, max_size=2)),
-    place=st.sampled_from(["model.latent_size", "model.skips", "train.betas", "train.precision",
+    place=st.sampled_from(["model.latent_size", "model.skips", "train.adam_betas",
+                            "train.precision",
                            "evaluate.metrics", "data.digits"]),
 )  # fmt: skip
 def test_options_of_recipes(value, place):
@@ -442,7 +443,7 @@ ODD = (
     "--help", "--horizon", "--samples", "-1", "nan", "1e9", "--x.y", "--train.steps", "é",
     "--model.name", "=", "--=", "--.=.", "", "../..", "a" * 5000, "\ud800", "--output", "x.npz",
     "--data.path=/dev/null", "--checkpoint", "srvp-digits-small", "--print_config",
-    "--evaluate.samples={a: 1}", "--train.betas=[1,2,3]",
+    "--evaluate.samples={a: 1}", "--train.adam_betas=[1,2,3]",
 )  # fmt: skip
 WORDS = st.one_of(st.sampled_from(ODD), st.text(max_size=6).filter(lambda word: "\0" not in word))
 VERBS = st.sampled_from(

@@ -112,13 +112,13 @@ def retard(slow, seconds, marks):
 
         PendulumWindows.batch = slowly
     elif slow == "step":
-        descend = Trainer.descend
+        training_step = Trainer.training_step
 
         def slow_step(self, batch):
             wait()
-            return descend(self, batch)
+            return training_step(self, batch)
 
-        Trainer.descend = slow_step
+        Trainer.training_step = slow_step
     elif slow == "save":
         from statecast.training import checkpoint_files
 

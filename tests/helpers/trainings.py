@@ -43,11 +43,11 @@ def interrupt_at(step, monkeypatch):
     """Raise SIGTERM in this process during the given step, or never again."""
     loss = ORIGINAL_LOSS
 
-    def interrupted(self, batch, generator=None):
+    def interrupted(self, batch, *, step=0, generator=None):
         interrupted.calls += 1
         if interrupted.calls == step:
             signal.raise_signal(signal.SIGTERM)
-        return loss(self, batch, generator)
+        return loss(self, batch, step=step, generator=generator)
 
     interrupted.calls = 0
     monkeypatch.setattr(SRVP, "loss", interrupted)

@@ -14,6 +14,10 @@ CLOSE = {"atol": 1e-3, "rtol": 1e-3}  # of values around 1, through networks tha
 GRID = (3, 5)  # a quarter of the sides
 
 
+def seeded(seed):
+    return torch.Generator().manual_seed(seed)
+
+
 def small(seed=0, **options):
     defaults = {
         "architecture": "maps", "encoder_width": 4, "decoder_width": 4, "content_size": 5,
@@ -44,7 +48,10 @@ def trained(model):
             module.momentum = None  # averages over all batches
     with torch.no_grad():
         for seed in range(3):
-            model.loss(Batch.of(frames(seed=seed), SPEC.context), torch.Generator().manual_seed(0))
+            model.loss(
+                Batch.of(frames(seed=seed), SPEC.context),
+                generator=seeded(0),
+            )
     return model.eval()
 
 
@@ -102,7 +109,7 @@ def test_half_steps_lie_on_the_way():
 
 
 def test_the_loss_reaches_every_weight_and_averages_the_prior(model):
-    terms = model.train().loss(Batch.of(frames(), SPEC.context), torch.Generator().manual_seed(0))
+    terms = model.train().loss(Batch.of(frames(), SPEC.context), generator=seeded(0))
     terms["total"].backward()
     for name, weight in model.named_parameters():
         assert weight.grad is not None, name
@@ -120,7 +127,7 @@ def test_content_that_is_one_is_a_product_with_one():
     assert model.prior_weight == 0
     content = model.content_of(frames())
     assert torch.equal(content.code, torch.ones(3, 3, *GRID))
-    latents = torch.randn(3, 2, 3, *GRID, generator=torch.Generator().manual_seed(0))
+    latents = torch.randn(3, 2, 3, *GRID, generator=seeded(0))
     with torch.no_grad():
         alone = model.decoder.stages[0](latents.flatten(0, 1))
         mixed, shared = model.decoder.mix(content, latents)
@@ -151,11 +158,11 @@ def test_a_resnet_encoder_serves_both_models(kind):
     if kind is Separable:
         sizes = {"encoder_width": 4, "decoder_width": 4, "dynamics_hidden": 9}
     model = kind(
-        spec, architecture="resnet", latent_size=4, generator=torch.Generator().manual_seed(0),
+        spec, architecture="resnet", latent_size=4, generator=seeded(0),
         **sizes,
     )  # fmt: skip
-    values = torch.rand(4, 5, 1, 16, 32, generator=torch.Generator().manual_seed(1))
-    model.train().loss(Batch.of(values, 3), torch.Generator().manual_seed(2))["total"].backward()
+    values = torch.rand(4, 5, 1, 16, 32, generator=seeded(1))
+    model.train().loss(Batch.of(values, 3), generator=seeded(2))["total"].backward()
     for name, weight in model.named_parameters():
         assert weight.grad is not None, name
     assert model.forecast(values[:, :3], 4).samples.shape == (1, 4, 4, 1, 16, 32)

@@ -70,7 +70,7 @@ def test_published_recipes_have_the_published_sizes(name, millions, tmp_path, mo
 def test_recipes_of_videos_train_on_prepared_stores(name, tmp_path, monkeypatch):
     prepare_data(resolve(read_recipe(name)), tmp_path, monkeypatch)
     small = {
-        "model.width": 2, "train.steps": 1, "train.burn_in": 0, "train.batch_size": 2,
+        "model.width": 2, "train.steps": 1, "train.decay_start": 0, "train.batch_size": 2,
         "train.validation_samples": 2, "train.validation_windows": 2, "train.precision": "float32",
     }  # fmt: skip
     run = create_run(name, tmp_path / "run", [f"--{key}={value}" for key, value in small.items()])
@@ -109,7 +109,7 @@ def test_overrides_win_and_are_checked(recipe):
     assert tables["train"]["steps"] == 33
     assert tables["model"]["latent_size"] == 5
     assert tables["model"]["code_size"] == 6  # of the recipe
-    assert tables["train"]["betas"] == [0.9, 0.999]  # a default
+    assert tables["train"]["adam_betas"] == [0.9, 0.999]  # a default
 
 
 @pytest.mark.parametrize(

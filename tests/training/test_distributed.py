@@ -22,9 +22,9 @@ RECIPE = """
 model: {name: srvp, architecture: dcgan, skips: true, width: 2, code_size: 4, latent_size: 3,
         noise_size: 2, inference_hidden: 6, transition_hidden: 8}
 data: {name: arrays, path: PATH, context: 3, horizon: 2}
-train: {steps: 6, batch_size: 5, validate_every: 3, checkpoint_every: 2, log_every: 1,
+train: {steps: 6, batch_size: 6, validate_every: 3, checkpoint_every: 2, log_every: 1,
         validation_windows: 5, validation_samples: 2, precision: float32, learning_rate: 0.002,
-        validation_metric: mse, validation_selection: best, validation_protocol: paper}
+        validation_metric: mse, validation_reduction: best, validation_ranking: paper}
 """
 LONG = [*MLP, "--train.steps", "100000", "--train.validate_every", "0"]
 PROCESS_ERROR = "statecast: Process 0 of 2 "
@@ -72,8 +72,8 @@ def test_two_processes_train_as_one_and_go_on_whatever_their_number(recipe, tmp_
     assert_close(one, runs["whole"])
     whole, again = (load_checkpoint(runs[name]) for name in ("whole", "again"))
     assert same(whole.model, again.model)
-    for key, state in whole.state["optimizer"]["state"].items():
-        assert same(state, again.state["optimizer"]["state"][key])
+    for key, state in whole.state["optimizers"]["model"].items():
+        assert same(state, again.state["optimizers"]["model"][key])
     assert (runs["whole"] / "metrics.csv").read_text() == (
         runs["again"] / "metrics.csv"
     ).read_text()
@@ -110,7 +110,7 @@ def test_torchrun_trains_and_passes_signals_on(recipe, tmp_path):
     command += ["--nproc-per-node", "2", "-m", "statecast", "train", recipe, *LONG]
     with (tmp_path / "err").open("w") as errors:
         process = subprocess.Popen(
-            [*command, "--output", str(folder), "--train.workers", "1"],
+            [*command, "--output", str(folder), "--train.loader_workers", "1"],
             stdout=subprocess.PIPE, stderr=errors, text=True,
         )  # fmt: skip
     try:

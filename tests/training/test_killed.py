@@ -129,7 +129,7 @@ SEPARABLE = {"name": "separable", "architecture": "mlp", "latent_size": 3, "enco
 # Not SRVP in bf16: not every processor has its LSTM.
 OPTIONS = {
     "in one process": [],
-    "with workers": ["--train.workers=2"],
+    "with workers": ["--train.loader_workers=2"],
     "in bf16": ["--train.precision=bf16"],
 }
 

@@ -118,10 +118,10 @@ def test_steps_are_left_out_up_to_the_number_asked_for(recipe, data, tmp_path, m
     again = 9 + next(s for s in range(8) if window in drawn(data, 8 + s))
     spoil(monkeypatch, window, math.nan)
     options = ["--train.steps=20", "--train.log_every=1"]
-    once = create_run(recipe, tmp_path / "once", [*options, "--train.skip_nonfinite=1"])
+    once = create_run(recipe, tmp_path / "once", [*options, "--train.max_nonfinite_steps=1"])
     with pytest.raises(NonFiniteLossError, match=f"step {again}: .* Steps skipped before: 1"):
         train_run(once)
-    often = create_run(recipe, tmp_path / "often", [*options, "--train.skip_nonfinite=9"])
+    often = create_run(recipe, tmp_path / "often", [*options, "--train.max_nonfinite_steps=9"])
     train_run(often)
     log = read_log(often.folder)
     left_out = [int(s) for s, skipped in zip(log["step"], log["skipped"], strict=True) if skipped]
@@ -132,7 +132,7 @@ def test_steps_are_left_out_up_to_the_number_asked_for(recipe, data, tmp_path, m
 
 
 def test_a_row_averages_the_steps_that_were_taken(recipe, data, tmp_path, monkeypatch):
-    options = ["--train.steps=4", "--train.skip_nonfinite=1"]
+    options = ["--train.steps=4", "--train.max_nonfinite_steps=1"]
     each = create_run(recipe, tmp_path / "each", [*options, "--train.log_every=1"])
     pairs = create_run(recipe, tmp_path / "pairs", [*options, "--train.log_every=2"])
     spoil(monkeypatch, int(drawn(data, 0)[0]), math.nan)
@@ -147,6 +147,7 @@ def test_a_row_averages_the_steps_that_were_taken(recipe, data, tmp_path, monkey
 def test_a_step_left_out_touches_nothing(data, tmp_path, monkeypatch):
     """Weights, optimizer and running means are those of a training without that step."""
     from statecast.training.loop import Trainer
+    from statecast.training.options import TrainingOptions
 
     model = SRVP(
         data.spec, architecture="mlp", width=4, code_size=4, latent_size=2, noise_size=2,
@@ -155,41 +156,41 @@ def test_a_step_left_out_touches_nothing(data, tmp_path, monkeypatch):
     model.register_buffer("running", torch.zeros(3))
     loss = SRVP.loss
 
-    def moving(self, batch, generator=None):
-        terms = loss(self, batch, generator)
+    def moving(self, batch, *, step=0, generator=None):
+        terms = loss(self, batch, step=step, generator=generator)
         self.running.add_(terms["total"].detach())
         return terms
 
     monkeypatch.setattr(SRVP, "loss", moving)
-    trainer = Trainer(
-        model, tmp_path, rate=lambda step: 1e-5, betas=(0.9, 0.999), seed=1, gradient_clip=1.0,
-        skip_nonfinite=1,
-    )  # fmt: skip
+    options = TrainingOptions(
+        learning_rate=1e-5, gradient_clip=1.0, max_nonfinite_steps=1, precision="float32"
+    )
+    trainer = Trainer(model, data, tmp_path, options)
     batch = data.windows("train").batch(torch.arange(4))
-    trainer.descend(batch)
+    trainer.training_step(batch)
     trainer.step = 1
     before = state_of(trainer)
     broken = data.windows("train").batch(torch.arange(4))
     broken.context.values[1, 1] = math.nan
-    assert trainer.descend(broken)["skipped"] == 1
+    assert trainer.training_step(broken)["skipped"] == 1
     assert same(before, state_of(trainer))
-    assert trainer.descend(batch)["skipped"] == 0
+    assert trainer.training_step(batch)["skipped"] == 0
     assert not same(before, state_of(trainer))
     with pytest.raises(NonFiniteLossError):
-        trainer.descend(broken)
+        trainer.training_step(broken)
 
 
 def state_of(trainer):
     import copy
 
-    return copy.deepcopy([trainer.model.state_dict(), trainer.optimizer.state_dict()])
+    return copy.deepcopy([trainer.model.state_dict(), trainer.updaters[0].optimizer.state_dict()])
 
 
 def test_a_resumed_training_goes_on_with_the_count(recipe, data, tmp_path, monkeypatch):
     from helpers.trainings import interrupt_at
 
     spoil(monkeypatch, int(drawn(data, 2)[0]), math.nan)
-    options = ["--train.steps=20", "--train.skip_nonfinite=1", "--train.log_every=5"]
+    options = ["--train.steps=20", "--train.max_nonfinite_steps=1", "--train.log_every=5"]
     whole = create_run(recipe, tmp_path / "whole", options)
     parts = create_run(recipe, tmp_path / "parts", options)
     with pytest.raises(NonFiniteLossError) as first:
@@ -208,5 +209,5 @@ def test_a_resumed_training_goes_on_with_the_count(recipe, data, tmp_path, monke
 
 
 def test_a_negative_number_is_refused(recipe, tmp_path):
-    with pytest.raises(InputError, match="skip_nonfinite must be at least 0"):
-        train_run(create_run(recipe, tmp_path / "run", ["--train.skip_nonfinite=-1"]))
+    with pytest.raises(InputError, match="max_nonfinite_steps must be at least 0"):
+        train_run(create_run(recipe, tmp_path / "run", ["--train.max_nonfinite_steps=-1"]))

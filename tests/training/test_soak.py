@@ -17,7 +17,7 @@ WARM_UP = 0.25  # of the time
 EVERY = 0.25  # seconds between looks
 GROWTH_MIB = 2.0  # that counts as none: allocators round up
 OPTIONS = [
-    "--train.steps=100000000", "--train.workers=2", "--train.validate_every=25",
+    "--train.steps=100000000", "--train.loader_workers=2", "--train.validate_every=25",
     "--train.checkpoint_every=10", "--train.log_every=5", "--train.keep_checkpoints=2",
 ]  # fmt: skip
 

@@ -98,7 +98,7 @@ def test_a_last_validation_that_was_broken_off_is_made_up_for(
 
 def test_workers_outlive_a_signal_to_the_whole_group(fork_server, recipe, quick_path, start):
     folder = quick_path / "workers"
-    arguments = [recipe, "--output", str(folder), *OPTIONS, "--train.workers=2"]
+    arguments = [recipe, "--output", str(folder), *OPTIONS, "--train.loader_workers=2"]
     process = start("step", SHORT, train=arguments)
     for _ in range(2):  # as `timeout` does: the process, then its group
         os.killpg(process, signal.SIGTERM)
@@ -136,7 +136,7 @@ def test_a_second_signal_ends_at_once_without_harm(fork_server, start, number, c
 @pytest.mark.slow
 def test_workers_end_with_a_main_process_that_is_killed(fork_server, recipe, quick_path, start):
     folder = quick_path / "workers"
-    arguments = [recipe, "--output", str(folder), *OPTIONS, "--train.workers=2"]
+    arguments = [recipe, "--output", str(folder), *OPTIONS, "--train.loader_workers=2"]
     process = start("step", SHORT, train=arguments)
     os.kill(process, signal.SIGKILL)
     assert fork_server.wait() == KILLED

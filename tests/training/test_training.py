@@ -1,7 +1,6 @@
 """Training: resumed runs are the same runs, signals save, NaN stops, the best is kept."""
 
 import signal
-from pathlib import Path
 
 import pytest
 import torch
@@ -13,6 +12,7 @@ from statecast.models import DMD, SRVP, Climatology, Persistence
 from statecast.runs.run import create_run, open_run, train_run
 from statecast.training.checkpoints import list_checkpoints, load_checkpoint
 from statecast.training.logs import read_log
+from statecast.training.options import TrainingOptions
 from statecast.training.train import train
 
 
@@ -29,7 +29,7 @@ def same(one, other):
 def test_a_stopped_and_resumed_training_equals_one_never_stopped(
     recipe, tmp_path, monkeypatch, stop, workers
 ):
-    options = ["--train.workers", str(workers), "--train.schedule", "cosine"]
+    options = ["--train.loader_workers", str(workers), "--train.schedule", "cosine"]
     whole = create_run(recipe, tmp_path / "whole", options)
     train_run(whole)
     parts = create_run(recipe, tmp_path / "parts", options)
@@ -41,8 +41,8 @@ def test_a_stopped_and_resumed_training_equals_one_never_stopped(
     assert (result.step, result.reason) == (12, "steps")
     one, other = load_checkpoint(whole.folder), load_checkpoint(parts.folder)
     assert same(one.model, other.model)
-    for key, state in one.state["optimizer"]["state"].items():
-        assert same(state, other.state["optimizer"]["state"][key])
+    for key, state in one.state["optimizers"]["model"].items():
+        assert same(state, other.state["optimizers"]["model"][key])
     assert one.state["best"] == other.state["best"]
     assert read_log(parts.folder)["step"] == read_log(whole.folder)["step"]
 
@@ -60,9 +60,9 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_checkpoint(
     run = create_run(recipe, tmp_path / "run")
     loss = SRVP.loss
 
-    def broken(self, batch, generator=None):
+    def broken(self, batch, *, step=0, generator=None):
         broken.calls += 1
-        terms = loss(self, batch, generator)
+        terms = loss(self, batch, step=step, generator=generator)
         if broken.calls == 8:
             terms["residual"] = terms["residual"] * torch.nan
             terms["total"] = terms["total"] + terms["residual"]
@@ -126,24 +126,25 @@ def test_no_test_window_is_touched(data, tmp_path, monkeypatch):
         type(data), "windows", lambda self, split: asked.append(split) or windows(self, split)
     )
     model = SRVP(data.spec, architecture="mlp", width=4, code_size=4, latent_size=2, noise_size=2)
-    train(model, data, tmp_path, steps=2, batch_size=4, validate_every=1, checkpoint_every=1)
+    options = TrainingOptions(steps=2, batch_size=4, validate_every=1, checkpoint_every=1)
+    train(model, data, tmp_path, options)
     assert set(asked) == {"train", "validation"}
 
 
 def test_baselines_are_fitted_in_no_steps(data, tmp_path):
     model = Climatology(data.spec)
-    result = train(model, data, tmp_path, batch_size=8)
+    result = train(model, data, tmp_path, TrainingOptions(batch_size=8))
     assert result.step == 0
     again = Climatology(data.spec)
     again.load_state_dict(load_checkpoint(tmp_path, "best").model)
     assert torch.equal(again.mean, model.mean)
     assert abs(float(again.mean.mean()) - 0.5) < 0.1
-    assert train(Persistence(data.spec), data, Path(tmp_path), batch_size=8).step == 0
+    assert train(Persistence(data.spec), data, tmp_path, TrainingOptions(batch_size=8)).step == 0
 
 
 def test_a_linear_model_is_fitted_in_no_steps_and_beats_persistence(data, tmp_path):
     model = DMD(data.spec)
-    assert train(model, data, tmp_path, batch_size=8).step == 0
+    assert train(model, data, tmp_path, TrainingOptions(batch_size=8)).step == 0
     again = DMD(data.spec)
     again.load_state_dict(load_checkpoint(tmp_path, "best").model)
     found, trivial = (
@@ -157,10 +158,11 @@ def test_a_linear_model_is_fitted_in_no_steps_and_beats_persistence(data, tmp_pa
     "options",
     [{"steps": 0}, {"batch_size": 0}, {"validation_batch_size": 0},
      {"validation_metric": "accuracy"},
-     {"schedule": "linear", "burn_in": 20, "steps": 10}, {"device": "cuda:99"}, {"workers": -1}],
+     {"schedule": "linear", "decay_start": 20, "steps": 10}, {"device": "cuda:99"},
+     {"loader_workers": -1}],
 )  # fmt: skip
 def test_options_that_do_not_fit_are_refused(data, tmp_path, options):
     model = SRVP(data.spec, architecture="mlp", width=4, code_size=4, latent_size=2, noise_size=2)
     with pytest.raises(InputError):
-        train(model, data, tmp_path, **options)
+        train(model, data, tmp_path, TrainingOptions(**options))
     assert not list(tmp_path.iterdir())

@@ -138,9 +138,9 @@ def test_a_sample_that_is_not_a_number_does_not_hide(data):
     [
         ("target", {}, "Separable does not"),
         ("persistence", {}, "Persistence does not"),
-        ("srvp", {"validation_selection": "mean"}, "validation_selection: best"),
+        ("srvp", {"validation_reduction": "mean"}, "validation_reduction: best"),
         ("srvp", {"validation_metric": "crps"}, "crps and best"),
-        ("srvp", {"validation_protocol": "published"}, "future or paper"),
+        ("srvp", {"validation_ranking": "published"}, "future or paper"),
         ("srvp", {"validation_metric": "accuracy"}, "no metric 'accuracy'"),
     ],
 )
@@ -152,8 +152,8 @@ def test_what_cannot_be_validated_so_is_refused_before_training(
         "persistence": lambda: Persistence(data.spec),
         "srvp": lambda: srvp(data),
     }[kind]()
-    asked = {"validation_protocol": "paper", "validation_metric": "psnr",
-             "validation_selection": "best"}  # fmt: skip
+    asked = {"validation_ranking": "paper", "validation_metric": "psnr",
+             "validation_reduction": "best"}  # fmt: skip
     with pytest.raises(InputError, match=message):
         train(made, data, tmp_path, steps=1, batch_size=4, **asked | options)
     assert not list(tmp_path.iterdir())
@@ -163,8 +163,8 @@ def test_what_cannot_be_validated_so_is_refused_before_training(
 
 
 def test_a_recipe_asks_for_it(recipe, tmp_path):
-    options = ["--train.validation_metric", "psnr", "--train.validation_selection", "best"]
-    run = create_run(recipe, tmp_path / "run", [*options, "--train.validation_protocol", "paper"])
+    options = ["--train.validation_metric", "psnr", "--train.validation_reduction", "best"]
+    run = create_run(recipe, tmp_path / "run", [*options, "--train.validation_ranking", "paper"])
     result = train_run(run)
     model = run.load()
     assert result.best == pytest.approx(
@@ -174,4 +174,4 @@ def test_a_recipe_asks_for_it(recipe, tmp_path):
         ), rel=1e-5,
     )  # fmt: skip
     with pytest.raises(InputError, match="papers"):
-        create_run(recipe, tmp_path / "other", ["--train.validation_protocol", "papers"])
+        create_run(recipe, tmp_path / "other", ["--train.validation_ranking", "papers"])

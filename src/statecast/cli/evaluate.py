@@ -22,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace, overrides: Sequence[str]) -> int:
     """Score a run."""
-    from statecast.distributed import is_main, joined
+    from statecast.distributed import is_main, process_group
     from statecast.evaluation.analyses import STUDIES
     from statecast.evaluation.score_tables import table
     from statecast.plots.forecasts import plot_scores
@@ -30,7 +30,7 @@ def run(options: argparse.Namespace, overrides: Sequence[str]) -> int:
 
     if options.allow_download:
         overrides = [*overrides, "--evaluate.allow_download=true"]
-    with joined():
+    with process_group():
         opened = open_run(options.folder)
         scores = evaluate_run(opened, overrides, which=options.checkpoint, device=options.device)
         if not is_main():

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from statecast.cli.commands import VERBS, load_verb
 from statecast.cli.train import INTERRUPTED
-from statecast.distributed import asked_for, number_of_this
+from statecast.distributed import launched_processes, launched_rank
 from statecast.errors import InputError, StatecastError
 from statecast.version import __version__
 
@@ -25,15 +25,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if overrides and not takes_options:
         parser.error(f"unrecognized arguments: {' '.join(overrides)}")
     try:
-        if asked_for() > 1 and not getattr(verb, "TAKES_PROCESSES", False):
+        if launched_processes() > 1 and not getattr(verb, "TAKES_PROCESSES", False):
             raise InputError(
-                f"`statecast {known.verb}` runs in one process, and {asked_for()} were launched. "
-                "Start it without torchrun."
+                f"`statecast {known.verb}` runs in one process, and {launched_processes()} were "
+                "launched. Start it without torchrun."
             )
         return int(verb.run(known, overrides) if takes_options else verb.run(known))
     except StatecastError as error:
         # Before processes join, what they meet follows from the command line: one tells it.
-        told = error.told if error.told is not None else number_of_this() > 0
+        told = error.told if error.told is not None else launched_rank() > 0
         if not told:
             # Messages name what files of others hold; control characters would move the cursor.
             text = "".join(c if c.isprintable() or c == "\n" else "?" for c in str(error))

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from statecast.distributed import asked_for
+from statecast.distributed import launched_processes
 
 if TYPE_CHECKING:
     from statecast.runs.run import Run
@@ -38,12 +38,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace, overrides: Sequence[str]) -> int:
     """Train a recipe, or go on with a run; by all processes that were launched for it."""
-    from statecast.distributed import from_main, is_main, joined
+    from statecast.distributed import is_main, process_group, run_on_main
     from statecast.runs.run import train_run
-    from statecast.signals import Interrupted, interrupting
+    from statecast.training.signals import Interrupted, interrupting
 
-    with joined():
-        made = from_main(lambda: start(options, overrides))
+    with process_group():
+        made = run_on_main(lambda: start(options, overrides))
         if made is None:
             return 0
         how = f"Go on with: statecast train --resume {made.folder}"
@@ -58,7 +58,7 @@ def run(options: argparse.Namespace, overrides: Sequence[str]) -> int:
             if is_main():
                 print(f"Stopped at once; the last checkpoint is intact. {how}")
             return INTERRUPTED
-        if result.reason == "signal" and asked_for() > 1:
+        if result.reason == "signal" and launched_processes() > 1:
             # Launchers end what is left of a command when the first process of it has gone.
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
         if is_main():

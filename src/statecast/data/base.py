@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 from statecast.checks import typed
+from statecast.distributed import Part
 from statecast.errors import InputError
 from statecast.frames import Batch, Forecast, Frames, FrameSpec
 from statecast.io.fields.preprocessing import Preparation
 from statecast.nn.random import Streams
-from statecast.sharing import Part
 
 Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = get_args(Split)
@@ -82,8 +82,8 @@ class Windows(ABC):
         """
         numbers = self.training_indices(step, count, seed=seed)
         if numbers is None or type(self).training_batch is not Windows.training_batch:
-            return self.training_batch(step, count, seed=seed).select(slice(part.start, part.stop))
-        return self.batch(numbers[part.start : part.stop])
+            return self.training_batch(step, count, seed=seed).select(part.rows)
+        return self.batch(numbers[part.rows])
 
     def training_indices(self, step: int, count: int, *, seed: int) -> Tensor | None:
         """Numbers of the windows in the batch of a training step, (count,); None of fresh ones.

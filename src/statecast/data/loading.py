@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Iterator
 
 import torch
 from torch.utils.data import DataLoader, Dataset
 
 from statecast.data.base import Windows
+from statecast.distributed import SIGNALS, Part
 from statecast.errors import InputError
 from statecast.frames import Batch
-from statecast.sharing import Part
-from statecast.signals import outlive_signals
+
+PATIENCE = 10  # seconds that a worker goes on after its signal, so that the main process can save
 
 
 class _Steps(Dataset[Batch]):
@@ -32,7 +35,7 @@ def training_batches(
     *,
     batch_size: int,
     seed: int,
-    workers: int = 0,
+    loader_workers: int = 0,
     part: Part | None = None,
 ) -> Iterator[Batch]:
     """The batch of each step, in order, or the part of it that falls to one of several processes.
@@ -41,14 +44,15 @@ def training_batches(
     would have seen, whatever the number of workers and processes.
 
     Errors:
-        InputError: negative workers, or a batch of no windows.
+        InputError: negative loader_workers, or a batch of no windows.
     """
-    if batch_size < 1 or workers < 0:
+    if batch_size < 1 or loader_workers < 0:
         raise InputError(
-            f"batch_size must be at least 1 and workers at least 0, got {batch_size} and {workers}."
+            "batch_size must be at least 1 and loader_workers at least 0, got "
+            f"{batch_size} and {loader_workers}."
         )
     batches = _Steps(windows, batch_size, seed, part)
-    if workers == 0:
+    if loader_workers == 0:
         return (batches[step] for step in steps)
     # The range is the sampler: workers fetch steps ahead, and the loader keeps their order.
     return iter(
@@ -56,7 +60,7 @@ def training_batches(
             batches,
             batch_size=None,
             sampler=steps,
-            num_workers=workers,
+            num_workers=loader_workers,
             prefetch_factor=4,
             worker_init_fn=outlive_signals,
         )
@@ -87,3 +91,15 @@ def evenly(total: int, count: int) -> torch.Tensor:
     """Numbers of `count` evenly spaced windows out of `total`, or of all where there are fewer."""
     count = min(count, total)
     return torch.arange(count) * total // count
+
+
+def outlive_signals(worker: int) -> None:
+    """Let a process that prepares batches go on when the whole group is asked to stop.
+
+    One that is killed would end the main process, which saves meanwhile and then ends it.
+    """
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+    if hasattr(signal, "SIGALRM"):  # one that hangs can be ended by SIGTERM all the same
+        signal.signal(signal.SIGALRM, lambda number, frame: os._exit(0))
+        signal.signal(signal.SIGTERM, lambda number, frame: signal.alarm(PATIENCE) and None)

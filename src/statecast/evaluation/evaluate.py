@@ -7,7 +7,7 @@ from typing import Any
 
 from statecast.checks import typed
 from statecast.data.base import DataSource, Split
-from statecast.distributed import gathered, rank, size
+from statecast.distributed import all_gather, rank, world_size
 from statecast.errors import InputError
 from statecast.evaluation.analyses import STUDIES
 from statecast.evaluation.baselines import fitted_baselines
@@ -182,7 +182,7 @@ def make_studies(
             raise InputError(f"There is no study {name!r}; there are {', '.join(STUDIES)}.")
     found: dict[str, Any] = {}
     reasons: dict[str, str] = {}
-    for name in names[rank() :: size()]:
+    for name in names[rank() :: world_size()]:
         reason = STUDIES[name].why_not_applicable(model, data)
         if reason is not None:
             reasons[name] = reason
@@ -190,7 +190,7 @@ def make_studies(
         found[name] = STUDIES[name]().run(
             model, data, split=split, windows=windows, batch_size=batch_size, seed=seed
         )
-    parts = gathered((found, reasons))
+    parts = all_gather((found, reasons))
     every = {name: result for part, _ in parts for name, result in part.items()}
     return (
         {name: every[name] for name in names if name in every},

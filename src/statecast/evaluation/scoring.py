@@ -10,7 +10,7 @@ from torch import Tensor
 
 from statecast.data.base import Windows, window_generators
 from statecast.data.loading import evenly
-from statecast.distributed import gathered, is_main, share
+from statecast.distributed import all_gather, is_main, share
 from statecast.errors import InputError
 from statecast.evaluation.slices import MEMORY_GIB, slices_within
 from statecast.evaluation.tallies import Tally, together
@@ -102,7 +102,7 @@ def score_windows(
 
     The random numbers of a window follow from the seed and its own number in its split: neither
     the batch nor the memory nor the number of processes changes a forecast. Of several processes
-    that are `joined`, each scores a part of the windows, and all give the scores of the whole.
+    each scores a part of the windows, and all give the scores of the whole.
 
     Args:
         model: the forecaster.
@@ -153,7 +153,7 @@ def score_windows(
             tally = tally.with_batch(computed, *restored, context=batch.context)
             del restored
             bar.update(len(batch))
-    sums, reasons, lead_times = together(gathered(tally))
+    sums, reasons, lead_times = together(all_gather(tally))
     computed = {name: metric for name, metric in computed.items() if name not in reasons}
     return Scores(
         by_metric={name: metric.scores(sums[name]) for name, metric in computed.items()},

@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any, ClassVar, ParamSpec
+from typing import Any, ClassVar, NamedTuple, ParamSpec
 
 import torch
 from jaxtyping import Bool, Float
@@ -24,11 +24,19 @@ from statecast.io.fields.preprocessing import Preparation, plain_preparation
 from statecast.io.video.options import ClipOptions
 from statecast.nn.fast.weight_cache import constant_weights
 from statecast.nn.normaliser import Normalisation, Normaliser
-from statecast.sharing import in_whole, is_shared
 from statecast.solvers.solvers import SolverName
 
 P = ParamSpec("P")
 Losses = dict[str, Tensor]
+
+
+class Update(NamedTuple):
+    """One of the updates of a training step, such as that of a generator or of its adversary."""
+
+    name: str
+    parameters: tuple[str, ...] = ("",)  # beginnings of the names of the weights that it changes
+    learning_rate_scale: float = 1.0  # times that of the training
+    adam_betas: tuple[float, float] | None = None  # those of the training by default
 
 
 class Forecaster(nn.Module, ABC):
@@ -82,8 +90,27 @@ class Forecaster(nn.Module, ABC):
         return 1
 
     @abstractmethod
-    def loss(self, batch: Batch, generator: torch.Generator | None = None) -> Losses:
-        """Named terms of the training loss; `"total"` is what is minimised."""
+    def loss(
+        self, batch: Batch, *, step: int = 0, generator: torch.Generator | None = None
+    ) -> Losses:
+        """Named terms of the training loss; `"total"` is minimised.
+
+        Args:
+            batch: context and target.
+            step: optimiser steps done before, for what changes in the course of a training.
+            generator: source of the random draws.
+        """
+
+    @property
+    def updates(self) -> tuple[Update, ...]:
+        """What one training step changes, in order; by default every weight at once, by `loss`."""
+        return (Update("model"),)
+
+    def update_loss(
+        self, name: str, batch: Batch, *, step: int = 0, generator: torch.Generator | None = None
+    ) -> Losses:
+        """Named terms of the loss of one of the `updates`; by default `loss`."""
+        return self.loss(batch, step=step, generator=generator)
 
     @abstractmethod
     def predict(
@@ -375,15 +402,10 @@ def known_part(
 def known_mean(
     values: Float[Tensor, "*shape"], mask: Bool[Tensor, "*shape"] | None
 ) -> Float[Tensor, ""]:
-    """Mean over known values; 0 where there is none.
-
-    Of a batch that is shared by processes, the mean of the whole is the sum of what each of them
-    gets, weighted by its share of the windows, as it is of any mean over windows.
-    """
-    if mask is None and not is_shared():
+    """Mean over known values; 0 where there is none."""
+    if mask is None:
         return values.mean()
-    known = torch.tensor(values.numel(), device=values.device) if mask is None else mask.sum()
-    return known_part(values, mask).sum() / in_whole(known).clamp_min(1)
+    return known_part(values, mask).sum() / mask.sum().clamp_min(1)
 
 
 @contextmanager

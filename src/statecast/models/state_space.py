@@ -132,7 +132,7 @@ class StateSpaceForecaster(Forecaster):
         if self.choose_solver().adaptive:
             raise InputError(
                 f"The solver {self.solver} cannot be compiled. Choose one of fixed steps, or set "
-                "train.compiled: false."
+                "train.compile: false."
             )
         self.rollout = torch.compile(self.rollout, mode=mode)  # type: ignore[has-type]
 

@@ -8,8 +8,8 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
+from statecast.distributed import Part
 from statecast.errors import InputError
-from statecast.sharing import Part
 
 
 class Streams(torch.Generator):

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 
-from statecast.distributed import is_first
+from statecast.distributed import launched_rank
 from statecast.errors import FileError
 from statecast.io.atomic_files import remove, writing
 from statecast.io.locks import owned
@@ -19,7 +19,7 @@ CONFIG_NAME, ENVIRONMENT_NAME = "config.yaml", "env.json"
 
 def being_trained(folder: Path) -> AbstractContextManager[None]:
     """Own a run folder for training; of processes that train together, the main one does."""
-    if not is_first():
+    if launched_rank():
         return nullcontext()
     return owned(folder / LOCK_NAME, f"{folder} is being trained")
 

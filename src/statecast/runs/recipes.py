@@ -14,7 +14,7 @@ from statecast.errors import FileError, InputError
 from statecast.evaluation.evaluate import evaluate
 from statecast.io.json_yaml import LARGEST_YAML, check_plain, parse_yaml, read_text
 from statecast.models import MODELS
-from statecast.training.train import train
+from statecast.training.options import TrainingOptions
 
 CODE = ("evaluate.fvd_weights",)  # options that name a file which is run
 Tables = dict[str, dict[str, Any]]
@@ -22,7 +22,7 @@ REGISTRIES: dict[str, Mapping[str, type]] = {"model": MODELS, "data": DATASETS}
 GIVEN: dict[str, set[str | int]] = {  # arguments that do not come from a recipe
     "model": {"spec", "generator"},
     "data": set(),
-    "train": {"model", "data", "folder", "resume"},
+    "train": set(),
     "evaluate": {"model", "data", "name"},
 }
 
@@ -168,7 +168,7 @@ def parser_for(names: Mapping[str, str]) -> Any:
         group = registry[names[kind]]
         parser.add_argument(f"--{kind}.name", type=str, default=names[kind])
         parser.add_class_arguments(group, kind, skip=GIVEN[kind])
-    parser.add_function_arguments(train, "train", skip=GIVEN["train"])
+    parser.add_class_arguments(TrainingOptions, "train")
     parser.add_function_arguments(evaluate, "evaluate", skip=GIVEN["evaluate"])
     return parser
 

@@ -16,7 +16,7 @@ import yaml
 from statecast.checks import typed
 from statecast.data import DATASETS
 from statecast.data.base import DataSource, InferredOption, seeded_generator
-from statecast.distributed import from_main, gathered, is_main, prompt
+from statecast.distributed import all_gather, is_main, run_on_main
 from statecast.errors import CorruptionError, FileError, InputError
 from statecast.evaluation.evaluate import evaluate
 from statecast.evaluation.protocol_settings import under_protocol
@@ -41,6 +41,7 @@ from statecast.runs.recipes import Tables, as_tables, pairs, read_recipe, resolv
 from statecast.training.checkpoint_folders import list_checkpoints
 from statecast.training.checkpoints import Checkpoint, find, load_checkpoint
 from statecast.training.loop import TrainingResult
+from statecast.training.options import TrainingOptions
 from statecast.training.precision import device_of
 from statecast.training.train import train
 from statecast.version import __version__, commit
@@ -219,7 +220,7 @@ def train_run(run: Run, *, resume: bool = False) -> TrainingResult:
     """Train a run from its start, or from its last checkpoint.
 
     One that was killed before its first checkpoint is resumed from its start. Of several processes
-    that are `joined`, the main one reads and writes in the folder.
+    in a group, the main one reads and writes in the folder.
 
     Errors:
         As `train`, and FileError where another process is at work on the run.
@@ -231,15 +232,11 @@ def train_run(run: Run, *, resume: bool = False) -> TrainingResult:
 
     with being_trained(run.folder):
         model = run.new_model()
-        options = run.tables["train"] | {
-            "betas": tuple(run.tables["train"]["betas"]),
-            "milestones": tuple(run.tables["train"]["milestones"]),
-        }
-        checkpoint = from_main(newest)
+        options = TrainingOptions.of(run.tables["train"])
+        checkpoint = run_on_main(newest)
         data = run.data()
-        gathered(None)  # opening may take one of them long
-        with prompt():
-            return train(model, data, run.folder, **options, resume=checkpoint)
+        all_gather(None)  # opening may take one of them long
+        return train(model, data, run.folder, options, resume=checkpoint)
 
 
 def evaluate_run(
@@ -248,7 +245,7 @@ def evaluate_run(
     """Score a run's model on its data, and write `scores.json` into the folder.
 
     Under a protocol, options of the data that concern tests alone become the protocol's. Of
-    several processes that are `joined`, the main one writes.
+    several processes in a group, the main one writes.
 
     Args:
         run: the run.

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from statecast.data.base import Windows, seeded_generator
 from statecast.data.loading import ordered_batches
-from statecast.distributed import gathered, is_main, rank, size
+from statecast.distributed import all_gather, is_main, rank, world_size
 from statecast.io.atomic_files import write_text
 from statecast.models.base import Forecaster, evaluation_mode
 from statecast.training.logs import drop_rows_after
@@ -86,7 +86,7 @@ def diagnose(
 
     Values per window become their mean. Vectors of units become `NAME_active`, the number of units
     whose variance over windows (and frames, where they have some) exceeds 0.01, and
-    `NAME_variance`, the mean of these variances. Of several processes that are `joined`, each looks
+    `NAME_variance`, the mean of these variances. Of several processes, each looks
     at some of the batches, and all give the diagnostics of the whole.
 
     Args:
@@ -98,13 +98,13 @@ def diagnose(
     """
     device = next((tensor.device for tensor in model.buffers()), torch.device("cpu"))
     own: dict[int, dict[str, Tensor]] = {}  # by the number of the batch's first window
-    turns = slice(rank(), None, size())
+    turns = slice(rank(), None, world_size())
     with evaluation_mode(model), torch.no_grad():
         for first, batch in ordered_batches(windows, batch_size, count=count, taken=turns):
             found = model.diagnostics(batch.to(device), seeded_generator(seed, STREAM, first))
             own[first] = {name: moments_of(values) for name, values in found.items()}
     moments: dict[str, Tensor] = {}
-    for _, batch_moments in sorted(item for part in gathered(own) for item in part.items()):
+    for _, batch_moments in sorted(item for part in all_gather(own) for item in part.items()):
         for name, values in batch_moments.items():
             moments[name] = moments.get(name, 0) + values
     result: dict[str, float] = {}

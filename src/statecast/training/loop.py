@@ -1,30 +1,44 @@
-"""The training loop: one model, its optimizer, its step; it logs, validates and saves."""
+"""The training loop: the model, its optimisers, one step; it logs, validates and saves."""
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
 
 import torch
-from torch import Tensor
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
 
-from statecast.data.base import Windows, seeded_generator
-from statecast.distributed import is_main, largest
-from statecast.errors import NonFiniteLossError
+from statecast.data.base import DataSource, Windows, seeded_generator
+from statecast.data.loading import training_batches
+from statecast.distributed import (
+    all_reduce_max,
+    all_reduce_sum,
+    is_main,
+    part_of_batch,
+    process_errors,
+    world_size,
+)
+from statecast.errors import InputError, NonFiniteLossError
+from statecast.evaluation.baselines import fit_statistics
+from statecast.evaluation.scoring import direction
 from statecast.frames import Batch
-from statecast.models.base import Forecaster, Losses
-from statecast.sharing import part_of
-from statecast.signals import Stopped, StopRequest
+from statecast.models.base import Forecaster, Losses, Update
+from statecast.nn.activation_checkpointing import recompute_stages
+from statecast.nn.random import PartGenerator
 from statecast.training.checkpoints import Checkpoint, save_checkpoint
 from statecast.training.diagnostics import Diagnostics
-from statecast.training.logs import SKIPPED, TrainingLog
+from statecast.training.heap import keep_memory
+from statecast.training.logs import SKIPPED, SilentLog, TrainingLog
 from statecast.training.nonfinite import describe_batch, find_nonfinite_windows
-from statecast.training.precision import Precision, autocast, choose_precision
-from statecast.training.together import Team
+from statecast.training.options import TrainingOptions
+from statecast.training.precision import autocast, choose_precision, compile_rollout, device_of
+from statecast.training.schedules import Plateau, learning_rate_at
+from statecast.training.signals import Stopped, StopRequest
+from statecast.training.validation import check_validation, validation_score
 
 NOISE = 1  # stream of random numbers, apart from the data's own
 Reason = Literal["steps", "minutes", "signal"]
@@ -40,85 +54,181 @@ class TrainingResult(NamedTuple):
     reason: Reason
 
 
+class UpdateLoss(nn.Module):
+    """The loss of one update as a module, whose gradients processes can average.
+
+    Args:
+        model: the model.
+        update: name of the update.
+    """
+
+    def __init__(self, model: Forecaster, update: str) -> None:
+        super().__init__()
+        self.model, self.update = model, update
+
+    def forward(self, batch: Batch, step: int, generator: torch.Generator) -> Losses:
+        """Named terms of the loss; `"total"` is minimised."""
+        return self.model.update_loss(self.update, batch, step=step, generator=generator)
+
+
+class Updater(NamedTuple):
+    """One of the updates of a step: its weights, its optimiser, its loss."""
+
+    update: Update
+    weights: list[nn.Parameter]
+    optimizer: torch.optim.Optimizer
+    loss: nn.Module
+
+
 class Trainer:
-    """A model in training: what is carried from step to step, and one step."""
+    """A model in training: what is carried from step to step, and one step.
+
+    Args:
+        model: trained in place, on the device of the options.
+        data: where training and validation windows come from.
+        folder: the run folder.
+        options: how to train.
+        resume: checkpoint to go on from.
+
+    Errors:
+        InputError: the options do not fit the model, the data or the checkpoint.
+    """
 
     def __init__(
         self,
         model: Forecaster,
+        data: DataSource,
         folder: Path,
-        *,
-        rate: Callable[[int], float],
-        betas: tuple[float, float],
-        seed: int,
-        gradient_clip: float | None,
-        skip_nonfinite: int = 0,
+        options: TrainingOptions,
+        resume: Checkpoint | None = None,
     ) -> None:
-        self.model, self.folder, self.rate, self.seed = model, folder, rate, seed
-        self.gradient_clip = math.inf if gradient_clip is None else gradient_clip
-        self.device = next((t.device for t in model.buffers()), torch.device("cpu"))
-        self.weights = [p for p in model.parameters() if p.requires_grad]
-        self.trainable = bool(self.weights)
-        self.optimizer = (
-            torch.optim.Adam(self.weights, lr=rate(0), betas=betas, fused=True)
-            if self.trainable
-            else None
+        self.model, self.folder, self.options = model, folder, options
+        check_validation(
+            model,
+            options.validation_metric,
+            options.validation_reduction,
+            options.validation_ranking,
         )
-        self.step = 0
-        self.seconds = 0.0
+        self.device = device_of(options.device)
+        self.windows: Windows = data.windows("train")
+        model.to(self.device)
+        if self.device.type == "cpu":
+            keep_memory()
+        recompute_stages(model, options.activation_checkpointing)
+        if options.compile:
+            compile_rollout(model, self.device)
+        self.trainable = any(weight.requires_grad for weight in model.parameters())
+        # A baseline has no weights to change, and fits as it starts.
+        self.last = options.steps if self.trainable else 0
+        self.part = part_of_batch(options.batch_size) if world_size() > 1 else None
+        self.step, self.seconds = 0, 0.0
         self.best: float | None = None
         self.validated = 0  # step of the last validation
         self.saved: int | None = None  # step of the last checkpoint
-        self.skip_nonfinite, self.skipped = skip_nonfinite, 0
-        self.pending: Mapping[str, Sequence[float]] = {}  # what was not logged yet
-        self.numbers: Callable[[int], Tensor | None] = lambda step: None  # windows of its batch
-        self.log: TrainingLog | None = None
-        self.precision = "float32"
-        self.team: Team | None = None  # where processes share the batch
-        self.validate: Callable[[], float] | None = None
-        self.diagnostics: Diagnostics | None = None
-        self.higher_is_better = False
-        self.keep_checkpoints = 1
+        self.skipped = 0
+        self.plateau = Plateau()
+        self.precision = choose_precision(options.precision, self.device)
+        if resume is None:
+            fit_statistics(model, self.windows, batch_size=options.batch_size, seed=options.seed)
+        self.updaters = self.make_updaters()
+        pending = {} if resume is None else self.restore(resume)
+        self.log = (
+            TrainingLog(
+                folder,
+                steps=self.last,
+                start=self.step,
+                every=options.log_every,
+                tensorboard=options.tensorboard,
+                pending=pending,
+            )
+            if is_main()
+            else SilentLog()
+        )
+        self.validation = data.windows("validation") if options.validate_every else None
+        self.diagnostics = self.validation and Diagnostics(
+            model,
+            self.validation,
+            folder,
+            start=self.step,
+            steps=options.steps,
+            batch_size=self.validation_batch_size,
+            count=options.validation_windows,
+            seed=options.seed,
+        )
 
-    def choose_precision(self, precision: Precision, windows: Windows, batch_size: int) -> None:
-        """Settle the precision of the whole training."""
-        if self.trainable:
-            part = part_of(batch_size)
-            batch = windows.training_batch_part(0, batch_size, part, seed=self.seed).to(self.device)
-            self.precision = choose_precision(precision, self.model, batch)
+    @property
+    def validation_batch_size(self) -> int:
+        """Windows at once in a validation."""
+        return self.options.validation_batch_size or self.options.batch_size
 
-    def restore(self, checkpoint: Checkpoint) -> None:
-        """Take weights, optimizer and position from a checkpoint."""
-        self.model.load_state_dict(dict(checkpoint.model))
+    def make_updaters(self) -> list[Updater]:
+        """The updates of a step, each with an optimiser of its own."""
+        if not self.trainable:
+            return []
+        updaters = []
+        named = dict(self.model.named_parameters())
+        for update in self.model.updates:
+            weights = [w for name, w in named.items() if name.startswith(update.parameters)]
+            betas = update.adam_betas or self.options.adam_betas
+            optimizer = torch.optim.Adam(
+                weights, lr=self.options.learning_rate, betas=betas, fused=True
+            )
+            loss: nn.Module = UpdateLoss(self.model, update.name)
+            if self.part is not None:
+                ids = None if self.device.type == "cpu" else [self.device]
+                if self.device.type == "cuda":
+                    loss = nn.SyncBatchNorm.convert_sync_batchnorm(loss)
+                with process_errors():
+                    loss = DistributedDataParallel(loss, ids, find_unused_parameters=True)
+            updaters.append(Updater(update, weights, optimizer, loss))
+        return updaters
+
+    def restore(self, checkpoint: Checkpoint) -> Mapping[str, Sequence[float]]:
+        """Take weights, state and position from a checkpoint; the values that wait for their row.
+
+        Options come from the recipe, the state of the optimisers from the checkpoint.
+
+        Errors:
+            InputError: an option was changed that a training cannot go on with.
+        """
         state = checkpoint.state
-        if self.optimizer is not None:
-            self.optimizer.load_state_dict(state["optimizer"])
+        for name, value in state["fixed"].items():
+            asked = getattr(self.options, name)
+            if asked not in (value, "auto"):
+                raise InputError(
+                    f"A training cannot go on with another {name}: it began with {value!r}, and "
+                    f"the recipe says {asked!r}. Set train.{name} back, or start a new run."
+                )
+        self.model.load_state_dict(dict(checkpoint.model))
+        for updater in self.updaters:
+            groups = updater.optimizer.state_dict()["param_groups"]
+            saved = state["optimizers"][updater.update.name]
+            updater.optimizer.load_state_dict({"state": saved, "param_groups": groups})
         self.step, self.seconds = checkpoint.step, state["seconds"]
         self.best, self.validated = state["best"], state["validated"]
-        self.precision, self.saved = state["precision"], checkpoint.step
-        # Earlier versions saved neither.
-        self.skipped, self.pending = state.get("skipped", 0), state.get("pending", {})
-
-    def together(self) -> AbstractContextManager[None]:
-        """Context in which processes train together, where there are several."""
-        return nullcontext() if self.team is None else self.team.training()
+        self.precision, self.saved = state["fixed"]["precision"], checkpoint.step
+        self.skipped, self.plateau = state["skipped"], Plateau(**state["plateau"])
+        pending: Mapping[str, Sequence[float]] = state["pending"]
+        return pending
 
     def save(self, *, best: bool) -> None:
         """Write a checkpoint, whole or not at all; of several processes, the main one does."""
         self.saved = self.step
         if not is_main():
             return
-        if self.log is not None:
-            self.log.flush()
-            self.pending = self.log.pending
+        self.log.flush()
         state: dict[str, Any] = {
-            "optimizer": None if self.optimizer is None else self.optimizer.state_dict(),
+            "optimizers": {
+                updater.update.name: updater.optimizer.state_dict()["state"]
+                for updater in self.updaters
+            },
+            "fixed": {"seed": self.options.seed, "precision": self.precision},
+            "plateau": self.plateau.state(),
             "seconds": self.seconds,
             "best": self.best,
             "validated": self.validated,
-            "precision": self.precision,
             "skipped": self.skipped,
-            "pending": {name: list(values) for name, values in self.pending.items()},
+            "pending": {name: list(values) for name, values in self.log.pending.items()},
         }
         save_checkpoint(
             self.folder,
@@ -127,28 +237,34 @@ class Trainer:
             state=state,
             info={"validation": self.best if best else None},
             best=best,
-            keep=self.keep_checkpoints,
+            keep=self.options.keep_checkpoints,
         )
 
-    def run(
-        self,
-        batches: Iterator[Batch],
-        last: int,
-        log: TrainingLog,
-        stop: StopRequest,
-        *,
-        validate_every: int,
-        checkpoint_every: int,
-        budget: float,
-    ) -> TrainingResult:
+    def run(self) -> TrainingResult:
         """Step, log, validate and save until steps, time or a signal end it."""
+        batches = training_batches(
+            self.windows,
+            range(self.step, self.last),
+            batch_size=self.options.batch_size,
+            seed=self.options.seed,
+            loader_workers=self.options.loader_workers,
+            part=self.part,
+        )
+        with StopRequest() as stop, self.log:
+            return self.loop(batches, stop)
+
+    def loop(self, batches: Iterator[Batch], stop: StopRequest) -> TrainingResult:
+        """`run`, with the batches of its steps and a request to stop that may come."""
+        options, last = self.options, self.last
+        validate_every = options.validate_every or last
+        checkpoint_every = options.checkpoint_every or last
+        budget = math.inf if options.max_minutes is None else 60 * options.max_minutes
         before, started = self.seconds, time.monotonic()
-        self.log = log
         reason: Reason = "steps"
         ended = self.step >= last
-        owed = self.step % validate_every == 0 or ended
+        owed = last and (self.step % validate_every == 0 or ended)
         if self.step and owed and self.step != self.validated:
-            improved = self.improved(log, stop)
+            improved = self.validate(stop)
             if improved or self.validated == last:
                 self.save(best=improved)
         while not ended:
@@ -158,16 +274,16 @@ class Trainer:
             except Stopped:
                 reason = "signal"
                 break
-            log.record(self.step + 1, self.descend(batch))
+            self.log.record(self.step + 1, self.training_step(batch))
             self.step += 1
             spent = time.monotonic() - started
             self.seconds = before + spent
             reason = "signal" if stop.received else "minutes" if spent >= budget else "steps"
-            reason = REASONS[largest(REASONS.index(reason))]  # what one process met ends all
+            reason = REASONS[all_reduce_max(REASONS.index(reason))]  # one process ends all
             ended = self.step == last or reason != "steps"
             # After a signal there may be seconds left: save, and validate when training goes on.
             due = self.step % validate_every == 0 or ended
-            improved = due and reason != "signal" and self.improved(log, stop)
+            improved = due and reason != "signal" and self.validate(stop)
             if improved or ended or self.step % checkpoint_every == 0:
                 self.save(best=improved)
         if last == 0:
@@ -178,52 +294,75 @@ class Trainer:
             reason = "steps" if self.validated == self.step else "signal"
         return TrainingResult(self.step, self.best, self.seconds, reason)
 
-    def descend(self, batch: Batch) -> dict[str, float]:
-        """One optimizer step; values to log."""
-        assert self.optimizer is not None
-        rate = self.rate(self.step)
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
-        self.model.train()
+    def training_step(self, batch: Batch) -> dict[str, float]:
+        """Every update of one step, in order; values to log."""
+        self.enter_phase()
         batch = batch.to(self.device, non_blocking=True)
-        buffers = self.buffers() if self.skipped < self.skip_nonfinite else {}
-        terms = self.differentiate(batch)
-        norm = torch.nn.utils.clip_grad_norm_(self.weights, self.gradient_clip)
+        rate = learning_rate_at(self.step, self.options) * self.plateau.scale(self.options)
+        values: dict[str, float] = {}
+        skip = False
+        for number, updater in enumerate(self.updaters):
+            prefix = "" if number == 0 else f"{updater.update.name}_"
+            found, left_out = self.apply(updater, number, batch, rate)
+            values |= {f"{prefix}{name}": value for name, value in found.items()}
+            skip |= left_out
+        counted = {SKIPPED: float(skip)} if self.options.max_nonfinite_steps else {}
+        return values | {"learning_rate": rate} | counted
+
+    def enter_phase(self) -> None:
+        """Put every part of the model into the mode of the step's phase."""
+        self.model.train()
+        phase = self.options.phase_at(self.step)
+        if phase is None:
+            return
+        for name, weight in self.model.named_parameters():
+            weight.requires_grad_(not name.startswith(phase.frozen))
+        if phase.batch_norm == "eval":
+            for name, module in self.model.named_modules():
+                if name and name.startswith(phase.frozen):
+                    module.eval()
+
+    def apply(
+        self, updater: Updater, number: int, batch: Batch, rate: float
+    ) -> tuple[dict[str, float], bool]:
+        """One update; its values, and whether it was left out for not being finite."""
+        for group in updater.optimizer.param_groups:
+            group["lr"] = rate * updater.update.learning_rate_scale
+        may_skip = self.skipped < self.options.max_nonfinite_steps
+        buffers = {n: b.clone() for n, b in self.model.named_buffers()} if may_skip else {}
+        terms = self.differentiate(updater, number, batch)
+        clip = math.inf if self.options.gradient_clip is None else self.options.gradient_clip
+        norm = torch.nn.utils.clip_grad_norm_(updater.weights, clip)
         # One transfer for all values: each one would wait for the device.
-        numbers = torch.stack([*(term.detach() for term in terms.values()), norm]).tolist()
+        numbers = torch.stack([*terms.values(), norm]).tolist()
         values = dict(zip([*terms, "gradient_norm"], numbers, strict=True))
-        skip = self.to_skip(values, batch)
+        skip = self.must_skip(values, batch)
         if skip:
             for name, buffer in self.model.named_buffers():
                 buffer.copy_(buffers[name])
         else:
-            self.optimizer.step()
-        counted = {SKIPPED: float(skip)} if self.skip_nonfinite else {}
-        return values | {"learning_rate": rate} | counted
+            updater.optimizer.step()
+        return values, skip
 
-    def differentiate(self, batch: Batch) -> Losses:
-        """Set the gradients of the loss; its terms. Both are of the whole batch, shared or not."""
-        assert self.optimizer is not None
-        noise = seeded_generator(self.seed, NOISE, self.step)
-        if self.team is None:
+    def differentiate(self, updater: Updater, number: int, batch: Batch) -> Losses:
+        """Set the gradients of an update's loss, and return its terms: those of the whole batch."""
+        key = (self.options.seed, NOISE, self.step, *((number,) if number else ()))
+        generator = seeded_generator(*key)
+        if self.part is not None:
+            generator = PartGenerator(generator, self.part)
+        with process_errors():
             with autocast(self.precision, self.device):
-                terms = self.model.loss(batch, noise)
-            self.optimizer.zero_grad()
+                terms = updater.loss(batch, self.step, generator)
+            self.model.zero_grad()  # of all updates: a loss may reach the weights of others
             terms["total"].backward()
-            return terms
-        with autocast(self.precision, self.device), self.team.sharing():
-            terms = self.model.loss(batch, self.team.generator(noise))
-        self.optimizer.zero_grad()
-        return self.team.backward(terms)
+        values = torch.stack([term.detach() for term in terms.values()])
+        values = all_reduce_sum(values) / world_size()
+        return dict(zip(terms, values.unbind(), strict=True))
 
-    def buffers(self) -> dict[str, Tensor]:
-        """Copies of what a forward pass changes, such as running means."""
-        return {name: buffer.clone() for name, buffer in self.model.named_buffers()}
+    def must_skip(self, values: Mapping[str, float], batch: Batch) -> bool:
+        """Whether to leave an update out because a value is not finite.
 
-    def to_skip(self, values: dict[str, float], batch: Batch) -> bool:
-        """Whether to leave a step out because a value is not finite, before any weight changes.
-
-        Of several processes all say the same, because the values are those of the whole batch.
+        All processes say the same, because the values are those of the whole batch.
 
         Errors:
             NonFiniteLossError: a value is not finite, and no more steps may be left out.
@@ -231,51 +370,61 @@ class Trainer:
         bad = [name for name, value in values.items() if not math.isfinite(value)]
         if not bad:
             return False
-        what = f"step {self.step + 1}: {', '.join(bad)} became {values[bad[-1]]}"
-        drawn = self.numbers(self.step)
-        held = describe_batch(drawn, self.step, self.seed, batch)
-        if self.skipped < self.skip_nonfinite:
+        options, step = self.options, self.step
+        problem = f"step {step + 1}: {', '.join(bad)} became {values[bad[-1]]}"
+        indices = self.windows.training_indices(step, options.batch_size, seed=options.seed)
+        if indices is not None and self.part is not None:
+            indices = indices[self.part.rows]
+        held = describe_batch(indices, step, options.seed, batch)
+        if self.skipped < options.max_nonfinite_steps:
             self.skipped += 1
-            if self.log is not None:
-                count = f"{self.skipped} of at most {self.skip_nonfinite}"
-                self.log.say(f"skipped {what}; {count}. {held}")
+            count = f"{self.skipped} of at most {options.max_nonfinite_steps}"
+            self.log.say(f"skipped {problem}; {count}. {held}")
             return True
         asked = f" Steps skipped before: {self.skipped}." if self.skipped else ""
-        # Processes share the statistics of a batch: none can look at its windows by itself.
-        alone = (
-            find_nonfinite_windows(
-                self.model, batch, drawn, precision=self.precision, seed=self.seed
-            )
-            if self.team is None
-            else ""
+        alone = find_nonfinite_windows(
+            self.model, batch, indices, precision=self.precision, seed=options.seed, step=step
         )
         raise NonFiniteLossError(
-            f"Training stopped at {what}.{asked} {held} {alone} The last checkpoint is intact. "
+            f"Training stopped at {problem}.{asked} {held} {alone} The last checkpoint is intact. "
             "Lower train.learning_rate, set train.gradient_clip, or leave such steps out with "
-            "train.skip_nonfinite."
+            "train.max_nonfinite_steps."
         )
 
-    def improved(self, log: TrainingLog, stop: StopRequest) -> bool:
+    def validate(self, stop: StopRequest) -> bool:
         """Validate; whether the score is the best so far. A NaN never is.
 
         A signal breaks it off; then it is owed by the training that goes on.
         """
-        if self.validate is None:
+        if self.validation is None:
             self.validated = self.step
             return True
+        options = self.options
         try:
             with stop.interruptible():
-                score = self.validate()
-                warning = None if self.diagnostics is None else self.diagnostics.record(self.step)
+                score = validation_score(
+                    self.model,
+                    self.validation,
+                    metric=options.validation_metric,
+                    reduction=options.validation_reduction,
+                    ranking=options.validation_ranking,
+                    samples=options.validation_samples,
+                    batch_size=self.validation_batch_size,
+                    count=options.validation_windows,
+                    seed=options.seed,
+                )
+                warning = self.diagnostics.record(self.step) if self.diagnostics else None
         except Stopped:
             return False
         self.validated = self.step
         if warning:
-            log.say(warning)
-        sign = 1 if self.higher_is_better else -1
+            self.log.say(warning)
+        sign = 1 if direction(options.validation_metric) else -1
         better = self.best is None or sign * score > sign * self.best
         better = better and not math.isnan(score)
-        log.say(f"step {self.step}  validation {score:.5g}{'  best so far' if better else ''}")
+        self.plateau.observe(better, options)
+        found = f"step {self.step}  validation {score:.5g}"
+        self.log.say(f"{found}{'  best so far' if better else ''}")
         if better:
             self.best = score
         return better

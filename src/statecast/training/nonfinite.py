@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from statecast.data.base import seeded_generator
+from statecast.distributed import world_size
 from statecast.frames import Batch
 from statecast.models.base import Forecaster, evaluation_mode
 from statecast.training.precision import autocast
@@ -44,11 +45,12 @@ def not_finite(batch: Batch) -> Tensor:
 
 
 def find_nonfinite_windows(
-    model: Forecaster, batch: Batch, numbers: Tensor | None, *, precision: str, seed: int
+    model: Forecaster, batch: Batch, numbers: Tensor | None, *, precision: str, seed: int, step: int
 ) -> str:
     """Which windows by themselves have a loss or gradient that is not finite; "" where none is.
 
-    Each is tried alone, in evaluation mode, for 20 seconds at most.
+    Each is tried alone, in evaluation mode, for 20 seconds at most; where processes share the
+    batch, none of them can look at its windows by itself.
 
     Args:
         model: the model; its gradients are lost.
@@ -56,7 +58,10 @@ def find_nonfinite_windows(
         numbers: of its windows.
         precision: of the training.
         seed: of the noise.
+        step: of the training.
     """
+    if world_size() > 1:
+        return ""
     started, found, tried = time.monotonic(), [], 0
     with evaluation_mode(model):
         for place in range(len(batch)):
@@ -64,7 +69,7 @@ def find_nonfinite_windows(
                 break
             tried += 1
             one = batch.select(slice(place, place + 1))
-            if not _finite_alone(model, one, precision, seed):
+            if not _finite_alone(model, one, precision, seed, step):
                 found.append(place)
     model.zero_grad()
     if not found:
@@ -73,11 +78,11 @@ def find_nonfinite_windows(
     return f"By itself, {which} has a loss or gradient that is not finite."
 
 
-def _finite_alone(model: Forecaster, window: Batch, precision: str, seed: int) -> bool:
+def _finite_alone(model: Forecaster, window: Batch, precision: str, seed: int, step: int) -> bool:
     model.zero_grad()
     try:
         with autocast(precision, window.context.values.device):
-            total = model.loss(window, seeded_generator(seed))["total"]
+            total = model.loss(window, step=step, generator=seeded_generator(seed))["total"]
     except (RuntimeError, ValueError):  # a model that takes no single window
         return True
     if not bool(total.isfinite()):

@@ -1,54 +1,55 @@
-"""Learning rate as a function of the step, so that nothing about it needs saving."""
+"""Learning rates: a function of the step, and of what validations have brought."""
 
 from __future__ import annotations
 
 import math
-from typing import Literal
+from dataclasses import asdict, dataclass
+from typing import Any
 
-from statecast.errors import InputError
-
-Schedule = Literal["constant", "linear", "milestones", "cosine"]
+from statecast.training.options import TrainingOptions
 
 
-def learning_rate_at(
-    step: int,
-    *,
-    learning_rate: float,
-    steps: int,
-    schedule: Schedule,
-    warmup: int,
-    burn_in: int,
-    milestones: tuple[int, ...],
-    factor: float,
-) -> float:
-    """Learning rate of a step, counted from 0.
+def learning_rate_at(step: int, options: TrainingOptions) -> float:
+    """Learning rate of a step, counted from 0, before any decay of `plateau`.
 
-    Args:
-        step: number of the step.
-        learning_rate: the highest rate.
-        steps: steps of the whole training.
-        schedule: `constant`; `linear`, constant for `burn_in` steps and then straight to 0;
-            `milestones`, multiplied by `factor` at each of them; `cosine`, half a period to 0.
-        warmup: steps over which the rate rises in a straight line.
-        burn_in: constant steps of `linear`.
-        milestones: steps at which the rate drops.
-        factor: what the rate is multiplied by at a milestone.
+    `linear` is constant for `decay_start` steps and then goes straight to 0 at the end;
+    `milestones` multiplies by `decay_factor` at each of them; `cosine` is half a period, from the
+    highest rate to 0. Over the first `warmup` steps the rate rises in a straight line.
     """
-    share = 1.0
-    if schedule == "linear":
-        share = min(1.0, max(steps - step, 0) / max(steps - burn_in, 1))
-    elif schedule == "milestones":
-        share = factor ** sum(step >= milestone for milestone in milestones)
-    elif schedule == "cosine":
-        share = 0.5 * (1 + math.cos(math.pi * min(step / steps, 1.0)))
-    if step < warmup:
-        share *= (step + 1) / warmup
-    return learning_rate * share
+    scale, steps = 1.0, options.steps
+    if options.schedule == "linear":
+        scale = min(1.0, max(steps - step, 0) / max(steps - options.decay_start, 1))
+    elif options.schedule == "milestones":
+        scale = options.decay_factor ** sum(step >= start for start in options.milestones)
+    elif options.schedule == "cosine":
+        scale = 0.5 * (1 + math.cos(math.pi * min(step / steps, 1.0)))
+    if step < options.warmup:
+        scale *= (step + 1) / options.warmup
+    return options.learning_rate * scale
 
 
-def check_schedule(schedule: Schedule, *, steps: int, burn_in: int, factor: float) -> None:
-    """Raise `InputError` for values that no schedule can follow."""
-    if schedule == "linear" and not 0 <= burn_in <= steps:
-        raise InputError(f"burn_in must lie between 0 and steps, {steps}, got {burn_in}.")
-    if factor <= 0:
-        raise InputError(f"factor must be positive, got {factor}.")
+@dataclass
+class Plateau:
+    """Decay of the learning rate where validations bring nothing better for a while.
+
+    After `patience` validations in turn without a new best score, the next one that brings none
+    multiplies the rate by `decay_factor`, and the count starts again (PyTorch's
+    `ReduceLROnPlateau` with threshold 0).
+    """
+
+    decays: int = 0
+    waited: int = 0
+
+    def observe(self, improved: bool, options: TrainingOptions) -> None:
+        """Take note of a validation."""
+        self.waited = 0 if improved else self.waited + 1
+        if options.schedule == "plateau" and self.waited > options.patience:
+            self.decays, self.waited = self.decays + 1, 0
+
+    def scale(self, options: TrainingOptions) -> float:
+        """What the learning rate is multiplied by."""
+        return float(options.decay_factor**self.decays)
+
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint keeps."""
+        return asdict(self)

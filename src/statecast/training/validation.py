@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import reduce
-from typing import Literal, cast
+from typing import cast
 
 import torch
 from jaxtyping import Bool, Float
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from statecast.data.base import Windows, window_generators
 from statecast.data.loading import evenly
-from statecast.distributed import gathered, share
+from statecast.distributed import all_gather, share
 from statecast.errors import InputError
 from statecast.evaluation.scoring import Selection, check_metrics, score_windows
 from statecast.evaluation.slices import MEMORY_GIB, slices_within
@@ -22,27 +22,26 @@ from statecast.metrics.masking import filled, known_in
 from statecast.metrics.per_sample import SampleMetric
 from statecast.models.base import Forecaster
 from statecast.models.state_space import StateSpaceForecaster
+from statecast.training.options import Ranking
 
-Protocol = Literal["future", "paper"]
 
-
-def check_validation(model: Forecaster, metric: str, selection: str, protocol: str) -> None:
-    """Raise `InputError` unless a protocol can be followed with this model and metric."""
+def check_validation(model: Forecaster, metric: str, reduction: str, ranking: str) -> None:
+    """Raise `InputError` unless checkpoints can be ranked this way, with this model and metric."""
     check_metrics([metric])
-    if protocol == "future":
+    if ranking == "future":
         return
-    if protocol != "paper":
-        raise InputError(f"validation_protocol is future or paper, got {protocol!r}.")
+    if ranking != "paper":
+        raise InputError(f"validation_ranking is future or paper, got {ranking!r}.")
     if not isinstance(model, StateSpaceForecaster) or not model.reconstructs:
         raise InputError(
             f"The paper's validation needs a model that reconstructs its context, which "
-            f"{type(model).__name__} does not. Set validation_protocol: future."
+            f"{type(model).__name__} does not. Set validation_ranking: future."
         )
-    if not issubclass(METRICS[metric], SampleMetric) or selection != "best":
+    if not issubclass(METRICS[metric], SampleMetric) or reduction != "best":
         raise InputError(
             "The paper's validation takes the best of several samples, by a metric of single "
-            f"frames: got {metric} and {selection}. Set validation_selection: best and "
-            "validation_metric: psnr, or validation_protocol: future."
+            f"frames: got {metric} and {reduction}. Set validation_reduction: best and "
+            "validation_metric: psnr, or validation_ranking: future."
         )
 
 
@@ -51,8 +50,8 @@ def validation_score(
     windows: Windows,
     *,
     metric: str,
-    selection: Selection,
-    protocol: Protocol = "future",
+    reduction: Selection,
+    ranking: Ranking = "future",
     samples: int = 1,
     batch_size: int = 16,
     count: int | None = None,
@@ -60,27 +59,27 @@ def validation_score(
 ) -> float:
     """Mean over lead times of a metric on windows.
 
-    Of several processes that are `joined`, each scores a part of them, and all give the same.
+    Of several processes each scores a part of them, and all give the same.
 
     Args:
         model: the forecaster.
         windows: context and target of each window.
         metric: name of the metric.
-        selection: how samples are combined.
-        protocol: `future` sees forecast frames alone. `paper` chooses the best sample of each
+        reduction: how samples are combined.
+        ranking: `future` sees forecast frames alone. `paper` chooses the best sample of each
             window by all its frames, reconstructed context included, and scores the forecast
             frames of that one, as the published code of Franceschi et al. (2020),
             https://arxiv.org/abs/2002.09219.
         samples: futures per window.
         batch_size: windows at once.
         count: score so many windows, evenly spaced; by default all.
-        seed: of the samples, the same futures under both protocols.
+        seed: of the samples, the same futures with both rankings.
 
     Errors:
-        InputError: the model, metric or selection does not fit the protocol.
+        InputError: the model, metric or reduction does not fit the ranking.
     """
-    check_validation(model, metric, selection, protocol)
-    if protocol == "future":
+    check_validation(model, metric, reduction, ranking)
+    if ranking == "future":
         scores = score_windows(
             model,
             windows,
@@ -90,7 +89,7 @@ def validation_score(
             count=count,
             seed=seed,
         )
-        return scores.value(metric, selection)
+        return scores.value(metric, reduction)
     judge = metric_of(metric, model.spec)
     sums: Sums | None = None
     chosen = evenly(len(windows), len(windows) if count is None else count)
@@ -102,7 +101,7 @@ def validation_score(
             cast("StateSpaceForecaster", model), batch, judge, samples, (numbers, seed)
         )
         sums = add(sums, {**counts_of(frames, known), **moments("best", frames, known)})
-    parts = [part for part in gathered(sums) if part is not None]
+    parts = [part for part in all_gather(sums) if part is not None]
     sums = reduce(add, parts)
     return score_of("best", sums).value
 

@@ -113,9 +113,9 @@ def test_published_settings_of_digits_become_a_recipe(tmp_path):
         "data": {"name": "moving_digits", "stochastic": True, "digits": 2, "max_speed": 4,
                  "context": 5, "horizon": 3, "validation_horizon": 4, "test_horizon": 20,
                  "frame_size": 64},
-        "train": {"steps": 1100, "burn_in": 1000, "schedule": "linear", "batch_size": 8,
-                  "learning_rate": 0.0003, "betas": [0.9, 0.999], "seed": 11,
-                  "validation_selection": "best", "validation_samples": 100},
+        "train": {"steps": 1100, "decay_start": 1000, "schedule": "linear", "batch_size": 8,
+                  "learning_rate": 0.0003, "adam_betas": [0.9, 0.999], "seed": 11,
+                  "validation_reduction": "best", "validation_samples": 100},
         "model": {"noise_weight": 2.0, "latent_size": 5, "architecture": "dcgan"},
         "evaluate": {"samples": 100},
     }  # fmt: skip
@@ -128,14 +128,14 @@ def test_published_settings_of_waves_become_a_recipe(tmp_path):
     train, data = run.tables["train"], run.tables["data"]
     # 240 sequences of 64 − 12 + 1 windows, as the published code counts them; 2 epochs of 128.
     assert train["steps"] == 2 * round(240 * 53 / 128)
-    assert (train["betas"], train["learning_rate"]) == ([0.9, 0.99], 0.0004)
+    assert (train["adam_betas"], train["learning_rate"]) == ([0.9, 0.99], 0.0004)
     assert (data["name"], data["points"], data["protocol"]) == ("wave_equation", 16, "paper")
     assert run.spec.channels == ("amplitude",)
     assert run.tables["evaluate"]["metrics"] == ["mse", "rmse", "mae"]
 
 
 def test_an_imported_run_trains_forecasts_and_is_scored(tmp_path):
-    options = ["--train.steps", "3", "--train.burn_in", "2", "--train.validate_every", "2",
+    options = ["--train.steps", "3", "--train.decay_start", "2", "--train.validate_every", "2",
                "--train.validation_windows", "4", "--train.validation_samples", "2",
                "--train.batch_size", "4", "--evaluate.metrics", "[psnr]",
                "--evaluate.samples", "2"]  # fmt: skip

@@ -19,9 +19,9 @@ from statecast.data.synthetic.digit_images import SIDE, Glyphs, embedded_glyphs,
 from statecast.data.synthetic.moving_mnist_file import StoredSet, read_test_set
 from statecast.data.synthetic.rendering import render
 from statecast.data.synthetic.trajectories import Trajectories, trajectories
+from statecast.distributed import Part
 from statecast.errors import InputError
 from statecast.frames import Batch, FrameSpec
-from statecast.sharing import Part
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -170,7 +170,7 @@ class DigitWindows(ExchangeableWindows):
         chosen = torch.randint(
             len(self.glyphs.images), (count, self.source.digits), generator=generator
         )
-        drawn, rows = self._motion(count, generator), slice(part.start, part.stop)
+        drawn, rows = self._motion(count, generator), part.rows
         motion = Trajectories(drawn.positions[:, rows], drawn.velocities[:, rows])
         return self._render(chosen[rows].numpy(), motion)
 

@@ -124,12 +124,12 @@ def srvp_training(run: Run, base: Mapping[str, Any]) -> Settings:
     """Published names of how the run was trained, and on what."""
     train, data = run.tables["train"], run.tables["data"]
     linear = train["schedule"] == "linear"
-    burn_in = train["burn_in"] if linear else train["steps"]
+    decay_start = train["decay_start"] if linear else train["steps"]
     settings = {
         "lr": train["learning_rate"],
         "batch_size": train["batch_size"],
-        "lr_scheduling_burnin": burn_in,
-        "lr_scheduling_n_iter": train["steps"] - burn_in,
+        "lr_scheduling_burnin": decay_start,
+        "lr_scheduling_n_iter": train["steps"] - decay_start,
     }
     if train["seed"] != 1 or base.get("seed") is not None:
         settings["seed"] = train["seed"]
@@ -160,8 +160,8 @@ def separable_training(run: Run, base: Mapping[str, Any]) -> Settings:
     settings: Settings = {
         "lr": train["learning_rate"],
         "batch_size": train["batch_size"],
-        "beta1": train["betas"][0],
-        "beta2": train["betas"][1],
+        "beta1": train["adam_betas"][0],
+        "beta2": train["adam_betas"][1],
         "scheduler": train["schedule"] == "milestones",
     }
     if data["name"] == "moving_digits":
@@ -170,7 +170,7 @@ def separable_training(run: Run, base: Mapping[str, Any]) -> Settings:
         per_epoch = max(1, round(DIGITS_EPOCH / train["batch_size"]))
         settings |= {
             "epochs": max(1, round(train["steps"] / per_epoch)),
-            "scheduler_decay": train["factor"],
+            "scheduler_decay": train["decay_factor"],
             "scheduler_milestones": [round(step / per_epoch) for step in train["milestones"]],
         }
     return settings

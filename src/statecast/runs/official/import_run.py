@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,6 @@ from statecast.checks import typed
 from statecast.data import DATASETS
 from statecast.data.base import DataSource
 from statecast.errors import InputError
-from statecast.evaluation.baselines import fit_statistics
 from statecast.frames import FrameSpec
 from statecast.io.atomic_files import sha256_of, whole_folder, write_text
 from statecast.io.json_yaml import own_file
@@ -24,6 +24,7 @@ from statecast.runs.official.settings import Official
 from statecast.runs.recipes import Tables, pairs, resolve, without_code
 from statecast.runs.run import Run, build_data, dump, environment
 from statecast.training.loop import Trainer
+from statecast.training.options import TrainingOptions
 
 OFFICIAL_NAME = "official.json"  # settings as published, which an export gives back
 
@@ -135,22 +136,5 @@ def normalisation(official: Official, data: FrameSpec) -> str:
 def write_checkpoint(run: Run, official: Official, source: DataSource) -> None:
     """Write the published weights as the checkpoint of step 0, with a fresh optimizer."""
     model = assign(run.new_model(), official.tensors)
-    train: Mapping[str, Any] = run.tables["train"]
-    try:
-        trainer = Trainer(
-            model,
-            run.folder,
-            rate=lambda _: float(train["learning_rate"]),
-            betas=(train["betas"][0], train["betas"][1]),
-            seed=train["seed"],
-            gradient_clip=train["gradient_clip"],
-        )
-    except ValueError as error:  # of the optimizer, as for a negative rate
-        raise InputError(f"The published training does not fit: {error}.") from error
-    if train["precision"] != "auto":
-        trainer.precision = train["precision"]
-    if model.needs_statistics:  # asked first: windows may have to be made
-        fit_statistics(
-            model, source.windows("train"), batch_size=train["batch_size"], seed=train["seed"]
-        )
-    trainer.save(best=True)
+    options = TrainingOptions.of(run.tables["train"])
+    Trainer(model, source, run.folder, replace(options, device="cpu")).save(best=True)

@@ -50,19 +50,19 @@ def srvp_tables(official: Official) -> Guess:
         }
         if isinstance(longer := config.get("seq_len_test"), int) and longer > context:
             data["validation_horizon"] = longer - context
-    burn_in = config.whole("lr_scheduling_burnin", 0)
+    decay_start = config.whole("lr_scheduling_burnin", 0)
     samples = 1 if single else 100
     train = {
-        "steps": burn_in + config.whole("lr_scheduling_n_iter", 0),
+        "steps": decay_start + config.whole("lr_scheduling_n_iter", 0),
         "batch_size": config.whole("batch_size"),
         "learning_rate": config.number("lr"),
         "schedule": "linear",
-        "burn_in": burn_in,
+        "decay_start": decay_start,
         "validate_every": 20_000,
         "validation_windows": 400,
         "validation_samples": samples,
         "validation_metric": "psnr",
-        "validation_selection": "best",
+        "validation_reduction": "best",
         "checkpoint_every": 5000,
         "precision": "float32",
         "seed": seed_of(config),
@@ -77,7 +77,7 @@ def separable_tables(official: Official) -> Guess:
     train = {
         "batch_size": config.whole("batch_size"),
         "learning_rate": config.number("lr"),
-        "betas": [config.number("beta1"), config.number("beta2")],
+        "adam_betas": [config.number("beta1"), config.number("beta2")],
         "validate_every": 5000,
         "validation_windows": 400,
         "checkpoint_every": 5000,
@@ -96,7 +96,7 @@ def separable_tables(official: Official) -> Guess:
         return timed | {
             "schedule": "milestones",
             "milestones": [epoch * per_epoch for epoch in drops],
-            "factor": config.number("scheduler_decay"),
+            "decay_factor": config.number("scheduler_decay"),
         }
 
     images = len(official.spec.space) == 2 and not str(config["data"]).startswith("wave")

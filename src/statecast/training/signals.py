@@ -5,7 +5,6 @@ Schedulers announce with SIGTERM, or SIGUSR1 and SIGUSR2, that they will take th
 
 from __future__ import annotations
 
-import os
 import signal
 import threading
 import time
@@ -13,12 +12,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType, TracebackType
 
-from statecast.distributed import size
+from statecast.distributed import SIGNALS, world_size
 
-NAMES = ("SIGINT", "SIGTERM", "SIGUSR1", "SIGUSR2")  # the last two not on Windows
-SIGNALS = tuple(getattr(signal, name) for name in NAMES if hasattr(signal, name))
 TWIN = 1.0  # seconds; `timeout` and terminals deliver one request twice, to a process and its group
-PATIENCE = 10  # seconds that a worker goes on after its signal, so that the main process can save
 
 
 class Stopped(BaseException):
@@ -65,7 +61,7 @@ class StopRequest:
         Of several processes that work together none leaves the others alone: there the block runs
         to its end.
         """
-        if size() > 1:
+        if world_size() > 1:
             yield
             return
         self._interruptible = True
@@ -105,15 +101,3 @@ def interrupting() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def outlive_signals(worker: int) -> None:
-    """Let a process that prepares batches go on when the whole group is asked to stop.
-
-    One that is killed would end the main process, which saves meanwhile and then ends it.
-    """
-    for number in SIGNALS:
-        signal.signal(number, signal.SIG_IGN)
-    if hasattr(signal, "SIGALRM"):  # one that hangs can be ended by SIGTERM all the same
-        signal.signal(signal.SIGALRM, lambda number, frame: os._exit(0))
-        signal.signal(signal.SIGTERM, lambda number, frame: signal.alarm(PATIENCE) and None)
