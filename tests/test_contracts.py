@@ -6,10 +6,10 @@ import torch
 from helpers.labelled_fields import sea_surface, write_field
 from helpers.prepared_stores import CHOSEN, tiny_store
 from helpers.sample_videos import noise, write_video
-from statecast.sharing import Part
 
 from statecast.data import DATASETS
 from statecast.data.base import SPLITS, seeded_generator, window_generators
+from statecast.distributed import Part
 from statecast.errors import InputError
 from statecast.frames import Batch, FrameSpec
 from statecast.models import MODELS
@@ -133,17 +133,17 @@ class TestModel:
         model = made(name).train()
         for layer in model.modules():
             if isinstance(layer, torch.nn.BatchNorm2d):
-                layer.eval()  # in training they see all parts, see tests/test_together.py
-        batch = Batch.of(frames(), SPEC.context)
-        whole = model.loss(batch, generator=seeded())
-        parts = [Part(0, 2, 3), Part(2, 3, 3)]
+                layer.eval()  # on processors each process has statistics of its own
+        whole = Batch.of(torch.cat([frames(), frames(seed=2)]), SPEC.context)
+        count = len(whole)
+        parts = [Part(0, count // 2, count), Part(count // 2, count, count)]
         found = [
-            model.loss(batch.select(slice(p.start, p.stop)), generator=PartGenerator(seeded(), p))
-            for p in parts
+            model.loss(whole.select(part.rows), generator=PartGenerator(seeded(), part))
+            for part in parts
         ]
-        for term, value in whole.items():
-            sum_of_parts = sum(p.share * f[term] for p, f in zip(parts, found, strict=True))
-            torch.testing.assert_close(sum_of_parts, value, rtol=1e-5, atol=1e-6)
+        for term, value in model.loss(whole, generator=seeded()).items():
+            mean_of_parts = sum(terms[term] for terms in found) / len(parts)
+            torch.testing.assert_close(mean_of_parts, value, rtol=1e-5, atol=1e-6)
 
     def test_the_same_seed_gives_the_same_weights_and_loss(self, name):
         values = [

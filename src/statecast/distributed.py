@@ -90,6 +90,9 @@ def process_group() -> Iterator[None]:
         ) from error
     try:
         yield
+    except StatecastError as error:
+        error.told = bool(error.told)  # unless the main process says it, this one does
+        raise
     finally:
         distributed.destroy_process_group()
 

@@ -26,10 +26,12 @@ from statecast.models import MODELS
 from statecast.models.latent_space import change_speed, freeze, interpolate, warp
 from statecast.runs.recipes import resolve
 from statecast.solvers.solvers import Solver
+from statecast.training.options import TrainingOptions
 from statecast.training.train import train
 
 # Many more with STATECAST_EXAMPLES=1000, or in `make slow`; the same ones each time.
 EXAMPLES = int(os.environ.get("STATECAST_EXAMPLES", "10"))
+GIVEN = ("model", "data", "name")  # arguments of `evaluate` that are no options
 QUICK = settings(
     max_examples=EXAMPLES, derandomize=True, deadline=None, database=None,
     suppress_health_check=list(HealthCheck),
@@ -384,9 +386,10 @@ def test_evaluate_and_train(data):
     from pathlib import Path
 
     function = data.draw(st.sampled_from([evaluate, train]))
-    option = data.draw(st.sampled_from(list(inspect.signature(function).parameters)[3:]))
+    options = inspect.signature(TrainingOptions if function is train else evaluate).parameters
+    option = data.draw(st.sampled_from([name for name in options if name not in GIVEN]))
     value = data.draw(NUMBERS)
-    if option in ("folder", "memory_gib", "workers", "allow_download"):
+    if option in ("memory_gib", "loader_workers", "allow_download"):
         return  # of these, some numbers ask for what takes long
     given_ = {"samples": 2, "max_windows": 2} if function is evaluate else {"steps": 1}
     given_ |= {option: value}
@@ -395,9 +398,12 @@ def test_evaluate_and_train(data):
         return
     if large:
         given_[option] = 2**62
-    folder = (Path("/nonexistent"),) if function is train else ()
+    model, source = TINY["persistence"], Pendulum(context=3, horizon=2)
     with ours():
-        function(TINY["persistence"], Pendulum(context=3, horizon=2), *folder, **given_)
+        if function is train:
+            train(model, source, Path("/nonexistent"), TrainingOptions(**given_))
+        else:
+            evaluate(model, source, **given_)
 
 
 # Files and the command line

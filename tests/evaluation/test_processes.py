@@ -14,7 +14,16 @@ from helpers.toy_data import Pendulum
 
 from statecast.cli.main import MISTAKE, main
 from statecast.data.loading import numbered_batches
-from statecast.distributed import LAUNCHED, asked_for, gathered, is_main, joined, rank, share, size
+from statecast.distributed import (
+    LAUNCHED,
+    all_gather,
+    is_main,
+    launched_processes,
+    process_group,
+    rank,
+    share,
+    world_size,
+)
 from statecast.runs.run import create_run, evaluate_run, train_run
 
 RECIPE = """
@@ -29,14 +38,14 @@ LIMIT = 120  # seconds; a few are needed
 
 # What a process does that fails before, or waits for, what the others have found.
 FAILING = """
-from statecast.distributed import gathered, joined, rank
+from statecast.distributed import all_gather, process_group, rank
 from statecast.errors import InputError, ProcessError
-with joined():
-    assert gathered(rank()) == [0, 1]
+with process_group():
+    assert all_gather(rank()) == [0, 1]
     if rank() == 1:
         raise InputError("one has failed")
     try:
-        gathered(0)
+        all_gather(0)
     except ProcessError as error:
         print(error)
 """
@@ -119,21 +128,21 @@ def test_where_one_has_failed_no_other_waits():
 def test_a_verb_for_one_process_refuses_several(run, monkeypatch, capsys):
     for name, value in launched(0).items():
         monkeypatch.setenv(name, value)
-    assert asked_for() == 2
+    assert launched_processes() == 2
     assert main(["list"]) == MISTAKE
     assert "`statecast list` runs in one process, and 2 were launched" in capsys.readouterr().err
 
 
 def test_one_process_is_all_there_is():
-    with joined():
-        assert (rank(), size(), is_main(), asked_for()) == (0, 1, True, 1)
-        assert gathered("found") == ["found"]
+    with process_group():
+        assert (rank(), world_size(), is_main(), launched_processes()) == (0, 1, True, 1)
+        assert all_gather("found") == ["found"]
         assert torch.equal(share(torch.arange(5)), torch.arange(5))
 
 
 def test_shares_are_consecutive_whole_and_as_equal_as_they_can_be(monkeypatch):
     items = torch.arange(7)
-    monkeypatch.setattr("statecast.distributed.size", lambda: 3)
+    monkeypatch.setattr("statecast.distributed.world_size", lambda: 3)
     parts = []
     for number in range(3):
         monkeypatch.setattr("statecast.distributed.rank", lambda number=number: number)

@@ -22,7 +22,7 @@ from statecast.training.loop import Trainer
 
 # What changes a folder. Between two of these it does not matter when a process is killed.
 CHANGES = ("os.rename", "os.mkdir", "os.rmdir", "os.remove", "os.chmod")
-QUICK = 3  # first batches: one to choose the precision, and those of two steps
+QUICK = 2  # first batches, of steps
 WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 
 
@@ -131,15 +131,15 @@ def retard(slow, seconds, marks):
         checkpoint_files.write_tensors = slow_write
     else:  # before the first step
         assert slow == "start", slow
-        from statecast.training import train as training
+        from statecast.training import loop
 
-        fit = training.fit_statistics
+        fit = loop.fit_statistics
 
         def slow_fit(*arguments, **options):
             wait()
             return fit(*arguments, **options)
 
-        training.fit_statistics = slow_fit
+        loop.fit_statistics = slow_fit
 
 
 def limited(run, bytes_at_most, step):

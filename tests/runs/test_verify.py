@@ -32,7 +32,7 @@ def made(tmp_path_factory):
         patch.setitem(DATASETS, "pendulum", Pendulum)
         patch.setattr(Pendulum, "preparation", plain_preparation(("angle",), (6,)))
         scores = iter([0.5, 0.2, 0.3])
-        patch.setattr("statecast.training.train.validation_score", lambda *a, **k: next(scores))
+        patch.setattr("statecast.training.loop.validation_score", lambda *a, **k: next(scores))
         run = create_run(str(folder / "tiny.yaml"), folder / "run")
         train_run(run)
         evaluate_run(run, ["--evaluate.metrics=[mse]"])

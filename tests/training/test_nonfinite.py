@@ -13,6 +13,7 @@ from statecast.models import SRVP, Separable
 from statecast.runs.run import create_run, open_run, train_run
 from statecast.training.checkpoints import load_checkpoint
 from statecast.training.logs import read_log
+from statecast.training.options import TrainingOptions
 from statecast.training.train import train
 
 BATCH = 5  # of the recipe
@@ -73,8 +74,8 @@ def test_a_finite_window_whose_loss_overflows_is_found(recipe, data, tmp_path, m
 def test_a_gradient_that_is_not_finite_is_found_though_the_loss_is(data, tmp_path, monkeypatch):
     loss = Separable.loss
 
-    def cornered(self, batch, generator=None):
-        terms = loss(self, batch, generator)
+    def cornered(self, batch, *, step=0, generator=None):
+        terms = loss(self, batch, step=step, generator=generator)
         weight = list(self.parameters())[-1].flatten()[0]
         # The root of zero: its value is 0, and its slope infinite.
         terms["total"] = terms["total"] + (weight - weight.detach()).sqrt()
@@ -87,7 +88,7 @@ def test_a_gradient_that_is_not_finite_is_found_though_the_loss_is(data, tmp_pat
     )  # fmt: skip
     before = {name: weight.clone() for name, weight in model.named_parameters()}
     with pytest.raises(NonFiniteLossError, match="step 1: gradient_norm became inf"):
-        train(model, data, tmp_path, steps=3, batch_size=4)
+        train(model, data, tmp_path, TrainingOptions(steps=3, batch_size=4))
     for name, weight in model.named_parameters():
         assert torch.equal(weight, before[name])
 
@@ -147,7 +148,6 @@ def test_a_row_averages_the_steps_that_were_taken(recipe, data, tmp_path, monkey
 def test_a_step_left_out_touches_nothing(data, tmp_path, monkeypatch):
     """Weights, optimizer and running means are those of a training without that step."""
     from statecast.training.loop import Trainer
-    from statecast.training.options import TrainingOptions
 
     model = SRVP(
         data.spec, architecture="mlp", width=4, code_size=4, latent_size=2, noise_size=2,
@@ -167,6 +167,7 @@ def test_a_step_left_out_touches_nothing(data, tmp_path, monkeypatch):
     )
     trainer = Trainer(model, data, tmp_path, options)
     batch = data.windows("train").batch(torch.arange(4))
+    trainer.log.__enter__()
     trainer.training_step(batch)
     trainer.step = 1
     before = state_of(trainer)

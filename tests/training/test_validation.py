@@ -9,6 +9,7 @@ from statecast.data.base import seeded_generator
 from statecast.errors import InputError
 from statecast.models import SRVP, Persistence, Separable
 from statecast.runs.run import create_run, train_run
+from statecast.training.options import TrainingOptions
 from statecast.training.train import train
 from statecast.training.validation import validation_score
 
@@ -31,7 +32,7 @@ def separable(data, **options):
 
 
 def score(model, data, **options):
-    asked = {"metric": "psnr", "selection": "best", "samples": 6, "batch_size": 7, "seed": 3}
+    asked = {"metric": "psnr", "reduction": "best", "samples": 6, "batch_size": 7, "seed": 3}
     return validation_score(model, data.windows("validation"), **asked | options)
 
 
@@ -76,21 +77,21 @@ def test_both_protocols_agree_with_a_twin_and_differ(data):
     paper, by_all = twin(model, data, 6, seed=3, past_counts=True)
     future, by_future = twin(model, data, 6, seed=3, past_counts=False)
     assert by_all != by_future
-    assert score(model, data, protocol="paper") == pytest.approx(paper, rel=1e-5)
-    assert score(model, data, protocol="future") == pytest.approx(future, rel=1e-5)
+    assert score(model, data, ranking="paper") == pytest.approx(paper, rel=1e-5)
+    assert score(model, data, ranking="future") == pytest.approx(future, rel=1e-5)
     assert paper < future  # chosen by the future alone, the future is better
 
 
 def test_a_metric_that_is_better_when_lower(data):
     model = srvp(data)
-    future, paper = (score(model, data, metric="mse", protocol=p) for p in ("future", "paper"))
-    mean = score(model, data, metric="mse", selection="mean")
+    future, paper = (score(model, data, metric="mse", ranking=p) for p in ("future", "paper"))
+    mean = score(model, data, metric="mse", reduction="mean")
     assert future < paper < mean
 
 
 def test_of_a_single_sample_both_are_the_same(data):
     for model in (srvp(data), separable(data)):
-        one, other = (score(model, data, samples=1, protocol=p) for p in ("future", "paper"))
+        one, other = (score(model, data, samples=1, ranking=p) for p in ("future", "paper"))
         assert one == pytest.approx(other, rel=1e-6)
 
 
@@ -130,7 +131,7 @@ def test_a_sample_that_is_not_a_number_does_not_hide(data):
         return frames
 
     model.decode = broken
-    assert math.isnan(score(model, data, protocol="paper"))
+    assert math.isnan(score(model, data, ranking="paper"))
 
 
 @pytest.mark.parametrize(
@@ -155,7 +156,7 @@ def test_what_cannot_be_validated_so_is_refused_before_training(
     asked = {"validation_ranking": "paper", "validation_metric": "psnr",
              "validation_reduction": "best"}  # fmt: skip
     with pytest.raises(InputError, match=message):
-        train(made, data, tmp_path, steps=1, batch_size=4, **asked | options)
+        train(made, data, tmp_path, TrainingOptions(steps=1, batch_size=4, **asked | options))
     assert not list(tmp_path.iterdir())
     if kind == "target":
         with pytest.raises(InputError, match="does not reconstruct"):
@@ -169,8 +170,8 @@ def test_a_recipe_asks_for_it(recipe, tmp_path):
     model = run.load()
     assert result.best == pytest.approx(
         validation_score(
-            model, run.data().windows("validation"), metric="psnr", selection="best",
-            protocol="paper", samples=2, batch_size=5, count=7, seed=1,
+            model, run.data().windows("validation"), metric="psnr", reduction="best",
+            ranking="paper", samples=2, batch_size=5, count=7, seed=1,
         ), rel=1e-5,
     )  # fmt: skip
     with pytest.raises(InputError, match="papers"):

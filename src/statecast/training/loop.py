@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
@@ -179,7 +180,9 @@ class Trainer:
                 if self.device.type == "cuda":
                     loss = nn.SyncBatchNorm.convert_sync_batchnorm(loss)
                 with process_errors():
-                    loss = DistributedDataParallel(loss, ids, find_unused_parameters=True)
+                    # Weights of other updates, and those that rest in a phase, have no gradient.
+                    some = len(self.model.updates) > 1 or bool(self.options.phases)
+                    loss = DistributedDataParallel(loss, ids, find_unused_parameters=some)
             updaters.append(Updater(update, weights, optimizer, loss))
         return updaters
 
@@ -350,7 +353,9 @@ class Trainer:
         generator = seeded_generator(*key)
         if self.part is not None:
             generator = PartGenerator(generator, self.part)
-        with process_errors():
+        with process_errors(), warnings.catch_warnings():
+            # A 1×1 kernel has the same values in either order of its axes.
+            warnings.filterwarnings("ignore", "Grad strides do not match bucket view strides")
             with autocast(self.precision, self.device):
                 terms = updater.loss(batch, self.step, generator)
             self.model.zero_grad()  # of all updates: a loss may reach the weights of others

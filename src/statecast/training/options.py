@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Literal
 
+from statecast.checks import typed
 from statecast.errors import InputError
 from statecast.evaluation.scoring import Selection
 
@@ -166,3 +167,6 @@ class TrainingOptions:
                 return phase
             step -= phase.steps
         return self.phases[-1] if self.phases else None
+
+
+TrainingOptions.__init__ = typed(TrainingOptions.__init__)  # type: ignore[method-assign]

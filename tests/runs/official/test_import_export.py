@@ -360,14 +360,14 @@ def test_settings_of_another_kind_are_named(name, tmp_path):
     ("name", "key", "value", "message"),
     [
         ("srvp_dcgan", "archi", "resnet", "'archi' to dcgan or vgg"),
-        ("srvp_dcgan", "lr", -1, "training does not fit"),
+        ("srvp_dcgan", "lr", -1, "learning_rate must be"),
         ("sepnet_dcgan_skip", "architecture", "unet", "the codec 'unet'"),
         ("sepnet_dcgan_skip", "decoder_architecture", "resnet", "with 'resnet'"),
         ("sepnet_dcgan_skip", "mixing", "sum", "mul or concat"),
         ("sepnet_dcgan_skip", "mixing", "mul", "one size, got 9 and 5"),
         ("sepnet_dcgan_skip", "no_s", True, "no maps to skip with"),
         ("sepnet_dcgan_skip", "data", 3, "name of a data set"),
-        ("sepnet_dcgan_skip", "beta2", 7, "training does not fit"),
+        ("sepnet_dcgan_skip", "beta2", 7, "adam_betas must lie"),
     ],
 )
 def test_settings_that_build_nothing_are_refused(tmp_path, name, key, value, message):
