@@ -18,6 +18,7 @@ from statecast.errors import FileError
 from statecast.evaluation.score_tables import write_scores
 from statecast.frames import Forecast, Frames
 from statecast.io.atomic_files import PART, sweep, whole, write_text
+from statecast.io.locks import process_mark
 from statecast.io.video.encoding import write_mp4
 from statecast.plots.animations import animate_forecast
 from statecast.plots.forecasts import plot_forecast
@@ -277,10 +278,8 @@ def test_a_missing_folder_is_named(tmp_path):
 
 
 def test_what_killed_writers_left_goes_with_the_next_write_and_no_more(tmp_path):
-    from statecast.io.owners import this_process
-
-    host, number, started = this_process().mark.split("-")
-    dead, other = f"{host}-{number}-0badb007.1", f"00000000-{number}-0badb007.1"
+    host, number, started = process_mark().split("-")
+    dead, other = f"{host}-{number}-17", f"00000000-{number}-17"
     left = [
         tmp_path / f".a.{mark}.12345678{PART}.txt"
         for mark in (dead, other, f"{host}-{number}-{started}")
@@ -293,10 +292,8 @@ def test_what_killed_writers_left_goes_with_the_next_write_and_no_more(tmp_path)
 
 
 def test_a_store_whose_writer_was_killed_between_two_names_is_found_again(tmp_path):
-    from statecast.io.owners import this_process
-
-    host, number, _ = this_process().mark.split("-")
-    old = tmp_path / f".a.{host}-{number}-0badb007.1.12345678.old{PART}.zarr"
+    host, number, _ = process_mark().split("-")
+    old = tmp_path / f".a.{host}-{number}-17.12345678.old{PART}.zarr"
     old.mkdir()
     (old / "values").write_text("earlier")
     sweep(tmp_path / "a.zarr")

@@ -16,11 +16,11 @@ from typing import IO, Any
 import numpy as np
 
 from statecast.errors import FileError, StatecastError
-from statecast.io.owners import mark_has_ended, this_process
+from statecast.io.locks import has_ended, process_mark
 
 PART, OLD = ".part", ".old"  # ends of hidden names
 HIDDEN = re.compile(
-    rf"\..*\.([0-9a-f]{{8}}-\d+-[0-9a-z.]+)\.[0-9a-f]{{8}}{re.escape(PART)}(\..+)?"
+    rf"\..*\.([0-9a-f]{{8}}-\d+-\d+)\.[0-9a-f]{{8}}{re.escape(PART)}(\..+)?"
 )  # any name that `hidden` gives, and the mark of its process
 STEM = 120  # bytes of a name that its hidden names begin with
 FULL = 16 << 20  # bytes: with less free, a write that failed for no clear reason met a full disk
@@ -181,7 +181,7 @@ def write_with(
 def hidden(path: Path, end: str = "") -> Path:
     """A free name beside `path`, of the same suffix, that tells which process it belongs to."""
     token = secrets.token_hex(4)
-    return path.with_name(f"{prefix(path)}{this_process().mark}.{token}{end}{PART}{path.suffix}")
+    return path.with_name(f"{prefix(path)}{process_mark()}.{token}{end}{PART}{path.suffix}")
 
 
 def prefix(path: Path) -> str:
@@ -211,7 +211,7 @@ def sweep(path: Path) -> None:
     gets its own back.
     """
     name = re.compile(
-        re.escape(prefix(path)) + r"([0-9a-f]{8}-\d+-[0-9a-z.]+)\.[0-9a-f]{8}"
+        re.escape(prefix(path)) + r"([0-9a-f]{8}-\d+-\d+)\.[0-9a-f]{8}"
         rf"({re.escape(OLD)})?{re.escape(PART)}{re.escape(path.suffix)}"
     )
     try:
@@ -220,7 +220,7 @@ def sweep(path: Path) -> None:
         return
     for place in places:
         found = name.fullmatch(place.name)
-        if found and mark_has_ended(found[1]):
+        if found and has_ended(found[1]):
             if found[2] and not path.exists():
                 place.rename(path)
             else:
@@ -234,7 +234,7 @@ def sweep_folder(folder: Path) -> None:
     """
     for place in folder.iterdir() if folder.is_dir() else []:
         found = HIDDEN.fullmatch(place.name)
-        if found and mark_has_ended(found[1]):
+        if found and has_ended(found[1]):
             remove(place)
 
 

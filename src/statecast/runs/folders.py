@@ -9,7 +9,7 @@ from pathlib import Path
 from statecast.distributed import is_first
 from statecast.errors import FileError
 from statecast.io.atomic_files import remove, writing
-from statecast.io.locks import owned
+from statecast.io.locks import exclusive_lock
 from statecast.io.sealed_json import RECORD_NAME, RECORDED
 from statecast.training.checkpoint_folders import TEMPORARY
 
@@ -21,7 +21,7 @@ def being_trained(folder: Path) -> AbstractContextManager[None]:
     """Own a run folder for training; of processes that train together, the main one does."""
     if not is_first():
         return nullcontext()
-    return owned(folder / LOCK_NAME, f"{folder} is being trained")
+    return exclusive_lock(folder / LOCK_NAME, f"{folder} is being trained")
 
 
 def check_free(folder: Path) -> None:
@@ -62,7 +62,7 @@ def new_folder(name: str, folder: Path | None) -> Iterator[Path]:
             made = not folder.exists()
             folder.mkdir(parents=True, exist_ok=True)
     try:
-        with owned(folder / LOCK_NAME, f"{folder} is being made"):
+        with exclusive_lock(folder / LOCK_NAME, f"{folder} is being made"):
             check_free(folder)  # again: another process may have been faster
             try:
                 yield folder

@@ -16,7 +16,7 @@ from statecast.data.cache.manifests import OutdatedError, sealed, unsealed
 from statecast.errors import CorruptionError, FileError
 from statecast.io.atomic_files import cache_folder, sha256_of, whole, write_text
 from statecast.io.json_yaml import check_own
-from statecast.io.locks import owned
+from statecast.io.locks import exclusive_lock
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Write = Callable[[Path], dict[str, Any]]
@@ -53,7 +53,7 @@ def make_entry(folder: Path, options: dict[str, Any], write: Write) -> bool:
         FileError: it cannot be written; and what `write` raises.
     """
     lock = folder.with_name(f".{folder.name}.lock")
-    with owned(lock, f"{folder} is being prepared", wait=True):
+    with exclusive_lock(lock, f"{folder} is being prepared", wait=True):
         if folder.is_dir():
             return False
         with whole(folder, advice=ELSEWHERE) as place:
