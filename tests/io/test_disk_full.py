@@ -17,7 +17,7 @@ from statecast.data.user.videos import Videos
 from statecast.errors import FileError
 from statecast.evaluation.score_tables import write_scores
 from statecast.frames import Forecast, Frames
-from statecast.io.atomic_files import PART, sweep, whole, write_text
+from statecast.io.atomic_files import PART, atomic_path, sweep, write_text
 from statecast.io.locks import process_mark
 from statecast.io.video.encoding import write_mp4
 from statecast.plots.animations import animate_forecast
@@ -284,11 +284,13 @@ def test_what_killed_writers_left_goes_with_the_next_write_and_no_more(tmp_path)
         tmp_path / f".a.{mark}.12345678{PART}.txt"
         for mark in (dead, other, f"{host}-{number}-{started}")
     ]
-    for path in [*left, tmp_path / f".a.b{PART}.txt", tmp_path / f".b.{dead}.12345678{PART}.txt"]:
+    other_name = tmp_path / f".b.{dead}.12345678{PART}"
+    for path in [*left, tmp_path / f".a.b{PART}.txt", other_name]:
         path.write_text("half")
     write_text(tmp_path / "a.txt", "whole")
     assert not left[0].exists()
-    assert len(list(tmp_path.iterdir())) == 5  # of the living, of other hosts, of other files
+    assert not other_name.exists()
+    assert len(list(tmp_path.iterdir())) == 4  # of the living, of other hosts, of other programs
 
 
 def test_a_store_whose_writer_was_killed_between_two_names_is_found_again(tmp_path):
@@ -296,9 +298,9 @@ def test_a_store_whose_writer_was_killed_between_two_names_is_found_again(tmp_pa
     old = tmp_path / f".a.{host}-{number}-17.12345678.old{PART}.zarr"
     old.mkdir()
     (old / "values").write_text("earlier")
-    sweep(tmp_path / "a.zarr")
+    sweep(tmp_path)
     assert (tmp_path / "a.zarr" / "values").read_text() == "earlier"
-    with whole(tmp_path / "a.zarr") as place:
+    with atomic_path(tmp_path / "a.zarr") as place:
         place.mkdir()
         (place / "values").write_text("later")
     assert (tmp_path / "a.zarr" / "values").read_text() == "later"
@@ -310,7 +312,10 @@ def test_a_file_takes_the_place_of_no_folder_and_a_folder_of_no_file(tmp_path):
     (tmp_path / "mine" / "notes").write_text("mine")
     with pytest.raises(FileError, match=r"Cannot write .*mine: Is a directory"):
         write_text(tmp_path / "mine", "text")
-    with pytest.raises(FileError, match="Not a directory"), whole(tmp_path / "mine/notes") as place:
+    with (
+        pytest.raises(FileError, match="Not a directory"),
+        atomic_path(tmp_path / "mine/notes") as place,
+    ):
         place.mkdir()
     assert content(tmp_path) == {"mine/notes": hashlib.sha256(b"mine").hexdigest()}
 

@@ -9,7 +9,7 @@ import torch
 from helpers import killable_jobs
 
 from statecast.errors import CorruptionError, FileError
-from statecast.io.atomic_files import whole
+from statecast.io.atomic_files import atomic_path
 from statecast.io.locks import process_mark
 from statecast.training.checkpoints import (
     MANIFEST,
@@ -148,7 +148,7 @@ def test_rubbish_of_living_processes_stays(tmp_path):
     assert ours.is_dir()
     assert not theirs.exists()
     # Scores that another process writes into the folder meanwhile.
-    with whole(tmp_path / "scores.json") as place:
+    with atomic_path(tmp_path / "scores.json") as place:
         place.write_text("{}")
         save(tmp_path)
     assert (tmp_path / "scores.json").read_text() == "{}"

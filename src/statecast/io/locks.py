@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
-from filelock import FileLock, SoftFileLock, Timeout
+from filelock import BaseFileLock, FileLock, SoftFileLock, Timeout
 
 from statecast.errors import FileError, OwnedError
 
@@ -39,7 +39,8 @@ def exclusive_lock(path: str | Path, doing: str, *, wait: bool = False) -> Itera
         OwnedError: another process holds the lock.
         FileError: the lock file cannot be written.
     """
-    path, lock = Path(path), FileLock(path)
+    path = Path(path)
+    lock: BaseFileLock = FileLock(path)
     try:
         try:
             lock.acquire(blocking=False)
@@ -55,8 +56,9 @@ def exclusive_lock(path: str | Path, doing: str, *, wait: bool = False) -> Itera
         raise
     except OSError as error:
         raise FileError(f"Cannot lock {path.parent}: {error.strerror}.") from error
+    signed = not isinstance(lock, SoftFileLock)  # to which it falls back on disks without `flock`
     try:
-        if not isinstance(lock, SoftFileLock):  # the fallback of disks without `flock`
+        if signed:
             with contextlib.suppress(OSError):  # on a full disk the lock holds, without a name
                 path.write_text(f"{describe_process()}\n")
         yield
@@ -64,7 +66,7 @@ def exclusive_lock(path: str | Path, doing: str, *, wait: bool = False) -> Itera
         if lock.is_locked:  # not in a fork, which inherits the block but not the lock
             with contextlib.suppress(OSError):
                 # Before the release, while no other process can hold the lock on this file.
-                if os.path.samestat(ours, path.stat()):
+                if signed and os.path.samestat(ours, path.stat()):
                     path.unlink()
             lock.release()
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from statecast.distributed import is_first
 from statecast.errors import FileError
-from statecast.io.atomic_files import remove, writing
+from statecast.io.atomic_files import remove, write_errors
 from statecast.io.locks import exclusive_lock
 from statecast.io.sealed_json import RECORD_NAME, RECORDED
 from statecast.training.checkpoint_folders import TEMPORARY
@@ -58,7 +58,7 @@ def new_folder(name: str, folder: Path | None) -> Iterator[Path]:
     if folder is None:
         folder, made = numbered_folder(name), True
     else:
-        with writing(folder):
+        with write_errors(folder):
             made = not folder.exists()
             folder.mkdir(parents=True, exist_ok=True)
     try:
@@ -83,7 +83,7 @@ def numbered_folder(name: str) -> Path:
     number = 1
     while True:
         folder = Path("runs") / f"{name}-{number}"
-        with writing(folder):
+        with write_errors(folder):
             folder.parent.mkdir(exist_ok=True)
             try:
                 folder.mkdir()

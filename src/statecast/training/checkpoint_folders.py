@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from statecast.io.atomic_files import PART, hidden, remove, sweep_folder
+from statecast.io.atomic_files import PART, hidden, remove, sweep
 from statecast.io.json_yaml import check_link
 
 FOLDER = "checkpoints"
@@ -69,7 +69,7 @@ def set_aside(path: Path) -> Path:
 def sweep_temporaries(run: str | Path) -> None:
     """Remove what killed processes left unfinished in a run folder; not what others now write."""
     for folder in (Path(run), Path(run) / FOLDER):
-        sweep_folder(folder)
+        sweep(folder)
     for spare in (Path(run) / FOLDER).glob(f"{PREFIX}*{REPLACED}"):
         if spare.with_name(spare.name.removesuffix(REPLACED)).exists():
             discard(spare)

@@ -14,7 +14,7 @@ import numpy as np
 
 from statecast.data.cache.manifests import OutdatedError, sealed, unsealed
 from statecast.errors import CorruptionError, FileError
-from statecast.io.atomic_files import cache_folder, sha256_of, whole, write_text
+from statecast.io.atomic_files import atomic_path, cache_folder, sha256_of, write_text
 from statecast.io.json_yaml import check_own
 from statecast.io.locks import exclusive_lock
 
@@ -56,7 +56,7 @@ def make_entry(folder: Path, options: dict[str, Any], write: Write) -> bool:
     with exclusive_lock(lock, f"{folder} is being prepared", wait=True):
         if folder.is_dir():
             return False
-        with whole(folder, advice=ELSEWHERE) as place:
+        with atomic_path(folder, advice=ELSEWHERE) as place:
             place.mkdir()
             content = write(place)
             files = {

@@ -14,7 +14,7 @@ from statecast.data.base import DataSource
 from statecast.errors import InputError
 from statecast.evaluation.baselines import fit_statistics
 from statecast.frames import FrameSpec
-from statecast.io.atomic_files import sha256_of, whole_folder, write_text
+from statecast.io.atomic_files import atomic_folder, sha256_of, write_text
 from statecast.io.json_yaml import own_file
 from statecast.io.sealed_json import record_digests
 from statecast.runs.folders import CONFIG_NAME, ENVIRONMENT_NAME
@@ -47,7 +47,7 @@ def import_official(folder: str | Path, output: str | Path, overrides: Sequence[
     """
     folder, output = Path(folder), Path(output)
     official = read_official(folder)
-    with whole_folder(output) as unfinished:
+    with atomic_folder(output) as unfinished:
         tables, source = complete_tables(official, guess_tables(official), overrides)
         run = Run(unfinished, tables, source.spec)
         write_checkpoint(run, official, source)
