@@ -24,7 +24,7 @@ from statecast.evaluation.score_tables import write_scores
 from statecast.frames import FrameSpec
 from statecast.io.atomic_files import write_text
 from statecast.io.fields.preprocessing import FILE_NAME, read_preparation, write_preparation
-from statecast.io.json_yaml import LARGEST_YAML, check_own, read_text
+from statecast.io.json_yaml import LARGEST_YAML, own_file, read_text
 from statecast.io.sealed_json import check_recorded, record_digests
 from statecast.io.video.options import ClipOptions
 from statecast.models import MODELS
@@ -178,7 +178,7 @@ def open_run(folder: str | Path, *, checked: bool = True) -> Run:
             f"{folder} is no run folder: it holds no {CONFIG_NAME}. "
             "`statecast train RECIPE` makes one."
         )
-    check_own(path)
+    own_file(path)
     if checked:
         check_recorded(folder, CONFIG_NAME)
     try:

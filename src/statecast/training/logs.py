@@ -86,11 +86,8 @@ class TrainingLog:
         if self.stream is not None:
             self.stream.close()
         if self.board is not None:
-            with (
-                write_errors(self.path.with_name(BOARD_NAME))
-                if error is None
-                else suppress(OSError)
-            ):
+            place = self.path.with_name(BOARD_NAME)
+            with write_errors(place) if error is None else suppress(OSError):
                 self.board.close()
 
     def record(self, step: int, values: dict[str, float]) -> None:
