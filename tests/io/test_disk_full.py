@@ -210,7 +210,7 @@ def test_folders_on_a_full_disk_are_there_whole_or_not_at_all(small_disk, import
     message = said(
         lambda folder, _: import_official(GOLDEN / "srvp_dcgan", folder / "ours"), small_disk
     )
-    assert message.startswith(f"Cannot write the checkpoint {small_disk / 'ours'}/checkpoints/")
+    assert message.startswith(f"Cannot write {small_disk / 'ours'}/checkpoints/")
     assert [path.name for path in small_disk.iterdir()] == ["ballast"]
 
 

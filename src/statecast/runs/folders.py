@@ -10,7 +10,7 @@ from statecast.distributed import is_first
 from statecast.errors import FileError
 from statecast.io.atomic_files import remove, write_errors
 from statecast.io.locks import exclusive_lock
-from statecast.io.sealed_json import RECORD_NAME, RECORDED
+from statecast.runs.digests import RECORD_NAME, RECORDED
 from statecast.training.checkpoint_folders import TEMPORARY
 
 LOCK_NAME = ".lock"

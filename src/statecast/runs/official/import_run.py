@@ -16,7 +16,7 @@ from statecast.evaluation.baselines import fit_statistics
 from statecast.frames import FrameSpec
 from statecast.io.atomic_files import atomic_folder, sha256_of, write_text
 from statecast.io.json_yaml import own_file
-from statecast.io.sealed_json import record_digests
+from statecast.runs.digests import record_digests
 from statecast.runs.folders import CONFIG_NAME, ENVIRONMENT_NAME
 from statecast.runs.official.loading import assign, read_official
 from statecast.runs.official.recipe_tables import Guess, guess_tables
