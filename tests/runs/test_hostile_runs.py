@@ -338,14 +338,11 @@ def test_a_prepared_store_does_not_reach_elsewhere(canary, tmp_path):
         folder = tmp_path / name
         folder.mkdir()
         manifest = {
-            "options": KTH.kind.identity, "sequences": [],
-            "frames": {"shape": [0, 1, 64, 64], "bytes": canary.secret.stat().st_size,
-                       "sha256": "0" * 64, "dtype": "|u1"},
-        }  # fmt: skip
-        state = canary.secret.stat()
-        stamp = {"bytes": state.st_size, "modified": state.st_mtime_ns}
-        (folder / "checked.json").write_text(json.dumps(stamp))
-        (folder / "manifest.json").write_text(json.dumps(manifest))
+            "options": KTH.kind.identity,
+            "files": {"frames.bin": {"bytes": canary.secret.stat().st_size, "sha256": "0" * 64}},
+            "content": {"shape": [0, 1, 64, 64], "dtype": "|u1", "sequences": [], "notes": {}},
+        }
+        (folder / "manifest.json").write_text(sealed(manifest))
         (folder / name).unlink(missing_ok=True)
         (folder / name).symlink_to(canary.secret)
         with pytest.raises(FileError, match="link that leads out"):

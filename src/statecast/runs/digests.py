@@ -38,7 +38,7 @@ def read_record(folder: Path) -> dict[str, str]:
         return dict(read_sealed(path, required=True)["files"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CorruptionError(
-            f"{path} is missing or damaged: {error}. Look at the files of the run; if they are "
+            f"{path} is missing or damaged: {str(error).rstrip('.')}. Look at the files of the run; if they are "
             f"right: statecast verify {folder} --accept"
         ) from error
 

@@ -71,7 +71,7 @@ def read_manifest(path: Path) -> dict[str, Any]:
         _ = manifest["best"], [manifest["files"][n]["sha256"] for n in (MODEL_FILE, STATE_FILE)]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CorruptionError(
-            f"{path / MANIFEST} is missing or damaged: {error}. {remedy(path)}"
+            f"{path / MANIFEST} is missing or damaged: {str(error).rstrip('.')}. {remedy(path)}"
         ) from error
     if not known:
         raise FileError(
