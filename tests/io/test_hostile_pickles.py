@@ -121,39 +121,13 @@ def test_published_folders_refuse_a_pickle_in_any_file(canary, tmp_path):
     srvp, separable = tmp_path / "srvp", tmp_path / "separable"
     for folder in (srvp, separable):
         folder.mkdir()
-    config = {"archi": "dcgan", "nx": 64, "nc": 1, "nt_cond": 5, "seq_len": 15}
-    (srvp / "config.json").write_text(
-        json.dumps(
-            config
-            | dict.fromkeys(
-                (
-                    "ny",
-                    "nz",
-                    "nf",
-                    "nhx",
-                    "nh_inf",
-                    "nh_res",
-                    "nt_inf",
-                    "n_euler_steps",
-                    "nlayers_inf",
-                    "nlayers_res",
-                ),
-                3,
-            )
-            | {"skipco": True}
-        )
-    )
+    sizes = ("ny", "nz", "nf", "nhx", "nh_inf", "nh_res", "nt_inf")
+    sizes += ("n_euler_steps", "nlayers_inf", "nlayers_res")
+    config = {"archi": "dcgan", "nx": 64, "nc": 1, "nt_cond": 5, "seq_len": 15, "skipco": True}
+    (srvp / "config.json").write_text(json.dumps(config | dict.fromkeys(sizes, 3)))
     zipped(srvp / "model.pt", program)
-    settings = {
-        "architecture": "mlp",
-        "decoder_architecture": None,
-        "offset": 5,
-        "nt_cond": 5,
-        "no_s": False,
-        "data": "wave",
-        "nt_pred": 5,
-        "mixing": "mul",
-    }
+    settings = {"architecture": "mlp", "decoder_architecture": None, "offset": 5, "nt_cond": 5,
+                "no_s": False, "data": "wave", "nt_pred": 5, "mixing": "mul"}  # fmt: skip
     (separable / "params.json").write_text(json.dumps(settings))
     for name in ("ov_Es", "ov_Et", "decoder", "t_resnet"):
         legacy(separable / f"{name}.pt", program)

@@ -37,8 +37,9 @@ def read_record(folder: Path) -> dict[str, str]:
     try:
         return dict(read_sealed(path, required=True)["files"])
     except (OSError, ValueError, KeyError, TypeError) as error:
+        reason = str(error).rstrip(".")
         raise CorruptionError(
-            f"{path} is missing or damaged: {str(error).rstrip('.')}. Look at the files of the run; if they are "
+            f"{path} is missing or damaged: {reason}. Look at the files of the run; if they are "
             f"right: statecast verify {folder} --accept"
         ) from error
 
