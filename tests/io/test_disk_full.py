@@ -17,7 +17,8 @@ from statecast.data.user.videos import Videos
 from statecast.errors import FileError
 from statecast.evaluation.score_tables import write_scores
 from statecast.frames import Forecast, Frames
-from statecast.io.atomic_files import PART, sweep, whole, write_text
+from statecast.io.atomic_files import PART, atomic_path, sweep, write_text
+from statecast.io.locks import process_mark
 from statecast.io.video.encoding import write_mp4
 from statecast.plots.animations import animate_forecast
 from statecast.plots.forecasts import plot_forecast
@@ -209,7 +210,7 @@ def test_folders_on_a_full_disk_are_there_whole_or_not_at_all(small_disk, import
     message = said(
         lambda folder, _: import_official(GOLDEN / "srvp_dcgan", folder / "ours"), small_disk
     )
-    assert message.startswith(f"Cannot write the checkpoint {small_disk / 'ours'}/checkpoints/")
+    assert message.startswith(f"Cannot write {small_disk / 'ours'}/checkpoints/")
     assert [path.name for path in small_disk.iterdir()] == ["ballast"]
 
 
@@ -277,31 +278,29 @@ def test_a_missing_folder_is_named(tmp_path):
 
 
 def test_what_killed_writers_left_goes_with_the_next_write_and_no_more(tmp_path):
-    from statecast.io.owners import this_process
-
-    host, number, started = this_process().mark.split("-")
-    dead, other = f"{host}-{number}-0badb007.1", f"00000000-{number}-0badb007.1"
+    host, number, started = process_mark().split("-")
+    dead, other = f"{host}-{number}-17", f"00000000-{number}-17"
     left = [
         tmp_path / f".a.{mark}.12345678{PART}.txt"
         for mark in (dead, other, f"{host}-{number}-{started}")
     ]
-    for path in [*left, tmp_path / f".a.b{PART}.txt", tmp_path / f".b.{dead}.12345678{PART}.txt"]:
+    other_name = tmp_path / f".b.{dead}.12345678{PART}"
+    for path in [*left, tmp_path / f".a.b{PART}.txt", other_name]:
         path.write_text("half")
     write_text(tmp_path / "a.txt", "whole")
     assert not left[0].exists()
-    assert len(list(tmp_path.iterdir())) == 5  # of the living, of other hosts, of other files
+    assert not other_name.exists()
+    assert len(list(tmp_path.iterdir())) == 4  # of the living, of other hosts, of other programs
 
 
 def test_a_store_whose_writer_was_killed_between_two_names_is_found_again(tmp_path):
-    from statecast.io.owners import this_process
-
-    host, number, _ = this_process().mark.split("-")
-    old = tmp_path / f".a.{host}-{number}-0badb007.1.12345678.old{PART}.zarr"
+    host, number, _ = process_mark().split("-")
+    old = tmp_path / f".a.{host}-{number}-17.12345678.old{PART}.zarr"
     old.mkdir()
     (old / "values").write_text("earlier")
-    sweep(tmp_path / "a.zarr")
+    sweep(tmp_path)
     assert (tmp_path / "a.zarr" / "values").read_text() == "earlier"
-    with whole(tmp_path / "a.zarr") as place:
+    with atomic_path(tmp_path / "a.zarr") as place:
         place.mkdir()
         (place / "values").write_text("later")
     assert (tmp_path / "a.zarr" / "values").read_text() == "later"
@@ -313,7 +312,10 @@ def test_a_file_takes_the_place_of_no_folder_and_a_folder_of_no_file(tmp_path):
     (tmp_path / "mine" / "notes").write_text("mine")
     with pytest.raises(FileError, match=r"Cannot write .*mine: Is a directory"):
         write_text(tmp_path / "mine", "text")
-    with pytest.raises(FileError, match="Not a directory"), whole(tmp_path / "mine/notes") as place:
+    with (
+        pytest.raises(FileError, match="Not a directory"),
+        atomic_path(tmp_path / "mine/notes") as place,
+    ):
         place.mkdir()
     assert content(tmp_path) == {"mine/notes": hashlib.sha256(b"mine").hexdigest()}
 

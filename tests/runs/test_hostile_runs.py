@@ -15,10 +15,11 @@ from statecast.data.cache.frame_store import open_prepared
 from statecast.errors import FileError, InputError, StatecastError
 from statecast.evaluation.comparability import read_runs, read_scores
 from statecast.evaluation.comparison import compare
-from statecast.io.sealed_json import record_digests
+from statecast.io.sealed_json import sealed
 from statecast.reports.inspection.inspect_path import inspect_path
 from statecast.reports.page.charts import plain_name
 from statecast.reports.page.write_report import write_report
+from statecast.runs.digests import record_digests
 from statecast.runs.recipes import as_tables, read_recipe, resolve
 from statecast.runs.run import create_run, evaluate_run, load, open_run, train_run
 from statecast.training.checkpoints import list_checkpoints, load_checkpoint
@@ -222,9 +223,6 @@ def test_links_in_a_checkpoint_are_not_followed(run, canary):
 @pytest.mark.parametrize("text", ["../..", "../../outside", "/etc", "step=000004/../..", "\0", "..",
                                   "step=000004\nstep=000005", "step=-1", "\xff\xfe"])  # fmt: skip
 def test_names_of_checkpoints_lead_nowhere_else(text, run):
-    for name in ("last", "best"):
-        (run / "checkpoints" / name).write_bytes(text.encode("latin-1"))
-        assert load_checkpoint(run, name).step == 4
     for which in (text, f"../{text}", "step=000004"):
         with pytest.raises(StatecastError):
             load_checkpoint(run, which)
@@ -240,7 +238,8 @@ def test_a_pickle_in_place_of_weights_is_not_read_as_one(run, canary):
     for name in manifest["files"]:
         (step / name).write_bytes(pickle.dumps(canary))
         manifest["files"][name]["sha256"] = sha256_of(step / name)
-    (step / "manifest.json").write_text(json.dumps(manifest))
+    manifest.pop("sha256")
+    (step / "manifest.json").write_text(sealed(manifest))
     with pytest.raises(StatecastError):
         load(run)
     with pytest.raises(StatecastError):
@@ -339,14 +338,11 @@ def test_a_prepared_store_does_not_reach_elsewhere(canary, tmp_path):
         folder = tmp_path / name
         folder.mkdir()
         manifest = {
-            "options": KTH.kind.identity, "sequences": [],
-            "frames": {"shape": [0, 1, 64, 64], "bytes": canary.secret.stat().st_size,
-                       "sha256": "0" * 64, "dtype": "|u1"},
-        }  # fmt: skip
-        state = canary.secret.stat()
-        stamp = {"bytes": state.st_size, "modified": state.st_mtime_ns}
-        (folder / "checked.json").write_text(json.dumps(stamp))
-        (folder / "manifest.json").write_text(json.dumps(manifest))
+            "options": KTH.kind.identity,
+            "files": {"frames.bin": {"bytes": canary.secret.stat().st_size, "sha256": "0" * 64}},
+            "content": {"shape": [0, 1, 64, 64], "dtype": "|u1", "sequences": [], "notes": {}},
+        }
+        (folder / "manifest.json").write_text(sealed(manifest))
         (folder / name).unlink(missing_ok=True)
         (folder / name).symlink_to(canary.secret)
         with pytest.raises(FileError, match="link that leads out"):

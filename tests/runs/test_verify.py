@@ -1,9 +1,9 @@
 """verify: one changed byte anywhere in a run folder is found, and the file named."""
 
 import hashlib
-import json
 import random
 import shutil
+import warnings
 
 import pytest
 from helpers.toy_data import TINY, Pendulum
@@ -58,7 +58,6 @@ def files_of(run):
 def test_the_run_has_all_there_is_to_damage(run):
     names = {str(path.relative_to(run)) for path in files_of(run)}
     assert {"config.yaml", "env.json", "digests.json", "scores.json", FILE_NAME} | LOGS < names
-    assert {"checkpoints/last", "checkpoints/best"} < names
     assert [path.name for path in list_checkpoints(run)] == ["step=000008", "step=000012"]
     assert load_checkpoint(run, "best").step == 8
 
@@ -96,7 +95,6 @@ def test_every_flipped_byte_is_found(run, places):
 @pytest.mark.parametrize(
     ("name", "opening"),
     [
-        ("config.yaml", open_run),
         ("digests.json", open_run),
         (FILE_NAME, load),
         ("scores.json", read_scores),
@@ -116,18 +114,9 @@ def test_a_flipped_byte_is_found_on_opening(run, name, opening):
     opening(run)
 
 
-def test_a_flipped_byte_in_the_name_of_the_best_does_no_harm(run):
-    path = run / "checkpoints" / "best"
-    content = path.read_bytes()
-    for place in range(len(content)):
-        flip(path, place, place % 8)
-        assert load_checkpoint(run, "best").step == 8
-        path.write_bytes(content)
-
-
 def test_missing_and_cut_off_files_are_faults(run):
     for path in files_of(run):
-        if path.name in LOGS or path.name in ("scores.json", "digests.json", "last", "best"):
+        if path.name in LOGS or path.name in ("scores.json", "digests.json"):
             continue
         content = path.read_bytes()
         for change in (path.unlink, lambda path=path, c=content: path.write_bytes(c[:-1])):
@@ -140,20 +129,29 @@ def test_missing_and_cut_off_files_are_faults(run):
             path.write_bytes(content)
 
 
-def test_an_edited_recipe_is_refused_until_it_is_accepted(run, capsys):
+def test_an_edited_recipe_is_used_and_told_until_it_is_accepted(run, capsys):
     path = run / "config.yaml"
     path.write_text(path.read_text().replace("steps: 12", "steps: 15"))
-    with pytest.raises(CorruptionError, match=f"edited it on purpose: statecast verify {run} --a"):
-        open_run(run)
-    assert main(["train", "--resume", str(run)]) == MISTAKE
+    with pytest.warns(UserWarning, match=r"config\.yaml was edited; it is used as it is"):
+        assert open_run(run).tables["train"]["steps"] == 15
+    with pytest.warns(UserWarning, match="was edited"):
+        assert main(["train", "--resume", str(run)]) == 0
+    assert load_checkpoint(run).step == 15
     assert main(["verify", str(run)]) == FAULTY
+    assert f"edited it on purpose: statecast verify {run} --accept" in capsys.readouterr().out
     assert main(["verify", str(run), "--accept"]) == 0
     assert "no fault" in capsys.readouterr().out
-    assert main(["train", "--resume", str(run)]) == 0
-    assert load_checkpoint(run).step == 15
+    open_run(run)
     path.write_text("model: [")
-    with pytest.raises(CorruptionError, match="not valid YAML"):
-        accept(run)
+    for opening in (open_run, accept):
+        with pytest.raises(CorruptionError, match="not valid YAML"):
+            opening(run)
+
+
+def test_the_command_warns_in_one_line(monkeypatch, capsys):
+    monkeypatch.setattr(warnings, "formatwarning", warnings.formatwarning)  # to be restored
+    main(["list"])
+    assert warnings.formatwarning("edited", UserWarning, "a.py", 1) == "statecast: edited\n"
 
 
 def test_verify_speaks_of_each_file_and_several_runs(run, quick_path, capsys):
@@ -178,37 +176,6 @@ def test_what_was_left_and_put_there_is_told_apart(run):
     assert found["notes.txt"].state == "not covered"
     assert "killed process" in found[".metrics.csv.x.part"].detail
     assert found["metrics.csv"].state == "FAULT"
-
-
-def older(run):
-    """Make the folder one of the version before digests of everything."""
-    (run / "digests.json").unlink()
-    for path in [run / "scores.json", *run.glob("checkpoints/*/manifest.json")]:
-        content = json.loads(path.read_text())
-        content.pop("sha256")
-        content.pop("best", None)
-        path.write_text(json.dumps(content, indent=1) + "\n")
-    for which in ("last", "best"):
-        path = run / "checkpoints" / which
-        path.write_text(path.read_text().split()[0] + "\n")
-
-
-def test_runs_of_earlier_versions_open_and_are_told_so(run, capsys):
-    older(run)
-    assert load_checkpoint(run, "best").step == 8
-    assert load_checkpoint(run, "last").step == 12
-    load(run)
-    read_scores(run)
-    found = verify_run(run)
-    assert not [checked for checked in found if checked.state == "FAULT"]
-    uncovered = {checked.path.name for checked in found if checked.state == "not covered"}
-    assert {"config.yaml", "scores.json", "manifest.json", "last", "best"} <= uncovered
-    flip(run / "checkpoints" / "best", 10, 1)  # names another step, which is not there
-    assert main(["verify", str(run)]) == FAULTY
-    assert main(["train", "--resume", str(run)]) == 0
-    accept(run)
-    open_run(run)
-    assert "config.yaml" not in {c.path.name for c in verify_run(run) if c.state != "ok"}
 
 
 def test_training_goes_back_to_the_newest_whole_checkpoint_when_asked(run, made, capsys):

@@ -21,8 +21,6 @@ from statecast.training.checkpoint_files import verify_checkpoint
 from statecast.training.checkpoint_folders import list_checkpoints
 from statecast.training.checkpoints import load_checkpoint
 
-VISIBLE = {"last", "best"}
-
 
 def check(run, *, last, best):
     """Whatever is there is whole; the newest and the best one are those that they must be."""
@@ -38,7 +36,7 @@ def check(run, *, last, best):
 def check_clean(run, steps):
     """After the next checkpoint nothing is left of the killed one."""
     names = {path.name for path in (run / "checkpoints").iterdir()}
-    assert names - VISIBLE == {f"step={step:06d}" for step in steps}
+    assert names == {f"step={step:06d}" for step in steps}
     assert not list(run.glob(".*"))
 
 
@@ -70,7 +68,7 @@ def test_killed_before_each_change_of_files_of_a_save(fork_server, quick_path, c
         if ended != KILLED:
             break
     assert ended == 0
-    assert change > 15  # all of these instants were tried
+    assert change > 10  # all of these instants were tried
 
 
 def kill_often(fork_server, run, *, trials, patience, seed=0):
@@ -86,8 +84,8 @@ def kill_often(fork_server, run, *, trials, patience, seed=0):
         assert found >= last
         last = found
         check(run, last={last}, best={last // 5 * 5})
-        # Of one killed process at most one half checkpoint, one old one and a name are left.
-        assert len(list((run / "checkpoints").iterdir())) <= 8
+        # Of one killed process at most one half checkpoint and one old one are left.
+        assert len(list((run / "checkpoints").iterdir())) <= 6
     killable_jobs.save(run, last + 1)
     check_clean(run, {last // 5 * 5, last + 1})
     return last

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import warnings
 from collections.abc import Sequence
 
 from statecast.cli.commands import VERBS, load_verb
@@ -17,6 +18,7 @@ MISTAKE = 2  # exit code of a user's mistake
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; return its exit code."""
+    warnings.formatwarning = one_line
     words, overrides = split_overrides(sys.argv[1:] if arguments is None else arguments)
     parser = command_parser()
     known = parser.parse_args(words)
@@ -44,6 +46,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of our output has gone, as in `statecast list | head`
         sys.stderr.close()
         return 0
+
+
+def one_line(
+    message: Warning | str, category: object, filename: str, lineno: int, line: str | None = None
+) -> str:
+    """A warning as the command prints it, without the place in the code."""
+    return f"statecast: {message}\n"
 
 
 def split_overrides(arguments: Sequence[str]) -> tuple[list[str], list[str]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-SUMMARY = "Check every file of a run against its recorded digest."
+SUMMARY = "Compare recipe, checkpoints and scores of a run with their digests."
 FAULTY = 1  # exit code where a fault was found
 
 

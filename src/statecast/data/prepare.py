@@ -19,7 +19,6 @@ from statecast.data.cache.frame_store import (
     open_prepared,
     write_frames,
 )
-from statecast.data.cache.manifests import OutdatedError
 from statecast.errors import CorruptionError, FileError, InputError
 from statecast.io.atomic_files import cache_folder, cache_path, write_text
 
@@ -118,8 +117,6 @@ def verify_cache() -> Iterator[Verified]:
             remedy = f"{remedy[:-1]} by: statecast data prepare {folder.name} --source DIR."
         try:
             entry = open_entry(folder, remedy=remedy, verify=True)
-        except OutdatedError:
-            yield Verified(folder, "of an older version, to be made again on first use", False)
         except CorruptionError as error:
             yield Verified(folder, str(error), True)
         else:

@@ -1,4 +1,4 @@
-"""Files and folders written whole or not at all (hidden name, flush, rename), and their digests."""
+"""Files and folders written whole or not at all: under a hidden name, flushed, then renamed."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 
 from statecast.errors import FileError, StatecastError
-from statecast.io.owners import mark_has_ended, this_process
+from statecast.io.locks import has_ended, process_mark
 
-PART, OLD = ".part", ".old"  # ends of hidden names
+PART, OLD = ".part", ".old"  # in hidden names
 HIDDEN = re.compile(
-    rf"\..*\.([0-9a-f]{{8}}-\d+-[0-9a-z.]+)\.[0-9a-f]{{8}}{re.escape(PART)}(\..+)?"
-)  # any name that `hidden` gives, and the mark of its process
-STEM = 120  # bytes of a name that its hidden names begin with
+    r"\.(?P<stem>.*)\.(?P<mark>[0-9a-f]{8}-\d+-\d+)\.[0-9a-f]{8}(?P<old>\.old)?\.part(?P<suffix>\..+)?"
+)
+STEM = 120  # bytes of a name that its hidden names begin with; no name has more than 255
 FULL = 16 << 20  # bytes: with less free, a write that failed for no clear reason met a full disk
 UNCLEAR = (errno.EACCES, errno.EPERM, errno.EIO)
 FREE = "…"  # stands for the free space
@@ -35,19 +35,24 @@ REASONS = {
 
 
 @contextmanager
-def whole(
-    path: str | Path, *, also: tuple[type[Exception], ...] = (), advice: str = ""
+def atomic_path(
+    path: str | Path,
+    *,
+    join: bool = False,
+    also: tuple[type[Exception], ...] = (),
+    advice: str = "",
 ) -> Iterator[Path]:
-    """A place for a file or folder that takes the name `path` when the block ends without an error.
+    """Give a place for a file or folder that takes the name `path` when the block ends well.
 
-    It lies beside `path` under a hidden name, and is flushed to disk before it is renamed, so that
-    a reader sees the old content or the new one, never a part. After an error nothing is left of
-    it; what killed processes have left is removed by the next that writes to the same path.
+    It lies beside `path`, with the same suffix, and is flushed to disk before it is renamed: a
+    reader sees the old content or the new one, never a part. After an error nothing is left of it;
+    what killed processes have left is removed by the next that writes in the same folder.
 
     Args:
-        path: a file or folder; an older one is replaced.
-        also: what a library raises besides `OSError` where it cannot write.
-        advice: what to do besides, for the error.
+        path: file or folder; an older one is replaced.
+        join: move the files of a new folder into an older one instead of replacing it.
+        also: exceptions besides `OSError` of a library that cannot write.
+        advice: sentence for the error.
 
     Errors:
         FileError: it cannot be written; a full disk is named as such.
@@ -55,13 +60,13 @@ def whole(
     path = Path(path)
     place = hidden(path)
     try:
-        with writing(path, also=also, advice=advice, kept=True):
-            sweep(path)
+        with write_errors(path, also=also, advice=advice, kept=True):
+            sweep(path.parent)
             yield place
             flush(place)
-            rename(place, path)
+            rename(place, path, join=join)
             flush_folder(path.parent)
-    except FileError as error:  # of a file in a folder: by the name that it would have had
+    except FileError as error:  # a file in the folder is named as if it were in place
         if str(place) not in str(error):
             raise
         raise type(error)(str(error).replace(str(place), str(path))) from error
@@ -70,19 +75,15 @@ def whole(
 
 
 @contextmanager
-def writing(
-    path: Path,
-    *,
-    also: tuple[type[Exception], ...] = (),
-    advice: str = "",
-    kept: bool = False,
+def write_errors(
+    path: Path, *, also: tuple[type[Exception], ...] = (), advice: str = "", kept: bool = False
 ) -> Iterator[None]:
-    """Turn what the system says of a write that failed into an error that names file and reason.
+    """Turn the system's errors of writing a file into one that names file and reason.
 
     Args:
-        path: what is written.
-        also, advice: as for `whole`.
-        kept: whether it is left as it was, where it is there already.
+        path: file that is written.
+        also, advice: as for `atomic_path`.
+        kept: whether an older file stays as it was.
 
     Errors:
         FileError: it cannot be written.
@@ -99,58 +100,25 @@ def writing(
 
 
 @contextmanager
-def replacing(path: str | Path) -> Iterator[IO[bytes]]:
-    """A binary file that takes the name `path` only when the block ends without an error.
-
-    Errors:
-        FileError: as `whole`.
-    """
-    with whole(path) as place, place.open("xb") as stream:
-        yield stream
-
-
-@contextmanager
-def whole_folder(output: Path) -> Iterator[Path]:
-    """A new folder that takes the name `output` only when the block ends without an error.
+def atomic_folder(output: Path) -> Iterator[Path]:
+    """Give a new folder that takes the name `output` when the block ends without an error.
 
     Errors:
         FileError: `output` exists and is not an empty folder, or cannot be written.
     """
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise FileError(f"{output} is not empty. Choose another folder.")
-    with writing(output):
+    with write_errors(output):
         output.parent.mkdir(parents=True, exist_ok=True)
-    with whole(output) as place:
+    with atomic_path(output) as place:
         place.mkdir()
         yield place
 
 
-@contextmanager
-def adding(folder: Path) -> Iterator[Path]:
-    """A place for files that join those of `folder` when the block ends without an error.
-
-    Errors:
-        FileError: they cannot be written.
-    """
-    place = hidden(folder)
-    try:
-        with writing(folder, kept=True):
-            sweep(folder)
-            place.mkdir()
-            yield place
-            flush(place)
-            folder.mkdir(exist_ok=True)
-            for file in sorted(place.iterdir()):
-                file.replace(folder / file.name)
-            flush_folder(folder)
-    finally:
-        remove(place)
-
-
 def write_bytes(path: str | Path, content: bytes) -> Path:
     """Write `content` to `path`, whole or not at all."""
-    with replacing(path) as stream:
-        stream.write(content)
+    with atomic_path(path) as place:
+        place.write_bytes(content)
     return Path(path)
 
 
@@ -161,81 +129,53 @@ def write_text(path: str | Path, content: str) -> Path:
 
 def write_npz(path: str | Path, **arrays: np.ndarray[Any, Any]) -> Path:
     """Write arrays to a compressed `.npz` file, whole or not at all."""
-    with replacing(path) as stream:
+    with atomic_path(path) as place, place.open("xb") as stream:
         np.savez_compressed(stream, **arrays)  # type: ignore[arg-type]
     return Path(path)
 
 
-def write_with(
-    path: str | Path, write: Callable[[Path], object], *, also: tuple[type[Exception], ...] = ()
-) -> Path:
-    """Call `write` with a temporary path of the same suffix, then rename it to `path`.
-
-    For libraries that insist on opening the file themselves; `also` as for `whole`.
-    """
-    with whole(path, also=also) as place:
-        write(place)
-    return Path(path)
-
-
 def hidden(path: Path, end: str = "") -> Path:
-    """A free name beside `path`, of the same suffix, that tells which process it belongs to."""
+    """Make a free name beside `path`, of the same suffix, that tells its process."""
+    stem = path.stem.encode()[:STEM].decode(errors="ignore")
     token = secrets.token_hex(4)
-    return path.with_name(f"{prefix(path)}{this_process().mark}.{token}{end}{PART}{path.suffix}")
+    return path.with_name(f".{stem}.{process_mark()}.{token}{end}{PART}{path.suffix}")
 
 
-def prefix(path: Path) -> str:
-    """How the hidden names of a path begin; no name on a disk has more than 255 bytes."""
-    return f".{path.stem.encode()[:STEM].decode(errors='ignore')}."
-
-
-def rename(place: Path, path: Path) -> None:
-    """Give what is whole its name; an older folder steps aside for a new one."""
+def rename(place: Path, path: Path, *, join: bool = False) -> None:
+    """Give what is whole its name; an older folder takes it in, or steps aside."""
     if not (place.is_dir() and path.is_dir()):
         place.replace(path)
-        return
-    old = hidden(path, OLD)
-    path.rename(old)
-    try:
-        place.rename(path)
-    except BaseException:
-        old.rename(path)
-        raise
-    remove(old)
+    elif join:
+        for file in sorted(place.iterdir()):
+            file.replace(path / file.name)
+        flush_folder(path)
+    else:
+        old = hidden(path, OLD)
+        path.rename(old)
+        try:
+            place.rename(path)
+        except BaseException:
+            old.rename(path)
+            raise
+        remove(old)
 
 
-def sweep(path: Path) -> None:
-    """Remove what processes that have ended left of writing to this path.
+def sweep(folder: Path) -> None:
+    """Remove what processes that have ended left of writing in a folder.
 
-    One that was killed between two renamings has left the older folder under a hidden name: it
-    gets its own back.
+    One that was killed between two renamings has left an older folder aside: it gets its name back.
     """
-    name = re.compile(
-        re.escape(prefix(path)) + r"([0-9a-f]{8}-\d+-[0-9a-z.]+)\.[0-9a-f]{8}"
-        rf"({re.escape(OLD)})?{re.escape(PART)}{re.escape(path.suffix)}"
-    )
-    try:
-        places = list(path.parent.iterdir())
-    except PermissionError:  # a folder may be written and not be listed
-        return
-    for place in places:
-        found = name.fullmatch(place.name)
-        if found and mark_has_ended(found[1]):
-            if found[2] and not path.exists():
-                place.rename(path)
+    with suppress(PermissionError):  # a folder may be written and not be listed
+        for place in list(folder.iterdir()):
+            found = HIDDEN.fullmatch(place.name)
+            if found is None or not has_ended(found["mark"]):
+                continue
+            path = folder / f"{found['stem']}{found['suffix'] or ''}"
+            if found["old"] and not path.exists():
+                with suppress(FileNotFoundError):  # another process sweeps as well
+                    place.rename(path)
             else:
                 remove(place)
-
-
-def sweep_folder(folder: Path) -> None:
-    """Remove what processes that have ended left of writing to any path in a folder.
-
-    Older folders that stepped aside stay: `sweep` gives them their names back.
-    """
-    for place in folder.iterdir() if folder.is_dir() else []:
-        found = HIDDEN.fullmatch(place.name)
-        if found and mark_has_ended(found[1]):
-            remove(place)
 
 
 def remove(place: Path) -> None:
@@ -247,34 +187,25 @@ def remove(place: Path) -> None:
             place.unlink()
 
 
-def reason_of(error: Exception, folder: Path) -> str:
+def reason_of(error: BaseException, folder: Path) -> str:
     """Why a write failed. Libraries call a full disk `Permission denied`, or `HDF error`."""
     if not folder.is_dir():
         return f"{folder} is no folder" if folder.exists() else f"there is no folder {folder}"
-    code = code_of(error)
-    free = shutil.disk_usage(folder).free
+    causes = [error]
+    while causes[-1].__context__ is not None:
+        causes.append(causes[-1].__context__)
+    codes = [getattr(cause, "errno", None) for cause in causes]
     text = " ".join(str(getattr(error, "strerror", None) or error).split())
-    found = f"the disk, a quota or a limit on file sizes may be reached ({text})"
-    if code in REASONS:
-        found = REASONS[code]
-    elif code in errno.errorcode and code not in UNCLEAR:
-        found = os.strerror(code)
-    elif not os.access(folder, os.W_OK):
-        found = f"the folder {folder} may not be written"
-    elif free < FULL:
-        found = REASONS[errno.ENOSPC]
-    return found.replace(FREE, f"{free >> 20} MiB are free")
-
-
-def code_of(error: BaseException) -> int:
-    """Number of a system's error, also of one that a library has wrapped; 0 where there is none."""
-    first, found = getattr(error, "errno", None) or 0, error.__context__
-    while found is not None:
-        code = getattr(found, "errno", None)
-        if code in REASONS:
-            return int(code)
-        found = found.__context__
-    return int(first)
+    free = shutil.disk_usage(folder).free
+    found = [REASONS[code] for code in codes if code in REASONS]
+    if not found and codes[0] in errno.errorcode and codes[0] not in UNCLEAR:
+        return text
+    if not found and not os.access(folder, os.W_OK):
+        return f"the folder {folder} may not be written"
+    if not found and free < FULL:
+        found = [REASONS[errno.ENOSPC]]
+    unclear = f"the disk, a quota or a limit on file sizes may be reached ({text})"
+    return (found or [unclear])[0].replace(FREE, f"{free >> 20} MiB are free")
 
 
 def flush(place: Path) -> None:
@@ -287,23 +218,18 @@ def flush(place: Path) -> None:
 
 def flush_folder(folder: Path) -> None:
     """Flush a folder's entries to disk, where the system can."""
-    try:
+    with suppress(OSError):  # Windows opens no folders
         descriptor = os.open(folder, os.O_RDONLY)
-    except OSError:  # Windows opens no folders
-        return
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def sha256_of(path: str | Path) -> str:
     """Hexadecimal sha256 digest of a file's content."""
-    digest = hashlib.sha256()
     with Path(path).open("rb") as stream:
-        while block := stream.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def cache_path() -> Path:
@@ -312,17 +238,12 @@ def cache_path() -> Path:
 
 
 def cache_folder() -> Path:
-    """The folder `cache_path`, made if missing.
+    """Make the folder `cache_path`, if it is missing.
 
     Errors:
         FileError: the folder cannot be made.
     """
     folder = cache_path()
-    try:
+    with write_errors(folder, advice="Set STATECAST_CACHE to a folder that can be written."):
         folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise FileError(
-            f"Cannot make the cache folder {folder}: {error.strerror}. "
-            "Set STATECAST_CACHE to a folder that can be written."
-        ) from error
     return folder

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from statecast.errors import CorruptionError, FileError, InputError, StatecastError, require
-from statecast.io.bounds import check_unpacked
+from statecast.io.numpy_files import check_unpacked
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -45,9 +45,8 @@ class HDF5Array:
         self.handle: Any = None
         self.process = 0
         with opened(self.path) as content:
-            self.name = chosen(content, name, known, self.path)
-            found = checked(content, self.name, self.path)
-            self.shape, self.dtype = tuple(found.shape), found.dtype
+            self.name = chosen(arrays_of(content), name, known, self.path)
+            self.shape, self.dtype = tuple(content[self.name].shape), content[self.name].dtype
 
     @property
     def ndim(self) -> int:
@@ -66,7 +65,7 @@ class HDF5Array:
         if self.process != os.getpid():  # a loader's worker opens the file for itself
             self.handle, self.process = open_file(self.path), os.getpid()
         with reading(self.path):
-            piece: Array = checked(self.handle, self.name, self.path)[key]
+            piece: Array = self.handle[self.name][key]
             return piece
 
     def whole(self) -> Array:
@@ -81,19 +80,31 @@ class HDF5Array:
 
 
 def open_file(path: Path) -> Any:
-    """An HDF5 file, opened for reading."""
+    """Open an HDF5 file for reading, all of which lies in it.
+
+    Errors:
+        FileError: there is no such file, or it refers to others.
+        CorruptionError: it is damaged.
+        MissingExtraError: h5py is not installed.
+    """
     require("h5py", "hdf5", "read HDF5 files")
     import h5py
 
     if not path.is_file():
         raise FileError(f"There is no file {path}.")
     with reading(path):
-        return h5py.File(path, "r", locking=False)
+        content = h5py.File(path, "r", locking=False)
+        try:
+            check_contained(content, path)
+        except BaseException:
+            content.close()
+            raise
+        return content
 
 
 @contextmanager
 def opened(path: Path) -> Iterator[Any]:
-    """An HDF5 file that is closed when the block ends."""
+    """Open an HDF5 file until the block ends; errors as `open_file`."""
     content = open_file(path)
     try:
         with reading(path):
@@ -111,15 +122,36 @@ def reading(path: Path) -> Iterator[None]:
         raise
     except MemoryError as error:
         raise InputError(f"{path} asks for more memory than there is: {error}.") from error
-    except (OSError, RuntimeError, ValueError, KeyError, TypeError, OverflowError) as error:
+    except Exception as error:  # h5py raises whatever the library of HDF5 says
         reason = " ".join(str(error).split())[:160]
         raise CorruptionError(
             f"{path} cannot be read as HDF5: it is cut off or damaged ({reason})."
         ) from error
 
 
+def check_contained(content: Any, path: Path) -> None:
+    """Raise `FileError` unless everything in an opened file lies in it."""
+    import h5py
+
+    def leaving(name: str, link: Any) -> str | None:
+        return None if isinstance(link, h5py.HardLink | h5py.SoftLink) else name
+
+    def lying_elsewhere(name: str, item: Any) -> str | None:
+        own = not isinstance(item, h5py.Dataset) or not (
+            item.is_virtual or item.id.get_create_plist().get_external_count()
+        )
+        return None if own else name
+
+    found = content.visititems_links(leaving) or content.visititems(lying_elsewhere)
+    if found is not None:
+        raise FileError(
+            f"{path}: {found} is a link to other files, or its values lie there. They are not "
+            "read: copy them into one file."
+        )
+
+
 def arrays_of(content: Any) -> dict[str, Any]:
-    """Arrays of numbers of an opened file by name; links are not followed."""
+    """Find the arrays of numbers of an opened file, by name."""
     import h5py
 
     found: dict[str, Any] = {}
@@ -132,17 +164,14 @@ def arrays_of(content: Any) -> dict[str, Any]:
     return found
 
 
-def chosen(content: Any, name: str | None, known: Sequence[str], path: Path) -> str:
+def chosen(arrays: dict[str, Any], name: str | None, known: Sequence[str], path: Path) -> str:
     """Name of the array to read.
 
     Errors:
         InputError: there is none of this name, or which one is not clear.
     """
-    if name is not None:
-        check_links(content, name, path)
-        if name.strip("/") in content:
-            return name.strip("/")
-    arrays = arrays_of(content)
+    if name is not None and name.strip("/") in arrays:
+        return name.strip("/")
     if name is None:
         for wanted in known:
             if wanted in arrays:
@@ -152,73 +181,3 @@ def chosen(content: Any, name: str | None, known: Sequence[str], path: Path) -> 
     there = ", ".join(f"{n} {tuple(item.shape)}" for n, item in arrays.items()) or "no arrays"
     asked = "Name one with dataset" if name is None else f"There is no {name!r}"
     raise InputError(f"{asked}: {path} holds {there}.")
-
-
-def check_links(content: Any, name: str, path: Path) -> None:
-    """Raise `FileError` where a name leads through a link to another place or file."""
-    import h5py
-
-    here: Any = content
-    for part in name.strip("/").split("/"):
-        if not isinstance(here, h5py.Group):
-            return
-        link = here.get(part, getlink=True)
-        if link is None:
-            return
-        if not isinstance(link, h5py.HardLink):
-            raise FileError(
-                f"{path}: {name} is reached by a link, which can lead to another file. Name the "
-                "array itself, or copy it into the file."
-            )
-        here = here[part]
-
-
-def checked(content: Any, name: str, path: Path) -> Any:
-    """An array of an opened file whose values lie in the file.
-
-    Errors:
-        FileError: they lie elsewhere.
-        InputError: it is no array of numbers.
-    """
-    import h5py
-
-    check_links(content, name, path)
-    found = content[name]
-    if not isinstance(found, h5py.Dataset) or found.dtype.kind not in "fiub" or not found.shape:
-        raise InputError(f"{path}: {name} is no array of numbers.")
-    check_values(found, name, path)
-    return found
-
-
-def check_values(array: Any, name: str, path: Path) -> None:
-    """Raise `FileError` where the values of an array lie in other files."""
-    if array.is_virtual or array.id.get_create_plist().get_external_count():
-        raise FileError(
-            f"{path}: the values of {name} lie in other files, which are not read. Copy them into "
-            "one file."
-        )
-
-
-def check_contained(path: Path) -> None:
-    """Raise `FileError` unless everything in a file lies in it: no links, no values elsewhere.
-
-    For libraries that follow them without being asked, as those of NetCDF do.
-    """
-    import h5py
-
-    with opened(path) as content:
-        pending, seen = [content], {h5py.h5o.get_info(content.id).addr}
-        while pending:
-            group = pending.pop()
-            for part in group:
-                name = f"{group.name.rstrip('/')}/{part}".lstrip("/")
-                check_links(content, name, path)
-                item = group[part]
-                address = h5py.h5o.get_info(item.id).addr
-                if address in seen:
-                    continue
-                seen.add(address)
-                if isinstance(item, h5py.Dataset):
-                    check_values(item, name, path)
-                elif isinstance(item, h5py.Group):
-                    pending.append(item)

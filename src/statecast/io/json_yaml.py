@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ LARGEST_YAML = 1 << 18  # bytes; a recipe has a few thousand
 
 
 def own_file(path: Path) -> Path:
-    """A file that lies where its name says: no link out of its folder, no pipe, no device.
+    """Return a file that lies where its name says: no link out of its folder, no pipe, no device.
 
     Errors:
         FileError: it is missing, or one of those.
@@ -35,30 +35,29 @@ def check_own(path: Path) -> None:
 
 
 def check_regular(path: Path) -> None:
-    """Raise `FileError` for a pipe, a device or a folder: of a pipe, reading waits for ever."""
+    """Raise `FileError` for a pipe, a device or a folder: reading a pipe waits for ever."""
     if path.exists() and not path.is_file():
         raise FileError(f"{path} is no regular file.")
 
 
 def check_link(path: Path) -> None:
-    """Raise `FileError` where a path is a link that leads out of the folder it lies in."""
-    if not path.is_symlink():
-        return
-    target, folder = (Path(os.path.realpath(place)) for place in (path, path.parent))
-    if not target.is_relative_to(folder):
-        raise FileError(f"{path} is a link that leads out of its folder. Copy its target there.")
+    """Raise `FileError` for a link that leads out of the folder it lies in."""
+    if path.is_symlink():
+        target, folder = (Path(os.path.realpath(place)) for place in (path, path.parent))
+        if not target.is_relative_to(folder):
+            raise FileError(
+                f"{path} is a link that leads out of its folder. Copy the target there."
+            )
 
 
 def read_text(path: Path, limit: int) -> str:
-    """Text of a file of a stranger's folder, UTF-8.
+    """Read UTF-8 text from a file of a stranger's folder.
 
     Errors:
-        OSError: it cannot be read; `FileError` where it is no file of its own, or larger than
-            `limit` bytes.
-        ValueError: it is no text.
+        FileError: it is no file of its own, or larger than `limit` bytes.
+        OSError, ValueError: it cannot be read, or is no text.
     """
-    check_own(path)
-    with path.open("rb") as stream:
+    with own_file(path).open("rb") as stream:
         content = stream.read(limit + 1)
     if len(content) > limit:
         raise FileError(f"{path} has more than {limit} bytes, and is not read.")
@@ -66,21 +65,12 @@ def read_text(path: Path, limit: int) -> str:
 
 
 def read_json(path: Path) -> Any:
-    """Value of a JSON file; a link that leads out of its folder is not followed.
-
-    Errors:
-        OSError: it cannot be read; `FileError` where it is no file of its own, or too large.
-        ValueError: it is no JSON.
-    """
+    """Read the value of a JSON file; errors as `read_text`, and ValueError: it is no JSON."""
     return parse_json(read_text(path, LARGEST_JSON))
 
 
 def parse_json(text: str) -> Any:
-    """Value of a JSON text.
-
-    Errors:
-        ValueError: it is no JSON.
-    """
+    """Parse JSON; ValueError: it is none."""
     try:
         return json.loads(text)
     except RecursionError:
@@ -88,7 +78,7 @@ def parse_json(text: str) -> Any:
 
 
 def parse_yaml(text: str) -> Any:
-    """Value of a YAML text; nothing in it is built but plain values.
+    """Parse YAML into plain values.
 
     Errors:
         ValueError: it is no YAML, too long, or refers to itself.
@@ -109,13 +99,7 @@ def check_plain(text: str) -> None:
     """
     if len(text) > LARGEST_YAML:
         raise ValueError(f"it has more than {LARGEST_YAML} letters")
-    if "*" in text and any(isinstance(event, yaml.AliasEvent) for event in events_of(text)):
-        raise ValueError("it refers to parts of itself (&name, *name): write them out")
-
-
-def events_of(text: str) -> Iterator[yaml.Event]:
-    """Parts of a YAML text, up to the first that is none."""
-    try:
-        yield from yaml.parse(text)
-    except yaml.YAMLError:
-        return
+    if "*" in text:
+        with suppress(yaml.YAMLError):  # parsing tells of these
+            if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text)):
+                raise ValueError("it refers to parts of itself (&name, *name): write them out")

@@ -1,223 +1,168 @@
-"""Tensors and names out of a PyTorch pickle, without running anything in it.
-
-A pickle is a small program. Here it can call nothing but a few functions of our own, and classes
-become inert `PickledModule`s; see `pickle_machine.py`. This file reads the two formats around it.
-"""
+"""Files of `torch.save`, read with nothing in them executed: state dicts and pickled modules."""
 
 from __future__ import annotations
 
 import io
 import pickle
-import struct
-import sys
 import zipfile
+from collections import OrderedDict
 from pathlib import Path
-from typing import IO
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from statecast.errors import CorruptionError, FileError, InputError
-from statecast.io.pickle_machine import Machine, PickledModule
+from statecast.errors import CorruptionError, FileError, InputError, StatecastError
 
-LEGACY_MAGIC = 0x1950A86A20F9469CFC6C  # first value of a file of PyTorch before 1.6
-LEGACY_PROTOCOL = 1001
-MAX_DEPTH = 64  # of nested modules
+LEGACY_HEAD = [0x1950A86A20F9469CFC6C, 1001]  # magic number and version, PyTorch before 1.6
 MAX_PARTS = 100_000  # modules and tensors of one published module
-DAMAGE = (  # what a malformed pickle or archive can make Python, zipfile and torch raise
-    ArithmeticError,
-    AttributeError,
-    EOFError,
-    LookupError,
-    MemoryError,
-    NotImplementedError,
-    RuntimeError,
-    TypeError,
-    ValueError,
-    pickle.UnpicklingError,
-    struct.error,
-    zipfile.BadZipFile,
-)
+# Names that become records: classes of modules, and what research code pickles beside them.
+RECORDS = ("torch.nn.modules.", "torch.optim.", "var_sep.networks.", "models.", "argparse.",
+           "numpy.dtype", "numpy.core.", "numpy._core.", "_codecs.")  # fmt: skip
+DTYPES = {
+    "Double": torch.float64, "Float": torch.float32, "Half": torch.float16, "Bool": torch.bool,
+    "BFloat16": torch.bfloat16, "Long": torch.int64, "Int": torch.int32, "Short": torch.int16,
+    "Char": torch.int8, "Byte": torch.uint8,
+}  # fmt: skip
 
 
-def read_pickle(path: str | Path) -> object:
-    """What a file of `torch.save` holds, with nothing in it executed.
+class PickledModule:
+    """A pickled module (or another object) as inert data: name of its class, and attributes."""
 
-    State dicts come as dictionaries of tensors, pickled modules as `PickledModule`s, sets as lists,
-    numpy's numbers as Python's. Tensors are on the CPU and need no gradient, wherever they were.
-    Both formats are read: archives, and the older one of PyTorch before 1.6.
+    name = ""  # such as "torch.nn.modules.linear.Linear"
+
+    def __init__(self, *_: object) -> None: ...
+
+    def __setstate__(self, state: object) -> None:
+        self.state: dict[str, Any] = dict(state) if isinstance(state, dict) else {}
+
+
+def load_torch_file(path: str | Path) -> object:
+    """Load what `torch.save` wrote, onto the CPU, with nothing in it executed.
+
+    PyTorch itself loads state dicts (`weights_only=True`). Everything else is read here, with
+    `PickledModule`s in the place of modules: archives, and the format before PyTorch 1.6.
 
     Errors:
         FileError: there is no such file.
-        InputError: it is no file of `torch.save`, or asks for more than tensors and modules.
-        CorruptionError: it is truncated or damaged.
-
-    Formats: https://docs.pytorch.org/docs/stable/notes/serialization.html,
-    https://docs.python.org/3/library/pickletools.html.
+        InputError: it asks for more than tensors and modules, or could unpack without end.
+        CorruptionError: it is damaged, claims more than it holds, or is no file of `torch.save`.
     """
     path = Path(path)
     if not path.is_file():
         raise FileError(f"{path} is not a file; expected a file that torch.save wrote.")
     try:
-        with path.open("rb") as stream:
-            if path.stat().st_size < 4:
-                raise CorruptionError(f"{path} is cut off: {path.stat().st_size} bytes.")
-            start = stream.read(4)
-            stream.seek(0)
-            if start == b"PK\x03\x04":
-                return read_archive(path, stream)
-            if start[:1] == b"\x80":
-                return read_legacy(path, stream.read())
-    except (InputError, FileError):
+        load_objects = load_legacy
+        if zipfile.is_zipfile(path):
+            load_objects = load_archive
+            if sum(m.file_size for m in zipfile.ZipFile(path).infolist()) > path.stat().st_size:
+                raise InputError(f"{path} is compressed, as torch.save never does; refused.")
+        try:
+            content = torch.load(path, map_location="cpu", weights_only=True)
+            check_tensors(content.values(), path)
+        except Exception:  # it is no state dict, or damaged, which the other reader finds out
+            content = load_objects(path)
+    except StatecastError:
         raise
-    except OSError as error:
-        raise FileError(f"{path} cannot be read: {error.strerror}.") from error
-    except DAMAGE as error:
-        reason = printable(str(error) or type(error).__name__)
-        raise CorruptionError(f"{path} is damaged or cut off: {reason}. Get it again.") from error
-    raise InputError(f"{path} is no file that torch.save wrote: it begins with {start!r}.")
+    except Exception as error:  # damage can make the readers raise anything
+        raise CorruptionError(f"{path} is damaged or not by torch.save: {error!r:.80}") from error
+    return content
+
+
+def check_tensors(tensors: Any, path: Path) -> None:
+    """Raise an error for tensors larger than their storages, or storages than the file."""
+    storages = {t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in tensors}
+    large = any(t.nbytes > t.untyped_storage().nbytes() for t in tensors)  # by a stride of 0
+    if large or sum(storages.values()) > path.stat().st_size:
+        raise ValueError("tensors leave their storages")
+
+
+def load_archive(path: Path) -> object:
+    """Load an archive: a pickle, and a member for each storage, little-endian."""
+    with zipfile.ZipFile(path) as archive:
+        (name,) = (name for name in archive.namelist() if name.endswith("/data.pkl"))
+        reader = InertUnpickler(io.BytesIO(archive.read(name)), path)
+        content = reader.load()
+        for key, storage in reader.storages.items():
+            storage[:] = archive.read(f"{name.removesuffix('.pkl')}/{key}")
+    return content
+
+
+def load_legacy(path: Path) -> object:
+    """Load the older format: pickles of version, system, object and keys, then the storages."""
+    with path.open("rb") as stream:
+        if [InertUnpickler(stream, path).load() for _ in range(3)][:2] != LEGACY_HEAD:
+            raise InputError(f"{path} is a pickle, but none that torch.save wrote.")
+        reader = InertUnpickler(stream, path)
+        content, keys = reader.load(), InertUnpickler(stream, path).load()
+        for key in keys:
+            stream.seek(8, io.SEEK_CUR)  # the number of values
+            storage = reader.storages.pop(key)
+            storage[:] = stream.read(len(storage))
+        if reader.storages or stream.read(1):
+            raise ValueError("its storages are not those that its tensors need")
+    return content
+
+
+class InertUnpickler(pickle._Unpickler):
+    """Python's own unpickler (in C, it reserves memory for any number) of tensors and records."""
+
+    def __init__(self, stream: Any, path: Path) -> None:
+        super().__init__(stream, encoding="utf-8")
+        self.path, self.budget = path, path.stat().st_size  # bytes of all storages together
+        self.storages: dict[str, memoryview] = {}  # to be filled, by as many bytes
+        self.known: dict[str, Any] = {f"torch.{name}Storage": DTYPES[name] for name in DTYPES}
+        self.known |= {"collections.OrderedDict": OrderedDict, "torch.Size": tuple}
+        self.known |= {"builtins.set": set, "__builtin__.set": set}
+        self.known["torch._utils._rebuild_tensor_v2"] = self.rebuild_tensor
+        self.known["torch._utils._rebuild_parameter"] = lambda tensor, *_: tensor
+
+    def find_class(self, module: str, name: str) -> Any:
+        full = f"{module}.{name}"
+        if full.startswith(RECORDS):
+            return type("PickledModule", (PickledModule,), {"name": full, "state": {}})
+        if full not in self.known:
+            raise InputError(f"{self.path} asks for {full!r:.80}. Refused; nothing in it was run.")
+        return self.known[full]
+
+    def persistent_load(self, pid: Any) -> object:
+        if pid[0] == "module":  # a class, with where its source was
+            return pid[1]
+        _, dtype, key, _, count, *view = pid
+        if key not in self.storages:
+            self.budget -= count * dtype.itemsize
+            if self.budget < 0 or view not in ([], [None]):
+                raise ValueError("storages are larger than the file, or views of others")
+            self.storages[key] = memoryview(bytearray(count * dtype.itemsize))
+        numbers = self.storages[key]
+        return torch.frombuffer(numbers, dtype=dtype) if numbers else torch.zeros(0, dtype=dtype)
+
+    def rebuild_tensor(self, storage: Tensor, start: int, size: Any, step: Any, *_: Any) -> Tensor:
+        check_tensors([tensor := storage.as_strided(size, step, start)], self.path)
+        return tensor
 
 
 def module_tensors(module: PickledModule) -> dict[str, Tensor]:
-    """Parameters and buffers of a pickled module, under the names and in the order of a state dict.
+    """Collect parameters and buffers, with the names and in the order of a state dict.
 
     Errors:
         InputError: what the module holds is no tree of modules and tensors.
     """
     found: dict[str, Tensor] = {}
-    collect(module, "", 0, found, [0])
-    return found
-
-
-def collect(
-    module: object, prefix: str, depth: int, found: dict[str, Tensor], parts: list[int]
-) -> None:
-    """Add a module's tensors to `found`, then those of its parts; `parts` counts them."""
-    parts[0] += 1
-    if depth > MAX_DEPTH or parts[0] > MAX_PARTS:  # a module inside itself, or a bomb
-        raise InputError(f"The pickled module nests without end at {printable(prefix)}.")
-    if not isinstance(module, PickledModule):
-        raise InputError(f"{printable(prefix)} should be a module, got {type(module).__name__}.")
-    temporary = module.state.get("_non_persistent_buffers_set") or []
-    for kind in ("_parameters", "_buffers", "_modules"):
-        entries = module.state.get(kind) or {}
-        if not isinstance(entries, dict) or not isinstance(temporary, list):
-            raise InputError(f"{printable(prefix + kind)} should be a dictionary.")
-        for name, entry in entries.items():
-            full = f"{prefix}{name}"
-            if entry is None or (kind == "_buffers" and name in temporary):
-                continue
-            if kind == "_modules":
-                collect(entry, f"{full}.", depth + 1, found, parts)
-            elif isinstance(entry, Tensor) and parts[0] < MAX_PARTS:
-                found[full] = entry
-                parts[0] += 1
-            else:
-                raise InputError(f"{printable(full)} should be a tensor.")
-
-
-def read_archive(path: Path, stream: IO[bytes]) -> object:
-    """Read the format of PyTorch 1.6 and later: an archive of a pickle and its storages."""
-    with zipfile.ZipFile(stream) as archive:
-        members = archive_members(path, archive)
-        pickles = [name for name in members if name.count("/") == 1 and name.endswith("/data.pkl")]
-        folder = pickles[0].partition("/")[0] if len(pickles) == 1 else ""
-        if not folder or f"{folder}/constants.pkl" in members:
-            raise InputError(f"{path} is no archive of torch.save: expected one data.pkl in it.")
-        order = f"{folder}/byteorder"
-        if order in members and archive.read(order).decode() != sys.byteorder:
-            raise InputError(f"{path} was written on a machine of another byte order.")
-        contents: dict[str, Tensor] = {}
-
-        def storage(key: str, size: int, view: object) -> Tensor:
-            if view is not None:
-                raise ValueError("a view of a storage")
-            if key not in contents:
-                member = members[f"{folder}/data/{key}"]
-                if member.file_size != size:
-                    raise ValueError(f"storage {key} has {member.file_size} bytes, not {size}")
-                with archive.open(member) as data:
-                    contents[key] = filled(torch.empty(size, dtype=torch.uint8), data)
-            if len(contents[key]) != size:
-                raise ValueError(f"storage {key} has {len(contents[key])} bytes, not {size}")
-            return contents[key]
-
-        return Machine(path, storage).run(io.BytesIO(archive.read(pickles[0])))
-
-
-def archive_members(path: Path, archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
-    """Members of an archive by name, refused where they leave their folder or could be a bomb."""
-    members: dict[str, zipfile.ZipInfo] = {}
-    for member in archive.infolist():
-        name = member.filename
-        if name.startswith("/") or "\\" in name or ".." in name.split("/") or name in members:
-            raise InputError(f"{path} holds the member {printable(name)}; refused.")
-        if member.compress_type != zipfile.ZIP_STORED or member.flag_bits & 1:
-            raise InputError(f"{path} is compressed or encrypted, as torch.save never does.")
-        members[name] = member
-    if sum(member.file_size for member in members.values()) > path.stat().st_size:
-        raise InputError(f"{path} holds members that overlap; refused.")
-    return members
-
-
-def read_legacy(path: Path, content: bytes) -> object:
-    """Read the format before PyTorch 1.6: three small pickles, the object's, then its storages."""
-    stream = io.BytesIO(content)
-    contents: dict[str, Tensor] = {}
-    widths: dict[str, int] = {}
-    announced = 0
-
-    def storage(key: str, size: int, view: object) -> Tensor:
-        nonlocal announced
-        if key not in contents:
-            announced += size
-            if announced > len(content):
-                raise ValueError(f"storages of {announced} bytes in a file of {len(content)}")
-            contents[key] = torch.zeros(size, dtype=torch.uint8)
-        if len(contents[key]) != size:
-            raise ValueError(f"storage {key} has {len(contents[key])} bytes, not {size}")
-        if view is not None:
-            raise InputError(f"{path} holds views of storages, as only PyTorch before 0.4 wrote.")
-        return contents[key]
-
-    plain = Machine(path, None)
-    if plain.run(stream) != LEGACY_MAGIC:
-        raise InputError(f"{path} is a pickle, but none that torch.save wrote.")
-    if plain.run(stream) != LEGACY_PROTOCOL:
-        raise InputError(f"{path} has an unknown version of the format of torch.save.")
-    system = plain.run(stream)
-    if not isinstance(system, dict) or system.get("little_endian") is not (
-        sys.byteorder == "little"
-    ):
-        raise InputError(f"{path} was written on a machine of another byte order.")
-    machine = Machine(path, storage, widths)
-    result = machine.run(stream)
-    keys = plain.run(stream)
-    if not isinstance(keys, list) or sorted(map(str, keys)) != sorted(contents):
-        raise ValueError("its storages are not those that its tensors need")
-    for key in keys:
-        (count,) = struct.unpack("<q", stream.read(8))
-        if count * widths[key] != len(contents[key]):
-            raise ValueError(f"storage {printable(key)} has {count} numbers, not as announced")
-        filled(contents[key], stream)
-    return result
-
-
-def filled(content: Tensor, stream: IO[bytes]) -> Tensor:
-    """Fill a uint8 tensor from a stream, which must hold enough."""
-    view = memoryview(content.numpy())  # type: ignore[arg-type]
-    done = 0
-    while done < len(view):
-        block = stream.read(min(1 << 24, len(view) - done))
-        if not block:
-            raise EOFError(f"{len(view) - done} bytes of a tensor are missing")
-        view[done : done + len(block)] = block
-        done += len(block)
-    stream.read(0 if isinstance(stream, io.BytesIO) else 1)  # lets zipfile check its sum
-    return content
-
-
-def printable(text: object, limit: int = 80) -> str:
-    """Text of a stranger, shortened and without control characters, fit for a message."""
-    escaped = str(text)[:limit].encode("unicode_escape").decode()
-    return escaped + ("…" if len(str(text)) > limit else "")
+    pending: list[tuple[str, Any]] = [("", module)]
+    for _ in range(MAX_PARTS):
+        if not pending:
+            return found
+        name, part = pending.pop()
+        if isinstance(part, Tensor):
+            found[name] = part
+        elif isinstance(part, PickledModule):
+            unsaved = part.state.get("_non_persistent_buffers_set", set())
+            for kind in ("_modules", "_buffers", "_parameters"):  # the last is taken up first
+                entries = part.state.get(kind)
+                if isinstance(entries, dict) and isinstance(unsaved, set):
+                    kept = [key for key in reversed(entries) if key not in unsaved]
+                    pending += [(f"{name}.{key}".lstrip("."), entries[key]) for key in kept]
+        elif part is not None:
+            raise InputError(f"{name!r:.80} should be a module or tensor, got {part!r:.80}.")
+    raise InputError("The pickled module nests without end.")

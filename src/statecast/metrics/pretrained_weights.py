@@ -18,7 +18,7 @@ from torch import Tensor
 
 from statecast.errors import CorruptionError, FileError, InputError
 from statecast.io.atomic_files import cache_path, sha256_of
-from statecast.io.torch_files import read_pickle
+from statecast.io.torch_files import load_torch_file
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -168,8 +168,8 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         CorruptionError: it holds no tensors by name.
     """
     try:
-        content = read_pickle(path)
-    except InputError as error:
+        content = load_torch_file(path)
+    except (InputError, CorruptionError) as error:
         raise CorruptionError(f"{path} is no file of weights: {error}") from error
     if not isinstance(content, dict) or not all(isinstance(v, Tensor) for v in content.values()):
         raise CorruptionError(f"{path} is no file of weights: it should hold tensors by name.")

@@ -9,7 +9,7 @@ import numpy as np
 
 from statecast.errors import InputError
 from statecast.frames import Forecast, Frames
-from statecast.io.atomic_files import write_with
+from statecast.io.atomic_files import atomic_path
 from statecast.io.video.encoding import write_mp4
 from statecast.plots.forecasts import (
     FORECAST,
@@ -84,13 +84,12 @@ def write_gif(pictures: list[Image], path: str | Path, frames_per_second: float)
     durations = [round(1000 / frames_per_second)] * len(pictures)
     durations[-1] *= PAUSE
 
-    def write(place: Path) -> None:
+    with atomic_path(path) as place:
         pictures[0].save(
             place, format="GIF", save_all=True, append_images=pictures[1:], duration=durations,
             loop=0, disposal=1, optimize=False,
         )  # fmt: skip
-
-    return write_with(path, write)
+    return Path(path)
 
 
 def _panels(

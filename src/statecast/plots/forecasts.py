@@ -11,7 +11,7 @@ import numpy as np
 
 from statecast.errors import InputError, require
 from statecast.frames import Forecast, Frames
-from statecast.io.atomic_files import write_with
+from statecast.io.atomic_files import atomic_path
 from statecast.metrics import METRICS
 
 if TYPE_CHECKING:
@@ -285,7 +285,9 @@ def plot_history(
 
 def write_png(figure: Figure, path: str | Path) -> Path:
     """Write a figure, whole or not at all."""
-    return write_with(path, lambda place: figure.savefig(place, dpi=RESOLUTION, format="png"))
+    with atomic_path(path) as place:
+        figure.savefig(place, dpi=RESOLUTION, format="png")
+    return Path(path)
 
 
 def new_figure(width: float, height: float) -> Figure:

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from statecast.distributed import launched_rank
 from statecast.errors import FileError
-from statecast.io.atomic_files import remove, writing
-from statecast.io.locks import owned
-from statecast.io.sealed_json import RECORD_NAME, RECORDED
+from statecast.io.atomic_files import remove, write_errors
+from statecast.io.locks import exclusive_lock
+from statecast.runs.digests import RECORD_NAME, RECORDED
 from statecast.training.checkpoint_folders import TEMPORARY
 
 LOCK_NAME = ".lock"
@@ -21,7 +21,7 @@ def being_trained(folder: Path) -> AbstractContextManager[None]:
     """Own a run folder for training; of processes that train together, the main one does."""
     if launched_rank():
         return nullcontext()
-    return owned(folder / LOCK_NAME, f"{folder} is being trained")
+    return exclusive_lock(folder / LOCK_NAME, f"{folder} is being trained")
 
 
 def check_free(folder: Path) -> None:
@@ -58,11 +58,11 @@ def new_folder(name: str, folder: Path | None) -> Iterator[Path]:
     if folder is None:
         folder, made = numbered_folder(name), True
     else:
-        with writing(folder):
+        with write_errors(folder):
             made = not folder.exists()
             folder.mkdir(parents=True, exist_ok=True)
     try:
-        with owned(folder / LOCK_NAME, f"{folder} is being made"):
+        with exclusive_lock(folder / LOCK_NAME, f"{folder} is being made"):
             check_free(folder)  # again: another process may have been faster
             try:
                 yield folder
@@ -83,7 +83,7 @@ def numbered_folder(name: str) -> Path:
     number = 1
     while True:
         folder = Path("runs") / f"{name}-{number}"
-        with writing(folder):
+        with write_errors(folder):
             folder.parent.mkdir(exist_ok=True)
             try:
                 folder.mkdir()

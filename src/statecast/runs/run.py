@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import warnings
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -24,11 +25,11 @@ from statecast.evaluation.score_tables import write_scores
 from statecast.frames import FrameSpec
 from statecast.io.atomic_files import write_text
 from statecast.io.fields.preprocessing import FILE_NAME, read_preparation, write_preparation
-from statecast.io.json_yaml import LARGEST_YAML, check_own, read_text
-from statecast.io.sealed_json import check_recorded, record_digests
+from statecast.io.json_yaml import LARGEST_YAML, own_file, read_text
 from statecast.io.video.options import ClipOptions
 from statecast.models import MODELS
 from statecast.models.base import Forecaster
+from statecast.runs.digests import check_recorded, is_as_recorded, record_digests
 from statecast.runs.folders import (
     CONFIG_NAME,
     ENVIRONMENT_NAME,
@@ -39,7 +40,7 @@ from statecast.runs.folders import (
 from statecast.runs.official.loading import is_official, load_official
 from statecast.runs.recipes import Tables, as_tables, pairs, read_recipe, resolve, without_code
 from statecast.training.checkpoint_folders import list_checkpoints
-from statecast.training.checkpoints import Checkpoint, find, load_checkpoint
+from statecast.training.checkpoints import Checkpoint, load_checkpoint
 from statecast.training.loop import TrainingResult
 from statecast.training.options import TrainingOptions
 from statecast.training.precision import device_of
@@ -112,11 +113,11 @@ class Run:
 def read_checkpoint(folder: Path, which: str, *, fallback: bool = False) -> Checkpoint:
     """A checkpoint of a run that may be in training, where newer ones replace it meanwhile."""
     for _ in range(TRIES):
-        path = find(folder, which)
+        before = list_checkpoints(folder)
         try:
             return load_checkpoint(folder, which, fallback=fallback)
         except CorruptionError:
-            if path.is_dir():
+            if list_checkpoints(folder) == before:
                 raise
     return load_checkpoint(folder, which, fallback=fallback)
 
@@ -163,27 +164,28 @@ def create_run(recipe: str, folder: str | Path | None = None, overrides: Sequenc
 
 
 @typed
-def open_run(folder: str | Path, *, checked: bool = True) -> Run:
-    """Open a run folder.
-
-    Args:
-        folder: the run folder.
-        checked: whether its recipe must have the recorded digest.
+def open_run(folder: str | Path) -> Run:
+    """Open a run folder, with a warning where its recipe was edited after it was made.
 
     Errors:
         FileError: it is none.
-        CorruptionError: its recipe was edited, or cannot be read.
+        CorruptionError: its recipe cannot be read.
     """
-    folder = Path(folder)
+    run = read_run(Path(folder))
+    if not is_as_recorded(run.folder, CONFIG_NAME):
+        warnings.warn(f"{run.folder / CONFIG_NAME} was edited; it is used as it is.", stacklevel=2)
+    return run
+
+
+def read_run(folder: Path) -> Run:
+    """Open a run folder, whatever digest is recorded of its recipe; errors as `open_run`."""
     path = folder / CONFIG_NAME
     if not path.exists():
         raise FileError(
             f"{folder} is no run folder: it holds no {CONFIG_NAME}. "
             "`statecast train RECIPE` makes one."
         )
-    check_own(path)
-    if checked:
-        check_recorded(folder, CONFIG_NAME)
+    own_file(path)
     try:
         content = as_tables(read_text(path, LARGEST_YAML), str(path))
         frames = content.pop("frames")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ import torch
 from torch import Tensor
 
 from statecast.errors import CorruptionError, FileError
-from statecast.io.atomic_files import flush_folder, sha256_of, write_text
+from statecast.io.atomic_files import sha256_of
 from statecast.io.sealed_json import read_sealed, sealed
 from statecast.training.checkpoint_folders import list_checkpoints, step_of
 
@@ -29,7 +28,7 @@ def write_content(
     info: Mapping[str, Any],
     best: bool,
 ) -> None:
-    """Write the files of a checkpoint, the manifest with their digests last."""
+    """Write the files of a checkpoint, and their digests in the manifest."""
     tensors: dict[str, Tensor] = {}
     structure = encode(dict(state), "", tensors)
     for name, content in ((MODEL_FILE, dict(model)), (STATE_FILE, tensors)):
@@ -46,19 +45,15 @@ def write_content(
         "state": structure,
         "info": dict(info),
     }
-    write_text(folder / MANIFEST, sealed(manifest))
-    flush_folder(folder)
+    (folder / MANIFEST).write_text(sealed(manifest), encoding="utf-8")
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    """Write tensors as safetensors, flushed to disk."""
+    """Write tensors as safetensors."""
     from safetensors.torch import save
 
-    content = save({name: t.detach().cpu().contiguous().clone() for name, t in tensors.items()})
-    with path.open("xb") as stream:
-        stream.write(content)
-        stream.flush()
-        os.fsync(stream.fileno())
+    whole = {name: t.detach().cpu().contiguous().clone() for name, t in tensors.items()}
+    path.write_bytes(save(whole))
 
 
 def verify_checkpoint(path: Path) -> None:
@@ -71,19 +66,18 @@ def verify_checkpoint(path: Path) -> None:
 def read_manifest(path: Path) -> dict[str, Any]:
     """The manifest of a checkpoint."""
     try:
-        manifest = read_sealed(path / MANIFEST)
-        if manifest["format"] != FORMAT:
-            raise FileError(
-                f"{path} has format {manifest['format']}; this version of statecast reads "
-                f"{FORMAT}. Use the version that env.json names."
-            )
-        _ = manifest["files"][MODEL_FILE]["sha256"], manifest["files"][STATE_FILE]["sha256"]
+        manifest = read_sealed(path / MANIFEST, required=True)
+        known = manifest["format"] == FORMAT
+        _ = manifest["best"], [manifest["files"][n]["sha256"] for n in (MODEL_FILE, STATE_FILE)]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        if isinstance(error, FileError):
-            raise
         raise CorruptionError(
-            f"{path / MANIFEST} is missing or damaged: {error}. {remedy(path)}"
+            f"{path / MANIFEST} is missing or damaged: {str(error).rstrip('.')}. {remedy(path)}"
         ) from error
+    if not known:
+        raise FileError(
+            f"{path} has format {manifest['format']}; this version of statecast reads {FORMAT}. "
+            "Use the version that env.json names."
+        )
     return manifest
 
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from statecast.io.atomic_files import HIDDEN, PART, hidden, remove, sweep_folder
+from statecast.io.atomic_files import PART, hidden, remove, sweep
 from statecast.io.json_yaml import check_link
-from statecast.io.owners import is_alive
 
 FOLDER = "checkpoints"
 PREFIX = "step="
@@ -70,12 +69,7 @@ def set_aside(path: Path) -> Path:
 def sweep_temporaries(run: str | Path) -> None:
     """Remove what killed processes left unfinished in a run folder; not what others now write."""
     for folder in (Path(run), Path(run) / FOLDER):
-        sweep_folder(folder)
-        for path in folder.glob(f".*{TEMPORARY}"):  # earlier versions ended names in a number
-            number = path.name.removesuffix(TEMPORARY).rpartition(".")[2]
-            ours = HIDDEN.fullmatch(path.name)
-            if not ours and number.isdecimal() and not is_alive(int(number)):
-                remove(path)
+        sweep(folder)
     for spare in (Path(run) / FOLDER).glob(f"{PREFIX}*{REPLACED}"):
         if spare.with_name(spare.name.removesuffix(REPLACED)).exists():
             discard(spare)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any, NamedTuple
 from torch import Tensor
 
 from statecast.errors import CorruptionError, FileError
-from statecast.io.atomic_files import flush_folder, hidden, remove, write_text
+from statecast.io.atomic_files import flush, flush_folder, hidden, remove, write_errors
 from statecast.training.checkpoint_files import (
     MANIFEST,
     MODEL_FILE,
@@ -65,7 +64,7 @@ def save_checkpoint(
         model: weights and buffers.
         state: nested dictionaries, lists and tuples of tensors, numbers, strings, booleans, None.
         info: JSON values to note about it.
-        best: whether it is the best so far.
+        best: whether it is the best so far; one of that step that was the best stays so.
         keep: checkpoints to keep besides the best one; older ones are removed.
 
     Errors:
@@ -73,19 +72,17 @@ def save_checkpoint(
     """
     folder = run / FOLDER
     target = folder / name_of(step)
+    best = best or is_best(target)
     temporary = hidden(target)
     try:
-        folder.mkdir(exist_ok=True)
-        sweep_temporaries(run)
-        temporary.mkdir()
-        write_content(temporary, step, model=model, state=state, info=info, best=best)
-        put_in_place(temporary, target)
-        flush_folder(folder)
-    except OSError as error:
-        raise FileError(
-            f"Cannot write the checkpoint {target}: {error.strerror or error}. "
-            "Earlier checkpoints are intact."
-        ) from error
+        with write_errors(target, advice="Earlier checkpoints are intact."):
+            folder.mkdir(exist_ok=True)
+            sweep_temporaries(run)
+            temporary.mkdir()
+            write_content(temporary, step, model=model, state=state, info=info, best=best)
+            flush(temporary)
+            put_in_place(temporary, target)
+            flush_folder(folder)
     finally:  # an interrupted one as well
         remove(temporary)
     found = list_checkpoints(run)
@@ -93,10 +90,6 @@ def save_checkpoint(
     for path in found:
         if path not in kept:
             discard(path)
-    # After room was made for them.
-    write_name(run, LAST, target)
-    if best:
-        write_name(run, BEST, target)
     return target
 
 
@@ -114,9 +107,8 @@ def load_checkpoint(
         FileError: there is no such checkpoint.
         CorruptionError: a file is missing, cut off, or differs from its digest.
     """
-    path = find(Path(run), which)
     try:
-        return read_checkpoint(path)
+        return read_checkpoint(find(Path(run), which))
     except CorruptionError as error:
         if not fallback:
             raise
@@ -141,6 +133,7 @@ def find(run: Path, which: str | int) -> Path:
 
     Errors:
         FileError: there is none.
+        CorruptionError: a damaged manifest hides which one is the best.
     """
     found = list_checkpoints(run)
     if not found:
@@ -153,24 +146,20 @@ def find(run: Path, which: str | int) -> Path:
         raise FileError(f"{run} holds no checkpoint of step {which}; there are {steps}.")
     if which not in (LAST, BEST):
         raise FileError(f"A checkpoint is called last, best or a number of steps, not {which!r}.")
-    # The files `last` and `best` are for people, and for checkpoints of earlier versions: one
-    # killed between a checkpoint and its name has lost neither.
-    best = best_of(run) if which == BEST else None
-    return found[-1] if best is None else best
+    if which == LAST:
+        return found[-1]
+    return next((path for path in reversed(found) if read_manifest(path)["best"]), found[-1])
 
 
 def best_of(run: Path) -> Path | None:
-    """The best checkpoint: the newest that its manifest, or the file `best`, calls so."""
-    found = list_checkpoints(run)
-    called = [path for path in found if _calls_itself_best(path)]
-    named = read_name(run, BEST)
-    called += [path for path in found if path.name == named]
-    return max(called, key=step_of, default=None)
+    """The best checkpoint: the newest whose manifest says so."""
+    return next((path for path in reversed(list_checkpoints(run)) if is_best(path)), None)
 
 
-def _calls_itself_best(path: Path) -> bool:
+def is_best(path: Path) -> bool:
+    """Whether a checkpoint was the best when it was saved; not where its manifest is damaged."""
     try:
-        return read_manifest(path).get("best") is True
+        return bool(read_manifest(path)["best"])
     except FileError:  # reading that checkpoint tells of the damage
         return False
 
@@ -205,41 +194,5 @@ def fall_back(run: Path) -> list[str]:
         lines.append(f"{newest} is damaged; it is {place.name} now.")
         newest = find(run, LAST)
     if lines:
-        write_name(run, LAST, whole)
-        if best_of(run) is None:
-            (run / FOLDER / BEST).unlink(missing_ok=True)
         lines.append(f"Going on from step {step_of(whole)}.")
     return lines
-
-
-def write_name(run: Path, which: str, path: Path) -> None:
-    """Say which checkpoint is the last, or the best, in a small text file with its digest."""
-    write_text(run / FOLDER / which, f"{path.name} {_digest_of(path.name)}\n")
-
-
-def read_name(run: Path, which: str) -> str | None:
-    """The checkpoint that a small text file names; None where there is none, or a damaged one."""
-    try:
-        return checked_name(run, which)
-    except OSError:
-        return None
-
-
-def checked_name(run: Path, which: str) -> str:
-    """The checkpoint that a small text file names.
-
-    Errors:
-        FileNotFoundError: there is no such file.
-        CorruptionError: it differs from its digest.
-    """
-    path = run / FOLDER / which
-    text = path.read_bytes().decode("latin-1")
-    name = text.split(" ")[0].removesuffix("\n")
-    plain = name.removeprefix("step=").isdecimal()  # as earlier versions wrote it
-    if text != f"{name} {_digest_of(name)}\n" and not (plain and text == f"{name}\n"):
-        raise CorruptionError(f"{path} differs from its digest. The next checkpoint writes it.")
-    return name
-
-
-def _digest_of(name: str) -> str:
-    return hashlib.sha256(name.encode()).hexdigest()[:16]

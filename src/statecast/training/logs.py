@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import IO, Any
 
 from statecast.errors import FileError, require
-from statecast.io.atomic_files import write_text, writing
+from statecast.io.atomic_files import write_errors, write_text
 from statecast.io.json_yaml import check_link
 
 LOG_NAME, BOARD_NAME = "metrics.csv", "tensorboard"
@@ -59,7 +59,7 @@ class TrainingLog:
             from torch.utils.tensorboard import SummaryWriter
 
             check_link(folder / BOARD_NAME)
-            with writing(folder / BOARD_NAME):
+            with write_errors(folder / BOARD_NAME):
                 self.board = SummaryWriter(str(folder / BOARD_NAME), purge_step=start)
 
     def __enter__(self) -> TrainingLog:
@@ -86,7 +86,8 @@ class TrainingLog:
         if self.stream is not None:
             self.stream.close()
         if self.board is not None:
-            with writing(self.path.with_name(BOARD_NAME)) if error is None else suppress(OSError):
+            place = self.path.with_name(BOARD_NAME)
+            with write_errors(place) if error is None else suppress(OSError):
                 self.board.close()
 
     def record(self, step: int, values: dict[str, float]) -> None:
@@ -120,7 +121,7 @@ class TrainingLog:
         ).writerow(row)
         self.append(text.getvalue().encode())
         if self.board is not None:
-            with writing(self.path.with_name(BOARD_NAME), advice=self.advice):
+            with write_errors(self.path.with_name(BOARD_NAME), advice=self.advice):
                 for name, value in values.items():
                     self.board.add_scalar(name, value, step)
         terms = [name for name in values if name not in ("learning_rate", "gradient_norm", SKIPPED)]
@@ -131,7 +132,7 @@ class TrainingLog:
 
     def append(self, row: bytes) -> None:
         """Add a row to the table; one that does not fit on the disk is taken back."""
-        with writing(self.path, advice=self.advice, kept=True):
+        with write_errors(self.path, advice=self.advice, kept=True):
             if self.stream is None:
                 self.stream = self.path.open("ab", buffering=0)
             size = os.fstat(self.stream.fileno()).st_size

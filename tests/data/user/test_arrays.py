@@ -235,26 +235,6 @@ class TestHDF5:
         with pytest.raises(InputError, match="words"):
             open_sequences(file, dataset="words")
 
-    def test_other_files_are_not_read(self, tmp_path, file):
-        np.zeros(100, np.uint8).tofile(tmp_path / "secret.bin")
-        with h5py.File(tmp_path / "secret.h5", "w") as content:
-            content["values"] = np.zeros((4, 5, 1, 2, 2))
-        layout = h5py.VirtualLayout((4, 5, 1, 2, 2), "f8")
-        layout[:] = h5py.VirtualSource(tmp_path / "secret.h5", "values", (4, 5, 1, 2, 2))
-        with h5py.File(file, "w") as content:
-            content["outside"] = h5py.ExternalLink(str(tmp_path / "secret.h5"), "/values")
-            content["inside"] = h5py.SoftLink("/outside")
-            content.create_virtual_dataset("virtual", layout)
-            content.create_dataset(
-                "raw", (1, 25, 1, 2, 2), "u1", external=[(str(tmp_path / "secret.bin"), 0, 100)]
-            )
-        for name, message in (
-            ("outside", "reached by a link"), ("inside", "reached by a link"),
-            ("virtual", "lie in other files"), ("raw", "lie in other files"),
-        ):  # fmt: skip
-            with pytest.raises(FileError, match=message):
-                open_sequences(file, dataset=name)
-
     def test_damaged_files_are_named(self, file):
         with h5py.File(file, "w") as content:
             content["values"] = np.zeros((40, 50, 1, 2, 2))

@@ -14,7 +14,7 @@ from statecast.cli.main import MISTAKE, main
 from statecast.data import DATASETS
 from statecast.data.base import seeded_generator
 from statecast.errors import FileError, InputError
-from statecast.io.torch_files import read_pickle
+from statecast.io.torch_files import load_torch_file
 from statecast.runs.official import separable as official_separable
 from statecast.runs.official import srvp as official_srvp
 from statecast.runs.official.export_run import export_official
@@ -384,7 +384,7 @@ def test_files_hold_plain_tensors_only(tmp_path):
     back = export_official(run.folder, tmp_path / "back")
     for path in back.glob("*.pt"):
         content = torch.load(path, weights_only=True)
-        assert same(content, read_pickle(path))
+        assert same(content, load_torch_file(path))
     torch.save({"conv": [1]}, back / "ov_Et.pt")
     with pytest.raises(InputError, match="a pickled module or a state dict"):
         load_official(back)

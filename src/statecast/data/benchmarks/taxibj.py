@@ -17,7 +17,7 @@ from statecast.data.benchmarks.source_files import progress
 from statecast.data.benchmarks.stored_windows import StoredWindows, every_start
 from statecast.data.cache.frame_store import Kind, StoreWriter
 from statecast.errors import FileError, InputError
-from statecast.io.hdf5 import check_links, check_values, checked, opened
+from statecast.io.hdf5 import opened
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -190,9 +190,7 @@ def read_flows(path: Path) -> tuple[Array, list[str]]:
         missing = [name for name in ("data", "date") if name not in file]
         if missing:
             raise InputError(f"{path} lacks {', '.join(missing)}; it should hold data and date.")
-        check_links(file, "date", path)
-        flows = np.asarray(checked(file, "data", path)[...])
-        check_values(file["date"], "date", path)
+        flows = np.asarray(file["data"])
         dates = np.asarray(file["date"]).reshape(-1)
     if flows.shape[1:] != SHAPE or len(flows) != len(dates) or flows.dtype.kind not in "fiu":
         raise InputError(

@@ -5,26 +5,23 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from statecast.data.cache.manifests import OutdatedError, sealed, unsealed
 from statecast.errors import CorruptionError, FileError
-from statecast.io.atomic_files import cache_folder, sha256_of, whole, write_text
+from statecast.io.atomic_files import atomic_path, cache_folder, sha256_of, write_text
 from statecast.io.json_yaml import check_own
-from statecast.io.locks import owned
+from statecast.io.locks import exclusive_lock
+from statecast.io.sealed_json import read_sealed, sealed
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Write = Callable[[Path], dict[str, Any]]
 
 ARRAY_NAME, MANIFEST_NAME, CHECKED_NAME = "values.npy", "manifest.json", "checked.json"
-# Of entries of the cache; another one with every layout, because versions may share a cache, and
-# an older one would call a new layout damaged.
-NAMING = 2
+FORMAT = 3  # part of the names of entries: versions with other layouts may share a cache
 SMALL = 64 << 20  # bytes; digests of smaller files are computed each time, in a tenth of a second
 ELSEWHERE = "STATECAST_CACHE names another folder for caches."
 
@@ -53,10 +50,10 @@ def make_entry(folder: Path, options: dict[str, Any], write: Write) -> bool:
         FileError: it cannot be written; and what `write` raises.
     """
     lock = folder.with_name(f".{folder.name}.lock")
-    with owned(lock, f"{folder} is being prepared", wait=True):
+    with exclusive_lock(lock, f"{folder} is being prepared", wait=True):
         if folder.is_dir():
             return False
-        with whole(folder, advice=ELSEWHERE) as place:
+        with atomic_path(folder, advice=ELSEWHERE) as place:
             place.mkdir()
             content = write(place)
             files = {
@@ -83,26 +80,25 @@ def open_entry(folder: Path, *, remedy: str, verify: bool = False) -> Entry:
 
     Errors:
         CorruptionError: a file is damaged; it is named.
-        OutdatedError: the layout is one that is no longer read.
     """
     path = folder / MANIFEST_NAME
     try:
-        check_own(path)
-        manifest = unsealed(path.read_bytes())
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        if isinstance(error, OutdatedError):
-            raise
-        raise CorruptionError(f"{path} is damaged: {error}. {remedy}") from error
+        manifest = read_sealed(path, required=True)
+        options, files, content = (manifest[key] for key in ("options", "files", "content"))
+        if any("/" in name or "\\" in name for name in files):
+            raise ValueError("it describes files elsewhere")
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CorruptionError(f"{path} is damaged: {str(error).rstrip('.')}. {remedy}") from error
     known = {} if verify else stamps_of(folder)
     found: dict[str, list[int]] = {}
-    for name, expected in manifest["files"].items():
+    for name, expected in files.items():
         stamp = check_file(folder / name, expected, known.get(name), remedy)
         if stamp[0] > SMALL:
             found[name] = stamp
     with contextlib.suppress(FileError):  # where nothing can be written, nothing is remembered
         if found != known:
             write_text(folder / CHECKED_NAME, json.dumps(found) + "\n")
-    return Entry(folder, manifest["options"], tuple(manifest["files"]), manifest["content"])
+    return Entry(folder, options, tuple(files), content)
 
 
 def stamps_of(folder: Path) -> dict[str, list[int]]:
@@ -121,7 +117,7 @@ def check_file(
         check_own(path)
         state = path.stat()
         stamp = [state.st_size, state.st_mtime_ns, state.st_ctime_ns]
-        if expected["bytes"] not in (None, state.st_size):
+        if expected["bytes"] != state.st_size:
             raise CorruptionError(
                 f"{path} should have {expected['bytes']} bytes, got {state.st_size}. {remedy}"
             )
@@ -150,23 +146,13 @@ def cached(name: str, options: dict[str, Any], write: Write) -> Entry:
         CorruptionError: it is damaged.
         FileError: it cannot be written; and what `write` raises.
     """
-    folder, named = place_of(name, options, NAMING)
-    older, _ = place_of(name, options, NAMING - 1)
-    if not folder.is_dir() and older.is_dir():
-        try:
-            return open_entry(older, remedy=f"Delete {older}; it is made again.")
-        except OutdatedError:
-            print(f"{older} is of an older version. It is made again; delete it.", file=sys.stderr)
-    if not folder.is_dir():
-        make_entry(folder, named, write)
-    return open_entry(folder, remedy=f"Delete {folder}; it is made again.")
-
-
-def place_of(name: str, options: dict[str, Any], naming: int) -> tuple[Path, dict[str, Any]]:
-    """Folder of an entry of the cache, and the options that its name follows from."""
-    text = json.dumps({"format": naming, "name": name, **options}, sort_keys=True)
+    named = {"format": FORMAT, "name": name, **options}
+    text = json.dumps(named, sort_keys=True)
     digest = hashlib.sha256(text.encode()).hexdigest()[:16]
-    return cache_folder() / f"{name}-{digest}", json.loads(text)
+    folder = cache_folder() / f"{name}-{digest}"
+    if not folder.is_dir():
+        make_entry(folder, json.loads(text), write)
+    return open_entry(folder, remedy=f"Delete {folder}; it is made again.")
 
 
 def open_or_make(

@@ -14,7 +14,7 @@ import numpy as np
 
 from statecast.data.base import Split, seeded_generator
 from statecast.errors import CorruptionError, FileError, require
-from statecast.io.bounds import check_unpacked
+from statecast.io.numpy_files import check_unpacked
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -133,7 +133,7 @@ def read_idx(path: Path) -> Array:
 
     Errors:
         CorruptionError: it is cut off, has bytes left over, or holds anything but bytes.
-        FileError: it would unpack to far more than it takes (`statecast.io.bounds`).
+        FileError: it would unpack to far more than it takes (`check_unpacked`).
     """
     try:
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as stream:

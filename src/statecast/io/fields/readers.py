@@ -17,7 +17,7 @@ import numpy as np
 from statecast.errors import CorruptionError, FileError, InputError, StatecastError, require
 from statecast.io.fields.zarr_checks import check_store
 from statecast.io.hdf5 import MAGIC as HDF5_MAGIC
-from statecast.io.hdf5 import check_contained
+from statecast.io.hdf5 import opened
 from statecast.io.json_yaml import check_regular
 
 if TYPE_CHECKING:
@@ -101,7 +101,8 @@ def check_netcdf(path: Path) -> None:
     """
     if check_beginning(path).startswith(HDF5_MAGIC):
         require("h5py", "fields", "look for links in NetCDF files")
-        check_contained(path)
+        with opened(path):
+            return
 
 
 def check_beginning(path: Path) -> bytes:

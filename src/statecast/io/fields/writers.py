@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from statecast.errors import FileError, InputError, require
-from statecast.io.atomic_files import whole
+from statecast.io.atomic_files import atomic_path
 from statecast.io.fields.forecast_layout import Layout, statistics_of
 from statecast.io.fields.readers import NETCDF, ZARR, ZARR_FILES
 
@@ -128,7 +128,7 @@ def write_labelled(path: str | Path, layout: Layout, parts: Iterable[Array]) -> 
         raise FileError(f"Cannot write {path}: it is a folder, and no Zarr store to replace.")
     failures: list[Exception] = []
     try:
-        with whole(path, also=(RuntimeError, ValueError)) as place:
+        with atomic_path(path, also=(RuntimeError, ValueError)) as place:
             sink = make(place, layout)
             try:
                 fill(sink, layout, watched(parts, failures))

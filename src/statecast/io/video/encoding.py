@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from statecast.errors import InputError, require
-from statecast.io.atomic_files import write_with
+from statecast.io.atomic_files import atomic_path
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -42,10 +42,9 @@ def write_mp4(
 
     from av.error import FFmpegError
 
-    def write(place: Path) -> None:
+    with atomic_path(path, also=(FFmpegError,)) as place:
         encode([*pictures, *[pictures[-1]] * (pause - 1)], place, frames_per_second)
-
-    return write_with(path, write, also=(FFmpegError,))
+    return Path(path)
 
 
 def encode(pictures: Sequence[Array], path: Path, frames_per_second: float) -> None:

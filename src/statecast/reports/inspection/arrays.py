@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from statecast.data.user.array_files import NAMES, in_order
-from statecast.io.hdf5 import HDF5Array, arrays_of, checked, opened
+from statecast.io.hdf5 import HDF5Array, arrays_of, opened
 from statecast.io.numpy_files import map_npy, members_of, read_npz
 from statecast.nn.codecs.build import multiple_for
 from statecast.reports.inspection.contact_sheet import COLUMNS, ROWS, evenly, rows_of
@@ -60,7 +60,7 @@ def inspect_npz(path: Path) -> Finding:
 
 
 def inspect_hdf5(path: Path) -> Finding:
-    """An HDF5 file; arrays whose values lie in other files are named and not read.
+    """An HDF5 file; one that refers to other files is refused.
 
     Errors:
         FileError, CorruptionError: it cannot be read.
@@ -68,20 +68,15 @@ def inspect_hdf5(path: Path) -> Finding:
     finding = Finding("HDF5")
     arrays: dict[str, HDF5Array] = {}
     with opened(path) as content:
-        names = list(arrays_of(content))
+        found = arrays_of(content)
+        names = list(found)
         for name in names[:SHOWN]:
-            try:
-                found = checked(content, name, path)
-            except OSError as error:
-                finding.warn(error)
-                continue
-            describe(finding, name, found)
+            describe(finding, name, found[name])
     if len(names) > SHOWN:
         finding.say("and", f"{len(names) - SHOWN} more")
     if not names:
-        finding.warn("it holds no arrays of numbers; links are not followed")
-    good = [name for name in names[:SHOWN] if name in dict(finding.facts)]
-    for name in good:
+        finding.warn("it holds no arrays of numbers")
+    for name in names[:SHOWN]:
         arrays[name] = HDF5Array(path, name)
     pick(finding, path, arrays)
     return finding

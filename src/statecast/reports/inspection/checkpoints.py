@@ -13,6 +13,7 @@ from statecast.reports.inspection.findings import Finding
 from statecast.runs.official.loading import read_official
 from statecast.runs.run import open_run
 from statecast.training.checkpoint_folders import list_checkpoints, step_of
+from statecast.training.checkpoints import best_of
 
 SCORES = "scores.json"
 
@@ -33,6 +34,8 @@ def inspect_run(path: Path) -> Finding:
     steps = [step_of(place) for place in list_checkpoints(path)]
     asked = train["steps"]
     finding.say("checkpoints", ", ".join(map(str, steps)) or "none")
+    best = best_of(path)
+    finding.say("best checkpoint", "none" if best is None else str(step_of(best)))
     finding.say("steps", f"{max(steps, default=0)} of {asked}")
     scores = path / SCORES
     if scores.is_file():

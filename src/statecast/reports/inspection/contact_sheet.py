@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from statecast.errors import FileError, InputError
-from statecast.io.atomic_files import write_with
+from statecast.io.atomic_files import atomic_path
 from statecast.reports.inspection.findings import Finding
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -42,7 +42,9 @@ def write_sheet(finding: Finding, path: str | Path) -> Path:
             small = fitted(picture)
             top, left = GAP + i * (SIDE + GAP), GAP + j * (SIDE + GAP)
             sheet[top : top + small.shape[0], left : left + small.shape[1]] = small
-    return write_with(path, lambda place: Image.fromarray(sheet).save(place, format="PNG"))
+    with atomic_path(path) as place:
+        Image.fromarray(sheet).save(place, format="PNG")
+    return Path(path)
 
 
 def fitted(picture: Array) -> Array:

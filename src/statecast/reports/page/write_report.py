@@ -8,7 +8,7 @@ from pathlib import Path
 from statecast.checks import typed
 from statecast.errors import FileError, InputError, require
 from statecast.evaluation.comparability import grouped
-from statecast.io.atomic_files import adding, write_text
+from statecast.io.atomic_files import atomic_path, write_text
 from statecast.reports.page.ensemble_sections import ensemble_part, studies_part
 from statecast.reports.page.page import Html, Section, code, joined, page, paragraph
 from statecast.reports.page.run_sections import (
@@ -77,7 +77,8 @@ def write_report(
         raise FileError(f"A report is a .html file in a folder that exists, got {output}.")
     members = members_of(folders)
     pictures = output.with_name(f"{output.stem}_pictures")
-    with adding(pictures) as place:  # nothing old is touched before all that is new is there
+    with atomic_path(pictures, join=True) as place:
+        place.mkdir()
         shown = [
             cases_part(
                 member,

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from statecast.checks import typed
 from statecast.errors import CorruptionError, InputError
-from statecast.io.atomic_files import whole_folder, write_bytes, write_text
+from statecast.io.atomic_files import atomic_folder, write_bytes, write_text
 from statecast.io.json_yaml import read_json
 from statecast.models.base import Forecaster
 from statecast.models.separable import Separable
@@ -67,7 +67,7 @@ def export_official(folder: str | Path, output: str | Path, *, which: str = "bes
         raise InputError(
             f"There is no published layout for the model {run.name}; srvp and separable have one."
         )
-    with whole_folder(output) as unfinished:
+    with atomic_folder(output) as unfinished:
         for file, tensors in files.items():
             stream = io.BytesIO()
             torch.save(tensors, stream)

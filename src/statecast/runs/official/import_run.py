@@ -14,9 +14,9 @@ from statecast.data import DATASETS
 from statecast.data.base import DataSource
 from statecast.errors import InputError
 from statecast.frames import FrameSpec
-from statecast.io.atomic_files import sha256_of, whole_folder, write_text
+from statecast.io.atomic_files import atomic_folder, sha256_of, write_text
 from statecast.io.json_yaml import own_file
-from statecast.io.sealed_json import record_digests
+from statecast.runs.digests import record_digests
 from statecast.runs.folders import CONFIG_NAME, ENVIRONMENT_NAME
 from statecast.runs.official.loading import assign, read_official
 from statecast.runs.official.recipe_tables import Guess, guess_tables
@@ -48,7 +48,7 @@ def import_official(folder: str | Path, output: str | Path, overrides: Sequence[
     """
     folder, output = Path(folder), Path(output)
     official = read_official(folder)
-    with whole_folder(output) as unfinished:
+    with atomic_folder(output) as unfinished:
         tables, source = complete_tables(official, guess_tables(official), overrides)
         run = Run(unfinished, tables, source.spec)
         write_checkpoint(run, official, source)

@@ -11,8 +11,7 @@ from torch import Tensor
 from statecast.errors import InputError
 from statecast.frames import FrameSpec
 from statecast.io.json_yaml import own_file
-from statecast.io.pickle_machine import PickledModule
-from statecast.io.torch_files import module_tensors, read_pickle
+from statecast.io.torch_files import PickledModule, load_torch_file, module_tensors
 from statecast.models.separable import Separable
 from statecast.runs.official.settings import (
     Official,
@@ -162,7 +161,7 @@ def read_part(path: Path) -> Part:
     Errors:
         InputError: it holds neither.
     """
-    content = read_pickle(own_file(path))
+    content = load_torch_file(own_file(path))
     if isinstance(content, PickledModule):
         return Part(module_tensors(content), content.state.get("output_shape"))
     if isinstance(content, dict) and all(isinstance(t, Tensor) for t in content.values()):

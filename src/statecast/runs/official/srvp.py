@@ -11,7 +11,7 @@ from torch import Tensor
 from statecast.errors import InputError
 from statecast.frames import FrameSpec
 from statecast.io.json_yaml import own_file
-from statecast.io.torch_files import read_pickle
+from statecast.io.torch_files import load_torch_file
 from statecast.models.srvp import SRVP
 from statecast.runs.official.settings import (
     Official,
@@ -70,7 +70,7 @@ def read_srvp(folder: Path) -> Official:
         horizon=horizon,
         value_range=(0.0, 1.0),
     )
-    tensors = read_pickle(own_file(folder / "model.pt"))
+    tensors = load_torch_file(own_file(folder / "model.pt"))
     if not isinstance(tensors, dict) or not all(isinstance(t, Tensor) for t in tensors.values()):
         raise InputError(f"{folder / 'model.pt'} should hold a state dict: names and tensors.")
     return Official("srvp", spec, options | options_of(config, OPTIONS), dict(tensors), config)
