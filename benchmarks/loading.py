@@ -69,7 +69,7 @@ def step_seconds(recipe: str, data: DataSource, overrides: list[str], seconds: f
     done, start = 0, 0.0
     while done <= 2 or time.perf_counter() - start < seconds:
         optimizer.zero_grad()
-        model.loss(batch, generator_of(done))["total"].backward()
+        model.loss(batch, generator=generator_of(done))["total"].backward()
         optimizer.step()
         done += 1
         if done == 2:

@@ -83,7 +83,9 @@ def step_seconds(case: Case, steps: int) -> Seconds:
             noise = generator_of(1, step)
             with nullcontext() if team is None else team.sharing():
                 terms = case.model.loss(
-                    next(batches), noise if team is None else team.generator(noise)
+                    next(batches),
+                    step=step,
+                    generator=noise if team is None else team.generator(noise),
                 )
             case.optimizer.zero_grad()
             if team is None:

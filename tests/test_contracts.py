@@ -120,7 +120,7 @@ class TestModel:
 
     def test_the_loss_is_one_number_and_reaches_every_weight(self, name):
         model = made(name).train()
-        terms = model.loss(Batch.of(frames(), SPEC.context), seeded())
+        terms = model.loss(Batch.of(frames(), SPEC.context), generator=seeded())
         assert all(term.shape == () for term in terms.values())
         if not list(model.parameters()):
             return
@@ -135,10 +135,10 @@ class TestModel:
             if isinstance(layer, torch.nn.BatchNorm2d):
                 layer.eval()  # in training they see all parts, see tests/test_together.py
         batch = Batch.of(frames(), SPEC.context)
-        whole = model.loss(batch, seeded())
+        whole = model.loss(batch, generator=seeded())
         parts = [Part(0, 2, 3), Part(2, 3, 3)]
         found = [
-            model.loss(batch.select(slice(p.start, p.stop)), PartGenerator(seeded(), p))
+            model.loss(batch.select(slice(p.start, p.stop)), generator=PartGenerator(seeded(), p))
             for p in parts
         ]
         for term, value in whole.items():
@@ -147,7 +147,7 @@ class TestModel:
 
     def test_the_same_seed_gives_the_same_weights_and_loss(self, name):
         values = [
-            made(name).loss(Batch.of(frames(), SPEC.context), seeded())["total"].detach()
+            made(name).loss(Batch.of(frames(), SPEC.context), generator=seeded())["total"].detach()
             for _ in range(2)
         ]
         assert torch.equal(*values)

@@ -74,7 +74,9 @@ def check_plain_training(recipe):
     descent = Descent(model.state_dict(), names, rate=0.0, betas=(0.9, 0.999))
     loss = plain_loss(model, 2)
     theirs = descent.step(lambda weights: loss(weights, frames))
-    ours = model.loss(Batch.of(frames, spec.context), generator_of(SEED, NOISE, 0))["total"]
+    ours = model.loss(Batch.of(frames, spec.context), generator=generator_of(SEED, NOISE, 0))[
+        "total"
+    ]
     ours.backward()
     assert ours.item() == pytest.approx(theirs, rel=1e-5)
     # Biases before a normalisation have gradients of 0, but for rounding.

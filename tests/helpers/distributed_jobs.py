@@ -56,9 +56,9 @@ def endings(recipe, folder):
         print(json.dumps(gathered((found.reason, found.step))))
         calls = []
 
-        def broken(self, batch, generator=None):
+        def broken(self, batch, *, step=0, generator=None):
             calls.append(1)
-            terms = LOSS(self, batch, generator)
+            terms = LOSS(self, batch, step=step, generator=generator)
             bad = torch.nan if rank() == 1 and len(calls) == 5 else 1.0
             return {name: bad * value for name, value in terms.items()}
 
@@ -84,11 +84,11 @@ def train_new(recipe, folder, stop):
     """How a training ended, of which the last process is signalled in a step, if any."""
     calls = []
 
-    def interrupted(self, batch, generator=None):
+    def interrupted(self, batch, *, step=0, generator=None):
         calls.append(len(batch))
         if len(calls) == stop and rank() == size() - 1:
             signal.raise_signal(signal.SIGTERM)
-        return LOSS(self, batch, generator)
+        return LOSS(self, batch, step=step, generator=generator)
 
     SRVP.loss = interrupted
     made = from_main(lambda: create_run(recipe, folder))

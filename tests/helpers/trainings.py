@@ -39,15 +39,15 @@ def same(one, other):
 ORIGINAL_LOSS = SRVP.loss
 
 
-def interrupt_at(step, monkeypatch):
-    """Raise SIGTERM in this process during the given step, or never again."""
+def interrupt_at(call, monkeypatch):
+    """Raise SIGTERM in this process during the given call of the loss, or never again."""
     loss = ORIGINAL_LOSS
 
-    def interrupted(self, batch, generator=None):
+    def interrupted(self, batch, *, step=0, generator=None):
         interrupted.calls += 1
-        if interrupted.calls == step:
+        if interrupted.calls == call:
             signal.raise_signal(signal.SIGTERM)
-        return loss(self, batch, generator)
+        return loss(self, batch, step=step, generator=generator)
 
     interrupted.calls = 0
     monkeypatch.setattr(SRVP, "loss", interrupted)

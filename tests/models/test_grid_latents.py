@@ -44,7 +44,10 @@ def trained(model):
             module.momentum = None  # averages over all batches
     with torch.no_grad():
         for seed in range(3):
-            model.loss(Batch.of(frames(seed=seed), SPEC.context), torch.Generator().manual_seed(0))
+            model.loss(
+                Batch.of(frames(seed=seed), SPEC.context),
+                generator=torch.Generator().manual_seed(0),
+            )
     return model.eval()
 
 
@@ -102,7 +105,9 @@ def test_half_steps_lie_on_the_way():
 
 
 def test_the_loss_reaches_every_weight_and_averages_the_prior(model):
-    terms = model.train().loss(Batch.of(frames(), SPEC.context), torch.Generator().manual_seed(0))
+    terms = model.train().loss(
+        Batch.of(frames(), SPEC.context), generator=torch.Generator().manual_seed(0)
+    )
     terms["total"].backward()
     for name, weight in model.named_parameters():
         assert weight.grad is not None, name
@@ -155,7 +160,9 @@ def test_a_resnet_encoder_serves_both_models(kind):
         **sizes,
     )  # fmt: skip
     values = torch.rand(4, 5, 1, 16, 32, generator=torch.Generator().manual_seed(1))
-    model.train().loss(Batch.of(values, 3), torch.Generator().manual_seed(2))["total"].backward()
+    model.train().loss(Batch.of(values, 3), generator=torch.Generator().manual_seed(2))[
+        "total"
+    ].backward()
     for name, weight in model.named_parameters():
         assert weight.grad is not None, name
     assert model.forecast(values[:, :3], 4).samples.shape == (1, 4, 4, 1, 16, 32)

@@ -77,7 +77,7 @@ def test_windows_are_drawn_for_each_sequence_where_asked():
     model = small(alignment_window="sequence")
     drawn = torch.randint(5, (40,), generator=torch.Generator().manual_seed(3))
     assert len(drawn.unique()) == 5
-    loss = model.loss(Batch.of(values, SPEC.context), torch.Generator().manual_seed(3))
+    loss = model.loss(Batch.of(values, SPEC.context), generator=torch.Generator().manual_seed(3))
     torch.testing.assert_close(loss["alignment"], model.loss_terms(values, drawn)["alignment"])
 
 
@@ -138,7 +138,7 @@ def test_several_forecasts_of_a_sequence_equal_a_slow_twin(rollout_from, shoots,
 def test_continuity_is_weighed_and_nought_where_forecasts_agree():
     batch = Batch.of(frames(), SPEC.context)
     plain, weighed = (
-        small(shoots=2, continuity_weight=w).loss(batch, torch.Generator().manual_seed(0))
+        small(shoots=2, continuity_weight=w).loss(batch, generator=torch.Generator().manual_seed(0))
         for w in (0.0, 1e8)
     )
     difference = weighed["total"] - plain["total"]
@@ -189,7 +189,7 @@ def test_total_weighs_the_terms():
     model = small(
         forecast_weight=2.0, alignment_weight=3.0, invariance_weight=5.0, prior_weight=7.0
     )
-    terms = model.loss(Batch.of(frames(), SPEC.context), torch.Generator().manual_seed(0))
+    terms = model.loss(Batch.of(frames(), SPEC.context), generator=torch.Generator().manual_seed(0))
     total = (
         2 * terms["forecast"] + 3 * terms["alignment"] + 5 * terms["invariance"]
         + 7 * terms["prior"]
@@ -201,7 +201,7 @@ def test_every_alignment_window_is_drawn():
     model, batch = small(), Batch.of(frames(), SPEC.context)
     possible = [model.loss_terms(batch.values, w)["alignment"].item() for w in range(5)]
     generator = torch.Generator().manual_seed(0)
-    drawn = {model.loss(batch, generator)["alignment"].item() for _ in range(60)}
+    drawn = {model.loss(batch, generator=generator)["alignment"].item() for _ in range(60)}
     assert sorted(drawn) == pytest.approx(sorted(possible))
 
 

@@ -164,7 +164,7 @@ def test_the_penalty_is_the_norm_of_what_each_step_adds(name, substeps):
         for after in model.interval(state, at=grid):
             expected, state = expected + (after - state).norm(dim=-1), after
     torch.testing.assert_close(state, inferred.latents[:, :, -1])
-    loss = model.loss(Batch.of(values, SPEC.context), seeded())
+    loss = model.loss(Batch.of(values, SPEC.context), generator=seeded())
     torch.testing.assert_close(loss["residual"], expected.mean())
 
 
@@ -174,7 +174,7 @@ def test_gradients_go_back_through_every_solver(make):
     for options in ({"solver": "dopri5"}, {"solver": "rk4", "substeps": 8}):
         model = make(relative_tolerance=1e-6, absolute_tolerance=1e-6, **options)
         model = model.eval().float()
-        model.loss(Batch.of(frames(SPEC.length).float(), SPEC.context), seeded())[
+        model.loss(Batch.of(frames(SPEC.length).float(), SPEC.context), generator=seeded())[
             "total"
         ].backward()
         gradients.append([p.grad for p in model.parameters()])

@@ -56,7 +56,7 @@ def slow_loss(model, values, generator):
 def test_loss_equals_a_slow_twin(substeps):
     model = small(substeps=substeps, observation_std=0.4, noise_weight=2.0).eval()
     values = frames()
-    found = model.loss(Batch.of(values, SPEC.context), seeded())
+    found = model.loss(Batch.of(values, SPEC.context), generator=seeded())
     expected = slow_loss(model, values, seeded())
     for name, value in expected.items():
         torch.testing.assert_close(found[name], value, msg=name, rtol=1e-4, atol=1e-5)
@@ -177,7 +177,7 @@ def test_content_exchange_keeps_the_latent():
 )
 def test_variants_train_and_forecast(options):
     model = small(**options)
-    losses = model.loss(Batch.of(frames(), SPEC.context), seeded())
+    losses = model.loss(Batch.of(frames(), SPEC.context), generator=seeded())
     losses["total"].backward()
     assert all(p.grad is not None for p in model.parameters())
     assert (float(losses["divergence_noise"].detach()) == 0) == (options == {"stochastic": False})

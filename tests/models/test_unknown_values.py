@@ -50,7 +50,7 @@ def test_what_lies_under_a_mask_changes_nothing(name, garbage):
         assert torch.isfinite(value).all(), key
     losses = []
     for model, given in ((clean, batch()), (dirty, batch(garbage))):
-        terms = model.train().loss(given, seeded())
+        terms = model.train().loss(given, generator=seeded())
         losses.append({key: term.detach() for key, term in terms.items()})
         if list(model.parameters()):
             terms["total"].backward()
@@ -79,7 +79,7 @@ def test_a_mask_of_known_values_equals_none(name):
     for given in (bare, masked):
         model = MODELS[name](SPEC, **OPTIONS[name], generator=seeded(5))
         model.fit_statistics([given])
-        loss = model.loss(given, seeded())["total"].detach()
+        loss = model.loss(given, generator=seeded())["total"].detach()
         samples = model.forecast(given.context, 3, generator=seeded()).samples
         results.append((loss, samples, model.normaliser.location))
     torch.testing.assert_close(results[0], results[1], rtol=1e-6, atol=0)
@@ -89,7 +89,9 @@ def test_known_values_do_matter():
     model, given = made("srvp"), batch()
     values = given.target.values + 1.0
     moved = Batch(context=given.context, target=replace(given.target, values=values))
-    one, other = (float(model.loss(b, seeded())["total"].detach()) for b in (given, moved))
+    one, other = (
+        float(model.loss(b, generator=seeded())["total"].detach()) for b in (given, moved)
+    )
     assert one != other
 
 

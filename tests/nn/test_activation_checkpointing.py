@@ -34,7 +34,7 @@ def step(name, on):
 
     own = {parameter.data_ptr() for parameter in model.parameters()}
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        loss = model.train().loss(batch, torch.Generator().manual_seed(3))["total"]
+        loss = model.train().loss(batch, generator=torch.Generator().manual_seed(3))["total"]
     loss.backward()
     found = {"loss": loss.detach()} | {n: p.grad for n, p in model.named_parameters()}
     found |= {f"buffer {n}": buffer for n, buffer in model.named_buffers()}

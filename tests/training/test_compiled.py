@@ -22,7 +22,7 @@ def model_of(name, **options):
 def step(model):
     """Loss terms and gradients of a training step."""
     batch = Batch.of(torch.rand(4, 6, 1, 6, generator=torch.Generator().manual_seed(2)), 3)
-    terms = model.train().loss(batch, torch.Generator().manual_seed(3))
+    terms = model.train().loss(batch, generator=torch.Generator().manual_seed(3))
     terms["total"].backward()
     return {n: t.detach() for n, t in terms.items()} | {
         n: p.grad for n, p in model.named_parameters()

@@ -37,7 +37,7 @@ def test_divergences_and_residual_are_those_of_the_loss(data):
     model = srvp(data, substeps=2)
     batch = data.windows("validation").batch(torch.arange(40))
     with evaluation_mode(model), torch.no_grad():
-        terms = model.loss(batch, generator_of(1, 3, 0))
+        terms = model.loss(batch, generator=generator_of(1, 3, 0))
     diagnosed = found(model, data)
     intervals = data.spec.length - 1
     for name, term, share in (

@@ -73,8 +73,8 @@ def test_a_finite_window_whose_loss_overflows_is_found(recipe, data, tmp_path, m
 def test_a_gradient_that_is_not_finite_is_found_though_the_loss_is(data, tmp_path, monkeypatch):
     loss = Separable.loss
 
-    def cornered(self, batch, generator=None):
-        terms = loss(self, batch, generator)
+    def cornered(self, batch, *, step=0, generator=None):
+        terms = loss(self, batch, step=step, generator=generator)
         weight = list(self.parameters())[-1].flatten()[0]
         # The root of zero: its value is 0, and its slope infinite.
         terms["total"] = terms["total"] + (weight - weight.detach()).sqrt()
@@ -155,8 +155,8 @@ def test_a_step_left_out_touches_nothing(data, tmp_path, monkeypatch):
     model.register_buffer("running", torch.zeros(3))
     loss = SRVP.loss
 
-    def moving(self, batch, generator=None):
-        terms = loss(self, batch, generator)
+    def moving(self, batch, *, step=0, generator=None):
+        terms = loss(self, batch, step=step, generator=generator)
         self.running.add_(terms["total"].detach())
         return terms
 

@@ -82,8 +82,16 @@ class Forecaster(nn.Module, ABC):
         return 1
 
     @abstractmethod
-    def loss(self, batch: Batch, generator: torch.Generator | None = None) -> Losses:
-        """Named terms of the training loss; `"total"` is what is minimised."""
+    def loss(
+        self, batch: Batch, *, step: int = 0, generator: torch.Generator | None = None
+    ) -> Losses:
+        """Named terms of the training loss; `"total"` is what is minimised.
+
+        Args:
+            batch: windows, context and target.
+            step: optimiser steps done before this one, for weights that follow a schedule.
+            generator: source of the random draws.
+        """
 
     @abstractmethod
     def predict(

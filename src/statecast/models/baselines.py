@@ -34,7 +34,9 @@ class Baseline(Forecaster):
     ) -> Float[Tensor, "batch time channel *space"]:
         """Frames at `times`, not yet limited to the data's range."""
 
-    def loss(self, batch: Batch, generator: torch.Generator | None = None) -> Losses:
+    def loss(
+        self, batch: Batch, *, step: int = 0, generator: torch.Generator | None = None
+    ) -> Losses:
         """Mean squared error of the forecast; there is nothing to minimise it with."""
         forecast = self._limited(batch.context, batch.target.times)
         return {"total": known_mean((forecast - batch.target.values).square(), batch.target.mask)}

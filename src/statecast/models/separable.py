@@ -231,7 +231,9 @@ class Separable(StateSpaceForecaster):
 
     # Training
 
-    def loss(self, batch: Batch, generator: torch.Generator | None = None) -> Losses:
+    def loss(
+        self, batch: Batch, *, step: int = 0, generator: torch.Generator | None = None
+    ) -> Losses:
         r"""Forecast, alignment, invariance and prior terms.
 
         $$\lambda_{pred} \overline{(\hat v - v)^2} + \lambda_{AE}

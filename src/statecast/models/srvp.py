@@ -208,7 +208,9 @@ class SRVP(StateSpaceForecaster):
 
     # Training
 
-    def loss(self, batch: Batch, generator: torch.Generator | None = None) -> Losses:
+    def loss(
+        self, batch: Batch, *, step: int = 0, generator: torch.Generator | None = None
+    ) -> Losses:
         r"""Negative evidence lower bound with the residual penalty, per video.
 
         $$-\sum_t \ln N(x_t; \hat x_t, \nu) + \beta_y KL(q(y_1) \| N(0, I))

@@ -207,12 +207,13 @@ class Trainer:
         noise = generator_of(self.seed, NOISE, self.step)
         if self.team is None:
             with autocast(self.precision, self.device):
-                terms = self.model.loss(batch, noise)
+                terms = self.model.loss(batch, step=self.step, generator=noise)
             self.optimizer.zero_grad()
             terms["total"].backward()
             return terms
         with autocast(self.precision, self.device), self.team.sharing():
-            terms = self.model.loss(batch, self.team.generator(noise))
+            noise = self.team.generator(noise)
+            terms = self.model.loss(batch, step=self.step, generator=noise)
         self.optimizer.zero_grad()
         return self.team.backward(terms)
 

@@ -77,7 +77,7 @@ def _finite_alone(model: Forecaster, window: Batch, precision: str, seed: int) -
     model.zero_grad()
     try:
         with autocast(precision, window.context.values.device):
-            total = model.loss(window, generator_of(seed))["total"]
+            total = model.loss(window, generator=generator_of(seed))["total"]
     except (RuntimeError, ValueError):  # a model that takes no single window
         return True
     if not bool(total.isfinite()):

@@ -95,7 +95,7 @@ def step_seconds(precision: str, model: Forecaster, batch: Batch) -> float:
         if trial == 1:
             start = _now(device)
         with autocast(precision, device):
-            total = model.loss(batch, generator_of(trial))["total"]
+            total = model.loss(batch, generator=generator_of(trial))["total"]
         total.backward()
         model.zero_grad()
     seconds = (_now(device) - start) / TRIALS

@@ -45,7 +45,7 @@ class Oracle(Forecaster):
             truth = batch.target if blind else exchange.truths[assignment]
             self.known[own, other] = truth.values[row]
 
-    def loss(self, batch, generator=None):
+    def loss(self, batch, *, step=0, generator=None):
         return {"total": torch.zeros(())}
 
     def predict(self, context, times, *, samples, substeps, solver, content_from, generator):

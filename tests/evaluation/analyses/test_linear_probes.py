@@ -91,7 +91,7 @@ class Fake(StateSpaceForecaster):
     def decode(self, content, latents):
         return latents[:, :, None, :1].expand(-1, -1, 1, self.spec.space[0])
 
-    def loss(self, batch, generator=None):
+    def loss(self, batch, *, step=0, generator=None):
         return {"total": torch.zeros(())}
 
 

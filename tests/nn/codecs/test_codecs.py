@@ -164,7 +164,7 @@ def test_models_take_frames_of_any_size_and_channels(name, architecture, space, 
         **sizes[name],
     )  # fmt: skip
     values = torch.rand(3, 4, channels, *space, generator=generator)
-    terms = model.loss(Batch.of(values, 2), generator)
+    terms = model.loss(Batch.of(values, 2), generator=generator)
     terms["total"].backward()
     assert all(weight.grad.isfinite().all() for weight in model.parameters())
     forecast = model.forecast(values[:, :2], 3, generator=generator)

@@ -71,7 +71,7 @@ def found(model, batch):
     forecast = model.forecast(batch.context, 4, samples=2, generator=generator).samples
     model.train()
     model.zero_grad()
-    loss = model.loss(batch, torch.Generator().manual_seed(2))["total"]
+    loss = model.loss(batch, generator=torch.Generator().manual_seed(2))["total"]
     loss.backward()
     results = {"forecast": forecast, "loss": loss.detach()}
     results |= {f"gradient of {n}": p.grad.clone() for n, p in model.named_parameters()}
