@@ -118,7 +118,7 @@ class Forecaster(nn.Module, ABC):
         """
         return {}
 
-    def concern(self, diagnosed: Mapping[str, float]) -> str | None:
+    def training_warning(self, diagnosed: Mapping[str, float]) -> str | None:
         """What is wrong with a training by its diagnostics, and what to do; None where nothing."""
         return None
 
