@@ -119,7 +119,7 @@ def test_a_folder_in_training_has_one_owner_and_any_readers(training, recipe, ca
     assert main(["train", recipe, "--output", str(folder)]) == 2
     assert "is not empty" in capsys.readouterr().err
     # Readers see whole checkpoints, as they are written.
-    assert load(folder, "last").training is False
+    assert load(folder, "last").model.training is False
     os.kill(process.pid, signal.SIGKILL)
     process.join()
     step = int(list_checkpoints(folder)[-1].name[5:])

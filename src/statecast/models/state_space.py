@@ -48,7 +48,6 @@ class StateSpaceForecaster(Forecaster):
     A forecast is `observe`, `advance`, `decode`; no generated frame is ever looked at.
     """
 
-    supports_substeps = True
     supports_content_exchange = True
     substeps: int = 1  # steps of the solver per frame, unless asked otherwise
     solver: SolverName = "euler"  # unless asked otherwise
