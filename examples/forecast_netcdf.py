@@ -61,15 +61,15 @@ def main() -> None:
     train_run(run)
 
     # As `statecast forecast RUN recent.nc --horizon 20 --samples 30 --output future.nc` does.
-    model = run.load("last")
+    predictor = run.predictor("last")
     future = options.folder / "future.nc"
-    statecast.forecast_file(model, options.folder / "recent.nc", future, horizon=20, samples=30)
+    statecast.forecast_file(predictor, options.folder / "recent.nc", future, horizon=20, samples=30)
     with xarray.open_dataset(future, decode_timedelta=True) as found:
         print(found)
 
     # Or without files, from one labelled array to another.
     recent = xarray.load_dataset(options.folder / "recent.nc")
-    forecast = model.forecast(recent["sst"], 20, samples=30).to_xarray()
+    forecast = predictor.forecast(recent["sst"], 20, samples=30).to_xarray()
     truth = sea(20, start=530)["sst"]
     mean = forecast["sst"].mean("realization").values
     error = float(np.nanmean(np.abs(mean - truth.values)))  # without the island

@@ -106,6 +106,25 @@ class TestModel:
         )
         torch.testing.assert_close(long[:, :, :2], short, atol=1e-6, rtol=1e-5)
 
+    @pytest.mark.parametrize("options", [{}, {"solver": "rk4", "substeps": 2}])
+    def test_to_advance_by_two_frames_is_to_advance_by_one_twice(self, name, options):
+        model = made(name).eval()
+        if not isinstance(model, StateSpaceForecaster):
+            pytest.skip("it carries no state")
+        with torch.no_grad():
+            generator = seeded()
+            state = model.observe(frames(length=3), samples=2, generator=generator)
+            start, generators = state.time, [generator.clone_state() for _ in range(2)]
+            whole = model.advance(
+                state, start + torch.tensor([2.0]), generator=generators[0], **options
+            )
+            for _ in range(2):
+                one = model.advance(
+                    state, state.time + torch.tensor([1.0]), generator=generators[1], **options
+                )
+                state = state._replace(latent=one[:, :, 0], time=state.time + 1)
+        assert torch.equal(state.latent, whole[:, :, 0])
+
     def test_latents_inferred_continued_and_decoded_are_the_forecast(self, name):
         model = made(name)
         if not isinstance(model, StateSpaceForecaster):
@@ -116,7 +135,7 @@ class TestModel:
         latents = infer_and_continue(model, frames(length=3), 4, samples=2, generator=seeded())
         found = model.decode_latents(latents, expected.times).samples
         torch.testing.assert_close(found, expected.samples)
-        assert torch.equal(model.rerun_latents(latents).states, latents.states)
+        assert torch.equal(model.reintegrate_latents(latents).states, latents.states)
 
     def test_the_loss_is_one_number_and_reaches_every_weight(self, name):
         model = made(name).train()

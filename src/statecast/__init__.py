@@ -11,8 +11,9 @@ both into frames:
     forecast.mean, forecast.std, forecast.quantile(0.9), forecast.samples
 
 What there is: `MODELS`, `DATASETS`, `METRICS` by name; `train`, `evaluate`, `forecast_file`;
-`create_run`, `open_run`, `load`; `load_official`, `import_official`, `export_official`; the records
-`Frames`, `Batch`, `Forecast`, `FrameSpec`, `Latents`; `exchange`, `interpolate` and the rest of
+`create_run`, `open_run`, and `load`, which returns a `Predictor`; `load_official`,
+`import_official`, `export_official`; the records `Frames`, `Batch`, `Forecast`, `FrameSpec`,
+`Latents`; `exchange`, `interpolate` and the rest of
 `latent_space`. The command `statecast --help` offers the same.
 """
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from statecast.errors import StatecastError
     from statecast.evaluation.evaluate import evaluate
     from statecast.forecasting.forecast_file import forecast_file
+    from statecast.forecasting.predictor import Predictor
     from statecast.frames import Batch, Forecast, Frames, FrameSpec
     from statecast.metrics import METRICS
     from statecast.models import MODELS
@@ -57,6 +59,7 @@ _HOMES = {
     "FrameSpec": "frames",
     "Frames": "frames",
     "Latents": "models.latents",
+    "Predictor": "forecasting.predictor",
     "Separable": "models.separable",
     "StateSpaceForecaster": "models.state_space",
     "StatecastError": "errors",
@@ -86,6 +89,7 @@ __all__ = [
     "FrameSpec",
     "Frames",
     "Latents",
+    "Predictor",
     "Separable",
     "StateSpaceForecaster",
     "StatecastError",

@@ -19,6 +19,7 @@ from statecast.cli.main import main
 from statecast.data import DATASETS
 from statecast.evaluation.evaluate import evaluate
 from statecast.forecasting.inputs import read_context
+from statecast.forecasting.predictor import Predictor
 from statecast.frames import as_tensor
 from statecast.metrics import METRICS
 from statecast.metrics.base import MetricSettings
@@ -419,7 +420,7 @@ def test_contexts_from_files(values, tmp_path_factory):
         np.save(folder / "a.npy", array, allow_pickle=True)
         np.savez(folder / "a.npz", values=array, allow_pickle=True)
     for name in ("a.npy", "a.npz"):
-        found = quietly(lambda: read_context(folder / name, TINY["persistence"]))  # noqa: B023
+        found = quietly(lambda: read_context(folder / name, Predictor(TINY["persistence"])))  # noqa: B023
         if found is not None:
             assert tuple(found.values.shape[2:]) == SPEC.frame_shape
 
@@ -435,8 +436,8 @@ def test_functions_that_open_files(number):
             with pytest.raises(StatecastError):
                 function(path)
         for call in (
-            lambda: read_context(path, TINY["persistence"]),  # noqa: B023
-            lambda: statecast.forecast_file(TINY["persistence"], path, "x.npz"),  # noqa: B023
+            lambda: read_context(path, Predictor(TINY["persistence"])),  # noqa: B023
+            lambda: statecast.forecast_file(Predictor(TINY["persistence"]), path, "x.npz"),  # noqa: B023
             lambda: statecast.create_run(path),  # noqa: B023
             lambda: statecast.import_official(path, "nowhere-else"),  # noqa: B023
             lambda: statecast.export_official(path, "nowhere-else"),  # noqa: B023

@@ -108,15 +108,15 @@ def test_a_run_on_fields_is_evaluated(trained, tmp_path, capsys):
 
 
 def test_parts_are_written_as_they_are_drawn(trained, tmp_path, monkeypatch):
-    model = load(trained / "run")
+    predictor = load(trained / "run")
     monkeypatch.setattr(outputs, "PART_BYTES", 2 * 4 * 4 * 54)  # two samples of 4 frames
     drawn = []
-    original = model.forecast
+    original = predictor.model.forecast
     monkeypatch.setattr(
-        model, "forecast", lambda *a, **k: drawn.append(k["samples"]) or original(*a, **k)
+        predictor.model, "forecast", lambda *a, **k: drawn.append(k["samples"]) or original(*a, **k)
     )
     written = forecast_file(
-        model, trained / "later.nc", tmp_path / "a.nc", horizon=4, samples=5, quantiles=[0.5]
+        predictor, trained / "later.nc", tmp_path / "a.nc", horizon=4, samples=5, quantiles=[0.5]
     )
     assert drawn == [2, 2, 1]
     assert written.shape == (5, 1, 4, 1, 6, 9)
@@ -126,7 +126,7 @@ def test_parts_are_written_as_they_are_drawn(trained, tmp_path, monkeypatch):
         np.testing.assert_allclose(found["sst_mean"], samples.mean(axis=0), rtol=1e-5)
         middle = found["sst_quantiles"].sel(quantile=0.5)
         np.testing.assert_allclose(middle, np.median(samples, axis=0), rtol=1e-5)
-    forecast_file(model, trained / "later.nc", tmp_path / "b.nc", horizon=4, samples=5)
+    forecast_file(predictor, trained / "later.nc", tmp_path / "b.nc", horizon=4, samples=5)
     with xarray.open_dataset(tmp_path / "b.nc", decode_timedelta=True) as again:
         np.testing.assert_array_equal(again["sst"], samples)
 

@@ -9,6 +9,7 @@ from PIL import Image
 from statecast.cli.main import MISTAKE, main
 from statecast.errors import InputError
 from statecast.forecasting.inputs import read_context
+from statecast.forecasting.predictor import Predictor
 from statecast.frames import FrameSpec
 from statecast.io.video.decoding import decode_video, video_facts
 from statecast.io.video.encoding import write_mp4
@@ -76,12 +77,12 @@ def test_a_model_of_other_data_takes_videos_of_its_size(folder):
         channels=("red", "green", "blue"), space=(32, 32), context=3, horizon=2,
         value_range=(0.0, 1.0),
     )  # fmt: skip
-    context = read_context(folder / "new.mkv", MODELS["persistence"](spec))
+    context = read_context(folder / "new.mkv", Predictor(MODELS["persistence"](spec)))
     expected = noise(11, seed=9)[-3:].transpose(0, 3, 1, 2)[None] / np.float32(255)
     torch.testing.assert_close(context.values, torch.from_numpy(expected))
     points = FrameSpec(channels=("a",), space=(9,), context=3, horizon=2)
     with pytest.raises(InputError, match="a video has 1 or 3 channels"):
-        read_context(folder / "new.mkv", MODELS["persistence"](points))
+        read_context(folder / "new.mkv", Predictor(MODELS["persistence"](points)))
 
 
 def test_a_forecast_is_written_as_a_video(folder, tmp_path):
@@ -140,8 +141,8 @@ def test_what_is_no_video_is_one_line(folder, tmp_path, capsys, source, message)
 def test_channels_may_come_last_and_from_hdf5(folder, tmp_path):
     import h5py
 
-    model = MODELS["persistence"](
-        FrameSpec(channels=("u", "v"), space=(4, 6), context=3, horizon=2)
+    model = Predictor(
+        MODELS["persistence"](FrameSpec(channels=("u", "v"), space=(4, 6), context=3, horizon=2))
     )
     values = np.random.default_rng(0).random((5, 2, 4, 6), dtype=np.float32)
     with h5py.File(tmp_path / "a.h5", "w") as content:

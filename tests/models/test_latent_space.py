@@ -164,7 +164,7 @@ class TestInterpolation:
         one, other = (model.infer_latents(frames(seed=s)) for s in (1, 2))
         mixed = interpolate_latents(model, one, other, 0.5)
         start = 0.5 * (one.states[0, :, 0] + other.states[0, :, 0])
-        torch.testing.assert_close(mixed.states[0], model.rollout(start, 3).detach())
+        torch.testing.assert_close(mixed.states[0], model.path_from(start, 3).detach())
 
     def test_chance_is_common_to_all_weights(self):
         """With a prior that ignores the state, all weights have the same noise in the future."""
@@ -264,7 +264,7 @@ class TestTime:
     def test_finer_steps_run_the_same_path_again(self):
         model = srvp()
         latents = infer_and_continue(model, frames(2), 4, generator=seeded())
-        fine = model.rerun_latents(latents, substeps=4)
+        fine = model.reintegrate_latents(latents, substeps=4)
         assert torch.equal(fine.noise, latents.noise)
         slow = change_speed(model, latents, 0.25, substeps=4)
         torch.testing.assert_close(slow.samples, change_speed(model, fine, 0.25).samples)

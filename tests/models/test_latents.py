@@ -70,7 +70,7 @@ def test_a_context_is_reconstructed_from_its_own_states():
     latents = model.infer_latents(context, samples=2, generator=seeded())
     codes = model.encode(context)
     inferred = model.infer(codes.code, samples=2, generator=seeded())
-    expected = model.decode_all(model.last(codes), inferred.latents).detach()
+    expected = model.decode_all(model.content_of_last_frames(codes), inferred.latents).detach()
     found = model.decode_latents(latents)
     torch.testing.assert_close(found.samples, expected)
     assert found.times.tolist() == [-5, -4, -3, -2, -1, 0]
@@ -95,7 +95,7 @@ def test_a_path_run_again_is_the_same_path(case):
     model, context = case
     latents = model.infer_latents(context, samples=2, generator=seeded())
     latents = model.continue_latents(latents, 4, generator=seeded())
-    again = model.rerun_latents(latents)
+    again = model.reintegrate_latents(latents)
     assert torch.equal(again.states, latents.states)
     assert again.solvers == latents.solvers
 
@@ -176,7 +176,7 @@ def test_the_model_stays_as_it_was():
     model = small().train()
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     latents = model.infer_latents(frames(length=4))
-    model.decode_latents(model.rerun_latents(model.continue_latents(latents, 2)))
+    model.decode_latents(model.reintegrate_latents(model.continue_latents(latents, 2)))
     assert model.training
     assert not latents.states.requires_grad
     assert all(torch.equal(before[name], t) for name, t in model.state_dict().items())
@@ -231,7 +231,7 @@ def test_a_model_trained_on_refuses_the_latents_of_before():
     with torch.no_grad():
         model.transition.velocity[0].weight.add_(0.1)
     with pytest.raises(InputError, match="other weights"):
-        model.rerun_latents(latents)
+        model.reintegrate_latents(latents)
 
 
 def test_a_transition_of_whole_frames_has_none_in_between():
@@ -240,7 +240,7 @@ def test_a_transition_of_whole_frames_has_none_in_between():
     with pytest.raises(InputError, match="whole"):
         model.decode_latents(latents, [-0.5])
     with pytest.raises(InputError, match="whole frames"):
-        model.rerun_latents(latents, substeps=2)
+        model.reintegrate_latents(latents, substeps=2)
 
 
 @pytest.mark.parametrize(

@@ -210,7 +210,7 @@ def test_forecast_follows_the_training_rollout(rollout_from):
     model, values = small(rollout_from=rollout_from), frames()
     context = values[:, : SPEC.context]
     forecast = model.forecast(context, 4).samples[0]
-    latents = model.rollout(model.dynamics_of(context), 7)
+    latents = model.path_from(model.dynamics_of(context), 7)
     latents = latents[:, 3:] if rollout_from == "context" else latents[:, :4]
     expected = model.decode(model.content_of(context), latents)
     torch.testing.assert_close(forecast, expected)
@@ -275,7 +275,7 @@ def test_he_initialisation_keeps_sizes_and_begins_at_rest(architecture, space):
     frames = torch.randn(16, 3, 1, *space, generator=generator)
     latent = model.dynamics_of(frames)
     assert 0.3 < float(latent.detach().std()) < 3
-    assert torch.equal(model.rollout(latent, 4)[:, -1], latent)
+    assert torch.equal(model.path_from(latent, 4)[:, -1], latent)
     layers = [m for m in model.decoder.modules() if isinstance(m, torch.nn.Linear)]
     for layer in layers:
         assert float(layer.weight.detach().var()) == pytest.approx(2 / layer.in_features, rel=0.1)

@@ -112,8 +112,11 @@ def test_residual_blocks_are_as_published_and_euler_where_there_is_one():
     expected = latent
     for block in model.blocks:
         expected = expected + block(expected)
-    assert torch.equal(model.interval(latent)[-1], expected)
-    assert not torch.allclose(model.interval(latent, solver="euler")[-1], expected)
+    found = model.path_from(latent, 2)[:, -1]
+    assert torch.equal(found, expected)
+    model.solver = "euler"
+    assert not torch.allclose(model.path_from(latent, 2)[:, -1], expected)
+    model.solver = "residual"
     one = separable(blocks=1)
     for n in (1, 4):
         pair = [advanced(one, [0.3, 2.0], solver=s, substeps=n) for s in ("residual", "euler")]
@@ -161,7 +164,7 @@ def test_the_penalty_is_the_norm_of_what_each_step_adds(name, substeps):
     grid = [(k + 1) / substeps for k in range(substeps)]
     expected, state = 0.0, inferred.latents[:, :, 0]
     for _ in range(SPEC.length - 1):
-        for after in model.interval(state, at=grid):
+        for after in model.step(state, None, solver=model.choose_solver(), fractions=grid):
             expected, state = expected + (after - state).norm(dim=-1), after
     torch.testing.assert_close(state, inferred.latents[:, :, -1])
     loss = model.loss(Batch.of(values, SPEC.context), generator=seeded())

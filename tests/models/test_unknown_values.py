@@ -101,7 +101,7 @@ def test_separable_counts_known_values_in_its_means():
     frames = model.inputs(given)
     terms = model.loss_terms(frames, 1, given.mask)
     content, latent = model.content_of(frames[:, :4]), model.dynamics_of(frames[:, :4])
-    decoded = model.decode(content, model.rollout(latent, SPEC.length))
+    decoded = model.decode(content, model.path_from(latent, SPEC.length))
     expected = (decoded - frames).square()[given.mask].mean()
     torch.testing.assert_close(terms["forecast"], expected, rtol=1e-5, atol=0)
 

@@ -119,7 +119,7 @@ def test_a_folder_in_training_has_one_owner_and_any_readers(training, recipe, ca
     # Readers see whole checkpoints, though the training replaces one after the other.
     before = list_checkpoints(folder)
     for _ in range(30):
-        assert load(folder, "last").training is False
+        assert load(folder, "last").model.training is False
     assert list_checkpoints(folder) != before
     os.kill(process.pid, signal.SIGKILL)
     process.join()

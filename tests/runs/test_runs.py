@@ -171,7 +171,7 @@ def test_a_run_opened_again_forecasts_the_same(recipe, tmp_path):
     context = run.data().windows("test").batch(torch.arange(3)).context
     one, other = (
         model.forecast(context, 7, samples=2, generator=torch.Generator().manual_seed(0))
-        for model in (run.load("last"), load(tmp_path / "run", "last"))
+        for model in (run.load("last"), load(tmp_path / "run", "last").model)
     )
     assert torch.equal(one.samples, other.samples)
     scores = evaluate_run(again, ["--evaluate.samples", "2"])

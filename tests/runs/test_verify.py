@@ -213,6 +213,6 @@ def test_loading_falls_back_with_a_warning_when_asked(run):
     with pytest.raises(CorruptionError, match="The next one is that of step 12"):
         load(run)
     with pytest.warns(UserWarning, match=r"step=000008.*step 12 is used instead"):
-        model = load(run, fallback=True)
+        model = load(run, fallback=True).model
     for name, weight in load_checkpoint(run, 12).model.items():
         assert (model.state_dict()[name] == weight).all()

@@ -75,10 +75,10 @@ def test_a_posterior_that_is_its_prior_has_no_active_unit_and_no_gap(data):
     diagnosed = found(model, data)
     for name in ("noise_active", "noise_gap", "divergence_noise_per_frame"):
         assert diagnosed[name] == pytest.approx(0, abs=1e-6)
-    assert "z has collapsed" in model.concern({**diagnosed, "initial_active": 2.0})
-    assert "noise_weight" in model.concern({**diagnosed, "initial_active": 2.0})
-    assert "y₁ has collapsed" in model.concern({**diagnosed, "initial_active": 0.0})
-    assert model.concern({"initial_active": 1.0, "noise_active": 1.0}) is None
+    assert "z has collapsed" in model.training_warning({**diagnosed, "initial_active": 2.0})
+    assert "noise_weight" in model.training_warning({**diagnosed, "initial_active": 2.0})
+    assert "y₁ has collapsed" in model.training_warning({**diagnosed, "initial_active": 0.0})
+    assert model.training_warning({"initial_active": 1.0, "noise_active": 1.0}) is None
     # The gap is in standard deviations of the prior.
     std = torch.nn.functional.softplus(model.prior[-1].bias[3:])
     model.posterior.bias.data[:3] += 2.5 * std
@@ -88,7 +88,7 @@ def test_a_posterior_that_is_its_prior_has_no_active_unit_and_no_gap(data):
 def test_a_model_without_noise_has_no_diagnostics_of_it(data):
     diagnosed = found(srvp(data, stochastic=False), data)
     assert not [name for name in diagnosed if "noise" in name]
-    assert srvp(data).concern({"initial_active": 3.0}) is None
+    assert srvp(data).training_warning({"initial_active": 3.0}) is None
 
 
 def test_separable_reports_how_fast_and_how_constant_its_codes_are(data):
@@ -114,7 +114,7 @@ def test_a_baseline_has_none(data):
 
 
 def test_a_resumed_training_has_the_same_table_and_weights(recipe, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(SRVP, "concern", lambda self, found: "it has collapsed")
+    monkeypatch.setattr(SRVP, "training_warning", lambda self, found: "it has collapsed")
     whole, parts = (create_run(recipe, tmp_path / name) for name in ("whole", "parts"))
     train_run(whole)
     assert capsys.readouterr().err.count("it has collapsed") == 1
@@ -152,7 +152,7 @@ def test_diagnosing_leaves_the_model_as_it_was(data):
 
 
 def test_a_collapse_is_told_once_and_not_in_the_warm_up(data, tmp_path, monkeypatch):
-    monkeypatch.setattr(SRVP, "concern", lambda self, found: "it has collapsed")
+    monkeypatch.setattr(SRVP, "training_warning", lambda self, found: "it has collapsed")
     table = Diagnostics(
         srvp(data), data.windows("validation"), tmp_path, start=0, steps=30, batch_size=40,
         count=8, seed=1,

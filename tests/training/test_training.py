@@ -4,7 +4,7 @@ import signal
 
 import pytest
 import torch
-from helpers.trainings import interrupt_at
+from helpers.trainings import ORIGINAL_LOSS, interrupt_at
 
 from statecast.errors import InputError, NonFiniteLossError
 from statecast.evaluation.scoring import score_windows
@@ -45,6 +45,27 @@ def test_a_stopped_and_resumed_training_equals_one_never_stopped(
         assert same(state, other.state["optimizers"]["model"][key])
     assert one.state["best"] == other.state["best"]
     assert read_log(parts.folder)["step"] == read_log(whole.folder)["step"]
+
+
+def test_a_loss_is_told_the_steps_done_before_also_once_resumed(recipe, tmp_path, monkeypatch):
+    told, loss = [], ORIGINAL_LOSS
+
+    def listening(self, batch, *, step=0, generator=None):
+        if self.training:
+            told.append(step)
+        return loss(self, batch, step=step, generator=generator)
+
+    run = create_run(recipe, tmp_path / "run", ["--train.steps", "5", "--train.precision=float32"])
+    monkeypatch.setattr(SRVP, "loss", listening)
+    train_run(run)
+    assert told == [0, 1, 2, 3, 4]
+    parts = create_run(recipe, tmp_path / "parts", ["--train.precision=float32"])
+    interrupt_at(3, monkeypatch)
+    train_run(parts)
+    told.clear()
+    monkeypatch.setattr(SRVP, "loss", listening)
+    train_run(open_run(parts.folder), resume=True)
+    assert told == list(range(3, 12))
 
 
 def test_signals_are_handled_as_before_once_training_is_over(recipe, tmp_path, monkeypatch):

@@ -47,10 +47,11 @@ def twin(model, data, samples, *, seed, past_counts):
             codes = model.encode(context)
             generator = seeded_generator(seed, number)
             latents = model.infer(codes.code, samples=samples, generator=generator).latents
-            content = model.last(codes)
+            content = model.content_of_last_frames(codes)
             latent, future = latents[:, :, -1], []
             for _ in range(target.shape[1]):
-                latent = model.interval(latent, substeps=1, generator=generator)[-1]
+                noise = model.noise_prior(latent).draw(generator)
+                latent = model.transition.step(latent, noise, solver=Solver(), fractions=[1.0])[0]
                 future.append(latent)
             path = torch.cat([latents, torch.stack(future, dim=2)], dim=2)
             frames = torch.stack([model.decode(content, p) for p in path])
@@ -116,7 +117,7 @@ def test_separable_reconstructs_from_its_first_frame_on(data):
     batch = data.windows("test").batch(torch.arange(5))
     with torch.no_grad():
         model.eval()
-        latents = model.rollout(model.dynamics_of(batch.context.values), 4)
+        latents = model.path_from(model.dynamics_of(batch.context.values), 4)
         frames = model.decode(model.content_of(batch.context.values), latents)
     torch.testing.assert_close(model.reconstruct(batch.context)[0], frames)
 

@@ -25,9 +25,9 @@ def run(options: argparse.Namespace) -> int:
     from statecast.runs.run import load_model
 
     picture, animation = outputs(options.output)
-    model = load_model(options.folder, options.checkpoint, device=options.device)
-    require_latents(model)
-    videos = read_sequences(options, model)
+    predictor = load_model(options.folder, options.checkpoint, device=options.device)
+    model = require_latents(predictor.model)
+    videos = read_sequences(options, predictor)
     if not 2 <= len(videos.names) <= MOST:
         raise InputError(f"An exchange is drawn of 2 to {MOST} sequences, got {len(videos.names)}.")
     made = exchange(

@@ -37,9 +37,9 @@ def run(options: argparse.Namespace) -> int:
     from statecast.forecasting.forecast_file import QUANTILES, forecast_file
     from statecast.runs.run import load_model
 
-    model = load_model(options.folder, options.checkpoint, device=options.device)
+    predictor = load_model(options.folder, options.checkpoint, device=options.device)
     written = forecast_file(
-        model,
+        predictor,
         options.input,
         options.output,
         horizon=options.horizon,

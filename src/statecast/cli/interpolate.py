@@ -28,9 +28,9 @@ def run(options: argparse.Namespace) -> int:
     picture, animation = outputs(options.output)
     if not 2 <= options.steps <= MOST:
         raise InputError(f"An interpolation is drawn in 2 to {MOST} steps, got {options.steps}.")
-    model = load_model(options.folder, options.checkpoint, device=options.device)
-    require_latents(model)
-    videos = read_sequences(options, model)
+    predictor = load_model(options.folder, options.checkpoint, device=options.device)
+    model = require_latents(predictor.model)
+    videos = read_sequences(options, predictor)
     if len(videos.names) != 2:
         raise InputError(
             f"Dynamics are interpolated between 2 sequences, got {len(videos.names)}: "

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from statecast.models.base import Forecaster
+    from statecast.forecasting.predictor import Predictor
     from statecast.plots.latent_space import Videos
 
 ENDINGS = (".png", ".gif")
@@ -49,7 +49,7 @@ def outputs(name: str) -> tuple[Path, Path]:
     return path.with_suffix(".png"), path.with_suffix(".gif")
 
 
-def read_sequences(options: argparse.Namespace, model: Forecaster) -> Videos:
+def read_sequences(options: argparse.Namespace, predictor: Predictor) -> Videos:
     """The sequences that a command names.
 
     Errors:
@@ -66,10 +66,10 @@ def read_sequences(options: argparse.Namespace, model: Forecaster) -> Videos:
         raise InputError(
             f"Give two INPUT files, or test windows by --windows; got {len(options.inputs)} files."
         )
-    return read_files(options.inputs, model, options.context)
+    return read_files(options.inputs, predictor, options.context)
 
 
-def read_files(paths: list[str], model: Forecaster, count: int | None) -> Videos:
+def read_files(paths: list[str], predictor: Predictor, count: int | None) -> Videos:
     """All sequences of some files."""
     import torch
 
@@ -78,7 +78,8 @@ def read_files(paths: list[str], model: Forecaster, count: int | None) -> Videos
     from statecast.frames import Frames
     from statecast.plots.latent_space import Videos
 
-    contexts = [model.check_context(read_context(p, model, count), str(p)) for p in paths]
+    model = predictor.model
+    contexts = [model.check_context(read_context(p, predictor, count), str(p)) for p in paths]
     lengths = [len(context) for context in contexts]
     if len(set(lengths)) > 1:
         raise InputError(

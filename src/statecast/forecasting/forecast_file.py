@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 from statecast.checks import typed
 from statecast.forecasting.inputs import read_context
-from statecast.forecasting.outputs import ForecastRequest, writer_of
-from statecast.models.base import Forecaster
+from statecast.forecasting.outputs import Drawing, writer_of
+from statecast.forecasting.predictor import Predictor
 from statecast.solvers.solvers import SolverName
 
 QUANTILES = (0.1, 0.5, 0.9)  # written to labelled files unless others are asked for
@@ -24,7 +24,7 @@ class Written(NamedTuple):
 
 @typed
 def forecast_file(
-    model: Forecaster,
+    predictor: Predictor,
     source: str | Path,
     output: str | Path,
     *,
@@ -39,7 +39,8 @@ def forecast_file(
     """Forecast the frames that follow those of a file, and write them to another.
 
     Args:
-        model: the trained model.
+        predictor: the trained model, as `statecast.load` returns it; `Predictor(model)` of any
+            other.
         source: `.npy`, `.npz` or HDF5 array (time, channel, *space), with a leading batch axis or
             without, and without the channel axis where there is one channel; bytes are taken as
             images of 256 levels where the model's range is [0, 1]. Or a NetCDF file or Zarr store
@@ -62,9 +63,9 @@ def forecast_file(
     """
     output = Path(output)
     write = writer_of(output)
-    frames = read_context(source, model, context)
-    request = ForecastRequest(
-        model,
+    frames = read_context(source, predictor, context)
+    drawing = Drawing(
+        predictor,
         frames,
         horizon=horizon,
         samples=samples,

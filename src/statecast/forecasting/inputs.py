@@ -11,6 +11,7 @@ import torch
 
 from statecast.checks import typed
 from statecast.errors import FileError, InputError
+from statecast.forecasting.predictor import Predictor
 from statecast.frames import Frames, FrameSpec
 from statecast.io.fields.readers import NETCDF, ZARR, is_labelled_file
 from statecast.io.hdf5 import HDF5, HDF5Array
@@ -19,10 +20,9 @@ from statecast.io.video.containers import VIDEO_ENDINGS
 from statecast.io.video.discovery import find_clips
 from statecast.io.video.options import ClipOptions, Colour
 from statecast.io.video.preprocessing import last_prepared
-from statecast.models.base import Forecaster
 
 # The last `count` frames of a file, as context that fits a model.
-Reader = Callable[[Path, Forecaster, int], Frames]
+Reader = Callable[[Path, Predictor, int], Frames]
 
 ARRAYS = (".npy", ".npz", *HDF5)
 ARRAY_NAMES = ("values", "frames", "context", "sequences")  # looked for in an .npz, in this order
@@ -30,12 +30,12 @@ LARGEST_BYTE = 255
 
 
 @typed
-def read_context(path: str | Path, model: Forecaster, count: int | None = None) -> Frames:
+def read_context(path: str | Path, predictor: Predictor, count: int | None = None) -> Frames:
     """The last frames of a file, as a context for a model.
 
     Args:
         path: a file with an ending of `INPUTS`, the folder of a Zarr store, or one of images.
-        model: what the context is for.
+        predictor: the model that the context is for, and how its data are prepared.
         count: frames to take; by default as many as in training.
 
     Errors:
@@ -43,7 +43,7 @@ def read_context(path: str | Path, model: Forecaster, count: int | None = None) 
         InputError: its frames do not fit the model.
     """
     path = Path(path)
-    count = model.spec.context if count is None else count
+    count = predictor.spec.context if count is None else count
     if count < 1:
         raise InputError(f"A context needs at least 1 frame, got {count}.")
     if not path.exists():
@@ -53,7 +53,7 @@ def read_context(path: str | Path, model: Forecaster, count: int | None = None) 
         raise FileError(
             f"Frames are read from {', '.join(INPUTS)} or a folder of images, got {path.name!r}."
         )
-    return reader(path, model, count)
+    return reader(path, predictor, count)
 
 
 def reader_of(path: Path) -> Reader | None:
@@ -63,35 +63,35 @@ def reader_of(path: Path) -> Reader | None:
     return read_clip_context if path.is_dir() else INPUTS.get(path.suffix.lower())
 
 
-def read_array_context(path: Path, model: Forecaster, count: int) -> Frames:
+def read_array_context(path: Path, predictor: Predictor, count: int) -> Frames:
     """Context from an array (time, channel, *space) in a NumPy or HDF5 file."""
-    values = as_frames(read_array(path), model.spec, str(path))
-    return Frames.context_of(values[:, -count:], model.spec.channels)
+    values = as_frames(read_array(path), predictor.spec, str(path))
+    return Frames.context_of(values[:, -count:], predictor.spec.channels)
 
 
-def read_labelled_context(path: Path, model: Forecaster, count: int) -> Frames:
+def read_labelled_context(path: Path, predictor: Predictor, count: int) -> Frames:
     """Context from a NetCDF file or Zarr store, with its coordinates."""
     from statecast.io.fields.readers import check_chunks, open_fields
 
     dataset = open_fields(path)
-    frames = model.labelled_context(dataset, count, origin=str(path))
-    if path.is_dir() and model.preparation.options.missing_frames == "refuse":
-        field = model.preparation.open(dataset, str(path))
+    frames = predictor.context(dataset, count, origin=str(path))
+    if path.is_dir() and predictor.preparation.options.gaps == "refuse":
+        field = predictor.preparation.open(dataset, str(path))
         check_chunks(path, dataset, field.channels, field.axes.time)
     return frames
 
 
-def read_clip_context(path: Path, model: Forecaster, count: int) -> Frames:
+def read_clip_context(path: Path, predictor: Predictor, count: int) -> Frames:
     """Context from a video or a folder of images, prepared as in training."""
-    options = model.clips or clip_options_for(model.spec)
+    options = predictor.videos or clip_options_for(predictor.spec)
     clips = find_clips(str(path))
     if len(clips) > 1:
         raise InputError(
             f"{path} holds {len(clips)} videos; name one of them, such as {clips[0].path}."
         )
     values = torch.from_numpy(last_prepared(clips[0], options, count)).float() / LARGEST_BYTE
-    low, high = model.spec.value_range or (0.0, 1.0)
-    return Frames.context_of((low + (high - low) * values)[None], model.spec.channels)
+    low, high = predictor.spec.value_range or (0.0, 1.0)
+    return Frames.context_of((low + (high - low) * values)[None], predictor.spec.channels)
 
 
 INPUTS: dict[str, Reader] = {

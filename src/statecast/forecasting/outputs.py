@@ -13,9 +13,9 @@ import torch
 
 from statecast.data.base import seeded_generator
 from statecast.errors import FileError
+from statecast.forecasting.predictor import Predictor
 from statecast.frames import Forecast, Frames
 from statecast.io.fields.writers import SINKS, write_labelled
-from statecast.models.base import Forecaster
 from statecast.solvers.solvers import SolverName
 
 GIF_SAMPLES, VIDEO_SAMPLES = 3, 8  # drawn beside the mean, at most; a .gif grows fast
@@ -27,7 +27,7 @@ class ForecastRequest:
     """A forecast to be drawn: all samples at once, or part by part.
 
     Attributes:
-        model: the model.
+        predictor: the model, and how its data are prepared.
         context: the observed frames.
         horizon: frames to forecast; None for as many as in training.
         samples: futures to draw.
@@ -38,7 +38,7 @@ class ForecastRequest:
         quantiles: probabilities of quantiles to write besides, where the format has room.
     """
 
-    model: Forecaster
+    predictor: Predictor
     context: Frames
     horizon: int | None
     samples: int
@@ -50,14 +50,14 @@ class ForecastRequest:
     @property
     def at_once(self) -> int:
         """Samples of a part."""
-        horizon = self.model.spec.horizon if self.horizon is None else self.horizon
-        shape = (len(self.context.values), horizon, *self.model.spec.frame_shape)
+        horizon = self.predictor.spec.horizon if self.horizon is None else self.horizon
+        shape = (len(self.context.values), horizon, *self.predictor.spec.frame_shape)
         return max(1, PART_BYTES // max(1, 4 * math.prod(shape)))
 
     def part(self, start: int) -> Forecast:
         """Samples from number `start` on, on the CPU."""
         stream = (self.seed,) if start == 0 else (self.seed, start)
-        return self.model.forecast(
+        return self.predictor.forecast(
             self.context,
             self.horizon,
             samples=min(self.at_once, self.samples - start),
@@ -128,7 +128,7 @@ def shown(context: Frames, request: ForecastRequest) -> Frames:
     labels = context.coordinates
     if labels is None:
         return context
-    values = request.model.preparation.restored_context(context.values, labels)
+    values = drawing.predictor.preparation.restored_context(context.values, labels)
     return replace(context, values=values, mask=~values.isnan(), coordinates=None)
 
 

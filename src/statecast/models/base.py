@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import math
 import os
-import sys
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -20,8 +19,6 @@ from torch import Tensor, nn
 from statecast.checks import LONGEST, typed
 from statecast.errors import InputError, StatecastError
 from statecast.frames import Batch, Forecast, Frames, FrameSpec, default_channels
-from statecast.io.fields.preprocessing import Preparation, plain_preparation
-from statecast.io.video.options import ClipOptions
 from statecast.nn.fast.weight_cache import constant_weights
 from statecast.nn.normaliser import Normalisation, Normaliser
 from statecast.solvers.solvers import SolverName
@@ -50,18 +47,14 @@ class Forecaster(nn.Module, ABC):
     Attributes:
         spec: shape, channels and units of the frames it works on.
         normaliser: maps the units of the data to those of the model and back.
-        preparation: what is done to labelled fields first, and undone in their forecast.
-        clips: how frames of a video are cropped and sized; None where none were trained on.
 
     Class attributes:
         stochastic: False where all samples of a forecast are equal.
-        supports_substeps: whether the transition takes Euler steps.
         supports_content_exchange: whether content and dynamics can come from two contexts.
         statistics_batches: training batches that `fit_statistics` needs.
     """
 
     stochastic: ClassVar[bool] = False
-    supports_substeps: ClassVar[bool] = False
     supports_content_exchange: ClassVar[bool] = False
     statistics_batches: ClassVar[int] = 64
 
@@ -81,8 +74,6 @@ class Forecaster(nn.Module, ABC):
         super().__init__()
         self.spec = spec
         self.normaliser = Normaliser(spec, normalise)
-        self.preparation: Preparation = plain_preparation(spec.channels, spec.space)
-        self.clips: ClipOptions | None = None
 
     @property
     def minimum_context(self) -> int:
@@ -137,7 +128,7 @@ class Forecaster(nn.Module, ABC):
         """
         return {}
 
-    def concern(self, diagnosed: Mapping[str, float]) -> str | None:
+    def training_warning(self, diagnosed: Mapping[str, float]) -> str | None:
         """What is wrong with a training by its diagnostics, and what to do; None where nothing."""
         return None
 
@@ -178,9 +169,7 @@ class Forecaster(nn.Module, ABC):
 
         Args:
             context: observed frames, `Frames` or a bare array or tensor
-                (batch, time, channel, *space), in the units of the data; or an
-                `xarray.DataArray` or `Dataset`, of which the last frames are used, as many as in
-                training, and whose missing values are taken as unknown.
+                (batch, time, channel, *space), in the units of the data.
             horizon: number of frames to forecast; by default that of training.
             times: instead of `horizon`, the increasing lead times wanted, in frame intervals
                 after the last observed frame; not necessarily whole numbers.
@@ -193,8 +182,7 @@ class Forecaster(nn.Module, ABC):
             generator: source of the random draws; same seed, same forecast.
 
         Returns:
-            The forecast, on the device of the model. That of labelled fields has their labels,
-            and is NaN at points without any observed value.
+            The forecast, on the device of the model.
 
         Errors:
             InputError: a shape, channel count, length or option does not fit.
@@ -222,34 +210,9 @@ class Forecaster(nn.Module, ABC):
                 content_from=other,
                 generator=generator,
             )
-        labels = frames.coordinates
-        if labels is not None:
-            values = self.preparation.restore(values, labels, wanted)
         if len(values) < samples:
             values = values.expand(samples, *values.shape[1:])
-        return Forecast(
-            samples=values, times=wanted, channels=self.spec.channels, coordinates=labels
-        )
-
-    def labelled_context(
-        self, labelled: Any, count: int | None = None, *, origin: str = "The context"
-    ) -> Frames:
-        """Context frames of an `xarray.DataArray` or `Dataset`, prepared as in training.
-
-        Args:
-            labelled: at least as many frames as the model needs.
-            count: last frames to take; by default as many as in training.
-            origin: named in errors.
-
-        Errors:
-            InputError: variables, dimensions, grid, units or time steps are not those of training.
-        """
-        count = self.spec.context if count is None else count
-        values, mask, labels = self.preparation.observed(labelled, count, origin=origin)
-        times = torch.arange(1.0 - values.shape[1], 1.0)
-        return Frames(
-            values=values, times=times, channels=self.spec.channels, mask=mask, coordinates=labels
-        )
+        return Forecast(samples=values, times=wanted, channels=self.spec.channels)
 
     def check_context(self, context: Frames | Any, what: str = "context") -> Frames:
         """`context` as `Frames` that fit the model.
@@ -257,10 +220,7 @@ class Forecaster(nn.Module, ABC):
         Errors:
             InputError: wrong type, channels, space or length, or values that are not finite.
         """
-        if is_labelled(context):
-            frames = self.labelled_context(context, origin=f"The {what}")
-        else:
-            frames = context if isinstance(context, Frames) else Frames.context_of(context)
+        frames = context if isinstance(context, Frames) else Frames.context_of(context)
         shape = (frames.values.shape[2], *frames.space)
         if shape != self.spec.frame_shape:
             raise InputError(
@@ -384,12 +344,6 @@ def whole(build: Callable[P, None]) -> Callable[P, None]:
                 )
 
     return checked
-
-
-def is_labelled(values: Any) -> bool:
-    """Whether values are an `xarray.DataArray` or `Dataset`; does not import xarray."""
-    xarray = sys.modules.get("xarray")
-    return xarray is not None and isinstance(values, xarray.DataArray | xarray.Dataset)
 
 
 def known_part(

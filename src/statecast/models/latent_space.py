@@ -200,7 +200,7 @@ def interpolate_latents(
     if noise is not None and second.noise is not None:
         noise = torch.lerp(noise, second.noise, weight)
     between = replace(first, states=states, noise=noise, initial=None, posterior=None)
-    return model.rerun_latents(between)
+    return model.reintegrate_latents(between)
 
 
 @typed
@@ -343,6 +343,6 @@ def change_speed(
     if count > MOST_FRAMES:
         raise InputError(f"A rate of {rate} makes {count} frames, more than {MOST_FRAMES}.")
     if substeps is not None:
-        latents = require_latents(model).rerun_latents(latents, substeps=substeps)
+        latents = require_latents(model).reintegrate_latents(latents, substeps=substeps)
     times = latents.start + rate * torch.arange(count, dtype=torch.float64)
     return warp(model, latents, times)

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import math
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, NamedTuple, TypedDict
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -16,10 +14,7 @@ from statecast.checks import typed
 from statecast.errors import InputError
 from statecast.nn.codecs.base import Content
 from statecast.nn.gaussian import DiagonalGaussian
-from statecast.solvers.solvers import Solver, SolverName
-
-if TYPE_CHECKING:
-    from statecast.models.state_space import StateSpaceForecaster
+from statecast.solvers.solvers import Solver
 
 TIME_TOLERANCE = 1e-5  # times closer than this, in frame intervals, are the same
 PROBED = 2  # values of each weight that enter a fingerprint
@@ -114,129 +109,34 @@ class Latents:
         )  # fmt: skip
 
 
-class Walk(NamedTuple):
-    """States along whole frame intervals, the first one included, and the noise on the way."""
+class Rollout(NamedTuple):
+    """States along frame intervals, the first one included, and the noise on the way."""
 
-    states: Float[Tensor, "sample batch time latent"]
+    states: Float[Tensor, "sample batch time latent *grid"]
     noise: Float[Tensor, "sample batch interval noise"] | None
-    prior: DiagonalGaussian | None
+    prior: DiagonalGaussian | None  # of noise that was drawn; None where it was given
 
 
-def walk(
-    model: StateSpaceForecaster,
-    latent: Float[Tensor, "sample batch latent"],
-    solvers: Sequence[Solver],
-    *,
-    noise: Float[Tensor, "sample batch interval noise"] | None = None,
-    generator: torch.Generator | None = None,
-) -> Walk:
-    """Follow the transition over whole frame intervals.
-
-    Args:
-        model: whose transition.
-        latent: where to start.
-        solvers: of each interval.
-        noise: of each interval; by default drawn from its prior.
-        generator: source of the draws.
-    """
-    # Contiguous, because a strided input may give other last bits.
-    states, used, priors = [latent.contiguous()], [], []
-    for index, solver in enumerate(solvers):
-        prior, now = model.noise_prior(states[-1]), None
-        if prior is not None:
-            now = prior.draw(generator) if noise is None else noise[:, :, index]
-            used.append(now)
-            priors.append(prior)
-        states.append(model.interval(states[-1], noise=now, **options_of(model, solver))[-1])
-    return Walk(
-        states=torch.stack(states, dim=2),
-        noise=torch.stack(used, dim=2) if used else None,
-        prior=DiagonalGaussian(
-            torch.stack([prior.mean for prior in priors], dim=2),
-            torch.stack([prior.std for prior in priors], dim=2),
-        )
-        if priors
-        else None,
-    )
-
-
-def extended(
-    model: StateSpaceForecaster,
-    latents: Latents,
-    count: int,
-    *,
-    solver: Solver,
-    generator: torch.Generator | None,
-) -> Latents:
-    """Latents that go on for `count` frame intervals."""
-    if count == 0:
+def extend(latents: Latents, path: Rollout, solvers: tuple[Solver, ...]) -> Latents:
+    """Latents that go on with a roll-out from their last state, by these solvers."""
+    if not solvers:
         return latents
-    solvers = (solver,) * count
-    walked = walk(model, latents.states[:, :, -1], solvers, generator=generator)
-    prior = walked.prior
+    noise, prior = path.noise, path.prior
+    if noise is not None and latents.noise is not None:
+        noise = torch.cat([latents.noise, noise], dim=2)
     if prior is not None and latents.prior is not None:
         prior = DiagonalGaussian(
             torch.cat([latents.prior.mean, prior.mean], dim=2),
             torch.cat([latents.prior.std, prior.std], dim=2),
         )
-    noise = walked.noise
-    if noise is not None and latents.noise is not None:
-        noise = torch.cat([latents.noise, noise], dim=2)
     return replace(
         latents,
-        states=torch.cat([latents.states, walked.states[:, :, 1:]], dim=2),
-        times=latents.start + torch.arange(float(len(latents) + count)),
+        states=torch.cat([latents.states, path.states[:, :, 1:]], dim=2),
+        times=latents.start + torch.arange(float(len(latents) + len(solvers))),
         solvers=latents.solvers + solvers,
         noise=noise,
         prior=prior,
     )
-
-
-def states_at(
-    model: StateSpaceForecaster, latents: Latents, times: Float[Tensor, " time"]
-) -> Float[Tensor, "sample batch time latent"]:
-    """States of a path at any of its times, in any order, with the noise that it has.
-
-    Between frames they are those of the path's own solver.
-
-    Errors:
-        InputError: a time outside the path, or between frames where the transition knows whole
-            frames only.
-    """
-    from statecast.models.state_space import State  # which imports this file
-
-    last, found = len(latents) - 1, []
-    for time in (times.double() - latents.start).tolist():
-        if not -TIME_TOLERANCE <= time <= last + TIME_TOLERANCE:
-            raise InputError(
-                f"These latents reach from time {latents.start:g} to {latents.end:g}, got a time "
-                f"of {time + latents.start:g}."
-            )
-        frame = min(max(math.floor(time + TIME_TOLERANCE), 0), last)
-        state = latents.states[:, :, frame].contiguous()
-        if time - frame > TIME_TOLERANCE:
-            state = model.advance(
-                State(latents.content, state, 0.0),
-                torch.tensor([time - frame], dtype=torch.float64),
-                **options_of(model, latents.solvers[frame]),
-                noise=None if latents.noise is None else latents.noise[:, :, frame : frame + 1],
-            )[:, :, 0]
-        found.append(state)
-    return torch.stack(found, dim=2)
-
-
-class SolverOptions(TypedDict):
-    """A solver as `interval` and `advance` take it."""
-
-    substeps: int | None
-    solver: SolverName | None
-
-
-def options_of(model: StateSpaceForecaster, solver: Solver) -> SolverOptions:
-    """The options that make a model choose this solver."""
-    if not model.continuous:
-        return {"substeps": None, "solver": None}
-    return {"substeps": solver.substeps, "solver": solver.name}
 
 
 def check_own(model: nn.Module, latents: Latents) -> Latents:

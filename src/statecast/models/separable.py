@@ -14,7 +14,6 @@ from statecast.errors import InputError
 from statecast.frames import Batch, FrameSpec
 from statecast.models.base import Losses, known_mean
 from statecast.models.multiple_shooting import shoot
-from statecast.models.separable_diagnostics import diagnose_separable
 from statecast.models.state_space import State, StateSpaceForecaster
 from statecast.nn.blocks import (
     ConvolutionUnit,
@@ -36,10 +35,11 @@ from statecast.nn.fast.switches import enabled
 from statecast.nn.gaussian import widened
 from statecast.nn.normaliser import Normalisation
 from statecast.nn.random import drawn
-from statecast.solvers.solvers import SOLVERS, SolverName
+from statecast.solvers.solvers import SOLVERS, Solver, SolverName
 
 Codes = TypeVar("Codes", Tensor, Content)
 WEIGHT_STD = 0.02  # of the codec's initial weights, as published
+SMALLEST_NORM = 1e-12  # that is divided by
 
 
 class Separable(StateSpaceForecaster):
@@ -293,7 +293,7 @@ class Separable(StateSpaceForecaster):
             initial.unflatten(0, shots.shape[:2]),
             starts,
             frames.shape[1] - start,
-            roll_out=self.rollout,
+            roll_out=self.path_from,
         )
         # One pass of the decoder for the forecast and the aligned frame.
         decoded = widened(self.decode(content, torch.cat([latents, aligned.unsqueeze(1)], dim=1)))
@@ -330,19 +330,34 @@ class Separable(StateSpaceForecaster):
             for part, end in zip(windows, ends, strict=True)
         )
 
-    def rollout(
+    def path_from(
         self, latent: Float[Tensor, "batch latent *grid"], length: int
     ) -> Float[Tensor, "batch time latent *grid"]:
         """The latent itself and those of the frames that follow it, `length` altogether."""
-        latents = [latent]
-        for _ in range(length - 1):
-            latents.append(self.interval(latents[-1])[-1])
-        return torch.stack(latents, dim=1)
+        solvers = (self.choose_solver(),) * (length - 1)
+        return self.roll_out(latent.unsqueeze(0), solvers).states[0]
 
     def diagnostics(
         self, batch: Batch, generator: torch.Generator | None = None
     ) -> dict[str, Tensor]:
-        return diagnose_separable(self, batch)
+        r"""Diagnostics of each window.
+
+        - `latent_speed`: $\|T_{t+1} - T_t\|$, the norm of dT/dt over a frame interval, mean over
+          them;
+        - `invariance_gap`: $\|S' - S\| / (\|S'\| + \|S\|)$, of the last and the first frames'
+          content, between 0 and 1;
+        - `latent` and `content`: T of all frames and S, whose units are counted as active where
+          they vary.
+        """
+        frames, context = self.inputs(batch), self.spec.context
+        path = self.path_from(self.dynamics_of(frames[:, :context]), frames.shape[1])
+        found = {"latent_speed": path.diff(dim=1).norm(dim=-1).mean(dim=1), "latent": path}
+        if self.content_encoder is not None:
+            parts = frames[:, :context], frames[:, -context:]
+            first, last = (self.content_of(part).code for part in parts)
+            both = (first.norm(dim=1) + last.norm(dim=1)).clamp_min(SMALLEST_NORM)
+            found |= {"invariance_gap": (last - first).norm(dim=1) / both, "content": first}
+        return found
 
     # Forecasting
 
@@ -375,25 +390,17 @@ class Separable(StateSpaceForecaster):
     def dynamics(self) -> nn.Module | None:
         return self.blocks[0]
 
-    def interval(
-        self,
-        latent: Tensor,
-        *,
-        substeps: int | None = None,
-        solver: SolverName | None = None,
-        at: Sequence[float] = (1.0,),
-        noise: Tensor | None = None,
-        generator: torch.Generator | None = None,
+    def step(
+        self, latent: Tensor, noise: Tensor | None, *, solver: Solver, fractions: Sequence[float]
     ) -> list[Tensor]:
-        """Latents at fractions of a frame interval."""
-        return self.choose_solver(solver, substeps).at(list(self.blocks), latent, at)
+        return solver.at(list(self.blocks), latent, fractions)
 
     @property
-    def widest_map(self) -> int:
-        return self.decoder.widest
+    def largest_feature_map(self) -> int:
+        return self.decoder.largest_feature_map
 
-    def prepare(self, content: Content) -> Content:
-        return self.decoder.prepare(content)
+    def precompute_content(self, content: Content) -> Content:
+        return self.decoder.precompute(content)
 
     def decode(
         self, content: Content, latents: Float[Tensor, "batch many latent *grid"]

@@ -13,7 +13,6 @@ from statecast.errors import InputError
 from statecast.frames import Batch, FrameSpec
 from statecast.models.base import Losses, known_part
 from statecast.models.latents import Latents
-from statecast.models.srvp_diagnostics import collapse_of_srvp, diagnose_srvp
 from statecast.models.state_space import State, StateSpaceForecaster
 from statecast.nn.blocks import initialise_normal, initialise_uniform, multilayer
 from statecast.nn.codecs.base import Content, Encoding, Output
@@ -22,9 +21,13 @@ from statecast.nn.gaussian import DiagonalGaussian, negative_log_density, widene
 from statecast.nn.normaliser import Normalisation
 from statecast.nn.random import drawn
 from statecast.nn.transitions import ResidualTransition, TransitionName, transition_of
-from statecast.solvers.solvers import ODE_SOLVERS, OdeSolverName, Solver, SolverName
+from statecast.solvers.solvers import ODE_SOLVERS, OdeSolverName, Solver
 
 WEIGHT_STD = 0.02  # of the codec's initial weights, as published
+REMEDY = (
+    "Lower model.{weight}, or model.observation_std, which weighs the frames against the "
+    "divergences; or train longer before judging."
+)
 
 
 class Inference(NamedTuple):
@@ -221,7 +224,11 @@ class SRVP(StateSpaceForecaster):
         frames = self.inputs(batch)
         codes = self.encode(frames)
         inferred = self.infer(codes.code, generator=generator)
-        content = self.training_content(codes, generator) if self.training else self.last(codes)
+        content = (
+            self.training_content(codes, generator)
+            if self.training
+            else self.content_of_last_frames(codes)
+        )
         decoded = self.decode(content, inferred.latents[0])
         density = negative_log_density(frames, widened(decoded), self.observation_std)
         zero = density.new_zeros(())
@@ -253,17 +260,50 @@ class SRVP(StateSpaceForecaster):
         rows = torch.arange(batch, device=chosen.device)
         of_frames = codes.code[rows[:, None], chosen]
         if not self.skips:
-            return self.pool(of_frames, ())
+            return self.pool_content(of_frames, ())
         frame = (uniform((batch,), codes.code, generator) * length).long()
-        return self.pool(of_frames, tuple(skip[rows, frame] for skip in codes.skips))
+        return self.pool_content(of_frames, tuple(skip[rows, frame] for skip in codes.skips))
 
     def diagnostics(
         self, batch: Batch, generator: torch.Generator | None = None
     ) -> dict[str, Tensor]:
-        return diagnose_srvp(self, batch, generator)
+        r"""Diagnostics of each window, from the posterior of all its frames.
 
-    def concern(self, diagnosed: Mapping[str, float]) -> str | None:
-        return collapse_of_srvp(diagnosed)
+        - `divergence_initial`: $KL(q(y_1) \| N(0, I))$;
+        - `divergence_noise_per_frame`: $KL(q(z_t) \| p(z_t | y_{t-1}))$, mean over frame intervals;
+        - `noise_gap`: $|\mu_q - \mu_p| / \sigma_p$ of z, mean over units and intervals;
+        - `residual_per_frame`: sum of the norms of the Euler steps of an interval, mean over them;
+        - `initial`, of y₁, and `noise`, of z: posterior means in standard deviations from the
+          prior's, whose units are counted as active where they vary. For a standard normal prior
+          that is the definition of Burda et al. (2016), https://arxiv.org/abs/1509.00519, section
+          5.2; a learned prior may vary with the data by itself, which tells nothing of z.
+        """
+        frames = self.inputs(batch)
+        inferred = self.infer(self.encode(frames).code, generator=generator)
+        intervals = frames.shape[1] - 1
+        found = {
+            "divergence_initial": inferred.initial.divergence_from_standard(),
+            "residual_per_frame": inferred.increments[0].norm(dim=-1).sum(dim=-1) / intervals,
+            "initial": inferred.initial.mean,
+        }
+        if inferred.posterior is not None and inferred.prior is not None:
+            moved = (inferred.posterior.mean - inferred.prior.mean[0]) / inferred.prior.std[0]
+            divergence = inferred.posterior.divergence(inferred.prior)[0]
+            found["divergence_noise_per_frame"] = divergence.mean(dim=1)
+            found["noise_gap"] = moved.abs().mean(dim=(1, 2))
+            found["noise"] = moved
+        return found
+
+    def training_warning(self, diagnosed: Mapping[str, float]) -> str | None:
+        """A warning where no unit of y₁ or of z is active: the posterior is the prior."""
+        for name, symbol, weight in (
+            ("initial", "y₁", "initial_weight"),
+            ("noise", "z", "noise_weight"),
+        ):
+            if diagnosed.get(f"{name}_active") == 0:
+                remedy = REMEDY.format(weight=weight)
+                return f"the posterior of {symbol} has collapsed: no unit is active. {remedy}"
+        return None
 
     # Inference
 
@@ -274,17 +314,19 @@ class SRVP(StateSpaceForecaster):
         skips = tuple(skip.unflatten(0, shape) for skip in skips) if self.skips else ()
         return Encoding(widened(code).unflatten(0, shape), skips)
 
-    def last(self, codes: Encoding) -> Content:
+    def content_of_last_frames(self, codes: Encoding) -> Content:
         """Content of the last frames, and skips of the very last."""
         chosen = codes.code[:, -self.inference_frames :]
-        return self.pool(chosen, tuple(skip[:, -1] for skip in codes.skips))
+        return self.pool_content(chosen, tuple(skip[:, -1] for skip in codes.skips))
 
-    def pool(self, codes: Float[Tensor, "batch frame code"], skips: tuple[Tensor, ...]) -> Content:
+    def pool_content(
+        self, codes: Float[Tensor, "batch frame code"], skips: tuple[Tensor, ...]
+    ) -> Content:
         """Content of some frames, whatever their order."""
         return Content(self.content_of_sum(self.content_of_frame(codes).sum(dim=1)), skips)
 
     def content_of(self, context: Float[Tensor, "batch time channel *space"]) -> Content:
-        return self.last(self.encode(context[:, -self.inference_frames :]))
+        return self.content_of_last_frames(self.encode(context[:, -self.inference_frames :]))
 
     def infer(
         self,
@@ -305,28 +347,14 @@ class SRVP(StateSpaceForecaster):
             posterior = DiagonalGaussian.from_output(self.posterior(self.filter(codes)[0][:, 1:]))
             noise = posterior.draw(generator, samples)
         solver = solver or self.choose_solver()
-        states, increments = self.rollout(first, noise, codes.shape[1] - 1, solver)
-        prior = self.noise_prior(states[:, :, :-1])
-        return Inference(states, increments, noise, initial, posterior, prior)
-
-    def rollout(
-        self,
-        latent: Float[Tensor, "sample batch latent"],
-        noise: Float[Tensor, "sample batch interval noise"] | None,
-        intervals: int,
-        solver: Solver,
-    ) -> tuple[
-        Float[Tensor, "sample batch time latent"], Float[Tensor, "sample batch step latent"]
-    ]:
-        """The latent itself and those of the frames that follow it; what each step added."""
-        latents, increments = [latent], []
-        for time in range(intervals):
-            now = None if noise is None else noise[:, :, time]
-            taken = self.transition.interval(latents[-1], now, solver=solver)
-            latents.append(summed(latents[-1], taken))
-            increments += taken
-        states = torch.stack(latents, dim=2)
-        return states, torch.stack(increments, dim=2) if increments else states[:, :, :0]
+        intervals, every = codes.shape[1] - 1, solver.substeps
+        steps = tuple(index / every for index in range(1, every + 1))
+        path = self.roll_out(
+            first, (solver,) * intervals, fractions=(steps,) * intervals, noise=noise
+        ).states
+        latents = path[:, :, ::every]
+        prior = self.noise_prior(latents[:, :, :-1])
+        return Inference(latents, path.diff(dim=2), noise, initial, posterior, prior)
 
     # Forecasting
 
@@ -339,9 +367,11 @@ class SRVP(StateSpaceForecaster):
     ) -> State:
         codes = self.encode(context)
         inferred = self.infer(codes.code, samples=samples, generator=generator)
-        return State(self.last(codes), inferred.latents[:, :, -1].contiguous(), 0.0)
+        return State(
+            self.content_of_last_frames(codes), inferred.latents[:, :, -1].contiguous(), 0.0
+        )
 
-    def follow(
+    def infer_path(
         self,
         observed: Float[Tensor, "batch time channel *space"],
         *,
@@ -353,7 +383,7 @@ class SRVP(StateSpaceForecaster):
         inferred = self.infer(codes.code, samples=samples, solver=solver, generator=generator)
         length = observed.shape[1]
         return Latents(
-            content=self.last(codes),
+            content=self.content_of_last_frames(codes),
             states=inferred.latents,
             times=torch.arange(1.0 - length, 1.0),
             solvers=(solver,) * (length - 1),
@@ -372,40 +402,22 @@ class SRVP(StateSpaceForecaster):
         kind = self.transition
         return kind.velocity if isinstance(kind, ResidualTransition) else None
 
-    def interval(
-        self,
-        latent: Tensor,
-        *,
-        substeps: int | None = None,
-        solver: SolverName | None = None,
-        at: Sequence[float] = (1.0,),
-        noise: Tensor | None = None,
-        generator: torch.Generator | None = None,
+    def step(
+        self, latent: Tensor, noise: Tensor | None, *, solver: Solver, fractions: Sequence[float]
     ) -> list[Tensor]:
-        """Latents at fractions of a frame interval, by default with noise from its prior."""
-        prior = self.noise_prior(latent) if noise is None else None
-        if prior is not None:
-            noise = prior.draw(generator)
-        return self.transition.at(latent, noise, at, solver=self.choose_solver(solver, substeps))
+        return self.transition.step(latent, noise, solver=solver, fractions=fractions)
 
     @property
-    def widest_map(self) -> int:
-        return self.decoder.widest
+    def largest_feature_map(self) -> int:
+        return self.decoder.largest_feature_map
 
-    def prepare(self, content: Content) -> Content:
-        return self.decoder.prepare(content)
+    def precompute_content(self, content: Content) -> Content:
+        return self.decoder.precompute(content)
 
     def decode(
         self, content: Content, latents: Float[Tensor, "batch many latent"]
     ) -> Float[Tensor, "batch many channel *space"]:
         return self.decoder(content, latents)
-
-
-def summed(latent: Tensor, increments: list[Tensor]) -> Tensor:
-    """The latent after all of its increments, added one after another, as a solver does."""
-    for increment in increments:
-        latent = latent + increment
-    return latent
 
 
 def uniform(shape: tuple[int, ...], like: Tensor, generator: torch.Generator | None) -> Tensor:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from itertools import groupby
 from typing import Any, NamedTuple
 
 import torch
@@ -20,12 +19,11 @@ from statecast.models.base import Forecaster, evaluation_mode
 from statecast.models.latents import (
     TIME_TOLERANCE,
     Latents,
+    Rollout,
     check_clock,
     check_own,
-    extended,
+    extend,
     fingerprint_of,
-    states_at,
-    walk,
 )
 from statecast.nn.codecs.base import Content
 from statecast.nn.gaussian import DiagonalGaussian
@@ -33,7 +31,7 @@ from statecast.solvers.solvers import ADAPTIVE, ODE_SOLVERS, Solver, SolverName,
 
 DECODE_BYTES = 2**26  # of maps that decoding holds at once: on processors few stay in caches
 GPU_DECODE_BYTES = 2**30  # the same on other devices, which need many
-DECODE_MAPS = 4  # maps of the widest kind that a decoder holds of each frame, measured
+DECODE_MAPS = 4  # maps of the largest kind that a decoder holds of each frame, measured
 
 
 class State(NamedTuple):
@@ -50,13 +48,13 @@ class StateSpaceForecaster(Forecaster):
     A forecast is `observe`, `advance`, `decode`; no generated frame is ever looked at.
     """
 
-    supports_substeps = True
     supports_content_exchange = True
     substeps: int = 1  # steps of the solver per frame, unless asked otherwise
     solver: SolverName = "euler"  # unless asked otherwise
     solvers: tuple[SolverName, ...] = ODE_SOLVERS  # none where the transition knows frames only
     tolerances: tuple[float, float] = (1e-5, 1e-6)  # relative and absolute, of adaptive solvers
     reconstructs: bool = False  # whether there are latents of the context's own frames
+    _compiled: Callable[..., Rollout] | None = None  # `_roll_out` as training uses it
 
     @abstractmethod
     def content_of(self, context: Float[Tensor, "batch time channel *space"]) -> Content:
@@ -73,32 +71,26 @@ class StateSpaceForecaster(Forecaster):
         """Content and latent of observed frames, in the units of the model."""
 
     @abstractmethod
-    def interval(
+    def step(
         self,
         latent: Float[Tensor, "*latents"],
+        noise: Float[Tensor, "*batch noise"] | None,
         *,
-        substeps: int | None = None,
-        solver: SolverName | None = None,
-        at: Sequence[float] = (1.0,),
-        noise: Float[Tensor, "*batch noise"] | None = None,
-        generator: torch.Generator | None = None,
+        solver: Solver,
+        fractions: Sequence[float],
     ) -> list[Float[Tensor, "*latents"]]:
-        """Latents at increasing fractions of one frame interval, by default at its end alone.
-
-        `noise` is that of the whole interval; by default it is drawn from its prior, once.
-        `substeps` and `solver` are the model's own by default.
-        """
+        """Latents at increasing fractions of one frame interval, given the noise of it all."""
 
     def noise_prior(self, latent: Float[Tensor, "*batch latent"]) -> DiagonalGaussian | None:
         """Distribution of the next interval's noise; None where the transition takes none."""
         return None
 
     @property
-    def widest_map(self) -> int:
-        """Values of the widest map that decoding makes of a frame, to bound memory."""
+    def largest_feature_map(self) -> int:
+        """Values of the largest map that decoding makes of a frame, to bound memory."""
         return math.prod(self.spec.frame_shape)
 
-    def prepare(self, content: Content) -> Content:
+    def precompute_content(self, content: Content) -> Content:
         """Content with what `decode` needs of it alone computed, once for all of its latents."""
         return content
 
@@ -118,7 +110,7 @@ class StateSpaceForecaster(Forecaster):
         return None
 
     def compile_rollout(self, mode: str) -> None:
-        """Compile the loop of the transition through a sequence, `rollout`, for training.
+        """Compile the loop of the transition through a sequence, `roll_out`, for training.
 
         Many small operations become few, or one recorded graph: on GPUs their launches, not their
         arithmetic, take the time.
@@ -134,7 +126,7 @@ class StateSpaceForecaster(Forecaster):
                 f"The solver {self.solver} cannot be compiled. Choose one of fixed steps, or set "
                 "train.compile: false."
             )
-        self.rollout = torch.compile(self.rollout, mode=mode)  # type: ignore[has-type]
+        self._compiled = torch.compile(self._roll_out, mode=mode)
 
     def choose_solver(
         self, solver: SolverName | None = None, substeps: int | None = None
@@ -160,6 +152,61 @@ class StateSpaceForecaster(Forecaster):
     def _check_solver(self, solver: SolverName | None, substeps: int | None) -> None:
         self.choose_solver(solver, substeps)
 
+    def roll_out(
+        self,
+        latent: Float[Tensor, "sample batch latent *grid"],
+        solvers: Sequence[Solver],
+        *,
+        fractions: Sequence[Sequence[float]] | None = None,
+        noise: Float[Tensor, "sample batch interval noise"] | None = None,
+        generator: torch.Generator | None = None,
+    ) -> Rollout:
+        """Carry a latent through frame intervals: in training, forecasts and latents alike.
+
+        Args:
+            latent: the state that the first interval begins with.
+            solvers: one per interval.
+            fractions: of each interval, the increasing times in (0, 1] to give the state at; by
+                default its end alone.
+            noise: of each interval; by default drawn from its prior, once per interval.
+            generator: source of the draws.
+
+        Errors:
+            InputError: a time between frames where the transition knows whole frames only.
+        """
+        run = self._roll_out if self._compiled is None or not self.training else self._compiled
+        return run(latent, solvers, fractions, noise, generator)
+
+    def _roll_out(
+        self,
+        latent: Tensor,
+        solvers: Sequence[Solver],
+        fractions: Sequence[Sequence[float]] | None,
+        noise: Tensor | None,
+        generator: torch.Generator | None,
+    ) -> Rollout:
+        latent = latent.contiguous()  # a strided input may give other last bits
+        states, drawn, priors = [latent], [], []
+        for index, solver in enumerate(solvers):
+            now = None if noise is None else noise[:, :, index]
+            prior = self.noise_prior(latent) if noise is None else None
+            if prior is not None:
+                now = prior.draw(generator)
+                drawn.append(now)
+                priors.append(prior)
+            wanted = (1.0,) if fractions is None else tuple(fractions[index])
+            inside = tuple(fraction for fraction in wanted if fraction < 1)
+            if inside and not self.continuous:
+                raise InputError("This transition knows whole frames only: ask for whole `times`.")
+            # Whatever is asked for, the next interval begins at the end of this one.
+            *between, latent = self.step(latent, now, solver=solver, fractions=(*inside, 1.0))
+            states += [*between, latent][: len(wanted)]
+        return Rollout(
+            states=torch.stack(states, dim=2),
+            noise=torch.stack(drawn, dim=2) if drawn else noise,
+            prior=DiagonalGaussian.stack(priors, dim=2) if priors else None,
+        )
+
     def advance(
         self,
         state: State,
@@ -181,7 +228,7 @@ class StateSpaceForecaster(Forecaster):
             InputError: a time before the state's, or between frames where the transition knows
                 whole frames only.
         """
-        self.choose_solver(solver, substeps)
+        chosen = self.choose_solver(solver, substeps)
         wanted = (times.double() - state.time).tolist()
         if wanted and wanted[0] < -TIME_TOLERANCE:
             raise InputError(
@@ -193,30 +240,17 @@ class StateSpaceForecaster(Forecaster):
                 f"Noise of {noise.shape[2]} frame intervals does not reach to time "
                 f"{wanted[-1] + state.time:g}."
             )
-
-        def interval(index: int, latent: Tensor, at: Sequence[float]) -> list[Tensor]:
-            now = None if noise is None else noise[:, :, index]
-            return self.interval(
-                latent, substeps=substeps, solver=solver, at=at, noise=now, generator=generator
-            )
-
-        latent, done, found = state.latent, 0, []
-        # Intervals are counted in whole numbers: a sum of 1/3's would miss the frames.
-        for end, group in groupby(wanted, lambda time: math.ceil(time - TIME_TOLERANCE)):
-            if end <= 0:
-                found += [latent for _ in group]
-                continue
-            while done < end - 1:
-                latent, done = interval(done, latent, (1.0,))[-1], done + 1
-            inside = [time - done for time in group]
-            whole = inside[-1] > 1 - TIME_TOLERANCE
-            at = (*inside[:-1], 1.0) if whole else (*inside, 1.0)
-            if len(at) > 1 and not self.continuous:
-                raise InputError("This transition knows whole frames only: ask for whole `times`.")
-            states = interval(end - 1, latent, at)
-            found += states[: len(inside)]
-            latent, done = states[-1], end
-        return torch.stack(found, dim=2)
+        fractions = fractions_of(wanted)
+        states = self.roll_out(
+            state.latent,
+            (chosen,) * len(fractions),
+            fractions=fractions,
+            noise=noise,
+            generator=generator,
+        ).states
+        at_once = len(wanted) - sum(map(len, fractions))  # times that are the state's own
+        first = states[:, :, :1].expand(-1, -1, at_once, *states.shape[3:])
+        return torch.cat([first, states[:, :, 1:]], dim=2) if at_once else states[:, :, 1:]
 
     # The latent space: a path through it is inferred, continued, run again, decoded.
 
@@ -249,11 +283,11 @@ class StateSpaceForecaster(Forecaster):
         chosen = self.choose_solver(solver, substeps)
         with evaluation_mode(self), torch.no_grad():
             observed = self.inputs(frames)
-            latents = self.follow(observed, samples=samples, solver=chosen, generator=generator)
+            latents = self.infer_path(observed, samples=samples, solver=chosen, generator=generator)
         times = latents.times + frames.times[-1].cpu()
         return replace(latents, times=times, model=fingerprint_of(self))
 
-    def follow(
+    def infer_path(
         self,
         observed: Float[Tensor, "batch time channel *space"],
         *,
@@ -264,12 +298,9 @@ class StateSpaceForecaster(Forecaster):
         """Latents of observed frames, in the units of the model; the last frame has time 0."""
         state = self.observe(observed, samples=samples, generator=generator)
         solvers = (solver,) * max(round(-state.time), 0)
-        walked = walk(self, state.latent, solvers, generator=generator)
+        path = self.roll_out(state.latent, solvers, generator=generator)
         times = state.time + torch.arange(len(solvers) + 1.0)
-        return Latents(
-            content=state.content, states=walked.states, times=times, solvers=solvers,
-            noise=walked.noise, prior=walked.prior,
-        )  # fmt: skip
+        return Latents(content=state.content, times=times, solvers=solvers, **path._asdict())
 
     @typed
     def continue_latents(
@@ -310,10 +341,12 @@ class StateSpaceForecaster(Forecaster):
         if samples is not None:
             latents = latents.drawn(samples)
         with evaluation_mode(self), torch.no_grad():
-            return extended(self, latents, count, solver=chosen, generator=generator)
+            solvers = (chosen,) * count
+            path = self.roll_out(latents.states[:, :, -1], solvers, generator=generator)
+        return extend(latents, path, solvers)
 
     @typed
-    def rerun_latents(
+    def reintegrate_latents(
         self,
         latents: Latents,
         *,
@@ -332,8 +365,9 @@ class StateSpaceForecaster(Forecaster):
         if substeps is not None or solver is not None:
             solvers = (self.choose_solver(solver, substeps),) * len(solvers)
         with evaluation_mode(self), torch.no_grad():
-            walked = walk(self, latents.states[:, :, 0], solvers, noise=latents.noise)
-        return replace(latents, states=walked.states, prior=walked.prior, solvers=solvers)
+            path = self.roll_out(latents.states[:, :, 0], solvers, noise=latents.noise)
+            prior = self.noise_prior(path.states[:, :, :-1])
+        return replace(latents, states=path.states, prior=prior, solvers=solvers)
 
     @typed
     def decode_latents(
@@ -359,8 +393,36 @@ class StateSpaceForecaster(Forecaster):
         """Frames of a path at any of its times, in any order, in the units of the data."""
         check_own(self, latents)
         with evaluation_mode(self), torch.no_grad():
-            states = states_at(self, latents, times)
+            states = self.states_at(latents, times)
             return self.normaliser.restore(self.decode_all(latents.content, states), axis=3)
+
+    def states_at(
+        self, latents: Latents, times: Float[Tensor, " time"]
+    ) -> Float[Tensor, "sample batch time latent *grid"]:
+        """States of a path at any of its times, in any order, with the noise that it has.
+
+        Between frames they are those of the path's own solver.
+
+        Errors:
+            InputError: a time outside the path, or between frames where the transition knows
+                whole frames only.
+        """
+        last, found = len(latents) - 1, []
+        for time in (times.double() - latents.start).tolist():
+            if not -TIME_TOLERANCE <= time <= last + TIME_TOLERANCE:
+                raise InputError(
+                    f"These latents reach from time {latents.start:g} to {latents.end:g}, got a "
+                    f"time of {time + latents.start:g}."
+                )
+            frame = min(max(math.floor(time + TIME_TOLERANCE), 0), last)
+            state = latents.states[:, :, frame]
+            if time - frame > TIME_TOLERANCE:
+                now = None if latents.noise is None else latents.noise[:, :, frame : frame + 1]
+                state = self.roll_out(
+                    state, latents.solvers[frame : frame + 1], fractions=[[time - frame]], noise=now
+                ).states[:, :, 1]
+            found.append(state)
+        return torch.stack(found, dim=2)
 
     def predict(
         self,
@@ -419,9 +481,9 @@ class StateSpaceForecaster(Forecaster):
         frames: Tensor | None = None
         limit = DECODE_BYTES if latents.device.type == "cpu" else GPU_DECODE_BYTES
         for sequences, parts in self._decode_parts(batch, samples * length, limit):
-            prepared = self.prepare(content.select(sequences))
+            ready = self.precompute_content(content.select(sequences))
             for many in parts:
-                part = self.decode(prepared, folded[sequences, many])
+                part = self.decode(ready, folded[sequences, many])
                 if frames is None:
                     frames = part.new_empty(batch, samples * length, *part.shape[2:])
                 frames[sequences, many] = part
@@ -432,9 +494,24 @@ class StateSpaceForecaster(Forecaster):
         self, batch: int, many: int, limit: int
     ) -> Iterator[tuple[slice, list[slice]]]:
         """Slices of sequences, and of their latents, whose maps fit in so many bytes."""
-        frames = max(1, limit // (DECODE_MAPS * 4 * self.widest_map))
+        frames = max(1, limit // (DECODE_MAPS * 4 * self.largest_feature_map))
         at_once = max(1, frames // many)
         step = min(many, frames)
         for sequence in range(0, batch, at_once):
             latents = [slice(start, start + step) for start in range(0, many, step)]
             yield slice(sequence, sequence + at_once), latents
+
+
+def fractions_of(times: Sequence[float]) -> list[list[float]]:
+    """Increasing times after a state, in frame intervals, as fractions of each interval.
+
+    Those that are the state's own are left out.
+    """
+    # Intervals are counted in whole numbers: a sum of 1/3's would miss the frames.
+    ends = [math.ceil(time - TIME_TOLERANCE) for time in times]
+    found: list[list[float]] = [[] for _ in range(max(ends, default=0))]
+    for time, end in zip(times, ends, strict=True):
+        if end > 0:
+            inside = time - (end - 1)
+            found[end - 1].append(1.0 if inside > 1 - TIME_TOLERANCE else inside)
+    return found

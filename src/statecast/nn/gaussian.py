@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -25,6 +26,12 @@ class DiagonalGaussian(NamedTuple):
         """First half of the last dimension: means; second half: standard deviations by softplus."""
         mean, raw = widened(output).chunk(2, dim=-1)
         return cls(mean, torch.nn.functional.softplus(raw) + SMALLEST_STD)
+
+    @classmethod
+    def stack(cls, gaussians: Sequence[DiagonalGaussian], dim: int) -> DiagonalGaussian:
+        """Several as one, along a new axis."""
+        means, stds = zip(*gaussians, strict=True)
+        return cls(torch.stack(means, dim=dim), torch.stack(stds, dim=dim))
 
     def draw(
         self, generator: torch.Generator | None, samples: int | None = None

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from statecast.errors import InputError
 from statecast.nn.blocks import initialise_orthogonal, initialise_uniform, multilayer
+from statecast.nn.gaussian import widened
 from statecast.solvers.solvers import Solver, Velocity
 
 TransitionName = Literal["residual", "gru", "mlp"]
@@ -27,26 +28,15 @@ class Transition(nn.Module, ABC):
     continuous: ClassVar[bool] = False
 
     @abstractmethod
-    def interval(
+    def step(
         self,
         latent: Float[Tensor, "*batch latent"],
         noise: Float[Tensor, "*batch noise"] | None,
         *,
         solver: Solver,
-    ) -> list[Float[Tensor, "*batch latent"]]:
-        """Increments of the latent in each step of the solver through the interval."""
-
-    def at(
-        self,
-        latent: Float[Tensor, "*batch latent"],
-        noise: Float[Tensor, "*batch noise"] | None,
         fractions: Sequence[float],
-        *,
-        solver: Solver,
     ) -> list[Float[Tensor, "*batch latent"]]:
-        """Latents at increasing fractions of the interval: here at its end alone."""
-        assert tuple(fractions) == (1.0,)
-        return [latent + self.interval(latent, noise, solver=solver)[0]]
+        """Latents at increasing fractions of the interval; its end alone unless continuous."""
 
     @abstractmethod
     def initialise(self, gain: float, generator: torch.Generator | None) -> None:
@@ -67,11 +57,8 @@ class ResidualTransition(Transition):
         super().__init__()
         self.velocity = multilayer(latent_size + noise_size, hidden, latent_size, layers=layers)
 
-    def interval(self, latent: Tensor, noise: Tensor | None, *, solver: Solver) -> list[Tensor]:
-        return solver.increments(self._given(noise), latent)
-
-    def at(
-        self, latent: Tensor, noise: Tensor | None, fractions: Sequence[float], *, solver: Solver
+    def step(
+        self, latent: Tensor, noise: Tensor | None, *, solver: Solver, fractions: Sequence[float]
     ) -> list[Tensor]:
         return solver.at([self._given(noise)], latent, fractions)
 
@@ -89,8 +76,10 @@ class LayersTransition(Transition):
         super().__init__()
         self.next = multilayer(latent_size + noise_size, hidden, latent_size, layers=layers)
 
-    def interval(self, latent: Tensor, noise: Tensor | None, *, solver: Solver) -> list[Tensor]:
-        return [self.next(joined(latent, noise)) - latent]
+    def step(
+        self, latent: Tensor, noise: Tensor | None, *, solver: Solver, fractions: Sequence[float]
+    ) -> list[Tensor]:
+        return [widened(self.next(joined(latent, noise)))]
 
     def initialise(self, gain: float, generator: torch.Generator | None) -> None:
         initialise_orthogonal(self.next, gain, generator)
@@ -105,10 +94,12 @@ class GatedTransition(Transition):
             raise InputError("The gru transition takes noise as its input. Set stochastic: true.")
         self.cell = nn.GRUCell(noise_size, latent_size)
 
-    def interval(self, latent: Tensor, noise: Tensor | None, *, solver: Solver) -> list[Tensor]:
+    def step(
+        self, latent: Tensor, noise: Tensor | None, *, solver: Solver, fractions: Sequence[float]
+    ) -> list[Tensor]:
         assert noise is not None
         after = self.cell(noise.flatten(0, -2), latent.flatten(0, -2))
-        return [after.view_as(latent) - latent]
+        return [widened(after).view_as(latent)]
 
     def initialise(self, gain: float, generator: torch.Generator | None) -> None:
         initialise_uniform(self.cell, generator)

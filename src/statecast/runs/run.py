@@ -22,6 +22,7 @@ from statecast.errors import CorruptionError, FileError, InputError
 from statecast.evaluation.evaluate import evaluate
 from statecast.evaluation.protocol_settings import under_protocol
 from statecast.evaluation.score_tables import write_scores
+from statecast.forecasting.predictor import Predictor
 from statecast.frames import FrameSpec
 from statecast.io.atomic_files import write_text
 from statecast.io.fields.preprocessing import FILE_NAME, read_preparation, write_preparation
@@ -101,13 +102,19 @@ class Run:
                 f"The weights in {checkpoint.path} do not fit {self.folder / CONFIG_NAME}: "
                 f"{' '.join(str(error).split())}"
             ) from error
-        check_recorded(self.folder, FILE_NAME)
-        preparation = read_preparation(self.folder)
-        if preparation is not None:
-            model.preparation = preparation
-        if self.tables["data"]["name"] == "videos":
-            model.clips = ClipOptions.of(self.tables["data"])
         return model.to(device_of(device)).eval()
+
+    def predictor(
+        self, which: str = "best", *, device: str = "cpu", fallback: bool = False
+    ) -> Predictor:
+        """Its trained model, and what is done to observations first; arguments as `load`."""
+        check_recorded(self.folder, FILE_NAME)
+        data = self.tables["data"]
+        return Predictor(
+            self.load(which, device=device, fallback=fallback),
+            fields=read_preparation(self.folder),
+            videos=ClipOptions.of(data) if data["name"] == "videos" else None,
+        )
 
 
 def read_checkpoint(folder: Path, which: str, *, fallback: bool = False) -> Checkpoint:
@@ -205,16 +212,16 @@ def read_run(folder: Path) -> Run:
 @typed
 def load(
     folder: str | Path, which: str = "best", *, device: str = "cpu", fallback: bool = False
-) -> Forecaster:
+) -> Predictor:
     """The trained model of a run folder, ready to forecast; arguments as `Run.load`."""
-    return open_run(folder).load(which, device=device, fallback=fallback)
+    return open_run(folder).predictor(which, device=device, fallback=fallback)
 
 
 @typed
-def load_model(folder: str | Path, which: str = "best", *, device: str = "cpu") -> Forecaster:
+def load_model(folder: str | Path, which: str = "best", *, device: str = "cpu") -> Predictor:
     """The model of a run folder, or of a published checkpoint folder; arguments as `Run.load`."""
     if is_official(folder):
-        return load_official(folder).to(device_of(device))
+        return Predictor(load_official(folder).to(device_of(device)))
     return load(folder, which, device=device)
 
 

@@ -99,26 +99,12 @@ class Solver:
     ) -> Float[Tensor, "*shape"]:
         """One fixed step of this length."""
         if self.name != "residual":
-            return state + self._increment(parts, state, length)
+            velocity = total(parts)
+            increment = STEPPERS[self.name].increment
+            return state + increment(lambda _, y: velocity(y), 0.0, state, length)
         for part in parts:
             state = torch.add(state, part(state), alpha=length)
         return state
-
-    def _increment(self, parts: Sequence[Velocity], state: Tensor, length: float) -> Tensor:
-        velocity = total(parts)
-        return STEPPERS[self.name].increment(lambda _, y: velocity(y), 0.0, state, length)
-
-    def increments(
-        self, velocity: Velocity, state: Float[Tensor, "*shape"]
-    ) -> list[Float[Tensor, "*shape"]]:
-        """What each step of the interval adds to the state; one whole sum where adaptive."""
-        if self.adaptive:
-            return [self.at([velocity], state, (1.0,))[0] - state]
-        found = []
-        for _ in range(self.substeps):
-            found.append(self._increment([velocity], state, 1 / self.substeps))
-            state = state + found[-1]
-        return found
 
     def at(
         self,

@@ -72,11 +72,11 @@ class Diagnostics:
         lines = self.path.read_text() if known == head else ",".join(head) + "\n"
         row = [str(step), *(f"{value:.6g}" for value in found.values())]
         write_text(self.path, lines + ",".join(row) + "\n")
-        concern = None if self.warned else self.model.concern(found)
-        if concern is None or step < WARM_UP * self.steps:
+        warning = None if self.warned else self.model.training_warning(found)
+        if warning is None or step < WARM_UP * self.steps:
             return None
         self.warned = True
-        return f"warning at step {step}: {concern}"
+        return f"warning at step {step}: {warning}"
 
 
 def diagnose(

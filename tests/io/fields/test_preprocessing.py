@@ -8,6 +8,7 @@ from helpers.labelled_fields import sea_surface
 
 from statecast.data.base import seeded_generator
 from statecast.errors import CorruptionError, InputError
+from statecast.forecasting.predictor import Predictor
 from statecast.frames import FrameSpec
 from statecast.io.fields.climatology import Climatology
 from statecast.io.fields.field import FieldOptions
@@ -40,9 +41,7 @@ def prepared(**options):
 
 
 def persistence(**options):
-    model = Persistence(SPEC)
-    model.preparation = prepared(**options)
-    return model
+    return Predictor(Persistence(SPEC), prepared(**options))
 
 
 def test_persistence_of_a_labelled_field_is_its_last_frame_with_its_labels():
@@ -105,7 +104,7 @@ def test_numbers_as_times_go_on_as_numbers():
         coords={"time": ("time", 2.0 + 0.5 * np.arange(9), {"units": "s"})}, name="height",
     )  # fmt: skip
     model = Persistence(FrameSpec(channels=("anything",), space=(5,), context=2, horizon=2))
-    found = model.forecast(field, 3).to_xarray()
+    found = Predictor(model).forecast(field, 3).to_xarray()
     assert found["anything"].dims == ("realization", "lead_time", "x")
     np.testing.assert_allclose(found.valid_time, [6.5, 7.0, 7.5])
     assert found.valid_time.attrs["units"] == "s"
@@ -124,8 +123,9 @@ def test_frames_and_bare_arrays_stay_as_they_were():
 def test_statistics_and_quantiles_on_request():
     model = SRVP(SPEC, architecture="mlp", width=8, code_size=6, latent_size=4, noise_size=3,
                  inference_hidden=8, transition_hidden=9)  # fmt: skip
-    model.preparation = prepared()
-    forecast = model.forecast(sea_surface(), 3, samples=9, generator=seeded_generator(1))
+    forecast = Predictor(model, prepared()).forecast(
+        sea_surface(), 3, samples=9, generator=generator_of(1)
+    )
     found = forecast.to_xarray(statistics=True, quantiles=(0.25, 0.5))
     samples = found["sst"].values
     np.testing.assert_allclose(found["sst_mean"], samples.mean(axis=0), rtol=1e-5)
@@ -159,11 +159,22 @@ def test_fields_that_do_not_fit_are_refused(change, message):
         persistence().forecast(change(sea_surface(8)), 2)
 
 
+def test_latents_of_a_labelled_field_are_those_of_its_prepared_frames():
+    model = SRVP(SPEC, architecture="mlp", width=8, inference_hidden=8, transition_hidden=9)
+    predictor, sea = Predictor(model, prepared()), sea_surface(island=True)
+    found = predictor.infer_latents(sea["sst"], samples=2, generator=generator_of(1))
+    context = predictor.context(sea["sst"])
+    assert context.values.shape == (1, SPEC.context, 1, 8, 16)
+    expected = model.infer_latents(context, samples=2, generator=generator_of(1))
+    assert torch.equal(found.states, expected.states)
+    with pytest.raises(InputError, match="no latent space"):
+        persistence().infer_latents(sea["sst"])
+
+
 def test_too_short_a_field_is_refused():
     model = SRVP(SPEC, architecture="mlp", width=8, inference_hidden=8, transition_hidden=9)
-    model.preparation = prepared()
     with pytest.raises(InputError, match=r"at least 3 frame\(s\), got 2"):
-        model.forecast(sea_surface(2), 2)
+        Predictor(model, prepared()).forecast(sea_surface(2), 2)
 
 
 def test_spellings_of_a_unit_are_one_unit():

@@ -35,7 +35,7 @@ def test_srvp_codes_states_and_reconstruction(name):
     model, expected = opened(name)
     with torch.no_grad():
         codes = model.encode(expected["context"])
-        content, inferred = model.last(codes), model.infer(codes.code)
+        content, inferred = model.content_of_last_frames(codes), model.infer(codes.code)
         frames = model.decode(content, inferred.latents[0])
     torch.testing.assert_close(content.code, expected["content"], **FRAMES)
     torch.testing.assert_close(inferred.latents[0], expected["context_states"], **FRAMES)
@@ -83,7 +83,7 @@ def test_separable_forecast_and_codes(name):
     reference = expected["forecast_with_reconstruction"]
     torch.testing.assert_close(thinned(forecast.samples[0]), reference, **FRAMES)
     with torch.no_grad():
-        codes = model.rollout(model.dynamics_of(context), length)
+        codes = model.path_from(model.dynamics_of(context), length)
         content = model.content_of(context).code
     torch.testing.assert_close(codes, expected["dynamic_codes"], **FRAMES)
     torch.testing.assert_close(content, expected["content_code"], **FRAMES)

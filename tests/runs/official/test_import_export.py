@@ -75,7 +75,7 @@ def test_golden_folders_come_back_as_they_were(name, tmp_path):
     run = import_official(GOLDEN / name, tmp_path / "run", data_for(name))
     assert open_run(run.folder) == run
     published = load_official(GOLDEN / name)
-    assert same(load(run.folder).state_dict(), published.state_dict())
+    assert same(load(run.folder).model.state_dict(), published.state_dict())
     back = export_official(run.folder, tmp_path / "back")
     assert settings_of(back) == settings_of(GOLDEN / name)
     found, expected = files_of(back), files_of(GOLDEN / name)
@@ -85,7 +85,7 @@ def test_golden_folders_come_back_as_they_were(name, tmp_path):
     assert same(load_official(back).state_dict(), published.state_dict())
     if name in FOLDERS[1:3]:  # one of each model
         again = import_official(back, tmp_path / "again", data_for(name))
-        assert same(load(again.folder).state_dict(), published.state_dict())
+        assert same(load(again.folder).model.state_dict(), published.state_dict())
         assert again.tables == run.tables
 
 
@@ -148,11 +148,11 @@ def test_an_imported_run_trains_forecasts_and_is_scored(tmp_path):
     context = torch.rand(1, 4, 3, 64, 64, generator=torch.Generator().manual_seed(0))
     one, other = (
         model.forecast(context, 3, generator=torch.Generator().manual_seed(1)).samples
-        for model in (load(run.folder), load_official(folder))
+        for model in (load(run.folder).model, load_official(folder))
     )
     assert torch.equal(one, other)
     assert train_run(run, resume=True).step == 3
-    after = load(run.folder, "last").state_dict()
+    after = load(run.folder, "last").model.state_dict()
     for name, weight in load_official(folder).named_parameters():
         assert not torch.equal(after[name], weight), name
 
@@ -168,8 +168,8 @@ def test_data_of_other_units_are_brought_to_the_published_ones(tmp_path, bounded
     options = [*NOISE, *sides, "--data.bounded", str(bounded).lower()]
     run = import_official(twin.save(tmp_path / "published"), tmp_path / "run", options)
     assert run.tables["model"]["normalise"] == method
-    normaliser = load(run.folder).normaliser
-    drawn = [run.data().windows("train").training_batch(0, 4, seed=1).values]
+    normaliser = load(run.folder).model.normaliser
+    drawn = [run.data().windows("train").draw(0, 4, seed=1).values]
     low, high = torch.cat(drawn).min(), torch.cat(drawn).max()
     if method == "range":
         assert float(normaliser.location.min()) <= low
@@ -269,7 +269,10 @@ def drawn(tmp_path, *arguments):
 )  # fmt: skip
 def test_runs_of_ours_that_fit_are_exported(tmp_path, name, options, data):
     run = drawn(tmp_path, name, options, data)
-    model, back = load(run.folder), load_official(export_official(run.folder, tmp_path / "out"))
+    model, back = (
+        load(run.folder).model,
+        load_official(export_official(run.folder, tmp_path / "out")),
+    )
     assert same(model.state_dict(), back.state_dict())
     context = torch.rand(2, *run.spec.frame_shape, generator=torch.Generator().manual_seed(0))
     context = context.expand(4, -1, -1, -1, -1).transpose(0, 1)

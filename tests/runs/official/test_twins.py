@@ -51,7 +51,7 @@ def test_forecasts_and_codes(pair):
     assert float(latents.std(dim=1).mean()) > 0.1  # it moves
     torch.testing.assert_close(model.forecast(context, times=times).samples[0], frames, **CLOSE)
     torch.testing.assert_close(
-        model.rollout(model.dynamics_of(context), len(times)), latents, **CLOSE
+        model.path_from(model.dynamics_of(context), len(times)), latents, **CLOSE
     )
     torch.testing.assert_close(model.content_of(context).code, code, **CLOSE)
     swapped = model.forecast(context, times=times, content_from=other).samples[0]

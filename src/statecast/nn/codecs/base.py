@@ -33,7 +33,9 @@ class Content(NamedTuple):
 
     code: Float[Tensor, "batch content *grid"]  # a vector, or a map
     skips: tuple[Tensor, ...] = ()
-    prepared: tuple[Tensor | None, ...] = ()  # what a decoder made of them: see `Decoder.prepare`
+    precomputed: tuple[
+        Tensor | None, ...
+    ] = ()  # what a decoder made of them: see `Decoder.precompute`
 
     def expand(self, batch: int) -> Content:
         """The content of a single sequence for each of `batch`; as it is for so many already."""
@@ -49,7 +51,7 @@ class Content(NamedTuple):
         return Content(
             change(self.code),
             tuple(change(skip) for skip in self.skips),
-            tuple(None if part is None else change(part) for part in self.prepared),
+            tuple(None if part is None else change(part) for part in self.precomputed),
         )
 
 
@@ -66,7 +68,9 @@ class Decoder(Staged, ABC):
 
     output: Output
     mixing: Mixing
-    widest: int  # values of the widest map that a frame passes through, to bound memory
+    largest_feature_map: (
+        int  # values of the largest map that a frame passes through, to bound memory
+    )
 
     def shared_maps(self, content: Content) -> list[tuple[ConvolutionUnit, Tensor | None, bool]]:
         """Units that take maps of the content, these maps, and whether they come first.
@@ -75,10 +79,10 @@ class Decoder(Staged, ABC):
         """
         return []
 
-    def prepare(self, content: Content) -> Content:
+    def precompute(self, content: Content) -> Content:
         """Content with what depends on it alone computed, for any number of decodings."""
         return content._replace(
-            prepared=tuple(
+            precomputed=tuple(
                 None if maps is None else unit.convolve_shared(maps, first=first)
                 for unit, maps, first in self.shared_maps(content)
             )
@@ -88,15 +92,15 @@ class Decoder(Staged, ABC):
     def decode(self, content: Content, latents: Float[Tensor, "batch many latent *grid"]) -> Tensor:
         """Frames before the output function, (batch * many, channel, *space).
 
-        The content is prepared.
+        The content is precomputed.
         """
 
     def forward(
         self, content: Content, latents: Float[Tensor, "batch many latent *grid"]
     ) -> Float[Tensor, "batch many channel *space"]:
         """Decode many latents of each sequence, whose content is used once."""
-        if not content.prepared:
-            content = self.prepare(content)
+        if not content.precomputed:
+            content = self.precompute(content)
         frames = self.decode(content, latents)
         if self.output == "sigmoid":
             frames = torch.sigmoid(frames)
@@ -127,7 +131,9 @@ class ConvolutionalDecoder(Decoder):
     def coarsest(self, content: Content, latents: Tensor) -> Tensor:
         """The coarsest map of each frame, (batch * many, channel, y, x)."""
         each, _ = self.mix(content, latents)
-        return self.first.with_shared(each[..., None, None], content.prepared[0], shared_first=True)
+        return self.first.with_shared(
+            each[..., None, None], content.precomputed[0], shared_first=True
+        )
 
 
 class MultilayerEncoder(Encoder):
@@ -169,7 +175,7 @@ class MultilayerDecoder(Decoder):
         inputs = mixed_size(content_size, latent_size, mixing)
         self.layers = multilayer(inputs, width, math.prod(frame_shape), layers=layers)
         self.frame_shape, self.output, self.mixing = frame_shape, output, mixing
-        self.widest = max(width, math.prod(frame_shape))
+        self.largest_feature_map = max(width, math.prod(frame_shape))
 
     def decode(self, content: Content, latents: Tensor) -> Tensor:
         each, shared = self.mix(content, latents)

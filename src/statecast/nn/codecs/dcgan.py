@@ -80,7 +80,7 @@ class DCGANDecoder(ConvolutionalDecoder):
         grid = grid_of(frame_shape, REDUCTION, "dcgan")
         self.output, self.mixing, self.skips = output, mixing, skips
         inputs = mixed_size(content_size, latent_size, mixing)
-        self.widest = max(width, 4 * frame_shape[0]) * math.prod(frame_shape[1:]) // 4
+        self.largest_feature_map = max(width, 4 * frame_shape[0]) * math.prod(frame_shape[1:]) // 4
         sizes = [width * factor for factor in reversed(WIDTHS)]
         double = 2 if skips else 1
         self.first = ConvolutionUnit(nn.ConvTranspose2d(inputs, sizes[0], grid, bias=bias))
@@ -96,7 +96,7 @@ class DCGANDecoder(ConvolutionalDecoder):
 
     def decode(self, content: Content, latents: Tensor) -> Tensor:
         frames = self.coarsest(content, latents)
-        for stage, once in zip(self.skip_units(), content.prepared[1:], strict=True):
+        for stage, once in zip(self.skip_units(), content.precomputed[1:], strict=True):
             frames = self.stage(partial(stage.with_shared, shared_first=False), frames, once)
         return frames
 

@@ -91,7 +91,7 @@ class MapsDecoder(Decoder):
         super().__init__()
         code_grid(frame_shape)
         self.output, self.mixing, self.skips = output, mixing, skips
-        self.widest = width * math.prod(frame_shape[1:])
+        self.largest_feature_map = width * math.prod(frame_shape[1:])
         channels = mixed_size(content_size, latent_size, mixing)
         blocks = SKIP_BLOCKS if skips else DECODER_BLOCKS
         self.stages = nn.ModuleList()
@@ -114,7 +114,7 @@ class MapsDecoder(Decoder):
 
     def decode(self, content: Content, latents: Tensor) -> Tensor:
         frames, _ = self.mix(content, latents)
-        for index, (stage, once) in enumerate(zip(self.stages, content.prepared, strict=True)):
+        for index, (stage, once) in enumerate(zip(self.stages, content.precomputed, strict=True)):
             if index >= len(self.stages) - HALVINGS:
                 frames = nn.functional.interpolate(frames, scale_factor=2, mode="nearest")
             frames = self.stage(partial(stage, shared_first=True), frames, once)

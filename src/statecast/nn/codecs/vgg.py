@@ -118,7 +118,7 @@ class VGGDecoder(ConvolutionalDecoder):
         self.reduction = reduction_of(frame_shape)
         grid = grid_of(frame_shape, self.reduction, "vgg", reduction_of=reduction_of)
         self.output, self.mixing, self.skips = output, mixing, skips
-        self.widest = width * math.prod(frame_shape[1:])
+        self.largest_feature_map = width * math.prod(frame_shape[1:])
         inputs = mixed_size(content_size, latent_size, mixing)
         channels = 8 * width
         self.first = ConvolutionUnit(nn.ConvTranspose2d(inputs, channels, grid, bias=bias))
@@ -138,7 +138,9 @@ class VGGDecoder(ConvolutionalDecoder):
 
     def decode(self, content: Content, latents: Tensor) -> Tensor:
         frames = self.coarsest(content, latents)
-        for index, (stage, once) in enumerate(zip(self.stages, content.prepared[1:], strict=True)):
+        for index, (stage, once) in enumerate(
+            zip(self.stages, content.precomputed[1:], strict=True)
+        ):
             if index > 0 or self.reduction == 16:
                 frames = nn.functional.interpolate(frames, scale_factor=2, mode="nearest")
             frames = self.stage(stage, frames, once)

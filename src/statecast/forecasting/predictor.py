@@ -1,0 +1,151 @@
+"""Predictor: a trained model together with what is done to observations before it sees them."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from statecast.checks import typed
+from statecast.frames import Forecast, Frames, FrameSpec
+from statecast.io.fields.preprocessing import Preparation, plain_preparation
+from statecast.io.video.options import ClipOptions
+from statecast.models.base import Forecaster
+from statecast.models.latent_space import require_latents
+from statecast.models.latents import Latents
+from statecast.solvers.solvers import SolverName
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """What `statecast.load` returns: from observations, labelled or not, to forecasts of them.
+
+    A model sees `Frames` alone. What was done to labelled fields and videos before training is
+    done to observations as well, and undone in their forecast.
+
+    Attributes:
+        model: the trained model.
+        fields: how labelled fields are prepared; None where it was trained on bare arrays.
+        videos: how frames of videos are cropped and sized; None where it was not trained on any.
+    """
+
+    model: Forecaster
+    fields: Preparation | None = None
+    videos: ClipOptions | None = None
+
+    @property
+    def spec(self) -> FrameSpec:
+        """Shape, channels and units of the frames that the model works on."""
+        return self.model.spec
+
+    @property
+    def preparation(self) -> Preparation:
+        """How labelled fields are prepared: as they are for a model of bare arrays."""
+        return self.fields or plain_preparation(self.spec.channels, self.spec.space)
+
+    def context(
+        self, observed: Any, count: int | None = None, *, origin: str = "The context"
+    ) -> Frames:
+        """Observed frames as the model sees them.
+
+        Args:
+            observed: `Frames`, or a bare array or tensor (batch, time, channel, *space), in the
+                units of the data, which are taken as they are; or an `xarray.DataArray` or
+                `Dataset`, of which the last frames are prepared as in training, and whose missing
+                values are taken as unknown.
+            count: last frames to take of labelled ones; by default as many as in training.
+            origin: named in errors.
+
+        Errors:
+            InputError: variables, dimensions, grid, units or time steps are not those of training.
+        """
+        if isinstance(observed, Frames):
+            return observed
+        if not is_labelled(observed):
+            return Frames.context_of(observed)
+        count = self.spec.context if count is None else count
+        values, mask, labels = self.preparation.observed(observed, count, origin=origin)
+        times = torch.arange(1.0 - values.shape[1], 1.0)
+        return Frames(
+            values=values, times=times, channels=self.spec.channels, mask=mask, coordinates=labels
+        )
+
+    @typed
+    def forecast(
+        self,
+        context: Frames | Any,
+        horizon: int | None = None,
+        *,
+        times: Sequence[float] | Tensor | None = None,
+        samples: int = 1,
+        substeps: int | None = None,
+        solver: SolverName | None = None,
+        content_from: Frames | Any | None = None,
+        generator: torch.Generator | None = None,
+    ) -> Forecast:
+        """Samples of the frames that follow a context; arguments as `Forecaster.forecast`.
+
+        Args:
+            context: observed frames, as `context` takes them.
+            content_from: another context, whose content is used with the dynamics of `context`.
+
+        Returns:
+            The forecast. That of labelled fields has their labels, and is NaN at points without
+            any observed value.
+
+        Errors:
+            As `Forecaster.forecast` and `context`.
+        """
+        frames = self.context(context)
+        forecast = self.model.forecast(
+            frames,
+            horizon,
+            times=times,
+            samples=samples,
+            substeps=substeps,
+            solver=solver,
+            content_from=None if content_from is None else self.context(content_from),
+            generator=generator,
+        )
+        labels = frames.coordinates
+        if labels is None:
+            return forecast
+        count = len(forecast.samples)
+        different = forecast.samples if self.model.stochastic else forecast.samples[:1]
+        fields = self.preparation.restore(different, labels, forecast.times)
+        return replace(
+            forecast, samples=fields.expand(count, *fields.shape[1:]), coordinates=labels
+        )
+
+    @typed
+    def infer_latents(
+        self,
+        context: Frames | Any,
+        *,
+        samples: int = 1,
+        substeps: int | None = None,
+        solver: SolverName | None = None,
+        generator: torch.Generator | None = None,
+    ) -> Latents:
+        """The model's path through its latent space; as `StateSpaceForecaster.infer_latents`.
+
+        Errors:
+            InputError: the model has no latent space, or as `context`.
+        """
+        return require_latents(self.model).infer_latents(
+            self.context(context),
+            samples=samples,
+            substeps=substeps,
+            solver=solver,
+            generator=generator,
+        )
+
+
+def is_labelled(values: Any) -> bool:
+    """Whether values are an `xarray.DataArray` or `Dataset`; does not import xarray."""
+    xarray = sys.modules.get("xarray")
+    return xarray is not None and isinstance(values, xarray.DataArray | xarray.Dataset)
