@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from statecast.checks import typed
 from statecast.forecasting.inputs import read_context
-from statecast.forecasting.outputs import Drawing, writer_of
+from statecast.forecasting.outputs import ForecastRequest, writer_of
 from statecast.forecasting.predictor import Predictor
 from statecast.solvers.solvers import SolverName
 
@@ -64,7 +64,7 @@ def forecast_file(
     output = Path(output)
     write = writer_of(output)
     frames = read_context(source, predictor, context)
-    drawing = Drawing(
+    request = ForecastRequest(
         predictor,
         frames,
         horizon=horizon,

@@ -75,7 +75,7 @@ def read_labelled_context(path: Path, predictor: Predictor, count: int) -> Frame
 
     dataset = open_fields(path)
     frames = predictor.context(dataset, count, origin=str(path))
-    if path.is_dir() and predictor.preparation.options.gaps == "refuse":
+    if path.is_dir() and predictor.preparation.options.missing_frames == "refuse":
         field = predictor.preparation.open(dataset, str(path))
         check_chunks(path, dataset, field.channels, field.axes.time)
     return frames

@@ -128,7 +128,7 @@ def shown(context: Frames, request: ForecastRequest) -> Frames:
     labels = context.coordinates
     if labels is None:
         return context
-    values = drawing.predictor.preparation.restored_context(context.values, labels)
+    values = request.predictor.preparation.restored_context(context.values, labels)
     return replace(context, values=values, mask=~values.isnan(), coordinates=None)
 
 

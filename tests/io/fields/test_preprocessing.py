@@ -124,7 +124,7 @@ def test_statistics_and_quantiles_on_request():
     model = SRVP(SPEC, architecture="mlp", width=8, code_size=6, latent_size=4, noise_size=3,
                  inference_hidden=8, transition_hidden=9)  # fmt: skip
     forecast = Predictor(model, prepared()).forecast(
-        sea_surface(), 3, samples=9, generator=generator_of(1)
+        sea_surface(), 3, samples=9, generator=seeded_generator(1)
     )
     found = forecast.to_xarray(statistics=True, quantiles=(0.25, 0.5))
     samples = found["sst"].values
@@ -162,10 +162,10 @@ def test_fields_that_do_not_fit_are_refused(change, message):
 def test_latents_of_a_labelled_field_are_those_of_its_prepared_frames():
     model = SRVP(SPEC, architecture="mlp", width=8, inference_hidden=8, transition_hidden=9)
     predictor, sea = Predictor(model, prepared()), sea_surface(island=True)
-    found = predictor.infer_latents(sea["sst"], samples=2, generator=generator_of(1))
+    found = predictor.infer_latents(sea["sst"], samples=2, generator=seeded_generator(1))
     context = predictor.context(sea["sst"])
     assert context.values.shape == (1, SPEC.context, 1, 8, 16)
-    expected = model.infer_latents(context, samples=2, generator=generator_of(1))
+    expected = model.infer_latents(context, samples=2, generator=seeded_generator(1))
     assert torch.equal(found.states, expected.states)
     with pytest.raises(InputError, match="no latent space"):
         persistence().infer_latents(sea["sst"])

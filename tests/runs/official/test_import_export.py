@@ -169,7 +169,7 @@ def test_data_of_other_units_are_brought_to_the_published_ones(tmp_path, bounded
     run = import_official(twin.save(tmp_path / "published"), tmp_path / "run", options)
     assert run.tables["model"]["normalise"] == method
     normaliser = load(run.folder).model.normaliser
-    drawn = [run.data().windows("train").draw(0, 4, seed=1).values]
+    drawn = [run.data().windows("train").training_batch(0, 4, seed=1).values]
     low, high = torch.cat(drawn).min(), torch.cat(drawn).max()
     if method == "range":
         assert float(normaliser.location.min()) <= low
