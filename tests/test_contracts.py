@@ -25,6 +25,11 @@ SMALL = {
              "transition_hidden": 9},
     "separable": {"encoder_width": 4, "decoder_width": 4, "content_size": 5, "latent_size": 4,
                   "dynamics_hidden": 9},
+    "svg": {"width": 4, "code_size": 6, "noise_size": 3, "recurrent_size": 8},
+    "convlstm": {"width": 4, "layers": 2},
+    "predrnn": {"width": 4, "layers": 2},
+    "mim": {"width": 4, "layers": 3},
+    "phydnet": {"state_channels": 8, "residual_hidden": (6,), "groups": 2},
     "dmd": {"rank": 4},
 }  # fmt: skip
 DATA = {
@@ -185,7 +190,7 @@ class TestModel:
     def test_diagnostics_are_of_each_window_or_of_units_of_each(self, name):
         model = made(name).eval()
         with torch.no_grad():
-            found = model.diagnostics(Batch.of(frames(), SPEC.context), seeded())
+            found = model.diagnostics(Batch.of(frames(), SPEC.context), generator=seeded())
         assert all(value.ndim >= 1 and len(value) == 3 for value in found.values())
         assert all(torch.isfinite(value).all() for value in found.values())
 

@@ -1,0 +1,72 @@
+"""Scheduled sampling: which inputs of a model in training are true frames."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Bool
+from torch import Tensor
+
+from statecast.nn.random import drawn
+
+
+class TrueFrames(NamedTuple):
+    """Probabilities that an input is the true frame, not the prediction of it."""
+
+    context: float  # of frames in the context
+    horizon: float  # of frames after it
+
+
+def scheduled_sampling(step: int, *, end: int) -> TrueFrames:
+    r"""True frames in the context; after it, less and less of them.
+
+    The probability is $1 - (k + 1) / \text{end}$ at step k, counted from 0, and then 0.
+
+    Reference: Bengio et al. (2015), https://arxiv.org/abs/1506.03099.
+    """
+    return TrueFrames(1.0, max(0.0, 1 - (step + 1) / end))
+
+
+def reverse_scheduled_sampling(step: int, *, start: int, end: int, decay: float) -> TrueFrames:
+    r"""Half of all frames at first; then more and more in the context, less and less after it.
+
+    With n = k + 1 at step k, counted from 0: 1/2 and 1/2 before `start`; then
+    $1 - \frac12 e^{-(n - \text{start}) / \text{decay}}$ and a straight line from 1/2 to 0 at
+    `end`; then 1 and 0.
+
+    Reference: Wang et al. (2021), https://arxiv.org/abs/2103.09504.
+    """
+    passed = step + 1 - start
+    if passed < 0:
+        return TrueFrames(0.5, 0.5)
+    if step + 1 >= end:
+        return TrueFrames(1.0, 0.0)
+    return TrueFrames(1 - 0.5 * math.exp(-passed / decay), 0.5 - 0.5 * passed / (end - start))
+
+
+def draw_true_frames(
+    probabilities: TrueFrames,
+    *,
+    windows: int,
+    context: int,
+    horizon: int,
+    generator: torch.Generator | None,
+) -> Bool[Tensor, "batch input"]:
+    """Whether each input after the first frame, and before the last one, is the true frame.
+
+    Args:
+        probabilities: that it is.
+        windows: size of the batch; each window has draws of its own.
+        context: frames of the context.
+        horizon: frames after it.
+        generator: source of the draws, of one uniform number per window and input.
+    """
+    inside = context - 1
+    shape = (windows, inside + horizon - 1)
+    numbers = drawn(lambda sizes: torch.rand(sizes, generator=generator), shape, generator, axis=0)
+    return torch.cat(
+        [numbers[:, :inside] < probabilities.context, numbers[:, inside:] < probabilities.horizon],
+        dim=1,
+    )

@@ -1,0 +1,175 @@
+"""PhyDNet's published weights, of both versions, read into our model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from statecast.errors import InputError
+from statecast.frames import FrameSpec
+from statecast.models.phydnet import PhyDNet
+from statecast.runs.official.settings import channel_names
+
+OPENSTL = "encoder."  # OpenSTL's model holds the network under this name, and parts of it twice
+CELL = "phycell.cell_list.0."
+CELL_PARTS = {
+    "filters": "F.conv1",
+    "norm": "F.bn1",
+    "combination": "F.conv2",
+    "gate": "convgate",
+}
+STAGES = {  # ours: published, and how many of them are convolutions with normalisation
+    "released": {
+        "encoder": ("encoder_E.c", 3),
+        "physical_encoder": ("encoder_Ep.c", 2),
+        "residual_encoder": ("encoder_Er.c", 2),
+        "physical_decoder": ("decoder_Dp.upc", 2),
+        "residual_decoder": ("decoder_Dr.upc", 2),
+        "decoder": ("decoder_D.upc", 2),
+    },
+    "paper": {"encoder": ("image_cnn_enc.c", 6), "decoder": ("image_cnn_dec.upc", 5)},
+}
+LSTM = {"released": "convcell", "paper": "convlstm"}
+FIRST = {  # the tensor that tells a version, and the one whose outputs are its width
+    "released": ("encoder_E.c1.main.0.weight", "encoder_E.c1.main.0.weight"),
+    "paper": ("image_cnn_enc.c1.main.0.weight", "image_cnn_enc.c2.main.0.weight"),
+}
+
+
+def from_arrays(
+    arrays: Mapping[str, np.ndarray[Any, np.dtype[Any]]], config: Mapping[str, Any]
+) -> PhyDNet:
+    """A model with published weights and sizes, in evaluation mode.
+
+    Args:
+        arrays: by published name.
+        config: sizes of the model, `encoder_width` for the version of 2021 or `image_width` for
+            that of 2020 among them, and of its frames, which are in [0, 1].
+
+    Errors:
+        InputError: a setting is missing, or a tensor does not fit; names it.
+    """
+    released = "encoder_width" in config
+    try:
+        options = {
+            "version": "released" if released else "paper",
+            "width": config["encoder_width" if released else "image_width"],
+            "state_channels": config["branch_width"],
+            "residual_hidden": tuple(config["convlstm"]["hidden"][:-1]),
+            "kernel_size": config["phycell"]["kernel"],
+            "groups": config["groupnorm_groups"],
+            "physical_groups": config["phycell"]["groups"],
+        }
+        channels, space = config["frame_channels"], tuple(config["frame_size"])
+        context, horizon = config["context"], config["horizon"]
+    except KeyError as error:
+        raise InputError(f"The settings of PhyDNet lack {error}.") from error
+    tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
+    return build(options, frame_spec(channels, space, context, horizon), tensors)
+
+
+def from_state_dict(
+    tensors: Mapping[str, Tensor],
+    *,
+    space: tuple[int, int] = (64, 64),
+    context: int = 10,
+    horizon: int = 10,
+) -> PhyDNet:
+    """A model with a published state dict, of either version or of OpenSTL's port, for forecasts.
+
+    Sizes come from the tensors; groups of normalisation are the published ones.
+
+    Args:
+        tensors: by published name.
+        space: height and width of the frames, which are in [0, 1].
+        context: frames observed.
+        horizon: frames forecast by default.
+
+    Errors:
+        InputError: the tensors are of neither version, or one does not fit; names it.
+    """
+    if any(name.startswith(OPENSTL) for name in tensors):
+        own = [name for name in tensors if name.startswith(OPENSTL)]
+        tensors = {name.removeprefix(OPENSTL): tensors[name] for name in own}
+    version = next((version for version, names in FIRST.items() if names[0] in tensors), None)
+    if version is None:
+        raise InputError(
+            "These are no weights of PhyDNet: expected a state dict with the tensor "
+            f"{' or '.join(names[0] for names in FIRST.values())}."
+        )
+
+    def shape(name: str) -> torch.Size:
+        if name not in tensors or tensors[name].ndim != 4:
+            raise InputError(f"The weights of PhyDNet lack the convolution {name}.")
+        return tensors[name].shape
+
+    filters = shape(f"{CELL}F.conv1.weight")
+    gates = [name for name in tensors if name.startswith(LSTM[version]) and name.endswith("weight")]
+    options = {
+        "version": version,
+        "width": shape(FIRST[version][1])[0],
+        "state_channels": filters[1],
+        "residual_hidden": tuple(shape(name)[0] // 4 for name in gates[:-1]),
+        "kernel_size": filters[2],
+    }
+    channels = shape(FIRST[version][0])[1]
+    return build(options, frame_spec(channels, space, context, horizon), tensors)
+
+
+def frame_spec(channels: int, space: tuple[int, ...], context: int, horizon: int) -> FrameSpec:
+    """What published frames look like."""
+    return FrameSpec(
+        channels=channel_names(channels),
+        space=space,
+        context=context,
+        horizon=horizon,
+        value_range=(0.0, 1.0),
+    )
+
+
+def build(options: Mapping[str, Any], spec: FrameSpec, tensors: Mapping[str, Tensor]) -> PhyDNet:
+    """A model with these options and published tensors.
+
+    Errors:
+        InputError: a tensor is missing, left over, or of another shape; names it.
+    """
+    model = PhyDNet(spec, **options)
+    own, names = model.state_dict(), published_names(model)
+    remaining = dict(tensors)
+    with torch.no_grad():
+        for name, theirs in names.items():
+            if theirs not in remaining:
+                raise InputError(f"The published weights lack the tensor {theirs}.")
+            tensor = remaining.pop(theirs)
+            if tensor.shape != own[name].shape:
+                raise InputError(
+                    f"The published tensor {theirs} should have shape {tuple(own[name].shape)} by "
+                    f"its configuration, got {tuple(tensor.shape)}."
+                )
+            own[name].copy_(tensor)
+    if remaining:
+        raise InputError(
+            f"The published weights hold tensors of no known part: {', '.join(remaining)}."
+        )
+    return model.eval()
+
+
+def published_names(model: PhyDNet) -> dict[str, str]:
+    """The published name of each of a model's tensors, but for the normaliser's."""
+    version = model.physical.version
+    prefixes = {f"physical.{ours}": f"{CELL}{theirs}" for ours, theirs in CELL_PARTS.items()}
+    for layer in range(len(model.residual.gates)):
+        prefixes[f"residual.gates.{layer}"] = f"{LSTM[version]}.cell_list.{layer}.conv"
+    for part, (theirs, stages) in STAGES[version].items():
+        for stage in range(stages):
+            for layer in (0, 1):  # the convolution and its normalisation
+                ours = f"codec.{part}.{stage}.{layer}"
+                prefixes[ours] = f"{theirs}{stage + 1}.main.{layer}"
+        if part == "decoder":  # its last convolution is neither normalised nor rectified
+            prefixes[f"codec.{part}.{stages}"] = f"{theirs}{stages + 1}"
+    own = [name for name in model.state_dict() if not name.startswith("normaliser.")]
+    return {name: f"{prefixes[name.rpartition('.')[0]]}.{name.rpartition('.')[2]}" for name in own}

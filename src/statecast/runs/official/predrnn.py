@@ -1,0 +1,253 @@
+"""Published weights of MIM (TensorFlow, OpenSTL), PredRNN, PredRNN-V2 and ConvLSTM in our models.
+
+Formats: https://github.com/Yunbo426/MIM, https://github.com/chengtan9907/OpenSTL and
+https://github.com/thuml/predrnn-pytorch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from statecast.errors import InputError
+from statecast.frames import FrameSpec
+from statecast.models.base import Forecaster
+from statecast.models.convlstm import ConvLSTM
+from statecast.models.mim import MIM
+from statecast.models.predrnn import PredRNN
+from statecast.runs.official.settings import channel_names
+
+Names = dict[str, str]  # ours: published
+
+ST_LSTM = {
+    "input_gates": "conv_x",
+    "hidden_gates": "conv_h",
+    "memory_gates": "conv_m",
+    "output_gate": "conv_o",
+    "fusion": "conv_last",
+}
+PEEPHOLE_CELL = {
+    "input_gates": "conv_x_concat",
+    "hidden_gates": "conv_h_concat",
+    "memory_peephole": "ct_weight",
+    "output_peephole": "oc_weight",
+}
+MIM_BLOCK = {
+    "input_gates": "conv_x_cc",
+    "hidden_gates": "conv_t_cc",
+    "memory_gates": "conv_s_cc",
+    "fusion": "conv_last",
+    **{f"stationary_cell.{ours}": theirs for ours, theirs in PEEPHOLE_CELL.items()},
+}
+TENSORFLOW_BLOCK = {
+    "input_gates": "input_to_state",
+    "hidden_gates": "time_state_to_state",
+    "memory_gates": "spatio_state_to_state",
+    "fusion": "cell_reduce",
+}
+TENSORFLOW_PEEPHOLE_CELL = {
+    "input_gates": "input_to_state",
+    "hidden_gates": "state_to_state",
+    "memory_peephole": "c_t_weight",
+    "output_peephole": "oc_weight",
+}
+TENSORFLOW_ENDINGS = {  # of a convolution and its normalisation, or of a convolution alone
+    ".0.weight": "/kernel",
+    ".0.bias": "/bias",
+    ".1.weight": "s",
+    ".1.bias": "b",
+    ".weight": "/kernel",
+    ".bias": "/bias",
+}
+TENSORFLOW_AXES = {4: (3, 2, 0, 1), 3: (2, 0, 1)}  # ours from theirs, whose channels are last
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How a published implementation names and stores weights.
+
+    Attributes:
+        names: the published name of each part of a model.
+        endings: those of a part's parameters, where they are not ours.
+        convert: makes ours of a published name and tensor.
+        ignored: whether the published model never uses a tensor of this name.
+    """
+
+    names: Names
+    endings: Names = field(default_factory=dict)
+    convert: Callable[[str, Tensor], Tensor] = lambda name, value: value
+    ignored: Callable[[str], bool] = lambda name: False
+
+
+def from_arrays(arrays: Mapping[str, Any], config: Mapping[str, Any]) -> Forecaster:
+    """A model with published weights, in evaluation mode.
+
+    Args:
+        arrays: arrays or tensors by published name; or a whole checkpoint, a mapping whose
+            `net_param` or `state_dict` is that, with or without `model.` before the names. Names
+            tell the system: MIM's of TensorFlow begin with `predrnn/`, those of OpenSTL's port
+            with `stlstm_layer`; PredRNN has `cell_list`, and V2 an adapter; ConvLSTM has no
+            `conv_m`. Where `v1.` and `v2.` lead the names of both versions of PredRNN, `version`
+            of the configuration chooses, by default `v2`.
+        config: `layers`, `hidden` (width of each layer), `filter`, `patch`, `frame_channels`,
+            `frame_size`, `context`, `horizon`, `layer_norm`; of V2 also `decouple_beta`.
+
+    Errors:
+        InputError: a setting or array is missing, left over, or of another kind or shape.
+    """
+    tensors = {name: torch.as_tensor(value) for name, value in unwrapped(arrays, config).items()}
+    model = build(tensors, config)
+    layout = layout_of(model)
+    published = published_names(model, layout)
+    remaining = {name: value for name, value in tensors.items() if not layout.ignored(name)}
+    own = model.state_dict()
+    for ours, theirs in published.items():
+        if theirs not in remaining:
+            raise InputError(f"The published weights lack {theirs}.")
+        value = layout.convert(theirs, remaining.pop(theirs))
+        if value.shape != own[ours].shape:
+            raise InputError(
+                f"By the configuration, {theirs} should become {tuple(own[ours].shape)} here, got "
+                f"{tuple(value.shape)}."
+            )
+        own[ours] = value
+    if remaining:
+        raise InputError(f"There are published weights of no known part: {', '.join(remaining)}.")
+    model.load_state_dict(own)
+    return model.eval()
+
+
+def published_names(model: Forecaster, layout: Layout) -> Names:
+    """The published name of each parameter."""
+    found: Names = {}
+    for name, _ in model.named_parameters():
+        part = next(p for p in layout.names if name == p or name.startswith(f"{p}."))
+        ending = name[len(part) :]
+        found[name] = layout.names[part] + layout.endings.get(ending, ending)
+    return found
+
+
+def unwrapped(arrays: Mapping[str, Any], config: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Weights without what checkpoints put around them and before their names."""
+    for wrapper in ("net_param", "state_dict"):
+        arrays = arrays.get(wrapper, arrays)
+    versions = {name[:3] for name in arrays} & {"v1.", "v2."}
+    version = f"{config.get('version', max(versions, default='v2.').rstrip('.'))}."
+    for prefix in ("model.", *versions & {version}):
+        if any(name.startswith(prefix) for name in arrays):
+            arrays = {n[len(prefix) :]: a for n, a in arrays.items() if n.startswith(prefix)}
+    return arrays
+
+
+def build(tensors: Mapping[str, Tensor], config: Mapping[str, Any]) -> Forecaster:
+    """The model of a configuration, with the system that the names of the weights tell."""
+    widths = setting(config, "hidden", list)
+    layers = setting(config, "layers", int)
+    wrong = not widths or len(widths) != layers
+    if wrong or any(type(w) is not int or w != widths[0] for w in widths):
+        raise InputError(
+            f"hidden should give {layers} layers one and the same width, which the memory that "
+            f"visits all of them needs, got {widths}."
+        )
+    spec = FrameSpec(
+        channels=channel_names(setting(config, "frame_channels", int)),
+        space=tuple(setting(config, "frame_size", list)),
+        context=setting(config, "context", int),
+        horizon=setting(config, "horizon", int),
+        value_range=(0.0, 1.0),
+    )
+    options: dict[str, Any] = {
+        "layers": layers,
+        "width": widths[0],
+        "kernel": setting(config, "filter", int),
+        "patch": setting(config, "patch", int),
+        "layer_norm": bool(setting(config, "layer_norm", int)),
+    }
+    if any(name.startswith("predrnn/") for name in tensors):
+        return MIM(spec, **options)
+    if any(name.startswith("stlstm_layer.") for name in tensors):
+        return MIM(spec, variant="openstl", detach_stationary=True, **options)
+    if not any(".conv_m." in name for name in tensors):
+        return ConvLSTM(spec, **options)
+    if "adapter.weight" not in tensors:
+        return PredRNN(spec, **options)
+    weight = float(setting(config, "decouple_beta", float))
+    return PredRNN(spec, decoupling_weight=weight, sampling="reverse", **options)
+
+
+def setting(config: Mapping[str, Any], key: str, kind: type) -> Any:
+    """A setting of a kind; true and false are whole numbers, and these numbers."""
+    kinds = {int: (int, bool), float: (float, int)}.get(kind, (kind,))
+    if not isinstance(config.get(key), kinds):
+        raise InputError(
+            f"The configuration should set {key!r} to a {kind.__name__}, got {config.get(key)!r}."
+        )
+    return config[key]
+
+
+def layout_of(model: Forecaster) -> Layout:
+    """Names and storage of the published implementation that a model is like."""
+    if isinstance(model, ConvLSTM):
+        unused = ("conv_o", "conv_last")  # of the cells
+        return Layout(
+            {"output": "conv_last", **numbered("cells", "cell_list", ST_LSTM, len(model.cells))},
+            convert=reorder_gates,
+            ignored=lambda name: name.startswith("cell_list") and name.split(".")[2] in unused,
+        )
+    if isinstance(model, PredRNN):
+        cells = numbered("cells", "cell_list", ST_LSTM, len(model.cells))
+        return Layout({"output": "conv_last", "adapter": "adapter", **cells})
+    assert isinstance(model, MIM)
+    count = len(model.blocks)
+    if model.variant == "original":
+        return tensorflow_layout(count)
+    return Layout(
+        {
+            "output": "conv_last",
+            **{f"first.{ours}": f"stlstm_layer.0.{name}" for ours, name in ST_LSTM.items()},
+            **numbered("blocks", "stlstm_layer", MIM_BLOCK, count, first=1),
+            **numbered("difference_cells", "stlstm_layer_diff", PEEPHOLE_CELL, count),
+        },
+        ignored=lambda name: name.startswith("stlstm_layer_diff") and ".conv_last." in name,
+    )
+
+
+def numbered(ours: str, theirs: str, parts: Names, count: int, *, first: int = 0) -> Names:
+    """Names of the parts of modules in a list; `first` is the published number of the first."""
+    return {
+        f"{ours}.{index}.{part}": f"{theirs}.{index + first}.{name}"
+        for index in range(count)
+        for part, name in parts.items()
+    }
+
+
+def tensorflow_layout(blocks: int) -> Layout:
+    """The layout of the original MIM, which numbers layers from 1."""
+    names = {"output": "predrnn/back_to_pixel"}
+    for layer in range(blocks + 1):
+        ours = f"blocks.{layer - 1}" if layer else "first"
+        scope = f"stlstm_{layer + 1}"
+        for part, name in TENSORFLOW_BLOCK.items():
+            names[f"{ours}.{part}"] = f"predrnn/{scope}/{name}"
+        for part, name in TENSORFLOW_PEEPHOLE_CELL.items():
+            names[f"{ours}.stationary_cell.{part}"] = f"predrnn/{scope}/{scope}/{name}"
+            names[f"difference_cells.{layer}.{part}"] = f"predrnn/stlstm_diff{layer + 1}/{name}"
+    return Layout(
+        names,
+        TENSORFLOW_ENDINGS,
+        lambda _, value: value.permute(TENSORFLOW_AXES.get(value.ndim, tuple(range(value.ndim)))),
+        # Slots of Adam, and running means of the weights that nothing reads.
+        lambda name: not name.startswith("predrnn/") or name.endswith("/ExponentialMovingAverage"),
+    )
+
+
+def reorder_gates(name: str, value: Tensor) -> Tensor:
+    """Weights of the gates i, f, g, o of OpenSTL's ConvLSTM as those of i, g, f, o."""
+    if not name.startswith("cell_list."):
+        return value
+    i, f, g, o = value.chunk(4)
+    return torch.cat([i, g, f, o])

@@ -1,0 +1,335 @@
+"""PhyDNet: both published versions number by number, and what ours adds to them."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from statecast.errors import InputError
+from statecast.frames import Batch, FrameSpec
+from statecast.models.phydnet import PhyDNet
+from statecast.models.phydnet.cells import LSTMState, moment_matrix
+from statecast.models.phydnet.model import teacher_forcing_ratio
+from statecast.runs.official.phydnet import from_arrays, from_state_dict, published_names
+
+GOLDEN = Path(__file__).parents[1] / "golden"
+VERSIONS = {"released": "phydnet", "paper": "phydnet_2020"}
+SPEC = FrameSpec(channels=("a",), space=(8, 12), context=3, horizon=2, value_range=(0.0, 1.0))
+SMALL = {"state_channels": 16, "residual_hidden": (6,), "kernel_size": 3, "groups": 2}
+
+
+class Golden:
+    """What the published code gave, and our model of the same weights."""
+
+    def __init__(self, version):
+        folder = GOLDEN / VERSIONS[version]
+        self.version = version
+        self.config = json.loads((folder / "config.json").read_text())
+        with np.load(folder / "weights.npz") as arrays:
+            self.weights = dict(arrays)
+        with np.load(folder / "expected.npz") as arrays:
+            self.expected = {name: torch.from_numpy(values) for name, values in arrays.items()}
+        context, target = (self.expected[name].float() / 255 for name in ("context", "target"))
+        self.frames, self.context = torch.cat([context, target], dim=1), context.shape[1]
+        self.model = from_arrays(self.weights, self.config)
+
+    def check(self, found, name):
+        tolerance = self.config["tolerance"]["absolute"]
+        torch.testing.assert_close(found, self.expected[name], atol=tolerance, rtol=1e-5)
+
+    def check_terms(self, mode, name):
+        """Squared error of each step, and the moment loss."""
+        observed = self.frames.shape[1] - 1 if mode == "teacher" else self.context
+        forecast = self.model.training_forecast(self.frames, observed)
+        errors = (forecast - self.frames[:, 1:]).square().mean(dim=(0, 2, 3, 4))
+        self.check(errors, f"{name}_mse_terms")
+        self.check(self.model.physical.moment_losses().sum(), f"{name}_moment")
+        return forecast, errors
+
+
+@pytest.fixture(params=VERSIONS)
+def golden(request):
+    return Golden(request.param)
+
+
+@pytest.fixture
+def released():
+    return Golden("released")
+
+
+@pytest.fixture
+def paper():
+    return Golden("paper")
+
+
+def seeded(seed=1):
+    return torch.Generator().manual_seed(seed)
+
+
+def small(spec=SPEC, **options):
+    return PhyDNet(spec, **(SMALL | options), generator=seeded())
+
+
+def frames(batch=3, length=SPEC.length, seed=2):
+    return torch.rand(batch, length, *SPEC.frame_shape, generator=seeded(seed))
+
+
+# The published code
+
+
+@torch.no_grad()
+def test_codec_of_the_released_version(released):
+    codec, known = released.model.codec, released.expected
+    released.check(codec.encoder(released.frames[:, 0]), "part_encoder_E")
+    inputs = codec.encode(released.frames[:, 0])
+    released.check(inputs.physical, "part_encoder_Ep")
+    released.check(inputs.residual, "part_encoder_Er")
+    states = inputs._replace(physical=known["cell_x"], residual=known["cell_x"])
+    physical, residual = codec.branch_maps(states)
+    released.check(physical, "part_decoder_Dp")
+    released.check(residual, "part_decoder_Dr")
+    released.check(codec.decode(known["cell_x"], ()), "part_decoder_D_logits")
+
+
+@torch.no_grad()
+def test_codec_of_the_paper(paper):
+    codec = paper.model.codec
+    inputs = codec.encode(paper.frames[:, 0])
+    paper.check(inputs.physical, "part_encoder")
+    assert len(inputs.skips) == 6
+    for index, skip in enumerate(inputs.skips):
+        paper.check(skip.mean(dim=1), f"part_skip{index}_mean_over_channels")
+    paper.check(codec.decode(paper.expected["cell_x"], inputs.skips), "part_decoder_logits")
+
+
+@torch.no_grad()
+def test_cells(golden):
+    known, cell = golden.expected, golden.model.physical
+    inputs, hidden = known["cell_x"], known["cell_h"]
+    predicted = cell.predict(hidden)
+    golden.check(predicted, "phycell_prediction")
+    golden.check(cell.gain(inputs, hidden, predicted), "phycell_gate")
+    golden.check(cell(inputs, hidden), "phycell_next")
+    found = golden.model.residual.layer(0, inputs, LSTMState(known["lstm_h"], known["lstm_c"]))
+    golden.check(found.hidden, "lstm_h_next")
+    golden.check(found.cell, "lstm_c_next")
+
+
+@torch.no_grad()
+def test_moments(golden, released):
+    golden.check(golden.model.physical.moment_losses(), "moment_loss_per_channel")
+    released.check(released.model.physical.moments(), "moments")
+    released.check(moment_matrix(7).float(), "moment_matrix_1d")
+
+
+@torch.no_grad()
+def test_finite_differences_have_no_moment_loss(released):
+    cell, ideal = released.model.physical, released.expected["ideal_filters"]
+    cell.filters.weight.copy_(ideal.unsqueeze(1).expand_as(cell.filters.weight))
+    assert float(cell.moment_losses().max()) < 1e-8
+    # Filter 7 i + j is the derivative of order i down and j across: here of 3 x² y, once each.
+    y, x = torch.meshgrid(torch.arange(-3.0, 4.0), torch.arange(-3.0, 4.0), indexing="ij")
+    derivative = (ideal[7 * 1 + 1] * 3 * (x + 2) ** 2 * y).sum()
+    assert float(derivative) == pytest.approx(12, abs=1e-3)
+
+
+@pytest.mark.parametrize("mode", ["free", "teacher"])
+def test_training(golden, mode):
+    forecast, _ = golden.check_terms(mode, f"train_{mode}")
+    golden.check(forecast, f"train_{mode}_predictions")
+    model = golden.model
+    terms = model.loss_terms(golden.frames, golden.context, teacher_forcing=mode == "teacher")
+    errors = golden.expected[f"train_{mode}_mse_terms"]
+    first = golden.context - 1
+    torch.testing.assert_close(terms["context"], errors[:first].sum(), atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(terms["forecast"], errors[first:].sum(), atol=1e-5, rtol=1e-5)
+    total = terms["context"] + terms["forecast"] + model.moment_weight * terms["moment"]
+    golden.check(total, f"train_{mode}_total")
+    total.backward()
+    weights = dict(model.named_parameters())
+    ours = {theirs: name for name, theirs in published_names(model).items()}
+    norms = [weights[ours[name]].grad.norm() for name in golden.config["parameter_order"]]
+    golden.check(torch.stack(norms), f"train_{mode}_grad_norms")
+    assert len(norms) == len(weights)
+
+
+def test_terms_after_a_step_of_adam(golden):
+    model, settings = golden.model, golden.config["adam"]
+    optimizer = torch.optim.Adam(
+        model.parameters(), settings["lr"], tuple(settings["betas"]), settings["eps"]
+    )
+    model.teacher_forcing = 0.0
+    batch = Batch.of(golden.frames, golden.context, channels=model.spec.channels)
+    model.loss(batch)["total"].backward()
+    optimizer.step()
+    golden.check_terms("free", "after_adam_step")
+
+
+@torch.no_grad()
+def test_states_and_forecasts(golden):
+    model, context = golden.model, golden.frames[:, : golden.context]
+    _, state = model.feed(context[:, :-1])
+    golden.check(state.physical, "state_phycell")
+    for layer, (hidden, cell) in enumerate(state.residual):
+        golden.check(hidden, f"state_lstm_h{layer}")
+        golden.check(cell, f"state_lstm_c{layer}")
+    golden.check(model.forecast(context, 3).samples[0], "forecast")
+    for branch in ("physical", "residual"):
+        found = model.branch_view(branch).forecast(context, 3).samples[0]
+        golden.check(found, f"forecast_{branch}_only")
+    golden.check(model.forecast(context, 3).samples[0], "forecast")  # a view leaves it as it was
+
+
+@pytest.mark.parametrize(("version", "count"), [("released", 3_091_732), ("paper", 2_951_002)])
+def test_defaults_have_the_published_sizes(version, count):
+    spec = FrameSpec(channels=("a",), space=(64, 64), context=10, horizon=10)
+    with torch.device("meta"):
+        model = PhyDNet(spec, version=version)
+    assert sum(parameter.numel() for parameter in model.parameters()) == count
+
+
+# Published weights
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("prefix", ["", "encoder."])
+def test_a_state_dict_is_its_own_configuration(version, prefix):
+    options = {"state_channels": 32, "residual_hidden": (6, 5), "kernel_size": 5, "width": 16}
+    model = PhyDNet(SPEC, version=version, **options, generator=seeded())
+    own = model.state_dict()
+    published = {f"{prefix}{theirs}": own[name] for name, theirs in published_names(model).items()}
+    if prefix:  # as OpenSTL has it: parts a second time, and constants of the moment loss
+        published |= {"phycell.cell_list.0.F.conv1.bias": own["physical.filters.bias"]}
+    found = from_state_dict(published, space=SPEC.space, context=3, horizon=2)
+    context = frames(length=3)
+    assert torch.equal(found.forecast(context).samples, model.forecast(context).samples)
+
+
+def test_weights_that_do_not_fit_are_named(golden):
+    weights, config = golden.weights, golden.config
+    name = "phycell.cell_list.0.convgate.bias"
+    with pytest.raises(InputError, match=f"lack the tensor {name}"):
+        from_arrays({k: v for k, v in weights.items() if k != name}, config)
+    with pytest.raises(InputError, match=rf"{name} should have shape .* got \(3,\)"):
+        from_arrays(weights | {name: np.zeros(3, np.float32)}, config)
+    with pytest.raises(InputError, match="no known part: extra"):
+        from_arrays(weights | {"extra": np.zeros(3, np.float32)}, config)
+    with pytest.raises(InputError, match="lack 'branch_width'"):
+        from_arrays(weights, {k: v for k, v in config.items() if k != "branch_width"})
+    with pytest.raises(InputError, match="no weights of PhyDNet"):
+        from_state_dict({"a": torch.zeros(3)})
+    tensors = {k: torch.from_numpy(v) for k, v in weights.items()}
+    del tensors["phycell.cell_list.0.F.conv1.weight"]
+    with pytest.raises(InputError, match=r"lack the convolution .*F\.conv1\.weight"):
+        from_state_dict(tensors)
+
+
+# What is ours
+
+
+def test_teacher_forcing_ends_when_it_did():
+    published = {"initial": 1.0, "decay": 0.003, "interval": 625}
+    found = [teacher_forcing_ratio(625 * epoch, **published) for epoch in (0, 1, 333, 334, 2000)]
+    assert found == pytest.approx([1, 0.997, 0.001, 0, 0])
+    assert teacher_forcing_ratio(624, **published) == 1
+
+
+def test_teacher_forcing_is_drawn_once_per_batch_at_the_ratio_of_the_step():
+    model, batch = small(forcing_decay=0.1, forcing_interval=10), Batch.of(frames(), 3)
+    with torch.no_grad():
+        free, forced = (
+            float(model.loss_terms(frames(), 3, teacher_forcing=on)["forecast"])
+            for on in (False, True)
+        )
+        assert free != forced
+
+        def found(step, seeds):
+            losses = (
+                model.loss(batch, step=step, generator=seeded(seed))["forecast"] for seed in seeds
+            )
+            return [{free: False, forced: True}[float(loss)] for loss in losses]
+
+        assert found(0, range(3)) == [True] * 3
+        assert found(100, range(3)) == [False] * 3
+        drawn = [bool(torch.rand((), generator=seeded(seed)) < 0.3) for seed in range(9)]
+        assert found(70, range(9)) == drawn
+        assert set(drawn) == {False, True}
+    # The default options of the loss are the first step.
+    assert float(model.loss(batch)["forecast"].detach()) == forced
+
+
+def test_a_context_of_one_frame_has_no_error_of_its_own():
+    spec = FrameSpec(channels=("a",), space=(8, 12), context=1, horizon=4, value_range=(0.0, 1.0))
+    model = small(spec, teacher_forcing=0.0)
+    terms = model.loss(Batch.of(frames(), 1))
+    assert float(terms["context"].detach()) == 0
+    found = model.forecast(frames()[:, :1], 4).samples[0]
+    expected = (found - frames()[:, 1:]).square().mean() * 4
+    torch.testing.assert_close(terms["forecast"].detach(), expected)
+
+
+@pytest.mark.parametrize("garbage", [0.0, 1e6, torch.inf])
+@pytest.mark.parametrize("version", VERSIONS)
+def test_unknown_values_change_nothing(version, garbage):
+    mask = torch.rand(3, 5, *SPEC.frame_shape, generator=seeded(3)) > 0.2
+    found = []
+    for value in (torch.nan, garbage):
+        batch = Batch.of(frames().masked_fill(~mask, torch.nan), 3, mask=mask)
+        for part in (batch.context, batch.target):  # behind the door, which would refuse it
+            object.__setattr__(part, "values", part.values.masked_fill(~part.mask, value))
+        model = small(version=version)
+        terms = model.loss(batch, generator=seeded())
+        terms["total"].backward()
+        found.append((terms["total"], [weight.grad for weight in model.parameters()]))
+    torch.testing.assert_close(*found, atol=0, rtol=0)
+    assert torch.isfinite(found[0][0])
+
+
+def test_errors_are_means_over_known_values():
+    mask = torch.rand(3, 5, *SPEC.frame_shape, generator=seeded(3)) > 0.2
+    model, values = small(), frames().masked_fill(~mask, 0.0)
+    found = model.loss_terms(values, 3, teacher_forcing=True, mask=mask)["forecast"]
+    errors = (model.training_forecast(values, 4) - values[:, 1:]).square()[:, 2:]
+    torch.testing.assert_close(found, 2 * errors[mask[:, 3:]].mean())
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_frames_of_any_units_and_shape(version):
+    spec = FrameSpec(channels=("u", "v", "w"), space=(12, 20), context=2, horizon=2)
+    model = small(spec, version=version)
+    values = 280 + 5 * torch.randn(4, 4, 3, 12, 20, generator=seeded())
+    model.fit_statistics([Batch.of(values, 2, channels=spec.channels)])
+    with torch.no_grad():  # the last layer, so that it asks for more than a sigmoid has
+        model.codec.decoder[-1].bias.fill_(-2.0)
+    forecast = model.forecast(values[:, :2], 3).samples
+    assert model.output == "identity"
+    assert float(forecast.mean()) == pytest.approx(270, abs=2)
+
+
+def test_bad_input():
+    model, context = small(), frames(length=3)
+    with pytest.raises(InputError, match=r"divisible by 4, got 9×12.* 8×12"):
+        small(FrameSpec(channels=("a",), space=(9, 12), context=3, horizon=2))
+    with pytest.raises(InputError, match="images"):
+        small(FrameSpec(channels=("a",), space=(12,), context=3, horizon=2))
+    with pytest.raises(InputError, match="8 channels cannot be normalised in 3 groups"):
+        small(groups=3)
+    with pytest.raises(InputError, match="odd kernel_size, got 4"):
+        small(kernel_size=4)
+    with pytest.raises(InputError, match="teacher_forcing in"):
+        small(teacher_forcing=1.5)
+    with pytest.raises(InputError, match="horizon of at least 1"):
+        model.forecast(context, 0)
+    with pytest.raises(InputError, match="must not be empty"):
+        model.forecast(context[:, :0], 2)
+    with pytest.raises(InputError, match="whole frames"):
+        model.forecast(context, times=[0.5, 1.0])
+    with pytest.raises(InputError, match="no content to exchange"):
+        model.forecast(context, 2, content_from=context)
+    with pytest.raises(InputError, match="Branches are joint, physical, residual, got 'both'"):
+        model.branch_view("both")
+    samples = model.forecast(context, 2, samples=3).samples
+    assert len(samples) == 3
+    assert torch.equal(samples[0], samples[2])
