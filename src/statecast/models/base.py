@@ -34,6 +34,7 @@ class Update(NamedTuple):
     parameters: tuple[str, ...] = ("",)  # beginnings of the names of the weights that it changes
     learning_rate_scale: float = 1.0  # times that of the training
     adam_betas: tuple[float, float] | None = None  # those of the training by default
+    shares: str | None = None  # an earlier update, whose optimiser and random numbers it takes
 
 
 class Forecaster(nn.Module, ABC):

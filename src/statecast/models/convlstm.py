@@ -66,6 +66,7 @@ class ConvLSTM(PatchRNN[ConvLSTMState]):
         sampling_start: int = 25_000,
         sampling_end: int = 50_000,
         sampling_decay: float = 5000.0,
+        reversed_clip: bool = False,
         normalise: Normalisation = "auto",
         generator: torch.Generator | None = None,
     ) -> None:
@@ -79,6 +80,7 @@ class ConvLSTM(PatchRNN[ConvLSTMState]):
             sampling_start=sampling_start,
             sampling_end=sampling_end,
             sampling_decay=sampling_decay,
+            reversed_clip=reversed_clip,
             normalise=normalise,
         )
         gates = self.gates(kernel=kernel, bias=False, norm="element" if layer_norm else "none")

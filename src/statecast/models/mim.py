@@ -87,6 +87,7 @@ class MIM(PatchRNN[MIMState]):
         sampling_start: int = 25_000,
         sampling_end: int = 50_000,
         sampling_decay: float = 5000.0,
+        reversed_clip: bool = False,
         normalise: Normalisation = "auto",
         generator: torch.Generator | None = None,
     ) -> None:
@@ -101,6 +102,7 @@ class MIM(PatchRNN[MIMState]):
             sampling_start=sampling_start,
             sampling_end=sampling_end,
             sampling_decay=sampling_decay,
+            reversed_clip=reversed_clip,
             normalise=normalise,
         )
         self.variant, self.detach_stationary = variant, detach_stationary

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from statecast.errors import InputError
 from statecast.frames import Batch, FrameSpec
-from statecast.models.base import Losses, known_mean
+from statecast.models.base import Losses, Update, known_mean
 from statecast.models.frame_feedback import FrameFeedback
 from statecast.models.scheduled_sampling import (
     TrueFrames,
@@ -44,6 +44,8 @@ class PatchRNN(FrameFeedback[State | None], Generic[State]):
         sampling_start: step at which the probabilities of `reverse` begin to change.
         sampling_end: step from which every frame after the context is a prediction.
         sampling_decay: steps in which `reverse` closes on true contexts by a factor of e.
+        reversed_clip: follow each update by one on the clip reversed in time, with the same mask
+            and optimiser.
         normalise: see `Normaliser`.
     """
 
@@ -59,6 +61,7 @@ class PatchRNN(FrameFeedback[State | None], Generic[State]):
         sampling_start: int,
         sampling_end: int,
         sampling_decay: float,
+        reversed_clip: bool,
         normalise: Normalisation,
     ) -> None:
         super().__init__(spec, normalise=normalise)
@@ -75,7 +78,7 @@ class PatchRNN(FrameFeedback[State | None], Generic[State]):
                 "Sampling needs a sampling_end after 0 and sampling_start, and a positive "
                 f"sampling_decay, got {sampling_end}, {sampling_start} and {sampling_decay}."
             )
-        self.patch, self.width = patch, width
+        self.patch, self.width, self.reversed_clip = patch, width, reversed_clip
         self.sampling, self.sampling_start = sampling, sampling_start
         self.sampling_end, self.sampling_decay = sampling_end, sampling_decay
         self.patch_channels = patch**2 * len(spec.channels)
@@ -121,6 +124,17 @@ class PatchRNN(FrameFeedback[State | None], Generic[State]):
         return reverse_scheduled_sampling(
             step, start=self.sampling_start, end=self.sampling_end, decay=self.sampling_decay
         )
+
+    @property
+    def updates(self) -> tuple[Update, ...]:
+        backwards = (Update("reversed", shares="model"),) if self.reversed_clip else ()
+        return (Update("model"), *backwards)
+
+    def update_loss(
+        self, name: str, batch: Batch, *, step: int = 0, generator: torch.Generator | None = None
+    ) -> Losses:
+        loss = self.reversed_loss if name == "reversed" else self.loss
+        return loss(batch, step=step, generator=generator)
 
     def loss(
         self, batch: Batch, *, step: int = 0, generator: torch.Generator | None = None

@@ -69,6 +69,7 @@ class PredRNN(PatchRNN[PredRNNState]):
         sampling_start: int = 25_000,
         sampling_end: int = 50_000,
         sampling_decay: float = 2500.0,
+        reversed_clip: bool = False,
         normalise: Normalisation = "auto",
         generator: torch.Generator | None = None,
     ) -> None:
@@ -82,6 +83,7 @@ class PredRNN(PatchRNN[PredRNNState]):
             sampling_start=sampling_start,
             sampling_end=sampling_end,
             sampling_decay=sampling_decay,
+            reversed_clip=reversed_clip,
             normalise=normalise,
         )
         if decoupling_weight is not None and not 0 <= decoupling_weight < math.inf:

@@ -30,6 +30,7 @@ from statecast.frames import Batch
 from statecast.models.base import Forecaster, Losses, Update
 from statecast.nn.activation_checkpointing import recompute_stages
 from statecast.nn.random import PartGenerator
+from statecast.training.adam import InnerEpsilonAdam
 from statecast.training.checkpoints import Checkpoint, save_checkpoint
 from statecast.training.diagnostics import Diagnostics
 from statecast.training.heap import keep_memory
@@ -79,6 +80,7 @@ class Updater(NamedTuple):
     weights: list[nn.Parameter]
     optimizer: torch.optim.Optimizer
     loss: nn.Module
+    stream: int  # of its random numbers
 
 
 class Trainer:
@@ -166,14 +168,13 @@ class Trainer:
         """The updates of a step, each with an optimiser of its own."""
         if not self.trainable:
             return []
-        updaters = []
+        updaters: list[Updater] = []
         named = dict(self.model.named_parameters())
         for update in self.model.updates:
             weights = [w for name, w in named.items() if name.startswith(update.parameters)]
-            betas = update.adam_betas or self.options.adam_betas
-            optimizer = torch.optim.Adam(
-                weights, lr=self.options.learning_rate, betas=betas, fused=True
-            )
+            shared = [known for known in updaters if known.update.name == update.shares]
+            optimizer = shared[0].optimizer if shared else self.optimizer_of(update, weights)
+            stream = shared[0].stream if shared else len(updaters)
             loss: nn.Module = UpdateLoss(self.model, update.name)
             if self.part is not None:
                 ids = None if self.device.type == "cpu" else [self.device]
@@ -183,8 +184,15 @@ class Trainer:
                     # Weights of other updates, and those that rest in a phase, have no gradient.
                     some = len(self.model.updates) > 1 or bool(self.options.phases)
                     loss = DistributedDataParallel(loss, ids, find_unused_parameters=some)
-            updaters.append(Updater(update, weights, optimizer, loss))
+            updaters.append(Updater(update, weights, optimizer, loss, stream))
         return updaters
+
+    def optimizer_of(self, update: Update, weights: list[nn.Parameter]) -> torch.optim.Optimizer:
+        """Adam for the weights of an update."""
+        rate, betas = self.options.learning_rate, update.adam_betas or self.options.adam_betas
+        if self.options.adam_epsilon_inside_root:
+            return InnerEpsilonAdam(weights, lr=rate, betas=betas)
+        return torch.optim.Adam(weights, lr=rate, betas=betas, fused=True)
 
     def restore(self, checkpoint: Checkpoint) -> Mapping[str, Sequence[float]]:
         """Take weights, state and position from a checkpoint; the values that wait for their row.
@@ -306,7 +314,7 @@ class Trainer:
         skip = False
         for number, updater in enumerate(self.updaters):
             prefix = "" if number == 0 else f"{updater.update.name}_"
-            found, left_out = self.apply(updater, number, batch, rate)
+            found, left_out = self.apply(updater, batch, rate)
             values |= {f"{prefix}{name}": value for name, value in found.items()}
             skip |= left_out
         counted = {SKIPPED: float(skip)} if self.options.max_nonfinite_steps else {}
@@ -325,15 +333,13 @@ class Trainer:
                 if name and name.startswith(phase.frozen):
                     module.eval()
 
-    def apply(
-        self, updater: Updater, number: int, batch: Batch, rate: float
-    ) -> tuple[dict[str, float], bool]:
+    def apply(self, updater: Updater, batch: Batch, rate: float) -> tuple[dict[str, float], bool]:
         """One update; its values, and whether it was left out for not being finite."""
         for group in updater.optimizer.param_groups:
             group["lr"] = rate * updater.update.learning_rate_scale
         may_skip = self.skipped < self.options.max_nonfinite_steps
         buffers = {n: b.clone() for n, b in self.model.named_buffers()} if may_skip else {}
-        terms = self.differentiate(updater, number, batch)
+        terms = self.differentiate(updater, batch)
         clip = math.inf if self.options.gradient_clip is None else self.options.gradient_clip
         norm = torch.nn.utils.clip_grad_norm_(updater.weights, clip)
         # One transfer for all values: each one would wait for the device.
@@ -347,9 +353,9 @@ class Trainer:
             updater.optimizer.step()
         return values, skip
 
-    def differentiate(self, updater: Updater, number: int, batch: Batch) -> Losses:
+    def differentiate(self, updater: Updater, batch: Batch) -> Losses:
         """Set the gradients of an update's loss, and return its terms: those of the whole batch."""
-        key = (self.options.seed, NOISE, self.step, *((number,) if number else ()))
+        key = (self.options.seed, NOISE, self.step, *((updater.stream,) if updater.stream else ()))
         generator = seeded_generator(*key)
         if self.part is not None:
             generator = PartGenerator(generator, self.part)

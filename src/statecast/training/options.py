@@ -44,6 +44,7 @@ class TrainingOptions:
             one in which every weight changes.
         learning_rate: of Adam; the highest of the schedule.
         adam_betas: Adam's decay of the first and second moments of the gradient.
+        adam_epsilon_inside_root: add Adam's epsilon inside the root, see `InnerEpsilonAdam`.
         gradient_clip: largest norm of the gradient; longer ones are shortened to it.
         max_nonfinite_steps: how many steps of the whole training may be left out because their
             loss or gradient is not finite, before one stops it.
@@ -87,6 +88,7 @@ class TrainingOptions:
     # Optimiser
     learning_rate: float = 3e-4
     adam_betas: tuple[float, float] = (0.9, 0.999)
+    adam_epsilon_inside_root: bool = False
     gradient_clip: float | None = None
     max_nonfinite_steps: int = 0
     # Schedule
