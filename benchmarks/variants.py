@@ -20,7 +20,8 @@ from resumable import trained
 
 from statecast.data.base import seeded_generator
 from statecast.io.atomic_files import write_text
-from statecast.plots.forecasts import plot_forecast, plot_scores
+from statecast.plots.curves import plot_scores
+from statecast.plots.forecasts import plot_forecast
 from statecast.runs.run import evaluate_run
 
 VARIANTS = {

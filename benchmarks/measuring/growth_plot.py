@@ -7,7 +7,7 @@ from pathlib import Path
 
 from measuring.growth import Point
 
-from statecast.plots.forecasts import LINES, new_figure, write_png
+from statecast.plots.curves import LINES, new_figure, write_figure
 
 MARKS = {"forecast": "o-", "train": "s--"}
 NAMES = {"forecast": "forecast", "train": "training step"}
@@ -49,4 +49,4 @@ def plot(points: Sequence[Point], path: Path, *, title: str) -> Path:
     panels[0, 0].legend(fontsize=8, frameon=False)
     figure.suptitle(title, fontsize=8)
     figure.set_layout_engine("constrained")
-    return write_png(figure, path)
+    return write_figure(figure, path)

@@ -1,6 +1,7 @@
 """The command line: every verb from start to end, and every mistake on one line with code 2."""
 
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -52,7 +53,15 @@ def test_train_evaluate_forecast(recipe, frames, tmp_path, capsys):
         np.testing.assert_array_equal(content["samples"], expected.samples)
 
 
-@pytest.mark.parametrize("ending", ["gif", "png"])
+def test_scores_are_written_where_nothing_can_draw_them(run, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    assert main(["evaluate", str(run), "--evaluate.samples", "2"]) == 0
+    assert (run / "scores.json").is_file()
+    assert not (run / "scores.png").exists()
+    assert "statecast[plots]" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("ending", ["gif", "png", "webp"])
 def test_forecasts_are_drawn(run, frames, tmp_path, ending):
     output = tmp_path / f"out.{ending}"
     assert main(["forecast", str(run), str(frames), "--output", str(output)]) == 0
@@ -133,7 +142,7 @@ def mistakes(tmp_path, run, frames):
         "horizon": (forecast(frames, "--horizon", "0"), "at least 1 frame"),
         "samples": (forecast(frames, "--samples", "0"), "at least 1 sample"),
         "no run": (["forecast", str(bad), str(frames), "--output", out], "no run folder"),
-        "ending": (["forecast", str(run), str(frames), "--output", "out.doc"], ".gif, .mp4"),
+        "ending": (["forecast", str(run), str(frames), "--output", "out.doc"], ".gif, .webp, .mp4"),
         "folder": (
             ["forecast", str(run), str(frames), "--output", str(bad / "x" / "a.npz")],
             "does not exist",

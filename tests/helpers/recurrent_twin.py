@@ -11,7 +11,7 @@ from statecast.frames import Batch
 from statecast.nn.patches import fold_patches, unfold_patches
 from statecast.runs.official.predrnn import from_arrays, layout_of, published_names
 
-GOLDEN = Path(__file__).parent / "golden"
+GOLDEN = Path(__file__).parents[1] / "golden"
 
 
 class Golden:

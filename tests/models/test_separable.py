@@ -171,9 +171,19 @@ def test_recipes_say_what_was_published(name):
     tables = resolve(read_recipe(name))
     model, train = tables["model"], tables["train"]
     weights = [model[f"{t}_weight"] for t in ("forecast", "alignment", "invariance", "prior")]
-    found = (*weights, model["blocks"], model["dynamics_gain"], train["adam_betas"][0], train["steps"])
+    found = (
+        *weights,
+        model["blocks"],
+        model["dynamics_gain"],
+        train["adam_betas"][0],
+        train["steps"],
+    )
     assert found == PUBLISHED[name]
-    assert (train["learning_rate"], train["adam_betas"][1], train["batch_size"]) == (4e-4, 0.99, 128)
+    assert (train["learning_rate"], train["adam_betas"][1], train["batch_size"]) == (
+        4e-4,
+        0.99,
+        128,
+    )
     assert (model["solver"], model["substeps"], model["shoots"]) == ("residual", 1, 1)
     assert (model["alignment_window"], model["prior_over"]) == (
         "batch",

@@ -1,5 +1,7 @@
 """Pictures: readable files, as many frames as there are, borders and gaps in their colours."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -7,15 +9,12 @@ from PIL import Image
 
 from statecast.errors import FileError, InputError
 from statecast.frames import Forecast, Frames
-from statecast.plots.animations import BORDER, GAP, animate_forecast
-from statecast.plots.forecasts import (
-    FORECAST,
-    MISSING,
-    OBSERVED,
-    plot_forecast,
-    plot_history,
-    plot_scores,
-)
+from statecast.io.fields.coordinates import Coordinates, Variable
+from statecast.io.fields.time_steps import Step
+from statecast.plots.animations import BORDER, GAP, WORDS, animate_forecast
+from statecast.plots.curves import lead_time_axis, plot_history, plot_scores, score_charts
+from statecast.plots.forecasts import plot_forecast
+from statecast.plots.panels import FORECAST, LAND, MISSING, OBSERVED, panels_of
 
 
 def rgb(colour):
@@ -53,7 +52,8 @@ def pixels(path):
 )
 def test_a_forecast_of_any_kind_is_drawn(tmp_path, space, channels):
     context, forecast, target = example(space, channels)
-    path = plot_forecast(context, forecast, tmp_path / "a.png", target=target, title="a title")
+    path = tmp_path / "a.png"
+    plot_forecast(context, forecast, path, target=target, title="a title")
     kind, size = kind_and_size(path)
     assert kind == "PNG"
     assert min(size) > 200
@@ -61,22 +61,92 @@ def test_a_forecast_of_any_kind_is_drawn(tmp_path, space, channels):
         assert {rgb(OBSERVED), rgb(FORECAST)} <= pixels(path)
 
 
-def test_a_gap_is_drawn_in_its_own_colour(tmp_path):
+def drawn(path, context, forecast, **options):
+    plot_forecast(context, forecast, path, **options)
+    return path
+
+
+def test_what_the_data_lack_is_grey_and_what_a_forecast_lacks_is_pink(tmp_path):
     context, forecast, target = example()
-    without = plot_forecast(context, forecast, tmp_path / "a.png", target=target)
-    assert rgb(MISSING) not in pixels(without)
+    colours = pixels(drawn(tmp_path / "a.png", context, forecast, target=target))
+    assert not {rgb(MISSING), rgb(LAND)} & colours
     target.values[0, 0, 0, 3:6, 3:6] = torch.nan
-    path = plot_forecast(context, forecast, tmp_path / "b.png", target=target)
-    assert rgb(MISSING) in pixels(path)
+    colours = pixels(drawn(tmp_path / "b.png", context, forecast, target=target))
+    assert rgb(LAND) in colours
+    assert rgb(MISSING) not in colours
+    forecast.samples[:, 0, 1, 0, 3:6, 3:6] = torch.nan
+    assert rgb(MISSING) in pixels(drawn(tmp_path / "c.png", context, forecast, target=target))
 
 
-def test_a_row_for_the_spread_where_samples_differ(tmp_path):
-    sizes = []
-    for samples in (1, 4):
-        context, forecast, _ = example(samples=samples)
-        path = plot_forecast(context, forecast, tmp_path / "a.png")
-        sizes.append(kind_and_size(path)[1][1])
-    assert sizes[1] > 3 * sizes[0]  # mean, 3 samples, spread instead of one row
+def labels(latitude, channels=("u",)):
+    space = {"lat": latitude, "lon": np.linspace(0, 30, 16)}
+    units = {"lat": "degrees_north", "lon": "degrees_east"}
+    return Coordinates(
+        space=("lat", "lon"),
+        variables={n: Variable((n,), v, {"units": units[n]}) for n, v in space.items()},
+        channels={name: {"units": "degC"} for name in channels},
+        times=np.array(["2001-03-29", "2001-03-30", "2001-03-31"], dtype="datetime64[ns]"),
+        step=Step(86400.0, "seconds"),
+    )
+
+
+def test_maps_are_north_up_whatever_the_order_of_latitudes():
+    context, forecast, target = example()
+    latitude = np.linspace(-30, 30, 16)
+    seen = {}
+    for name, values in (("ascending", latitude), ("descending", latitude[::-1])):
+        labelled = replace(context, coordinates=labels(values))
+        (seen[name],) = panels_of(labelled, forecast, target, 0, 1)
+    assert (seen["ascending"].observed == context.values[0, :, 0].flip(1).numpy()).all()
+    assert (seen["descending"].observed == context.values[0, :, 0].numpy()).all()
+    for row, values in seen["ascending"].rows.items():
+        assert (values[:, ::-1] == seen["descending"].rows[row]).all()
+
+
+def test_forecasts_are_masked_where_nothing_is_ever_known():
+    context, forecast, target = example(channels=("u", "v"))
+    for frames in (context, target):
+        frames.values[:, :, 0, 2:4, 5:9] = torch.nan
+    first, second = panels_of(context, forecast, target, 0, 2)
+    assert first.land.sum() == 8
+    assert first.land[2:4, 5:9].all()
+    assert not second.land.any()
+    grey = np.array(rgb(LAND)) / 255
+    for row in first.rows:
+        assert first.colours(row, 0)[2:4, 5:9] == pytest.approx(np.broadcast_to(grey, (2, 4, 3)))
+
+
+def test_every_variable_has_rows_labels_dates_and_scales(tmp_path):
+    context, forecast, target = example(channels=("sst", "ssh"))
+    names = labels(np.linspace(-30, 30, 16), ("sst", "ssh"))
+    labelled = replace(context, coordinates=names)
+    figure = plot_forecast(labelled, forecast, target=target, samples=2)
+    told = [text.get_text() for text in figure.texts]
+    assert "sst / degC" in told
+    assert "ssh / degC" in told
+    assert told.count("truth") == told.count("spread") == 2
+    titles = {axes.get_title() for axes in figure.axes}
+    assert {"0\n2001-03-31", "+1\n2001-04-01", "+5\n2001-04-05"} <= titles
+    assert sum(hasattr(axes, "_colorbar") for axes in figure.axes) == 4
+    (first,) = {axes.get_ylabel() for axes in figure.axes} - {""}
+    assert first == "lat / °N"
+
+
+@pytest.mark.parametrize(
+    ("ending", "start"), [("png", b"\x89PNG"), ("pdf", b"%PDF"), ("svg", b"<?xml")]
+)
+def test_a_picture_is_written_as_its_ending_says(tmp_path, ending, start):
+    context, forecast, _ = example(samples=1)
+    path = drawn(tmp_path / f"a.{ending}", context, forecast)
+    assert path.read_bytes().startswith(start)
+
+
+def test_frames_are_equally_spaced():
+    context, forecast, _ = example()
+    long = replace(forecast, samples=torch.rand(1, 2, 14, 1, 16, 16), times=torch.arange(1.0, 15.0))
+    figure = plot_forecast(context, long, columns=6)
+    shown = [float(t) for axes in figure.axes if (t := axes.get_title()).startswith("+")]
+    assert shown == [1, 4, 7, 10, 13]
 
 
 def test_an_animation_has_a_frame_for_every_time_and_its_borders(tmp_path):
@@ -84,14 +154,18 @@ def test_an_animation_has_a_frame_for_every_time_and_its_borders(tmp_path):
     path = animate_forecast(context, forecast, tmp_path / "a.gif", target=target, samples=2)
     with Image.open(path) as animation:
         assert animation.n_frames == 8
+        heads = []
         for time in range(8):
             animation.seek(time)
             image = np.asarray(animation.convert("RGB"))
+            heads.append(image[:WORDS].tobytes())
+            image = image[2 * WORDS :]  # below the time and the names
             corner = GAP + BORDER // 2
             second = GAP + (96 + 2 * BORDER + GAP) + BORDER // 2
             assert tuple(image[corner, corner]) == pytest.approx(rgb(OBSERVED), abs=8)
             expected = OBSERVED if time < 3 else FORECAST
             assert tuple(image[corner, second]) == pytest.approx(rgb(expected), abs=8)
+        assert len(set(heads)) == 8  # each frame says its time
 
 
 @pytest.mark.parametrize("space", [(16, 16), (30,)])
@@ -111,25 +185,50 @@ def test_scores_and_curves_are_drawn(tmp_path):
             "persistence": {"mse": {"mean": line}},
         },
     }
-    assert kind_and_size(plot_scores(scores, tmp_path / "a.png"))[0] == "PNG"
+    plot_scores(scores, tmp_path / "a.png")
+    assert kind_and_size(tmp_path / "a.png")[0] == "PNG"
     # A score of whole videos has no value at a lead time, and takes no panel.
     whole = {"per_lead_time": [float("nan")] * 2, "value": 300.0, "half_width": 9.0}
     scores["forecasters"]["model"]["fvd"] = {"mean": whole}
-    assert kind_and_size(plot_scores(scores, tmp_path / "d.png")) == kind_and_size(
-        tmp_path / "a.png"
-    )
+    assert [chart.title for chart in score_charts(scores)] == ["mse ↓", "crps ↓"]
     scores["forecasters"] = {"model": {"fvd": {"mean": whole}}}
-    assert kind_and_size(plot_scores(scores, tmp_path / "e.png"))[0] == "PNG"
+    plot_scores(scores, tmp_path / "e.png")
+    assert kind_and_size(tmp_path / "e.png")[0] == "PNG"
     history = {"step": [1, 2], "total": [3.0, 2.0], "rate": [1e-5, 1.0]}
-    assert kind_and_size(plot_history(history, tmp_path / "b.png"))[0] == "PNG"
+    figure = plot_history(history)
+    assert [axes.get_yscale() for axes in figure.axes] == ["linear", "log"]
     with pytest.raises(InputError, match="logged nothing"):
         plot_history({"step": []}, tmp_path / "c.png")
+
+
+def test_lead_times_are_in_the_unit_of_the_data():
+    scores = {"lead_times": [1.0, 2.0], "forecasters": {}}
+    assert lead_time_axis(scores) == ([1.0, 2.0], "lead time / frames")
+    scores["protocol"] = {"data": {"step": "6 hours"}}
+    assert lead_time_axis(scores) == ([6.0, 12.0], "lead time / hours")
+    scores["protocol"] = {"data": {"step": "1 day"}}
+    assert lead_time_axis(scores) == ([1.0, 2.0], "lead time / days")
+
+
+def test_scores_show_bands_whole_ticks_and_the_line_of_spread_that_equals_skill():
+    line = {"per_lead_time": [0.5, 0.7, 0.8], "value": 0.7, "half_width": 0.1,
+            "half_widths": [0.1, 0.2, 0.1]}  # fmt: skip
+    found = {"spread_skill": {"ensemble": line}}
+    figure = plot_scores({"lead_times": [1.0, 2.0, 3.0], "forecasters": {"model": found}})
+    (panel,) = figure.axes
+    assert panel.get_title() == "spread skill →1"
+    assert any(list(drawn.get_ydata()) == [1.0, 1.0] for drawn in panel.get_lines())
+    (band,) = panel.collections
+    assert band.get_datalim(panel.transData).y1 == pytest.approx(0.9)
+    assert all(tick == round(tick) for tick in panel.get_xticks())
 
 
 def test_bad_arguments_leave_no_file(tmp_path):
     context, forecast, _ = example()
     with pytest.raises(InputError, match="0 to 1, got sequence=2"):
         plot_forecast(context, forecast, tmp_path / "a.png", sequence=2)
+    with pytest.raises(InputError, match=r"\.png, \.pdf or \.svg file, got 'a.jpg'"):
+        plot_forecast(context, forecast, tmp_path / "a.jpg")
     with pytest.raises(InputError, match="positive speed"):
         animate_forecast(context, forecast, tmp_path / "a.gif", frames_per_second=0)
     assert not list(tmp_path.iterdir())
@@ -139,7 +238,7 @@ def test_bad_arguments_leave_no_file(tmp_path):
 
 def test_a_failure_in_writing_leaves_the_old_picture(tmp_path, monkeypatch):
     context, forecast, _ = example()
-    path = plot_forecast(context, forecast, tmp_path / "a.png")
+    path = drawn(tmp_path / "a.png", context, forecast)
     before = path.read_bytes()
 
     def full(self, place, **options):

@@ -13,18 +13,18 @@ from statecast.data import DATASETS
 from statecast.errors import InputError
 from statecast.frames import Forecast, Frames
 from statecast.models.latent_space import Exchange
-from statecast.plots.animations import BORDER, GAP, PAUSE
-from statecast.plots.forecasts import FORECAST, OBSERVED
+from statecast.plots.animations import BORDER, GAP, PAUSE, Sheet
 from statecast.plots.latent_space import (
-    Sheet,
     Videos,
     animate_exchange,
     animate_interpolation,
+    cut,
     limits_of,
     plot_exchange,
     plot_interpolation,
-    strided,
+    write_sheet,
 )
+from statecast.plots.panels import FORECAST, OBSERVED, strided
 from statecast.runs.run import create_run, train_run
 
 SIDE = 96 + 2 * BORDER + GAP  # pixels from panel to panel in an animation
@@ -108,7 +108,7 @@ def test_more_contents_are_more_rows_and_more_dynamics_more_columns(tmp_path):
 def test_the_animated_grid_has_the_right_frame_in_every_cell(tmp_path):
     contents, dynamics, exchanged = videos(3), videos(2), made(3, 2)
     path = animate_exchange(exchanged, tmp_path / "a.gif", contents=contents, dynamics=dynamics)
-    low, high = limits_of(contents, dynamics)
+    low, high, _ = limits_of(contents, dynamics)
     with Image.open(path) as animation:
         assert animation.n_frames == 7
         assert animation.size == (3 * SIDE + GAP, 4 * SIDE + GAP)
@@ -149,8 +149,8 @@ def test_the_animated_interpolation_lies_between_its_videos(tmp_path):
 def test_long_names_lose_their_end_and_not_their_place(tmp_path):
     sheet = Sheet()
     sheet.image(0, 170, np.zeros((40, 40, 3), np.uint8))
-    sheet.word(165, 20, "content of\n" + "a very long name " * 9)
-    image = pixels(sheet.write(tmp_path / "a.png"))
+    sheet.word(165, 20, cut("content of\n" + "a very long name " * 9))
+    image = pixels(write_sheet(sheet, tmp_path / "a.png"))
     assert image.shape[:2] == (45, 215)
     assert (image[:40, 170:210] == 0).all()  # pixel by pixel, nothing written over it
     assert (image[:, :2] == 255).all()  # and nothing beyond the left edge

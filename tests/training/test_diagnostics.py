@@ -8,7 +8,7 @@ from PIL import Image
 from statecast.data.base import seeded_generator
 from statecast.models import SRVP, Persistence, Separable
 from statecast.models.base import evaluation_mode
-from statecast.plots.forecasts import plot_history
+from statecast.plots.curves import plot_history
 from statecast.runs.run import create_run, open_run, train_run
 from statecast.training.checkpoints import load_checkpoint
 from statecast.training.diagnostics import DIAGNOSTICS_NAME, Diagnostics, diagnose

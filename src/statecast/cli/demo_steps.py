@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from statecast.data.base import seeded_generator
 from statecast.data.loading import evenly
@@ -14,7 +13,8 @@ from statecast.frames import Batch
 from statecast.io.atomic_files import write_text
 from statecast.models.base import Forecaster
 from statecast.plots.animations import animate_forecast
-from statecast.plots.forecasts import plot_forecast, plot_history, plot_scores
+from statecast.plots.curves import plot_history, plot_scores
+from statecast.plots.forecasts import plot_forecast
 from statecast.runs.run import create_run, evaluate_run, train_run
 from statecast.training.diagnostics import DIAGNOSTICS_NAME
 from statecast.training.logs import read_log
@@ -49,11 +49,10 @@ def demo(folder: str | Path = "demo", *, recipes: Mapping[str, str] | None = Non
         windows = run.data().windows("test")
         shown = windows.batch(evenly(len(windows), SHOWN + 1)[1:])
         pictures = draw(run.load(), shown, run.folder)
-        pictures.append(plot_scores(scores, run.folder / "scores.png"))
+        pictures += [run.folder / "scores.png", run.folder / "history.png"]
+        plot_scores(scores, pictures[-2])
         watched = read_log(run.folder, DIAGNOSTICS_NAME)
-        pictures.append(
-            plot_history(read_log(run.folder), run.folder / "history.png", diagnostics=watched)
-        )
+        plot_history(read_log(run.folder), pictures[-1], diagnostics=watched)
         text = [
             f"{name}: {recipe}, {result.step} steps in {result.seconds / 60:.1f} min, "
             f"{scores['protocol']['windows']} test windows, {len(scores['lead_times'])} frames",
@@ -75,15 +74,10 @@ def draw(model: Forecaster, batch: Batch, folder: Path) -> list[Path]:
         samples=SAMPLES if model.stochastic else 1,
         generator=seeded_generator(SEED),
     )
-    options: dict[str, Any] = {"target": batch.target}
-    return [
-        plot_forecast(
-            batch.context, forecast, folder / "forecast.png", sequence=0, samples=4, **options
-        ),
-        animate_forecast(
-            batch.context, forecast, folder / "forecast.gif", sequences=SHOWN, **options
-        ),
-    ]
+    strip, animation = folder / "forecast.png", folder / "forecast.gif"
+    plot_forecast(batch.context, forecast, strip, target=batch.target, samples=4)
+    animate_forecast(batch.context, forecast, animation, target=batch.target, sequences=SHOWN)
+    return [strip, animation]
 
 
 def _free(folder: Path) -> Path:

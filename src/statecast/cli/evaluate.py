@@ -23,9 +23,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace, overrides: Sequence[str]) -> int:
     """Score a run."""
     from statecast.distributed import is_main, process_group
+    from statecast.errors import MissingExtraError
     from statecast.evaluation.analyses import STUDIES
     from statecast.evaluation.score_tables import table
-    from statecast.plots.forecasts import plot_scores
+    from statecast.plots.curves import plot_scores
     from statecast.runs.run import evaluate_run, open_run
 
     if options.allow_download:
@@ -40,6 +41,11 @@ def run(options: argparse.Namespace, overrides: Sequence[str]) -> int:
         print("\n".join(["", f"{study}:", *STUDIES[study]().lines(found)]))
     for metric, reason in scores["not_computed"].items():
         print(f"{metric} was not computed: {reason}")
-    picture = plot_scores(scores, opened.folder / "scores.png")
-    print(f"Written: {opened.folder / 'scores.json'}, {picture}")
+    written, picture = [opened.folder / "scores.json"], opened.folder / "scores.png"
+    try:
+        plot_scores(scores, picture)
+        written.append(picture)
+    except MissingExtraError as error:
+        print(f"No picture of the scores: {error}")
+    print(f"Written: {', '.join(map(str, written))}")
     return 0

@@ -16,7 +16,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="observed frames: .npy, .npz, .h5, .nc, .zarr, a video, or a folder of images",
     )
     parser.add_argument(
-        "--output", required=True, metavar="FILE", help=".nc, .zarr, .npz, .gif, .mp4 or .png"
+        "--output",
+        required=True,
+        metavar="FILE",
+        help=".nc, .zarr, .npz, .gif, .webp, .mp4, .png, .pdf or .svg",
     )
     parser.add_argument("--horizon", type=int, help="frames to forecast")
     parser.add_argument("--samples", type=int, default=1, help="futures to draw; default 1")

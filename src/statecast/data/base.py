@@ -13,6 +13,7 @@ from statecast.checks import typed
 from statecast.distributed import Part
 from statecast.errors import InputError
 from statecast.frames import Batch, Forecast, Frames, FrameSpec
+from statecast.io.fields.coordinates import Coordinates
 from statecast.io.fields.preprocessing import Preparation
 from statecast.nn.random import Streams
 
@@ -61,6 +62,10 @@ class Windows(ABC):
         `scored_spec`.
         """
         return forecast, batch.target
+
+    def coordinates(self, window: int) -> Coordinates | None:
+        """Labels of a window's context frames; None where frames have none."""
+        return None
 
     def scored_spec(self, spec: FrameSpec) -> FrameSpec:
         """Range and unit of what `to_score_units` gives, from the spec of the windows."""

@@ -15,6 +15,7 @@ from torch import Tensor
 from statecast.data.base import Windows
 from statecast.errors import InputError
 from statecast.frames import Batch, Frames
+from statecast.io.fields.coordinates import Coordinates
 
 
 class SequenceWindows(Windows):
@@ -98,6 +99,10 @@ class FirstFrames(Windows):
     def batch(self, indices: Tensor) -> Batch:
         whole = self.windows.batch(indices)
         return replace(whole, target=first_frames(whole.target, self.horizon))
+
+    def coordinates(self, window: int) -> Coordinates | None:
+        """Labels of a window's context frames."""
+        return self.windows.coordinates(window)
 
     @cached_property
     def digest(self) -> str:

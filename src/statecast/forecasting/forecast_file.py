@@ -46,9 +46,10 @@ def forecast_file(
             images of 256 levels where the model's range is [0, 1]. Or a NetCDF file or Zarr store
             with the variables that the model was trained on. Or a video or a folder of images,
             whose last frames are cropped and sized as in training.
-        output: `.npz` (samples, times, channels), `.gif`, `.mp4`, `.png`; or `.nc`, `.zarr`:
-            samples, mean, standard deviation and quantiles, with the coordinates of `source`,
-            written part by part, so that memory does not limit the number of samples.
+        output: `.npz` (samples, times, channels); an animation, `.gif`, `.webp` or `.mp4`; a
+            picture, `.png`, `.pdf` or `.svg`; or `.nc`, `.zarr`: samples, mean, standard deviation
+            and quantiles, with the coordinates of `source`, written part by part, so that memory
+            does not limit the number of samples.
         horizon: frames to forecast; by default as many as in training.
         samples: futures to draw.
         context: last frames of the file to use; by default as many as in training.

@@ -120,7 +120,8 @@ def write_picture(request: ForecastRequest, path: Path) -> Path:
     """Mean and samples, side by side."""
     from statecast.plots.forecasts import plot_forecast
 
-    return plot_forecast(shown(request.context, request), request.whole(), path)
+    plot_forecast(shown(request.context, request), request.whole(), path)
+    return path
 
 
 def shown(context: Frames, request: ForecastRequest) -> Frames:
@@ -129,14 +130,13 @@ def shown(context: Frames, request: ForecastRequest) -> Frames:
     if labels is None:
         return context
     values = request.predictor.preparation.restored_context(context.values, labels)
-    return replace(context, values=values, mask=~values.isnan(), coordinates=None)
+    return replace(context, values=values, mask=~values.isnan())
 
 
 OUTPUTS: dict[str, Writer] = {
     ".npz": write_npz_forecast,
-    ".gif": write_animation,
-    ".mp4": write_animation,
-    ".png": write_picture,
+    **dict.fromkeys((".gif", ".webp", ".mp4"), write_animation),
+    **dict.fromkeys((".png", ".pdf", ".svg"), write_picture),
     **dict.fromkeys(SINKS, write_labelled_forecast),
 }
 

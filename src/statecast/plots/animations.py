@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -11,23 +12,23 @@ from statecast.errors import InputError
 from statecast.frames import Forecast, Frames
 from statecast.io.atomic_files import atomic_path
 from statecast.io.video.encoding import write_mp4
-from statecast.plots.forecasts import (
+from statecast.plots.panels import (
     FORECAST,
+    LAND,
     MAGNITUDES,
-    MISSING,
     OBSERVED,
-    brightness,
-    forecast_rows,
-    images,
+    Array,
+    Panels,
+    coloured,
+    dates_of,
+    panels_of,
 )
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-Array = np.ndarray[Any, np.dtype[Any]]
-
 SMALLEST = 96  # pixels of a panel's shorter side; small frames are enlarged by a whole number
-BORDER, GAP = 3, 6  # pixels
+BORDER, GAP, WORDS = 3, 6, 16  # pixels; the last is the height of a line of words
 PAUSE = 4  # the last frame is shown so many times longer
 
 
@@ -41,10 +42,11 @@ def animate_forecast(
     samples: int = 3,
     frames_per_second: float = 6.0,
 ) -> Path:
-    """Write a `.gif` or `.mp4`: a row per sequence; truth, forecast mean and samples side by side.
+    """Write a `.gif`, `.webp` or `.mp4`: truth, forecast mean and samples side by side.
 
-    Borders are green while frames are observed, and purple once they are forecast. Points are
-    drawn as bars of colour.
+    There is a row per sequence and variable, and the time of the frame, with its date where that
+    is known, above them. Borders are green while frames are observed, and purple once they are
+    forecast. Maps are drawn north up, with land in grey; points as bars of colour.
 
     Args:
         context: the observed frames.
@@ -58,23 +60,39 @@ def animate_forecast(
     Errors:
         InputError: a speed that is not positive.
     """
-    count = min(sequences, len(context.values))
-    rows = [_panels(context, forecast, target, sequence, samples) for sequence in range(count)]
-    observed = len(context.times)
-    total = observed + len(forecast.times)
-    pictures = [page([[p[t] for p in row] for row in rows]) for t in range(total)]
+    blocks = [
+        panels
+        for sequence in range(min(sequences, len(context.values)))
+        for panels in panels_of(context, forecast, target, sequence, samples)
+    ]
+    rows = [moving(panels) for panels in blocks]
+    names = [
+        [
+            " ".join(filter(None, (name, panels.label)))
+            for name in panels.rows
+            if name not in MAGNITUDES
+        ]
+        for panels in blocks
+    ]
+    times = [*context.times.tolist(), *forecast.times.tolist()]
+    dates = dates_of(context.coordinates or forecast.coordinates, times) or [""] * len(times)
+    heads = [f"time {time:+g}  {date}" for time, date in zip(times, dates, strict=True)]
+    pictures = [
+        labelled([[panel[t] for panel in row] for row in rows], names, title)
+        for t, title in enumerate(heads)
+    ]
     return write_moving(pictures, path, frames_per_second)
 
 
 def write_moving(pictures: list[Image], path: str | Path, frames_per_second: float) -> Path:
-    """Write pictures as a `.gif` or `.mp4`, by the ending of the path."""
+    """Write pictures as a `.gif`, `.webp` or `.mp4`, by the ending of the path."""
     if Path(path).suffix.lower() == ".mp4":
         return write_mp4([np.asarray(p) for p in pictures], path, frames_per_second, pause=PAUSE)
-    return write_gif(pictures, path, frames_per_second)
+    return write_repeating(pictures, path, frames_per_second)
 
 
-def write_gif(pictures: list[Image], path: str | Path, frames_per_second: float) -> Path:
-    """Write pictures as a `.gif` that repeats; the last one stays for a while.
+def write_repeating(pictures: list[Image], path: str | Path, frames_per_second: float) -> Path:
+    """Write pictures as a `.gif` or `.webp` that repeats; the last one stays for a while.
 
     Errors:
         InputError: a speed that is not positive.
@@ -83,50 +101,37 @@ def write_gif(pictures: list[Image], path: str | Path, frames_per_second: float)
         raise InputError(f"An animation needs a positive speed, got {frames_per_second}.")
     durations = [round(1000 / frames_per_second)] * len(pictures)
     durations[-1] *= PAUSE
+    kind = Path(path).suffix.lower().removeprefix(".")
 
     with atomic_path(path) as place:
         pictures[0].save(
-            place, format="GIF", save_all=True, append_images=pictures[1:], duration=durations,
-            loop=0, disposal=1, optimize=False,
+            place, format=kind, save_all=True, append_images=pictures[1:], duration=durations,
+            loop=0, disposal=1, optimize=False, quality=75,
         )  # fmt: skip
     return Path(path)
 
 
-def _panels(
-    context: Frames, forecast: Forecast, target: Frames | None, sequence: int, samples: int
-) -> list[list[Array]]:
-    """Each panel's pictures at all times: bytes (y, x, 3) with a border."""
-    seen = images(context.values[sequence], context.channels)
-    rows = forecast_rows(forecast, target, sequence, samples)
-    rows = {name: row for name, row in rows.items() if name not in MAGNITUDES}
-    reference = np.concatenate([seen, *([rows["truth"]] if "truth" in rows else [])])
-    finite = reference[np.isfinite(reference)]
-    low, high = (float(finite.min()), float(finite.max())) if len(finite) else (0.0, 1.0)
-    low, high = brightness(context.channels, low, high)
-    panels = []
-    for name, row in rows.items():
+def moving(panels: Panels) -> list[list[Array]]:
+    """Each row's pictures at all times, but for spread and error: bytes (y, x, 3) with a border."""
+    found = []
+    for name, row in panels.rows.items():
+        if name in MAGNITUDES:
+            continue
         edge = OBSERVED if name == "truth" else FORECAST
-        pictures = [framed(pixels(image, low, high), OBSERVED) for image in seen]
-        panels.append(pictures + [framed(pixels(image, low, high), edge) for image in row])
-    return panels
+        seen = [coloured(image, panels.scale, missing=LAND) for image in panels.observed]
+        came = [panels.colours(name, time) for time in range(len(row))]
+        found.append(
+            [framed(enlarged(image), OBSERVED) for image in seen]
+            + [framed(enlarged(image), edge) for image in came]
+        )
+    return found
 
 
-def pixels(image: Array, low: float, high: float) -> Array:
-    """An image as bytes (y, x, 3): grey where the range is [0, 1], else in colours."""
-    if image.ndim == 1:
-        image = np.repeat(image[None], max(1, len(image) // 4), axis=0)
-    share = np.clip((image - low) / ((high - low) or 1.0), 0, 1)
-    missing = np.isnan(share)
-    if share.ndim == 3:
-        colours = share
-    elif (low, high) == (0.0, 1.0):
-        colours = np.repeat(share[..., None], 3, axis=-1)
-    else:
-        from matplotlib import colormaps
-
-        colours = np.asarray(colormaps["viridis"](np.nan_to_num(share)))[..., :3]
-    content: Array = (np.nan_to_num(colours) * 255).round().astype(np.uint8)
-    content[missing if missing.ndim == 2 else missing.any(axis=-1)] = _rgb(MISSING)
+def enlarged(colours: Array) -> Array:
+    """Colours (y, x, 3), or of points (x, 3), as bytes, small images enlarged."""
+    if colours.ndim == 2:
+        colours = np.repeat(colours[None], max(1, len(colours) // 4), axis=0)
+    content: Array = (colours * 255).round().astype(np.uint8)
     factor = max(1, -(-SMALLEST // min(content.shape[:2])))
     return content.repeat(factor, axis=0).repeat(factor, axis=1)
 
@@ -140,19 +145,60 @@ def framed(content: Array, colour: str) -> Array:
     return bordered
 
 
+class Sheet:
+    """A picture laid out in pixels: images and words at their places, on white."""
+
+    def __init__(self) -> None:
+        self.images: list[tuple[int, int, Array]] = []
+        self.words: list[tuple[float, float, str, str]] = []
+
+    def image(self, top: int, left: int, content: Array) -> None:
+        """Place bytes (y, x, 3)."""
+        self.images.append((top, left, content))
+
+    def word(self, x: float, y: float, text: str, *, align: str = "right") -> None:
+        """Place words, centred on their height."""
+        self.words.append((x, y, text, align))
+
+    def picture(self, margin: int) -> Image:
+        """The picture, with a margin on the right and below."""
+        from PIL import Image, ImageDraw, ImageFont
+
+        height = margin + max(top + content.shape[0] for top, _, content in self.images)
+        width = margin + max(left + content.shape[1] for _, left, content in self.images)
+        whole = Image.new("RGB", (width, height), "white")
+        for top, left, content in self.images:
+            whole.paste(Image.fromarray(content), (left, top))
+        draw, font = ImageDraw.Draw(whole), ImageFont.load_default(WORDS - 3)
+        for x, y, text, align in self.words:
+            anchor = {"left": "lm", "center": "mm", "right": "rm"}[align]
+            draw.multiline_text((x, y), text, "black", font, anchor, align=align)
+        return whole
+
+
+def labelled(rows: list[list[Array]], names: Sequence[Sequence[str]], title: str) -> Image:
+    """Panels in rows under a title; with their names where these change."""
+    sheet, top, above = Sheet(), WORDS, None
+    sheet.word(GAP, WORDS / 2, title, align="left")
+    for row, told in zip(rows, names, strict=True):
+        step = row[0].shape[1] + GAP
+        for column, name in enumerate(told if told != above else ()):
+            sheet.word(GAP + column * step, top + WORDS / 2, name, align="left")
+        top += WORDS if told != above else 0
+        for column, panel in enumerate(row):
+            sheet.image(top + GAP, GAP + column * step, panel)
+        top, above = top + row[0].shape[0] + GAP, told
+    return sheet.picture(GAP)
+
+
 def page(rows: list[list[Array]]) -> Image:
     """Panels in rows, on white."""
-    from PIL import Image
-
-    height, width = rows[0][0].shape[:2]
-    sheet = np.full(
-        (len(rows) * (height + GAP) + GAP, len(rows[0]) * (width + GAP) + GAP, 3), 255, np.uint8
-    )
+    sheet = Sheet()
     for i, row in enumerate(rows):
         for j, panel in enumerate(row):
-            top, left = GAP + i * (height + GAP), GAP + j * (width + GAP)
-            sheet[top : top + height, left : left + width] = panel
-    return Image.fromarray(sheet)
+            height, width = panel.shape[0] + GAP, panel.shape[1] + GAP
+            sheet.image(GAP + i * height, GAP + j * width, panel)
+    return sheet.picture(GAP)
 
 
 def _rgb(colour: str) -> tuple[int, int, int]:

@@ -7,25 +7,26 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from statecast.errors import require
 from statecast.frames import Forecast, Frames
+from statecast.io.atomic_files import atomic_path
 from statecast.models.latent_space import Exchange
-from statecast.plots.animations import framed, page, pixels, write_gif
-from statecast.plots.forecasts import (
+from statecast.plots.animations import Sheet, enlarged, framed, page, write_repeating
+from statecast.plots.panels import (
     FORECAST,
     OBSERVED,
-    RESOLUTION,
+    Array,
+    Scale,
+    coloured,
     images,
-    new_figure,
-    seen_range,
-    write_png,
+    scale_of,
+    strided,
 )
 
-Array = np.ndarray[Any, np.dtype[Any]]
 Strip = list[Array | None]  # images at successive times; None where there is nothing to show
 
 CELL_FRAMES = 16  # frames across a picture of exchanges, roughly
@@ -81,30 +82,30 @@ def plot_exchange(
     """
     require("matplotlib", "plots", "draw an exchange")
     rows, columns = exchange.samples.shape[1:3]
-    times, limits, sheet = exchange.times.tolist(), limits_of(contents, dynamics), Sheet()
+    times, scale, sheet = exchange.times.tolist(), limits_of(contents, dynamics), Sheet()
     points = len(dynamics.context.space) == 1
     chosen = strided(len(times), len(times) if points else max(3, CELL_FRAMES // columns))
-    stills = [joined([contents.last(row)], limits, OBSERVED) for row in range(rows)]
+    stills = [joined([contents.last(row)], scale, OBSERVED) for row in range(rows)]
     left, step = MARGIN + stills[0].shape[1] + APART, stills[0].shape[0] + NEAR
     sheet.word(MARGIN - NEAR, HEAD + step / 2, "data")
     for row in range(rows):
         top = HEAD + (row + 1) * step
         sheet.image(top, MARGIN, stills[row])
-        sheet.word(MARGIN - NEAR, top + step / 2, f"content of\n{contents.names[row]}")
+        sheet.word(MARGIN - NEAR, top + step / 2, cut(f"content of\n{contents.names[row]}"))
     for column in range(columns):
         data = dynamics.strip(column, times)
-        strip = joined([data[i] for i in chosen], limits, OBSERVED, stills[0].shape)
+        strip = joined([data[i] for i in chosen], scale, OBSERVED, stills[0].shape)
         sheet.image(HEAD, left, strip)
-        sheet.times(HEAD, left, strip.shape[1], [times[i] for i in chosen], points=points)
+        tell_times(sheet, HEAD, left, strip.shape[1], [times[i] for i in chosen], points=points)
         middle = left + strip.shape[1] / 2
-        title = f"dynamics of\n{dynamics.names[column]}"
+        title = cut(f"dynamics of\n{dynamics.names[column]}")
         sheet.word(middle, HEAD / 3, title, align="center")
         for row in range(rows):
             made = images(exchange.samples[0, row, column], exchange.channels)
-            drawn = joined([made[i] for i in chosen], limits, FORECAST)
+            drawn = joined([made[i] for i in chosen], scale, FORECAST)
             sheet.image(HEAD + (row + 1) * step, left, drawn)
         left += strip.shape[1] + APART
-    return sheet.write(path)
+    return write_sheet(sheet, path)
 
 
 def plot_interpolation(
@@ -132,10 +133,10 @@ def plot_interpolation(
         MissingExtraError: matplotlib is not installed.
     """
     require("matplotlib", "plots", "draw an interpolation")
-    times, limits, sheet = forecasts[0].times.tolist(), limits_of(first, second), Sheet()
+    times, scale, sheet = forecasts[0].times.tolist(), limits_of(first, second), Sheet()
     points = len(first.context.space) == 1
     chosen = strided(len(times), len(times) if points else columns)
-    shape = joined([first.last(0)], limits, OBSERVED).shape
+    shape = joined([first.last(0)], scale, OBSERVED).shape
     rows: list[tuple[str, Strip, str]] = [(first.names[0], first.strip(0, times), OBSERVED)]
     for weight, forecast in zip(weights, forecasts, strict=True):
         made = images(forecast.samples[0, 0], forecast.channels)
@@ -143,15 +144,17 @@ def plot_interpolation(
     rows.append((second.names[0], second.strip(0, times), OBSERVED))
     top = HEAD // 2
     for index, (label, strip, edge) in enumerate(rows):
-        drawn = joined([strip[i] for i in chosen], limits, edge, shape)
+        drawn = joined([strip[i] for i in chosen], scale, edge, shape)
         if index == 0:
-            sheet.times(top, MARGIN, drawn.shape[1], [times[i] for i in chosen], points=points)
+            tell_times(
+                sheet, top, MARGIN, drawn.shape[1], [times[i] for i in chosen], points=points
+            )
         if index in (1, len(rows) - 1):
             top += APART
         sheet.image(top, MARGIN, drawn)
-        sheet.word(MARGIN - NEAR, top + drawn.shape[0] / 2, label)
+        sheet.word(MARGIN - NEAR, top + drawn.shape[0] / 2, cut(label))
         top += drawn.shape[0] + NEAR
-    return sheet.write(path)
+    return write_sheet(sheet, path)
 
 
 def animate_exchange(
@@ -164,15 +167,15 @@ def animate_exchange(
 ) -> Path:
     """Write a `.gif` of the grid of `plot_exchange`, with all cells moving; arguments as there."""
     rows, columns = exchange.samples.shape[1:3]
-    limits, times = limits_of(contents, dynamics), exchange.times.tolist()
+    scale, times = limits_of(contents, dynamics), exchange.times.tolist()
     header = [dynamics.strip(column, times) for column in range(columns)]
     blank: Strip = [None] * len(times)
-    panels = [[bordered(strip, limits, OBSERVED) for strip in [blank, *header]]]
+    panels = [[bordered(strip, scale, OBSERVED) for strip in [blank, *header]]]
     for row in range(rows):
         still: Strip = [contents.last(row)] * len(times)
         cells = [images(exchange.samples[0, row, j], exchange.channels) for j in range(columns)]
-        made = [bordered(list(cell), limits, FORECAST) for cell in cells]
-        panels.append([bordered(still, limits, OBSERVED), *made])
+        made = [bordered(list(cell), scale, FORECAST) for cell in cells]
+        panels.append([bordered(still, scale, OBSERVED), *made])
     return animate(panels, path, frames_per_second)
 
 
@@ -185,10 +188,10 @@ def animate_interpolation(
     frames_per_second: float = 6.0,
 ) -> Path:
     """Write a `.gif`: the first video, each weight, the second video; see `plot_interpolation`."""
-    limits, times = limits_of(first, second), forecasts[0].times.tolist()
-    ends = [bordered(videos.strip(0, times), limits, OBSERVED) for videos in (first, second)]
+    scale, times = limits_of(first, second), forecasts[0].times.tolist()
+    ends = [bordered(videos.strip(0, times), scale, OBSERVED) for videos in (first, second)]
     made = [
-        bordered(list(images(forecast.samples[0, 0], forecast.channels)), limits, FORECAST)
+        bordered(list(images(forecast.samples[0, 0], forecast.channels)), scale, FORECAST)
         for forecast in forecasts
     ]
     return animate([[ends[0], *made, ends[1]]], path, frames_per_second)
@@ -204,41 +207,36 @@ def animate(
     for time in range(len(panels[0][0])):
         now = [[panel[time] for panel in row] for row in panels]
         pictures.append(page([[white if p is None else p for p in row] for row in now]))
-    return write_gif(pictures, path, frames_per_second)
+    return write_repeating(pictures, path, frames_per_second)
 
 
-def bordered(strip: Strip, limits: tuple[float, float], edge: str) -> list[Array | None]:
+def bordered(strip: Strip, scale: Scale, edge: str) -> list[Array | None]:
     """Images as bytes with a border."""
-    return [None if image is None else framed(pixels(image, *limits), edge) for image in strip]
+    return [
+        None if image is None else framed(enlarged(coloured(image, scale)), edge) for image in strip
+    ]
 
 
-def limits_of(*videos: Videos) -> tuple[float, float]:
-    """Range of all data that is shown."""
+def limits_of(*videos: Videos) -> Scale:
+    """Scale of all data that is shown."""
     sources = [frames for video in videos for frames in (video.context, video.target)]
     known = [images(s.values.flatten(0, 1), s.channels).ravel() for s in sources if s is not None]
-    return seen_range([np.concatenate(known)])
+    return scale_of((), [np.concatenate(known)])
 
 
-def strided(length: int, count: int) -> list[int]:
-    """Numbers of at most `count` equally spaced frames out of `length`, the first one included."""
-    return list(range(0, length, -(-length // count)))
-
-
-def joined(
-    strip: Strip, limits: tuple[float, float], edge: str, shape: tuple[int, ...] | None = None
-) -> Array:
+def joined(strip: Strip, scale: Scale, edge: str, shape: tuple[int, ...] | None = None) -> Array:
     """Images side by side with borders, as bytes (y, x, 3); of points, one of point against time.
 
     Args:
         strip: the images.
-        limits: range of the colours.
+        scale: of the colours.
         edge: colour of the borders.
         shape: of what is white, where no image is known.
     """
     known = [image for image in strip if image is not None]
     if known and known[0].ndim == 1:
-        return points_in_time(np.stack(known).T, len(strip), limits, edge)
-    panels = bordered(strip, limits, edge)
+        return points_in_time(np.stack(known).T, len(strip), scale, edge)
+    panels = bordered(strip, scale, edge)
     shape = next((panel.shape for panel in panels if panel is not None), shape)
     assert shape is not None
     gap = np.full((shape[0], NEAR, 3), 255, np.uint8)
@@ -248,54 +246,34 @@ def joined(
     return np.concatenate(parts[1:], axis=1)
 
 
-def points_in_time(known: Array, length: int, limits: tuple[float, float], edge: str) -> Array:
+def points_in_time(known: Array, length: int, scale: Scale, edge: str) -> Array:
     """Points (point, time) as an image with a border, white where time goes on unknown."""
     wide = max(1, round(POINTS_WIDE * len(known) / max(length, POINTS_TIMES)))
     padded = np.pad(known, ((0, 0), (0, length - known.shape[1])), mode="edge")
-    content = pixels(padded.repeat(wide, axis=1), *limits)
+    content = enlarged(coloured(padded.repeat(wide, axis=1), scale))
     content[:, content.shape[1] * known.shape[1] // length :] = 255
     return framed(content, edge)
 
 
-class Sheet:
-    """A picture laid out in pixels: images and words at their places."""
+def cut(text: str) -> str:
+    """Lines of words, of which long ones lose their end."""
+    return "\n".join(s if len(s) <= LONGEST else f"{s[: LONGEST - 1]}…" for s in text.split("\n"))
 
-    def __init__(self) -> None:
-        self.images: list[tuple[int, int, Array]] = []
-        self.words: list[tuple[float, float, str, str]] = []
 
-    def image(self, top: int, left: int, content: Array) -> None:
-        """Place bytes (y, x, 3)."""
-        self.images.append((top, left, content))
+def tell_times(
+    sheet: Sheet, top: int, left: int, width: int, times: Sequence[float], *, points: bool
+) -> None:
+    """Write the times over a strip, or from when to when one of points is."""
+    texts = [f"{time:g}" for time in times]
+    if points:
+        texts = [f"{texts[0]} … {texts[-1]}"]
+    for index, text in enumerate(texts):
+        middle = left + width * (index + 0.5) / len(texts)
+        sheet.word(middle, top - 10, text, align="center")
 
-    def word(self, x: float, y: float, text: str, *, align: str = "right") -> None:
-        """Place words, centred on their height; long lines lose their end."""
-        lines = [s if len(s) <= LONGEST else f"{s[: LONGEST - 1]}…" for s in text.split("\n")]
-        text = "\n".join(lines)
-        self.words.append((x, y, text, align))
 
-    def times(
-        self, top: int, left: int, width: int, times: Sequence[float], *, points: bool
-    ) -> None:
-        """Write the times over a strip, or from when to when one of points is."""
-        texts = [f"{time:g}" for time in times]
-        if points:
-            texts = [f"{texts[0]} … {texts[-1]}"]
-        for index, text in enumerate(texts):
-            middle = left + width * (index + 0.5) / len(texts)
-            self.word(middle, top - 10, text, align="center")
-
-    def write(self, path: str | Path) -> Path:
-        """Write a `.png`, pixel by pixel as laid out."""
-        height = NEAR + max(top + content.shape[0] for top, _, content in self.images)
-        width = NEAR + max(left + content.shape[1] for _, left, content in self.images)
-        canvas = np.full((height, width, 3), 255, np.uint8)
-        for top, left, content in self.images:
-            canvas[top : top + content.shape[0], left : left + content.shape[1]] = content
-        figure = new_figure(width / RESOLUTION, height / RESOLUTION)
-        axes = figure.add_axes((0, 0, 1, 1))
-        axes.imshow(canvas, aspect="auto", interpolation="nearest")
-        axes.axis("off")
-        for x, y, text, align in self.words:
-            axes.text(x, y, text, ha=align, va="center", fontsize=8)
-        return write_png(figure, path)
+def write_sheet(sheet: Sheet, path: str | Path) -> Path:
+    """Write a `.png`, pixel by pixel as laid out."""
+    with atomic_path(path) as place:
+        sheet.picture(NEAR).save(place, format="PNG")
+    return Path(path)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
 from statecast.errors import InputError
+from statecast.io.fields.coordinates import Coordinates
 from statecast.io.fields.field import Field, FieldOptions
 from statecast.io.fields.preprocessing import GRID_TOLERANCE, same_unit
 from statecast.io.fields.readers import check_chunks, open_fields
@@ -121,6 +123,11 @@ class FieldFiles:
                 pieces.append(field.read(low, high))
             first += len(field)
         return pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
+
+    def coordinates(self, sequence: int, start: int, stop: int) -> Coordinates:
+        """Labels of the frames of a sequence from `start` up to `stop`."""
+        labels = self.fields[self.sequences[sequence][0]].coordinates(0, 1)
+        return replace(labels, times=self.times[sequence][start:stop], step=self.step)
 
     def blocks(self, sequence: int, start: int, stop: int) -> Iterator[tuple[Array, Array]]:
         """Times and frames of a sequence in blocks that fit into memory."""

@@ -16,6 +16,7 @@ from statecast.data.cache.entries import open_or_make
 from statecast.data.user.field_files import FieldFiles
 from statecast.errors import InputError
 from statecast.frames import Batch
+from statecast.io.fields.coordinates import Coordinates
 from statecast.io.fields.preprocessing import Preparation
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -119,6 +120,11 @@ class FieldWindows(Windows):
         known = ~values.isnan()
         mask = None if bool(known.all()) else known
         return Batch.of(values, self.context, channels=self.channels, mask=mask)
+
+    def coordinates(self, window: int) -> Coordinates:
+        """Labels of a window's context frames."""
+        sequence, start = map(int, self.starts[window])
+        return self.store.files.coordinates(sequence, start, start + self.context)
 
     @cached_property
     def digest(self) -> str:

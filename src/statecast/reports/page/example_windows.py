@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,13 +15,15 @@ from statecast.data.base import Windows, window_generators
 from statecast.data.loading import evenly
 from statecast.errors import InputError
 from statecast.evaluation.slices import MEMORY_GIB, slices_within
-from statecast.frames import Batch, Forecast, FrameSpec
+from statecast.frames import Batch, Forecast, Frames, FrameSpec
+from statecast.io.fields.preprocessing import Preparation
 from statecast.metrics import METRICS
 from statecast.metrics.base import Metric
 from statecast.metrics.per_sample import SampleMetric
 from statecast.models.base import Forecaster
 from statecast.plots.animations import animate_forecast
 from statecast.plots.forecasts import plot_forecast
+from statecast.plots.panels import dates_of
 
 SHOWN_SAMPLES = 3  # beside the mean
 BATCH = 8  # windows at once, at most
@@ -42,9 +45,10 @@ class Case(NamedTuple):
 
     title: str
     number: int
+    dates: list[str]  # of its forecast frames; empty where they are not known
     score: float
-    strip: Path
-    animation: Path
+    strip: str  # name of a file
+    animation: str
 
 
 class Futures:
@@ -91,12 +95,6 @@ class Futures:
         ).to("cpu")
 
 
-def part(forecast: Forecast, sequence: int) -> Forecast:
-    """The forecast of one sequence of a batch."""
-    samples = forecast.samples[:, sequence : sequence + 1]
-    return Forecast(samples=samples, times=forecast.times, channels=forecast.channels)
-
-
 def first_metric(names: Sequence[str], spec: FrameSpec) -> str:
     """The first metric that scores single forecasts of such frames; `mse` where none does."""
     for name in names:
@@ -113,14 +111,16 @@ def survey(futures: Futures, metric: str) -> Survey:
         futures: forecasts.
         metric: name of the metric.
     """
-    measure = METRICS[metric].of(futures.model.spec)
+    measure = METRICS[metric].of(futures.windows.scored_spec(futures.model.spec))
     scores: list[float] = []
     variance, squares, times = torch.zeros(1), torch.zeros(1), torch.zeros(0)
-    for batch, forecast in futures.batches():
-        scores += [score_of_one(measure, batch, forecast, i) for i in range(len(batch))]
-        variance = variance + _variance(forecast.samples)
-        error = (forecast.samples.double().mean(dim=0) - batch.target.values).square()
-        squares = squares + error.movedim(1, 0).flatten(1).nanmean(dim=1) * len(batch)
+    for batch, drawn in futures.batches():
+        forecast, target = futures.windows.to_score_units(drawn, batch)
+        scores += [score_of_one(measure, forecast, target, i) for i in range(len(batch))]
+        samples = forecast.samples.double().masked_fill(~target.known, torch.nan)
+        if len(samples) > 1:
+            variance = variance + mean_over_space(samples.var(dim=0))
+        squares = squares + mean_over_space((samples.mean(dim=0) - target.values).square())
         times = forecast.times
     count = len(futures.chosen)
     return Survey(
@@ -128,22 +128,21 @@ def survey(futures: Futures, metric: str) -> Survey:
         numbers=futures.chosen.tolist(),
         scores=scores,
         lead_times=times.tolist(),
-        spread=(variance / count).sqrt().tolist(),
+        spread=(variance / count).sqrt().expand(len(times)).tolist(),
         error=(squares / count).sqrt().tolist(),
     )
 
 
-def _variance(samples: Tensor) -> Tensor:
-    """Sum over sequences of the mean variance over samples, per lead time; 0 of one sample."""
-    if len(samples) < 2:
-        return torch.zeros(samples.shape[2], dtype=torch.float64)
-    return samples.double().var(dim=0).flatten(2).mean(dim=2).sum(dim=0)
+def mean_over_space(values: Tensor) -> Tensor:
+    """Sum over sequences (batch, time, channel, *space) of means over known points, (time,)."""
+    return values.flatten(2).nanmean(dim=2).sum(dim=0)
 
 
-def score_of_one(measure: Metric, batch: Batch, forecast: Forecast, index: int) -> float:
+def score_of_one(measure: Metric, forecast: Forecast, target: Frames, index: int) -> float:
     """Score of one window of a batch, by the metric's first way to combine samples."""
-    target = batch.target.select(slice(index, index + 1))
-    sums = measure.sums(part(forecast, index), target)
+    chosen = slice(index, index + 1)
+    alone = replace(forecast, samples=forecast.samples[:, chosen])
+    sums = measure.sums(alone, target.select(chosen))
     return next(iter(measure.scores(sums).values())).value
 
 
@@ -160,20 +159,53 @@ def extremes(scores: Sequence[float], *, higher_is_better: bool) -> dict[str, in
     return shown
 
 
-def draw_cases(futures: Futures, found: Survey, folder: Path, stem: str) -> list[Case]:
+class Shown(NamedTuple):
+    """A window and its forecast as they are drawn."""
+
+    context: Frames
+    target: Frames
+    forecast: Forecast
+
+
+def as_shown(futures: Futures, position: int, preparation: Preparation | None) -> Shown:
+    """A window and its forecast in the units of the data; of fields, with labels, as they came.
+
+    Args:
+        futures: forecasts.
+        position: of the window among those that are forecast.
+        preparation: what was done to labelled fields, and is undone here.
+    """
+    batch, drawn = futures.one(position)
+    forecast, _ = futures.windows.to_score_units(drawn, batch)
+    # All frames as if they were forecast: what restores a target restores a context.
+    times = torch.arange(1.0, 1.0 + batch.values.shape[1])
+    target = replace(batch.target, values=batch.values, times=times, mask=batch.mask)
+    same = Forecast(samples=batch.values[None], times=times, channels=target.channels)
+    _, whole = futures.windows.to_score_units(same, replace(batch, target=target))
+    values, count = whole.values, len(batch.context)
+    labels = futures.windows.coordinates(int(futures.chosen[position]))
+    if labels is not None and preparation is not None:
+        observed = preparation.restored_context(values[:, :count], labels)
+        came = preparation.restore(values[None, :, count:], labels, forecast.times)[0]
+        values = torch.cat([observed, came], dim=1)
+        samples = preparation.restore(forecast.samples, labels, forecast.times)
+        forecast = replace(forecast, samples=samples, coordinates=labels)
+    shown = Batch.of(values, count, channels=target.channels)
+    return Shown(replace(shown.context, coordinates=labels), shown.target, forecast)
+
+
+def draw_cases(
+    futures: Futures, found: Survey, folder: Path, stem: str, preparation: Preparation | None
+) -> list[Case]:
     """Draw the best, the median and the worst window, each as a strip and as an animation."""
-    folder.mkdir(parents=True, exist_ok=True)
     cases = []
     best = extremes(found.scores, higher_is_better=METRICS[found.metric].higher_is_better)
     for title, position in best.items():
-        batch, forecast = futures.one(position)
-        strip = plot_forecast(
-            batch.context, forecast, folder / f"{stem}-{title}.png", target=batch.target,
-            samples=SHOWN_SAMPLES,
-        )  # fmt: skip
-        animation = animate_forecast(
-            batch.context, forecast, folder / f"{stem}-{title}.gif", target=batch.target,
-            samples=SHOWN_SAMPLES,
-        )  # fmt: skip
-        cases.append(Case(title, found.numbers[position], found.scores[position], strip, animation))
+        context, target, forecast = as_shown(futures, position, preparation)
+        strip, animation = folder / f"{stem}-{title}.png", folder / f"{stem}-{title}.webp"
+        plot_forecast(context, forecast, strip, target=target, samples=SHOWN_SAMPLES)
+        animate_forecast(context, forecast, animation, target=target, samples=SHOWN_SAMPLES)
+        dates = dates_of(forecast.coordinates, forecast.times.tolist())
+        number, score = found.numbers[position], found.scores[position]
+        cases.append(Case(title, number, dates, score, strip.name, animation.name))
     return cases

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from statecast.errors import StatecastError
 from statecast.evaluation.comparability import Scored, read_scores, short_labels
-from statecast.reports.page.charts import Line, colour_of, style_of
+from statecast.plots.curves import Line
+from statecast.reports.page.charts import OWN, STYLES, plain_name
 from statecast.runs.run import Run, open_run
 
 
@@ -24,28 +24,13 @@ class Member(NamedTuple):
 
     @property
     def stem(self) -> str:
-        """Beginning of the names of its pictures: plain letters, and its number."""
-        plain = re.sub(r"[^A-Za-z0-9]+", "-", self.label).strip("-").lower() or "run"
-        return f"{self.number + 1}-{plain[:40]}"
+        """Beginning of the names of its pictures: its number and plain letters."""
+        return f"{self.number + 1}-{plain_name(self.label)[:40].strip('-').lower() or 'run'}"
 
-    def line(
-        self,
-        x: Sequence[float],
-        y: Sequence[float],
-        *,
-        half_widths: Sequence[float] | None = None,
-        stepped: bool = False,
-    ) -> Line:
-        """A line in the run's colour."""
-        return Line(
-            self.label,
-            x,
-            y,
-            colour=colour_of(self.number),
-            style=style_of(self.number),
-            half_widths=half_widths,
-            stepped=stepped,
-        )
+    def line(self, x: Sequence[float], y: Sequence[float]) -> Line:
+        """A line in the run's colour; after each round of colours, in another style."""
+        style = STYLES[self.number // len(OWN) % len(STYLES)]
+        return Line(self.label, x, y, OWN[self.number % len(OWN)], style)
 
 
 def members_of(folders: Sequence[str | Path]) -> list[Member]:

@@ -2,35 +2,25 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Sequence
+from datetime import date
 from pathlib import Path
+from typing import Any
 
 from statecast.checks import typed
 from statecast.errors import FileError, InputError, require
-from statecast.evaluation.comparability import grouped
+from statecast.evaluation.comparability import Group, grouped
 from statecast.io.atomic_files import atomic_path, write_text
-from statecast.reports.page.ensemble_sections import ensemble_part, studies_part
-from statecast.reports.page.page import Html, Section, code, joined, page, paragraph
-from statecast.reports.page.run_sections import (
-    cases_part,
-    data_part,
-    environment_part,
-    recipe_part,
-    training_part,
-)
+from statecast.reports.page import ensembles, run_facts, scores
 from statecast.reports.page.runs import Member, members_of
-from statecast.reports.page.score_sections import (
-    compared,
-    lead_time_part,
-    not_computed_part,
-    protocol_part,
-    reasons_part,
-    score_table,
-    skill_part,
-)
 from statecast.version import __version__
 
 __all__ = ["write_report"]
+
+MEDIA_TYPES = {".png": "image/png", ".svg": "image/svg+xml", ".webp": "image/webp"}
+PAGE_BYTES = 4_000_000  # of a page; pictures that would make it larger stay in their folder
+WORDS_BYTES = 400_000  # kept free for all but pictures
 
 
 @typed
@@ -79,8 +69,8 @@ def write_report(
     pictures = output.with_name(f"{output.stem}_pictures")
     with atomic_path(pictures, join=True) as place:
         place.mkdir()
-        shown = [
-            cases_part(
+        examples = [
+            run_facts.examples(
                 member,
                 place,
                 windows=windows,
@@ -91,71 +81,84 @@ def write_report(
             )
             for member in members
         ]
-        sections = [
-            *score_sections(members, place),
-            Section("Test windows", Html(""), per_run(members, shown))
-            if len(members) > 1
-            else Section("Test windows", shown[0]),
-            Section("Training", training_part(members, place)),
-            *(about(member) for member in members),
-        ]
-        names = ", ".join(member.label for member in members)
-        write_text(output, page(f"Report on {names}", lead(members, pictures), sections))
+        groups = grouped([member.scored for member in members if member.scored])
+        content = {
+            "members": members,
+            "examples": examples,
+            "seed": seed,
+            "checkpoint": checkpoint,
+            "groups": [group_content(members, groups, i, place) for i in range(len(groups))],
+            "untrained": run_facts.untrained(members),
+            "curves": run_facts.learning_curves(members, place),
+            "facts": run_facts,
+            "folder": pictures.name,
+            "version": __version__,
+            "today": date.today(),
+        }
+        write_text(output, render(content, place))
     return output
 
 
-def lead(members: Sequence[Member], pictures: Path) -> Html:
-    """First words of the page."""
-    models = ", ".join(
-        f"{m.run.name} on {m.run.tables['data']['name']} ({m.label})" for m in members
+def group_content(
+    members: Sequence[Member], groups: Sequence[Group], index: int, pictures: Path
+) -> dict[str, Any]:
+    """Everything that a group of comparable scores says, as the template takes it."""
+    group, stem = groups[index], f"scores-{index + 1}"
+    chosen = scores.scored_members(members, [run.label for run in group.runs])
+    found = scores.compared(chosen)
+    courses = list(scores.courses(chosen, found))
+    beside = [course for course in courses if scores.TRIVIAL in course.trivial]
+    return {
+        "labels": [run.label for run in group.runs],
+        "first": [run.label for run in groups[0].runs],
+        "reasons": group.reasons,
+        "summaries": scores.summaries(chosen, beside),
+        "columns": [scores.title_of(column) for column in found.columns],
+        "rows": scores.score_rows(found),
+        "notes": scores.notes_on(chosen, found),
+        "charts": [scores.course_chart(chosen, course, pictures, stem) for course in courses],
+        "skill": [
+            [scores.title_of(c.column), *(scores.skill_statement(m, c) for m in chosen)]
+            for c in beside
+        ],
+        "samples": ensembles.ensemble_charts(chosen, pictures, stem),
+        "missing": [told for m in chosen if (told := ensembles.missing_metrics(m))],
+        "analyses": list(ensembles.analyses(chosen)),
+        "protocol": scores.protocol_rows(chosen),
+    }
+
+
+def render(content: dict[str, Any], pictures: Path) -> str:
+    """The whole page, complete in itself; whatever is put into it is escaped."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("statecast.reports.page"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
-    where = joined(["Pictures as files: ", code(f"{pictures.name}/")], "")
-    return joined([paragraph(f"{models}. statecast {__version__}."), paragraph(where)])
+    environment.filters["plain"] = plain
+    return environment.get_template("page.html.j2").render(content | {"data": embedded(pictures)})
 
 
-def per_run(members: Sequence[Member], contents: Sequence[Html]) -> tuple[Section, ...]:
-    """A section per run."""
-    return tuple(Section(m.label, c) for m, c in zip(members, contents, strict=True))
+def embedded(pictures: Path) -> dict[str, str]:
+    """Data addresses of the pictures in a folder, small ones first, as far as there is room."""
+    found, room = {}, PAGE_BYTES - WORDS_BYTES
+    for path in sorted(pictures.iterdir(), key=lambda path: path.stat().st_size):
+        content = base64.b64encode(path.read_bytes()).decode()
+        room -= len(content)
+        if room < 0:
+            break
+        found[path.name] = f"data:{MEDIA_TYPES[path.suffix]};base64,{content}"
+    return found
 
 
-def score_sections(members: Sequence[Member], pictures: Path) -> list[Section]:
-    """Scores of each group of runs that can be compared; and runs that have none."""
-    scored = {m.scored.label: m for m in members if m.scored}
-    groups = grouped([m.scored for m in scored.values() if m.scored])
-    sections = []
-    for number, group in enumerate(groups, start=1):
-        chosen = [scored[run.label] for run in group.runs]
-        names = ", ".join(run.label for run in group.runs)
-        title = "Scores" if len(groups) == 1 else f"Scores of {names}"
-        first = ", ".join(run.label for run in groups[0].runs)
-        content = reasons_part(group.reasons, first)
-        sections.append(Section(title, content, score_parts(chosen, pictures, f"scores-{number}")))
-    absent = [paragraph(m.missing, kind="missing") for m in members if not m.scored]
-    if absent:
-        sections.append(Section("Scores to come" if groups else "Scores", joined(absent)))
-    return sections
-
-
-def score_parts(members: Sequence[Member], pictures: Path, stem: str) -> tuple[Section, ...]:
-    """Everything that a group of comparable scores says."""
-    found = compared(members)
-    parts = [
-        Section("Table", joined([score_table(found), not_computed_part(members)])),
-        Section("Against lead time", lead_time_part(members, found, pictures, stem)),
-        Section("Horizon of skill", skill_part(members, found)),
-        Section("Samples", ensemble_part(members, pictures, stem)),
-    ]
-    studies = studies_part(members)
-    if studies:
-        parts.append(Section("Studies", studies))
-    return (*parts, Section("Protocol", protocol_part(members)))
-
-
-def about(member: Member) -> Section:
-    """What a run was made of."""
-    parts = (
-        Section("Recipe", recipe_part(member)),
-        Section("Data", data_part(member)),
-        Section("Machine", environment_part(member)),
-    )
-    return Section(f"Run {member.label}", Html(""), parts)
+def plain(value: Any) -> str:
+    """A JSON value in words."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list | tuple):
+        return ", ".join(map(plain, value))
+    return "–" if value is None else str(value)

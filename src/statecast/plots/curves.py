@@ -1,0 +1,253 @@
+"""Charts of lines: scores against lead time, training curves, and those of reports."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import cycle
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+import numpy as np
+
+from statecast.errors import InputError, require
+from statecast.io.atomic_files import atomic_path
+from statecast.metrics import METRICS
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+Style = Literal["-", "--", ":", "-."]
+LINES = ("#AA4499", "#888888", "#117733", "#332288", "#DDCC77")  # Tol's muted palette
+STYLES: dict[str, Style] = {
+    "mean": "-",
+    "ensemble": "-",
+    "best": ":",
+    "ensemble_mean": "--",
+}  # of selections
+SELECTIONS = {"best": "best sample", "ensemble_mean": "mean of the samples"}
+RESOLUTION = 150  # dots per inch
+WIDE_RANGE = 30.0  # ratio from which positive values are drawn on a logarithmic axis
+BAND = 0.16  # opacity of an interval
+STEP = re.compile(r"([\d.]+) (month|day|hour|minute)s?")  # a time step that has a unit
+
+
+class Line(NamedTuple):
+    """One line of a chart."""
+
+    label: str
+    x: Sequence[float]
+    y: Sequence[float]
+    colour: str = LINES[0]
+    style: Style = "-"
+    half_widths: Sequence[float | None] | None = None  # of a band around it
+    stepped: bool = False  # as the outline of bars centred on x
+
+
+class Chart(NamedTuple):
+    """Lines in one panel, and its words."""
+
+    title: str
+    lines: Sequence[Line]
+    x_label: str
+    y_label: str = ""
+    level: float | None = None  # a value to compare with, drawn across
+    diagonal: bool = False  # whether y = x is drawn to compare with
+
+
+def draw_chart(panel: Axes, chart: Chart) -> None:
+    """Draw a chart into a panel; names are drawn as they are, never as formulas."""
+    from matplotlib.ticker import MaxNLocator
+
+    for line in chart.lines:
+        draw_line(panel, line)
+    if chart.level is not None:
+        panel.axhline(chart.level, color="black", linewidth=0.8, linestyle=(0, (1, 2)))
+    if chart.diagonal:
+        panel.axline((0, 0), slope=1, color="black", linewidth=0.8, linestyle=(0, (1, 2)))
+    values = np.concatenate([np.asarray(line.y, dtype=float) for line in chart.lines])
+    values = values[np.isfinite(values)]
+    wide = len(values) and 0 < WIDE_RANGE * values.min() < values.max()
+    if wide and not chart.diagonal:
+        panel.set_yscale("log")
+    positions = np.concatenate([np.asarray(line.x, dtype=float) for line in chart.lines])
+    if (positions == positions.round()).all():
+        panel.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=7))
+    panel.set_title(chart.title, fontsize=9, parse_math=False)
+    panel.set_xlabel(chart.x_label, fontsize=8, parse_math=False)
+    panel.set_ylabel(chart.y_label, fontsize=8, parse_math=False)
+    panel.tick_params(labelsize=7, which="both")
+    panel.spines[["top", "right"]].set_visible(False)
+    panel.grid(alpha=0.25, linewidth=0.5)
+
+
+def draw_line(panel: Axes, line: Line) -> None:
+    """Draw a line, and the band around it."""
+    x, y = np.asarray(line.x, dtype=float), np.asarray(line.y, dtype=float)
+    panel.plot(
+        x, y, line.style, color=line.colour, linewidth=1.5,
+        drawstyle="steps-mid" if line.stepped else "default",
+        marker="o" if len(x) == 1 else "", markersize=3,
+    )  # fmt: skip
+    if line.half_widths is not None and len(line.half_widths) == len(y):
+        width = np.array(line.half_widths, dtype=float)  # None becomes NaN
+        panel.fill_between(x, y - width, y + width, color=line.colour, alpha=BAND, linewidth=0)
+
+
+def add_legend(
+    place: Axes | Figure,
+    lines: Sequence[Line],
+    *,
+    loc: Literal["best", "outside lower center"] = "best",
+    columns: int = 1,
+) -> None:
+    """Tell by colours and styles what the lines of charts are, where there are several."""
+    from matplotlib.lines import Line2D
+
+    styles = {(line.label, line.colour, line.style): None for line in lines}
+    if len(styles) < 2:
+        return
+    handles = [Line2D([], [], color=colour, linestyle=style) for _, colour, style in styles]
+    names = [name for name, *_ in styles]
+    legend = place.legend(handles, names, loc=loc, ncols=columns, frameon=False, fontsize=7)
+    for text in legend.get_texts():
+        text.set_parse_math(False)
+
+
+def lead_time_axis(scores: Mapping[str, Any]) -> tuple[list[float], str]:
+    """Lead times of scores and the label of their axis: in the data's unit of time, or in frames.
+
+    Args:
+        scores: what `evaluate` returns.
+    """
+    data = scores.get("protocol", {}).get("data", {})
+    found = STEP.fullmatch(str(data.get("step")))
+    size, unit = (float(found[1]), f"{found[2]}s") if found else (1.0, "frames")
+    return [size * time for time in scores["lead_times"]], f"lead time / {unit}"
+
+
+def metric_title(metric: str) -> str:
+    """A metric and the direction in which its scores are better."""
+    if metric == "spread_skill":
+        return "spread skill →1"
+    known = METRICS.get(metric)
+    arrow = "" if known is None else " ↑" if known.higher_is_better else " ↓"
+    return f"{metric.replace('_', ' ')}{arrow}"
+
+
+def score_charts(scores: Mapping[str, Any]) -> Iterator[Chart]:
+    """A chart per metric that has values at lead times, those of whole videos have none."""
+    times, label = lead_time_axis(scores)
+    for metric in next(iter(scores["forecasters"].values())):
+        lines: list[Line] = []
+        for colour, (name, found) in zip(cycle(LINES), scores["forecasters"].items(), strict=False):
+            drawn: list[list[float]] = []
+            for selection, style in STYLES.items():
+                score = found.get(metric, {}).get(selection, {})
+                values = score.get("per_lead_time")
+                if values is None or values in drawn or not np.isfinite(values).any():
+                    continue
+                drawn.append(values)
+                title = f"{name}, {SELECTIONS[selection]}" if selection in SELECTIONS else name
+                lines.append(Line(title, times, values, colour, style, score.get("half_widths")))
+        if lines:
+            unit = METRICS[metric].unit if metric in METRICS else ""
+            level = 1.0 if metric == "spread_skill" else None
+            title = metric_title(metric)
+            yield Chart(title, lines, label, unit if unit == "dB" else "", level)
+
+
+def plot_scores(scores: Mapping[str, Any], path: str | Path | None = None) -> Figure:
+    """Draw scores against lead time, a panel per metric, a line per forecaster; return the figure.
+
+    Of each metric the mean over samples is drawn, and where samples differ also the best one,
+    dotted, and the ensemble's mean, dashed; bands are 95 % intervals.
+
+    Args:
+        scores: what `evaluate` returns.
+        path: `.png`, `.pdf` or `.svg` file to write, if any.
+
+    Errors:
+        MissingExtraError: matplotlib is not installed.
+    """
+    require("matplotlib", "plots", "draw scores")
+    figure, legend = chart_grid(list(score_charts(scores)), columns=3, width=3.4, height=2.7)
+    figure.set_layout_engine("constrained")
+    add_legend(figure, legend, loc="outside lower center", columns=4)
+    return written(figure, path)
+
+
+def plot_history(
+    history: Mapping[str, Sequence[float]],
+    path: str | Path | None = None,
+    *,
+    diagnostics: Mapping[str, Sequence[float]] | None = None,
+) -> Figure:
+    """Draw training curves, a panel per logged value; return the figure.
+
+    Args:
+        history: columns of a training's log, as `read_log` returns them.
+        path: `.png`, `.pdf` or `.svg` file to write, if any.
+        diagnostics: columns of its `diagnostics.csv`, drawn after the others.
+
+    Errors:
+        InputError: nothing was logged.
+        MissingExtraError: matplotlib is not installed.
+    """
+    require("matplotlib", "plots", "draw training curves")
+    charts = [
+        Chart(name.replace("_", " "), [Line(name, table["step"], values, colour)], "step")
+        for table, colour in ((history, LINES[0]), (diagnostics or {}, LINES[2]))
+        for name, values in table.items()
+        if name != "step"
+    ]
+    if not charts:
+        raise InputError("The training has logged nothing yet, so there are no curves to draw.")
+    figure, _ = chart_grid(charts, columns=4, width=2.8, height=2.2)
+    figure.set_layout_engine("tight")
+    return written(figure, path)
+
+
+def chart_grid(
+    charts: Sequence[Chart], *, columns: int, width: float, height: float
+) -> tuple[Figure, list[Line]]:
+    """A figure of charts, each `width` × `height` inches, and all their lines."""
+    columns = max(1, min(len(charts), columns))
+    rows = max(1, math.ceil(len(charts) / columns))
+    figure = new_figure(width * columns, height * rows + 0.4)
+    panels = list(figure.subplots(rows, columns, squeeze=False).flat)
+    for panel, chart in zip(panels, charts, strict=False):
+        draw_chart(panel, chart)
+    for panel in panels[len(charts) :]:
+        panel.axis("off")
+    return figure, [line for chart in charts for line in chart.lines]
+
+
+def written(figure: Figure, path: str | Path | None) -> Figure:
+    """The figure, written to a file where one is named."""
+    if path is not None:
+        write_figure(figure, path)
+    return figure
+
+
+def write_figure(figure: Figure, path: str | Path) -> Path:
+    """Write a figure as `.png`, `.pdf` or `.svg`, by the ending, whole or not at all.
+
+    Errors:
+        InputError: another ending.
+    """
+    kind = Path(path).suffix.lower().removeprefix(".")
+    if kind not in ("png", "pdf", "svg"):
+        raise InputError(f"A picture is a .png, .pdf or .svg file, got {Path(path).name!r}.")
+    with atomic_path(path) as place:
+        figure.savefig(place, dpi=RESOLUTION, format=kind)
+    return Path(path)
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """An empty figure of this size, in inches."""
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), facecolor="white")

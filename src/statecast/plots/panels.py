@@ -1,0 +1,203 @@
+"""What pictures and animations of forecasts show: images of each variable, and their colours."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from statecast.errors import InputError
+from statecast.frames import Forecast, Frames
+from statecast.io.fields.coordinates import Coordinates
+from statecast.io.fields.time_steps import continued, text_of
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+OBSERVED, FORECAST = "#117733", "#AA4499"  # borders of context and forecast, told apart by all
+MISSING = "#EE3377"  # NaN where the data has a value
+LAND = "#BBB9B4"  # what is not observed; no grey of letters is the same
+FIELD_MAP, GREY_MAP, SPREAD_MAP = "viridis", "gray", "magma"
+MAGNITUDES = ("spread", "error")  # rows drawn from 0 to their own largest value
+COLOURS = ("red", "green", "blue")
+GREY = "intensity"
+
+
+class Scale(NamedTuple):
+    """How values become colours: red, green and blue are taken as they are."""
+
+    low: float
+    high: float
+    colours: str = FIELD_MAP  # a colour map of matplotlib
+
+
+class Panels(NamedTuple):
+    """Images of one variable of one sequence, north up."""
+
+    label: str  # name and unit of the variable; empty where there is nothing to tell apart
+    observed: Array  # (time, y, x), (time, y, x, 3) or (time, point)
+    rows: dict[str, Array]  # truth, mean, samples, spread or error, over the forecast's times
+    scale: Scale
+    land: Array  # where no value is ever known, in the shape of one image without colours
+
+    def colours(self, name: str, time: int) -> Array:
+        """Colours (y, x, 3), 0 to 1, of a frame of a row."""
+        observed = name == "truth"
+        image, scale = self.rows[name][time], self.scale_of(name)
+        return coloured(image, scale, self.land, missing=LAND if observed else MISSING)
+
+    def scale_of(self, name: str) -> Scale:
+        """Scale of a row, the same for all its frames."""
+        if name not in MAGNITUDES:
+            return self.scale
+        values = self.rows[name][np.isfinite(self.rows[name])]
+        return Scale(0.0, float(values.max(initial=0.0)) or 1.0, SPREAD_MAP)
+
+
+def panels_of(
+    context: Frames, forecast: Forecast, target: Frames | None, sequence: int, samples: int
+) -> list[Panels]:
+    """Panels of each variable of a sequence; colours are one variable.
+
+    Points that are known in no frame of context and target, as on land, are left out of forecasts.
+
+    Errors:
+        InputError: there is no such sequence.
+    """
+    if not 0 <= sequence < len(context.values):
+        raise InputError(
+            f"The batch has sequences 0 to {len(context.values) - 1}, got sequence={sequence}."
+        )
+    labels = context.coordinates or forecast.coordinates
+    flip = len(context.space) == 2 and south_first(labels)
+    found = []
+    for label, channels in variables_of(context.channels, labels):
+        seen = arranged(context.values[sequence], channels, flip=flip)
+        rows = {}
+        if target is not None:
+            rows["truth"] = arranged(target.values[sequence], channels, flip=flip)
+        known = np.isfinite(np.concatenate([seen, *rows.values()])).any(axis=0)
+        several, mean = len(forecast.samples) > 1, forecast.mean[sequence]
+        rows["mean" if several else "forecast"] = arranged(mean, channels, flip=flip)
+        if several:
+            for index in range(min(samples, len(forecast.samples))):
+                drawn = forecast.samples[index, sequence]
+                rows[f"sample {index + 1}"] = arranged(drawn, channels, flip=flip)
+            rows["spread"] = arranged(forecast.std[sequence], channels[:1], flip=flip)
+        elif target is not None:
+            error = (mean - target.values[sequence]).abs()
+            rows["error"] = arranged(error, channels[:1], flip=flip)
+        land = ~(known.any(axis=-1) if len(channels) == len(COLOURS) else known)
+        for name in MAGNITUDES:
+            if name in rows:
+                rows[name][:, land] = np.nan
+        scale = scale_of(context.channels, [seen, next(iter(rows.values()))])
+        found.append(Panels(label, seen, rows, scale, land))
+    return found
+
+
+def variables_of(
+    channels: Sequence[str], labels: Coordinates | None
+) -> list[tuple[str, list[int]]]:
+    """What is drawn apart: label, with its unit where that is known, and numbers of channels."""
+    if tuple(channels) == COLOURS:
+        return [("", [0, 1, 2])]
+    units = {} if labels is None else labels.channels
+    named = [
+        f"{name} / {unit}" if (unit := units.get(name, {}).get("units")) else name
+        for name in channels
+    ]
+    plain = len(channels) == 1 and labels is None
+    return [("" if plain else name, [index]) for index, name in enumerate(named)]
+
+
+def arranged(values: Any, channels: Sequence[int], *, flip: bool = False) -> Array:
+    """Channels of frames (time, channel, *space) as images (time, y, x), or of colours, or points.
+
+    Args:
+        values: the frames.
+        channels: numbers of three of them for colours, or of one.
+        flip: whether the first row is drawn last.
+    """
+    array: Array = values.detach().cpu().float().numpy()[:, list(channels)]
+    array = array[..., ::-1, :] if flip else array
+    if len(channels) == len(COLOURS) and array.ndim == 4:
+        return array.transpose(0, 2, 3, 1)
+    return array[:, 0].copy()
+
+
+def images(values: Any, channels: Sequence[str]) -> Array:
+    """Images of the first variable of frames (time, channel, *space)."""
+    return arranged(values, variables_of(channels, None)[0][1])
+
+
+def south_first(labels: Coordinates | None) -> bool:
+    """Whether the first rows of fields are the southern ones, or those of the smallest y."""
+    if labels is None:
+        return False
+    for name, variable in labels.variables.items():
+        vertical = name == labels.space[0] or "north" in str(variable.attributes.get("units"))
+        if (
+            vertical
+            and variable.dims[:1] == labels.space[:1]
+            and variable.values.dtype.kind in "fiu"
+        ):
+            return bool(variable.values[0].mean() < variable.values[-1].mean())
+    return False
+
+
+def axis_values(labels: Coordinates | None, dimension: int) -> tuple[str, Array | None]:
+    """Name of a dimension of space, and its coordinate where it has one of numbers."""
+    if labels is None:
+        return "", None
+    name = labels.space[dimension]
+    variable = labels.variables.get(name)
+    if variable is None or variable.values.ndim != 1 or variable.values.dtype.kind not in "fiu":
+        return name, None
+    unit = str(variable.attributes.get("units", ""))
+    shown = {"degrees_north": "°N", "degrees_east": "°E"}.get(unit, unit)
+    return f"{name} / {shown}" if shown else name, variable.values
+
+
+def scale_of(channels: Sequence[str], shown: Sequence[Array]) -> Scale:
+    """Scale of what was seen and came: a forecast that leaves it is drawn at its end.
+
+    Brightness is drawn in grey from 0 to 1, however dark or pale images are.
+    """
+    values = np.concatenate([row[np.isfinite(row)].ravel() for row in shown])
+    low, high = (float(values.min()), float(values.max())) if len(values) else (0.0, 1.0)
+    if tuple(channels) in ((GREY,), COLOURS) and low >= 0 and high <= 1:
+        return Scale(0.0, 1.0, GREY_MAP)
+    return Scale(low, high if high > low else low + 1)
+
+
+def coloured(
+    image: Array, scale: Scale, land: Array | None = None, *, missing: str = MISSING
+) -> Array:
+    """Colours (…, 3), 0 to 1, of an image: land in grey, and what else is NaN in its own colour."""
+    from matplotlib import colormaps
+    from matplotlib.colors import to_rgb
+
+    fraction = np.clip((image - scale.low) / (scale.high - scale.low), 0, 1)
+    filled = np.nan_to_num(fraction)
+    unknown: Array = np.isnan(fraction)
+    if image.ndim == 3:
+        colours, unknown = filled, np.asarray(unknown.any(axis=-1))
+    else:
+        colours = np.asarray(colormaps[scale.colours](filled))[..., :3]
+    colours[unknown] = to_rgb(missing)
+    if land is not None:
+        colours[land] = to_rgb(LAND)
+    return colours
+
+
+def strided(length: int, count: int) -> list[int]:
+    """Numbers of at most `count` equally spaced frames out of `length`, the first one included."""
+    return list(range(0, length, -(-length // count)))
+
+
+def dates_of(labels: Coordinates | None, times: Sequence[float]) -> list[str]:
+    """Dates of frames, by their times after the last observed one; empty where not known."""
+    if labels is None or not labels.dated:
+        return []
+    return [text_of(date) for date in continued(labels.times[-1], labels.step, times)]

@@ -1,0 +1,144 @@
+"""What is known of samples: best of N, ranks, reliability, coverage; and what analyses found."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from statecast.evaluation.analyses import STUDIES
+from statecast.evaluation.comparability import flat
+from statecast.evaluation.comparison import CALIBRATION
+from statecast.evaluation.protocols.published_scores import published_for
+from statecast.plots.curves import Chart, Line, lead_time_axis
+from statecast.reports.page.charts import Picture, drawn
+from statecast.reports.page.scores import ScoredMember, unit_of
+
+LEVELS = ("0.5", "0.9")  # of central intervals
+BEST = "It improves with N for any forecast that spreads, right or wrong."
+FLAT = (
+    "Flat, at the dotted line, where the truth is like a sample; high at both ends where samples "
+    "spread too little."
+)
+RELIABLE = (
+    "How often the truth lies in a central interval of the samples, against how often it should: "
+    "below the dotted line where samples spread too little."
+)
+COVERED = "A calibrated forecast lies on the dotted line."
+
+
+def ensemble_charts(members: Sequence[ScoredMember], folder: Path, stem: str) -> list[Picture]:
+    """Charts of all that the scores hold about samples."""
+    found = [
+        *((*named, BEST) for named in best_of_n(members)),
+        ("ranks", rank_chart(members), FLAT),
+        ("reliability", reliability_chart(members), RELIABLE),
+        *((f"coverage-{level}", coverage_chart(members, level), COVERED) for level in LEVELS),
+    ]
+    return [
+        drawn(f"{stem}-{name}", chart, folder, caption)
+        for name, chart, caption in found
+        if chart.lines
+    ]
+
+
+def details(scored: ScoredMember, metric: str) -> dict[str, Any]:
+    """What does not fit a score of a run's own model."""
+    found = scored.scored.scores.get("details", {}).get(scored.scored.model, {})
+    return dict(found.get(metric, {}))
+
+
+def best_of_n(members: Sequence[ScoredMember]) -> Iterator[tuple[str, Chart]]:
+    """What the best of 1, 2, … samples scores on average, per metric."""
+    lines: dict[str, list[Line]] = {}
+    for found in members:
+        for metric in found.scored.scores["forecasters"][found.scored.model]:
+            curve = details(found, metric).get("best_of_n") or []
+            line = found.member.line(range(1, len(curve) + 1), curve)
+            lines.setdefault(metric, []).extend([line] if curve else [])
+    for metric, drawing in lines.items():
+        unit = unit_of(metric, members[0].member.run.spec.unit)
+        yield f"best-of-n-{metric}", Chart(f"{metric}, best of N samples", drawing, "N", unit)
+
+
+def histograms(
+    members: Sequence[ScoredMember],
+) -> Iterator[tuple[ScoredMember, np.ndarray[Any, Any]]]:
+    """Fractions of truths at each rank among the samples, over all lead times."""
+    for found in members:
+        histogram = details(found, "rank_histogram").get("histogram")
+        if histogram:
+            yield found, np.asarray(histogram, dtype=float).mean(axis=0)
+
+
+def rank_chart(members: Sequence[ScoredMember]) -> Chart:
+    """Rank of the truth among the samples."""
+    lines, levels = [], set()
+    for found, shares in histograms(members):
+        line = found.member.line(range(len(shares)), shares.tolist())
+        lines.append(line._replace(stepped=True))
+        levels.add(1 / len(shares))
+    level = levels.pop() if len(levels) == 1 else None
+    return Chart("Rank of the truth among the samples", lines, "rank", "fraction of values", level)
+
+
+def reliability_chart(members: Sequence[ScoredMember]) -> Chart:
+    """Observed against nominal fractions of truths in central intervals of the samples."""
+    lines = [found.member.line(*reliability(shares)) for found, shares in histograms(members)]
+    return Chart("Reliability", lines, "nominal fraction", "observed fraction", diagonal=True)
+
+
+def reliability(histogram: np.ndarray[Any, Any]) -> tuple[list[float], list[float]]:
+    """Nominal and observed fractions of truths in central intervals, from a rank histogram."""
+    count = len(histogram)
+    inside = [slice(left, count - left) for left in range((count - 1) // 2, -1, -1)]
+    nominal = [(part.stop - part.start) / count for part in inside]
+    return nominal, [float(histogram[part].sum()) for part in inside]
+
+
+def coverage_chart(members: Sequence[ScoredMember], level: str) -> Chart:
+    """Fraction of truths inside a central interval of the samples, against lead time."""
+    lines = [
+        found.member.line(found.times, inside)
+        for found in members
+        if (inside := details(found, "coverage").get(f"inside_{level}"))
+    ]
+    title = f"Truths inside the central {100 * float(level):.0f} % of samples"
+    label = lead_time_axis(members[0].scored.scores)[1]
+    return Chart(title, lines, label, "fraction", level=float(level))
+
+
+def missing_metrics(found: ScoredMember) -> tuple[str, str] | None:
+    """Metrics of calibration that a run was not scored by, and the command that does."""
+    scores, model = found.scored.scores, found.scored.model
+    present = scores["forecasters"][model]
+    said = flat(scores.get("not_computed", {}))
+    known = {*present, *(name.removeprefix(f"{model}.") for name in said)}
+    absent = [metric for metric in CALIBRATION if metric not in known]
+    if not absent or found.scored.protocol.get("samples", 1) == 1:
+        return None
+    metrics = ", ".join([*present, *absent])
+    command = f'statecast evaluate {found.member.run.folder} --evaluate.metrics "[{metrics}]"'
+    return f"{found.label} was not scored by {', '.join(absent)}; this does it:", command
+
+
+def analyses(members: Sequence[ScoredMember]) -> Iterator[tuple[str, str, list[list[Any]], str]]:
+    """Title and lines of what each analysis found; rows and sources of published scores of it."""
+    for found in members:
+        protocol = found.scored.protocol.get("name")
+        for name, result in found.scored.scores.get("studies", {}).items():
+            published = published_for(protocol, study=name) if protocol else []
+            rows = [[score.model, score.metric, score.value] for score in published]
+            sources = "; ".join(dict.fromkeys(score.source for score in published))
+            yield f"{found.label}: {name}", "\n".join(lines_of(name, result)), rows, sources
+
+
+def lines_of(name: str, result: dict[str, Any]) -> list[str]:
+    """An analysis's result by its own words; as it is where this version cannot read it."""
+    try:
+        return STUDIES[name]().lines(result)
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return json.dumps(result, indent=1, ensure_ascii=False).splitlines()

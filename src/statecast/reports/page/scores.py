@@ -1,0 +1,208 @@
+"""Scores of runs that may be set side by side: table, course in lead time, where skill ends."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from statecast.evaluation.comparability import Scored, flat
+from statecast.evaluation.comparison import (
+    CALIBRATION,
+    Cell,
+    Column,
+    Comparison,
+    compare,
+    is_higher_better,
+)
+from statecast.evaluation.comparison_formats import numbered_sources, shown
+from statecast.metrics import METRICS
+from statecast.plots.curves import Chart, Line, lead_time_axis
+from statecast.reports.page.charts import REFERENCE, STYLES, Picture, drawn
+from statecast.reports.page.runs import Member
+from statecast.reports.page.skill import skill_horizon
+
+TRIVIAL = "persistence"
+FACTS = ("name", "split", "windows", "available_windows", "context", "horizon", "samples",
+         "checkpoint", "seed", "digest")  # fmt: skip
+
+
+class ScoredMember(NamedTuple):
+    """A run that has scores."""
+
+    member: Member
+    scored: Scored
+
+    @property
+    def label(self) -> str:
+        """Name of the run."""
+        return self.member.label
+
+    @property
+    def times(self) -> list[float]:
+        """Lead times, in the unit of the data's time."""
+        return lead_time_axis(self.scored.scores)[0]
+
+
+class Course(NamedTuple):
+    """A metric and the forecasts that have it at each lead time."""
+
+    column: Column
+    own: dict[str, dict[str, Any]]  # label of a run, and its score
+    trivial: dict[str, dict[str, Any]]  # name of the trivial forecast, and its score
+
+
+class TableCell(NamedTuple):
+    """A cell of the table of scores."""
+
+    text: str
+    value: float | None = None
+    interval: str = ""
+    best: bool = False
+    source: int | None = None  # number of the paper that it is from
+
+
+def score_rows(found: Comparison) -> list[list[TableCell]]:
+    """Scores with the half widths of their intervals, published ones below."""
+    sources = numbered_sources(found)
+    rows = []
+    for index, row in enumerate(found.rows):
+        source = sources[row.source] if row.kind == "published" else None
+        cells = [table_cell(row.cells.get(c), best=index in found.best[c]) for c in found.columns]
+        rows.append([TableCell(row.label, source=source), *cells])
+    return rows
+
+
+def table_cell(cell: Cell | None, *, best: bool) -> TableCell:
+    """A score, or a dash where there is none."""
+    value, _, interval = shown(cell).partition(" ± ")
+    return TableCell(value, None if cell is None else cell.value, interval, best)
+
+
+def notes_on(members: Sequence[ScoredMember], found: Comparison) -> list[str]:
+    """Sources of published scores, remarks, and what could not be computed and why."""
+    notes = [f"[{number}] {source}" for source, number in numbered_sources(found).items()]
+    reasons = [
+        f"{name.replace('.', ', ')} was not computed: {reason}."
+        for _, scored in members
+        for name, reason in flat(scored.scores.get("not_computed", {})).items()
+    ]
+    return list(dict.fromkeys([*notes, *found.remarks, *reasons]))
+
+
+def courses(members: Sequence[ScoredMember], found: Comparison) -> Iterator[Course]:
+    """Scores against lead time, metric by metric."""
+    for column in found.columns:
+        course = Course(column, {}, {})
+        for member, scored in members:
+            for name, scores in scored.scores["forecasters"].items():
+                score = scores.get(column.metric, {}).get(column.selection)
+                if score is None or len(score["per_lead_time"]) != len(scored.scores["lead_times"]):
+                    continue
+                if name == scored.model:
+                    course.own[member.label] = score
+                elif column.metric not in CALIBRATION:  # what has no samples has none
+                    course.trivial.setdefault(name, score)
+        if course.own:
+            yield course
+
+
+def title_of(column: Column) -> str:
+    """A column for people."""
+    return column.title.replace("_", " ")
+
+
+def course_chart(
+    members: Sequence[ScoredMember], course: Course, folder: Path, stem: str
+) -> Picture:
+    """Scores against lead time: a line per run, trivial forecasts in grey, bands of 95 %."""
+    lines, metric = [], course.column.metric
+    for found in members:
+        score = course.own.get(found.label)
+        if score is not None:
+            line = found.member.line(found.times, numbers(score, "per_lead_time"))
+            lines.append(line._replace(half_widths=numbers(score, "half_widths")))
+    for index, (name, score) in enumerate(course.trivial.items(), start=1):
+        values, widths = numbers(score, "per_lead_time"), numbers(score, "half_widths")
+        style = STYLES[index % len(STYLES)]
+        lines.append(Line(name, members[0].times, values, REFERENCE, style, widths))
+    chart = Chart(
+        title_of(course.column),
+        lines,
+        lead_time_axis(members[0].scored.scores)[1],
+        unit_of(metric, members[0].member.run.spec.unit),
+        level=1.0 if metric == "spread_skill" else None,
+    )
+    return drawn("-".join(filter(None, (stem, metric, course.column.selection))), chart, folder)
+
+
+def unit_of(metric: str, unit: str) -> str:
+    """Unit of a metric of data in a unit; empty where it has none."""
+    own = METRICS[metric].unit if metric in METRICS else "1"
+    found = {"data": unit, "data²": "1" if unit == "1" else f"({unit})²"}.get(own, own)
+    return "" if found == "1" else found
+
+
+def numbers(score: Mapping[str, Any], name: str) -> list[float]:
+    """Numbers of a score at each lead time; JSON without NaN has null for it."""
+    return [math.nan if value is None else float(value) for value in score.get(name) or []]
+
+
+def skill_statement(member: ScoredMember, course: Course) -> str:
+    """At which lead times a run beats persistence; a dash where it lacks the score."""
+    if member.label not in course.own:
+        return "–"
+    own = member.scored.scores["forecasters"].get(TRIVIAL, {}).get(course.column.metric, {})
+    reference = own.get(course.column.selection, course.trivial[TRIVIAL])
+    return skill_horizon(
+        member.times,
+        numbers(course.own[member.label], "per_lead_time"),
+        numbers(reference, "per_lead_time"),
+        higher_is_better=is_higher_better(course.column.metric),
+    ).statement
+
+
+def summaries(members: Sequence[ScoredMember], courses: Sequence[Course]) -> list[str]:
+    """A sentence per run: its first score beside that of persistence, and where it is better."""
+    told = []
+    course = next((course for course in courses if TRIVIAL in course.trivial), None)
+    for member in members:
+        if course is None or member.label not in course.own:
+            continue
+        own, trivial = (
+            "unknown" if score["value"] is None else f"{score['value']:.4g}"
+            for score in (course.own[member.label], course.trivial[TRIVIAL])
+        )
+        unit = lead_time_axis(member.scored.scores)[1].rpartition(" ")[2]
+        windows, better = member.scored.protocol.get("windows"), skill_statement(member, course)
+        told.append(
+            f"{member.label}: {title_of(course.column)} {own}, where {TRIVIAL} has {trivial}, "
+            f"over {windows} window(s); {better} {unit}."
+        )
+    return told
+
+
+def protocol_rows(members: Sequence[ScoredMember]) -> list[list[Any]]:
+    """What was scored, and how: a column per run."""
+    protocols = [scored.protocol for _, scored in members]
+    rows = [
+        [
+            "protocol" if fact == "name" else fact.replace("_", " "),
+            *(p.get(fact) for p in protocols),
+        ]
+        for fact in FACTS
+        if any(protocol.get(fact) is not None for protocol in protocols)
+    ]
+    versions = [", ".join(f"{m} {v}" for m, v in p.get("metrics", {}).items()) for p in protocols]
+    return [*rows, ["metrics and their versions", *versions]]
+
+
+def scored_members(members: Sequence[Member], labels: Sequence[str]) -> list[ScoredMember]:
+    """Runs of some names, which have scores."""
+    return [ScoredMember(m, m.scored) for m in members if m.scored and m.label in labels]
+
+
+def compared(members: Sequence[ScoredMember]) -> Comparison:
+    """The table of a group of runs."""
+    return compare([scored for _, scored in members])
