@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import sys
+from collections.abc import Sequence
 
+TAKES_OPTIONS = True  # --data.OPTION, of how fields are read
 SUMMARY = "Forecast the frames that follow those of a file."
 
 
@@ -13,7 +16,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "input",
         metavar="INPUT",
-        help="observed frames: .npy, .npz, .h5, .nc, .zarr, a video, or a folder of images",
+        nargs="+",
+        help="observed frames: NetCDF or Zarr, also several files, a folder or a pattern; .npy, "
+        ".npz, .h5, a video, or a folder of images",
     )
     parser.add_argument(
         "--output",
@@ -33,17 +38,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=1, help="of the samples; default 1")
     parser.add_argument("--checkpoint", default="best", help="best, last, or a number of steps")
     parser.add_argument("--device", default="auto")
+    parser.epilog = (
+        "Of fields, --data.OPTION VALUE reads INPUT in another way than in training, such as "
+        "--data.uneven_times fill, --data.missing_frames keep, --data.missing -9999 or "
+        "--data.sort true."
+    )
 
 
-def run(options: argparse.Namespace) -> int:
+def run(options: argparse.Namespace, overrides: Sequence[str] = ()) -> int:
     """Forecast from a file to a file."""
     from statecast.forecasting.forecast_file import QUANTILES, forecast_file
+    from statecast.forecasting.inputs import reading_options
     from statecast.runs.run import load_model
 
     predictor = load_model(options.folder, options.checkpoint, device=options.device)
     written = forecast_file(
         predictor,
-        options.input,
+        options.input[0] if len(options.input) == 1 else options.input,
         options.output,
         horizon=options.horizon,
         samples=options.samples,
@@ -52,7 +63,32 @@ def run(options: argparse.Namespace) -> int:
         solver=options.solver,
         quantiles=QUANTILES if options.quantiles is None else options.quantiles,
         seed=options.seed,
+        reading=reading_options(data_options(overrides)),
     )
+    for warning in written.warnings:
+        print(f"statecast: warning: {warning}", file=sys.stderr)
     shape = ", ".join(map(str, written.shape))
     print(f"Written: {written.path}, (sample, batch, time, channel, *space) = ({shape})")
     return 0
+
+
+def data_options(overrides: Sequence[str]) -> dict[str, object]:
+    """`--data.OPTION VALUE` as options with values.
+
+    Errors:
+        InputError: an option of another table, or a value that is no YAML.
+    """
+    from statecast.errors import InputError
+    from statecast.io.json_yaml import parse_yaml
+    from statecast.runs.recipes import pairs
+
+    found: dict[str, object] = {}
+    for name, text in pairs(overrides):
+        table, _, option = name.partition(".")
+        if table != "data":
+            raise InputError(f"A forecast takes options of data, got --{name}.")
+        try:
+            found[option] = parse_yaml(text)
+        except ValueError as error:
+            raise InputError(f"--{name} {text!r} is not valid YAML: {error}.") from error
+    return found

@@ -10,7 +10,7 @@ SUMMARY = "Say what a file or folder holds, and how to train on it."
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the verb."""
     parser.add_argument(
-        "path", metavar="PATH",
+        "path", metavar="PATH", nargs="+",
         help="videos, images, an array, NetCDF, Zarr, HDF5, a run folder, a published checkpoint",
     )  # fmt: skip
     parser.add_argument("--output", metavar="FILE.png", help="draw a contact sheet as well")
@@ -23,7 +23,8 @@ def run(options: argparse.Namespace) -> int:
     """Look, and say what was seen."""
     from statecast.reports.inspection import inspect_path, write_sheet
 
-    finding = inspect_path(options.path, quick=options.quick)
+    path = options.path[0] if len(options.path) == 1 else options.path
+    finding = inspect_path(path, quick=options.quick)
     print(finding.text)
     if options.output:
         print(f"Written: {write_sheet(finding, options.output)}")

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from statecast.checks import typed
 from statecast.forecasting.inputs import read_context
 from statecast.forecasting.outputs import ForecastRequest, writer_of
 from statecast.forecasting.predictor import Predictor
+from statecast.frames import Frames
+from statecast.models.base import Forecaster
 from statecast.solvers.solvers import SolverName
 
+FAR = 10.0  # standard deviations of training beyond which a context is doubtful
 QUANTILES = (0.1, 0.5, 0.9)  # written to labelled files unless others are asked for
 
 
@@ -20,12 +23,13 @@ class Written(NamedTuple):
 
     path: Path
     shape: tuple[int, ...]  # (sample, batch, time, channel, *space)
+    warnings: tuple[str, ...] = ()  # what makes the forecast doubtful
 
 
 @typed
 def forecast_file(
     predictor: Predictor,
-    source: str | Path,
+    source: str | Path | Sequence[str],
     output: str | Path,
     *,
     horizon: int | None = None,
@@ -35,6 +39,7 @@ def forecast_file(
     solver: SolverName | None = None,
     quantiles: Sequence[float] = QUANTILES,
     seed: int = 1,
+    reading: Mapping[str, Any] | None = None,
 ) -> Written:
     """Forecast the frames that follow those of a file, and write them to another.
 
@@ -43,9 +48,10 @@ def forecast_file(
             other.
         source: `.npy`, `.npz` or HDF5 array (time, channel, *space), with a leading batch axis or
             without, and without the channel axis where there is one channel; bytes are taken as
-            images of 256 levels where the model's range is [0, 1]. Or a NetCDF file or Zarr store
-            with the variables that the model was trained on. Or a video or a folder of images,
-            whose last frames are cropped and sized as in training.
+            images of 256 levels where the model's range is [0, 1]. Or a NetCDF file or Zarr store,
+            or a folder, pattern or list of them that are one series, with the variables that the
+            model was trained on. Or a video or a folder of images, whose last frames are cropped
+            and sized as in training.
         output: `.npz` (samples, times, channels); an animation, `.gif`, `.webp` or `.mp4`; a
             picture, `.png`, `.pdf` or `.svg`; or `.nc`, `.zarr`: samples, mean, standard deviation
             and quantiles, with the coordinates of `source`, written part by part, so that memory
@@ -57,6 +63,8 @@ def forecast_file(
         solver: of the transition's differential equation; by default the model's own.
         quantiles: probabilities of the quantiles in `.nc` and `.zarr`.
         seed: of the samples.
+        reading: of fields, options of reading in the place of those of training, such as
+            `{"uneven_times": "fill"}`; see `statecast.forecasting.inputs.read_context`.
 
     Errors:
         FileError: a file cannot be read or written, or has an unknown ending.
@@ -64,7 +72,7 @@ def forecast_file(
     """
     output = Path(output)
     write = writer_of(output)
-    frames = read_context(source, predictor, context)
+    frames = read_context(source, predictor, context, reading=reading)
     request = ForecastRequest(
         predictor,
         frames,
@@ -76,4 +84,20 @@ def forecast_file(
         quantiles=tuple(quantiles),
     )
     write(request, output)
-    return Written(output, request.shape)
+    return Written(output, request.shape, far_from_training(predictor.model, frames))
+
+
+def far_from_training(model: Forecaster, frames: Frames) -> tuple[str, ...]:
+    """A warning for each channel whose context lies far from what the model was trained on."""
+    if model.normaliser.method != "standard":
+        return ()
+    found = []
+    scaled = model.normaliser.normalise(frames.values.to(model.normaliser.location.device))
+    for index, name in enumerate(frames.channels):
+        middle = float(scaled[:, :, index].nanmedian())
+        if abs(middle) > FAR:
+            found.append(
+                f"{name} lies {abs(middle):.0f} standard deviations "
+                f"{'above' if middle > 0 else 'below'} the values of training. Is its unit another?"
+            )
+    return tuple(found)

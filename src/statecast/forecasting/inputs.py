@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,10 @@ from statecast.checks import typed
 from statecast.errors import FileError, InputError
 from statecast.forecasting.predictor import Predictor
 from statecast.frames import Frames, FrameSpec
-from statecast.io.fields.readers import NETCDF, ZARR, is_labelled_file
+from statecast.io.fields.kinds import NETCDF, ZARR, labelled_files
+from statecast.io.fields.preprocessing import plain_options
+from statecast.io.fields.readers import check_chunks, open_fields
+from statecast.io.fields.source import FieldOptions
 from statecast.io.hdf5 import HDF5, HDF5Array
 from statecast.io.numpy_files import map_npy, members_of, read_npz
 from statecast.io.video.containers import VIDEO_ENDINGS
@@ -30,37 +34,65 @@ LARGEST_BYTE = 255
 
 
 @typed
-def read_context(path: str | Path, predictor: Predictor, count: int | None = None) -> Frames:
-    """The last frames of a file, as a context for a model.
+def read_context(
+    path: str | Path | Sequence[str],
+    predictor: Predictor,
+    count: int | None = None,
+    *,
+    reading: Mapping[str, Any] | None = None,
+) -> Frames:
+    """The last frames of files, as a context for a model.
 
     Args:
-        path: a file with an ending of `INPUTS`, the folder of a Zarr store, or one of images.
+        path: what `data.path` takes: of fields, a file, Zarr store, folder, pattern or list, told
+            by content; or an array, a video, or a folder of images.
         predictor: the model that the context is for, and how its data are prepared.
         count: frames to take; by default as many as in training.
+        reading: of fields, options of `FieldOptions` in the place of those of training, such as
+            `{"uneven_times": "fill"}`; and the `engine`.
 
     Errors:
         FileError, CorruptionError: the file is missing, damaged, or of an unknown kind.
-        InputError: its frames do not fit the model.
+        InputError: its frames do not fit the model, or there is no such option.
     """
-    path = Path(path)
     count = predictor.spec.context if count is None else count
     if count < 1:
         raise InputError(f"A context needs at least 1 frame, got {count}.")
-    if not path.exists():
-        raise FileError(f"There is no file {path}.")
-    reader = reader_of(path)
+    named = [path] if isinstance(path, str | Path) else list(path)
+    single = Path(named[0])
+    arrays = single.suffix.lower() in HDF5 and not predictor.preparation.channels
+    paths = [] if arrays else labelled_files(path)
+    if paths:
+        return read_labelled_context(paths, predictor, count, reading or {})
+    if reading:
+        raise InputError(f"The options {', '.join(reading)} are for fields, and {path} is none.")
+    if len(named) > 1:
+        raise FileError(f"{', '.join(map(str, named))}: several files are read as fields alone.")
+    if not single.exists():
+        raise FileError(f"There is no file {single}.")
+    reader = read_clip_context if single.is_dir() else INPUTS.get(single.suffix.lower())
     if reader is None:
         raise FileError(
-            f"Frames are read from {', '.join(INPUTS)} or a folder of images, got {path.name!r}."
+            f"Frames are read from {', '.join((*INPUTS, *NETCDF, ZARR))} or a folder of images, "
+            f"got {single.name!r}."
         )
-    return reader(path, predictor, count)
+    return reader(single, predictor, count)
 
 
-def reader_of(path: Path) -> Reader | None:
-    """What reads a path: by its ending, or what a folder holds; None where nothing does."""
-    if is_labelled_file(path):
-        return INPUTS[ZARR]
-    return read_clip_context if path.is_dir() else INPUTS.get(path.suffix.lower())
+def reading_options(table: Mapping[str, Any]) -> dict[str, Any]:
+    """Options of reading fields, as YAML holds them, ready for `read_context`.
+
+    Errors:
+        InputError: there is no such option.
+    """
+    known = {option.name for option in fields(FieldOptions)} - {"variables"} | {"engine"}
+    for name in table:
+        if name not in known:
+            raise InputError(
+                f"A forecast reads fields as in training, but for the options --data.{{"
+                f"{','.join(sorted(known))}}}; got {name!r}."
+            )
+    return plain_options(table)
 
 
 def read_array_context(path: Path, predictor: Predictor, count: int) -> Frames:
@@ -69,15 +101,22 @@ def read_array_context(path: Path, predictor: Predictor, count: int) -> Frames:
     return Frames.context_of(values[:, -count:], predictor.spec.channels)
 
 
-def read_labelled_context(path: Path, predictor: Predictor, count: int) -> Frames:
-    """Context from a NetCDF file or Zarr store, with its coordinates."""
-    from statecast.io.fields.readers import check_chunks, open_fields
-
-    dataset = open_fields(path)
-    frames = predictor.context(dataset, count, origin=str(path))
-    if path.is_dir() and predictor.preparation.options.missing_frames == "refuse":
-        field = predictor.preparation.open(dataset, str(path))
-        check_chunks(path, dataset, field.channels, field.axes.time)
+def read_labelled_context(
+    paths: Sequence[Path], predictor: Predictor, count: int, reading: Mapping[str, Any]
+) -> Frames:
+    """Context from NetCDF files and Zarr stores as one series, with its coordinates."""
+    options = dict(reading)
+    engine = options.pop("engine", None)
+    group = options.get("group", predictor.preparation.options.group)
+    datasets = {str(path): open_fields(path, engine=engine, group=group) for path in paths}
+    origin = str(paths[0]) if len(paths) == 1 else f"The series of {len(paths)} files"
+    frames = predictor.context(datasets, count, origin=origin, reading=options)
+    if options.get("missing_frames", predictor.preparation.options.missing_frames) == "refuse":
+        for path in (path for path in paths if path.is_dir()):
+            for source in predictor.preparation.open(datasets, origin, reading=options).sources:
+                if source.origin == str(path):
+                    names, time = source.variables, source.axes.time
+                    check_chunks(path, datasets[str(path)], names, time, group)
     return frames
 
 
@@ -96,7 +135,6 @@ def read_clip_context(path: Path, predictor: Predictor, count: int) -> Frames:
 
 INPUTS: dict[str, Reader] = {
     **dict.fromkeys(ARRAYS, read_array_context),
-    **dict.fromkeys((*NETCDF, ZARR), read_labelled_context),
     **dict.fromkeys(VIDEO_ENDINGS, read_clip_context),
 }
 

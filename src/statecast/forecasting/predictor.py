@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -48,27 +48,36 @@ class Predictor:
         return self.fields or plain_preparation(self.spec.channels, self.spec.space)
 
     def context(
-        self, observed: Any, count: int | None = None, *, origin: str = "The context"
+        self,
+        observed: Any,
+        count: int | None = None,
+        *,
+        origin: str = "The context",
+        reading: Mapping[str, Any] | None = None,
     ) -> Frames:
         """Observed frames as the model sees them.
 
         Args:
             observed: `Frames`, or a bare array or tensor (batch, time, channel, *space), in the
                 units of the data, which are taken as they are; or an `xarray.DataArray` or
-                `Dataset`, of which the last frames are prepared as in training, and whose missing
-                values are taken as unknown.
+                `Dataset`, or a dict of data sets that are one series, of which the last frames are
+                prepared as in training, and whose missing values are taken as unknown.
             count: last frames to take of labelled ones; by default as many as in training.
             origin: named in errors.
+            reading: of labelled ones, options of `FieldOptions` in the place of those of training,
+                such as `{"uneven_times": "fill"}`.
 
         Errors:
             InputError: variables, dimensions, grid, units or time steps are not those of training.
         """
         if isinstance(observed, Frames):
             return observed
-        if not is_labelled(observed):
+        if not is_labelled(observed) and not isinstance(observed, dict):
             return Frames.context_of(observed)
         count = self.spec.context if count is None else count
-        values, mask, labels = self.preparation.observed(observed, count, origin=origin)
+        values, mask, labels = self.preparation.observed(
+            observed, count, origin=origin, reading=reading
+        )
         times = torch.arange(1.0 - values.shape[1], 1.0)
         return Frames(
             values=values, times=times, channels=self.spec.channels, mask=mask, coordinates=labels

@@ -297,8 +297,8 @@ def test_claims_of_huge_arrays_are_our_own_errors(tmp_path):
     big = (1 << 20, 1 << 20, 1 << 10)
     array = group.create_array("v", shape=big, dtype="<f4", chunks=(1, 1 << 15, 1 << 9))
     array.attrs["_ARRAY_DIMENSIONS"] = list(AXES)
-    from statecast.io.fields.field import Field, FieldOptions
+    from statecast.io.fields.source import FieldOptions, Source
 
-    field = Field(open_fields(tmp_path / "a.zarr"), FieldOptions(missing_frames="keep"), "a.zarr")
+    source = Source(open_fields(tmp_path / "a.zarr"), FieldOptions(missing_frames="keep"), "a.zarr")
     with pytest.raises(StatecastError):
-        field.read(0, len(field))
+        source.read(slice(None), 0)

@@ -12,15 +12,18 @@ import numpy as np
 
 from statecast.errors import InputError
 from statecast.io.fields.coordinates import Coordinates
-from statecast.io.fields.field import Field, FieldOptions
+from statecast.io.fields.field import Field
 from statecast.io.fields.preprocessing import GRID_TOLERANCE, same_unit
 from statecast.io.fields.readers import check_chunks, open_fields
-from statecast.io.fields.time_steps import Step, numbers, step_of
+from statecast.io.fields.source import FieldOptions, Source
+from statecast.io.fields.time_steps import Step, numbers, text_of, typical_step
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Joining = Literal["auto", "sequences", "time"]
 
-BLOCK = 1 << 22  # values read at once when all frames are gone through
+LOOKED_AT = 4  # sequences that are searched for undeclared missing values
+MONTH = 30.4375 * 86400  # seconds
+BLOCK = 1 << 21  # values read at once when all frames are gone through
 
 
 class FieldFiles:
@@ -43,86 +46,86 @@ class FieldFiles:
     ) -> None:
         self.paths, self.options, self.engine = list(paths), options, engine
         self.process = os.getpid()
-        self.opened = self.open()
-        for path, field in zip(self.paths[1:], self.opened[1:], strict=True):
-            check_same(self.opened[0], field, path)
-        self.one_place = all(same_place(self.opened[0], field) for field in self.opened)
-        self.sequences = self.join(joining)
-        self.times = [self.times_of(numbers) for numbers in self.sequences]
-        first = self.opened[0].frames.step
-        if len(self.sequences) < len(self.paths):  # joined
-            self.step: Step = step_of(self.times[0]) or first
-        else:
-            self.step = first
-            self.check_steps()
+        sources = self.open()
+        first = sources[0]
+        for source in sources[1:]:
+            check_same(first, source)
+        self.one_place = all(same_place(first, source) for source in sources)
+        self.sequences = self.join(joining, sources)
+        self.opened = self.fields_of(sources)
+        self.times = [field.frames.times for field in self.opened]
+        self.step: Step = self.opened[0].frames.step
+        self.check_steps()
+        for field in self.opened[: len(self.opened) : first.members][:LOOKED_AT]:
+            field.check_missing()
 
-    def open(self) -> list[Field]:
+    def open(self) -> list[Source]:
         """Every file, opened."""
-        fields = []
+        sources = []
         for path in self.paths:
-            dataset = open_fields(path, engine=self.engine)
-            field = Field(dataset, self.options, str(path))
-            if path.is_dir() and self.options.missing_frames == "refuse":
-                check_chunks(path, dataset, field.channels, field.axes.time)
-            fields.append(field)
-        return fields
+            dataset = open_fields(path, engine=self.engine, group=self.options.group)
+            source = Source(dataset, self.options, str(path))
+            if path.is_dir() and self.options.missing_frames == "refuse" and source.scalar is None:
+                names, time = source.variables, source.axes.time
+                check_chunks(path, dataset, names, time, self.options.group)
+            sources.append(source)
+        return sources
+
+    def fields_of(self, sources: Sequence[Source]) -> list[Field]:
+        """The sequences: the members of each series of files."""
+        series = [
+            Field([sources[number] for number in numbers], self.options)
+            for numbers in self.sequences
+        ]
+        return [field.of_member(m) for field in series for m in range(field.first.members)]
 
     @property
     def fields(self) -> list[Field]:
-        """Every file, opened by this process: handles are not shared with a loader's workers."""
+        """Every sequence, opened by this process: a loader's workers share no handles."""
         if self.process != os.getpid():
             # The parent's stay referred to: closing them here would close them under its feet.
             self.inherited = self.opened
-            self.process, self.opened = os.getpid(), self.open()
+            self.process, self.opened = os.getpid(), self.fields_of(self.open())
         return self.opened
 
-    def join(self, joining: Joining) -> list[list[int]]:
-        """Numbers of the files that make up each sequence, in order of time."""
-        alone = [[number] for number in range(len(self.paths))]
+    def join(self, joining: Joining, sources: Sequence[Source]) -> list[list[int]]:
+        """Numbers of the files that make up each sequence."""
+        alone = [[number] for number in range(len(sources))]
         if joining == "sequences" or len(alone) == 1:
             return alone
-        starts = [field.frames.times[0] for field in self.opened]
-        order = sorted(range(len(starts)), key=lambda number: starts[number])
-        times = np.concatenate([self.opened[number].frames.times for number in order])
-        increasing = bool((np.diff(numbers(times)) > 0).all())
-        if self.one_place and increasing and step_of(times) is not None:
-            return [order]
+        whole = [list(range(len(sources)))]
         if joining == "time":
-            raise InputError(
-                "The files cannot be joined in time: "
-                + ("their times overlap or leave gaps." if self.one_place else "places differ.")
-                + " Set joining: sequences to take each for itself."
-            )
-        return alone
+            if not self.one_place:
+                raise InputError(
+                    "The files cannot be joined in time: their places differ. Set joining: "
+                    "sequences (--data.joining sequences) to take each for itself."
+                )
+            return whole
+        return whole if self.one_place and follow(sources) else alone
 
     def check_steps(self) -> None:
-        """Raise `InputError` unless all files have the same time between frames."""
-        for number, (path, field) in enumerate(zip(self.paths, self.opened, strict=True)):
-            if number and len(field) > 1 and not field.frames.step.matches(self.step):
+        """Raise `InputError` unless all sequences have the same time between frames."""
+        for field in self.opened[1:]:
+            if len(field) > 1 and not field.frames.step.matches(self.step):
                 raise InputError(
-                    f"{path} has frames {field.frames.step} apart, {self.paths[0]} {self.step}. "
-                    "Set time_step to average both."
+                    f"{field.origin} has frames {field.frames.step} apart, "
+                    f"{self.opened[0].origin} {self.step}. Set --data.time_step to average both."
                 )
-
-    def times_of(self, numbers: list[int]) -> Array:
-        """Times of the frames of some files, one after another."""
-        return np.concatenate([self.opened[number].frames.times for number in numbers])
 
     @property
     def lengths(self) -> list[int]:
         """Frames of each sequence."""
         return [len(times) for times in self.times]
 
+    @property
+    def span(self) -> str:
+        """First and last time of all sequences, for people."""
+        first, last = min(t[0] for t in self.times), max(t[-1] for t in self.times)
+        return f"{text_of(first)} to {text_of(last)}"
+
     def read(self, sequence: int, start: int, stop: int) -> Array:
         """Frames of a sequence from `start` up to `stop`, float32; unknown values are NaN."""
-        pieces, first = [], 0
-        for number in self.sequences[sequence]:
-            field = self.fields[number]
-            low, high = max(start - first, 0), min(stop - first, len(field))
-            if low < high:
-                pieces.append(field.read(low, high))
-            first += len(field)
-        return pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
+        return self.fields[sequence].read(start, stop)
 
     def coordinates(self, sequence: int, start: int, stop: int) -> Coordinates:
         """Labels of the frames of a sequence from `start` up to `stop`."""
@@ -139,26 +142,41 @@ class FieldFiles:
             yield self.times[sequence][first:last], self.read(sequence, first, last)
 
 
-def check_same(first: Field, other: Field, path: Path) -> None:
+def follow(sources: Sequence[Source]) -> bool:
+    """Whether files go on from one another in time, with no more missing than there is."""
+    times = [source.times for source in sorted(sources, key=lambda source: source.times[0])]
+    whole = np.concatenate(times)
+    gaps = np.diff(numbers(whole))
+    between = gaps[np.cumsum([len(part) for part in times])[:-1] - 1]
+    if (between < 0).any() or (whole.dtype.kind not in "MO" and (gaps <= 0).any()):
+        return False
+    step = typical_step(whole)
+    size = step.size * (MONTH if step.unit == "months" else 1.0)
+    return bool((between / size - 1).sum() <= len(whole))
+
+
+def check_same(first: Source, other: Source) -> None:
     """Raise `InputError` naming a file whose variables or grid are not those of the first."""
     if other.space != first.space or other.channels != first.channels:
         raise InputError(
-            f"{path} has {other.channels} on {other.space} points, {first.origin} has "
+            f"{other.origin} has {other.channels} on {other.space} points, {first.origin} has "
             f"{first.channels} on {first.space}. All files need one grid: crop or regrid them."
         )
     for ours, theirs in zip(first.units, other.units, strict=True):
         if not same_unit(ours, theirs):
-            raise InputError(f"{path} has the unit {theirs!r}, {first.origin} has {ours!r}.")
+            raise InputError(
+                f"{other.origin} has the unit {theirs!r}, {first.origin} has {ours!r}. Convert one."
+            )
 
 
-def same_place(first: Field, other: Field) -> bool:
+def same_place(first: Source, other: Source) -> bool:
     """Whether two fields have the same coordinates along space."""
     for name in first.axes.space:
-        if (name in first.variables) != (name in other.variables):
+        if (name in first.coordinates) != (name in other.coordinates):
             return False
-        if name not in first.variables:
+        if name not in first.coordinates:
             continue
-        left, right = first.variables[name].values, other.variables[name].values
+        left, right = first.coordinates[name].values, other.coordinates[name].values
         if left.dtype.kind not in "fiu" or right.dtype.kind not in "fiu":
             if not np.array_equal(left, right):
                 return False

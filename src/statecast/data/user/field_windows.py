@@ -49,7 +49,7 @@ class FieldStore:
     @property
     def shape(self) -> tuple[int, ...]:
         """Of all frames together, (frame, channel, *space)."""
-        channels = len(self.preparation.options.variables)
+        channels = len(self.preparation.channels)
         return (int(self.offsets[-1]), channels, *self.preparation.padded)
 
     @cached_property

@@ -24,15 +24,17 @@ from statecast.data.user.field_windows import FieldStore, FieldWindows, Storage
 from statecast.errors import InputError
 from statecast.frames import FrameSpec
 from statecast.io.fields.climatology import Anomaly, Climatology, fit_climatology
-from statecast.io.fields.field import FieldOptions, Gaps
+from statecast.io.fields.kinds import files_of, is_remote
 from statecast.io.fields.preprocessing import Preparation
-from statecast.io.fields.readers import files_of
-from statecast.io.fields.time_axis import Uneven
-from statecast.io.fields.time_steps import phase, text_of
+from statecast.io.fields.regions import dimension_of
+from statecast.io.fields.source import FieldOptions, Gaps
+from statecast.io.fields.time_axis import Duplicates, Uneven
+from statecast.io.fields.time_steps import DAY, phase, text_of
 from statecast.nn.codecs.build import multiple_for, suited
 
 IN_MEMORY = 512 << 20  # bytes of prepared frames that `auto` holds in memory
 LARGE_SIDE = 256  # points; beyond, training on a laptop is slow
+LONGEST_SEASON = 2  # months between frames that still tell the half-year's wave
 SEASONS = 2  # years of training that `auto` wants before it fits seasons
 VERSION = 1  # changes when the same options give other frames
 
@@ -44,17 +46,27 @@ class Fields(DataSource):
     are unknown: NaN, with a mask.
 
     Args:
-        path: a file or Zarr store, a pattern such as `zones/*.nc`, or a list of them.
+        path: a file or Zarr store, a folder of files, a pattern such as `zones/*.nc`, or a list of
+            them; or the address of a Zarr store, where fsspec is installed.
         variables: names, one per channel; by default the only one that has frames.
+        group: of a file or store that has several.
         time: name of the dimension of time; by default told by CF attributes, or its name.
         y: of the first dimension of space.
         x: of the second; of stations, `x` alone.
-        crop: range of each named coordinate to keep, such as `{lat: [30, 45]}`.
+        sequences: dimension of which each value is a sequence of its own, such as members.
+        channels: dimension of which each value is a channel, such as levels.
+        crop: range of each named coordinate to keep, such as `{lat: [30, 45]}`, ends included; of
+            time, dates: `{time: [2010-01-01, 2019-12-31]}`.
         coarsen: average blocks of so many points along each dimension of space.
+        time_units: of times whose file does not say, such as `seconds since 1970-01-01`.
         time_step: average frames over steps of this length, such as `1D` or `1M` (month).
         uneven_times: `refuse` uneven_times times; `fill` them with unknown frames; or
             `accept` them as even.
         sort: put frames in order of time.
+        duplicates: `refuse` several frames of one time; or take the `first`, the `last`, or their
+            `mean`.
+        missing: values that stand for none, such as -9999; [] where there are none, though a value
+            looks like it. By default, what the file declares.
         missing_frames: `refuse` frames without a known value, and Zarr stores with missing
             chunks, or `keep` them as unknown.
         joining: `sequences` takes each file for itself, such as a zone of the ocean; `time` joins
@@ -82,14 +94,20 @@ class Fields(DataSource):
         *,
         path: tuple[str, ...] | str | None = None,
         variables: tuple[str, ...] | str | None = None,
+        group: str | None = None,
         time: str | None = None,
         y: str | None = None,
         x: str | None = None,
-        crop: dict[str, tuple[float, float]] | None = None,
+        sequences: str | None = None,
+        channels: str | None = None,
+        crop: dict[str, tuple[float | str, float | str]] | None = None,
         coarsen: int = 1,
+        time_units: str | None = None,
         time_step: str | None = None,
         uneven_times: Uneven = "refuse",
         sort: bool = False,
+        duplicates: Duplicates = "refuse",
+        missing: tuple[float, ...] | float | None = None,
         missing_frames: Gaps = "refuse",
         joining: Joining = "auto",
         split: SplitBy = "time",
@@ -112,11 +130,14 @@ class Fields(DataSource):
                 f"window_stride and multiple are at least 1, got {window_stride} and {multiple}."
             )
         names = variables.split(",") if isinstance(variables, str) else list(variables or ())
+        stands_for_none = (missing,) if isinstance(missing, int | float) else missing
         options = FieldOptions(
-            variables=tuple(name.strip() for name in names), time=time, y=y, x=x,
+            variables=tuple(name.strip() for name in names), group=group, time=time, y=y, x=x,
+            sequences=sequences, channels=channels,
             crop={name: (low, high) for name, (low, high) in (crop or {}).items()},
-            coarsen=coarsen, uneven_times=uneven_times, time_step=time_step, sort=sort,
-            missing_frames=missing_frames,
+            coarsen=coarsen, time_units=time_units, uneven_times=uneven_times,
+            time_step=time_step, sort=sort, duplicates=duplicates, missing_frames=missing_frames,
+            missing=None if stands_for_none is None else tuple(stands_for_none),
         )  # fmt: skip
         self.asked = {
             "variables": variables, "context": context, "horizon": horizon, "anomaly": anomaly,
@@ -145,6 +166,11 @@ class Fields(DataSource):
     def channels(self) -> tuple[str, ...]:
         """Names of the variables."""
         return self.field.channels
+
+    @property
+    def units(self) -> tuple[str, ...]:
+        """Unit of each channel, empty where the file does not say."""
+        return self.field.units
 
     @property
     def padded(self) -> tuple[int, ...]:
@@ -182,7 +208,7 @@ class Fields(DataSource):
         if anomaly == "auto":
             if not self.files.one_place:
                 return "none"
-            return "seasonal" if years >= SEASONS else "mean"
+            return "seasonal" if years >= SEASONS and not self.coarse_in_time else "mean"
         if anomaly != "none" and not self.files.one_place:
             raise InputError(
                 f"anomaly: {anomaly} needs files of one place, but their coordinates differ. Set "
@@ -193,7 +219,16 @@ class Fields(DataSource):
                 f"Seasons need dates and at least a year of training, got {years:.2g} years. Set "
                 "anomaly: mean or none."
             )
+        if anomaly == "seasonal" and self.coarse_in_time:
+            raise InputError(
+                f"Frames {self.files.step} apart do not tell seasons. Set anomaly: mean or none."
+            )
         return anomaly
+
+    @property
+    def coarse_in_time(self) -> bool:
+        """Whether a year has too few frames to tell its waves."""
+        return self.files.step.unit == "months" and self.files.step.size > LONGEST_SEASON
 
     def years_of_training(self) -> float:
         """Years between the first and the last training frame."""
@@ -219,7 +254,10 @@ class Fields(DataSource):
 
     @cached_property
     def preparation(self) -> Preparation:
-        options = asdict(self.files.options) | {"variables": self.channels}
+        options = asdict(self.files.options) | {"variables": self.field.first.variables}
+        options["crop"] = {  # of time, for training alone
+            name: ends for name, ends in options["crop"].items() if not isinstance(ends[0], str)
+        }
         grid = {
             name: self.field.variables[name].values
             for name in self.field.axes.space
@@ -228,6 +266,7 @@ class Fields(DataSource):
         return Preparation(
             options=FieldOptions(**options),
             space=self.field.space,
+            channels=self.channels,
             padded=self.padded,
             units=self.field.units,
             step=None if self.files.options.uneven_times == "accept" else self.files.step,
@@ -251,7 +290,7 @@ class Fields(DataSource):
             "name": "fields",
             "files": [path.name for path in self.files.paths],
             **options,
-            "variables": list(self.channels),
+            "variables": list(self.field.first.variables),
             "crop": crop,
             "units": list(self.field.units),
             "space": list(self.field.space),
@@ -269,9 +308,26 @@ class Fields(DataSource):
             "source": self.files_say("title", "source", "institution"),
         }
 
+    @property
+    def cropped(self) -> set[str | None]:
+        """Dimensions that a region is cut of."""
+        source = self.field.first.source
+        return {dimension_of(source, name) for name in self.files.options.crop}
+
+    @property
+    def series(self) -> str:
+        """Kind of series by its calendar, where that decides on the anomaly, for people."""
+        step = self.files.step
+        if step.unit == "numbers":
+            return "; times are no dates, so seasons are not known"
+        if self.coarse_in_time:
+            return f"; frames {step} apart have no seasons"
+        daily = step.unit == "seconds" and step.size < DAY and self.anomaly == "seasonal"
+        return "; the cycle of the day stays" if daily else ""
+
     def files_say(self, *names: str) -> str:
         """The first of some attributes that the first file has."""
-        attributes = self.field.source.attrs
+        attributes = self.field.first.source.attrs
         found = [str(attributes[name]) for name in names if attributes.get(name)]
         return found[0] if found else "not stated in the file"
 
@@ -284,20 +340,28 @@ class Fields(DataSource):
             if option is None or self.asked[option] in (None, "auto"):
                 found.append(InferredOption(what, chosen, option, value))
 
-        choose("variables", ", ".join(self.channels), "variables", list(self.channels))
+        names = list(field.first.variables)
+        choose("variables", ", ".join(self.channels), "variables", names)
         by_order = ", by their order alone: set y and x if that is wrong"
         dims = f"time is {field.axes.time}, space is {', '.join(field.axes.space)}"
         choose("dimensions", dims + (by_order if field.axes.by_order else ""))
         joined = f" from {len(self.files.paths)} files" if len(self.files.paths) > 1 else ""
-        frames = f"{sum(self.files.lengths)}, {self.files.step} apart, {field.span()}"
+        frames = f"{sum(self.files.lengths)}, {self.files.step} apart, {self.files.span}"
         sequences = len(self.files.lengths)
         choose("frames", frames + (f", {sequences} sequences" if sequences > 1 else "") + joined)
+        for name in (n for n in field.axes.space if n in field.variables and n in self.cropped):
+            values = field.variables[name].values
+            ends = f"{values[0]:g} to {values[-1]:g}" if values.dtype.kind in "fiu" else "cropped"
+            choose("region", f"{name} {ends}, {len(values)} points")
+        for note in field.notes:
+            choose("note", note)
         counts = {split: sum(b - a for _, a, b in self.parts[split]) for split in SPLITS}
         shown = ", ".join(f"{count} {split}" for split, count in counts.items())
         choose("splits", f"{shown} frames, by {self.split}")
         for name, value in lengths._asdict().items():
             choose(name, f"{value} frames", name, value)
-        choose("anomaly", f"{self.anomaly}, from training frames alone", "anomaly", self.anomaly)
+        what = f"{ANOMALIES[self.anomaly]}{self.series}"
+        choose("anomaly", what, "anomaly", self.anomaly)
         grown = "×".join(map(str, self.padded))
         added = f", grown to {grown} by unknown points" if self.padded != field.space else ""
         codec = suited(self.padded)
@@ -309,6 +373,14 @@ class Fields(DataSource):
         return found
 
 
+ANOMALIES = {
+    "none": "none, values are as they are",
+    "mean": "mean of each point, from training frames alone, is subtracted",
+    "seasonal": "seasonal: mean and two waves of the year of each point, from training frames "
+    "alone, are subtracted",
+}
+
+
 def _year(date: Any) -> int:
     if isinstance(date, np.datetime64):
         return int(date.astype("datetime64[Y]").astype(int)) + 1970
@@ -317,5 +389,7 @@ def _year(date: Any) -> int:
 
 def stamp(path: Any) -> list[Any]:
     """What changes when a file or store does: the names, sizes and dates of its files."""
+    if is_remote(path):
+        return [str(path)]
     files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
     return [[str(p), p.stat().st_size, p.stat().st_mtime_ns] for p in files]

@@ -37,7 +37,11 @@ NAMES: dict[str, Role] = {
     **dict.fromkeys(["j", "row", "rows", "northing", "south_north", "eta_rho", "yt_ocean"], "y"),
     **dict.fromkeys(["x", "lon", "longitude", "lons", "nav_lon", "rlon", "nlon", "xc"], "x"),
     **dict.fromkeys(["i", "column", "columns", "easting", "west_east", "xi_rho", "xt_ocean"], "x"),
+    **dict.fromkeys(["south_north_stag", "eta_u", "eta_v", "eta_psi"], "y"),
+    **dict.fromkeys(["west_east_stag", "xi_u", "xi_v", "xi_psi"], "x"),
     **dict.fromkeys(["z", "depth", "lev", "level", "height", "plev", "pressure", "altitude"], "z"),
+    **dict.fromkeys(["bottom_top", "bottom_top_stag", "s_rho", "s_w", "deptht", "zlev"], "z"),
+    **dict.fromkeys(["pressure_level", "isobaricinhpa", "model_level", "levels"], "z"),
 }
 
 
@@ -57,6 +61,7 @@ def axes_of(
     y: str | None = None,
     x: str | None = None,
     origin: str = "The field",
+    scalar_time: str | None = None,
 ) -> Axes:
     """The dimensions of a field.
 
@@ -66,11 +71,14 @@ def axes_of(
         y: of the first dimension of space.
         x: of the second; of points, `y` or `x` alone.
         origin: named in errors.
+        scalar_time: name of the one time that all frames of a file have; it counts as a dimension.
 
     Errors:
         InputError: a dimension is missing, or one too many.
     """
     sizes = {str(name): size for name, size in field.sizes.items()}
+    if scalar_time is not None:
+        sizes, time = {scalar_time: 1} | sizes, scalar_time
     here = f"{origin} has {field.name or 'a field'} with the dimensions {sizes}"
     for option, name in {"time": time, "y": y, "x": x}.items():
         if name is not None and name not in sizes:
@@ -93,12 +101,29 @@ def axes_of(
     single = tuple(name for name in rest if name not in space)
     if not space or any(sizes[name] > 1 for name in single):
         extra = [name for name in single if sizes[name] > 1]
-        what = f"{extra} besides time and {space}" if space else "no dimension of space"
+        if not extra or not space:
+            raise InputError(f"{here}: no dimension of space. Name them: --data.y and --data.x.")
+        name = extra[0]
         raise InputError(
-            f"{here}: {what}. Select one level of the others first, as with "
-            "--data.crop '{depth: [0, 1]}', or name --data.y and --data.x."
+            f"{here}: {extra} besides time and {space}. {name} has the values "
+            f"{values_of(field, name)}. Take one of them, as with --data.crop "
+            f"'{{{name}: [{first_of(field, name)}, {first_of(field, name)}]}}'; each as a channel, "
+            f"--data.channels {name}; or each as a sequence, such as ensemble members, "
+            f"--data.sequences {name}."
         )
     return Axes(time, space, single, by_order)
+
+
+def values_of(field: DataArray, name: str) -> str:
+    """Values of a dimension, a few of them, for people."""
+    values = field[name].values.tolist()
+    shown = [f"{value:g}" if isinstance(value, int | float) else str(value) for value in values[:6]]
+    return ", ".join(shown) + (f" … ({len(values)})" if len(values) > 6 else "")
+
+
+def first_of(field: DataArray, name: str) -> str:
+    """The first value of a dimension."""
+    return values_of(field.isel({name: [0]}), name)
 
 
 def _space_of(
@@ -106,8 +131,10 @@ def _space_of(
 ) -> tuple[tuple[str, ...], bool]:
     """Dimensions of space, and whether their order alone tells them."""
     ys, xs = ([name for name in rest if roles[name] == role] for role in ("y", "x"))
+    others = [name for name in rest if sizes[name] > 1 and name not in ys + xs]
     if len(ys) == 1 and len(xs) == 1:
-        return (ys[0], xs[0]), False
+        mooring = sizes[ys[0]] == sizes[xs[0]] == 1 and len(others) == 1
+        return ((others[0],) if mooring else (ys[0], xs[0])), False
     wide = [name for name in rest if sizes[name] > 1 and roles[name] != "z"]
     if len(wide) == 1:
         return (wide[0],), False
@@ -131,6 +158,15 @@ def role_of(name: str, coordinate: DataArray | None) -> Role | None:
         if found is not None:
             return found
     return NAMES.get(name.lower())
+
+
+def is_longitude(name: str, coordinate: DataArray) -> bool:
+    """Whether a coordinate counts degrees round the globe."""
+    attributes = coordinate.attrs
+    units = str(attributes.get("units", "")).lower()
+    standard = str(attributes.get("standard_name", ""))
+    named = name.lower() in ("lon", "longitude", "lons", "nav_lon", "rlon")
+    return UNITS.get(units) == "x" or standard.endswith("longitude") or (named and not units)
 
 
 def _is_cftime(coordinate: DataArray) -> bool:

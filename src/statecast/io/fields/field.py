@@ -1,123 +1,153 @@
-"""Field: a labelled data set as frames (time, channel, *space), read slice by slice."""
+"""Field: labelled data sets as one even series of frames, read slice by slice."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal
+import copy
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from statecast.errors import InputError
-from statecast.io.fields.axes import Axes, axes_of
 from statecast.io.fields.coordinates import Coordinates, Variable
-from statecast.io.fields.readers import reading
-from statecast.io.fields.regions import coarsened, crop, kept_attributes, space_variables
-from statecast.io.fields.time_axis import EvenAxis, Uneven, check_order, even_frames
-from statecast.io.fields.time_steps import numbers, text_of
+from statecast.io.fields.source import FieldOptions, Source
+from statecast.io.fields.time_axis import check_order, even_frames
+from statecast.io.fields.time_steps import Step, numbers, text_of
+from statecast.io.fields.unknown import suspect
 
 if TYPE_CHECKING:
-    from xarray import DataArray, Dataset
+    import pandas
 
 Array = np.ndarray[Any, np.dtype[Any]]
-Gaps = Literal["refuse", "keep"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class FieldOptions:
-    """How a labelled data set is read.
-
-    Attributes:
-        variables: names, one per channel; none for the only one that has frames.
-        time: name of the dimension of time, where it cannot be told.
-        y: of the first dimension of space.
-        x: of the second; of points, `y` or `x` alone.
-        crop: range of each named coordinate to keep.
-        coarsen: average blocks of so many points along each dimension of space.
-        uneven_times: see `even_frames`.
-        time_step: see `even_frames`.
-        sort: put frames in order of time.
-        missing_frames: `refuse` frames without a known value, or `keep` them.
-    """
-
-    variables: tuple[str, ...] = ()
-    time: str | None = None
-    y: str | None = None
-    x: str | None = None
-    crop: Mapping[str, tuple[float, float]] = field(default_factory=dict)
-    coarsen: int = 1
-    uneven_times: Uneven = "refuse"
-    time_step: str | None = None
-    sort: bool = False
-    missing_frames: Gaps = "refuse"
 
 
 class Field:
-    """Frames of one labelled data set, read when they are asked for.
+    """Frames (time, channel, *space) of data sets that follow one another in time.
 
     Args:
-        dataset: as xarray opens it, decoded.
-        options: how to read it.
-        origin: named in errors.
+        sources: of one grid and the same variables, in any order.
+        options: how to make one even series of them.
+        known_step: between frames, where it is known.
+        last: read no more than so many of the last stored frames; None for all. With fewer, what
+            happened long ago does not matter.
 
     Attributes:
-        channels: names of the variables.
-        axes: names of the dimensions.
-        space: points along each dimension of space.
         frames: the even time axis.
+        member: number of the sequence that is read, where the data set has several.
 
     Errors:
-        InputError: a variable or dimension is missing, variables lie on different grids, or
-            times do not fit.
+        InputError: times do not fit.
     """
 
-    def __init__(self, dataset: Dataset, options: FieldOptions, origin: str) -> None:
-        self.options, self.origin = options, origin
-        self.source = dataset  # kept, because a data set in use is not opened twice
-        self.channels = chosen_variables(dataset, options, origin)
-        dataset = crop(dataset, options.crop, origin)
-        arrays = [dataset[name] for name in self.channels]
-        self.axes = common_axes(arrays, options, origin)
-        times = time_values(arrays[0], self.axes.time)
-        if options.sort:
-            order = np.argsort(numbers(times), kind="stable")
-            times = times[order]
-            arrays = [array.isel({self.axes.time: order}) for array in arrays]
-        check_order(times, origin)
-        self.frames: EvenAxis = even_frames(
-            times, uneven_times=options.uneven_times, time_step=options.time_step, origin=origin
+    def __init__(
+        self,
+        sources: Sequence[Source],
+        options: FieldOptions,
+        *,
+        known_step: Step | None = None,
+        last: int | None = None,
+    ) -> None:
+        self.sources = sorted(sources, key=lambda source: source.times[0])
+        self.options, self.first, self.member = options, self.sources[0], 0
+        self.origin = (
+            self.first.origin if len(sources) == 1 else f"The series of {len(sources)} files"
         )
-        self.arrays = [
-            array.isel(dict.fromkeys(self.axes.single, 0)).transpose(
-                self.axes.time, *self.axes.space
-            )
-            for array in arrays
-        ]
-        full = tuple(self.arrays[0].sizes[name] for name in self.axes.space)
-        if options.coarsen < 1 or min(full) < options.coarsen:
-            raise InputError(f"{origin} of {full} points cannot be coarsened {options.coarsen}×.")
-        self.space = tuple(size // options.coarsen for size in full)
+        times = np.concatenate([source.times for source in self.sources])
+        self.source_of = np.repeat(np.arange(len(sources)), [len(s) for s in self.sources])
+        self.frame_of = np.concatenate([np.arange(len(source)) for source in self.sources])
+        times = self.take(times, within(times, self.time_range(), self.origin))
+        if options.sort:
+            times = self.take(times, np.argsort(numbers(times), kind="stable"))
+        if last is not None and options.time_step is None:
+            times = self.take(times, np.arange(max(len(times) - last, 0), len(times)))
+        runs = equal_runs(times)
+        if options.duplicates != "refuse" and len(runs) < len(times):
+            if options.duplicates == "mean":
+                times = times[runs]
+            else:
+                ends = np.append(runs[1:], len(times)) - 1
+                times = self.take(times, runs if options.duplicates == "first" else ends)
+                runs = np.arange(len(times))
+        check_order(times, self.origin)
+        self.frames = even_frames(
+            times, uneven_times=options.uneven_times, time_step=options.time_step,
+            origin=self.origin,
+            resolution=max(source.resolution for source in self.sources), known_step=known_step,
+        )  # fmt: skip
+        stored = np.append(runs, len(self.source_of))
+        self.starts, self.stops = stored[self.frames.starts], stored[self.frames.stops]
+        self.check_averages()
+
+    def take(self, times: Array, chosen: Array) -> Array:
+        """Keep some of the stored frames, in this order, and return their times."""
+        self.source_of, self.frame_of = self.source_of[chosen], self.frame_of[chosen]
+        return times[chosen]
+
+    def time_range(self) -> tuple[Any, Any] | None:
+        """Range of dates to keep; None for all."""
+        for name in (self.axes.time, "time"):
+            if name in self.options.crop and self.first.times.dtype.kind in "MO":
+                return self.options.crop[name]
+        return None
+
+    def check_averages(self) -> None:
+        """Raise `InputError` where averaging leaves frames that are made of none."""
+        empty = np.flatnonzero(self.starts == self.stops)
+        if (
+            self.options.time_step is None
+            or self.options.missing_frames == "keep"
+            or len(empty) == 0
+        ):
+            return
+        raise InputError(
+            f"{self.origin}: with time_step {self.options.time_step}, {len(empty)} of {len(self)} "
+            f"frames are the mean of none, first {text_of(self.frames.times[empty[0]])}. Give a "
+            "longer one, or set missing_frames: keep (--data.missing_frames keep) to take them "
+            "as unknown."
+        )
 
     def __len__(self) -> int:
         """Number of frames of the even time axis."""
         return len(self.frames.times)
 
-    @property
-    def attributes(self) -> dict[str, dict[str, Any]]:
-        """Attributes of each channel."""
-        pairs = zip(self.channels, self.arrays, strict=True)
-        return {name: kept_attributes(array.attrs) for name, array in pairs}
+    axes = property(lambda self: self.first.axes)
+    channels = property(lambda self: self.first.channels)
+    space = property(lambda self: self.first.space)
+    units = property(lambda self: self.first.units)
 
     @property
-    def units(self) -> tuple[str, ...]:
-        """Unit of each channel, empty where the file does not say."""
-        return tuple(str(array.attrs.get("units", "")) for array in self.arrays)
-
-    @cached_property
     def variables(self) -> dict[str, Variable]:
         """Coordinates along space."""
-        return space_variables(self.arrays[0], self.axes.space, self.options.coarsen)
+        return self.first.coordinates
+
+    @property
+    def notes(self) -> list[str]:
+        """What people should know of how it is read."""
+        found = list(self.first.notes)
+        unknown = int((self.starts == self.stops).sum())
+        if unknown:
+            found.append(f"{unknown} frame(s) are missing between others, and taken as unknown")
+        doubt = max(source.resolution for source in self.sources)
+        if self.frames.step.unit == "seconds" and doubt > 1e-3 * self.frames.step.size:
+            found.append(f"stored times are rounded by up to {doubt:.3g} s; put on whole steps")
+        return found
+
+    def of_member(self, member: int) -> Field:
+        """The same series of another of the sequences that the data set has."""
+        other = copy.copy(self)
+        other.member = member
+        return other
+
+    def stored(self, low: int, high: int) -> Array:
+        """Stored frames in order of time, (time, channel, *space)."""
+        cuts = np.flatnonzero(np.diff(self.source_of[low:high])) + low + 1
+        pieces = []
+        for start, stop in zip([low, *cuts], [*cuts, high], strict=True):
+            frames: Any = self.frame_of[start:stop]
+            if (np.diff(frames) == 1).all():
+                frames = slice(int(frames[0]), int(frames[-1]) + 1)
+            pieces.append(self.sources[self.source_of[start]].read(frames, self.member))
+        return pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
 
     def read(self, start: int, stop: int) -> Array:
         """Frames from `start` up to `stop` as float32 (time, channel, *space); unknown is NaN.
@@ -126,24 +156,19 @@ class Field:
             CorruptionError: the file is damaged.
             InputError: infinite values, or frames without a known value that are not asked for.
         """
-        first, last = self.frames.starts[start:stop], self.frames.stops[start:stop]
+        first, last = self.starts[start:stop], self.stops[start:stop]
         low, high = int(first.min()), int(last.max())
-        with reading(self.origin):
-            pieces = [
-                np.asarray(array.isel({self.axes.time: slice(low, high)}).values)
-                for array in self.arrays
-            ]
-        values = np.stack([as_float(piece, self.origin) for piece in pieces], axis=1)
+        if low == high:  # all of them are missing between two stored frames
+            shape = (stop - start, len(self.channels), *self.space)
+            return np.full(shape, np.nan, dtype=np.float32)
+        values = self.stored(low, high)
         self.check(values, low)
-        values = coarsened(values, self.options.coarsen, len(self.space))
-        if self.frames.identical:
+        if (last - first == 1).all() and (first == np.arange(low, high)).all():
             return values
         return mean_of_each(values, first - low, last - low)
 
     def check(self, values: Array, start: int) -> None:
         """Raise `InputError` for infinite values, and for frames that are wholly unknown."""
-        if len(values) == 0:  # all of them are missing between two frames of the file
-            return
         if np.isinf(values).any():
             place = int(np.argmax(np.isinf(values).reshape(len(values), -1).any(axis=1)))
             raise InputError(
@@ -158,99 +183,83 @@ class Field:
             raise InputError(
                 f"{self.origin} has no known value of {self.channels[channel]} in "
                 f"{int(empty.any(axis=1).sum())} frame(s), first in frame {start + frame}. Set "
-                "missing_frames: keep to take such frames as unknown."
+                "missing_frames: keep (--data.missing_frames keep) to take such frames as unknown."
             )
+
+    def check_missing(self) -> None:
+        """Raise `InputError` where a value is probably one that stands for none.
+
+        Looked at are the first frame, the middle and the last; nothing, where `missing` says it.
+        """
+        if self.options.missing is not None or len(self.source_of) == 0:
+            return
+        for place in sorted({0, len(self.source_of) // 2, len(self.source_of) - 1}):
+            values = self.stored(place, place + 1)[0]
+            for channel, found in zip(self.channels, map(suspect, values), strict=True):
+                if found is not None:
+                    share = float((values == np.float32(found)).mean() * len(values))
+                    raise InputError(
+                        f"{self.origin} has {channel} of {found:g} at {share:.0%} of the points "
+                        f"of a frame, far from all others, as if it stood for a missing value. "
+                        f"Set missing: {found:g} (--data.missing {found:g}) to take it as unknown, "
+                        "or --data.missing [] if it is a value."
+                    )
 
     def coordinates(self, start: int, stop: int, known: Array | None = None) -> Coordinates:
         """Labels of the frames from `start` up to `stop`."""
-        times = self.frames.times[start:stop]
-        time = self.arrays[0].coords.get(self.axes.time)
         return Coordinates(
             space=self.axes.space,
             variables=self.variables,
-            channels=self.attributes,
-            times=times,
+            channels=self.first.attributes,
+            times=self.frames.times[start:stop],
             step=self.frames.step,
-            time_attributes={} if time is None else kept_attributes(time.attrs),
+            time_attributes=self.first.time_attributes,
             known=known,
         )
-
-    def last(self, count: int) -> tuple[Array, Coordinates]:
-        """The last frames, fewer where there are not so many, and their labels."""
-        start = max(len(self) - count, 0)
-        values = self.read(start, len(self))
-        known = np.asarray(~np.isnan(values).all(axis=0))
-        return values, self.coordinates(start, len(self), None if known.all() else known)
 
     def span(self) -> str:
         """First and last time, for people."""
         return f"{text_of(self.frames.times[0])} to {text_of(self.frames.times[-1])}"
 
 
-def chosen_variables(dataset: Dataset, options: FieldOptions, origin: str) -> tuple[str, ...]:
-    """Names of the variables to read: those asked for, or the only one that has frames.
+def within(times: Array, limits: tuple[Any, Any] | None, origin: str) -> Array:
+    """Numbers of the dates in a range, both ends included: 2001 means all of that year.
 
     Errors:
-        InputError: one is missing, or there is a choice.
+        InputError: an end is no date, or no date lies within.
     """
-    there = [str(name) for name in dataset.data_vars]
-    for name in options.variables:
-        if name not in dataset.data_vars:
-            raise InputError(f"{origin} has the variables {there}, and no {name!r}.")
-    if options.variables:
-        return tuple(options.variables)
-    found = []
-    for name in there:
-        if dataset[name].dtype.kind not in "fiu":
-            continue
-        try:
-            axes_of(dataset[name], time=options.time, y=options.y, x=options.x, origin=origin)
-        except InputError:
-            continue
-        found.append(name)
-    if len(found) == 1:
-        return tuple(found)
-    if not found and len(there) == 1:  # then its own error says what is wrong with it
-        return (there[0],)
-    raise InputError(
-        f"{origin} has the variables {there}, of which {found or 'none'} could be fields in time. "
-        "Name what to forecast: --data.variables NAME."
-    )
+    if limits is None:
+        return np.arange(len(times))
+    index = index_of(times)
+    order = np.argsort(index, kind="stable")
+    low, high = (str(end) for end in limits)
+    try:
+        kept = order[index[order].slice_indexer(low, high)]
+    except (ValueError, TypeError, KeyError) as error:
+        raise InputError(
+            f"A crop of time is a range of dates such as [2001-01-01, 2001-12-31], got [{low}, "
+            f"{high}]."
+        ) from error
+    if len(kept) == 0:
+        raise InputError(
+            f"{origin} has times from {text_of(index[order][0])} to {text_of(index[order][-1])}: "
+            f"nothing lies in [{low}, {high}]."
+        )
+    return np.sort(kept)
 
 
-def common_axes(arrays: Sequence[DataArray], options: FieldOptions, origin: str) -> Axes:
-    """The dimensions that all variables share.
+def index_of(times: Array) -> pandas.Index:
+    """Dates as an index that understands parts of dates, such as a year."""
+    import pandas
+    from xarray import CFTimeIndex
 
-    Errors:
-        InputError: they do not share them.
-    """
-    found = [axes_of(a, time=options.time, y=options.y, x=options.x, origin=origin) for a in arrays]
-    sizes = [{name: a.sizes[name] for name in (x.time, *x.space)} for a, x in zip(arrays, found)]  # noqa: B905
-    for array, axes, size in zip(arrays, found, sizes, strict=True):
-        if (axes.time, axes.space) != (found[0].time, found[0].space) or size != sizes[0]:
-            raise InputError(
-                f"{origin}: all variables must lie on one grid, but {arrays[0].name} has "
-                f"{sizes[0]} and {array.name} {size}. Name one with --data.variables."
-            )
-    return found[0]
+    make: Any = CFTimeIndex if times.dtype.kind == "O" else pandas.DatetimeIndex
+    return make(times)
 
 
-def time_values(array: DataArray, name: str) -> Array:
-    """Times of the frames: dates or numbers; where there is no coordinate, counted from 0."""
-    coordinate = array.coords.get(name)
-    if coordinate is None or coordinate.dtype.kind not in "MOfiu":
-        return np.arange(array.sizes[name], dtype=np.float64)
-    values = np.asarray(coordinate.values)
-    if values.dtype.kind == "M":
-        return values.astype("datetime64[ns]")
-    return values if values.dtype.kind == "O" else values.astype(np.float64)
-
-
-def as_float(values: Array, origin: str) -> Array:
-    """Numbers as float32."""
-    if values.dtype.kind not in "fiu":
-        raise InputError(f"{origin} should hold numbers, got values of type {values.dtype}.")
-    return values.astype(np.float32)
+def equal_runs(times: Array) -> Array:
+    """Numbers of the frames that do not have the time of the one before."""
+    return np.flatnonzero(np.diff(numbers(times), prepend=-np.inf) != 0)
 
 
 def mean_of_each(values: Array, starts: Array, stops: Array) -> Array:

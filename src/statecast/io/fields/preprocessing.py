@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, get_args
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -16,8 +16,8 @@ from statecast.errors import CorruptionError, InputError
 from statecast.io.atomic_files import write_bytes
 from statecast.io.fields.climatology import Climatology
 from statecast.io.fields.coordinates import Coordinates
-from statecast.io.fields.field import Field, FieldOptions, Gaps
-from statecast.io.fields.time_axis import Uneven
+from statecast.io.fields.field import Field
+from statecast.io.fields.source import FieldOptions, Source
 from statecast.io.fields.time_steps import Step, continued
 from statecast.io.json_yaml import check_link
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 Array = np.ndarray[Any, np.dtype[Any]]
 
 FILE_NAME = "preparation.safetensors"
+FEWEST_FRAMES = 8  # at the end of a series that are looked at: their step must be that of training
 GRID_TOLERANCE = 1e-3  # of the spacing, by which coordinates of one grid may differ
 SAME_UNITS = (
     {
@@ -59,6 +60,7 @@ class Preparation:
     Attributes:
         options: how a data set is read; its variables are the model's channels.
         space: points along each dimension of space, as read.
+        channels: names of the model's channels; empty where any will do.
         padded: the same with the unknown points that were added at the end of each dimension.
         units: of each channel, empty where not known.
         step: time between frames; None where any will do.
@@ -69,6 +71,7 @@ class Preparation:
     options: FieldOptions
     space: tuple[int, ...]
     padded: tuple[int, ...]
+    channels: tuple[str, ...] = ()
     units: tuple[str, ...] = ()
     step: Step | None = None
     grid: Mapping[str, Array] = field(default_factory=dict)
@@ -111,43 +114,84 @@ class Preparation:
             return values
         return values + torch.from_numpy(self.climatology.at(coordinates.times)).to(values.device)
 
-    def observed(self, labelled: Any, count: int, *, origin: str = "The context") -> Observed:
+    def observed(
+        self,
+        labelled: Any,
+        count: int,
+        *,
+        origin: str = "The context",
+        reading: Mapping[str, Any] | None = None,
+    ) -> Observed:
         """The last frames of a labelled array or data set, ready for the model.
 
         Args:
-            labelled: `xarray.DataArray` or `Dataset`.
+            labelled: `xarray.DataArray` or `Dataset`, or a dict of data sets that are one series.
             count: frames wanted; fewer are taken where there are not so many.
             origin: named in errors.
+            reading: options of `FieldOptions` in the place of those of training.
 
         Errors:
             InputError: it does not fit what the model was trained on.
         """
-        read = self.open(labelled, origin)
-        values, coordinates = read.last(count)
-        if self.step is not None and len(read) == 1:
+        field = self.open(labelled, origin, reading=reading, last=max(count, FEWEST_FRAMES))
+        start = max(len(field) - count, 0)
+        series = [field.of_member(member) for member in range(field.first.members)]
+        values = np.stack([one.read(start, len(field)) for one in series])
+        known = np.asarray(~np.isnan(values).all(axis=(0, 1)))
+        if not known.any():
+            raise InputError(f"{origin} has no known value in its last {count} frames.")
+        coordinates = field.coordinates(start, len(field), None if known.all() else known)
+        if self.step is not None and len(field) == 1:
             coordinates = replace(coordinates, step=self.step)
-        prepared = torch.from_numpy(self.prepare(values, coordinates.times)).unsqueeze(0)
-        known = ~prepared.isnan()
-        return Observed(prepared, None if bool(known.all()) else known, coordinates)
+        ready = [self.prepare(frames, coordinates.times) for frames in values]
+        prepared = torch.from_numpy(np.stack(ready))
+        mask = ~prepared.isnan()
+        return Observed(prepared, None if bool(mask.all()) else mask, coordinates)
 
-    def open(self, labelled: Any, origin: str) -> Field:
-        """A labelled array or data set as a `Field`, checked against what the model knows."""
-        found = Field(self.as_dataset(labelled, origin), self.options, origin)
-        if found.space != self.space:
-            raise InputError(
-                f"The model works on {self.space} points of {found.axes.space}, {origin} has "
-                f"{found.space}. Regrid it, or crop it to the same region."
-            )
-        check_units(found.channels, self.units, found.units, origin)
-        step = found.frames.step
-        if self.step is not None and len(found) > 1 and not step.matches(self.step):
+    def open(
+        self,
+        labelled: Any,
+        origin: str,
+        *,
+        reading: Mapping[str, Any] | None = None,
+        last: int | None = None,
+    ) -> Field:
+        """Labelled data as a `Field`, checked against what the model knows; see `observed`."""
+        changes = dict(reading or {})
+        changes["crop"] = {**self.options.crop, **changes.get("crop", {})}
+        options = replace(self.options, **changes)
+        several = isinstance(labelled, dict)
+        found = labelled if several else {origin: self.as_dataset(labelled, origin)}
+        sources = [Source(dataset, options, name) for name, dataset in found.items()]
+        field = Field(
+            sources, options, known_step=self.step, last=None if self.step is None else last
+        )
+        for source in sources:
+            self.check(source)
+        step = field.frames.step
+        if self.step is not None and len(field) > 1 and not step.matches(self.step):
             raise InputError(
                 f"The model was trained on frames {self.step} apart, those of {origin} are {step}."
             )
+        field.check_missing()
+        return field
+
+    def check(self, found: Source) -> None:
+        """Raise `InputError` unless a source has the channels, units and grid of training."""
+        if found.space != self.space:
+            raise InputError(
+                f"The model works on {self.space} points of {found.axes.space}, {found.origin} has "
+                f"{found.space}. Regrid it, or crop it to the same region."
+            )
+        if self.channels and found.channels != self.channels:
+            raise InputError(
+                f"The model works on the channels {list(self.channels)}, {found.origin} has "
+                f"{list(found.channels)}."
+            )
+        check_units(found.channels, self.units, found.units, found.origin)
         for name, expected in self.grid.items():
-            if name in found.variables:
-                check_grid(name, expected, found.variables[name].values, origin)
-        return found
+            if name in found.coordinates:
+                check_grid(name, expected, found.coordinates[name].values, found.origin)
 
     def as_dataset(self, labelled: Any, origin: str) -> Dataset:
         """A labelled array as a data set of its channel."""
@@ -217,6 +261,7 @@ def write_preparation(preparation: Preparation, folder: Path) -> Path:
         "options": asdict(preparation.options),
         "space": preparation.space,
         "padded": preparation.padded,
+        "channels": preparation.channels,
         "units": preparation.units,
         "step": preparation.step,
         "names": {k: v.tolist() for k, v in preparation.grid.items() if v.dtype.kind == "U"},
@@ -233,30 +278,36 @@ def write_preparation(preparation: Preparation, folder: Path) -> Path:
 
 
 def check_described(
-    found: Mapping[str, Any], options: Mapping[str, Any], grid: Mapping[str, Array]
+    found: Mapping[str, Any], options: FieldOptions, grid: Mapping[str, Array]
 ) -> None:
     """Raise `TypeError` for what `write_preparation` would not have written."""
-
-    def all_of(kind: type, values: Any) -> bool:
-        return all(type(value) is kind for value in values)
-
-    text = [*options["variables"], *found["units"], *options["crop"]]
-    texts = text + [options[key] for key in ("time", "y", "x", "time_step") if options[key]]
-    ends = [end for ends in options["crop"].values() for end in ends]
-    sizes = [*found["space"], *found["padded"], options["coarsen"]]
+    sizes = [*found["space"], *found["padded"]]
     fits = {
-        "texts": all_of(str, texts),
-        "sizes": all_of(int, sizes) and min(sizes) > 0,
-        "crop": all(type(end) in (int, float) for end in ends),
-        "sort": type(options["sort"]) is bool,
-        "uneven_times": options["uneven_times"] in get_args(Uneven),
-        "missing_frames": options["missing_frames"] in get_args(Gaps),
+        "texts": all(type(text) is str for text in (*found["units"], *found["channels"])),
+        "sizes": all(type(size) is int and size > 0 for size in sizes) and options.coarsen > 0,
         "space": 1 <= len(found["space"]) <= 2 and len(found["padded"]) == len(found["space"]),
         "grid": all(values.ndim <= 2 for values in grid.values()),
     }
     wrong = [name for name, fitting in fits.items() if not fitting]
     if wrong:
         raise TypeError(f"{', '.join(wrong)} are not what was written")
+
+
+def plain_options(table: Mapping[str, Any]) -> dict[str, Any]:
+    """Options as JSON and YAML hold them, with tuples where those have lists."""
+    options = dict(table)
+    missing = options.get("missing")
+    if isinstance(missing, int | float):
+        options["missing"] = (missing,)
+    for name in ("variables", "missing"):
+        if isinstance(options.get(name), list):
+            options[name] = tuple(options[name])
+    if isinstance(options.get("crop"), Mapping):
+        options["crop"] = {
+            name: tuple(end if isinstance(end, int | float) else str(end) for end in ends)
+            for name, ends in options["crop"].items()
+        }
+    return options
 
 
 def read_preparation(folder: Path) -> Preparation | None:
@@ -275,9 +326,7 @@ def read_preparation(folder: Path) -> Preparation | None:
         with safe_open(path, framework="np") as stream:
             found = json.loads(stream.metadata()["preparation"])
             arrays = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118
-        options = dict(found["options"])
-        options["variables"] = tuple(options["variables"])
-        options["crop"] = {name: (low, high) for name, (low, high) in options["crop"].items()}
+        options = FieldOptions(**plain_options(found["options"]))
         grid = {name: np.array(values, dtype=str) for name, values in found["names"].items()}
         grid |= {n.removeprefix("grid."): a for n, a in arrays.items() if n.startswith("grid.")}
         check_described(found, options, grid)
@@ -285,8 +334,9 @@ def read_preparation(folder: Path) -> Preparation | None:
         if usual is not None and usual.ndim != 2 + len(found["space"]):
             raise ValueError(f"a climatology of shape {usual.shape}")
         return Preparation(
-            options=FieldOptions(**options),
+            options=options,
             space=tuple(found["space"]),
+            channels=tuple(found["channels"]),
             padded=tuple(found["padded"]),
             units=tuple(found["units"]),
             step=None if found["step"] is None else Step(*found["step"]),

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import glob
 import importlib.util
 import os
 import re
-from collections.abc import Callable, Iterator, Sequence
+import warnings
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,52 +14,43 @@ from weakref import WeakValueDictionary
 
 import numpy as np
 
-from statecast.errors import CorruptionError, FileError, InputError, StatecastError, require
-from statecast.io.fields.zarr_checks import check_store
+from statecast.errors import (
+    CorruptionError,
+    FileError,
+    InputError,
+    MissingExtraError,
+    StatecastError,
+    require,
+)
+from statecast.io.fields.dates import calendar_of
+from statecast.io.fields.dates import decoded as dates_of
+from statecast.io.fields.kinds import address_of, check_regular_start, groups_of, is_remote, kind_of
+from statecast.io.fields.zarr_checks import check_metadata, check_store
 from statecast.io.hdf5 import MAGIC as HDF5_MAGIC
 from statecast.io.hdf5 import opened
-from statecast.io.json_yaml import check_regular
 
 if TYPE_CHECKING:
     from xarray import Dataset
 
-NETCDF = (".nc", ".nc4", ".cdf", ".netcdf")
-ZARR = ".zarr"
-ZARR_FILES = ("zarr.json", ".zgroup", ".zmetadata")
 # Data sets that are in use. NetCDF-C 4.10 crashes where a file with text in it is closed while it
 # is open a second time, so none is opened twice.
 OPEN: WeakValueDictionary[tuple[Any, ...], Any] = WeakValueDictionary()
-MAGIC = (b"CDF\x01", b"CDF\x02", b"CDF\x05", HDF5_MAGIC)  # first bytes of NetCDF files
 
 
-def files_of(path: str | Sequence[str]) -> list[Path]:
-    """Files and stores behind a path, a pattern such as `zones/*.nc`, or a list of them.
-
-    Errors:
-        FileError: nothing is there.
-    """
-    found: list[Path] = []
-    for item in [path] if isinstance(path, str) else path:
-        matches = sorted(glob.glob(item)) if glob.has_magic(item) else [item]  # noqa: PTH207
-        if not matches:
-            raise FileError(f"No file matches {item}.")
-        found += [Path(match) for match in matches]
-    if not found:
-        raise FileError("No data file is named.")
-    return found
-
-
-def open_fields(path: str | Path, *, engine: str | None = None) -> Dataset:
-    """A NetCDF file or Zarr store, decoded (fill values, scale, offset, dates) and read lazily.
+def open_fields(
+    path: str | Path, *, engine: str | None = None, group: str | None = None
+) -> Dataset:
+    """A NetCDF file or Zarr store, decoded but for its dates, and read lazily.
 
     Args:
-        path: file, or folder of a Zarr store.
+        path: file, folder or zipped file of a Zarr store, or the address of one.
         engine: of xarray, such as `h5netcdf`; by default its own choice.
+        group: of a file or store that has several.
 
     Errors:
         FileError: it is missing, neither of both, or refers to other files.
         CorruptionError: it is damaged.
-        InputError: xarray has no such engine.
+        InputError: there is no such engine or group, or attributes cannot be understood.
         MissingExtraError: a package is not installed.
     """
     require("xarray", "fields", "read labelled fields")
@@ -69,62 +60,179 @@ def open_fields(path: str | Path, *, engine: str | None = None) -> Dataset:
     engines = list(xarray.backends.list_engines())
     if engine is not None and engine not in engines:
         raise InputError(f"xarray has no engine {engine!r} here; it has {', '.join(engines)}.")
-    options: dict[str, Any] = {"engine": engine, "decode_timedelta": False, "cache": False}
-    check: Callable[[Path], None] = check_store if path.is_dir() else check_netcdf
-    if path.is_dir():
+    if is_remote(path):
+        return decoded(open_remote(address_of(path), group), address_of(path))
+    kind = kind_of(path)
+    if kind == "zarr":
         require("zarr", "fields", "read Zarr stores")
-        if not any((path / name).is_file() for name in ZARR_FILES):
-            raise FileError(
-                f"{path} is a folder, but no Zarr store: it holds none of {', '.join(ZARR_FILES)}."
-            )
-        options |= {"engine": "zarr", "consolidated": False}
-    else:
-        check_beginning(path)
-        if engine is None and importlib.util.find_spec("h5netcdf") is None:
-            require("netCDF4", "fields", "read NetCDF files")
-    key = (str(path.resolve()), path.stat().st_mtime_ns, path.stat().st_size, engine, os.getpid())
+        engine = "zarr"
+    elif engine is None and importlib.util.find_spec("h5netcdf") is None:
+        require("netCDF4", "fields", "read NetCDF files")
+    stamp = path.stat()
+    key = (str(path.resolve()), stamp.st_mtime_ns, stamp.st_size, engine, group, os.getpid())
     dataset: Dataset | None = OPEN.get(key)
     if dataset is None:
-        check(path)
-        with reading(str(path)):
-            # Absolute, because a name such as `a::b` would be taken for an address.
-            dataset = xarray.open_dataset(path.absolute(), **options)
-        assert dataset is not None
+        check_store(path) if kind == "zarr" else check_netcdf(path)
+        dataset = decoded(open_raw(path, engine, group), str(path))
         OPEN[key] = dataset
     return dataset
 
 
+def open_raw(path: Path, engine: str | None, group: str | None) -> Dataset:
+    """A file or store as it is, with coordinates of the groups around a group."""
+    import xarray
+
+    options: dict[str, Any] = {"engine": engine, "decode_cf": False, "cache": False}
+    # Absolute, because a name such as `a::b` would be taken for an address.
+    place: Any = path.absolute()
+    if engine == "zarr":
+        options["consolidated"] = False
+        if path.is_file():
+            from zarr.storage import ZipStore
+
+            place = ZipStore(place, mode="r")
+    parts = (group or "").strip("/").split("/") if group else []
+    try:
+        with reading(str(path)):
+            dataset = xarray.open_dataset(place, group=group, **options)
+    except CorruptionError as error:
+        groups = groups_of(path)
+        if group is None or group.strip("/") in groups:
+            raise
+        raise InputError(f"{path} has the groups {groups}, and no {group!r}.") from error
+    with reading(str(path)):
+        for depth in reversed(range(len(parts))):
+            around = xarray.open_dataset(place, group="/".join(parts[:depth]) or None, **options)
+            own = {
+                name: variable
+                for name, variable in around.variables.items()
+                if variable.dims and set(variable.dims) <= set(dataset.dims)
+                and name not in dataset.variables
+            }  # fmt: skip
+            dataset = dataset.assign_coords(own)
+    if not dataset.variables and group is None:
+        groups = groups_of(path)
+        if groups:
+            raise InputError(
+                f"{path} holds its variables in the groups {', '.join(groups)}. Name one: "
+                f"--data.group {groups[0]}."
+            )
+    return dataset
+
+
+def open_remote(address: str, group: str | None) -> Dataset:
+    """A Zarr store at an address, through fsspec.
+
+    Errors:
+        MissingExtraError: a package for such addresses is not installed.
+        FileError: there is no Zarr store.
+    """
+    require("fsspec", "fields", "read addresses")
+    require("zarr", "fields", "read Zarr stores")
+    import xarray
+    import zarr
+
+    scheme = address.split(":", maxsplit=1)[0]
+    if not re.search(r"\.zarr(/[^.]*)?$|/[^./]*$", address.split("?", maxsplit=1)[0]):
+        raise FileError(
+            f"{address} is not on this machine. Download the file and name the copy; Zarr stores "
+            "alone are read from where they are."
+        )
+    try:
+        store: Any = zarr.storage.FsspecStore.from_url(address, read_only=True)
+        found = zarr.open_group(store, mode="r")
+        for _, array in found.members(max_depth=None):
+            check_metadata(array.metadata.to_dict(), Path(address))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return xarray.open_dataset(
+                store, engine="zarr", group=group, decode_cf=False, cache=False, chunks=None
+            )
+    except ImportError as error:
+        raise MissingExtraError(
+            f"{address}: addresses of {scheme} need another package ({error}). Install it, or "
+            "download the data and name the copy."
+        ) from error
+    except StatecastError:
+        raise
+    except Exception as error:  # of any library that reaches for the network
+        reason = " ".join(str(error).split())[:160] or type(error).__name__
+        raise FileError(f"{address} cannot be read as a Zarr store: {reason}.") from error
+
+
+def decoded(raw: Dataset, origin: str) -> Dataset:
+    """A data set with its fill values, scales and offsets applied, and its dates where CF has them.
+
+    Errors:
+        InputError: xarray cannot make sense of attributes.
+    """
+    import xarray
+
+    for variable in raw.variables.values():
+        mend(variable.attrs)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # such as of two fill values, both of which count
+        try:
+            dataset = xarray.decode_cf(raw, decode_times=False, decode_timedelta=False)
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            reason = " ".join(str(error).split())[:200]
+            raise InputError(
+                f"{origin}: its attributes cannot be understood ({reason}). Mend them, as with "
+                "`ncatted`."
+            ) from error
+        return with_cf_dates(dataset)
+
+
+def with_cf_dates(dataset: Dataset) -> Dataset:
+    """A data set whose numbers with units since a date are dates, where xarray can read them."""
+    for name, variable in dataset.variables.items():
+        units = str(variable.attrs.get("units", ""))
+        if variable.dtype.kind in "fiu" and " since " in units and variable.ndim <= 1:
+            try:
+                dates = dates_of(variable, str(name), str(name))
+            except InputError:  # said where it is the time of frames
+                continue
+            kept = {k: v for k, v in variable.attrs.items() if k not in ("units", "calendar")}
+            made = type(variable)(variable.dims, dates, kept, encoding=variable.encoding)
+            made.encoding |= {"units": units, "calendar": calendar_of(variable.attrs)}
+            is_data = name in dataset.data_vars
+            dataset = (
+                dataset.assign({name: made}) if is_data else dataset.assign_coords({name: made})
+            )
+    return dataset
+
+
+def mend(attributes: dict[Any, Any]) -> None:
+    """Attributes as numbers where they should be: some are written as text, or as nothing."""
+    for name in ("_FillValue", "missing_value", "scale_factor", "add_offset"):
+        value = attributes.get(name)
+        if isinstance(value, str | bytes):
+            try:
+                attributes[name] = float(value)
+            except ValueError:
+                del attributes[name]
+        elif value is not None and np.size(value) != 1 and name != "missing_value":
+            attributes[name] = np.ravel(value)[0]
+
+
 def check_netcdf(path: Path) -> None:
-    """Raise `FileError` unless a file is NetCDF, and all of its values lie in it.
+    """Raise `FileError` unless all values of a NetCDF file lie in it.
 
     The libraries of NetCDF follow links of HDF5 to other files, and read values from them.
     """
-    if check_beginning(path).startswith(HDF5_MAGIC):
+    if check_regular_start(path).startswith(HDF5_MAGIC):
         require("h5py", "fields", "look for links in NetCDF files")
         with opened(path):
             return
 
 
-def check_beginning(path: Path) -> bytes:
-    """First bytes of a file; `FileError` unless it is there and begins like NetCDF."""
-    check_regular(path)
-    try:
-        with path.open("rb") as stream:
-            start = stream.read(8)
-    except FileNotFoundError as error:
-        raise FileError(f"There is no file {path}.") from error
-    except OSError as error:
-        raise FileError(f"{path} cannot be read: {error.strerror}.") from error
-    if not start.startswith(MAGIC):
-        raise CorruptionError(f"{path} is no NetCDF file: it does not begin like one.")
-    return start
-
-
 @contextmanager
 def reading(origin: str) -> Iterator[None]:
-    """Turn what libraries raise on damaged files into `CorruptionError`."""
+    """Turn what libraries raise on damaged files into `CorruptionError`; keep their warnings."""
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
     except StatecastError:
         raise
     except MemoryError as error:
@@ -133,12 +241,15 @@ def reading(origin: str) -> Iterator[None]:
             AttributeError) as error:  # fmt: skip
         reason = " ".join(str(error).split())[:200]
         raise CorruptionError(
-            f"{origin} cannot be read: it is cut off or damaged ({reason})."
+            f"{origin} cannot be read: it is cut off or damaged, or xarray does not know how "
+            f"({reason})."
         ) from error
 
 
-def check_chunks(path: Path, dataset: Dataset, variables: Sequence[str], time: str) -> None:
-    """Refuse a Zarr store in which a chunk is missing that others of its place have.
+def check_chunks(
+    path: Path, dataset: Dataset, variables: Sequence[str], time: str, group: str | None = None
+) -> None:
+    """Refuse a Zarr store (a folder) in which a chunk is missing that others of its place have.
 
     A missing chunk reads as missing values, without an error. Stores leave out chunks without
     any value, as over land; but there, they are missing at all times.
@@ -150,12 +261,12 @@ def check_chunks(path: Path, dataset: Dataset, variables: Sequence[str], time: s
 
     for name in variables:
         with reading(str(path)):
-            group = zarr.open_group(path.absolute(), mode="r", use_consolidated=False)
-            array: Any = group[name]
+            opened = zarr.open_group(path.absolute(), mode="r", use_consolidated=False)
+            array: Any = opened["/".join(filter(None, (group, name)))]
         shape = getattr(array, "shards", None) or array.chunks
         grid = tuple(-(-size // chunk) for size, chunk in zip(array.shape, shape, strict=True))
         there = np.zeros(grid, dtype=bool)
-        for position in chunk_positions(path / name, len(grid)):
+        for position in chunk_positions(path / (group or "") / name, len(grid)):
             if all(index < size for index, size in zip(position, grid, strict=True)):
                 there[position] = True
         axis = dataset[name].dims.index(time)
@@ -176,10 +287,3 @@ def chunk_positions(folder: Path, dimensions: int) -> Iterator[tuple[int, ...]]:
         numbers = re.split(r"[./]", parts)
         if len(numbers) == dimensions and all(n.isdigit() for n in numbers) and path.is_file():
             yield tuple(map(int, numbers))
-
-
-def is_labelled_file(path: Path) -> bool:
-    """Whether a path is that of a NetCDF file or Zarr store, by its ending or content."""
-    if path.suffix in (*NETCDF, ZARR):
-        return True
-    return path.is_dir() and any((path / name).is_file() for name in ZARR_FILES)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from statecast.errors import InputError
-from statecast.io.fields.axes import role_of
+from statecast.io.fields.axes import NAMES, UNITS, is_longitude, role_of
 from statecast.io.fields.coordinates import Variable
 
 if TYPE_CHECKING:
@@ -16,90 +16,130 @@ if TYPE_CHECKING:
 
 Array = np.ndarray[Any, np.dtype[Any]]
 TURN = 360.0  # degrees of longitude
+Range = tuple[float | str, float | str]  # ends of a coordinate: numbers, dates or names
 
 
-def crop(dataset: Dataset, ranges: Mapping[str, tuple[float, float]], origin: str) -> Dataset:
-    """Points whose coordinates lie in the ranges, ends included.
+def crop(dataset: Dataset, ranges: Mapping[str, Range], origin: str) -> Dataset:
+    """Points whose coordinates lie in the ranges, ends included; ranges of time are left alone.
 
-    Of a dimension without coordinate, ranges are numbers of points from 0. Longitudes may be
-    given from −180 or from 0, whatever the file has.
+    Of a dimension without coordinate, ranges are numbers of points from 0. A dimension may be
+    called `lat`, `lon` or `level` whatever the file calls it. Longitudes may be given from −180 or
+    from 0, whatever the file has: the axis is turned where more of the range lies on it then.
 
     Errors:
         InputError: there is no such dimension, or nothing in the range.
     """
-    for name, (low, high) in ranges.items():
-        if name not in dataset.dims:
+    for asked, ends in ranges.items():
+        name = dimension_of(dataset, asked)
+        if name is None:
             raise InputError(
-                f"{origin} has the dimensions {dict(dataset.sizes)}, and no {name!r} to crop."
+                f"{origin} has the dimensions {dict(dataset.sizes)}, and no {asked!r} to crop."
             )
-        coordinate = dataset.coords.get(name)
-        values = np.arange(dataset.sizes[name]) if coordinate is None else coordinate.values
-        if values.dtype.kind not in "fiu" or not low <= high:
+        coordinate = dataset[name]
+        if coordinate.dtype.kind in "MO" and role_of(name, coordinate) == "time":
+            continue
+        numbers = coordinate.dtype.kind in "fiu"
+        values = coordinate.values if numbers else coordinate.values.astype(str)
+        low, high = ends if numbers else map(str, ends)
+        if numbers and (isinstance(low, str) or isinstance(high, str) or not low <= high):
+            around = f" Across the seam, go on counting: [{low}, {high}+360]."
             raise InputError(
-                f"A crop is a range of numbers, lower end first, got {name}: [{low:g}, {high:g}]."
+                f"A crop is a range of numbers, lower end first, got {name}: [{low}, {high}]."
+                + (around if is_longitude(name, coordinate) else "")
             )
-        kept = np.flatnonzero((values >= low) & (values <= high))
-        turned = None
-        if len(kept) == 0 and role_of(str(name), coordinate) == "x" and high - low <= TURN:
-            turned = low + np.mod(values - low, TURN)
-            kept = np.flatnonzero(turned <= high)
-            kept = kept[np.argsort(turned[kept])]
+        kept, turned = points_within(values, low, high, is_longitude(name, coordinate))
         if len(kept) == 0:
             raise InputError(
-                f"{origin} has {name} from {values.min():g} to {values.max():g}: nothing lies in "
-                f"[{low:g}, {high:g}]."
+                f"{origin} has {name} from {shown(values.min())} to {shown(values.max())}: "
+                f"nothing lies in [{shown(low)}, {shown(high)}]."
             )
         contiguous = (np.diff(kept) == 1).all()
         chosen = slice(int(kept[0]), int(kept[-1]) + 1) if contiguous else kept
         dataset = dataset.isel({name: chosen})
         if turned is not None:
-            attributes = dataset[name].attrs
-            dataset = dataset.assign_coords({name: turned[kept]})
-            dataset[name].attrs.update(attributes)
+            dataset = dataset.assign_coords({name: (name, turned, coordinate.attrs)})
     return dataset
 
 
-def coarsened(values: Array, factor: int, axes: int) -> Array:
-    """Means of the known values of blocks of `factor` points along each of the last `axes`.
+def dimension_of(dataset: Dataset, asked: str) -> str | None:
+    """The dimension that a name means: its own, or the only one of the same role."""
+    if asked in dataset.dims:
+        return asked
+    wanted = NAMES.get(asked.lower())
+    found = [str(n) for n in dataset.dims if role_of(str(n), dataset.coords.get(n)) == wanted]
+    return found[0] if wanted is not None and len(found) == 1 else None
 
-    Points beyond the last whole block are left out; a block without a known value is NaN.
-    """
+
+def points_within(
+    values: Array, low: Any, high: Any, longitude: bool
+) -> tuple[Array, Array | None]:
+    """Numbers of the points in a range, in order, and their longitudes if the axis is turned."""
+    if values.dtype.kind not in "fiu":
+        return np.flatnonzero((values >= low) & (values <= high)), None
+    # Single precision misses ends by its rounding.
+    slack = 1e-6 * max(1.0, abs(low), abs(high))
+    kept = np.flatnonzero((values >= low - slack) & (values <= high + slack))
+    if not longitude or high - low > TURN:
+        return kept, None
+    turned = low - slack + np.mod(values.astype(np.float64) - low + slack, TURN)
+    inside = np.flatnonzero(turned <= high + slack)
+    inside = inside[np.argsort(turned[inside], kind="stable")]
+    # A globe that has its first meridian at both ends keeps one of them.
+    fresh = np.diff(turned[inside], prepend=-np.inf) > slack
+    inside = inside[fresh]
+    return (inside, turned[inside]) if len(inside) > len(kept) else (kept, None)
+
+
+def shown(value: Any) -> str:
+    """A number or text, for people."""
+    return f"{value:g}" if isinstance(value, int | float | np.number) else str(value)
+
+
+def coarse(array: DataArray, factor: int, dims: tuple[str, ...]) -> DataArray:
+    """Means of the known values of blocks of `factor` points along dimensions; the rest is cut."""
     if factor == 1:
-        return values
-    shape = [size // factor for size in values.shape[-axes:]]
-    region: tuple[Any, ...] = tuple(slice(0, size * factor) for size in shape)
-    values = values[(..., *region)]
-    split = values.shape[:-axes] + tuple(n for size in shape for n in (size, factor))
-    blocks = values.reshape(split)
-    inner = tuple(range(blocks.ndim - 2 * axes + 1, blocks.ndim, 2))
-    known = ~np.isnan(blocks)
-    count = known.sum(axis=inner)
-    total = np.where(known, blocks, 0).sum(axis=inner, dtype=np.float64)
-    means: Array = np.where(count > 0, total / np.maximum(count, 1), np.nan).astype(values.dtype)
+        return array
+    windows = dict.fromkeys(dims, factor)
+    means: Any = array.astype(np.float64).coarsen(windows, boundary="trim").mean()
     return means
 
 
 def space_variables(
-    field: DataArray, space: tuple[str, ...], factor: int = 1
+    field: DataArray, space: tuple[str, ...], time: str, factor: int = 1
 ) -> dict[str, Variable]:
     """Coordinates along space: those of its dimensions, and others that lie along them alone.
 
+    Latitudes and longitudes of a grid that are repeated at each time, as WRF does, are taken once.
     On a coarser grid, dimensions take the mean coordinate of each block, and others are left out.
     """
     found: dict[str, Variable] = {}
-    for name, coordinate in field.coords.items():
+    for name, stored in field.coords.items():
+        coordinate = once(stored, time)
         dims = tuple(map(str, coordinate.dims))
         if not dims or not set(dims) <= set(space) or coordinate.dtype.kind not in "fiubUSO":
             continue
-        values = np.asarray(coordinate.values)
-        if values.dtype.kind in "SO":
-            values = values.astype(str)
         if factor > 1:
-            if dims != (name,) or values.dtype.kind not in "fiu":
+            if dims != (name,) or coordinate.dtype.kind not in "fiu":
                 continue
-            values = coarsened(values.astype(np.float64), factor, 1)
-        found[str(name)] = Variable(dims, values, kept_attributes(coordinate.attrs))
+            coordinate = coarse(coordinate.drop_vars(coordinate.coords), factor, dims)
+        values = np.asarray(coordinate.values)
+        values = values.astype(str) if values.dtype.kind in "SO" else values
+        found[str(name)] = Variable(dims, values, kept_attributes(stored.attrs))
     return found
+
+
+def once(coordinate: DataArray, time: str) -> DataArray:
+    """Latitudes or longitudes that are repeated at each time, once; others as they are."""
+    if time not in coordinate.dims or coordinate.ndim == 1 or not is_place(coordinate):
+        return coordinate
+    first, last = (coordinate.isel({time: number}) for number in (0, -1))
+    return first if np.array_equal(first.values, last.values) else coordinate
+
+
+def is_place(variable: Any) -> bool:
+    """Whether a variable holds latitudes or longitudes."""
+    units = str(variable.attrs.get("units", "")).lower()
+    return units in UNITS or variable.attrs.get("standard_name") in ("latitude", "longitude")
 
 
 # Attributes that speak of how a file was packed, or of variables that do not come along.

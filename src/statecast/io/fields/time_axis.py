@@ -10,6 +10,7 @@ import numpy as np
 from statecast.errors import InputError
 from statecast.io.fields.time_steps import (
     DAY,
+    TOLERANCE,
     Step,
     continued,
     months,
@@ -17,10 +18,12 @@ from statecast.io.fields.time_steps import (
     parse_step,
     step_of,
     text_of,
+    typical_step,
 )
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Uneven = Literal["refuse", "fill", "accept"]
+Duplicates = Literal["refuse", "first", "last", "mean"]
 
 FILL_TOLERANCE = 0.1  # of a step, by which a frame may miss the even axis that `fill` lays
 LARGEST_FILL = 20  # times as many frames as the file has: more, and the step was guessed wrong
@@ -60,15 +63,24 @@ def check_order(times: Array, origin: str) -> None:
     place = int(np.argmax(gaps <= 0))
     before, now = text_of(times[place]), text_of(times[place + 1])
     if gaps[place] == 0:
-        raise InputError(f"{origin}: the time {now} is there twice. Keep one frame of each time.")
+        raise InputError(
+            f"{origin}: the time {now} is there twice. Set --data.duplicates first, last or mean "
+            "to take one frame of each time."
+        )
     raise InputError(
         f"{origin}: time must increase, but frame {place + 1}, {now}, comes after {before}. "
-        "Set sort: true to put frames in order."
+        "Set sort: true (--data.sort true) to put frames in order."
     )
 
 
 def even_frames(
-    times: Array, *, uneven_times: Uneven, time_step: str | None, origin: str
+    times: Array,
+    *,
+    uneven_times: Uneven,
+    time_step: str | None,
+    origin: str,
+    resolution: float = 0.0,
+    known_step: Step | None = None,
 ) -> EvenAxis:
     """An even time axis for increasing times.
 
@@ -78,17 +90,20 @@ def even_frames(
             as if they were even.
         time_step: average frames over steps of this length instead, such as `1D` or `1M`.
         origin: named in errors.
+        resolution: see `step_of`; times that it makes doubtful are put where they belong.
+        known_step: of the axis; None to tell it from the times.
 
     Errors:
         InputError: uneven times that cannot be made even as asked.
     """
+    step = step_of(times, resolution)
+    typical = step or known_step or typical_step(times)
+    times = snapped(times, typical, resolution)
     if time_step is not None:
         return averaged(times, parse_step(time_step), origin)
-    step = step_of(times)
     index = np.arange(len(times))
     if step is not None:
         return EvenAxis(times, index, index + 1, step)
-    typical = typical_step(times)
     if uneven_times == "accept":
         return EvenAxis(times, index, index + 1, typical)
     if uneven_times == "fill":
@@ -97,19 +112,40 @@ def even_frames(
     place = int(np.argmax(np.abs(gaps - np.median(gaps))))
     raise InputError(
         f"{origin}: frames are uneven in time: mostly {typical} apart, but not from "
-        f"{text_of(times[place])} to {text_of(times[place + 1])}. Set uneven_times: fill to take "
-        "what is missing as unknown, time_step (such as 1D) to average, or uneven_times: accept to "
-        "count frames as if they were even."
+        f"{text_of(times[place])} to {text_of(times[place + 1])}{missing_between(times, typical)}. "
+        "Set uneven_times: fill (--data.uneven_times fill) to take what is missing as unknown, "
+        "--data.time_step (such as 1D) to average, or --data.uneven_times accept to count frames "
+        "as if they were even."
     )
 
 
-def typical_step(times: Array) -> Step:
-    """The most usual step of an uneven axis."""
-    size = float(np.median(np.diff(numbers(times))))
-    dated = times.dtype.kind in "MO"
-    if dated and 28 * DAY <= size <= 31 * DAY:
-        return Step(1.0, "months")
-    return Step(size, "seconds" if dated else "numbers")
+def missing_between(times: Array, step: Step) -> str:
+    """In words, the first time that an axis of this step would have and these times have not."""
+    gaps = np.diff(months(times)) if step.unit == "months" else np.diff(numbers(times))
+    wide = np.flatnonzero(gaps > 1.5 * step.size)
+    if len(wide) == 0:
+        return ""
+    missing = int(np.rint(gaps[wide] / step.size - 1).sum())
+    first = text_of(continued(times[wide[0]], step, [1.0])[0])
+    return f" ({missing} missing, first {first})"
+
+
+def snapped(times: Array, step: Step, resolution: float) -> Array:
+    """Times put on whole steps, where the type that they are stored in has moved them."""
+    if step.unit != "seconds" or resolution <= TOLERANCE * step.size or len(times) < 2:
+        return times
+    elapsed = numbers(times)
+    places = np.rint((elapsed - elapsed[0]) / step.size)
+    shift = float(np.mean(elapsed - places * step.size))
+    first = continued(times[0], Step(1.0, "seconds"), [shift])[0]
+    for unit in (3600.0, 60.0, 1.0):
+        midnight = floor(first, Step(DAY, "seconds"))
+        passed = numbers(np.array([midnight, first], dtype=times.dtype))[1]
+        whole = round(passed / unit) * unit
+        if abs(whole - passed) <= 2 * resolution:
+            first = continued(midnight, Step(1.0, "seconds"), [whole])[0]
+            break
+    return continued(first, step, places.tolist())
 
 
 def filled(times: Array, step: Step, origin: str) -> EvenAxis:
@@ -124,13 +160,13 @@ def filled(times: Array, step: Step, origin: str) -> EvenAxis:
         worst = int(np.argmax(missed))
         raise InputError(
             f"{origin}: frames do not lie on an even axis of {step}: {text_of(times[worst])} is "
-            f"{missed[worst]:.2g} of a step beside it. Set time_step to average frames instead."
+            f"{missed[worst]:.2g} of a step beside it. Set --data.time_step to average."
         )
     count = int(place[-1]) + 1
     if count > LARGEST_FILL * len(times):
         raise InputError(
-            f"{origin}: {count - len(times)} frames of {count} would be unknown. Set time_step "
-            "to average frames instead."
+            f"{origin}: {count - len(times)} frames of {count} would be unknown. Set "
+            "--data.time_step to average frames instead."
         )
     starts = np.searchsorted(place, np.arange(count))
     stops = np.searchsorted(place, np.arange(count), side="right")
@@ -172,7 +208,7 @@ def floor(date: Any, step: Step) -> Any:
         return step.size * np.floor(float(date) / step.size)
     if isinstance(date, np.datetime64):
         unit = "M" if step.unit == "months" else "D" if step.size >= DAY else "h"
-        return date.astype(f"datetime64[{unit}]").astype("datetime64[ns]")
+        return date.astype(f"datetime64[{unit}]").astype("datetime64[us]")
     start = date.replace(minute=0, second=0, microsecond=0)
     if step.unit == "months":
         return start.replace(day=1, hour=0)

@@ -34,7 +34,8 @@ class Step(NamedTuple):
         if self.unit == "numbers":
             return f"{self.size:g}"
         if self.unit == "months":
-            return "1 month" if self.size == 1 else f"{self.size:g} months"
+            count, name = (self.size / 12, "year") if self.size % 12 == 0 else (self.size, "month")
+            return f"1 {name}" if count == 1 else f"{count:g} {name}s"
         for name, seconds in (("day", DAY), ("hour", 3600.0), ("minute", 60.0)):
             if self.size >= seconds:
                 count = self.size / seconds
@@ -70,7 +71,7 @@ def parse_step(text: str) -> Step:
 def numbers(times: Array) -> Array:
     """Times as float64: seconds since the first one, or the numbers that they are."""
     if times.dtype.kind == "M":
-        elapsed: Array = (times - times[0]).astype("timedelta64[ns]").astype(np.float64) / 1e9
+        elapsed: Array = (times - times[0]) / np.timedelta64(1, "us") / 1e6
         return elapsed
     if times.dtype.kind == "O":
         return np.array([(t - times[0]).total_seconds() for t in times])
@@ -87,26 +88,63 @@ def months(times: Array) -> Array:
 def month_days(times: Array) -> Array:
     """Days since the start of its month of each date."""
     if times.dtype.kind == "M":
-        since: Array = times - times.astype("datetime64[M]").astype(times.dtype)
-        return since.astype("timedelta64[ns]").astype(np.float64) / (DAY * 1e9)
+        since: Array = (times - times.astype("datetime64[M]")) / np.timedelta64(1, "us")
+        return since / (DAY * 1e6)
     return np.array([t.day - 1 + (t.hour + t.minute / 60 + t.second / 3600) / 24 for t in times])
 
 
-def step_of(times: Array) -> Step | None:
-    """The step of an even time axis; None where it is uneven. A single frame counts as 1."""
+def step_of(times: Array, resolution: float = 0.0) -> Step | None:
+    """The step of an even time axis; None where it is uneven. A single frame counts as 1.
+
+    Args:
+        times: dates or numbers, increasing.
+        resolution: by which each may be off because of the type that it is stored in.
+    """
     dated = times.dtype.kind in "MO"
     if len(times) < 2:
         return Step(1.0, "numbers") if not dated else Step(DAY, "seconds")
+    calendar, drift = _calendar_step(times) if dated else (None, 0.0)
+    if calendar is not None and drift < 0.01:  # 30 days of a 360-day calendar are its month
+        return calendar
+    elapsed, last = numbers(times) - numbers(times)[0], len(times) - 1
+    size = float(elapsed[-1]) / last
+    missed = np.abs(elapsed - size * np.arange(len(times))).max()
+    if missed <= max(TOLERANCE * size, 2 * resolution):
+        unit: Unit = "seconds" if dated else "numbers"
+        return Step(whole_size(size, 2 * resolution / last) if dated else size, unit)
+    return calendar
+
+
+def typical_step(times: Array) -> Step:
+    """The most usual step of an uneven axis."""
     gaps = np.diff(numbers(times))
-    size = float(np.median(gaps))
-    if np.abs(gaps - size).max() <= TOLERANCE * size:
-        size = float(np.mean(gaps)) if not dated else size
-        return Step(size, "seconds" if dated else "numbers")
-    if dated:
-        counts, days = np.diff(months(times)), month_days(times)
-        if counts[0] > 0 and (counts == counts[0]).all() and np.ptp(days) <= DRIFT:
-            return Step(float(counts[0]), "months")
-    return None
+    middle = float(np.median(gaps))
+    usual = gaps[np.abs(gaps - middle) < middle / 2]
+    size = float(usual.mean()) if len(usual) else middle
+    if times.dtype.kind not in "MO":
+        return Step(middle, "numbers")
+    counts = np.diff(months(times))
+    count = float(np.median(counts))
+    if count >= 1 and counts.min() > 0 and np.ptp(month_days(times)) <= DRIFT:
+        return Step(count, "months")
+    return Step(whole_size(size, 0.02 * size / max(len(usual), 1)), "seconds")
+
+
+def whole_size(size: float, doubt: float) -> float:
+    """The nearest whole number of days, hours, minutes or seconds within the doubt of a size."""
+    for unit in (DAY, 3600.0, 60.0, 1.0):
+        whole = round(size / unit) * unit
+        if whole > 0 and abs(whole - size) <= doubt + 1e-6 * size:
+            return whole
+    return size
+
+
+def _calendar_step(times: Array) -> tuple[Step | None, float]:
+    """Step in months, where months are even, and the days over which dates lie in theirs."""
+    counts, drift = np.diff(months(times)), float(np.ptp(month_days(times)))
+    if counts[0] > 0 and (counts == counts[0]).all() and drift <= DRIFT:
+        return Step(float(counts[0]), "months"), drift
+    return None, drift
 
 
 def after(last: Any, step: Step, frames: float) -> Any:
@@ -127,7 +165,7 @@ def after(last: Any, step: Step, frames: float) -> Any:
         return early + (late - early) * share
     seconds = step.size * frames
     if isinstance(last, np.datetime64):
-        return last + np.timedelta64(round(seconds * 1e9), "ns")
+        return last.astype("datetime64[us]") + np.timedelta64(round(seconds * 1e6), "us")
     import datetime
 
     return last + datetime.timedelta(seconds=seconds)
@@ -137,7 +175,7 @@ def continued(last: Any, step: Step, frames: Sequence[float]) -> Array:
     """The times of several lead times, as an array of one type."""
     times = [after(last, step, number) for number in frames]
     if isinstance(last, np.datetime64):
-        return np.array(times, dtype="datetime64[ns]")
+        return np.array(times, dtype="datetime64[us]")
     if step.unit == "numbers":
         return np.array(times, dtype=np.float64)
     result = np.empty(len(times), dtype=object)
@@ -149,13 +187,10 @@ def _months_after(date: Any, count: int) -> Any:
     if isinstance(date, np.datetime64):
         month = date.astype("datetime64[M]")
         target = month + np.timedelta64(count, "M")
-        kept = date - month.astype("datetime64[ns]")
-        length = (target + np.timedelta64(1, "M")).astype("datetime64[D]") - target.astype(
-            "datetime64[D]"
-        )
-        days = min(int(kept / np.timedelta64(1, "D")), int(length / np.timedelta64(1, "D")) - 1)
-        rest = kept - np.timedelta64(int(kept / np.timedelta64(1, "D")), "D")
-        return target.astype("datetime64[ns]") + np.timedelta64(days, "D") + rest
+        passed = date.astype("datetime64[us]") - month
+        length = (target + 1).astype("datetime64[D]") - target.astype("datetime64[D]")
+        spare = passed.astype("timedelta64[D]") - (length - 1)
+        return target.astype("datetime64[us]") + passed - max(spare, np.timedelta64(0, "D"))
     year, month = divmod(12 * date.year + date.month - 1 + count, 12)
     first = date.replace(year=year, month=month + 1, day=1)
     return first.replace(day=min(date.day, first.daysinmonth))
@@ -165,8 +200,8 @@ def phase(times: Array) -> Array:
     """Share of its year that has passed at each date, in [0, 1)."""
     if times.dtype.kind == "M":
         year = times.astype("datetime64[Y]")
-        start, end = (y.astype("datetime64[ns]") for y in (year, year + np.timedelta64(1, "Y")))
-        return (times.astype("datetime64[ns]") - start) / (end - start)
+        start, end = (y.astype("datetime64[us]") for y in (year, year + 1))
+        return (times.astype("datetime64[us]") - start) / (end - start)
     starts = [t.replace(month=1, day=1, hour=0, minute=0, second=0, microsecond=0) for t in times]
     return np.array(
         [

@@ -12,7 +12,7 @@ import numpy as np
 from statecast.errors import FileError, InputError, require
 from statecast.io.atomic_files import atomic_path
 from statecast.io.fields.forecast_layout import Layout, statistics_of
-from statecast.io.fields.readers import NETCDF, ZARR, ZARR_FILES
+from statecast.io.fields.kinds import NETCDF, ZARR, ZARR_FILES
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Region = tuple[slice | int, ...]

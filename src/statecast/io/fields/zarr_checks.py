@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,7 @@ from typing import Any
 from statecast.errors import CorruptionError, FileError
 from statecast.io.json_yaml import check_link, read_json
 
+LARGEST = 64 << 20  # bytes of metadata
 METADATA = ("zarr.json", ".zarray", ".zgroup", ".zmetadata")
 # Codecs that turn bytes into numbers or text. Others may unpickle, or run what else is installed.
 CODECS = frozenset(
@@ -33,6 +36,9 @@ def check_store(folder: Path) -> None:
     Errors:
         CorruptionError: its metadata cannot be read.
     """
+    if folder.is_file():
+        check_zipped(folder)
+        return
     check_link(folder / "zarr.json")
     for path in files_below(folder):
         if path.name not in METADATA:
@@ -43,6 +49,19 @@ def check_store(folder: Path) -> None:
             raise
         except (OSError, ValueError, RecursionError) as error:
             raise CorruptionError(f"{path} cannot be read: {error}.") from error
+
+
+def check_zipped(path: Path) -> None:
+    """Raise `FileError` for codecs in a zipped store that do not just decode numbers."""
+    with zipfile.ZipFile(path) as content:
+        for member in content.infolist():
+            if member.filename.rpartition("/")[2] in METADATA:
+                if member.file_size > LARGEST:
+                    raise CorruptionError(f"{path}: {member.filename} is too large.")
+                try:
+                    check_metadata(json.loads(content.read(member)), path)
+                except (ValueError, RecursionError) as error:
+                    raise CorruptionError(f"{path} cannot be read: {error}.") from error
 
 
 def files_below(folder: Path) -> Iterator[Path]:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from statecast.errors import CorruptionError, FileError
-from statecast.io.fields.readers import NETCDF, is_labelled_file
+from statecast.io.fields.kinds import is_labelled_file, is_remote, labelled_files
 from statecast.io.hdf5 import HDF5
 from statecast.io.hdf5 import MAGIC as HDF5_MAGIC
 from statecast.io.video.containers import START, is_text, sniff
@@ -28,22 +28,28 @@ from statecast.runs.official.loading import is_official
 LISTED = 6  # names of a folder without anything known
 
 
-def inspect_path(path: str | Path, *, quick: bool = False) -> Finding:
+def inspect_path(path: str | Path | Sequence[str], *, quick: bool = False) -> Finding:
     """What a file or folder holds, and how it would be read.
 
     Args:
-        path: a video, a folder of videos or images, an array, a NetCDF file or Zarr store, a run
-            folder, a published checkpoint, or MNIST's files.
+        path: a video, a folder of videos or images, an array, a run folder, a published checkpoint,
+            or MNIST's files; or fields: a NetCDF file or Zarr store, a folder, a pattern, or a
+            list of them.
         quick: believe what videos state of themselves; by default they are decoded, which finds
             the damaged ones.
 
     Errors:
         FileError, CorruptionError: it is missing, damaged, or nothing that is read here.
     """
-    path = Path(path)
-    if not path.exists():
-        raise FileError(f"There is no file or folder {path}.")
-    finding = folder_reader(path, quick)() if path.is_dir() else file_reader(path, quick)()
+    named = [str(path)] if isinstance(path, str | Path) else list(map(str, path))
+    path = Path(named[0])
+    if not path.exists() or len(named) > 1:
+        fields = labelled_files(named)
+        if not fields or not (is_remote(path) or fields[0].exists()):
+            raise FileError(f"There is no file or folder {' '.join(named)}.")
+        finding = inspect_fields(fields, named=named)
+    else:
+        finding = folder_reader(path, quick)() if path.is_dir() else file_reader(path, quick)()
     finding.kind = f"{one_line(path)}: {finding.kind[:1].lower()}{finding.kind[1:]}"
     return finding
 
@@ -58,11 +64,12 @@ def folder_reader(path: Path, quick: bool) -> Callable[[], Finding]:
         return lambda: inspect_run(path)
     if is_official(path):
         return lambda: inspect_official(path)
-    if is_labelled_file(path):
-        return lambda: inspect_fields(path)
+    fields = labelled_files(path)
+    if fields:
+        return lambda: inspect_fields(fields, named=[str(path)])
     if is_mnist(path):
         return lambda: inspect_mnist(path)
-    known = (*NETCDF, *HDF5, ".npy", ".npz", ".zarr")
+    known = (*HDF5, ".npy", ".npz")
     others = sorted(p.name for p in path.iterdir() if p.suffix.lower() in known)
     if others:
         more = f" and {len(others) - LISTED} more" if len(others) > LISTED else ""
@@ -86,13 +93,13 @@ def file_reader(path: Path, quick: bool) -> Callable[[], Finding]:
         raise FileError(f"{path} cannot be read: {error.strerror}.") from error
     if not start:
         raise CorruptionError(f"{path} is empty.")
-    labelled = start.startswith(b"CDF") or path.suffix.lower() in NETCDF
+    labelled = is_labelled_file(path)
     if start.startswith(HDF5_MAGIC) and not labelled:
         return lambda: inspect_hdf5(path)
     if sniff(start) is not None:
         return lambda: inspect_clips(path, quick=quick)
     readers: tuple[tuple[bool, Callable[[Path], Finding]], ...] = (
-        (labelled, inspect_fields),
+        (labelled, lambda path: inspect_fields([path])),
         (start.startswith(b"\x93NUMPY"), inspect_npy),
         (start.startswith(b"PK") and path.suffix.lower() == ".npz", inspect_npz),
         (start.startswith(b"\0\0\x08") or "-idx" in path.name, inspect_idx),

@@ -39,9 +39,11 @@ def drawn(name: str, chart: Chart, folder: Path, caption: str = "") -> Picture:
     # Fixed margins: a layout that fits them would draw everything twice.
     figure.subplots_adjust(left=0.18, right=0.98, bottom=0.18, top=0.89)
     path = folder / f"{plain_name(name)}.svg"
-    with mpl.rc_context({"svg.fonttype": "none", "font.sans-serif": WORDS}):
-        with atomic_path(path) as place:
-            figure.savefig(place, format="svg", transparent=True)
+    with (
+        mpl.rc_context({"svg.fonttype": "none", "font.sans-serif": WORDS}),
+        atomic_path(path) as place,
+    ):
+        figure.savefig(place, format="svg", transparent=True)
     told = [f"{x.label}: from {x.y[0]:.3g} to {x.y[-1]:.3g}" for x in chart.lines if len(x.y)]
     words = f"Chart of {chart.title} against {chart.x_label}. {'; '.join(told)}"
     return Picture(path.name, words, caption)

@@ -1,0 +1,296 @@
+"""Dates of every kind that files hold: CF units, months and years, digits, text; as one type.
+
+Dates are `datetime64[us]`, which goes on after 2262, or `cftime` dates of other calendars.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from statecast.errors import InputError
+from statecast.io.fields.axes import NAMES, role_of
+from statecast.io.fields.time_steps import Step, continued
+
+if TYPE_CHECKING:
+    from xarray import Dataset, Variable
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+# Names of calendars that files use and CF conventions 1.11, section 4.4.1, do not have.
+CALENDARS = {
+    "360": "360_day", "365": "noleap", "366": "all_leap", "no_leap": "noleap",
+    "thirty_day_months": "360_day", "gregorian_proleptic": "proleptic_gregorian",
+    "gregorian_noleap": "noleap", "none": "standard", "": "standard",
+}  # fmt: skip
+SINCE = re.compile(r"\s*(month|year|yr)s?\s+since\s+(.+)", re.IGNORECASE)
+ISO = re.compile(r"\d{4}[-/]\d{2}([-/]\d{2}([T _]\d{2}(:?\d{2}(:?\d{2}(\.\d*)?)?)?)?)?")
+ZONE = re.compile(r"\s*(Z|UTC|GMT|\+00:?00)$")
+DIGITS = {4: "year", 6: "month", 8: "day", 10: "hour"}  # of dates written as one number
+DIGIT_UNITS = re.compile(r"(day|month|year|hour)?s?\s*(as)?\s*%?y+%?m*%?d*(%?h*)(\.%f)?", re.I)
+DAYS = {4: 365.25, 6: 30.4375, 8: 1.0, 10: 1 / 24}  # of the digits' last unit
+EPOCH = (1e8, 4.2e9)  # seconds since 1970 from 1973 to 2103
+FIRST_NAMES = ("valid_time", "time")  # of several coordinates of dates, the ones that are meant
+SECOND_BEST = ("reference", "init", "bound", "bnds")  # parts of names that are meant last
+
+
+def with_dates(dataset: Dataset, time_units: str | None, origin: str) -> Dataset:
+    """A data set whose dimensions of time have coordinates with dates, wherever those were.
+
+    Args:
+        dataset: as xarray reads it, its dates decoded or not.
+        time_units: units of times, which win over those of the file.
+        origin: named in errors.
+
+    Errors:
+        InputError: units or text of the only times that there are cannot be understood.
+    """
+    for dim in map(str, dataset.dims):
+        if role(dataset, dim) in ("x", "y", "z"):
+            continue
+        others = {
+            str(name)
+            for array in dataset.variables.values()
+            if dim in array.dims and array.ndim > 1
+            for name in array.dims
+            if name != dim
+        }
+        told = role(dataset, dim) == "time"
+        if not told and any(role(dataset, name) == "time" for name in others):
+            continue  # dates along stations are not their time
+        found = dates_along(dataset, dim, time_units if told else None, origin)
+        if found is not None:
+            name, dates = found
+            attributes = {k: v for k, v in dataset[name].attrs.items() if k not in UNITS_KEYS}
+            coordinate = type(dataset.variables[name])((dim,), dates, attributes)
+            coordinate.encoding = dict(dataset[name].encoding)
+            dataset = dataset.drop_vars(dim, errors="ignore").assign_coords({dim: coordinate})
+            dataset[dim].attrs.setdefault("standard_name", "time")
+    return dataset
+
+
+UNITS_KEYS = ("units", "calendar", "stagger", "FieldType", "MemoryOrder", "_FillValue")
+
+
+def role(dataset: Dataset, dim: str) -> str | None:
+    """What a dimension is, by its coordinate or name; see `statecast.io.fields.axes.role_of`."""
+    return role_of(dim, dataset.coords.get(dim))
+
+
+def dates_along(
+    dataset: Dataset, dim: str, time_units: str | None, origin: str
+) -> tuple[str, Array] | None:
+    """Name and values of the best dates along a dimension, its own coordinate first."""
+    names = [str(n) for n, v in dataset.variables.items() if v.dims == (dim,)]
+    unread = ""
+    for name in sorted(names, key=lambda name: (name != dim, *preference(dataset, name))):
+        variable = dataset.variables[name]
+        named = name == dim or NAMES.get(name.lower()) == "time"
+        if time_units is not None and named and variable.dtype.kind in "fiu":
+            changed = variable.copy(deep=False)
+            changed.attrs = {**variable.attrs, "units": time_units}
+            return name, decoded(changed, name, origin)
+        if variable.dtype.kind == "M" or is_cftime(variable):
+            return name, as_dates(variable.values)
+        if variable.dtype.kind in "SUO":
+            dates = text_dates(variable.values, str(variable.attrs.get("calendar", "")))
+            if dates is not None:
+                return name, dates
+            if named and not unread:
+                unread = f"{name} holds text such as {first_text(variable)!r}, "
+        elif variable.dtype.kind in "fiu" and named:
+            dates = digit_dates(variable, name)
+            if dates is not None:
+                return name, dates
+            units = str(variable.attrs.get("units", ""))
+            if " since " in units or "%" in units:
+                decoded(variable, name, origin)  # its own error says what is wrong
+    if unread:
+        raise InputError(
+            f"{origin}: {unread}which is no date. Write dates as 2001-12-31T06:00:00, or as "
+            "numbers with units such as 'hours since 2001-01-01'."
+        )
+    return None
+
+
+def preference(dataset: Dataset, name: str) -> tuple[int, int]:
+    """A key that sorts coordinates of dates: those that are the time of frames come first."""
+    low, attrs = name.lower(), dataset.variables[name].attrs
+    standard = str(attrs.get("standard_name", ""))
+    second = any(part in low + standard for part in SECOND_BEST)
+    first = low in FIRST_NAMES or standard == "time" or attrs.get("axis") == "T"
+    return int(second), int(not first)
+
+
+def scalar_time(dataset: Dataset) -> tuple[str, Any, Mapping[str, Any]] | None:
+    """Name, date and attributes of the one time of a data set without a dimension of time."""
+    if any(role(dataset, str(dim)) == "time" for dim in dataset.dims):
+        return None
+    found = [
+        str(name)
+        for name, variable in dataset.variables.items()
+        if variable.ndim == 0 and (variable.dtype.kind == "M" or is_cftime(variable))
+    ]
+    if not found:
+        return None
+    name = min(found, key=lambda name: preference(dataset, name))
+    return name, as_dates(dataset[name].values[None])[0], dataset[name].attrs
+
+
+def decoded(variable: Variable, name: str, origin: str) -> Array:
+    """Dates of numbers with CF units, or with months and years, which CF leaves to their mean.
+
+    Errors:
+        InputError: the units cannot be understood.
+    """
+    from xarray import Variable
+    from xarray.conventions import decode_cf_variable
+
+    units, calendar = str(variable.attrs.get("units", "")), calendar_of(variable.attrs)
+    attributes = {"units": units, "calendar": calendar}
+    spans = SINCE.fullmatch(units)
+    try:
+        if spans is None or (calendar == "360_day" and spans[1].lower() == "month"):
+            changed = Variable(variable.dims, variable.values, attributes)
+            return as_dates(decode_cf_variable(name, changed, decode_timedelta=False).values)
+        start = Variable((), 0, {**attributes, "units": f"days since {spans[2]}"})
+        first = as_dates(decode_cf_variable(name, start, decode_timedelta=False).values[None])[0]
+        step = Step(1.0 if spans[1].lower() == "month" else 12.0, "months")
+        values = np.round(variable.values.astype(np.float64), 9)
+        return continued(first, step, values.tolist())
+    except (ValueError, OverflowError, TypeError, KeyError) as error:
+        reason = " ".join(str(error).split())[:120]
+        raise InputError(
+            f"{origin}: {name} has the units {units!r} in the calendar {calendar!r}, which cannot "
+            f"be read as dates ({reason}). Convert them (`cdo -r copy IN.nc OUT.nc`), or say what "
+            "they are: --data.time_units 'days since 1900-01-01'."
+        ) from error
+
+
+def calendar_of(attributes: Mapping[Any, Any]) -> str:
+    """Calendar as CF calls it."""
+    name = str(attributes.get("calendar", "")).lower().strip()
+    return CALENDARS.get(name, name)
+
+
+def as_dates(values: Array) -> Array:
+    """Dates as `datetime64[us]`, rounded, or as the `cftime` dates that they are."""
+    if values.dtype.kind != "M":
+        return values
+    if values.dtype == np.dtype("datetime64[ns]"):
+        values = values + np.timedelta64(500, "ns")
+    return values.astype("datetime64[us]")
+
+
+def is_cftime(variable: Any) -> bool:
+    """Whether a variable holds dates of `cftime`."""
+    if variable.dtype.kind != "O" or variable.size == 0:
+        return False
+    return hasattr(
+        np.asarray(variable.isel(dict.fromkeys(variable.dims, 0)).values)[()], "calendar"
+    )
+
+
+def first_text(variable: Variable) -> str:
+    """The first value of a variable of text."""
+    value = variable.values.flat[0] if variable.size else ""
+    return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
+
+
+def text_dates(values: Array, calendar: str) -> Array | None:
+    """Dates written in text, such as 2001-12-31_06:00:00; None for any other text."""
+    texts = []
+    for value in values.tolist():
+        text = value.decode(errors="replace") if isinstance(value, bytes) else str(value)
+        text = ZONE.sub("", text.strip(" \0"))
+        if not ISO.fullmatch(text):
+            if not (text.isdigit() and len(text) in (8, 10)):
+                return None
+            text = spelled(text)
+        texts.append(text.replace("/", "-").replace("_", "T").replace(" ", "T"))
+    return parsed(texts, CALENDARS.get(calendar, calendar))
+
+
+def parsed(texts: list[str], calendar: str = "") -> Array | None:
+    """ISO texts as dates; None where one is no date of the calendar."""
+    try:
+        if calendar in ("", "standard", "gregorian", "proleptic_gregorian"):
+            return np.array(texts, dtype="datetime64[us]")
+        import cftime
+
+        dates = np.empty(len(texts), dtype=object)
+        for index, text in enumerate(texts):
+            numbers = [int(part) for part in re.split(r"[-T:]", text.split(".")[0])]
+            dates[index] = cftime.datetime(*numbers, calendar=calendar)
+        return dates
+    except ValueError:
+        return None
+
+
+def spelled(digits: str) -> str:
+    """`2001123106` as 2001-12-31T06."""
+    day = "-".join(part for part in (digits[:4], digits[4:6], digits[6:8]) if part)
+    return f"{day}T{digits[8:]}" if len(digits) > 8 else day
+
+
+def digit_dates(variable: Variable, name: str) -> Array | None:
+    """Dates written as numbers: 2001, 200112, 20011231, also with a fraction of a day after.
+
+    None for other numbers: those with units of another kind, and those that are not all dates.
+    """
+    units = str(variable.attrs.get("units", "")).strip()
+    stated = bool(units) and DIGIT_UNITS.fullmatch(units) is not None
+    if units not in ("", "1") and not stated:
+        return None
+    values = variable.values.astype(np.float64)
+    if values.size == 0 or not np.isfinite(values).all() or values.min() < 1000:
+        return None
+    whole = np.floor(values)
+    widths = {len(str(int(number))) for number in (whole.min(), whole.max())}
+    width = widths.pop()
+    yearly = "year" in (name.lower().removesuffix("s"), units.lower().removesuffix("s"))
+    if widths or width not in DIGITS or (width == 4 and not (yearly or stated)):
+        return None
+    if not stated and (values != whole).any():
+        return None
+    dates = parsed([spelled(str(int(number))) for number in whole])
+    if dates is None or (stated and not (values != whole).any()):
+        return dates
+    rest = np.rint((values - whole) * DAYS[width] * 86400).astype("timedelta64[s]")
+    return dates + rest
+
+
+def looks_like_seconds(values: Array) -> bool:
+    """Whether numbers without dates may be seconds since 1970."""
+    if values.dtype.kind not in "fiu" or len(values) == 0:
+        return False
+    return bool(EPOCH[0] < values.min() and values.max() < EPOCH[1])
+
+
+def resolution(coordinate: Any) -> float:
+    """Half the spacing of stored times at the largest of them, in seconds, or as numbers.
+
+    Times of single precision are rounded: hours as days since 1900 to minutes.
+    """
+    encoding = coordinate.encoding
+    stored = np.dtype(encoding.get("dtype", coordinate.dtype))
+    if stored.kind != "f" or stored.itemsize > 4 or coordinate.size == 0:
+        return 0.0
+    values = np.asarray(coordinate.values)
+    if values.dtype.kind == "f":
+        return float(np.spacing(np.abs(values).max().astype(stored))) / 2
+    import cftime
+
+    units = str(encoding.get("units", ""))
+    found = re.match(r"\s*([a-z]+?)s?\s+since", units)
+    seconds = {"day": 86400.0, "d": 86400.0, "hour": 3600.0, "hr": 3600.0, "h": 3600.0,
+               "minute": 60.0, "min": 60.0, "second": 1.0, "sec": 1.0, "s": 1.0}  # fmt: skip
+    if found is None or found[1] not in seconds:
+        return 0.0
+    ends = as_dates(values[[0, -1]]).tolist()
+    calendar = getattr(ends[0], "calendar", "standard")
+    largest = np.abs(cftime.date2num(ends, units, calendar)).max()
+    return float(np.spacing(np.asarray(largest, dtype=stored))) / 2 * seconds[found[1]]

@@ -1,0 +1,200 @@
+"""What a path is, by its content: fields in NetCDF or Zarr, or something that is none."""
+
+from __future__ import annotations
+
+import glob
+import importlib.util
+import re
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+from statecast.errors import CorruptionError, FileError
+from statecast.io.hdf5 import MAGIC as HDF5_MAGIC
+from statecast.io.hdf5 import arrays_of, opened
+from statecast.io.json_yaml import check_regular
+
+NETCDF = (".nc", ".nc4", ".cdf", ".netcdf")
+ZARR = ".zarr"
+ZARR_FILES = ("zarr.json", ".zgroup", ".zmetadata")
+MAGIC = (b"CDF\x01", b"CDF\x02", b"CDF\x05", HDF5_MAGIC)  # first bytes of NetCDF files
+START = 4096  # bytes that tell what a file is
+OTHERS = {
+    b"GRIB": "it is GRIB. Convert it: `grib_to_netcdf -o OUT.nc IN.grib`, or "
+    "xarray.open_dataset(IN, engine='cfgrib').to_netcdf(OUT).",
+    b"\x0e\x03\x13\x01": "it is HDF4. Convert it: `h4tonccf_nc4 IN.hdf OUT.nc`, or "
+    "`gdal_translate -of netCDF IN.hdf OUT.nc`.",
+}
+
+
+def files_of(path: str | Path | Sequence[str | Path]) -> list[Path]:
+    """Files and stores behind a path, a folder, a pattern such as `zones/*.nc`, or a list of them.
+
+    What exists is taken by its name, brackets and all. Of a folder, everything in it that is
+    NetCDF or Zarr by its content is taken, numbers in names in their order.
+
+    Errors:
+        FileError: nothing is there.
+    """
+    found: list[Path] = []
+    for item in [path] if isinstance(path, str | Path) else path:
+        text = str(item)
+        if is_remote(text):
+            found.append(Path(text))
+        elif Path(text).is_dir() and not is_store(Path(text)):
+            inside = [p for p in Path(text).iterdir() if not p.name.startswith(".")]
+            fields = sorted((p for p in inside if is_labelled_file(p)), key=natural)
+            if not fields:
+                raise FileError(f"The folder {text} holds no NetCDF files and is no Zarr store.")
+            found += fields
+        elif Path(text).exists() or not glob.has_magic(text):
+            found.append(Path(text))
+        else:
+            matches = sorted(map(Path, glob.glob(text)), key=natural)  # noqa: PTH207
+            if not matches:
+                raise FileError(f"No file matches {text}.")
+            found += matches
+    if not found:
+        raise FileError("No data file is named.")
+    return found
+
+
+def labelled_files(path: str | Path | Sequence[str | Path]) -> list[Path]:
+    """The same, where all of it is fields by its content; nothing where it leads to others."""
+    try:
+        found = files_of(path)
+    except FileError:
+        return []
+    return found if all(is_remote(item) or is_labelled_file(item) for item in found) else []
+
+
+def natural(path: Path) -> list[tuple[str, int]]:
+    """A key that sorts names with numbers: `a_2` before `a_10`."""
+    return [(word, int(n or 0)) for word, n in re.findall(r"(\D*)(\d*)", str(path))]
+
+
+def is_remote(path: str | Path) -> bool:
+    """Whether a path is an address, such as s3://bucket/store.zarr."""
+    return re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/{1,2}(?!/)", str(path)) is not None
+
+
+def address_of(path: Path) -> str:
+    """An address that went through a `Path`, which joins its slashes."""
+    return re.sub(r":/+", "://", str(path), count=1)
+
+
+def kind_of(path: Path) -> Literal["netcdf", "zarr"]:
+    """What a path is, by its content.
+
+    Errors:
+        FileError: it is missing, or nothing that is read here; the message says what it is.
+    """
+    if path.is_dir():
+        if is_store(path):
+            return "zarr"
+        raise FileError(
+            f"{path} is a folder, but no Zarr store: it holds none of {', '.join(ZARR_FILES)}."
+        )
+    start = check_regular_start(path)
+    if start.startswith(MAGIC):
+        return "netcdf"
+    if start.startswith(b"PK") and is_zipped_store(path):
+        return "zarr"
+    raise CorruptionError(f"{path} is no NetCDF file: {other_kind(start)}")
+
+
+def other_kind(start: bytes) -> str:
+    """What a file is that cannot be read, and what to do, by its first bytes."""
+    for beginning, answer in OTHERS.items():
+        if start.startswith(beginning):
+            return answer
+    if start.lstrip().startswith(b"{") and b'"refs"' in start:
+        return (
+            "it is a kerchunk index (JSON), which leads to other files. Write its data to a store "
+            "of their own: xarray.open_dataset('reference://', …).to_zarr('my.zarr')."
+        )
+    return "it does not begin like one."
+
+
+def check_regular_start(path: Path) -> bytes:
+    """First bytes of a file.
+
+    Errors:
+        FileError: it is missing, cannot be read, or is no regular file.
+    """
+    check_regular(path)
+    try:
+        with path.open("rb") as stream:
+            return stream.read(START)
+    except FileNotFoundError as error:
+        raise FileError(f"There is no file {path}.") from error
+    except OSError as error:
+        raise FileError(f"{path} cannot be read: {error.strerror}.") from error
+
+
+def is_labelled_file(path: Path) -> bool:
+    """Whether a path is that of a NetCDF file or Zarr store, by its content.
+
+    Of HDF5 files, those are NetCDF whose dimensions have scales; others, by their endings.
+    """
+    if path.is_dir():
+        return is_store(path)
+    if not path.is_file():
+        return path.suffix.lower() in (*NETCDF, ZARR)
+    with path.open("rb") as stream:
+        start = stream.read(START)
+    if start.startswith(HDF5_MAGIC) and path.suffix.lower() not in NETCDF:
+        return importlib.util.find_spec("h5py") is not None and has_scales(path)
+    known = start.startswith((*MAGIC, *OTHERS)) or b'"refs"' in start
+    zipped = start.startswith(b"PK") and is_zipped_store(path)
+    return known or zipped or path.suffix.lower() in (*NETCDF, ZARR)
+
+
+def has_scales(path: Path) -> bool:
+    """Whether an HDF5 file says what its dimensions are, as NetCDF does."""
+    import h5py
+
+    try:
+        with opened(path) as content:
+            return "_NCProperties" in content.attrs or any(
+                isinstance(item, h5py.Dataset) and item.is_scale for item in content.values()
+            )
+    except FileError:
+        return False
+
+
+def is_store(folder: Path) -> bool:
+    """Whether a folder is a Zarr store."""
+    return any((folder / name).is_file() for name in ZARR_FILES)
+
+
+def is_zipped_store(path: Path) -> bool:
+    """Whether a file is a zipped Zarr store."""
+    try:
+        with zipfile.ZipFile(path) as content:
+            return any(name in ZARR_FILES for name in content.namelist())
+    except (OSError, zipfile.BadZipFile):
+        return False
+
+
+def groups_of(path: Path) -> list[str]:
+    """Names of the groups of a file or store that hold variables."""
+    if path.is_dir():
+        arrays = (p.parent for p in path.rglob("*") if p.name in (".zarray", "zarr.json"))
+        places = (
+            place.relative_to(path).parts[:-1]
+            for place in arrays
+            if place != path and ((place / ".zarray").is_file() or is_zarr_array(place))
+        )
+        return sorted({"/".join(parts) for parts in places if parts})
+    if not check_regular_start(path).startswith(HDF5_MAGIC):
+        return []
+    with opened(path) as content:
+        return sorted({name.rpartition("/")[0] for name in arrays_of(content)} - {""})
+
+
+def is_zarr_array(folder: Path) -> bool:
+    """Whether a folder is an array of Zarr 3."""
+    place = folder / "zarr.json"
+    return place.is_file() and '"array"' in place.read_text(errors="replace")[:10_000]

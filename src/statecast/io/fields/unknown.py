@@ -1,0 +1,136 @@
+"""Which values of a field are unknown: those that its file declares, in any way, and fills."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from xarray import DataArray
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+# Default fill values of NetCDF by type, from its user's guide; bytes have none.
+FILLS = {
+    "i2": -32767, "u2": 65535, "i4": -2147483647, "u4": 4294967295,
+    "i8": -9223372036854775806, "u8": 18446744073709551614,
+    "f4": 9.969209968386869e36, "f8": 9.969209968386869e36,
+}  # fmt: skip
+# Attributes outside the conventions that state a value that is missing.
+NODATA = ("missing_value", "nodata", "no_data", "nodata_value", "fill_value", "fillvalue",
+          "missing", "_fillvalue")  # fmt: skip
+FEWEST = 0.005  # of the points of a frame that share a value: less is no block
+DISTINCT = 8  # other values that a frame must have, so that it is no class or mask
+APART = 2.0  # times the range of all other values that lie between them and a suspect
+
+
+class Unknown(NamedTuple):
+    """Values that stand for no value, and the range in which others lie."""
+
+    values: tuple[float, ...]
+    low: float = -np.inf
+    high: float = np.inf
+    declared: tuple[str, ...] = ()  # for people, beside what conventions say of fill values
+
+    def masked(self, values: Array) -> Array:
+        """Numbers as float32, NaN where unknown."""
+        wide = values if values.dtype.kind == "f" else values.astype(np.float64)
+        unknown = (wide < self.low) | (wide > self.high)
+        for value in self.values:
+            unknown |= np.abs(wide - value) <= 1e-6 * abs(value)
+        return np.where(unknown, np.nan, wide).astype(np.float32)
+
+
+def unknown_of(array: DataArray, missing: Sequence[float]) -> Unknown:
+    """What is unknown in a variable, in the units in which xarray reads it.
+
+    Args:
+        array: decoded by xarray, which has masked `_FillValue` and `missing_value` already.
+        missing: further values.
+    """
+    attributes, encoding = array.attrs, array.encoding
+    stored = np.dtype(encoding.get("dtype") or array.dtype)
+    packed = "scale_factor" in encoding or "add_offset" in encoding
+    scale = float(encoding.get("scale_factor", 1.0))
+    offset = float(encoding.get("add_offset", 0.0))
+    unsigned = str(encoding.get("_Unsigned", "")).lower() == "true"
+
+    def unpacked(value: Any) -> float:
+        number = np.asarray(value)
+        if packed and number.dtype.kind in "iu":  # of a wider type, it is unpacked already: CF 2.5
+            if unsigned and number.dtype.kind == "i":
+                number = number.view(f"u{number.dtype.itemsize}")
+            return float(number) * scale + offset
+        return float(number)
+
+    values = list(missing)
+    declared = encoding.get("_FillValue", encoding.get("missing_value")) is not None
+    fill = FILLS.get(stored.str[1:])
+    if fill is not None and (stored.kind == "f" or not declared):
+        values.append(unpacked(np.asarray(fill, dtype=stored)) if packed else float(fill))
+    said = []
+    for name, value in attributes.items():
+        stated = name == "flag_values" and packed  # such flags say what could not be measured
+        if stated or str(name).lower() in NODATA:
+            numbers = [unpacked(number) for number in numbers_in(value)]
+            values += numbers
+            shown = ", ".join(f"{number:g}" for number in numbers)
+            said += [f"{shown} is unknown (attribute {name})"] if numbers else []
+    low, high = bounds_of(attributes)
+    margin = abs(scale) / 2 if packed else 0.0  # of rounding in unpacking
+    ends = sorted(
+        (-np.inf if low is None else unpacked(low), np.inf if high is None else unpacked(high))
+    )
+    if np.isfinite(ends).any():
+        said.append(f"outside {ends[0]:g} to {ends[1]:g} is unknown (valid range)")
+    low, high = slack(ends[0], -1, margin), slack(ends[1], 1, margin)
+    return Unknown(tuple(values), low, high, tuple(said))
+
+
+def bounds_of(attributes: Mapping[Any, Any]) -> tuple[Any, Any]:
+    """Ends of the valid range, None where there is none."""
+    both = numbers_in(attributes.get("valid_range"))
+    if len(both) == 2:
+        return both[0], both[1]
+    ends = [numbers_in(attributes.get(name)) for name in ("valid_min", "valid_max")]
+    return (ends[0][0] if ends[0] else None), (ends[1][0] if ends[1] else None)
+
+
+def slack(end: float, sign: int, margin: float) -> float:
+    """An end moved outwards by rounding."""
+    return end + sign * (margin + 1e-6 * abs(end)) if np.isfinite(end) else end
+
+
+def numbers_in(value: Any) -> list[Any]:
+    """Numbers of an attribute, which may be text, one or several; none where it holds others."""
+    if value is None:
+        return []
+    values = np.atleast_1d(np.asarray(value))
+    if values.dtype.kind in "US" or values.dtype == object:
+        try:
+            return [float(text) for text in values]
+        except (TypeError, ValueError):
+            return []
+    return list(values) if values.dtype.kind in "fiu" else []
+
+
+def suspect(values: Array) -> float | None:
+    """An extreme value that many points share, far from all others: perhaps a missing one.
+
+    Args:
+        values: of some frames, NaN where unknown.
+    """
+    known = values[np.isfinite(values)]
+    if known.size == 0:
+        return None
+    for extreme in (known.min(), known.max()):
+        rest = known[known != extreme]
+        count = known.size - rest.size
+        if count < max(4, FEWEST * known.size) or len(np.unique(rest)) < DISTINCT:
+            continue
+        away = min(abs(float(rest.min()) - extreme), abs(float(rest.max()) - extreme))
+        if away > APART * float(np.ptp(rest)):
+            return float(extreme)
+    return None

@@ -1,0 +1,236 @@
+"""Forecast reads what train reads: files, folders, patterns, lists; with what it advises."""
+
+import re
+import shlex
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import xarray
+from field_files import daily_files, days, labelled, raw_file, wave
+
+from statecast.cli.main import MISTAKE, main
+from statecast.reports.inspection import inspect_path
+from statecast.runs.run import create_run, load
+
+SMALL = """
+model: {name: srvp, architecture: mlp, width: 8, code_size: 6, latent_size: 4, noise_size: 3,
+        inference_hidden: 8, transition_hidden: 10}
+data: {name: fields, context: 3, horizon: 2, test_horizon: 3, multiple: 1}
+train: {steps: 2, batch_size: 4, validate_every: 0, precision: float32}
+"""
+
+
+def train(folder, path, *words):
+    (folder / "small.yaml").write_text(SMALL)
+    run = str(folder / "run")
+    assert main(["train", str(folder / "small.yaml"), "--output", run,
+                 "--data.path", str(path), *words]) == 0  # fmt: skip
+    return run
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("run")
+    labelled(60).to_netcdf(folder / "past.nc")
+    return train(folder, folder / "past.nc")
+
+
+def forecast(run, tmp_path, sources, *words):
+    """Exit code of a forecast, and the forecast."""
+    output = tmp_path / "future.nc"
+    code = main(["forecast", run, *map(str, sources), "--output", str(output), *words])
+    if code:
+        return code, None
+    with xarray.open_dataset(output, decode_timedelta=True) as found:
+        return code, found.load()
+
+
+def advised(error):
+    """The first option of data that a message advises, as words of a command line."""
+    return shlex.split(re.search(r"--data\.\w+ ('[^']*'|[^\s,;)]+)", error)[0])
+
+
+@pytest.fixture(scope="module")
+def expected(run, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("whole")
+    labelled(60).to_netcdf(folder / "whole.nc")
+    return forecast(run, folder, [folder / "whole.nc"])[1]
+
+
+@pytest.mark.parametrize("way", ["folder", "pattern", "list", "brackets", "other ending", "zarr"])
+def test_a_forecast_takes_what_training_takes(run, expected, tmp_path, way):
+    if way in ("folder", "pattern", "list"):
+        folder = daily_files(tmp_path / "daily", 60)
+        sources = {"folder": [folder], "pattern": [f"{folder}/day_*.nc"],
+                   "list": sorted((tmp_path / "daily").iterdir())}[way]  # fmt: skip
+    else:
+        names = {"brackets": "era5 [1].nc", "other ending": "download.dat", "zarr": "store"}
+        sources = [tmp_path / names[way]]
+        write = labelled(60).to_netcdf if way != "zarr" else labelled(60).to_zarr
+        write(sources[0], **({} if way != "zarr" else {"consolidated": False}))
+    xarray.testing.assert_equal(forecast(run, tmp_path, sources)[1], expected)
+
+
+def gap(tmp_path):
+    labelled(60).isel(time=[*range(57), 58, 59]).to_netcdf(tmp_path / "a.nc")
+
+
+def unsorted(tmp_path):
+    labelled(60).isel(time=[*range(57), 58, 57, 59]).to_netcdf(tmp_path / "a.nc")
+
+
+def twice(tmp_path):
+    labelled(60).isel(time=[*range(59), 58, 59]).to_netcdf(tmp_path / "a.nc")
+
+
+def empty(tmp_path):
+    made = labelled(60)
+    made["t"][-1] = np.nan
+    made.to_netcdf(tmp_path / "a.nc")
+
+
+def undeclared(tmp_path):
+    values = wave(60)
+    values[:, :2] = -9999
+    raw_file(tmp_path / "a.nc", 60, values=values, units="days since 2001-01-01")
+
+
+@pytest.mark.parametrize("make", [gap, unsorted, twice, empty, undeclared])
+def test_what_a_recent_file_needs_is_advised_and_there(run, tmp_path, capsys, make):
+    make(tmp_path)
+    code, _ = forecast(run, tmp_path, [tmp_path / "a.nc"])
+    error = capsys.readouterr().err
+    assert code == MISTAKE
+    assert error.count("\n") == 1
+    code, found = forecast(run, tmp_path, [tmp_path / "a.nc"], *advised(error))
+    assert code == 0
+    assert found.init_time.values == days(60)[-1]
+    unknown = {undeclared: 16}.get(make, 0)
+    assert int(np.isnan(found["t"].values[0, 0]).sum()) == unknown
+
+
+def test_a_gap_long_ago_does_not_matter_to_a_forecast(run, expected, tmp_path):
+    labelled(60).isel(time=[0, 1, *range(20, 60)]).to_netcdf(tmp_path / "a.nc")
+    xarray.testing.assert_equal(forecast(run, tmp_path, [tmp_path / "a.nc"])[1], expected)
+
+
+def test_options_that_are_none_are_named(run, tmp_path, capsys):
+    labelled(60).to_netcdf(tmp_path / "a.nc")
+    for words in (
+        ["--data.unevn", "fill"],
+        ["--train.steps", "3"],
+        ["--data.uneven_times", "perhaps"],
+    ):
+        assert forecast(run, tmp_path, [tmp_path / "a.nc"], *words)[0] == MISTAKE
+        assert words[0].split(".")[1] in capsys.readouterr().err
+
+
+def test_a_context_far_from_training_is_warned_of(run, tmp_path, capsys):
+    celsius = labelled(60) - 273.15
+    celsius.to_netcdf(tmp_path / "a.nc")  # arithmetic has dropped the unit
+    assert forecast(run, tmp_path, [tmp_path / "a.nc"])[0] == 0
+    assert re.search(r"warning: t lies \d+ standard deviations below", capsys.readouterr().err)
+    labelled(60).to_netcdf(tmp_path / "b.nc")
+    forecast(run, tmp_path, [tmp_path / "b.nc"])
+    assert "warning" not in capsys.readouterr().err
+
+
+def test_members_are_forecast_together(tmp_path):
+    made = xarray.concat([labelled(60) + number for number in range(3)], dim="member")
+    made.to_netcdf(tmp_path / "a.nc")
+    run = train(tmp_path, tmp_path / "a.nc", "--data.sequences", "member")
+    _, found = forecast(run, tmp_path, [tmp_path / "a.nc"])
+    assert dict(found.sizes)["batch"] == 3
+    labelled(60).to_netcdf(tmp_path / "one.nc")
+    assert "batch" not in forecast(run, tmp_path, [tmp_path / "one.nc"])[1].sizes
+
+
+def test_levels_are_channels_of_a_forecast(tmp_path):
+    made = xarray.concat([labelled(60), labelled(60) - 20], dim="level")
+    made.assign_coords(level=[850, 500]).to_netcdf(tmp_path / "a.nc")
+    run = train(tmp_path, tmp_path / "a.nc", "--data.channels", "level", "--data.variables", "t")
+    found = forecast(run, tmp_path, [tmp_path / "a.nc"])[1]
+    assert {"t_850", "t_500"} <= set(found.data_vars)
+    made.isel(level=[0]).assign_coords(level=[700]).to_netcdf(tmp_path / "b.nc")
+    assert forecast(run, tmp_path, [tmp_path / "b.nc"])[0] == MISTAKE
+
+
+def test_in_python_a_data_set_is_read_with_the_same_options(run):
+    recent = labelled(60).isel(time=[*range(57), 58, 59])
+    frames = load(run).labelled_context(recent, reading={"uneven": "fill"})
+    assert frames.mask.flatten(2).all(dim=2)[0].tolist() == [False, True, True]
+
+
+@pytest.mark.parametrize(
+    "make", [gap, unsorted, twice, empty, undeclared, lambda p: daily_files(p / "a.nc", 40,
+             without=(3,))],
+)  # fmt: skip
+def test_the_command_that_inspect_prints_trains(tmp_path, make):
+    make(tmp_path)
+    finding = inspect_path(tmp_path / "a.nc")
+    words = shlex.split(finding.commands[0][1])
+    (tmp_path / "small.yaml").write_text(SMALL)
+    made = create_run(str(tmp_path / "small.yaml"), tmp_path / "run", words[3:])
+    data = made.data()
+    assert made.new_model().spec.channels == ("t",)
+    for split in ("train", "validation", "test"):
+        assert len(data.windows(split).digest) == 64  # reads them all
+
+
+LAZY = """
+import resource, sys
+import numpy, torch, xarray, zarr, pandas, cftime
+from statecast.data.user.fields import Fields
+from statecast.models.baselines import Persistence
+import statecast.reports.inspection
+path, before = sys.argv[1], resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+data = Fields(path=path, anomaly="mean", multiple=1)
+assert data.storage == "files"
+windows = data.windows("train")
+for start in range(0, len(windows), 500):
+    windows.batch(torch.tensor([start]))
+model = Persistence(data.spec)
+model.preparation = data.preparation
+found = model.forecast(xarray.open_zarr(path, chunks=None, consolidated=False), 2)
+assert statecast.reports.inspection.inspect_path(path).problems == []
+after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+print(found.samples.mean().item(), (after - before) * 1024)
+"""
+
+
+@pytest.mark.slow
+def test_a_store_ten_times_the_memory_is_trained_on_and_forecast(tmp_path):
+    import zarr
+
+    path, shape = tmp_path / "big.zarr", (12000, 192, 192)
+    times = xarray.Dataset(coords={"time": days(shape[0])})
+    times.to_zarr(path, zarr_format=2, consolidated=False)
+    group = zarr.open_group(path, mode="a")
+    array = group.create_array("t", shape=shape, chunks=(8, 192, 192), dtype="f4")
+    array.attrs["_ARRAY_DIMENSIONS"] = ["time", "y", "x"]
+    for start in range(0, shape[0], 8):
+        array[start : start + 8] = np.float32(1 + start % 64)
+    words = [sys.executable, "-c", LAZY, str(path)]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    mean, grown = map(float, done.stdout.split()[-2:])
+    assert mean == 1 + 11992 % 64
+    assert 10 * grown < 4 * np.prod(shape)
+
+
+def test_dask_arrays_stay_lazy(run):
+    dask = pytest.importorskip("dask")
+    loaded = []
+
+    def block(value, block_info=None):
+        loaded.append(block_info[0]["chunk-location"][0])
+        return value
+
+    made = labelled(60).chunk(time=5)
+    made["t"].data = made["t"].data.map_blocks(block, dtype="f4", meta=np.zeros((0, 0, 0), "f4"))
+    with dask.config.set(scheduler="synchronous"):
+        load(run).forecast(made, 2)
+    assert max(loaded) == 11
+    assert min(loaded) >= 10
