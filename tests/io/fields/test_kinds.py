@@ -6,7 +6,7 @@ import cftime
 import numpy as np
 import pytest
 import xarray
-from field_files import SIZE, daily_files, days, labelled, raw_file, wave, wrf_file
+from helpers.field_files import SIZE, daily_files, days, labelled, raw_file, wave, wrf_file
 
 from statecast.data.user.fields import Fields
 from statecast.errors import CorruptionError, FileError, InputError

@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 import xarray
-from field_files import daily_files, days, labelled, raw_file, wave
+from helpers.field_files import daily_files, days, labelled, raw_file, wave
 
 from statecast.cli.main import MISTAKE, main
 from statecast.reports.inspection import inspect_path
