@@ -97,7 +97,11 @@ def test_two_processes_score_what_one_does_and_one_of_them_writes(run):
     assert done.stdout.count("Written:") == 1
     scores = json.loads((run.folder / "scores.json").read_text())
     assert scores["protocol"] == json.loads(json.dumps(alone["protocol"]))
-    assert scores["not_computed"].keys() == alone["not_computed"].keys() == {"psnr", "probes"}
+    assert (
+        scores["not_computed"].keys()
+        == alone["not_computed"].keys()
+        == {"psnr", "probes", "spread_skill of persistence"}
+    )
     assert scores["studies"].keys() == {"steps"}
     for part in ("forecasters", "details"):
         one, two = numbers(alone[part]), numbers(scores[part])

@@ -13,7 +13,6 @@ from statecast.evaluation.protocols.published_scores import published_for
 from statecast.metrics import METRICS
 
 ELSEWHERE = {"lpips": False, "fvd": False}  # direction of published metrics, if not ours as well
-NEAREST_TO_ONE = ("spread_skill",)
 CALIBRATION = ("spread_skill", "rank_histogram", "coverage")  # of samples: one forecast has none
 USUAL = ("mean", "best", "ensemble")  # selections shown where a protocol names none
 
@@ -27,10 +26,8 @@ class Column(NamedTuple):
     @property
     def title(self) -> str:
         """Metric, direction, selection."""
-        if self.metric in NEAREST_TO_ONE:
-            arrow = "→1"
-        else:
-            arrow = "↑" if is_higher_better(self.metric) else "↓"
+        known = METRICS.get(self.metric)
+        arrow = known.arrow() if known else "↑" if is_higher_better(self.metric) else "↓"
         selection = "" if self.selection == "ensemble" else self.selection  # all samples, always
         return " ".join(filter(None, (self.metric, arrow, selection)))
 
@@ -225,8 +222,8 @@ def merit(metric: str, cell: Cell | None) -> float:
     """A number that is smaller for a better score; infinite where there is none."""
     if cell is None or math.isnan(cell.value):
         return math.inf
-    if metric in NEAREST_TO_ONE:
-        return abs(cell.value - 1)
+    if metric in METRICS:
+        return METRICS[metric].penalty(cell.value)
     return -cell.value if is_higher_better(metric) else cell.value
 
 

@@ -156,7 +156,17 @@ def evaluate(
         "forecasters": {key: as_json(value.by_metric) for key, value in scored.items()},
         "details": {key: value.details for key, value in scored.items() if value.details},
         "studies": found,
-        "not_computed": terms.not_computed | own.not_computed | reasons,
+        "not_computed": {
+            **terms.not_computed,
+            **own.not_computed,
+            **{
+                f"{metric} of {key}": reason
+                for key, scores in scored.items()
+                for metric, reason in scores.not_computed.items()
+                if metric not in own.not_computed
+            },
+            **reasons,
+        },
     }
 
 

@@ -46,9 +46,8 @@ def table(scores: Mapping[str, Any]) -> str:
     single = scores["protocol"]["samples"] == 1  # then all selections are the same
     rows = [["score", *names]]
     for metric, selections in scores["forecasters"][names[0]].items():
-        arrow = "↑" if METRICS[metric].higher_is_better else "↓"
         for selection in list(selections)[: 1 if single else None]:
-            row = [f"{metric} {arrow}" + ("" if single else f" {selection}")]
+            row = [f"{metric} {METRICS[metric].arrow()}" + ("" if single else f" {selection}")]
             for name in names:
                 found = scores["forecasters"][name].get(metric, {}).get(selection)
                 row.append("–" if found is None else number(found))

@@ -50,16 +50,6 @@ class Scores(NamedTuple):
         return found[selection].value
 
 
-def direction(metric: str) -> bool:
-    """Whether a higher value of a metric is better.
-
-    Errors:
-        InputError: there is no such metric.
-    """
-    check_metrics([metric])
-    return METRICS[metric].higher_is_better
-
-
 def check_metrics(names: Sequence[str]) -> None:
     """Raise `InputError` for a name that is no metric."""
     for name in names:
@@ -68,7 +58,12 @@ def check_metrics(names: Sequence[str]) -> None:
 
 
 def applicable(
-    names: Sequence[str], spec: FrameSpec, samples: int, settings: MetricSettings
+    names: Sequence[str],
+    spec: FrameSpec,
+    samples: int,
+    settings: MetricSettings,
+    *,
+    stochastic: bool = True,
 ) -> tuple[dict[str, Metric], dict[str, str]]:
     """Metrics that can be computed, and the reasons why others cannot."""
     check_metrics(names)
@@ -76,6 +71,8 @@ def applicable(
     reasons: dict[str, str] = {}
     for name in names:
         reason = METRICS[name].why_not_applicable(spec, samples, settings)
+        if METRICS[name].judges_spread and not stochastic:
+            reason = "the forecast is deterministic, and has no spread to judge"
         if reason is None:
             metrics[name] = METRICS[name].of(spec, settings)
         else:
@@ -128,6 +125,7 @@ def score_windows(
         windows.scored_spec(model.spec),
         samples if model.stochastic else 2,
         settings or MetricSettings(device=device_of(model)),
+        stochastic=model.stochastic,
     )
     tally = Tally({}, reasons, [])
     chosen = evenly(len(windows), len(windows) if count is None else count)

@@ -56,15 +56,19 @@ class Metric(ABC):
 
     Class attributes:
         version: changes when the definition does; recorded with scores.
-        higher_is_better: direction.
+        higher_is_better: direction, where there is no `ideal`.
+        ideal: value that is best, from both sides; None where the best has no bound to miss.
         unit: unit of the value: `"dB"`, `"1"`, or `"data"` for the unit of the frames.
         needs_samples: fewest samples of a forecast that it can score.
+        judges_spread: whether it judges how samples differ, of which a single forecast has none.
     """
 
     version: ClassVar[str]
     higher_is_better: ClassVar[bool]
+    ideal: ClassVar[float | None] = None
     unit: ClassVar[str]
     needs_samples: ClassVar[int] = 1
+    judges_spread: ClassVar[bool] = False
 
     @classmethod
     def of(cls, spec: FrameSpec, settings: MetricSettings = DEFAULTS) -> Self:
@@ -83,6 +87,20 @@ class Metric(ABC):
         if samples < cls.needs_samples:
             return f"it needs at least {cls.needs_samples} samples, got {samples}"
         return None
+
+    @classmethod
+    def penalty(cls, value: float) -> float:
+        """A number that is lower for a better value; NaN for NaN."""
+        if cls.ideal is not None:
+            return abs(value - cls.ideal)
+        return -value if cls.higher_is_better else value
+
+    @classmethod
+    def arrow(cls) -> str:
+        """Where better values are: ↑, ↓, or → and the ideal."""
+        if cls.ideal is not None:
+            return f"→{cls.ideal:g}"
+        return "↑" if cls.higher_is_better else "↓"
 
     def why_not_scorable(self, target: Frames) -> str | None:
         """Why these frames cannot be scored; None where they can."""

@@ -53,6 +53,8 @@ class SpreadSkill(EnsembleMetric):
     """
 
     version, higher_is_better, unit = "1", True, "1"
+    judges_spread = True
+    ideal = 1.0
 
     def sums(self, forecast: Forecast, target: Frames, *, context: Frames | None = None) -> Sums:
         return joined(self.part_sums(ensemble) for ensemble in self.parts(forecast, target))
@@ -86,6 +88,7 @@ class RankHistogram(EnsembleMetric):
     """
 
     version, higher_is_better, unit = "1", False, "1"
+    judges_spread = True
 
     def sums(self, forecast: Forecast, target: Frames, *, context: Frames | None = None) -> Sums:
         return joined(self.part_sums(ensemble) for ensemble in self.parts(forecast, target))
@@ -141,6 +144,7 @@ class Coverage(EnsembleMetric):
     """
 
     version, higher_is_better, unit = "1", False, "1"
+    judges_spread = True
 
     def sums(self, forecast: Forecast, target: Frames, *, context: Frames | None = None) -> Sums:
         return joined(self.part_sums(ensemble) for ensemble in self.parts(forecast, target))

@@ -130,10 +130,7 @@ def lead_time_axis(scores: Mapping[str, Any]) -> tuple[list[float], str]:
 
 def metric_title(metric: str) -> str:
     """A metric and the direction in which its scores are better."""
-    if metric == "spread_skill":
-        return "spread skill →1"
-    known = METRICS.get(metric)
-    arrow = "" if known is None else " ↑" if known.higher_is_better else " ↓"
+    arrow = f" {METRICS[metric].arrow()}" if metric in METRICS else ""
     return f"{metric.replace('_', ' ')}{arrow}"
 
 

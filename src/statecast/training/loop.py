@@ -25,8 +25,8 @@ from statecast.distributed import (
 )
 from statecast.errors import InputError, NonFiniteLossError
 from statecast.evaluation.baselines import fit_statistics
-from statecast.evaluation.scoring import direction
 from statecast.frames import Batch
+from statecast.metrics import METRICS
 from statecast.models.base import Forecaster, Losses, Update
 from statecast.nn.activation_checkpointing import recompute_stages
 from statecast.nn.random import PartGenerator
@@ -430,8 +430,8 @@ class Trainer:
         self.validated = self.step
         if warning:
             self.log.say(warning)
-        sign = 1 if direction(options.validation_metric) else -1
-        better = self.best is None or sign * score > sign * self.best
+        penalty = METRICS[options.validation_metric].penalty
+        better = self.best is None or penalty(score) < penalty(self.best)
         better = better and not math.isnan(score)
         self.plateau.observe(better, options)
         found = f"step {self.step}  validation {score:.5g}"

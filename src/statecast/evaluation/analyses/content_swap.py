@@ -79,7 +79,7 @@ class ContentExchange(Study):
 
     def lines(self, result: dict[str, Any]) -> list[str]:
         """A row per forecast and horizon, a column per metric."""
-        table = [["", "", *(f"{name} {arrow(name)}" for name in result["metrics"])]]
+        table = [["", "", *(f"{name} {METRICS[name].arrow()}" for name in result["metrics"])]]
         for horizon, rows in result["horizons"].items():
             for row, scores in rows.items():
                 cells = [number(scores[name]) for name in result["metrics"]]
@@ -161,11 +161,6 @@ def as_json(
         "truths": truths,
         "horizons": found,
     }
-
-
-def arrow(metric: str) -> str:
-    """Direction of a metric."""
-    return "↑" if METRICS[metric].higher_is_better else "↓"
 
 
 def number(score: dict[str, float]) -> str:

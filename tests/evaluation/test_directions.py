@@ -1,0 +1,66 @@
+"""One place says which value of a metric is better; checkpoints, tables, comparisons follow it."""
+
+import math
+
+import pytest
+from helpers.toy_data import Pendulum
+
+from statecast.evaluation.comparison import Cell, Column, Row, best_rows
+from statecast.evaluation.evaluate import evaluate
+from statecast.evaluation.score_tables import table
+from statecast.metrics import METRICS
+from statecast.models import SRVP, Persistence
+from statecast.runs.run import create_run, train_run
+from statecast.training.checkpoints import load_checkpoint
+
+
+@pytest.mark.parametrize(
+    ("metric", "better", "worse", "arrow"),
+    [
+        ("psnr", 20.0, 10.0, "↑"),
+        ("mse", 0.1, 0.2, "↓"),
+        ("spread_skill", 1.1, 1.3, "→1"),
+        ("spread_skill", 0.9, 1.3, "→1"),
+        ("spread_skill", 0.9, 0.2, "→1"),
+    ],
+)
+def test_higher_lower_or_nearest(metric, better, worse, arrow):
+    assert METRICS[metric].penalty(better) < METRICS[metric].penalty(worse)
+    assert METRICS[metric].arrow() == arrow
+    column = Column(metric, "mean")
+    rows = [Row(str(v), "run", {column: Cell(v)}, "") for v in (worse, better, math.nan)]
+    assert best_rows(rows, column) == [1]
+    assert arrow in column.title
+
+
+@pytest.mark.parametrize(
+    ("metric", "values", "best"),
+    [
+        ("psnr", [10.0, 12.0, 11.0], 8),
+        ("mse", [0.3, 0.2, 0.4], 8),
+        ("spread_skill", [0.4, 0.9, 1.7], 8),
+        ("spread_skill", [1.1, 1.8, 0.2], 4),
+    ],
+)
+def test_the_best_checkpoint_follows_the_metric(
+    recipe, tmp_path, monkeypatch, metric, values, best
+):
+    scores = iter(values)
+    monkeypatch.setattr("statecast.training.loop.validation_score", lambda *a, **k: next(scores))
+    run = create_run(recipe, tmp_path / "run", ["--train.validation_metric", metric])
+    train_run(run)
+    assert load_checkpoint(run.folder, "best").step == best
+
+
+def test_a_deterministic_forecast_has_no_calibration():
+    data = Pendulum()
+    names = ("mse", "crps", "spread_skill", "rank_histogram", "coverage")
+    own = evaluate(Persistence(data.spec), data, metrics=names, samples=5, name="persistence")
+    assert own["forecasters"]["persistence"].keys() == {"mse", "crps"}
+    assert own["not_computed"].keys() >= {"spread_skill", "rank_histogram", "coverage"}
+    model = SRVP(data.spec, architecture="mlp", width=4, code_size=4, latent_size=2, noise_size=2)
+    beside = evaluate(model, data, metrics=names, samples=5, name="srvp")
+    assert beside["forecasters"]["srvp"].keys() == set(names)
+    assert beside["forecasters"]["persistence"].keys() == {"mse", "crps"}
+    assert "deterministic" in beside["not_computed"]["coverage of persistence"]
+    assert "–" in table(beside)
