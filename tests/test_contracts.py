@@ -22,6 +22,7 @@ SPEC = FrameSpec(
 )
 SMALL = {
     "srvp": {"width": 4, "code_size": 6, "latent_size": 4, "noise_size": 3, "inference_hidden": 8,
+             "content_size": 8,
              "transition_hidden": 9},
     "separable": {"encoder_width": 4, "decoder_width": 4, "content_size": 5, "latent_size": 4,
                   "dynamics_hidden": 9},

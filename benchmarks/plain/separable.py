@@ -72,8 +72,8 @@ def code_of(weights: Weights, name: str, frames: Tensor, *, training: bool = Fal
 def advance(weights: Weights, latent: Tensor) -> Tensor:
     """One frame interval: one residual block after another."""
     block = 0
-    while f"blocks.{block}.0.weight" in weights:
-        latent = latent + layers(weights, f"blocks.{block}", latent)
+    while f"dynamics_blocks.{block}.0.weight" in weights:
+        latent = latent + layers(weights, f"dynamics_blocks.{block}", latent)
         block += 1
     return latent
 

@@ -32,9 +32,9 @@ class Options(NamedTuple):
     inference_frames: int
     substeps: int
     observation_std: float
-    initial_weight: float
-    noise_weight: float
-    residual_weight: float
+    kl_initial_weight: float
+    kl_noise_weight: float
+    step_norm_weight: float
 
 
 def loss(weights: Weights, frames: Tensor, draws: Draws, options: Options) -> Tensor:
@@ -70,9 +70,9 @@ def loss(weights: Weights, frames: Tensor, draws: Draws, options: Options) -> Te
     reconstruction = (errors + constant).sum() / batch
     return (
         reconstruction
-        + options.initial_weight * divergence
-        + options.noise_weight * divergence_noise
-        + options.residual_weight * residual
+        + options.kl_initial_weight * divergence
+        + options.kl_noise_weight * divergence_noise
+        + options.step_norm_weight * residual
     )
 
 

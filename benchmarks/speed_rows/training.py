@@ -90,9 +90,9 @@ def srvp_options(model: SRVP) -> srvp_training.Options:
         model.inference_frames,
         model.substeps,
         model.observation_std,
-        model.initial_weight,
-        model.noise_weight,
-        model.residual_weight,
+        model.kl_initial_weight,
+        model.kl_noise_weight,
+        model.step_norm_weight,
     )
 
 

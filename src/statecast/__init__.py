@@ -13,7 +13,7 @@ both into frames:
 What there is: `MODELS`, `DATASETS`, `METRICS` by name; `train`, `evaluate`, `forecast_file`;
 `create_run`, `open_run`, and `load`, which returns a `Predictor`; `load_official`,
 `import_official`, `export_official`; the records `Frames`, `Batch`, `Forecast`, `FrameSpec`,
-`Latents`; `exchange`, `interpolate` and the rest of
+`Latents`; `content_swap`, `interpolate` and the rest of
 `latent_space`. The command `statecast --help` offers the same.
 """
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from statecast.metrics import METRICS
     from statecast.models import MODELS
     from statecast.models.base import Forecaster, Update
-    from statecast.models.latent_space import exchange, interpolate
+    from statecast.models.latent_space import content_swap, interpolate
     from statecast.models.latents import Latents
     from statecast.models.separable import Separable
     from statecast.models.srvp import SRVP
@@ -65,7 +65,7 @@ _HOMES = {
     "StatecastError": "errors",
     "create_run": "runs.run",
     "evaluate": "evaluation.evaluate",
-    "exchange": "models.latent_space",
+    "content_swap": "models.latent_space",
     "export_official": "runs.official.export_run",
     "forecast_file": "forecasting.forecast_file",
     "import_official": "runs.official.import_run",
@@ -96,9 +96,9 @@ __all__ = [
     "TrainingOptions",
     "Update",
     "__version__",
+    "content_swap",
     "create_run",
     "evaluate",
-    "exchange",
     "export_official",
     "forecast_file",
     "import_official",

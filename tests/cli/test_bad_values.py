@@ -42,7 +42,7 @@ SLOW = settings(QUICK, max_examples=20 * EXAMPLES)
 SPEC = FrameSpec(channels=("a",), space=(6,), context=3, horizon=2, value_range=(0.0, 1.0))
 OPTIONS = {
     "srvp": {"architecture": "mlp", "width": 6, "code_size": 4, "latent_size": 3, "noise_size": 2,
-             "inference_hidden": 4, "transition_hidden": 4},
+             "inference_hidden": 4, "content_size": 4, "transition_hidden": 4},
     "separable": {"architecture": "mlp", "encoder_width": 6, "decoder_width": 6, "content_size": 3,
                   "latent_size": 3, "dynamics_hidden": 4},
     "persistence": {},
@@ -300,7 +300,7 @@ def test_latent_space(times, number, weights):
         lambda: freeze(model, latents, 0.0, number if number != 10**7 else 1),
         lambda: change_speed(model, latents, number),
         lambda: interpolate(model, context, context, weights, 1),
-        lambda: latents.drawn(number),
+        lambda: latents.with_samples(number),
     ):
         if number == 10**7 and call.__code__.co_names[:1] == ("infer_latents",):
             continue
@@ -460,7 +460,7 @@ VERBS = st.sampled_from(
         "forecast",
         "inspect",
         "compare",
-        "exchange",
+        "swap",
         "interpolate",
         "import-official",
         "export-official",

@@ -17,7 +17,7 @@ def model(data, seed=0):
     generator = torch.Generator().manual_seed(seed)
     return SRVP(
         data.spec, architecture="mlp", width=8, code_size=4, latent_size=3, noise_size=2,
-        inference_hidden=6, transition_hidden=8, generator=generator,
+        inference_hidden=6, content_size=6, transition_hidden=8, generator=generator,
     )  # fmt: skip
 
 

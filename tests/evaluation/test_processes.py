@@ -28,7 +28,7 @@ from statecast.runs.run import create_run, evaluate_run, train_run
 
 RECIPE = """
 model: {name: srvp, architecture: mlp, width: 8, code_size: 4, latent_size: 3, noise_size: 2,
-        inference_hidden: 6, transition_hidden: 8}
+        inference_hidden: 6, content_size: 6, transition_hidden: 8}
 data: {name: arrays, path: PATH, context: 3, horizon: 2}
 train: {steps: 1, batch_size: 2, validate_every: 1, validation_windows: 2, precision: float32}
 evaluate: {samples: 3, metrics: [mse, psnr, crps, energy, spread_skill], batch_size: 2,

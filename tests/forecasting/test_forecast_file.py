@@ -23,7 +23,7 @@ from statecast.runs.run import load
 
 SMALL = """
 model: {name: srvp, architecture: auto, width: 8, code_size: 6, latent_size: 4, noise_size: 3,
-        inference_hidden: 8, transition_hidden: 10}
+        inference_hidden: 8, content_size: 8, transition_hidden: 10}
 data: {name: fields, context: 3, horizon: 2, test_horizon: 3}
 train: {steps: 3, batch_size: 4, validate_every: 0, precision: float32}
 evaluate: {samples: 3, metrics: [mse, crps], batch_size: 4}

@@ -18,7 +18,7 @@ from statecast.runs.run import load
 
 SMALL = """
 model: {name: srvp, architecture: mlp, width: 8, code_size: 6, latent_size: 4, noise_size: 3,
-        inference_hidden: 8, transition_hidden: 10}
+        inference_hidden: 8, content_size: 8, transition_hidden: 10}
 data: {name: videos, size: [12, 16], frame_step: 2, crop: [2, 0, 30, 28]}
 train: {steps: 2, batch_size: 4, validate_every: 0, precision: float32}
 evaluate: {samples: 2, metrics: [mse], batch_size: 4}

@@ -12,7 +12,7 @@ SPEC = FrameSpec(channels=("intensity",), space=(9,), context=4, horizon=3, valu
 def small(seed=0, **options):
     defaults = {
         "architecture": "mlp", "width": 16, "code_size": 8, "latent_size": 5, "noise_size": 3,
-        "inference_frames": 3, "inference_hidden": 12, "transition_hidden": 11,
+        "inference_frames": 3, "inference_hidden": 12, "content_size": 12, "transition_hidden": 11,
     }  # fmt: skip
     generator = torch.Generator().manual_seed(seed)
     model = SRVP(SPEC, **(defaults | options), generator=generator)

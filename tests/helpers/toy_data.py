@@ -57,7 +57,7 @@ class Pendulum(DataSource):
 
 TINY = """
 model: {name: srvp, architecture: mlp, width: 12, code_size: 6, latent_size: 4, noise_size: 3,
-        inference_hidden: 8, transition_hidden: 10}
+        inference_hidden: 8, content_size: 8, transition_hidden: 10}
 data: {name: pendulum}
 train: {steps: 12, batch_size: 5, validate_every: 4, checkpoint_every: 3, log_every: 2,
         validation_windows: 7, validation_samples: 2, learning_rate: 0.002, precision: float32}

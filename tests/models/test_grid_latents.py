@@ -21,7 +21,7 @@ def seeded(seed):
 def small(seed=0, **options):
     defaults = {
         "architecture": "maps", "encoder_width": 4, "decoder_width": 4, "content_size": 5,
-        "latent_size": 3, "blocks": 2, "dynamics_hidden": 6, "output": "identity",
+        "latent_size": 3, "dynamics_blocks": 2, "dynamics_hidden": 6, "output": "identity",
         "rollout_from": "target",
     }  # fmt: skip
     generator = torch.Generator().manual_seed(seed)
@@ -67,7 +67,7 @@ def test_a_forecast_follows_the_codes_frame_by_frame(model):
         for time in range(4):
             frame = model.decode(content, latent[:, None])[:, 0]
             torch.testing.assert_close(forecast.samples[1, :, time], frame, **CLOSE)
-            for block in model.blocks:
+            for block in model.dynamics_blocks:
                 latent = latent + block(latent)
     assert not torch.allclose(forecast.samples[0, :, 0], forecast.samples[0, :, 3])
 
@@ -153,7 +153,7 @@ def test_options_that_do_not_fit_are_refused():
 @pytest.mark.parametrize("kind", [SRVP, Separable])
 def test_a_resnet_encoder_serves_both_models(kind):
     spec = FrameSpec(channels=("a",), space=(16, 32), context=3, horizon=2, value_range=(0.0, 1.0))
-    sizes = {"width": 4, "code_size": 6, "noise_size": 3, "inference_hidden": 8,
+    sizes = {"width": 4, "code_size": 6, "noise_size": 3, "inference_hidden": 8, "content_size": 8,
              "transition_hidden": 9}  # fmt: skip
     if kind is Separable:
         sizes = {"encoder_width": 4, "decoder_width": 4, "dynamics_hidden": 9}

@@ -1,4 +1,4 @@
-"""Contents exchanged, dynamics interpolated, time warped: against forecasts and Euler's steps."""
+"""Contents swapped, dynamics interpolated, time warped: against forecasts and Euler's steps."""
 
 from dataclasses import replace
 
@@ -11,7 +11,7 @@ from statecast.models import SRVP, Separable
 from statecast.models.baselines import Persistence
 from statecast.models.latent_space import (
     change_speed,
-    exchange,
+    content_swap,
     freeze,
     infer_and_continue,
     interpolate,
@@ -35,6 +35,7 @@ def srvp(seed=0, **options):
     """With skips, frames that make a difference, and a latent that stays small."""
     defaults = {
         "width": 4, "code_size": 6, "latent_size": 4, "noise_size": 3, "inference_hidden": 8,
+        "content_size": 8,
         "transition_hidden": 9, "transition_gain": 0.5, "skips": True,
     }  # fmt: skip
     model = SRVP(IMAGES, **(defaults | options), generator=seeded(seed))
@@ -71,10 +72,10 @@ def own_video(model, context, horizon=4, seed=7):
     return model.decode_latents(infer_and_continue(model, context, horizon, generator=seeded(seed)))
 
 
-class TestExchange:
+class TestContentSwap:
     def test_every_cell_is_the_forecast_with_that_content(self, model):
         contents, dynamics = frames(3, seed=1), frames(2, seed=2)
-        made = exchange(model, contents, dynamics, 4, samples=2, generator=seeded())
+        made = content_swap(model, contents, dynamics, 4, samples=2, generator=seeded())
         assert made.samples.shape == (2, 3, 2, 7, 1, 16, 16)
         assert made.times.tolist() == list(range(-2, 5))
         for row in range(3):
@@ -89,15 +90,15 @@ class TestExchange:
 
     def test_a_video_with_its_own_content_is_itself(self, model):
         videos = frames(3)
-        made = exchange(model, videos, videos, 4, generator=seeded())
+        made = content_swap(model, videos, videos, 4, generator=seeded())
         own = own_video(model, videos)
         diagonal = torch.stack([made.samples[:, i, i] for i in range(3)], dim=1)
         torch.testing.assert_close(diagonal, own.samples)
 
     def test_contents_cost_no_chance(self, model):
         dynamics = frames(2, seed=2)
-        few = exchange(model, frames(1), dynamics, 2, generator=seeded())
-        many = exchange(model, frames(3), dynamics, 2, generator=seeded())
+        few = content_swap(model, frames(1), dynamics, 2, generator=seeded())
+        many = content_swap(model, frames(3), dynamics, 2, generator=seeded())
         assert few.samples.shape[1] == 1
         assert many.samples.shape[1] == 3
         own = infer_and_continue(model, dynamics, 2, generator=seeded())
@@ -121,11 +122,11 @@ class TestExchange:
         with pytest.raises(InputError, match="1 sequence or of 3"):
             with_content(latents, model.infer_latents(frames(2)))
         with pytest.raises(InputError, match=r"the contents has \(1, 8, 8\)"):
-            exchange(model, torch.zeros(1, 3, 1, 8, 8), frames())
+            content_swap(model, torch.zeros(1, 3, 1, 8, 8), frames())
         with pytest.raises(InputError, match="at least 3 frame"):
-            exchange(model, frames(length=2), frames())
+            content_swap(model, frames(length=2), frames())
         with pytest.raises(InputError, match="at least 1 sample"):
-            exchange(model, frames(), frames(), samples=0)
+            content_swap(model, frames(), frames(), samples=0)
 
 
 class TestInterpolation:
@@ -305,7 +306,7 @@ class TestTime:
     "act",
     [
         lambda m, path: infer_and_continue(m, frames()),
-        lambda m, path: exchange(m, frames(), frames()),
+        lambda m, path: content_swap(m, frames(), frames()),
         lambda m, path: interpolate(m, frames(), frames(), [0.5]),
         lambda m, path: interpolate_latents(m, path, path, 0.5),
         reverse,

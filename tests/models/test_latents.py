@@ -21,7 +21,7 @@ POINTS = FrameSpec(
 def separable(seed=0, **options):
     defaults = {
         "architecture": "mlp", "encoder_width": 12, "decoder_width": 12, "content_size": 5,
-        "latent_size": 4, "dynamics_hidden": 9, "blocks": 2,
+        "latent_size": 4, "dynamics_hidden": 9, "dynamics_blocks": 2,
     }  # fmt: skip
     return Separable(POINTS, **(defaults | options), generator=seeded(seed))
 

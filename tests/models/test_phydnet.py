@@ -326,7 +326,7 @@ def test_bad_input():
         model.forecast(context[:, :0], 2)
     with pytest.raises(InputError, match="whole frames"):
         model.forecast(context, times=[0.5, 1.0])
-    with pytest.raises(InputError, match="no content to exchange"):
+    with pytest.raises(InputError, match="no content to swap"):
         model.forecast(context, 2, content_from=context)
     with pytest.raises(InputError, match="Branches are joint, physical, residual, got 'both'"):
         model.branch_view("both")

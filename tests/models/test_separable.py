@@ -13,7 +13,7 @@ SPEC = FrameSpec(channels=("amplitude",), space=(9,), context=3, horizon=4, valu
 def small(seed=0, **options):
     defaults = {
         "architecture": "mlp", "encoder_width": 16, "decoder_width": 14, "content_size": 6,
-        "latent_size": 6, "mixing": "product", "blocks": 2, "dynamics_hidden": 10,
+        "latent_size": 6, "mixing": "product", "dynamics_blocks": 2, "dynamics_hidden": 10,
     }  # fmt: skip
     return Separable(SPEC, **(defaults | options), generator=torch.Generator().manual_seed(seed))
 
@@ -38,7 +38,7 @@ def slow_terms(model, values, window, start):
         for t in range(start, length):
             decoded = torch.sigmoid(model.decoder.layers(content * latent))
             forecast.append((decoded - video[t].flatten()).square().mean())
-            for block in model.blocks:
+            for block in model.dynamics_blocks:
                 latent = latent + block(latent)
     found = {
         "forecast": forecast, "alignment": aligned, "invariance": invariance, "prior": prior,
@@ -85,7 +85,7 @@ def test_the_prior_is_a_sum_over_the_code_or_a_mean():
     values = frames()
     codes = [small().dynamics_encoder.layers(video[:3].flatten()) for video in values]
     summed, mean = (
-        small(prior_over=over).loss_terms(values, 0)["prior"] for over in ("sum", "mean")
+        small(prior_reduction=over).loss_terms(values, 0)["prior"] for over in ("sum", "mean")
     )
     square = sum(float(t) ** 2 for code in codes for t in code.detach())
     assert float(summed.detach()) == pytest.approx(0.5 * square / 3, rel=1e-5)
@@ -109,52 +109,58 @@ def slow_shoots(model, values, starts, start):
                 latent = anew
             decoded = torch.sigmoid(model.decoder.layers(content * latent))
             forecast.append((decoded - video[frame + start].flatten()).square().mean())
-            for block in model.blocks:
+            for block in model.dynamics_blocks:
                 latent = latent + block(latent)
     found = {"forecast": forecast, "prior": prior} | ({"continuity": gaps} if gaps else {})
     return {name: torch.stack(values).mean() for name, values in found.items()}
 
 
 @pytest.mark.parametrize(
-    ("rollout_from", "shoots", "starts"),
+    ("rollout_from", "shooting_segments", "starts"),
     [
         ("context", 1, [0]), ("context", 2, [0, 2]), ("context", 5, [0, 1, 2, 3, 4]),
         ("target", 1, [0]), ("target", 3, [0, 1, 2]),
     ],
 )  # fmt: skip
-def test_several_forecasts_of_a_sequence_equal_a_slow_twin(rollout_from, shoots, starts):
-    model = small(rollout_from=rollout_from, shoots=shoots, continuity_weight=4.0)
+def test_several_forecasts_of_a_sequence_equal_a_slow_twin(rollout_from, shooting_segments, starts):
+    model = small(
+        rollout_from=rollout_from, shooting_segments=shooting_segments, continuity_weight=4.0
+    )
     values, start = frames(), 0 if rollout_from == "context" else 3
     found = model.loss_terms(values, 1)
     for name, value in slow_shoots(model, values, starts, start).items():
         torch.testing.assert_close(found[name], value, msg=name)
-    assert ("continuity" in found) == (shoots > 1)
+    assert ("continuity" in found) == (shooting_segments > 1)
     one = small(rollout_from=rollout_from).loss_terms(values, 1)
     assert torch.equal(found["alignment"], one["alignment"])
-    if shoots == 1:
+    if shooting_segments == 1:
         assert all(torch.equal(found[name], one[name]) for name in one)
 
 
 def test_continuity_is_weighed_and_nought_where_forecasts_agree():
     batch = Batch.of(frames(), SPEC.context)
     plain, weighed = (
-        small(shoots=2, continuity_weight=w).loss(batch, generator=torch.Generator().manual_seed(0))
+        small(shooting_segments=2, continuity_weight=w).loss(
+            batch, generator=torch.Generator().manual_seed(0)
+        )
         for w in (0.0, 1e8)
     )
     difference = weighed["total"] - plain["total"]
     torch.testing.assert_close(difference, 1e8 * weighed["continuity"], rtol=1e-3, atol=0)
-    model = small(shoots=2)
+    model = small(shooting_segments=2)
     still = frames()[:, :1].expand(-1, SPEC.length, -1, -1)
-    for block in model.blocks:
+    for block in model.dynamics_blocks:
         torch.nn.init.zeros_(block[-1].weight)
         torch.nn.init.zeros_(block[-1].bias)
     assert float(model.loss_terms(still, 0)["continuity"].detach()) == pytest.approx(0, abs=1e-14)
 
 
-@pytest.mark.parametrize("shoots", [0, 6])
-def test_more_forecasts_than_a_sequence_has_windows_are_refused(shoots):
-    with pytest.raises(InputError, match=f"1 to 5 forecasts, got shoots={shoots}"):
-        small(shoots=shoots)
+@pytest.mark.parametrize("shooting_segments", [0, 6])
+def test_more_forecasts_than_a_sequence_has_windows_are_refused(shooting_segments):
+    with pytest.raises(
+        InputError, match=f"1 to 5 forecasts, got shooting_segments={shooting_segments}"
+    ):
+        small(shooting_segments=shooting_segments)
 
 
 PUBLISHED = {  # λ_pred, λ_AE, λ_S, λ_T, blocks, gain, β₁, and 1562.5 or 236 steps per epoch
@@ -173,7 +179,7 @@ def test_recipes_say_what_was_published(name):
     weights = [model[f"{t}_weight"] for t in ("forecast", "alignment", "invariance", "prior")]
     found = (
         *weights,
-        model["blocks"],
+        model["dynamics_blocks"],
         model["dynamics_gain"],
         train["adam_betas"][0],
         train["steps"],
@@ -184,8 +190,8 @@ def test_recipes_say_what_was_published(name):
         0.99,
         128,
     )
-    assert (model["solver"], model["substeps"], model["shoots"]) == ("residual", 1, 1)
-    assert (model["alignment_window"], model["prior_over"]) == (
+    assert (model["solver"], model["substeps"], model["shooting_segments"]) == ("residual", 1, 1)
+    assert (model["alignment_window"], model["prior_reduction"]) == (
         "batch",
         None,
     )  # None: a sum, of vectors
@@ -291,6 +297,6 @@ def test_he_initialisation_keeps_sizes_and_begins_at_rest(architecture, space):
         assert float(layer.weight.detach().var()) == pytest.approx(2 / layer.in_features, rel=0.1)
     terms = model.loss(Batch.of(torch.randn(4, 5, 1, *space, generator=generator), 3))
     terms["total"].backward()
-    last = list(model.blocks[0].children())[-1]
+    last = list(model.dynamics_blocks[0].children())[-1]
     weight = last.weight if isinstance(last, torch.nn.Linear) else last.norm.weight
     assert float(weight.grad.abs().max()) > 0

@@ -27,7 +27,7 @@ def model_of(architecture, skips):
         )  # fmt: skip
     return SRVP(
         spec, architecture=architecture, skips=skips, width=2, code_size=4, latent_size=3,
-        noise_size=2, inference_hidden=5, transition_hidden=4, generator=generator,
+        noise_size=2, inference_hidden=5, content_size=5, transition_hidden=4, generator=generator,
     )  # fmt: skip
 
 

@@ -41,15 +41,18 @@ def awake(model, *codecs):
 
 def separable(**options):
     defaults = {"architecture": "mlp", "encoder_width": 8, "decoder_width": 8, "content_size": 4,
-                "latent_size": 4, "dynamics_hidden": 8, "blocks": 2}  # fmt: skip
+                "latent_size": 4, "dynamics_hidden": 8, "dynamics_blocks": 2}  # fmt: skip
     model = Separable(SPEC, **(defaults | options), generator=seeded(0))
-    model.blocks = torch.nn.ModuleList(Smooth(4, 4, i) for i in range(len(model.blocks)))
+    model.dynamics_blocks = torch.nn.ModuleList(
+        Smooth(4, 4, i) for i in range(len(model.dynamics_blocks))
+    )
     return awake(model, model.dynamics_encoder, model.content_encoder, model.decoder)
 
 
 def srvp(**options):
     defaults = {"architecture": "mlp", "width": 8, "code_size": 5, "latent_size": 4,
-                "noise_size": 3, "inference_hidden": 6, "transition_hidden": 8}  # fmt: skip
+                "noise_size": 3, "inference_hidden": 6, "content_size": 6,
+                "transition_hidden": 8}  # fmt: skip
     model = SRVP(SPEC, **(defaults | options), generator=seeded(0))
     model.transition.velocity = Smooth(7, 4, 1)
     return awake(model, model.encoder, model.decoder)
@@ -95,7 +98,7 @@ def test_the_adaptive_solver_meets_its_tolerance(make):
 def test_a_linear_velocity_gives_the_matrix_exponential(name, substeps):
     model = separable(relative_tolerance=1e-9, absolute_tolerance=1e-9)
     parts = [torch.nn.Linear(4, 4, bias=False).double() for _ in range(2)]
-    model.blocks = torch.nn.ModuleList(parts)
+    model.dynamics_blocks = torch.nn.ModuleList(parts)
     state = model.observe(frames())
     times = [-1.5, 0.25, 1.0]
     found = model.advance(state, torch.tensor(times), solver=name, substeps=substeps)
@@ -106,18 +109,18 @@ def test_a_linear_velocity_gives_the_matrix_exponential(name, substeps):
 
 
 def test_residual_blocks_are_as_published_and_euler_where_there_is_one():
-    model = separable(blocks=3)
+    model = separable(dynamics_blocks=3)
     assert model.solver == "residual"
     latent = model.dynamics_of(frames())
     expected = latent
-    for block in model.blocks:
+    for block in model.dynamics_blocks:
         expected = expected + block(expected)
     found = model.path_from(latent, 2)[:, -1]
     assert torch.equal(found, expected)
     model.solver = "euler"
     assert not torch.allclose(model.path_from(latent, 2)[:, -1], expected)
     model.solver = "residual"
-    one = separable(blocks=1)
+    one = separable(dynamics_blocks=1)
     for n in (1, 4):
         pair = [advanced(one, [0.3, 2.0], solver=s, substeps=n) for s in ("residual", "euler")]
         torch.testing.assert_close(*pair, atol=1e-14, rtol=1e-14)

@@ -54,7 +54,7 @@ def slow_loss(model, values, generator):
 
 @pytest.mark.parametrize("substeps", [1, 3])
 def test_loss_equals_a_slow_twin(substeps):
-    model = small(substeps=substeps, observation_std=0.4, noise_weight=2.0).eval()
+    model = small(substeps=substeps, observation_std=0.4, kl_noise_weight=2.0).eval()
     values = frames()
     found = model.loss(Batch.of(values, SPEC.context), generator=seeded())
     expected = slow_loss(model, values, seeded())

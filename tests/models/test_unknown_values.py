@@ -11,7 +11,7 @@ from statecast.models import MODELS
 SPEC = FrameSpec(channels=("u", "v"), space=(4, 5), context=4, horizon=3)
 OPTIONS = {
     "srvp": {"architecture": "mlp", "width": 8, "code_size": 6, "latent_size": 4, "noise_size": 3,
-             "inference_hidden": 8, "transition_hidden": 9},
+             "inference_hidden": 8, "content_size": 8, "transition_hidden": 9},
     "separable": {"architecture": "mlp", "encoder_width": 8, "decoder_width": 8, "content_size": 5,
                   "latent_size": 4, "dynamics_hidden": 9},
     "persistence": {}, "climatology": {}, "linear": {},

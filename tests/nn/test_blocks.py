@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from statecast.nn.blocks import ConvolutionUnit, initialise_uniform, multilayer
+from statecast.nn.blocks import ConvolutionUnit, initialise_uniform, mlp
 
 
 @pytest.mark.parametrize("shared_first", [False, True])
@@ -35,7 +35,7 @@ def test_gradients_of_a_split_convolution_are_those_of_the_joined_one():
 
 
 def test_multilayer_has_as_many_linear_layers_as_asked_and_no_final_rectifier():
-    layers = multilayer(3, 7, 2, layers=4)
+    layers = mlp(3, 7, 2, layers=4)
     assert [type(m) for m in layers] == [nn.Linear, nn.ReLU] * 3 + [nn.Linear]
     assert layers[0].in_features == 3
     assert layers[-1].out_features == 2

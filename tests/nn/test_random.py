@@ -2,12 +2,12 @@
 
 import pytest
 import torch
+from statecast.sharing import Part
 
 from statecast.data.base import seeded_generator, window_generators
 from statecast.errors import InputError
 from statecast.nn.gaussian import DiagonalGaussian
-from statecast.nn.random import PartGenerator, Streams, drawn
-from statecast.sharing import Part
+from statecast.nn.random import PartGenerator, Streams, draw_rows
 
 NUMBERS = torch.tensor([4, 0, 9])
 
@@ -53,4 +53,4 @@ def test_parts_of_a_batch_draw_what_the_whole_does_time_after_time():
 def test_a_part_of_other_size_than_its_values_is_refused():
     generator = PartGenerator(seeded_generator(1), Part(0, 3, 5))
     with pytest.raises(InputError, match=r"draws as many along axis 0, got the shape \(2, 4\)"):
-        drawn(lambda shape: torch.rand(shape, generator=generator), (2, 4), generator, axis=0)
+        draw_rows(lambda shape: torch.rand(shape, generator=generator), (2, 4), generator, axis=0)

@@ -12,15 +12,15 @@ from statecast.cli.main import MISTAKE, main
 from statecast.data import DATASETS
 from statecast.errors import InputError
 from statecast.frames import Forecast, Frames
-from statecast.models.latent_space import Exchange
+from statecast.models.latent_space import ContentSwapTable
 from statecast.plots.animations import BORDER, GAP, PAUSE, Sheet
 from statecast.plots.latent_space import (
     Videos,
-    animate_exchange,
+    animate_content_swap,
     animate_interpolation,
     cut,
     limits_of,
-    plot_exchange,
+    plot_content_swap,
     plot_interpolation,
     write_sheet,
 )
@@ -55,7 +55,7 @@ def videos(count, space=(16, 16), future=3, channels=("u",)):
 def made(rows, columns, space=(16, 16), channels=("u",)):
     generator = torch.Generator().manual_seed(1)
     samples = torch.rand(1, rows, columns, 7, len(channels), *space, generator=generator)
-    return Exchange(samples=samples, times=torch.arange(-2.0, 5.0), channels=channels)
+    return ContentSwapTable(samples=samples, times=torch.arange(-2.0, 5.0), channels=channels)
 
 
 def between(count, space=(16, 16)):
@@ -77,8 +77,8 @@ def between(count, space=(16, 16)):
 @pytest.mark.parametrize("future", [0, 3])
 def test_pictures_of_any_kind_show_data_and_model(tmp_path, space, channels, future):
     contents, dynamics = (videos(n, space, future, channels) for n in (3, 2))
-    exchanged = made(3, 2, space, channels)
-    path = plot_exchange(exchanged, tmp_path / "a.png", contents=contents, dynamics=dynamics)
+    swapped = made(3, 2, space, channels)
+    path = plot_content_swap(swapped, tmp_path / "a.png", contents=contents, dynamics=dynamics)
     image = pixels(path)
     assert holds(image, OBSERVED)
     assert holds(image, FORECAST)
@@ -94,7 +94,7 @@ def test_pictures_of_any_kind_show_data_and_model(tmp_path, space, channels, fut
 def test_more_contents_are_more_rows_and_more_dynamics_more_columns(tmp_path):
     shapes = {}
     for rows, columns in ((1, 1), (3, 1), (1, 3)):
-        path = plot_exchange(
+        path = plot_content_swap(
             made(rows, columns), tmp_path / "a.png",
             contents=videos(rows), dynamics=videos(columns),
         )  # fmt: skip
@@ -106,8 +106,8 @@ def test_more_contents_are_more_rows_and_more_dynamics_more_columns(tmp_path):
 
 
 def test_the_animated_grid_has_the_right_frame_in_every_cell(tmp_path):
-    contents, dynamics, exchanged = videos(3), videos(2), made(3, 2)
-    path = animate_exchange(exchanged, tmp_path / "a.gif", contents=contents, dynamics=dynamics)
+    contents, dynamics, swapped = videos(3), videos(2), made(3, 2)
+    path = animate_content_swap(swapped, tmp_path / "a.gif", contents=contents, dynamics=dynamics)
     low, high, _ = limits_of(contents, dynamics)
     with Image.open(path) as animation:
         assert animation.n_frames == 7
@@ -127,7 +127,7 @@ def test_the_animated_grid_has_the_right_frame_in_every_cell(tmp_path):
                 assert tuple(corner) == pytest.approx(rgb(FORECAST), abs=8)
                 # Frames are enlarged sixfold: the middle of each block is a pixel of the frame.
                 found = panel(row + 1, 2)[BORDER + 3 : -BORDER : 6, BORDER + 3 : -BORDER : 6]
-                value = exchanged.samples[0, row, 1, time, 0].numpy()
+                value = swapped.samples[0, row, 1, time, 0].numpy()
                 share = ((value - low) / (high - low)).clip(0, 1)
                 green = found[..., 1]  # of viridis, which grows with the value
                 assert np.corrcoef(green.ravel(), share.ravel())[0, 1] > 0.95
@@ -169,7 +169,7 @@ def test_chosen_frames_are_equally_spaced(length, count):
 def test_a_speed_that_is_not_positive_is_refused(tmp_path):
     both = videos(2)
     with pytest.raises(InputError, match="positive speed"):
-        animate_exchange(
+        animate_content_swap(
             made(2, 2), tmp_path / "a.gif", contents=both, dynamics=both, frames_per_second=0
         )
     assert not list(tmp_path.iterdir())
@@ -211,7 +211,7 @@ def files(tmp_path):
     return [str(path) for path in paths]
 
 
-@pytest.mark.parametrize("verb", ["exchange", "interpolate"])
+@pytest.mark.parametrize("verb", ["swap", "interpolate"])
 @pytest.mark.parametrize("ending", ["png", "gif"])
 def test_a_verb_writes_a_picture_and_an_animation(verb, ending, run, files, tmp_path, capsys):
     output = tmp_path / f"{verb}.{ending}"
@@ -226,10 +226,10 @@ def test_a_verb_writes_a_picture_and_an_animation(verb, ending, run, files, tmp_
                 assert lasting(image) == pytest.approx((4 + 6 - 1 + PAUSE) * 167, abs=100)
 
 
-@pytest.mark.parametrize("verb", ["exchange", "interpolate"])
+@pytest.mark.parametrize("verb", ["swap", "interpolate"])
 def test_windows_of_the_test_data_need_no_file(verb, run, tmp_path, monkeypatch):
     drawn = []
-    name = {"exchange": "plot_exchange", "interpolate": "plot_interpolation"}[verb]
+    name = {"swap": "plot_content_swap", "interpolate": "plot_interpolation"}[verb]
     monkeypatch.setattr(
         f"statecast.plots.latent_space.{name}", lambda *arguments, **options: drawn.append(options)
     )
@@ -253,25 +253,25 @@ def test_mistakes_are_one_line_with_code_2_and_nothing_written(run, files, tmp_p
     long, three, wide = (str(tmp_path / f"{name}.npy") for name in ("long", "three", "wide"))
     golden = str(Path(__file__).parents[1] / "golden" / "srvp_dcgan")
     cases = {
-        "no files": (["exchange", str(run), *out], "Give two INPUT files"),
-        "one file": (["exchange", str(run), files[0], *out], "got 1 files"),
-        "both": (["exchange", str(run), *files, "--windows", "1", "2", *out], "Give either"),
-        "window": (["exchange", str(run), "--windows", "1", "40", *out], "windows are 0 to 39"),
+        "no files": (["swap", str(run), *out], "Give two INPUT files"),
+        "one file": (["swap", str(run), files[0], *out], "got 1 files"),
+        "both": (["swap", str(run), *files, "--windows", "1", "2", *out], "Give either"),
+        "window": (["swap", str(run), "--windows", "1", "40", *out], "windows are 0 to 39"),
         "below": (["interpolate", str(run), "--windows", "-1", "4", *out], "windows are 0 to 39"),
-        "one window": (["exchange", str(run), "--windows", "1", *out], "2 to 6 sequences, got 1"),
+        "one window": (["swap", str(run), "--windows", "1", *out], "2 to 6 sequences, got 1"),
         "many": (
-            ["exchange", str(run), "--windows", *"1234567", *out], "2 to 6 sequences, got 7",
+            ["swap", str(run), "--windows", *"1234567", *out], "2 to 6 sequences, got 7",
         ),
         "three": (["interpolate", str(run), files[0], three, *out], "between 2 sequences, got 4"),
         "steps": (["interpolate", str(run), *files, "--steps", "1", *out], "2 to 20 steps, got 1"),
-        "ending": (["exchange", str(run), *files, "--output", "a.npz"], ".png and .gif"),
-        "folder": (["exchange", str(run), *files, "--output", "no/a.png"], "does not exist"),
-        "length": (["exchange", str(run), files[0], long, *out], "at least 4 frame"),
-        "size": (["exchange", str(run), files[0], wide, *out], "(1, 6)"),
-        "context": (["exchange", str(run), *files, "--context", "3", *out], "at least 4 frame"),
-        "horizon": (["exchange", str(run), *files, "--horizon", "-1", *out], "reach to time 0"),
-        "substeps": (["exchange", str(run), *files, "--substeps", "0", *out], "1 step"),
-        "published": (["exchange", golden, "--windows", "1", "2", *out], "without data"),
+        "ending": (["swap", str(run), *files, "--output", "a.npz"], ".png and .gif"),
+        "folder": (["swap", str(run), *files, "--output", "no/a.png"], "does not exist"),
+        "length": (["swap", str(run), files[0], long, *out], "at least 4 frame"),
+        "size": (["swap", str(run), files[0], wide, *out], "(1, 6)"),
+        "context": (["swap", str(run), *files, "--context", "3", *out], "at least 4 frame"),
+        "horizon": (["swap", str(run), *files, "--horizon", "-1", *out], "reach to time 0"),
+        "substeps": (["swap", str(run), *files, "--substeps", "0", *out], "1 step"),
+        "published": (["swap", golden, "--windows", "1", "2", *out], "without data"),
     }  # fmt: skip
     before = sorted(tmp_path.rglob("*"))
     for name, (arguments, message) in cases.items():
@@ -290,13 +290,13 @@ def test_a_model_without_latents_is_named(tmp_path, files, capsys):
     persistence.write_text("model: {name: persistence}\n" + tables)
     made_run = create_run(str(persistence), tmp_path / "run")
     train_run(made_run)
-    for verb in ("exchange", "interpolate"):
+    for verb in ("swap", "interpolate"):
         output = str(tmp_path / "out.png")
         assert main([verb, str(made_run.folder), *files, "--output", output]) == MISTAKE
         assert "Persistence has no latent space" in capsys.readouterr().err
 
 
-def test_published_checkpoints_are_exchanged_from_files(tmp_path):
+def test_published_checkpoints_are_swapped_from_files(tmp_path):
     golden = str(Path(__file__).parents[1] / "golden" / "srvp_dcgan")
     with np.load(f"{golden}/expected.npz") as expected:
         context = expected["context"]
@@ -305,6 +305,6 @@ def test_published_checkpoints_are_exchanged_from_files(tmp_path):
         paths.append(str(tmp_path / f"{index}.npy"))
         np.save(paths[-1], context[index])
     output = tmp_path / "out.gif"
-    assert main(["exchange", golden, *paths, "--horizon", "2", "--output", str(output)]) == 0
+    assert main(["swap", golden, *paths, "--horizon", "2", "--output", str(output)]) == 0
     with Image.open(output) as image:
         assert image.n_frames == context.shape[1] + 2

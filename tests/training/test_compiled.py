@@ -32,7 +32,7 @@ def step(model):
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # PyTorch's compiler warns of itself
 @pytest.mark.parametrize(
-    ("name", "options"), [("srvp", {"substeps": 2}), ("separable", {"blocks": 2})]
+    ("name", "options"), [("srvp", {"substeps": 2}), ("separable", {"dynamics_blocks": 2})]
 )
 def test_a_compiled_transition_trains_the_same(name, options):
     if not any(shutil.which(compiler) for compiler in COMPILERS):

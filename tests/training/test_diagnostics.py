@@ -19,7 +19,7 @@ SMALL = {"architecture": "mlp"}
 
 def srvp(data, **options):
     sizes = {"width": 12, "code_size": 6, "latent_size": 4, "noise_size": 3,
-             "inference_hidden": 8, "transition_hidden": 10}  # fmt: skip
+             "inference_hidden": 8, "content_size": 8, "transition_hidden": 10}  # fmt: skip
     return SRVP(data.spec, **sizes | SMALL | options, generator=seeded_generator(0))
 
 
@@ -76,7 +76,7 @@ def test_a_posterior_that_is_its_prior_has_no_active_unit_and_no_gap(data):
     for name in ("noise_active", "noise_gap", "divergence_noise_per_frame"):
         assert diagnosed[name] == pytest.approx(0, abs=1e-6)
     assert "z has collapsed" in model.training_warning({**diagnosed, "initial_active": 2.0})
-    assert "noise_weight" in model.training_warning({**diagnosed, "initial_active": 2.0})
+    assert "kl_noise_weight" in model.training_warning({**diagnosed, "initial_active": 2.0})
     assert "y₁ has collapsed" in model.training_warning({**diagnosed, "initial_active": 0.0})
     assert model.training_warning({"initial_active": 1.0, "noise_active": 1.0}) is None
     # The gap is in standard deviations of the prior.
@@ -102,7 +102,7 @@ def test_separable_reports_how_fast_and_how_constant_its_codes_are(data):
     assert diagnosed["content_variance"] == pytest.approx(float(variance.mean()), rel=1e-4)
     assert diagnosed["content_active"] == float((variance > 0.01).sum())
     with torch.no_grad():
-        for block in model.blocks:
+        for block in model.dynamics_blocks:
             block[-1].weight.zero_()
             block[-1].bias.fill_(0.5)
     assert found(model, data)["latent_speed"] == pytest.approx(0.5 * 4**0.5, rel=1e-5)

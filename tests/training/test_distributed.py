@@ -20,7 +20,7 @@ from statecast.training.logs import read_log
 
 RECIPE = """
 model: {name: srvp, architecture: mlp, width: 12, code_size: 4, latent_size: 3, noise_size: 2,
-        inference_hidden: 6, transition_hidden: 8}
+        inference_hidden: 6, content_size: 6, transition_hidden: 8}
 data: {name: arrays, path: PATH, context: 3, horizon: 2}
 train: {steps: 6, batch_size: 6, validate_every: 3, checkpoint_every: 2, log_every: 1,
         validation_windows: 5, validation_samples: 2, precision: float32, learning_rate: 0.002,

@@ -17,7 +17,7 @@ SMALL = {"architecture": "mlp", "latent_size": 3}
 
 
 def srvp(data, **options):
-    sizes = {"width": 8, "code_size": 4, "noise_size": 2, "inference_hidden": 6,
+    sizes = {"width": 8, "code_size": 4, "noise_size": 2, "inference_hidden": 6, "content_size": 6,
              "transition_hidden": 8, "inference_frames": 2}  # fmt: skip
     model = SRVP(data.spec, **sizes | SMALL | options, generator=seeded_generator(0))
     with torch.no_grad():  # so that samples differ, and frames of a sample do

@@ -17,7 +17,7 @@ VERBS = (
     "compare",
     "report",
     "forecast",
-    "exchange",
+    "swap",
     "interpolate",
     "import-official",
     "export-official",

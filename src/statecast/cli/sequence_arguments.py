@@ -1,4 +1,4 @@
-"""What `exchange` and `interpolate` share: sequences from files or test windows, and outputs."""
+"""Arguments of `swap` and `interpolate`: sequences from files or test windows, and outputs."""
 
 from __future__ import annotations
 

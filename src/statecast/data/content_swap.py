@@ -1,4 +1,4 @@
-"""Windows whose content can be exchanged, with the truth of what must come out."""
+"""Windows whose content can be swapped, with the truth of what must come out."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from statecast.data.base import Windows
 from statecast.frames import Frames
 
 
-class Exchange(NamedTuple):
+class SwappedContent(NamedTuple):
     """Content for windows that keep their own dynamics."""
 
     content: Frames  # observed frames of other content, a context for each window
     truths: tuple[Frames, ...]  # targets of the windows with that content; any of them is right
 
 
-class ExchangeableWindows(Windows):
+class SwappableWindows(Windows):
     """Windows that a data set can make again with other content and the same dynamics."""
 
     @abstractmethod
-    def exchange(self, indices: Tensor, *, seed: int) -> Exchange:
+    def swap_content(self, indices: Tensor, *, seed: int) -> SwappedContent:
         """Other content for windows of these indices: a function of seed and index alone."""

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from statecast.data.base import Split, seeded_generator
-from statecast.data.content_swap import Exchange, ExchangeableWindows
+from statecast.data.content_swap import SwappableWindows, SwappedContent
 from statecast.errors import InputError
 from statecast.frames import Batch
 
@@ -43,7 +43,7 @@ def split_objects(count: int) -> dict[Split, Array]:
     }
 
 
-class ViewWindows(ExchangeableWindows):
+class ViewWindows(SwappableWindows):
     """Windows of consecutive views of one object, one window for each first view.
 
     Args:
@@ -91,7 +91,7 @@ class ViewWindows(ExchangeableWindows):
         """
         return self._seen(self.objects[places], indices.numpy() % self.views.shape[1])
 
-    def exchange(self, indices: Tensor, *, seed: int) -> Exchange:
+    def swap_content(self, indices: Tensor, *, seed: int) -> SwappedContent:
         """Another object of the split, seen first from a random side.
 
         Protocol: Donà et al. (2021), https://arxiv.org/abs/2008.01352.
@@ -100,14 +100,14 @@ class ViewWindows(ExchangeableWindows):
             InputError: there is one object only.
         """
         if len(self.objects) < 2:
-            raise InputError("An exchange needs at least 2 objects in the split.")
+            raise InputError("A content swap needs at least 2 objects in the split.")
         generator = seeded_generator(seed, EXCHANGED)
         count, views = len(self.objects), self.views.shape[1]
         shift = torch.randint(1, count, (len(self),), generator=generator)[indices]
         start = torch.randint(views, (len(self),), generator=generator)[indices]
         others = ((indices // views + shift) % count).numpy()
         content = self._seen(self.objects[others], start.numpy()).context
-        return Exchange(content, (self.with_objects(indices, others).target,))
+        return SwappedContent(content, (self.with_objects(indices, others).target,))
 
     def _seen(self, objects: Array, first: Array) -> Batch:
         ring = first // self.ring * self.ring

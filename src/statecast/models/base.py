@@ -51,12 +51,12 @@ class Forecaster(nn.Module, ABC):
 
     Class attributes:
         stochastic: False where all samples of a forecast are equal.
-        supports_content_exchange: whether content and dynamics can come from two contexts.
+        supports_content_swap: whether content and dynamics can come from two contexts.
         statistics_batches: training batches that `fit_statistics` needs.
     """
 
     stochastic: ClassVar[bool] = False
-    supports_content_exchange: ClassVar[bool] = False
+    supports_content_swap: ClassVar[bool] = False
     statistics_batches: ClassVar[int] = 64
 
     def __init_subclass__(cls) -> None:
@@ -194,7 +194,7 @@ class Forecaster(nn.Module, ABC):
         other = (
             None
             if content_from is None
-            else self._check_exchange(content_from, len(frames.values)).to(device)
+            else self._check_content_from(content_from, len(frames.values)).to(device)
         )
         wanted = self._check_times(horizon, times)
         if samples < 1:
@@ -242,9 +242,9 @@ class Forecaster(nn.Module, ABC):
             frames = replace(frames, values=frames.values.float())
         return frames.require_finite(what)
 
-    def _check_exchange(self, content_from: Frames | Any, batch: int) -> Frames:
-        if not self.supports_content_exchange:
-            raise InputError(f"{type(self).__name__} has no content to exchange.")
+    def _check_content_from(self, content_from: Frames | Any, batch: int) -> Frames:
+        if not self.supports_content_swap:
+            raise InputError(f"{type(self).__name__} has no content to swap.")
         other = self.check_context(content_from, "content_from")
         if len(other.values) not in (1, batch):
             raise InputError(

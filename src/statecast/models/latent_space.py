@@ -1,4 +1,4 @@
-"""The latent space at work: contents exchanged, dynamics interpolated, time warped."""
+"""The latent space at work: contents swapped, dynamics interpolated, time warped."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MOST_FRAMES = 100_000  # that a change of speed may ask for
 
 
 @dataclass(frozen=True, kw_only=True)
-class Exchange:
+class ContentSwapTable:
     """Every content with every dynamics, in the units of the data.
 
     Attributes:
@@ -95,7 +95,7 @@ def with_content(latents: Latents, other: Latents) -> Latents:
         InputError: they are of different models, or their numbers do not fit.
     """
     if latents.model != other.model:
-        raise InputError("Contents are exchanged between latents of one model, got two models'.")
+        raise InputError("Contents are swapped between latents of one model, got two models'.")
     batch, given = latents.states.shape[1], len(other.content.code)
     if given not in (1, batch):
         raise InputError(
@@ -105,7 +105,7 @@ def with_content(latents: Latents, other: Latents) -> Latents:
 
 
 @typed
-def exchange(
+def content_swap(
     model: Forecaster,
     contents: Frames | Any,
     dynamics: Frames | Any,
@@ -114,7 +114,7 @@ def exchange(
     samples: int = 1,
     substeps: int | None = None,
     generator: torch.Generator | None = None,
-) -> Exchange:
+) -> ContentSwapTable:
     """Every content with every dynamics, over the context and the forecast.
 
     Args:
@@ -143,7 +143,7 @@ def exchange(
         model.decode_latents(with_content(moving, sequence_of(given, index))).samples
         for index in range(len(given.content.code))
     ]
-    return Exchange(
+    return ContentSwapTable(
         samples=torch.stack(rows, dim=1), times=moving.times, channels=model.spec.channels
     )
 

@@ -85,11 +85,11 @@ class Latents:
         return float(self.times[-1])
 
     @typed
-    def drawn(self, samples: int) -> Latents:
-        """So many samples: as they are, or the only one repeated.
+    def with_samples(self, samples: int) -> Latents:
+        """N samples: as they are, or the only one repeated.
 
         Errors:
-            InputError: there are several already, and not so many.
+            InputError: there are several already, and not N.
         """
         if samples < 1:
             raise InputError(f"Latents need at least 1 sample, got samples={samples}.")

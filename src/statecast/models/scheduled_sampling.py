@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
-from statecast.nn.random import drawn
+from statecast.nn.random import draw_rows
 
 
 class TrueFrames(NamedTuple):
@@ -65,7 +65,7 @@ def draw_true_frames(
     """
     inside = context - 1
     shape = (windows, inside + horizon - 1)
-    numbers = drawn(lambda sizes: torch.rand(sizes, generator=generator), shape, generator, axis=0)
+    numbers = draw_rows(lambda sizes: torch.rand(sizes, generator=generator), shape, generator, axis=0)
     return torch.cat(
         [numbers[:, :inside] < probabilities.context, numbers[:, inside:] < probabilities.horizon],
         dim=1,

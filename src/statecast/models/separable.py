@@ -21,7 +21,7 @@ from statecast.nn.blocks import (
     initialise_he,
     initialise_normal,
     initialise_orthogonal,
-    multilayer,
+    mlp,
 )
 from statecast.nn.codecs.base import Content, Encoding, Mixing, Output
 from statecast.nn.codecs.build import (
@@ -34,7 +34,7 @@ from statecast.nn.codecs.build import (
 from statecast.nn.fast.switches import enabled
 from statecast.nn.gaussian import widened
 from statecast.nn.normaliser import Normalisation
-from statecast.nn.random import drawn
+from statecast.nn.random import draw_rows
 from statecast.solvers.solvers import SOLVERS, Solver, SolverName
 
 Codes = TypeVar("Codes", Tensor, Content)
@@ -71,7 +71,7 @@ class Separable(StateSpaceForecaster):
         content_size: size of the content code S; its channels where it is a map.
         latent_size: size of the dynamics code T; its channels where it is a map.
         mixing: how the decoder joins S and T: `concat`, or `product` of codes of one size.
-        blocks: residual blocks per frame.
+        dynamics_blocks: residual blocks per frame.
         dynamics_hidden: hidden units, or channels, of each residual block.
         dynamics_layers: linear layers, or convolutions, of each residual block.
         dynamics_gain: gain of the blocks' orthogonal initial weights.
@@ -88,11 +88,11 @@ class Separable(StateSpaceForecaster):
         prior_weight: weight of ½‖T‖², or of half the mean square of T where it is a map.
         alignment_window: whether the window that is aligned is drawn once per `batch`, as
             published, or for each `sequence`.
-        prior_over: whether ‖T‖² is a `sum` over the code, or a `mean`; by default as published, a
-            mean where T is a map.
-        shoots: forecasts that one training sequence is cut into. T is inferred anew at evenly
-            spaced frames and rolled out up to the next of them, so that long sequences can be
-            trained on; 1 is the published loss, one forecast from the first frames.
+        prior_reduction: whether ‖T‖² is a `sum` over the code, or a `mean`; by default as
+            published, a mean where T is a map.
+        shooting_segments: forecasts that one training sequence is cut into. T is inferred anew at
+            evenly spaced frames and rolled out up to the next of them, so that long sequences can
+            be trained on; 1 is the published loss, one forecast from the first frames.
         continuity_weight: weight of the squared difference of T rolled out and inferred where
             one forecast ends and the next begins.
         initialisation: of the codecs' weights: `normal`, N(0, 0.02²) as published; or `he`,
@@ -119,7 +119,7 @@ class Separable(StateSpaceForecaster):
         content_size: int = 128,
         latent_size: int = 20,
         mixing: Mixing = "concat",
-        blocks: int = 1,
+        dynamics_blocks: int = 1,
         dynamics_hidden: int = 512,
         dynamics_layers: int = 3,
         dynamics_gain: float = 1.41,
@@ -133,8 +133,8 @@ class Separable(StateSpaceForecaster):
         invariance_weight: float = 45.0,
         prior_weight: float = 1e-3,
         alignment_window: Literal["batch", "sequence"] = "batch",
-        prior_over: Literal["sum", "mean"] | None = None,
-        shoots: int = 1,
+        prior_reduction: Literal["sum", "mean"] | None = None,
+        shooting_segments: int = 1,
         continuity_weight: float = 1.0,
         initialisation: Literal["normal", "he"] = "normal",
         output: Output | None = None,
@@ -165,12 +165,13 @@ class Separable(StateSpaceForecaster):
         self.invariance_weight, self.prior_weight = invariance_weight, prior_weight
         of_maps = len(self.latent_shape) > 1
         self.alignment_window = alignment_window
-        self.prior_over = prior_over or ("mean" if of_maps else "sum")
-        self.shoots, self.continuity_weight = shoots, continuity_weight
-        if not 1 <= shoots <= self.alignment_windows(spec.length):
+        self.prior_reduction = prior_reduction or ("mean" if of_maps else "sum")
+        self.shooting_segments, self.continuity_weight = shooting_segments, continuity_weight
+        if not 1 <= shooting_segments <= self.alignment_windows(spec.length):
             raise InputError(
                 f"A window of {spec.length} frames can be cut into 1 to "
-                f"{self.alignment_windows(spec.length)} forecasts, got shoots={shoots}."
+                f"{self.alignment_windows(spec.length)} forecasts, got "
+                f"shooting_segments={shooting_segments}."
             )
         window = (len(spec.channels) * spec.context, *spec.space)
         decoder = decoder_of(
@@ -203,11 +204,11 @@ class Separable(StateSpaceForecaster):
         self.content_encoder = encoders.get("content")
         self.dynamics_encoder = encoders["dynamics"]
         self.decoder = decoder
-        self.blocks = nn.ModuleList(
+        self.dynamics_blocks = nn.ModuleList(
             MapLayers(latent_size, dynamics_hidden, layers=dynamics_layers)
             if of_maps
-            else multilayer(latent_size, dynamics_hidden, latent_size, layers=dynamics_layers)
-            for _ in range(blocks)
+            else mlp(latent_size, dynamics_hidden, latent_size, layers=dynamics_layers)
+            for _ in range(dynamics_blocks)
         )
         self.normalises_batches = any(isinstance(m, nn.BatchNorm2d) for m in self.modules())
         self.initialise(generator)
@@ -220,9 +221,9 @@ class Separable(StateSpaceForecaster):
                 initialise_normal(codec, WEIGHT_STD, generator)
             elif codec is not None:
                 initialise_he(codec, generator)
-        initialise_orthogonal(self.blocks, self.dynamics_gain, generator)
+        initialise_orthogonal(self.dynamics_blocks, self.dynamics_gain, generator)
         if self.initialisation == "he":
-            for block in self.blocks:
+            for block in self.dynamics_blocks:
                 bring_to_rest(block)
 
     @property
@@ -252,7 +253,7 @@ class Separable(StateSpaceForecaster):
             return torch.randint(windows, shape, generator=generator)
 
         whole = self.alignment_window == "batch"
-        window = draw(()) if whole else drawn(draw, (len(frames),), generator, axis=0)
+        window = draw(()) if whole else draw_rows(draw, (len(frames),), generator, axis=0)
         terms = self.loss_terms(frames, window, batch.mask)
         total = (
             self.forecast_weight * terms["forecast"]
@@ -304,14 +305,16 @@ class Separable(StateSpaceForecaster):
             "invariance": decoded.new_zeros(())
             if self.content_encoder is None
             else distance(content, last),
-            "prior": half_square(initial.flatten(0, 1), over=self.prior_over),
+            "prior": half_square(initial.flatten(0, 1), over=self.prior_reduction),
         }
-        return terms | ({"continuity": gaps.square().mean()} if self.shoots > 1 else {})
+        return terms | ({"continuity": gaps.square().mean()} if self.shooting_segments > 1 else {})
 
     def starts(self, length: int) -> list[int]:
         """First frames of the windows that each forecast of a training sequence begins with."""
         windows = self.alignment_windows(length)
-        return [index * windows // self.shoots for index in range(self.shoots)]
+        return [
+            index * windows // self.shooting_segments for index in range(self.shooting_segments)
+        ]
 
     def each_of(self, encode: Callable[[Tensor], Codes], *windows: Tensor) -> tuple[Codes, ...]:
         """Codes of several windows of each sequence.
@@ -319,7 +322,7 @@ class Separable(StateSpaceForecaster):
         Together where the codes do not depend on what is encoded beside them: a wide layer's
         weight, and its gradient, then pass through memory once.
         """
-        if self.normalises_batches or not enabled("joint_encoding"):
+        if self.normalises_batches or not enabled("batched_encoding"):
             return tuple(encode(part) for part in windows)
         codes = encode(torch.cat(windows))
         ends = list(accumulate(len(part) for part in windows))
@@ -388,12 +391,12 @@ class Separable(StateSpaceForecaster):
         return State(self.content_of(context), latent, start)
 
     def dynamics(self) -> nn.Module | None:
-        return self.blocks[0]
+        return self.dynamics_blocks[0]
 
     def step(
         self, latent: Tensor, noise: Tensor | None, *, solver: Solver, fractions: Sequence[float]
     ) -> list[Tensor]:
-        return solver.at(list(self.blocks), latent, fractions)
+        return solver.at(list(self.dynamics_blocks), latent, fractions)
 
     @property
     def largest_feature_map(self) -> int:

@@ -14,12 +14,12 @@ from statecast.frames import Batch, FrameSpec
 from statecast.models.base import Losses, known_part
 from statecast.models.latents import Latents
 from statecast.models.state_space import State, StateSpaceForecaster
-from statecast.nn.blocks import initialise_normal, initialise_uniform, multilayer
+from statecast.nn.blocks import initialise_normal, initialise_uniform, mlp
 from statecast.nn.codecs.base import Content, Encoding, Output
 from statecast.nn.codecs.build import Architecture, decoder_of, encoder_of
 from statecast.nn.gaussian import DiagonalGaussian, negative_log_density, widened
 from statecast.nn.normaliser import Normalisation
-from statecast.nn.random import drawn
+from statecast.nn.random import draw_rows
 from statecast.nn.transitions import ResidualTransition, TransitionName, transition_of
 from statecast.solvers.solvers import ODE_SOLVERS, OdeSolverName, Solver
 
@@ -69,7 +69,8 @@ class SRVP(StateSpaceForecaster):
         stochastic: whether there is noise z; without it only y₁ is random.
         inference_frames: frames that y₁ and the content are inferred from; by default the
             whole context.
-        inference_hidden: hidden units of the inference networks, and size of the content.
+        inference_hidden: hidden units of the inference networks.
+        content_size: size of the content code w.
         inference_layers: linear layers of q(y₁).
         transition: `residual` (as published), `gru` or `mlp`.
         transition_hidden: hidden units of the transition and of the noise's prior.
@@ -81,9 +82,9 @@ class SRVP(StateSpaceForecaster):
         relative_tolerance: largest local error of `dopri5`, in shares of the latent.
         absolute_tolerance: largest local error of `dopri5`, in units of the latent.
         observation_std: standard deviation √ν of a pixel around the decoded frame.
-        initial_weight: weight of the divergence of y₁.
-        noise_weight: weight of the divergence of z.
-        residual_weight: weight of the sum of the norms of what each step of the solver adds; of
+        kl_initial_weight: weight of the divergence of y₁.
+        kl_noise_weight: weight of the divergence of z.
+        step_norm_weight: weight of the sum of the norms of what each step of the solver adds; of
             an adaptive one, each frame interval.
         output: `sigmoid` for frames in [0, 1], `identity` for unbounded ones; by default what
             fits the normalised data.
@@ -108,6 +109,7 @@ class SRVP(StateSpaceForecaster):
         stochastic: bool = True,
         inference_frames: int | None = None,
         inference_hidden: int = 256,
+        content_size: int = 256,
         inference_layers: int = 3,
         transition: TransitionName = "residual",
         transition_hidden: int = 512,
@@ -118,9 +120,9 @@ class SRVP(StateSpaceForecaster):
         relative_tolerance: float = 1e-5,
         absolute_tolerance: float = 1e-6,
         observation_std: float = 1.0,
-        initial_weight: float = 1.0,
-        noise_weight: float = 1.0,
-        residual_weight: float = 1.0,
+        kl_initial_weight: float = 1.0,
+        kl_noise_weight: float = 1.0,
+        step_norm_weight: float = 1.0,
         output: Output | None = None,
         normalise: Normalisation = "auto",
         generator: torch.Generator | None = None,
@@ -130,8 +132,8 @@ class SRVP(StateSpaceForecaster):
         self.inference_frames = spec.context if inference_frames is None else inference_frames
         self.solver, self.substeps, self.observation_std = solver, substeps, observation_std
         self.tolerances = (relative_tolerance, absolute_tolerance)
-        self.initial_weight, self.noise_weight = initial_weight, noise_weight
-        self.residual_weight, self.transition_gain = residual_weight, transition_gain
+        self.kl_initial_weight, self.kl_noise_weight = kl_initial_weight, kl_noise_weight
+        self.step_norm_weight, self.transition_gain = step_norm_weight, transition_gain
         self._check_options(architecture)
         self.encoder = encoder_of(
             architecture,
@@ -145,7 +147,7 @@ class SRVP(StateSpaceForecaster):
         self.decoder = decoder_of(
             architecture,
             spec.frame_shape,
-            inference_hidden,
+            content_size,
             latent_size,
             width=width,
             layers=codec_layers,
@@ -156,8 +158,8 @@ class SRVP(StateSpaceForecaster):
         )
         hidden = inference_hidden
         self.content_of_frame = nn.Sequential(nn.Linear(code_size, hidden), nn.ReLU())
-        self.content_of_sum = nn.Sequential(nn.Linear(hidden, hidden), nn.Tanh())
-        self.initial = multilayer(
+        self.content_of_sum = nn.Sequential(nn.Linear(hidden, content_size), nn.Tanh())
+        self.initial = mlp(
             code_size * self.inference_frames, hidden, 2 * latent_size, layers=inference_layers
         )
         self.transition = transition_of(
@@ -178,7 +180,7 @@ class SRVP(StateSpaceForecaster):
         if stochastic:
             self.filter = nn.LSTM(code_size, hidden, batch_first=True)
             self.posterior = nn.Linear(hidden, 2 * noise_size)
-            self.prior = multilayer(
+            self.prior = mlp(
                 latent_size, transition_hidden, 2 * noise_size, layers=transition_layers
             )
         self.initialise(generator)
@@ -243,9 +245,9 @@ class SRVP(StateSpaceForecaster):
             terms["divergence_noise"] = divergence.sum(dim=-1).mean()
         total = (
             terms["reconstruction"]
-            + self.initial_weight * terms["divergence_initial"]
-            + self.noise_weight * terms["divergence_noise"]
-            + self.residual_weight * terms["residual"]
+            + self.kl_initial_weight * terms["divergence_initial"]
+            + self.kl_noise_weight * terms["divergence_noise"]
+            + self.step_norm_weight * terms["residual"]
         )
         return {"total": total, **terms}
 
@@ -297,8 +299,8 @@ class SRVP(StateSpaceForecaster):
     def training_warning(self, diagnosed: Mapping[str, float]) -> str | None:
         """A warning where no unit of y₁ or of z is active: the posterior is the prior."""
         for name, symbol, weight in (
-            ("initial", "y₁", "initial_weight"),
-            ("noise", "z", "noise_weight"),
+            ("initial", "y₁", "kl_initial_weight"),
+            ("noise", "z", "kl_noise_weight"),
         ):
             if diagnosed.get(f"{name}_active") == 0:
                 remedy = REMEDY.format(weight=weight)
@@ -427,4 +429,4 @@ def uniform(shape: tuple[int, ...], like: Tensor, generator: torch.Generator | N
     def draw(shape: tuple[int, ...]) -> Tensor:
         return torch.rand(shape, generator=generator, device=device)
 
-    return drawn(draw, shape, generator, axis=0).to(like.device)
+    return draw_rows(draw, shape, generator, axis=0).to(like.device)

@@ -48,7 +48,7 @@ class StateSpaceForecaster(Forecaster):
     A forecast is `observe`, `advance`, `decode`; no generated frame is ever looked at.
     """
 
-    supports_content_exchange = True
+    supports_content_swap = True
     substeps: int = 1  # steps of the solver per frame, unless asked otherwise
     solver: SolverName = "euler"  # unless asked otherwise
     solvers: tuple[SolverName, ...] = ODE_SOLVERS  # none where the transition knows frames only
@@ -339,7 +339,7 @@ class StateSpaceForecaster(Forecaster):
             )
         chosen = self.choose_solver(solver, substeps)
         if samples is not None:
-            latents = latents.drawn(samples)
+            latents = latents.with_samples(samples)
         with evaluation_mode(self), torch.no_grad():
             solvers = (chosen,) * count
             path = self.roll_out(latents.states[:, :, -1], solvers, generator=generator)

@@ -12,12 +12,12 @@ from torch import Tensor, nn
 
 from statecast.nn.fast.convolution import Geometry, convolve
 from statecast.nn.fast.switches import enabled
-from statecast.nn.fast.weight_cache import made_once
+from statecast.nn.fast.weight_cache import cached
 
 LEAK = 0.2  # negative slope of every leaky rectifier of the published codecs
 
 
-def multilayer(inputs: int, hidden: int, outputs: int, *, layers: int) -> nn.Sequential:
+def mlp(inputs: int, hidden: int, outputs: int, *, layers: int) -> nn.Sequential:
     """`layers` linear layers with a rectifier between any two of them."""
     sizes = [inputs, *[hidden] * (layers - 1), outputs]
     modules: list[nn.Module] = []
@@ -77,9 +77,9 @@ class ConvolutionUnit(nn.Module):
     ) -> Float[Tensor, "few out_channel out_y out_x"]:
         """What maps that frames share add to the convolution of each of them.
 
-        With `shared_once` switched off, the maps themselves.
+        With `content_once` switched off, the maps themselves.
         """
-        if not enabled("shared_once"):
+        if not enabled("content_once"):
             return shared
         weight = self.ready(shared.shape[1], start=first, fold=False).weight
         return convolve(shared, weight, self.convolution.bias, self.geometry)
@@ -92,7 +92,7 @@ class ConvolutionUnit(nn.Module):
         shared_first: bool,
     ) -> Float[Tensor, "many out_channel out_y out_x"]:
         """Apply the unit, with what `convolve_shared` made of the maps that frames share."""
-        if once is not None and not enabled("shared_once"):
+        if once is not None and not enabled("content_once"):
             repeated = once.repeat_interleave(len(each) // len(once), dim=0)
             parts = (repeated, each) if shared_first else (each, repeated)
             each, once = torch.cat(parts, dim=1), None
@@ -123,7 +123,7 @@ class ConvolutionUnit(nn.Module):
     @property
     def folds(self) -> bool:
         """Whether normalisation can be folded into the weight: nothing is learned from it."""
-        return not self.training and not torch.is_grad_enabled() and enabled("folded")
+        return not self.training and not torch.is_grad_enabled() and enabled("fold_batch_norm")
 
     def ready(self, channels: int, *, start: bool, fold: bool) -> Ready:
         """The weight of the first or the last so many input channels, ready to convolve with."""
@@ -143,7 +143,7 @@ class ConvolutionUnit(nn.Module):
                 shift = torch.addcmul(shift, bias, scale)
             return Ready(weight, shift, scale)
 
-        return made_once((self, channels, start, fold), make)
+        return cached((self, channels, start, fold), make)
 
 
 def folded(norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:

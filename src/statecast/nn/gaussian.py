@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from statecast.nn.random import Streams, drawn
+from statecast.nn.random import Streams, draw_rows
 
 SMALLEST_STD = 1e-8  # added to every standard deviation, as in the published code
 
@@ -85,4 +85,4 @@ def standard_normal(
     def draw(shape: tuple[int, ...]) -> Tensor:
         return torch.randn(shape, generator=generator, device=device, dtype=like.dtype)
 
-    return drawn(draw, tuple(shape), generator, axis=1).to(like.device)
+    return draw_rows(draw, tuple(shape), generator, axis=1).to(like.device)

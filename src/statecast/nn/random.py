@@ -49,15 +49,15 @@ class Streams(torch.Generator):
             )
         options: dict[str, Any] = {"dtype": dtype, "device": self.device}
         each = (shape[0], *shape[2:])
-        drawn = [torch.randn(each, generator=stream, **options) for stream in self.generators]
-        return torch.stack(drawn, dim=1)
+        rows = [torch.randn(each, generator=stream, **options) for stream in self.generators]
+        return torch.stack(rows, dim=1)
 
 
 class PartGenerator(torch.Generator):
     """A generator for some sequences of a batch, whose others fall to other processes.
 
-    What `drawn` draws for a sequence is what it would be in the whole batch. What is drawn without
-    it is the same for every part, as suits draws of which a batch has one.
+    What `draw_rows` draws for a sequence is what it would be in the whole batch. What is drawn
+    without it is the same for every part, as suits draws of which a batch has one.
 
     Args:
         seeded: gives the seed; a generator for the whole batch.
@@ -75,7 +75,7 @@ class PartGenerator(torch.Generator):
         self.manual_seed(seeded.initial_seed())
 
 
-def drawn(
+def draw_rows(
     draw: Callable[[tuple[int, ...]], Tensor],
     shape: tuple[int, ...],
     generator: torch.Generator | None,

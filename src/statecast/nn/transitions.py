@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from statecast.errors import InputError
-from statecast.nn.blocks import initialise_orthogonal, initialise_uniform, multilayer
+from statecast.nn.blocks import initialise_orthogonal, initialise_uniform, mlp
 from statecast.nn.gaussian import widened
 from statecast.solvers.solvers import Solver, Velocity
 
@@ -55,7 +55,7 @@ class ResidualTransition(Transition):
 
     def __init__(self, latent_size: int, noise_size: int, *, hidden: int, layers: int) -> None:
         super().__init__()
-        self.velocity = multilayer(latent_size + noise_size, hidden, latent_size, layers=layers)
+        self.velocity = mlp(latent_size + noise_size, hidden, latent_size, layers=layers)
 
     def step(
         self, latent: Tensor, noise: Tensor | None, *, solver: Solver, fractions: Sequence[float]
@@ -69,12 +69,12 @@ class ResidualTransition(Transition):
         initialise_orthogonal(self.velocity, gain, generator)
 
 
-class LayersTransition(Transition):
+class MLPTransition(Transition):
     """y' = MLP(y, z): no identity path."""
 
     def __init__(self, latent_size: int, noise_size: int, *, hidden: int, layers: int) -> None:
         super().__init__()
-        self.next = multilayer(latent_size + noise_size, hidden, latent_size, layers=layers)
+        self.next = mlp(latent_size + noise_size, hidden, latent_size, layers=layers)
 
     def step(
         self, latent: Tensor, noise: Tensor | None, *, solver: Solver, fractions: Sequence[float]
@@ -85,7 +85,7 @@ class LayersTransition(Transition):
         initialise_orthogonal(self.next, gain, generator)
 
 
-class GatedTransition(Transition):
+class GRUTransition(Transition):
     """y' = GRU(y, z): one gated recurrent unit, whose hidden state is the latent."""
 
     def __init__(self, latent_size: int, noise_size: int) -> None:
@@ -110,8 +110,8 @@ def transition_of(
 ) -> Transition:
     """The transition of this name; `noise_size` is 0 where there is no noise."""
     if name == "gru":
-        return GatedTransition(latent_size, noise_size)
-    kind = ResidualTransition if name == "residual" else LayersTransition
+        return GRUTransition(latent_size, noise_size)
+    kind = ResidualTransition if name == "residual" else MLPTransition
     return kind(latent_size, noise_size, hidden=hidden, layers=layers)
 
 

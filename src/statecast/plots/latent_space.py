@@ -14,7 +14,7 @@ import numpy as np
 from statecast.errors import require
 from statecast.frames import Forecast, Frames
 from statecast.io.atomic_files import atomic_path
-from statecast.models.latent_space import Exchange
+from statecast.models.latent_space import ContentSwapTable
 from statecast.plots.animations import Sheet, enlarged, framed, page, write_repeating
 from statecast.plots.panels import (
     FORECAST,
@@ -29,7 +29,7 @@ from statecast.plots.panels import (
 
 Strip = list[Array | None]  # images at successive times; None where there is nothing to show
 
-CELL_FRAMES = 16  # frames across a picture of exchanges, roughly
+CELL_FRAMES = 16  # frames across a picture of content swaps, roughly
 POINTS_WIDE, POINTS_TIMES = 3, 12  # width of a picture of points over its height, from so many on
 LONGEST = 17  # letters that fit into the margin, or over a strip
 MARGIN, HEAD = 170, 84  # pixels for labels on the left, and over the first row
@@ -63,8 +63,8 @@ class Videos(NamedTuple):
         return images(self.context.values[sequence], self.context.channels)[-1]
 
 
-def plot_exchange(
-    exchange: Exchange, path: str | Path, *, contents: Videos, dynamics: Videos
+def plot_content_swap(
+    table: ContentSwapTable, path: str | Path, *, contents: Videos, dynamics: Videos
 ) -> Path:
     """Draw a grid: a row per content, and per dynamics a strip of frames at successive times.
 
@@ -72,7 +72,7 @@ def plot_exchange(
     frame of those that the contents are of. The first sample is drawn.
 
     Args:
-        exchange: what to draw.
+        table: what to draw.
         path: `.png` file to write.
         contents: where the contents are from.
         dynamics: where the dynamics are from.
@@ -80,9 +80,9 @@ def plot_exchange(
     Errors:
         MissingExtraError: matplotlib is not installed.
     """
-    require("matplotlib", "plots", "draw an exchange")
-    rows, columns = exchange.samples.shape[1:3]
-    times, scale, sheet = exchange.times.tolist(), limits_of(contents, dynamics), Sheet()
+    require("matplotlib", "plots", "draw a content swap")
+    rows, columns = table.samples.shape[1:3]
+    times, scale, sheet = table.times.tolist(), limits_of(contents, dynamics), Sheet()
     points = len(dynamics.context.space) == 1
     chosen = strided(len(times), len(times) if points else max(3, CELL_FRAMES // columns))
     stills = [joined([contents.last(row)], scale, OBSERVED) for row in range(rows)]
@@ -101,7 +101,7 @@ def plot_exchange(
         title = cut(f"dynamics of\n{dynamics.names[column]}")
         sheet.word(middle, HEAD / 3, title, align="center")
         for row in range(rows):
-            made = images(exchange.samples[0, row, column], exchange.channels)
+            made = images(table.samples[0, row, column], table.channels)
             drawn = joined([made[i] for i in chosen], scale, FORECAST)
             sheet.image(HEAD + (row + 1) * step, left, drawn)
         left += strip.shape[1] + APART
@@ -157,23 +157,23 @@ def plot_interpolation(
     return write_sheet(sheet, path)
 
 
-def animate_exchange(
-    exchange: Exchange,
+def animate_content_swap(
+    table: ContentSwapTable,
     path: str | Path,
     *,
     contents: Videos,
     dynamics: Videos,
     frames_per_second: float = 6.0,
 ) -> Path:
-    """Write a `.gif` of the grid of `plot_exchange`, with all cells moving; arguments as there."""
-    rows, columns = exchange.samples.shape[1:3]
-    scale, times = limits_of(contents, dynamics), exchange.times.tolist()
+    """Write a `.gif` of the grid of `plot_content_swap`, all cells moving; arguments as there."""
+    rows, columns = table.samples.shape[1:3]
+    scale, times = limits_of(contents, dynamics), table.times.tolist()
     header = [dynamics.strip(column, times) for column in range(columns)]
     blank: Strip = [None] * len(times)
     panels = [[bordered(strip, scale, OBSERVED) for strip in [blank, *header]]]
     for row in range(rows):
         still: Strip = [contents.last(row)] * len(times)
-        cells = [images(exchange.samples[0, row, j], exchange.channels) for j in range(columns)]
+        cells = [images(table.samples[0, row, j], table.channels) for j in range(columns)]
         made = [bordered(list(cell), scale, FORECAST) for cell in cells]
         panels.append([bordered(still, scale, OBSERVED), *made])
     return animate(panels, path, frames_per_second)

@@ -19,7 +19,7 @@ def keep_memory() -> bool:
     returns each of them to the system, which then clears every page of it anew: up to a fifth of
     a step. The process holds its highest use until it ends.
     """
-    if not enabled("kept_memory") or platform.libc_ver()[0] != "glibc":
+    if not enabled("malloc_reuse") or platform.libc_ver()[0] != "glibc":
         return False
     library = ctypes.CDLL(None)
     return bool(library.mallopt(MMAP_MAX, 0) and library.mallopt(TRIM_THRESHOLD, NEVER))

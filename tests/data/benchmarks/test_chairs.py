@@ -60,11 +60,11 @@ def test_splits_share_no_object(store):
 def test_truth_of_an_exchange_is_the_other_object_from_the_same_sides(store):
     windows = Chairs(path=str(store.folder)).windows("train")
     numbers = torch.tensor([3, 200])
-    exchange = windows.exchange(numbers, seed=1)
-    own, truth = windows.batch(numbers).target.values, exchange.truths[0].values
+    swapped = windows.swap_content(numbers, seed=1)
+    own, truth = windows.batch(numbers).target.values, swapped.truths[0].values
     torch.testing.assert_close(truth[:, :, 0], own[:, :, 0])  # red tells the view
     assert (truth[:, :, 1] != own[:, :, 1]).all()  # green the object
-    assert torch.equal(truth[:, 0, 1, 0, 0], exchange.content.values[:, 0, 1, 0, 0])
+    assert torch.equal(truth[:, 0, 1, 0, 0], swapped.content.values[:, 0, 1, 0, 0])
 
 
 def test_a_step_is_trained(store, tmp_path):

@@ -174,8 +174,8 @@ class TestWindows:
     def test_an_exchange_shows_another_object_from_the_same_sides(self, cache):
         windows = Turntable(**SMALL).windows("train")
         indices = torch.arange(0, len(windows), 5)
-        batch, exchange = windows.batch(indices), windows.exchange(indices, seed=3)
-        (truth,) = exchange.truths
+        batch, swapped = windows.batch(indices), windows.swap_content(indices, seed=3)
+        (truth,) = swapped.truths
         assert (truth.values != batch.target.values).flatten(1).any(dim=1).all()
         # It is one of the windows of the split that begin at the same view.
         for row in (0, 7, 20):
@@ -186,12 +186,12 @@ class TestWindows:
         contexts = windows.batch(torch.arange(len(windows)))
         place = [
             int((contexts.context.values == content).flatten(1).all(dim=1).nonzero()[0])
-            for content in exchange.content.values[:6]
+            for content in swapped.content.values[:6]
         ]
         objects = contexts.latents["object"][place]
         assert (objects != batch.latents["object"][:6]).all()
-        again = windows.exchange(indices[:3], seed=3)
-        assert torch.equal(again.content.values, exchange.content.values[:3])
+        again = windows.swap_content(indices[:3], seed=3)
+        assert torch.equal(again.content.values, swapped.content.values[:3])
 
 
 class TestBadInput:
@@ -212,7 +212,7 @@ class TestBadInput:
         windows = Turntable(**SMALL).windows("test")
         assert len(windows.objects) == 1
         with pytest.raises(InputError, match="at least 2 objects"):
-            windows.exchange(torch.tensor([0]), seed=1)
+            windows.swap_content(torch.tensor([0]), seed=1)
 
     def test_a_flipped_bit_in_the_cache(self, cache):
         options = {"objects": 7, "frame_size": 8}

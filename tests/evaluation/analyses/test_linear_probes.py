@@ -85,7 +85,7 @@ class Fake(StateSpaceForecaster):
         latent = self.latent(context[:, -1, 0, : self.moving], generator)
         return State(self.content_of(context), latent[None], 0.0)
 
-    def interval(self, latent, **options):
+    def step(self, latent, noise, *, solver, fractions):
         return [latent]
 
     def decode(self, content, latents):
@@ -190,7 +190,7 @@ def test_latent_and_truth_are_of_the_same_time(time):
             latent = position + time * self.velocity
             return State(self.content_of(context), latent[None], time)
 
-        def interval(self, latent, **options):
+        def step(self, latent, noise, *, solver, fractions):
             return [latent + self.velocity]
 
     data = Known()

@@ -13,7 +13,8 @@ from statecast.models import SRVP, Persistence, Separable
 def separable(data, **options):
     model = Separable(
         data.spec, architecture="mlp", encoder_width=8, decoder_width=8, content_size=3,
-        latent_size=3, dynamics_hidden=8, blocks=2, generator=torch.Generator().manual_seed(0),
+        latent_size=3, dynamics_hidden=8, dynamics_blocks=2,
+        generator=torch.Generator().manual_seed(0),
         **options,
     )  # fmt: skip
     with torch.no_grad():  # codecs begin near 0, where all solvers stay
@@ -25,8 +26,10 @@ def separable(data, **options):
 
 def srvp(data, **options):
     return SRVP(
-        data.spec, architecture="mlp", width=8, code_size=4, latent_size=3, noise_size=2,
-        inference_hidden=6, transition_hidden=8, generator=torch.Generator().manual_seed(0),
+        data.spec, architecture="mlp", width=8, code_size=4, latent_size=3,
+        noise_size=2,
+        inference_hidden=6, content_size=6, transition_hidden=8,
+        generator=torch.Generator().manual_seed(0),
         **options,
     )  # fmt: skip
 

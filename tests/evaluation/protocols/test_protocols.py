@@ -201,6 +201,8 @@ def test_published_figures_of_the_two_papers():
     assert (found["SRVP", "psnr"].value, found["SRVP", "psnr"].half_width) == (16.93, 0.07)
     waves = {(s.model, s.metric): s.value for s in published_for("wave100-5-40-paper")}
     assert waves["Separable", "mse"] == 4.33e-5
-    swapped = {(s.model, s.metric): s.value for s in published_for("mmnist-5-95", study="exchange")}
+    swapped = {
+        (s.model, s.metric): s.value for s in published_for("mmnist-5-95", study="content_swap")
+    }
     assert swapped["Separable", "psnr"] == 16.50
     assert ("SVG", "psnr") not in swapped

@@ -122,7 +122,7 @@ def test_frames_and_bare_arrays_stay_as_they_were():
 
 def test_statistics_and_quantiles_on_request():
     model = SRVP(SPEC, architecture="mlp", width=8, code_size=6, latent_size=4, noise_size=3,
-                 inference_hidden=8, transition_hidden=9)  # fmt: skip
+                 inference_hidden=8, content_size=8, transition_hidden=9)  # fmt: skip
     forecast = Predictor(model, prepared()).forecast(
         sea_surface(), 3, samples=9, generator=seeded_generator(1)
     )
@@ -160,7 +160,9 @@ def test_fields_that_do_not_fit_are_refused(change, message):
 
 
 def test_latents_of_a_labelled_field_are_those_of_its_prepared_frames():
-    model = SRVP(SPEC, architecture="mlp", width=8, inference_hidden=8, transition_hidden=9)
+    model = SRVP(
+        SPEC, architecture="mlp", width=8, inference_hidden=8, content_size=8, transition_hidden=9
+    )
     predictor, sea = Predictor(model, prepared()), sea_surface(island=True)
     found = predictor.infer_latents(sea["sst"], samples=2, generator=seeded_generator(1))
     context = predictor.context(sea["sst"])
@@ -172,7 +174,9 @@ def test_latents_of_a_labelled_field_are_those_of_its_prepared_frames():
 
 
 def test_too_short_a_field_is_refused():
-    model = SRVP(SPEC, architecture="mlp", width=8, inference_hidden=8, transition_hidden=9)
+    model = SRVP(
+        SPEC, architecture="mlp", width=8, inference_hidden=8, content_size=8, transition_hidden=9
+    )
     with pytest.raises(InputError, match=r"at least 3 frame\(s\), got 2"):
         Predictor(model, prepared()).forecast(sea_surface(2), 2)
 

@@ -18,6 +18,7 @@ from statecast.nn.fast import winograd
 from statecast.training.heap import keep_memory
 
 SRVP = {"width": 16, "code_size": 8, "latent_size": 5, "noise_size": 5, "inference_hidden": 16,
+        "content_size": 16,
         "transition_hidden": 16}  # fmt: skip
 SEPARABLE = {"encoder_width": 16, "decoder_width": 16, "content_size": 8, "latent_size": 8,
              "dynamics_hidden": 16}  # fmt: skip
@@ -26,7 +27,7 @@ CASES = {
     "vgg": ("srvp", SRVP | {"architecture": "vgg", "skips": True}),
     "resnet": ("separable", SEPARABLE | {"architecture": "resnet"}),
     "maps": ("separable", SEPARABLE | {"architecture": "maps", "skips": True}),
-    "mlp": ("separable", SEPARABLE | {"architecture": "mlp", "shoots": 2}),
+    "mlp": ("separable", SEPARABLE | {"architecture": "mlp", "shooting_segments": 2}),
 }
 
 
@@ -122,21 +123,21 @@ def test_unknown_names_are_refused():
 
 def test_paths_are_switched_off_inside_the_block_alone():
     assert fast_paths.enabled("winograd")
-    with fast_paths.without("winograd"), fast_paths.without("folded"):
+    with fast_paths.without("winograd"), fast_paths.without("fold_batch_norm"):
         assert not fast_paths.enabled("winograd")
-        assert not fast_paths.enabled("folded")
-        assert fast_paths.enabled("products")
+        assert not fast_paths.enabled("fold_batch_norm")
+        assert fast_paths.enabled("kernel_as_matmul")
     assert fast_paths.enabled("winograd")
-    assert fast_paths.enabled("folded")
+    assert fast_paths.enabled("fold_batch_norm")
 
 
 @pytest.mark.parametrize(
-    ("value", "shown"), [("winograd, folded", "False False True"), ("", "True True True")]
+    ("value", "shown"), [("winograd, fold_batch_norm", "False False True"), ("", "True True True")]
 )
 def test_the_environment_switches_off(value, shown):
     code = (
         "from statecast.nn.fast.switches import enabled as e;"
-        "print(e('winograd'), e('folded'), e('products'))"
+        "print(e('winograd'), e('fold_batch_norm'), e('kernel_as_matmul'))"
     )
     assert run_python(code, STATECAST_WITHOUT=value).strip() == shown
 
@@ -145,7 +146,7 @@ def test_memory_is_kept_where_the_system_can():
     """After it, a freed tensor's pages are not asked for again."""
     if platform.libc_ver()[0] != "glibc":
         pytest.skip("This system has another C library.")
-    with fast_paths.without("kept_memory"):
+    with fast_paths.without("malloc_reuse"):
         assert not keep_memory()
     code = (
         "import resource, torch; from statecast.training.heap import keep_memory\n"

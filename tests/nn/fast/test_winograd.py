@@ -1,4 +1,4 @@
-"""Minimal filtering: exact in fractions, a convolution in float32, and its own transpose."""
+"""Winograd convolutions: exact in fractions, a convolution in float32, and its own transpose."""
 
 from itertools import product
 
@@ -8,7 +8,7 @@ from torch.nn.functional import conv2d, conv_transpose2d
 
 from statecast.nn.fast import switches as fast_paths
 from statecast.nn.fast import winograd
-from statecast.nn.fast.winograd_matrices import filtering
+from statecast.nn.fast.winograd_matrices import winograd_matrices
 
 CASES = [  # transposed, maps, in, out, height, width, kernel, stride
     (False, 9, 64, 72, 32, 16, 4, 2),
@@ -64,7 +64,7 @@ def test_values_and_gradients_are_those_of_a_convolution(
 @pytest.mark.parametrize(("tile", "taps"), list(product(winograd.TILES, (2, 3))))
 def test_a_tile_takes_fewer_products_for_the_same_outputs(tile, taps):
     size = tile + taps - 1
-    matrices = filtering(tile, taps, torch.float64)
+    matrices = winograd_matrices(tile, taps, torch.float64)
     generator = torch.Generator().manual_seed(1)
     inputs = torch.randn(1, 1, size, size, generator=generator, dtype=torch.float64)
     kernel = torch.randn(1, 1, taps, taps, generator=generator, dtype=torch.float64)

@@ -141,7 +141,7 @@ def of_another_protocol(scores):
     for metrics in scores["forecasters"].values():
         metrics["mse"]["mean"]["half_widths"] = [0.1] * len(scores["lead_times"])
         metrics["mse"]["best"].pop("half_widths", None)
-    scores["studies"] = {"exchange": {"unknown": 15.5}}
+    scores["studies"] = {"content_swap": {"unknown": 15.5}}
     scores["not_computed"] = {"persistence": {"coverage": "one forecast has no calibration"}}
 
 

@@ -116,7 +116,7 @@ def test_published_settings_of_digits_become_a_recipe(tmp_path):
         "train": {"steps": 1100, "decay_start": 1000, "schedule": "linear", "batch_size": 8,
                   "learning_rate": 0.0003, "adam_betas": [0.9, 0.999], "seed": 11,
                   "validation_reduction": "best", "validation_samples": 100},
-        "model": {"noise_weight": 2.0, "latent_size": 5, "architecture": "dcgan"},
+        "model": {"kl_noise_weight": 2.0, "latent_size": 5, "architecture": "dcgan"},
         "evaluate": {"samples": 100},
     }  # fmt: skip
     for table, options in expected.items():
@@ -230,6 +230,7 @@ train: {batch_size: 2}
 """
 SMALL = {
     "srvp": "width: 4, code_size: 6, latent_size: 4, noise_size: 3, inference_hidden: 8, "
+    "content_size: 8, "
     "transition_hidden: 9",
     "separable": "encoder_width: 4, decoder_width: 4, content_size: 5, latent_size: 5, "
     "dynamics_hidden: 9",

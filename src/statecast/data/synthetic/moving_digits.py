@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from statecast.data.base import DataSource, Split, Windows, seeded_generator
-from statecast.data.content_swap import Exchange, ExchangeableWindows
+from statecast.data.content_swap import SwappableWindows, SwappedContent
 from statecast.data.synthetic.digit_images import SIDE, Glyphs, embedded_glyphs, mnist_glyphs
 from statecast.data.synthetic.moving_mnist_file import StoredSet, read_test_set
 from statecast.data.synthetic.rendering import render
@@ -149,7 +149,7 @@ class MovingDigits(DataSource):
         return mnist_glyphs(self.folder, split, side=self.side)
 
 
-class DigitWindows(ExchangeableWindows):
+class DigitWindows(SwappableWindows):
     """Windows of one split, made from its digits."""
 
     def __init__(self, source: MovingDigits, split: Split, length: int) -> None:
@@ -196,7 +196,7 @@ class DigitWindows(ExchangeableWindows):
         )
         return self._render(digits.numpy(), motion)
 
-    def exchange(self, indices: Tensor, *, seed: int) -> Exchange:
+    def swap_content(self, indices: Tensor, *, seed: int) -> SwappedContent:
         """Other digits of the split, which move as those of the window as far from the end.
 
         Every digit of the split is taken once, before any a second time. Which of them follows
@@ -210,7 +210,7 @@ class DigitWindows(ExchangeableWindows):
         content = self.with_digits(len(self) - 1 - indices, others).context
         assignments = itertools.permutations(range(self.source.digits))
         truths = [self.with_digits(indices, others[:, list(order)]) for order in assignments]
-        return Exchange(content, tuple(truth.target for truth in truths))
+        return SwappedContent(content, tuple(truth.target for truth in truths))
 
     def _rows(self, indices: Tensor) -> Array:
         rows: Array = indices.numpy()

@@ -1,13 +1,13 @@
 """STUDIES: name -> what `evaluate` can find out about a model beyond scores of its forecasts."""
 
 from statecast.evaluation.analyses.base import Study
-from statecast.evaluation.analyses.content_swap import ContentExchange
+from statecast.evaluation.analyses.content_swap import ContentSwap
 from statecast.evaluation.analyses.linear_probes import Probes
 from statecast.evaluation.analyses.solver_steps import Steps
 
 STUDIES: dict[str, type[Study]] = {
     "probes": Probes,
-    "exchange": ContentExchange,
+    "content_swap": ContentSwap,
     "steps": Steps,
 }
 

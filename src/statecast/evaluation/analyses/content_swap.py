@@ -1,4 +1,4 @@
-"""exchange: content of one sequence with the dynamics of another, held against the truth."""
+"""content_swap: content of one sequence with the dynamics of another, held against the truth."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from statecast.data.base import DataSource, Split, seeded_generator
-from statecast.data.content_swap import Exchange, ExchangeableWindows
+from statecast.data.content_swap import SwappableWindows, SwappedContent
 from statecast.data.loading import evenly
 from statecast.errors import InputError
 from statecast.evaluation.analyses.base import Study
@@ -20,13 +20,13 @@ from statecast.models.base import Forecaster
 SCORED_BY = ("mse", "psnr", "ssim")  # metrics in which forecast and target can change places
 SHORT_HORIZON = 10  # frames; published beside the whole horizon
 ROWS = {
-    "exchanged": "content of another sequence",
-    "plain": "own content: no exchange",
+    "swapped": "content of another sequence",
+    "plain": "own content: no swap",
     "held": "last frame of the other sequence",
 }
 
 
-class ContentExchange(Study):
+class ContentSwap(Study):
     """How well a model shows the content of one sequence moving as another does.
 
     The dynamics come from a window, the content from the context of another sequence that the
@@ -39,10 +39,10 @@ class ContentExchange(Study):
 
     @classmethod
     def why_not_applicable(cls, model: Forecaster, data: DataSource) -> str | None:
-        if not model.supports_content_exchange:
-            return f"{type(model).__name__} has no content to exchange"
+        if not model.supports_content_swap:
+            return f"{type(model).__name__} has no content to swap"
         windows = data.windows("test")
-        if not isinstance(windows, ExchangeableWindows):
+        if not isinstance(windows, SwappableWindows):
             return f"{type(windows).__name__} cannot be made again with other content"
         return None
 
@@ -57,7 +57,7 @@ class ContentExchange(Study):
         seed: int,
     ) -> dict[str, Any]:
         source = data.windows(split)
-        if not isinstance(source, ExchangeableWindows):
+        if not isinstance(source, SwappableWindows):
             raise InputError(f"The {split} windows cannot be made again with other content.")
         metrics = applicable(model.spec)
         chosen = evenly(len(source), len(source) if windows is None else windows)
@@ -65,13 +65,13 @@ class ContentExchange(Study):
         truths = 0
         for start in range(0, len(chosen), batch_size):
             indices = chosen[start : start + batch_size]
-            batch, exchange = source.batch(indices), source.exchange(indices, seed=seed)
-            truths = len(exchange.truths)
-            rows = forecasts(model, batch, exchange, seed=seed, stream=start)
+            batch, swapped = source.batch(indices), source.swap_content(indices, seed=seed)
+            truths = len(swapped.truths)
+            rows = forecasts(model, batch, swapped, seed=seed, stream=start)
             for horizon in horizons(len(batch.target)):
                 for row, frames in rows.items():
                     for name, metric in metrics.items():
-                        found = metric.sums(*best_of_truths(frames, exchange, horizon))
+                        found = metric.sums(*best_of_truths(frames, swapped, horizon))
                         key = (row, name, horizon)
                         sums[key] = add(sums.get(key), found)
         scores = {key: metrics[key[1]].scores(value)["best"] for key, value in sums.items()}
@@ -106,9 +106,9 @@ def horizons(length: int) -> list[int]:
 
 
 def forecasts(
-    model: Forecaster, batch: Batch, exchange: Exchange, *, seed: int, stream: int
+    model: Forecaster, batch: Batch, swapped: SwappedContent, *, seed: int, stream: int
 ) -> dict[str, Frames]:
-    """The forecast with exchanged content, and what it is to be compared with."""
+    """The forecast with swapped content, and what it is to be compared with."""
     target = batch.target
 
     def forecast(content: Frames | None) -> Frames:
@@ -120,22 +120,24 @@ def forecasts(
         ).to("cpu")
         return Frames(values=made.samples[0], times=target.times, channels=target.channels)
 
-    last = exchange.content.values[:, -1:]
+    last = swapped.content.values[:, -1:]
     held = last.expand(-1, len(target), *last.shape[2:])
     return {
-        "exchanged": forecast(exchange.content),
+        "swapped": forecast(swapped.content),
         "plain": forecast(None),
         "held": Frames(values=held, times=target.times, channels=target.channels),
     }
 
 
-def best_of_truths(forecast: Frames, exchange: Exchange, horizon: int) -> tuple[Forecast, Frames]:
+def best_of_truths(
+    forecast: Frames, swapped: SwappedContent, horizon: int
+) -> tuple[Forecast, Frames]:
     """Truths and forecast of the first frames, for a metric that takes the best of the former.
 
     The metrics are symmetric, so the truths can take the place of samples: the best of these is
     what a metric's `best` is of.
     """
-    truths = torch.stack([truth.values[:, :horizon] for truth in exchange.truths])
+    truths = torch.stack([truth.values[:, :horizon] for truth in swapped.truths])
     times = forecast.times[:horizon]
     return (
         Forecast(samples=truths, times=times, channels=forecast.channels),

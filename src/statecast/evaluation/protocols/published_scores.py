@@ -15,7 +15,7 @@ class PublishedScore(NamedTuple):
 
     model: str
     protocol: str
-    study: str | None  # what was scored besides forecasts, such as `exchange`; None for forecasts
+    study: str | None  # what was scored, such as `content_swap`; None for forecasts
     metric: str
     selection: str | None  # how samples were combined; None where there is one way
     value: float

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from statecast.errors import InputError
 from statecast.nn.activation_checkpointing import Staged
-from statecast.nn.blocks import ConvolutionUnit, multilayer
+from statecast.nn.blocks import ConvolutionUnit, mlp
 
 Output = Literal["sigmoid", "identity"]
 Mixing = Literal["concat", "product"]
@@ -149,7 +149,7 @@ class MultilayerEncoder(Encoder):
         head: Head,
     ) -> None:
         super().__init__()
-        self.layers = multilayer(math.prod(frame_shape), width, code_size, layers=layers)
+        self.layers = mlp(math.prod(frame_shape), width, code_size, layers=layers)
         self.head = head
 
     def forward(self, frames: Tensor) -> Encoding:
@@ -173,7 +173,7 @@ class MultilayerDecoder(Decoder):
     ) -> None:
         super().__init__()
         inputs = mixed_size(content_size, latent_size, mixing)
-        self.layers = multilayer(inputs, width, math.prod(frame_shape), layers=layers)
+        self.layers = mlp(inputs, width, math.prod(frame_shape), layers=layers)
         self.frame_shape, self.output, self.mixing = frame_shape, output, mixing
         self.largest_feature_map = max(width, math.prod(frame_shape))
 

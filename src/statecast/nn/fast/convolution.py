@@ -50,7 +50,7 @@ def convolve(
     if enabled("channels_last"):
         maps = maps.contiguous(memory_format=torch.channels_last)
     stride, padding, transposed = geometry
-    output = as_product(maps, weight, geometry) if enabled("products") else None
+    output = as_product(maps, weight, geometry) if enabled("kernel_as_matmul") else None
     if output is None and winograd.suits(
         maps, weight, stride=stride, padding=padding, transposed=transposed
     ):

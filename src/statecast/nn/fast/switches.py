@@ -3,7 +3,8 @@
     with fast_paths.without("winograd"):
         model.forecast(context)
 
-or, for a whole process, `STATECAST_WITHOUT=winograd,products`. Results agree within rounding.
+or, for a whole process, `STATECAST_WITHOUT=winograd,kernel_as_matmul`. Results agree within
+rounding.
 """
 
 from __future__ import annotations
@@ -20,13 +21,13 @@ VARIABLE = "STATECAST_WITHOUT"  # names, separated by commas, switched off from 
 # What each does. What it gains is measured by `benchmarks/speed.py --ablation`, see docs/speed.md.
 NAMES: dict[str, str] = {
     "channels_last": "maps lie in memory channel by channel of a pixel, as convolutions read them",
-    "winograd": "convolutions of wide maps by minimal filtering, on a processor",
-    "products": "convolutions with a kernel as large as the map, as one matrix product",
-    "shared_once": "what frames share is convolved once per sequence, not once per frame",
-    "folded": "batch normalisation is folded into the weights of a convolution, to forecast",
-    "constant_weights": "what a forecast makes of weights alone is made once, not once per part",
-    "kept_memory": "freed memory is kept for the next step, in a training on a processor",
-    "joint_encoding": "several windows of a sequence are encoded in one call",
+    "winograd": "convolutions of wide maps by Winograd's algorithm, on a processor",
+    "kernel_as_matmul": "convolutions with a kernel as large as the map, as one matrix product",
+    "content_once": "what frames share is convolved once per sequence, not once per frame",
+    "fold_batch_norm": "batch normalisation is folded into a convolution's weights, to forecast",
+    "cached_weights": "what a forecast makes of weights alone is made once, not once per part",
+    "malloc_reuse": "freed memory is kept for the next step, in a training on a processor",
+    "batched_encoding": "several windows of a sequence are encoded in one call",
 }
 
 

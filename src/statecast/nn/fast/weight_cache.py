@@ -18,7 +18,7 @@ _made: ContextVar[dict[Hashable, Any] | None] = ContextVar("made of weights", de
 @contextmanager
 def constant_weights() -> Iterator[None]:
     """Context in which no weight changes: a forecast, of many parts."""
-    if constant() or not enabled("constant_weights"):
+    if constant() or not enabled("cached_weights"):
         yield
         return
     token = _made.set({})
@@ -33,7 +33,7 @@ def constant() -> bool:
     return _made.get() is not None
 
 
-def made_once(key: Hashable, make: Callable[[], Made]) -> Made:
+def cached(key: Hashable, make: Callable[[], Made]) -> Made:
     """What `make` makes of weights; the same as before where they are `constant`.
 
     The key must hold the objects that it is about, so that they outlive what was made of them.

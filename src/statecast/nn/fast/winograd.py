@@ -1,4 +1,4 @@
-r"""Convolutions by minimal filtering (Winograd): fewer products, the same sums but for rounding.
+r"""Convolutions by Winograd's algorithm: fewer products, the same sums but for rounding.
 
 A tile of m outputs of a filter with r taps takes n = m + r − 1 products instead of m·r. With d
 the n inputs and g the taps,
@@ -27,8 +27,8 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from statecast.nn.fast.switches import enabled
-from statecast.nn.fast.weight_cache import constant, made_once
-from statecast.nn.fast.winograd_matrices import filtering
+from statecast.nn.fast.weight_cache import cached, constant
+from statecast.nn.fast.winograd_matrices import winograd_matrices
 
 TILES = (4, 2)  # outputs per tile and direction, the better first
 LEAST_CHANNELS = 64  # with fewer, what is saved does not pay for the transforms
@@ -52,7 +52,7 @@ class Identity:
         return id(self.tensor)
 
 
-class Plan:
+class WinogradPlan:
     """How a convolution between fine and coarse maps is cut into tiles.
 
     Fine maps (many, channel, stride·y, stride·x) are what it reads, coarse ones (many, feature,
@@ -67,7 +67,7 @@ class Plan:
         self.many, _, *self.sides = coarse
         self.tile = tile_of(self.sides)
         self.size = self.tile + self.taps - 1
-        self.matrices = filtering(self.tile, self.taps, weight.dtype)
+        self.matrices = winograd_matrices(self.tile, self.taps, weight.dtype)
         self.rows, self.columns = (side // self.tile for side in self.sides)
         self.depth = stride * stride * self.channels  # values per place of all phases
         per_map = self.rows * self.columns
@@ -85,7 +85,9 @@ class Plan:
         self.tiles = new(self.tile**2, places * self.features)
 
     @classmethod
-    def reading(cls, maps: Tensor, weight: Tensor, stride: int, *, transposed: bool) -> Plan:
+    def reading(
+        cls, maps: Tensor, weight: Tensor, stride: int, *, transposed: bool
+    ) -> WinogradPlan:
         """That of a convolution of these maps."""
         sides = [side if transposed else side // stride for side in maps.shape[2:]]
         return cls(weight, stride, (len(maps), weight.shape[0], *sides))
@@ -227,7 +229,7 @@ class Plan:
         return to_fine, to_coarse, self.weight_gradient(total)
 
 
-class Filtered(torch.autograd.Function):
+class WinogradConvolution(torch.autograd.Function):
     """A convolution from fine maps to coarse ones, or transposed from coarse ones to fine ones."""
 
     @staticmethod
@@ -238,7 +240,7 @@ class Filtered(torch.autograd.Function):
             ctx.save_for_backward(maps, weight, None)
             direct = nn.functional.conv_transpose2d if transposed else nn.functional.conv2d
             return direct(maps, weight, None, stride, 1)
-        plan = Plan.reading(maps, weight, stride, transposed=transposed)
+        plan = WinogradPlan.reading(maps, weight, stride, transposed=transposed)
         transformed = plan.weight_values()
         ctx.save_for_backward(maps, weight, transformed)
         return plan.made_of(maps, transformed, transposed=transposed)
@@ -248,7 +250,7 @@ class Filtered(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
         """Gradients of maps and weight."""
         maps, weight, transformed = ctx.saved_tensors
-        plan = Plan.reading(maps, weight, ctx.stride, transposed=ctx.transposed)
+        plan = WinogradPlan.reading(maps, weight, ctx.stride, transposed=ctx.transposed)
         transformed = plan.weight_values() if transformed is None else transformed
         wanted, of_weight_too, *_ = ctx.needs_input_grad
         if not of_weight_too:
@@ -270,11 +272,11 @@ def convolve(
     `suits` says whether these maps can be convolved so.
     """
     if not torch.is_grad_enabled() and not pays_backward_only(weight, stride):
-        plan = Plan.reading(maps, weight, stride, transposed=transposed)
+        plan = WinogradPlan.reading(maps, weight, stride, transposed=transposed)
         key = ("winograd", plan.tile, Identity(weight))
-        transformed = made_once(key, plan.weight_values)
+        transformed = cached(key, plan.weight_values)
         return plan.made_of(maps, transformed, transposed=transposed)
-    result: Tensor = Filtered.apply(maps, weight, stride, transposed)  # type: ignore[no-untyped-call]
+    result: Tensor = WinogradConvolution.apply(maps, weight, stride, transposed)  # type: ignore[no-untyped-call]
     return result
 
 
@@ -286,7 +288,7 @@ def suits(
     padding: tuple[int, ...],
     transposed: bool,
 ) -> bool:
-    """Whether minimal filtering takes such a convolution and is worth while for these maps."""
+    """Whether Winograd convolution takes such a convolution and is worth while for these maps."""
     geometry = (*weight.shape[2:], *stride, *padding)
     if geometry not in ((3, 3, 1, 1, 1, 1), (4, 4, 2, 2, 1, 1)) or not enabled("winograd"):
         return False

@@ -1,4 +1,4 @@
-"""The matrices of minimal filtering: tiles of m outputs of r taps from m + r − 1 products.
+"""Matrices of Winograd convolutions: tiles of m outputs of r taps from m + r − 1 products.
 
 Reference: Winograd (1980), Arithmetic Complexity of Computations.
 """
@@ -19,8 +19,8 @@ POINTS = (0, 1, -1, 2, -2)  # where polynomials are evaluated, and at infinity
 Rows = list[list[Fraction]]
 
 
-class Filtering(NamedTuple):
-    """The matrices of minimal filtering of maps, each the Kronecker square of one direction's."""
+class WinogradMatrices(NamedTuple):
+    """Matrices of a Winograd convolution, each the Kronecker square of one direction's."""
 
     inputs: Float[Tensor, "n² n²"]  # Bᵀ
     taps: Float[Tensor, "n² r²"]  # G
@@ -28,7 +28,7 @@ class Filtering(NamedTuple):
 
 
 @cache
-def filtering(tile: int, taps: int, dtype: torch.dtype) -> Filtering:
+def winograd_matrices(tile: int, taps: int, dtype: torch.dtype) -> WinogradMatrices:
     """Matrices for tiles of tile² outputs and kernels of taps².
 
     They follow from products of polynomials (Toom and Cook): values at n points, multiplied point
@@ -47,7 +47,7 @@ def filtering(tile: int, taps: int, dtype: torch.dtype) -> Filtering:
     data = [[value * by for value in row] for row, by in zip(data, scale, strict=True)]
     weights = [[v / by for v in row] for row, by in zip(vandermonde(taps), scale, strict=True)]
     output = [list(row) for row in zip(*vandermonde(tile), strict=True)]
-    return Filtering(*(squared(rows).to(dtype) for rows in (data, weights, output)))
+    return WinogradMatrices(*(squared(rows).to(dtype) for rows in (data, weights, output)))
 
 
 def inverse(rows: Rows) -> Rows:

@@ -35,7 +35,7 @@ OPTIONS = {  # our option: published setting, and its kind
     "decoder_layers": ("dec_n_layers", "whole"),
     "content_size": ("code_size_s", "whole"),
     "latent_size": ("code_size_t", "whole"),
-    "blocks": ("n_blocks", "whole"),
+    "dynamics_blocks": ("n_blocks", "whole"),
     "dynamics_hidden": ("res_hidden_size", "whole"),
     "dynamics_gain": ("gain_resnet", "number"),
     "forecast_weight": ("lamb_pred", "number"),

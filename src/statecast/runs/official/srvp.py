@@ -39,9 +39,9 @@ OPTIONS = {  # our option: published setting, and its kind
     "transition_gain": ("res_gain", "number"),
     "substeps": ("n_euler_steps", "whole"),
     "observation_std": ("obs_scale", "number"),
-    "initial_weight": ("beta_y", "number"),
-    "noise_weight": ("beta_z", "number"),
-    "residual_weight": ("l2_res", "number"),
+    "kl_initial_weight": ("beta_y", "number"),
+    "kl_noise_weight": ("beta_z", "number"),
+    "step_norm_weight": ("l2_res", "number"),
 }
 DEFAULTS: dict[str, Any] = {  # published settings that a model of ours says nothing about
     "apex_amp": False,
@@ -73,7 +73,9 @@ def read_srvp(folder: Path) -> Official:
     tensors = load_torch_file(own_file(folder / "model.pt"))
     if not isinstance(tensors, dict) or not all(isinstance(t, Tensor) for t in tensors.values()):
         raise InputError(f"{folder / 'model.pt'} should hold a state dict: names and tensors.")
-    return Official("srvp", spec, options | options_of(config, OPTIONS), dict(tensors), config)
+    options |= options_of(config, OPTIONS)
+    options["content_size"] = options["inference_hidden"]  # one setting in the published code
+    return Official("srvp", spec, options, dict(tensors), config)
 
 
 def srvp_settings(model: SRVP, options: Mapping[str, Any]) -> dict[str, Any]:
@@ -87,6 +89,7 @@ def srvp_settings(model: SRVP, options: Mapping[str, Any]) -> dict[str, Any]:
         "stochastic": (options["stochastic"], True),
         "architecture": (options["architecture"], ARCHITECTURES),
         "output": (model.decoder.output, "sigmoid"),
+        "content_size": (options["content_size"], options["inference_hidden"]),
         "frames of": (f"{'×'.join(map(str, model.spec.space))} points", f"{SIDE}×{SIDE} points"),
     }
     check_fit(model, demands)

@@ -71,8 +71,8 @@ def separable_names(model: Separable) -> list[Pair]:
     ]
     if model.content_encoder is not None:
         pairs += encoder_names("content_encoder", "ov_Es", model.content_encoder, "last_op")
-    for index, block in enumerate(model.blocks):
-        ours = f"blocks.{index}"
+    for index, block in enumerate(model.dynamics_blocks):
+        ours = f"dynamics_blocks.{index}"
         if isinstance(block, MapLayers):
             for layer in range(len(block)):
                 name = f"t_resnet.resblock_modules.{index}.conv.{layer}"

@@ -1,4 +1,4 @@
-"""statecast exchange: the content of each video with the dynamics of each."""
+"""statecast swap: the content of each video with the dynamics of each."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Exchange contents, and draw them."""
+    """Swap contents, and draw them."""
     from statecast.cli.sequence_arguments import outputs, read_sequences
     from statecast.data.base import seeded_generator
     from statecast.errors import InputError
-    from statecast.models.latent_space import exchange, require_latents
-    from statecast.plots.latent_space import animate_exchange, plot_exchange
+    from statecast.models.latent_space import content_swap, require_latents
+    from statecast.plots.latent_space import animate_content_swap, plot_content_swap
     from statecast.runs.run import load_model
 
     picture, animation = outputs(options.output)
@@ -29,8 +29,10 @@ def run(options: argparse.Namespace) -> int:
     model = require_latents(predictor.model)
     videos = read_sequences(options, predictor)
     if not 2 <= len(videos.names) <= MOST:
-        raise InputError(f"An exchange is drawn of 2 to {MOST} sequences, got {len(videos.names)}.")
-    made = exchange(
+        raise InputError(
+            f"A content swap is drawn of 2 to {MOST} sequences, got {len(videos.names)}."
+        )
+    table = content_swap(
         model,
         videos.context,
         videos.context,
@@ -38,8 +40,8 @@ def run(options: argparse.Namespace) -> int:
         substeps=options.substeps,
         generator=seeded_generator(options.seed),
     )
-    plot_exchange(made, picture, contents=videos, dynamics=videos)
-    animate_exchange(made, animation, contents=videos, dynamics=videos)
+    plot_content_swap(table, picture, contents=videos, dynamics=videos)
+    animate_content_swap(table, animation, contents=videos, dynamics=videos)
     count = len(videos.names)
     print(f"Written: {picture}, {animation}; {count} contents × {count} dynamics")
     return 0
