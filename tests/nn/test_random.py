@@ -2,12 +2,12 @@
 
 import pytest
 import torch
+from statecast.sharing import Part
 
 from statecast.data.base import seeded_generator, window_generators
 from statecast.errors import InputError
 from statecast.nn.gaussian import DiagonalGaussian
 from statecast.nn.random import PartGenerator, Streams, drawn
-from statecast.sharing import Part
 
 NUMBERS = torch.tensor([4, 0, 9])
 
