@@ -22,6 +22,12 @@ if TYPE_CHECKING:
     import xarray
 
 
+PICTURES = {
+    **dict.fromkeys((".gif", ".webp", ".mp4"), "animations"),
+    **dict.fromkeys((".png", ".pdf", ".svg"), "forecasts"),
+}  # who draws them
+
+
 @dataclass(frozen=True, kw_only=True)
 class FrameSpec:
     """What one window of a data set looks like: enough to size a model.
@@ -349,20 +355,51 @@ class Forecast:
         return dataset
 
     @typed
-    def save(self, path: str | Path) -> Path:
-        """Write samples, times and channel names to a new file, whole or not at all.
+    def save(self, path: str | Path, *, context: Frames | None = None) -> Path:
+        """Write a new file by the ending of its name, whole or not at all.
 
-        `.nc` and `.zarr` hold what `to_xarray` gives; `.npz` holds `samples`, `times`, `channels`.
+        `.nc` and `.zarr` hold what `to_xarray` gives; `.npz` holds `samples`, `times`, `channels`;
+        `.gif`, `.webp` and `.mp4` show the mean of the first sequence, or with `context` what
+        `animate_forecast` draws; `.png`, `.pdf` and `.svg` are what `plot_forecast` draws of
+        `context`.
+
+        Args:
+            path: the file.
+            context: the observed frames, for pictures.
+
+        Errors:
+            InputError: a picture without its context.
+            FileError: an ending that is none of these, or a file that cannot be written.
         """
+        from importlib import import_module
+
+        from statecast.errors import FileError
         from statecast.io.atomic_files import write_npz
         from statecast.io.fields.writers import SINKS, write_labelled
 
+        ending = Path(path).suffix.lower()
         samples = self.samples.detach().cpu().numpy()
-        if Path(path).suffix in SINKS:
+        if ending in SINKS:
             return write_labelled(path, self.layout(), [samples])
-        return write_npz(
-            path, samples=samples, times=self.times.numpy(), channels=np.array(self.channels)
-        )
+        if ending == ".npz":
+            return write_npz(
+                path, samples=samples, times=self.times.numpy(), channels=np.array(self.channels)
+            )
+        if ending not in PICTURES:
+            endings = (*SINKS, ".npz", *PICTURES)
+            raise FileError(f"A forecast is written as {', '.join(endings)}, got {path}.")
+        # By name: plots see frames, and frames do not see plots.
+        animated = PICTURES[ending] == "animations"
+        plots = import_module(f"statecast.plots.{PICTURES[ending]}")
+        found = self.to("cpu")
+        if animated and context is None:
+            plots.animate_frames(found, path)
+        elif context is None:
+            raise InputError(f"A {ending} shows observed frames as well: pass them as context.")
+        else:
+            draw = plots.animate_forecast if animated else plots.plot_forecast
+            draw(context.to("cpu"), found, path)
+        return Path(path)
 
 
 def as_tensor(values: Any) -> Tensor:

@@ -136,7 +136,7 @@ def mistakes(tmp_path, run, frames):
         "text": (forecast(bad / "text.npy"), "numbers"),
         "object": (forecast(bad / "object.npy"), "cannot be read as an array of numbers"),
         "cut": (forecast(bad / "cut.npy"), "cannot be read as an array of numbers"),
-        "two": (forecast(bad / "two.npz"), "['a', 'b']"),
+        "two": (forecast(bad / "two.npz"), "holds a (3,), b (3,)"),
         "video": (forecast(bad / "video.doc"), ".npy, .npz"),
         "none": (forecast(bad / "none.npy"), "no file"),
         "horizon": (forecast(frames, "--horizon", "0"), "at least 1 frame"),

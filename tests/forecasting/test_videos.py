@@ -7,6 +7,7 @@ from helpers.sample_videos import noise, write_video
 from PIL import Image
 
 from statecast.cli.main import MISTAKE, main
+from statecast.data.base import seeded_generator
 from statecast.errors import InputError
 from statecast.forecasting.inputs import read_context
 from statecast.forecasting.predictor import Predictor
@@ -99,6 +100,37 @@ def test_a_forecast_is_written_as_a_video(folder, tmp_path):
     assert all(border[1] > border[0] for border in borders[:observed])
     assert all(border[0] > border[1] for border in borders[observed:])
     assert [path.name for path in tmp_path.iterdir()] == ["future.mp4"]
+
+
+@pytest.mark.parametrize("picture", ["mean", "sample"])
+def test_plain_frames_have_the_size_and_the_rate_of_the_source(folder, tmp_path, picture):
+    output = tmp_path / "future.mp4"
+    words = ["forecast", str(folder / "run"), str(folder / "new.mkv"), "--output", str(output)]
+    assert main([*words, "--samples", "3", "--horizon", "5", "--picture", picture]) == 0
+    facts = video_facts(output)
+    assert (facts.height, facts.width, facts.frames) == (12, 16, 5)
+    assert facts.rate == pytest.approx(25 / 2)  # every second frame of 25 a second
+    model = load(folder / "run")
+    forecast = model.forecast(
+        read_context(folder / "new.mkv", model), 5, samples=3, generator=seeded_generator(1)
+    )
+    expected = forecast.mean if picture == "mean" else forecast.samples[0]
+    shown = np.stack([frame.pixels[..., 0] for frame in decode_video(output)]) / 255
+    assert np.abs(shown - expected[0, :, 0].clamp(0, 1).numpy()).mean() < 0.05
+
+
+def test_several_videos_are_a_batch_and_options_are_taken(folder, tmp_path):
+    for number in range(2):
+        write_video(tmp_path / f"{number}.mkv", noise(11, seed=number))
+    model = load(folder / "run")
+    found = read_context([str(tmp_path / "0.mkv"), str(tmp_path / "1.mkv")], model)
+    assert torch.equal(found.values, read_context(tmp_path, model).values)
+    assert torch.equal(found.values[1:], read_context(tmp_path / "1.mkv", model).values)
+    single = read_context(tmp_path / "1.mkv", model, reading={"frame_step": 1})
+    assert torch.equal(single.values[:, -1], found.values[1:, -1])
+    assert not torch.equal(single.values[:, -2], found.values[1:, -2])
+    with pytest.raises(InputError, match=r"got 'axes'"):
+        read_context(tmp_path, model, reading={"axes": "tyx"})
 
 
 def test_a_video_holds_the_pictures_it_was_given(tmp_path):

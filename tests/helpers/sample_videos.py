@@ -17,6 +17,11 @@ KINDS = {  # ending: container, codec, format of pixels
     ".ts": ("mpegts", "libx264", "yuv420p"),
     ".mpg": ("mpeg", "mpeg2video", "yuv420p"),
     ".gif": ("gif", "gif", "rgb8"),
+    ".3gp": ("3gp", "libx264", "yuv420p"),
+    ".mts": ("mpegts", "libx264", "yuv420p"),
+    ".wmv": ("asf", "wmv2", "yuv420p"),
+    ".flv": ("flv", "flv", "yuv420p"),
+    ".y4m": ("yuv4mpegpipe", "rawvideo", "yuv420p"),
 }
 
 
@@ -34,18 +39,22 @@ def ramp(count=10, height=32, width=32):
 
 def write_video(
     path: Path, frames: Any, *, rate=25, times=None, pixels=None, codec=None, rotation=None,
-    given="rgb24", seconds_of_sound=0,
+    given="rgb24", seconds_of_sound=0, aspect=None, interlaced=False,
 ) -> Path:  # fmt: skip
     """Write frames (time, y, x[, channel]); times are whole milliseconds, for a variable rate."""
     import av
 
-    container, usual_codec, usual_pixels = KINDS[path.suffix]
+    container, usual_codec, usual_pixels = KINDS[path.suffix.lower()]
     with av.open(str(path), "w", format=container) as content:
         stream: Any = content.add_stream(codec or usual_codec, rate=rate)
         stream.height, stream.width = frames.shape[1:3]
         stream.pix_fmt = pixels or usual_pixels
         if rotation is not None:
             stream.set_display_rotation(rotation)
+        if aspect is not None:
+            stream.codec_context.sample_aspect_ratio = Fraction(aspect)
+        if interlaced:
+            stream.options = {"flags": "+ildct+ilme"}
         if times is not None:
             stream.codec_context.time_base = Fraction(1, 1000)
         sound: Any = content.add_stream("aac", rate=48_000) if seconds_of_sound else None

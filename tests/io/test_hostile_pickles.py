@@ -14,13 +14,17 @@ import pytest
 import torch
 
 from statecast.data.synthetic.moving_mnist_file import read_test_set
-from statecast.data.user.array_files import open_sequences
+from statecast.data.user.array_files import found_arrays, open_sequences
 from statecast.errors import InputError, StatecastError
-from statecast.forecasting.inputs import read_array
 from statecast.io.torch_files import load_torch_file, module_tensors
 from statecast.metrics.pretrained_weights import read_weights
 from statecast.reports.inspection.inspect_path import inspect_path
 from statecast.runs.official.loading import load_official
+
+
+def read_array(path):
+    """The array that is read of a file."""
+    return np.asarray(found_arrays(path, None)[0][0])
 
 
 class Call:

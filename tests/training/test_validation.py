@@ -2,10 +2,12 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 
 from statecast.data.base import seeded_generator
+from statecast.data.user.arrays import Arrays
 from statecast.errors import InputError
 from statecast.models import SRVP, Persistence, Separable
 from statecast.runs.run import create_run, train_run
@@ -177,3 +179,37 @@ def test_a_recipe_asks_for_it(recipe, tmp_path):
     )  # fmt: skip
     with pytest.raises(InputError, match="papers"):
         create_run(recipe, tmp_path / "other", ["--train.validation_ranking", "papers"])
+
+
+class TestDataWithoutRange:
+    """A metric that the data cannot have is replaced before the first step, and said so."""
+
+    @pytest.fixture
+    def path(self, tmp_path):
+        np.save(tmp_path / "a.npy", np.random.default_rng(0).random((20, 8, 1, 6)) * 255)
+        return str(tmp_path / "a.npy")
+
+    @pytest.mark.parametrize(
+        ("samples", "expected"), [("3", ("crps", "ensemble")), ("1", ("mse", "mean"))]
+    )
+    def test_the_recipe_for_videos_ends_with_a_best_checkpoint(
+        self, path, recipe, tmp_path, samples, expected
+    ):
+        options = {"data.name": "arrays", "data.path": path, "data.context": "3",
+                   "data.horizon": "2", "train.validation_metric": "psnr",
+                   "train.validation_samples": samples, "train.validate_every": "6",
+                   "train.validation_reduction": "best"}  # fmt: skip
+        words = [word for name, value in options.items() for word in (f"--{name}", value)]
+        run = create_run(recipe, tmp_path / "run", words)
+        chosen = run.tables["train"]
+        assert (chosen["validation_metric"], chosen["validation_reduction"]) == expected
+        assert any("the range of the data is not known" in c.chosen for c in run.inferred_options)
+        train_run(run)
+        run.load("best")
+
+    def test_a_training_from_python_is_refused_before_its_first_step(self, path, tmp_path):
+        data = Arrays(path=path, context=3, horizon=2)
+        options = TrainingOptions(steps=2, validation_metric="psnr")
+        with pytest.raises(InputError, match=r"cannot score psnr: the range .* crps or mse"):
+            train(srvp(data), data, tmp_path, options)
+        assert list(tmp_path.iterdir()) == [tmp_path / "a.npy"]

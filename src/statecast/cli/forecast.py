@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-TAKES_OPTIONS = True  # --data.OPTION, of how fields are read
+TAKES_OPTIONS = True  # --data.OPTION, of how INPUT is read
 SUMMARY = "Forecast the frames that follow those of a file."
 
 
@@ -17,8 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "input",
         metavar="INPUT",
         nargs="+",
-        help="observed frames: NetCDF or Zarr, also several files, a folder or a pattern; .npy, "
-        ".npz, .h5, a video, or a folder of images",
+        help="observed frames: what --data.path takes in training, by its content; also several",
     )
     parser.add_argument(
         "--output",
@@ -35,20 +34,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--quantiles", type=float, nargs="*", metavar="P",
         help="probabilities of the quantiles in .nc and .zarr; default 0.1 0.5 0.9",
     )  # fmt: skip
+    parser.add_argument(
+        "--picture", choices=("mosaic", "mean", "sample"), default="mosaic",
+        help="what animations show: all side by side, or the frames of the mean or of a sample",
+    )  # fmt: skip
     parser.add_argument("--seed", type=int, default=1, help="of the samples; default 1")
     parser.add_argument("--checkpoint", default="best", help="best, last, or a number of steps")
     parser.add_argument("--device", default="auto")
     parser.epilog = (
-        "Of fields, --data.OPTION VALUE reads INPUT in another way than in training, such as "
+        "--data.OPTION VALUE reads INPUT in another way than in training: fields with "
         "--data.uneven_times fill, --data.missing_frames keep, --data.missing -9999 or "
-        "--data.sort true."
+        "--data.sort true; arrays with --data.axes tnyx or --data.dataset u; videos with "
+        "--data.frame_step 2."
     )
 
 
 def run(options: argparse.Namespace, overrides: Sequence[str] = ()) -> int:
     """Forecast from a file to a file."""
     from statecast.forecasting.forecast_file import QUANTILES, forecast_file
-    from statecast.forecasting.inputs import reading_options
     from statecast.runs.run import load_model
 
     predictor = load_model(options.folder, options.checkpoint, device=options.device)
@@ -63,7 +66,8 @@ def run(options: argparse.Namespace, overrides: Sequence[str] = ()) -> int:
         solver=options.solver,
         quantiles=QUANTILES if options.quantiles is None else options.quantiles,
         seed=options.seed,
-        reading=reading_options(data_options(overrides)),
+        picture=options.picture,
+        reading=data_options(overrides),
     )
     for warning in written.warnings:
         print(f"statecast: warning: {warning}", file=sys.stderr)

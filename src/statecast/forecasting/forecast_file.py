@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from statecast.checks import typed
-from statecast.forecasting.inputs import read_context
-from statecast.forecasting.outputs import ForecastRequest, writer_of
+from statecast.forecasting.inputs import read_context, source_rate
+from statecast.forecasting.outputs import MOVING, ForecastRequest, Picture, writer_of
 from statecast.forecasting.predictor import Predictor
 from statecast.frames import Frames
 from statecast.models.base import Forecaster
@@ -39,6 +39,7 @@ def forecast_file(
     solver: SolverName | None = None,
     quantiles: Sequence[float] = QUANTILES,
     seed: int = 1,
+    picture: Picture = "mosaic",
     reading: Mapping[str, Any] | None = None,
 ) -> Written:
     """Forecast the frames that follow those of a file, and write them to another.
@@ -46,12 +47,12 @@ def forecast_file(
     Args:
         predictor: the trained model, as `statecast.load` returns it; `Predictor(model)` of any
             other.
-        source: `.npy`, `.npz` or HDF5 array (time, channel, *space), with a leading batch axis or
-            without, and without the channel axis where there is one channel; bytes are taken as
-            images of 256 levels where the model's range is [0, 1]. Or a NetCDF file or Zarr store,
-            or a folder, pattern or list of them that are one series, with the variables that the
-            model was trained on. Or a video or a folder of images, whose last frames are cropped
-            and sized as in training.
+        source: what `data.path` takes, told by its content. An array (time, channel, *space), with
+            an axis of sequences or without, and without the channel axis where there is one
+            channel; bytes are taken as images of 256 levels where the model's range is [0, 1]. Or
+            NetCDF files or Zarr stores that are one series, with the variables that the model was
+            trained on. Or videos or folders of images, whose last frames are prepared as in
+            training.
         output: `.npz` (samples, times, channels); an animation, `.gif`, `.webp` or `.mp4`; a
             picture, `.png`, `.pdf` or `.svg`; or `.nc`, `.zarr`: samples, mean, standard deviation
             and quantiles, with the coordinates of `source`, written part by part, so that memory
@@ -63,7 +64,10 @@ def forecast_file(
         solver: of the transition's differential equation; by default the model's own.
         quantiles: probabilities of the quantiles in `.nc` and `.zarr`.
         seed: of the samples.
-        reading: of fields, options of reading in the place of those of training, such as
+        picture: what animations show: a `mosaic` of observed frames, mean and samples; or the
+            forecast frames alone, of the `mean` or of one `sample`. Those of a video have its
+            frame rate.
+        reading: options of reading in the place of those of training, such as
             `{"uneven_times": "fill"}`; see `statecast.forecasting.inputs.read_context`.
 
     Errors:
@@ -82,6 +86,8 @@ def forecast_file(
         solver=solver,
         seed=seed,
         quantiles=tuple(quantiles),
+        picture=picture,
+        rate=source_rate(source, predictor, reading) if output.suffix.lower() in MOVING else None,
     )
     write(request, output)
     return Written(output, request.shape, far_from_training(predictor.model, frames))

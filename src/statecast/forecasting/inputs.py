@@ -1,9 +1,9 @@
-"""Observed frames from files: one reader per ending."""
+"""Observed frames from files: what a path is, its content tells."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import fields
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,26 +11,35 @@ import numpy as np
 import torch
 
 from statecast.checks import typed
+from statecast.data.user.array_axes import check_axes, fitting_axes
+from statecast.data.user.array_files import (
+    ENDINGS as ARRAY_ENDINGS,
+)
+from statecast.data.user.array_files import (
+    SIGNATURES,
+    Sequences,
+    found_arrays,
+    is_array_file,
+    is_hdf5,
+)
 from statecast.errors import FileError, InputError
 from statecast.forecasting.predictor import Predictor
 from statecast.frames import Frames, FrameSpec
-from statecast.io.fields.kinds import NETCDF, ZARR, labelled_files
+from statecast.io.fields.kinds import labelled_files
 from statecast.io.fields.preprocessing import plain_options
 from statecast.io.fields.readers import check_chunks, open_fields
 from statecast.io.fields.source import FieldOptions
-from statecast.io.hdf5 import HDF5, HDF5Array
-from statecast.io.numpy_files import map_npy, members_of, read_npz
-from statecast.io.video.containers import VIDEO_ENDINGS
-from statecast.io.video.discovery import find_clips
+from statecast.io.hdf5 import HDF5
+from statecast.io.paths import existing_paths
+from statecast.io.video.containers import beginning_of
+from statecast.io.video.decoding import video_facts
+from statecast.io.video.discovery import Clip, find_clips, kind_of
 from statecast.io.video.options import ClipOptions, Colour
 from statecast.io.video.preprocessing import last_prepared
+from statecast.io.video.remarks import bits_used
 
-# The last `count` frames of a file, as context that fits a model.
-Reader = Callable[[Path, Predictor, int], Frames]
-
-ARRAYS = (".npy", ".npz", *HDF5)
-ARRAY_NAMES = ("values", "frames", "context", "sequences")  # looked for in an .npz, in this order
 LARGEST_BYTE = 255
+ARRAY_OPTIONS = ("dataset", "axes")
 
 
 @typed
@@ -44,12 +53,14 @@ def read_context(
     """The last frames of files, as a context for a model.
 
     Args:
-        path: what `data.path` takes: of fields, a file, Zarr store, folder, pattern or list, told
-            by content; or an array, a video, or a folder of images.
+        path: what `data.path` takes: a file, a Zarr store, a folder, a pattern, or a list, told by
+            content. Of arrays and videos, every sequence is one of the batch; fields are one
+            series.
         predictor: the model that the context is for, and how its data are prepared.
         count: frames to take; by default as many as in training.
-        reading: of fields, options of `FieldOptions` in the place of those of training, such as
-            `{"uneven_times": "fill"}`; and the `engine`.
+        reading: options of the data set in the place of those of training: of arrays `dataset`
+            and `axes`; of videos those of `ClipOptions`; of fields those of `FieldOptions`, such
+            as `{"uneven_times": "fill"}`, and the `engine`.
 
     Errors:
         FileError, CorruptionError: the file is missing, damaged, or of an unknown kind.
@@ -59,28 +70,84 @@ def read_context(
     if count < 1:
         raise InputError(f"A context needs at least 1 frame, got {count}.")
     named = [path] if isinstance(path, str | Path) else list(path)
-    single = Path(named[0])
-    arrays = single.suffix.lower() in HDF5 and not predictor.preparation.channels
-    paths = [] if arrays else labelled_files(path)
-    if paths:
-        return read_labelled_context(paths, predictor, count, reading or {})
-    if reading:
-        raise InputError(f"The options {', '.join(reading)} are for fields, and {path} is none.")
-    if len(named) > 1:
-        raise FileError(f"{', '.join(map(str, named))}: several files are read as fields alone.")
-    if not single.exists():
-        raise FileError(f"There is no file {single}.")
-    reader = read_clip_context if single.is_dir() else INPUTS.get(single.suffix.lower())
-    if reader is None:
+    bare = Path(named[0]).suffix.lower() in HDF5 and not predictor.preparation.channels
+    labelled = [] if bare else labelled_files(path)
+    if labelled:
+        return read_labelled_context(labelled, predictor, count, reading_options(reading or {}))
+    paths = existing_paths(path)
+    if holds_arrays(paths[0]):
+        return read_array_context(paths, predictor, count, reading or {})
+    if paths[0].is_file() and kind_of(paths[0]) is None:
         raise FileError(
-            f"Frames are read from {', '.join((*INPUTS, *NETCDF, ZARR))} or a folder of images, "
-            f"got {single.name!r}."
+            f"Frames are read from {', '.join(ARRAY_ENDINGS)}, NetCDF, Zarr, videos and images; "
+            f"{paths[0].name!r} is none of them."
         )
-    return reader(single, predictor, count)
+    return read_clip_context(paths, predictor, count, reading or {})
+
+
+def holds_arrays(path: Path) -> bool:
+    """Whether a file, or a folder without videos, is one of arrays."""
+    if path.is_dir():
+        there = any(map(is_array_file, path.rglob("*")))
+        try:
+            return there and not find_clips(path).clips
+        except FileError:
+            return there
+    return is_array_file(path) or is_hdf5(path) or beginning_of(path).startswith(SIGNATURES)
+
+
+def check_options(reading: Mapping[str, Any], known: Sequence[str], what: str) -> None:
+    """Raise `InputError` for an option of reading that this kind of data does not have."""
+    for name in reading:
+        if name not in known:
+            raise InputError(
+                f"A forecast from {what} takes --data.{{{','.join(known)}}}; got {name!r}."
+            )
+
+
+def read_array_context(
+    paths: Sequence[Path], predictor: Predictor, count: int, reading: Mapping[str, Any]
+) -> Frames:
+    """Context from arrays: the last frames of every sequence."""
+    check_options(reading, ARRAY_OPTIONS, "arrays")
+    arrays, _, origin = found_arrays(paths, reading.get("dataset"))
+    axes = reading.get("axes")
+    if axes is None:
+        axes = axes_for(arrays[0], predictor, origin, alone=len(arrays) > 1)
+    else:
+        check_axes(axes)
+    sequences = Sequences(arrays, axes)
+    kept = min(count, *sequences.lengths)
+    pieces = [
+        sequences.read(number, length - kept, length)
+        for number, length in enumerate(sequences.lengths)
+    ]
+    values = np.stack(pieces).astype(np.float32)
+    if sequences.dtype == np.uint8 and predictor.spec.value_range == (0.0, 1.0):
+        values /= LARGEST_BYTE
+    return Frames.context_of(values, predictor.spec.channels)
+
+
+def axes_for(array: Any, predictor: Predictor, origin: str, *, alone: bool) -> str:
+    """Axes of an array whose frames are those of a model, padded or not.
+
+    Errors:
+        InputError: none fit.
+    """
+    spec = predictor.spec
+    for space in (spec.space, predictor.preparation.space):
+        axes = fitting_axes(array, len(spec.channels), tuple(space), origin, alone=alone)
+        if axes is not None:
+            return axes
+    raise InputError(
+        f"{origin} should be (time, channel, *space) with (channel, *space) = {spec.frame_shape}, "
+        f"with a leading batch axis or without; got shape {tuple(array.shape)}. Where its axes "
+        "have another order, say so, such as with --data.axes tnyx."
+    )
 
 
 def reading_options(table: Mapping[str, Any]) -> dict[str, Any]:
-    """Options of reading fields, as YAML holds them, ready for `read_context`.
+    """Options of reading fields, as YAML holds them, with tuples where it has lists.
 
     Errors:
         InputError: there is no such option.
@@ -93,12 +160,6 @@ def reading_options(table: Mapping[str, Any]) -> dict[str, Any]:
                 f"{','.join(sorted(known))}}}; got {name!r}."
             )
     return plain_options(table)
-
-
-def read_array_context(path: Path, predictor: Predictor, count: int) -> Frames:
-    """Context from an array (time, channel, *space) in a NumPy or HDF5 file."""
-    values = as_frames(read_array(path), predictor.spec, str(path))
-    return Frames.context_of(values[:, -count:], predictor.spec.channels)
 
 
 def read_labelled_context(
@@ -120,84 +181,42 @@ def read_labelled_context(
     return frames
 
 
-def read_clip_context(path: Path, predictor: Predictor, count: int) -> Frames:
-    """Context from a video or a folder of images, prepared as in training."""
-    options = predictor.videos or clip_options_for(predictor.spec)
-    clips = find_clips(str(path))
-    if len(clips) > 1:
-        raise InputError(
-            f"{path} holds {len(clips)} videos; name one of them, such as {clips[0].path}."
-        )
-    values = torch.from_numpy(last_prepared(clips[0], options, count)).float() / LARGEST_BYTE
+def read_clip_context(
+    paths: Sequence[Path], predictor: Predictor, count: int, reading: Mapping[str, Any]
+) -> Frames:
+    """Context from videos or folders of images, prepared as in training; a batch of them."""
+    options = clip_options(predictor, reading)
+    clips = find_clips(paths).clips
+    if options.bits is None:
+        options = replace(options, bits=bits_used(clips))
+    values = np.stack([last_prepared(clip, options, count) for clip in clips])
     low, high = predictor.spec.value_range or (0.0, 1.0)
-    return Frames.context_of((low + (high - low) * values)[None], predictor.spec.channels)
+    scaled = low + (high - low) * torch.from_numpy(values).float() / LARGEST_BYTE
+    return Frames.context_of(scaled, predictor.spec.channels)
 
 
-INPUTS: dict[str, Reader] = {
-    **dict.fromkeys(ARRAYS, read_array_context),
-    **dict.fromkeys(VIDEO_ENDINGS, read_clip_context),
-}
+def clip_options(predictor: Predictor, reading: Mapping[str, Any]) -> ClipOptions:
+    """How frames of videos are prepared for a model: as in training, but for what is asked for."""
+    options = predictor.videos or clip_options_for(predictor.spec)
+    known = [option.name for option in fields(ClipOptions) if option.name != "size"]
+    check_options(reading, known, "videos")
+    if "crop" in reading and not isinstance(reading["crop"], str):
+        reading = {**reading, "crop": tuple(reading["crop"])}
+    return replace(options, **reading)
 
 
-def read_array(path: str | Path) -> np.ndarray[Any, Any]:
-    """An array of numbers from a `.npy`, `.npz` or HDF5 file; nothing in it is executed.
-
-    Errors:
-        FileError: it is missing, or no such file.
-        CorruptionError: it is cut off or damaged.
-        InputError: it holds no array of numbers, or several and none of a known name.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise FileError(f"There is no file {path}.")
-    if path.suffix.lower() not in ARRAYS:
-        raise FileError(f"Arrays are read from {', '.join(ARRAYS)}, got {path.name!r}.")
-    if path.suffix.lower() in HDF5:
-        return HDF5Array(path, known=ARRAY_NAMES).whole()
-    if path.suffix.lower() == ".npy":
-        return map_npy(path)
-    return read_npz(path, choose_name(list(members_of(path)), path))
-
-
-def choose_name(names: list[str], path: Path) -> str:
-    """The array of an `.npz` to read: the only one, or the first of a known name."""
-    for name in ARRAY_NAMES:
-        if name in names:
-            return name
-    if len(names) == 1:
-        return names[0]
-    raise InputError(
-        f"{path} holds the arrays {names}; name the frames one of {', '.join(ARRAY_NAMES)}."
-    )
-
-
-def as_frames(array: np.ndarray[Any, Any], spec: FrameSpec, origin: str) -> torch.Tensor:
-    """An array as frames (batch, time, channel, *space) that fit a model.
-
-    Errors:
-        InputError: its shape or type does not fit.
-    """
-    if array.dtype == np.uint8 and spec.value_range == (0.0, 1.0):
-        array = array.astype(np.float32) / LARGEST_BYTE
-    if array.dtype.kind not in "fiu":
-        raise InputError(f"{origin} should hold numbers, got {array.dtype}.")
-    full = 2 + len(spec.frame_shape)
-    shape = array.shape
-    channels_last = (*spec.space, len(spec.channels))
-    if shape[-len(channels_last) :] == channels_last != spec.frame_shape:
-        array = np.moveaxis(array, -1, -len(channels_last))
-    if array.ndim < full and len(spec.channels) == 1 and shape[-len(spec.space) :] == spec.space:
-        missing_channel = array.ndim == full - 2 or shape[1:] != spec.frame_shape
-        if missing_channel:
-            array = np.expand_dims(array, array.ndim - len(spec.space))
-    if array.ndim == full - 1:
-        array = array[None]
-    if array.ndim != full or array.shape[2:] != spec.frame_shape:
-        raise InputError(
-            f"{origin} should be (time, channel, *space) with (channel, *space) = "
-            f"{spec.frame_shape}, with a leading batch axis or without; got shape {shape}."
-        )
-    return torch.from_numpy(np.array(array, dtype=np.float32, order="C"))
+def source_rate(
+    path: str | Path | Sequence[str], predictor: Predictor, reading: Mapping[str, Any] | None
+) -> float | None:
+    """Frames a second of a context that comes from videos; None of other sources, and images."""
+    if labelled_files(path) or holds_arrays((paths := existing_paths(path))[0]):
+        return None
+    options = clip_options(predictor, reading or {})
+    first: Clip = find_clips(paths).clips[0]
+    rate = options.frames_per_second
+    if rate is None and not first.images:
+        rate = video_facts(first.path).rate
+    return None if rate is None else rate / options.frame_step
 
 
 def clip_options_for(spec: FrameSpec) -> ClipOptions:

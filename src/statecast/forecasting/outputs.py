@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
@@ -18,6 +18,9 @@ from statecast.frames import Forecast, Frames
 from statecast.io.fields.writers import SINKS, write_labelled
 from statecast.solvers.solvers import SolverName
 
+Picture = Literal["mosaic", "mean", "sample"]
+MOVING = (".gif", ".webp", ".mp4")
+USUAL_RATE = 6.0  # frames a second of a source that has no rate
 GIF_SAMPLES, VIDEO_SAMPLES = 3, 8  # drawn beside the mean, at most; a .gif grows fast
 PART_BYTES = 256 << 20  # samples that are drawn at once take no more memory than this, roughly
 
@@ -36,6 +39,8 @@ class ForecastRequest:
         seed: of the samples. Where they fill several parts, each has its own stream, so the same
             seed gives the same forecast on any machine.
         quantiles: probabilities of quantiles to write besides, where the format has room.
+        picture: what moving pictures show.
+        rate: frames a second of the source; None where it has none.
     """
 
     predictor: Predictor
@@ -46,6 +51,8 @@ class ForecastRequest:
     solver: SolverName | None
     seed: int
     quantiles: tuple[float, ...] = ()
+    picture: Picture = "mosaic"
+    rate: float | None = None
 
     @property
     def at_once(self) -> int:
@@ -108,12 +115,16 @@ def write_labelled_forecast(request: ForecastRequest, path: Path) -> Path:
 
 
 def write_animation(request: ForecastRequest, path: Path) -> Path:
-    """Mean and samples side by side, frame after frame."""
-    from statecast.plots.animations import animate_forecast
+    """Mean and samples side by side, frame after frame; or the frames of one of them alone."""
+    from statecast.plots.animations import animate_forecast, animate_frames
 
+    rate = request.rate or USUAL_RATE
+    if request.picture != "mosaic":
+        sample = 0 if request.picture == "sample" else None
+        return animate_frames(request.whole(), path, sample=sample, frames_per_second=rate)
     count = VIDEO_SAMPLES if path.suffix.lower() == ".mp4" else GIF_SAMPLES
     context = shown(request.context, request)
-    return animate_forecast(context, request.whole(), path, samples=count)
+    return animate_forecast(context, request.whole(), path, samples=count, frames_per_second=rate)
 
 
 def write_picture(request: ForecastRequest, path: Path) -> Path:
@@ -135,7 +146,7 @@ def shown(context: Frames, request: ForecastRequest) -> Frames:
 
 OUTPUTS: dict[str, Writer] = {
     ".npz": write_npz_forecast,
-    **dict.fromkeys((".gif", ".webp", ".mp4"), write_animation),
+    **dict.fromkeys(MOVING, write_animation),
     **dict.fromkeys((".png", ".pdf", ".svg"), write_picture),
     **dict.fromkeys(SINKS, write_labelled_forecast),
 }

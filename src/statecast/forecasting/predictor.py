@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from statecast.checks import typed
+from statecast.errors import InputError
 from statecast.frames import Forecast, Frames, FrameSpec
 from statecast.io.fields.preprocessing import Preparation, plain_preparation
 from statecast.io.video.options import ClipOptions
@@ -58,10 +59,12 @@ class Predictor:
         """Observed frames as the model sees them.
 
         Args:
-            observed: `Frames`, or a bare array or tensor (batch, time, channel, *space), in the
-                units of the data, which are taken as they are; or an `xarray.DataArray` or
-                `Dataset`, or a dict of data sets that are one series, of which the last frames are
-                prepared as in training, and whose missing values are taken as unknown.
+            observed: `Frames`, or a bare array or tensor (batch, time, channel, *space), or of one
+                sequence (time, channel, *space), in the units of the data, which are taken as they
+                are, on the grid that was read in training or with the points added to it; or an
+                `xarray.DataArray` or `Dataset`, or a dict of data sets that are one series, of
+                which the last frames are prepared as in training, and whose missing values are
+                taken as unknown.
             count: last frames to take of labelled ones; by default as many as in training.
             origin: named in errors.
             reading: of labelled ones, options of `FieldOptions` in the place of those of training,
@@ -70,10 +73,8 @@ class Predictor:
         Errors:
             InputError: variables, dimensions, grid, units or time steps are not those of training.
         """
-        if isinstance(observed, Frames):
-            return observed
         if not is_labelled(observed) and not isinstance(observed, dict):
-            return Frames.context_of(observed)
+            return self.with_added_points(self.model.frames_of(observed))
         count = self.spec.context if count is None else count
         values, mask, labels = self.preparation.observed(
             observed, count, origin=origin, reading=reading
@@ -82,6 +83,25 @@ class Predictor:
         return Frames(
             values=values, times=times, channels=self.spec.channels, mask=mask, coordinates=labels
         )
+
+    def with_added_points(self, frames: Frames) -> Frames:
+        """Frames of the grid that was trained on, with the unknown points that were added to it.
+
+        Errors:
+            InputError: a climatology was subtracted in training, for which frames need dates.
+        """
+        prepared = self.preparation
+        if frames.space != tuple(prepared.space) or frames.space == self.spec.space:
+            return frames
+        if prepared.climatology is not None:
+            raise InputError(
+                "The model works on anomalies of dates: pass an xarray.DataArray with its times."
+            )
+        sizes = zip(prepared.space, prepared.padded, strict=True)
+        added = [n for now, after in reversed(list(sizes)) for n in (0, after - now)]
+        known = torch.nn.functional.pad(frames.known, added, value=False)
+        values = torch.nn.functional.pad(frames.values, added, value=torch.nan)
+        return replace(frames, values=values, mask=known)
 
     @typed
     def forecast(
@@ -109,7 +129,9 @@ class Predictor:
         Errors:
             As `Forecaster.forecast` and `context`.
         """
-        frames = self.context(context)
+        bare = not is_labelled(context) and not isinstance(context, dict)
+        given = self.model.frames_of(context) if bare else context
+        frames = self.context(given)
         forecast = self.model.forecast(
             frames,
             horizon,
@@ -122,7 +144,9 @@ class Predictor:
         )
         labels = frames.coordinates
         if labels is None:
-            return forecast
+            if not isinstance(given, Frames) or given.space == frames.space:
+                return forecast
+            return replace(forecast, samples=forecast.samples[self.preparation.inner])
         count = len(forecast.samples)
         different = forecast.samples if self.model.stochastic else forecast.samples[:1]
         fields = self.preparation.restore(different, labels, forecast.times)

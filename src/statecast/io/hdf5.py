@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -12,7 +11,6 @@ from typing import Any
 import numpy as np
 
 from statecast.errors import CorruptionError, FileError, InputError, StatecastError, require
-from statecast.io.numpy_files import check_unpacked
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -67,16 +65,6 @@ class HDF5Array:
         with reading(self.path):
             piece: Array = self.handle[self.name][key]
             return piece
-
-    def whole(self) -> Array:
-        """All of it.
-
-        Errors:
-            FileError: it would unpack to far more than its size in the file.
-        """
-        size = math.prod(self.shape) * self.dtype.itemsize
-        check_unpacked(self.path, self.name, size=size, packed=self.path.stat().st_size)
-        return self[()]
 
 
 def open_file(path: Path) -> Any:

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from statecast.checks import LONGEST, typed
 from statecast.errors import InputError, StatecastError
-from statecast.frames import Batch, Forecast, Frames, FrameSpec, default_channels
+from statecast.frames import Batch, Forecast, Frames, FrameSpec, as_tensor, default_channels
 from statecast.nn.fast.weight_cache import constant_weights
 from statecast.nn.normaliser import Normalisation, Normaliser
 from statecast.solvers.solvers import SolverName
@@ -215,13 +215,21 @@ class Forecaster(nn.Module, ABC):
             values = values.expand(samples, *values.shape[1:])
         return Forecast(samples=values, times=wanted, channels=self.spec.channels)
 
+    def frames_of(self, context: Frames | Any) -> Frames:
+        """`context` as `Frames`; one sequence without a batch axis gets one."""
+        if isinstance(context, Frames):
+            return context
+        values = as_tensor(context)
+        unbatched = values.ndim == 1 + len(self.spec.frame_shape)
+        return Frames.context_of(values[None] if unbatched else values)
+
     def check_context(self, context: Frames | Any, what: str = "context") -> Frames:
         """`context` as `Frames` that fit the model.
 
         Errors:
             InputError: wrong type, channels, space or length, or values that are not finite.
         """
-        frames = context if isinstance(context, Frames) else Frames.context_of(context)
+        frames = self.frames_of(context)
         shape = (frames.values.shape[2], *frames.space)
         if shape != self.spec.frame_shape:
             raise InputError(

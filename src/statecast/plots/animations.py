@@ -19,9 +19,13 @@ from statecast.plots.panels import (
     OBSERVED,
     Array,
     Panels,
+    arranged,
     coloured,
     dates_of,
     panels_of,
+    scale_of,
+    south_first,
+    variables_of,
 )
 
 if TYPE_CHECKING:
@@ -84,15 +88,60 @@ def animate_forecast(
     return write_moving(pictures, path, frames_per_second)
 
 
-def write_moving(pictures: list[Image], path: str | Path, frames_per_second: float) -> Path:
+def animate_frames(
+    forecast: Forecast,
+    path: str | Path,
+    *,
+    sample: int | None = None,
+    sequence: int = 0,
+    frames_per_second: float = 6.0,
+) -> Path:
+    """Write the frames of a forecast as a `.gif`, `.webp` or `.mp4`, of their own size, alone.
+
+    Args:
+        forecast: samples of what follows.
+        path: file to write.
+        sample: number of the sample to show; None for the mean.
+        sequence: number of the sequence in the batch.
+        frames_per_second: speed.
+
+    Errors:
+        InputError: there is no such sample or sequence, or a speed that is not positive.
+    """
+    count, batch = forecast.samples.shape[:2]
+    if not 0 <= sequence < batch or not (sample is None or 0 <= sample < count):
+        raise InputError(
+            f"The forecast has samples 0 to {count - 1} and sequences 0 to {batch - 1}, got "
+            f"{sample} and {sequence}."
+        )
+    values = forecast.mean if sample is None else forecast.samples[sample]
+    channels = variables_of(forecast.channels, forecast.coordinates)[0][1]
+    frames = arranged(values[sequence], channels, flip=south_first(forecast.coordinates))
+    scale = scale_of(forecast.channels, [frames])
+    pictures = [as_picture(enlarged(coloured(frame, scale), smallest=1)) for frame in frames]
+    return write_moving(pictures, path, frames_per_second, pause=1)
+
+
+def as_picture(content: Array) -> Image:
+    """Bytes (y, x, 3) as a picture of Pillow."""
+    from PIL import Image
+
+    return Image.fromarray(content)
+
+
+def write_moving(
+    pictures: list[Image], path: str | Path, frames_per_second: float, *, pause: int = PAUSE
+) -> Path:
     """Write pictures as a `.gif`, `.webp` or `.mp4`, by the ending of the path."""
     if Path(path).suffix.lower() == ".mp4":
-        return write_mp4([np.asarray(p) for p in pictures], path, frames_per_second, pause=PAUSE)
-    return write_repeating(pictures, path, frames_per_second)
+        return write_mp4([np.asarray(p) for p in pictures], path, frames_per_second, pause=pause)
+    return write_repeating(pictures, path, frames_per_second, pause=pause)
 
 
-def write_repeating(pictures: list[Image], path: str | Path, frames_per_second: float) -> Path:
-    """Write pictures as a `.gif` or `.webp` that repeats; the last one stays for a while.
+def write_repeating(
+    pictures: list[Image], path: str | Path, frames_per_second: float, *, pause: int = PAUSE
+) -> Path:
+    """Write pictures as a `.gif` or `.webp` that repeats; the last is shown `pause` times longer.
 
     Errors:
         InputError: a speed that is not positive.
@@ -100,7 +149,7 @@ def write_repeating(pictures: list[Image], path: str | Path, frames_per_second: 
     if frames_per_second <= 0:
         raise InputError(f"An animation needs a positive speed, got {frames_per_second}.")
     durations = [round(1000 / frames_per_second)] * len(pictures)
-    durations[-1] *= PAUSE
+    durations[-1] *= pause
     kind = Path(path).suffix.lower().removeprefix(".")
 
     with atomic_path(path) as place:
@@ -127,12 +176,12 @@ def moving(panels: Panels) -> list[list[Array]]:
     return found
 
 
-def enlarged(colours: Array) -> Array:
+def enlarged(colours: Array, *, smallest: int = SMALLEST) -> Array:
     """Colours (y, x, 3), or of points (x, 3), as bytes, small images enlarged."""
     if colours.ndim == 2:
         colours = np.repeat(colours[None], max(1, len(colours) // 4), axis=0)
     content: Array = (colours * 255).round().astype(np.uint8)
-    factor = max(1, -(-SMALLEST // min(content.shape[:2])))
+    factor = max(1, -(-smallest // min(content.shape[:2])))
     return content.repeat(factor, axis=0).repeat(factor, axis=1)
 
 

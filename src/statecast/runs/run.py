@@ -46,6 +46,7 @@ from statecast.training.loop import TrainingResult
 from statecast.training.options import TrainingOptions
 from statecast.training.precision import device_of
 from statecast.training.train import train
+from statecast.training.validation import validation_choices
 from statecast.version import __version__, commit
 
 TRIES = 5  # at reading a checkpoint that is replaced meanwhile
@@ -158,7 +159,18 @@ def create_run(recipe: str, folder: str | Path | None = None, overrides: Sequenc
     spec, choices = data.spec, tuple(data.inferred_options)
     tables["data"] |= {c.option: c.value for c in choices if c.option is not None}
     # So that options that do not fit the data leave nothing behind.
-    Run(Path(), tables, spec, choices).new_model()
+    model = Run(Path(), tables, spec, choices).new_model()
+    options = tables["train"]
+    if options["validate_every"]:
+        others = validation_choices(
+            model,
+            data,
+            metric=options["validation_metric"],
+            ranking=options["validation_ranking"],
+            samples=options["validation_samples"],
+        )
+        options |= {choice.option: choice.value for choice in others if choice.option}
+        choices += tuple(others)
     with new_folder(Path(recipe).stem, None if folder is None else Path(folder)) as made:
         if data.preparation is not None:
             write_preparation(data.preparation, made)

@@ -40,7 +40,7 @@ from statecast.training.options import TrainingOptions
 from statecast.training.precision import autocast, choose_precision, compile_rollout, device_of
 from statecast.training.schedules import Plateau, learning_rate_at
 from statecast.training.signals import Stopped, StopRequest
-from statecast.training.validation import check_validation, validation_score
+from statecast.training.validation import check_scorable, check_validation, validation_score
 
 NOISE = 1  # stream of random numbers, apart from the data's own
 Reason = Literal["steps", "minutes", "signal"]
@@ -112,6 +112,8 @@ class Trainer:
             options.validation_reduction,
             options.validation_ranking,
         )
+        if options.validate_every:
+            check_scorable(model, data, options.validation_metric, options.validation_samples)
         self.device = device_of(options.device)
         self.windows: Windows = data.windows("train")
         model.to(self.device)

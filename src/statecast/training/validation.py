@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from statecast.data.base import Windows, window_generators
+from statecast.data.base import DataSource, InferredOption, Windows, window_generators
 from statecast.data.loading import evenly
 from statecast.distributed import all_gather, share
 from statecast.errors import InputError
@@ -23,6 +23,49 @@ from statecast.metrics.per_sample import SampleMetric
 from statecast.models.base import Forecaster
 from statecast.models.state_space import StateSpaceForecaster
 from statecast.training.options import Ranking
+
+
+def validation_choices(
+    model: Forecaster, data: DataSource, *, metric: str, ranking: str, samples: int
+) -> list[InferredOption]:
+    """Options in the place of a metric that needs a range which the data do not have.
+
+    CRPS takes its place, or the mean squared error where there is one sample.
+    """
+    reason = why_not_scorable(model, data, metric, samples)
+    if reason is None or model.spec.value_range is not None:
+        return []
+    found, reduction = ("crps", "ensemble") if samples > 1 else ("mse", "mean")
+    if ranking == "paper":  # which takes the best of several samples
+        found, reduction = "mse", "best"
+    return [
+        InferredOption(
+            "validation", f"by {found}; for {metric} {reason}", "validation_metric", found
+        ),
+        InferredOption("validation", f"{reduction} of samples", "validation_reduction", reduction),
+    ]
+
+
+def why_not_scorable(model: Forecaster, data: DataSource, metric: str, samples: int) -> str | None:
+    """Why validation windows cannot be scored by a metric; None where they can."""
+    check_metrics([metric])
+    members = samples if model.stochastic else 2  # a deterministic forecast is one of equal members
+    reason = METRICS[metric].why_not_applicable(model.spec, members)
+    if reason is None:
+        return None
+    # Windows that score in other units may know a range; they are opened for no other reason.
+    return METRICS[metric].why_not_applicable(
+        data.windows("validation").scored_spec(model.spec), members
+    )
+
+
+def check_scorable(model: Forecaster, data: DataSource, metric: str, samples: int) -> None:
+    """Raise `InputError` unless validation windows can be scored by a metric."""
+    reason = why_not_scorable(model, data, metric, samples)
+    if reason is not None:
+        raise InputError(
+            f"Validation cannot score {metric}: {reason}. Set validation_metric: crps or mse."
+        )
 
 
 def check_validation(model: Forecaster, metric: str, reduction: str, ranking: str) -> None:

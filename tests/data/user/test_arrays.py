@@ -7,8 +7,9 @@ import torch
 
 from statecast.data.base import SPLITS
 from statecast.data.user.array_files import open_sequences
-from statecast.data.user.arrays import Arrays
+from statecast.data.user.arrays import Arrays, ArrayWindows
 from statecast.errors import CorruptionError, FileError, InputError
+from statecast.reports.inspection.inspect_path import inspect_path
 
 
 def written(path, shape=(20, 9, 1, 4, 6), dtype=np.uint8, seed=0):
@@ -56,7 +57,7 @@ def test_no_sequence_is_in_two_splits_whatever_the_shares(path):
             path=str(path), context=2, horizon=2, validation_fraction=validation, test_fraction=test
         )
         numbers = [n for part in data.parts.values() for n in part]
-        assert sorted(numbers) == list(range(11))
+        assert sorted(number for number, _, _ in numbers) == list(range(11))
         assert all(len(part) for part in data.parts.values())
 
 
@@ -93,8 +94,9 @@ def test_a_file_is_mapped_and_not_read(path):
     sequences = (
         Arrays(path=str(path)[:-4] + ".npy", context=2, horizon=2).windows("train").sequences
     )
-    assert isinstance(sequences, np.memmap)
-    assert not sequences.flags.writeable
+    (stored,) = sequences.arrays
+    assert isinstance(stored, np.memmap)
+    assert not stored.flags.writeable
 
 
 def test_a_stride_thins_windows(path):
@@ -115,10 +117,17 @@ def test_gaps_are_named_and_not_passed_on(path):
     array = np.random.default_rng(0).random((10, 6, 1, 3, 3), dtype=np.float32)
     array[2, 4, 0, 1, 1] = np.nan
     np.save(path, array)
-    windows = Arrays(path=str(path), context=2, horizon=2).windows("train")
-    assert windows.batch(torch.tensor([0, 5])).values.isfinite().all()
-    with pytest.raises(InputError, match=r"Sequence 2 holds NaN .* 4 frames from 1 on"):
-        windows.batch(torch.tensor([0, 7]))
+    with pytest.raises(InputError, match=r"Sequence 2 holds NaN .* from frame 4 on"):
+        Arrays(path=str(path), context=2, horizon=2)
+    assert "Sequence 2 holds NaN" in inspect_path(path).text
+    # Of data too large to be looked through, a window that holds some is refused when it is read.
+    windows = ArrayWindows(
+        open_sequences(path).sequences, np.array([[2, 0], [2, 1]]), context=2, length=4,
+        channels=("a",),
+    )  # fmt: skip
+    assert windows.batch(torch.tensor([0])).values.isfinite().all()
+    with pytest.raises(InputError, match=r"Sequence 2 holds NaN .* from frame 1 on"):
+        windows.batch(torch.tensor([0, 1]))
 
 
 @pytest.mark.parametrize(
@@ -152,8 +161,9 @@ def test_files_that_are_none_are_refused(tmp_path, path):
         with pytest.raises(error, match=message):
             Arrays(path=str(tmp_path / name), context=2, horizon=2)
 
-    refused("none.npy", FileError, "no file.*data.path")
-    refused("video.mp4", FileError, r"\.npy, \.npz, \.h5")
+    refused("none.npy", FileError, "no file or folder")
+    (tmp_path / "video.mp4").write_bytes(b"\0\0\0\x18ftypisom")
+    refused("video.mp4", FileError, r"\.npy, \.npz, \.mat")
     written(path)
     content = path.read_bytes()
     (tmp_path / "cut.npy").write_bytes(content[: len(content) // 2])
@@ -169,11 +179,11 @@ def test_files_that_are_none_are_refused(tmp_path, path):
     (tmp_path / "flip.npz").write_bytes(bytes(damaged))
     refused("flip.npz", CorruptionError, "cannot be read")
     np.savez(tmp_path / "two.npz", a=np.zeros(3), b=np.zeros(3))
-    refused("two.npz", InputError, "name one of them sequences")
+    refused("two.npz", InputError, "Name one array with dataset: .* a ")
     np.save(tmp_path / "object.npy", np.array([{}]), allow_pickle=True)
     refused("object.npy", CorruptionError, "cannot be read")
-    np.save(tmp_path / "flat.npy", np.zeros((9, 6, 6)))
-    refused("flat.npy", InputError, r"\(sequence, time, channel, y, x\).*\(9, 6, 6\)")
+    np.save(tmp_path / "flat.npy", np.zeros(9))
+    refused("flat.npy", InputError, r"2 to 5 axes.*\(9,\)")
     np.save(tmp_path / "text.npy", np.full((9, 6, 6, 6), "a"))
     refused("text.npy", InputError, "should hold numbers")
     np.save(tmp_path / "none_at_all.npy", np.zeros((0, 6, 1, 6, 6)))
@@ -228,8 +238,7 @@ class TestHDF5:
         with h5py.File(file, "w") as content:
             content["one"], content["more/two"] = np.zeros((4, 5, 1, 2, 2)), np.zeros(3)
             content["words"] = "text"
-        with pytest.raises(InputError, match=r"dataset: .*more/two \(3,\), one \(4, 5, 1, 2, 2\)"):
-            open_sequences(file)
+        assert open_sequences(file).dataset == "one"
         with pytest.raises(InputError, match=r"no 'three': .*more/two"):
             open_sequences(file, dataset="three")
         with pytest.raises(InputError, match="words"):
@@ -273,13 +282,13 @@ class TestAxes:
         array = np.random.default_rng(0).random((50, 4, 3), dtype=np.float32)
         np.save(path, array)
         data = Arrays(path=str(path), axes="tyx", context=2, horizon=2)
-        assert data.frames == {
-            "train": range(41), "validation": range(41, 45), "test": range(45, 50),
+        assert data.parts == {
+            "train": [(0, 0, 41)], "validation": [(0, 41, 45)], "test": [(0, 45, 50)],
         }  # fmt: skip
-        for split, part in data.frames.items():
+        for split, ((_, first, last),) in data.parts.items():
             windows = data.windows(split)
             values = windows.batch(torch.arange(len(windows))).values
-            expected = np.stack([array[s : s + 4, None] for s in range(part.start, part.stop - 3)])
+            expected = np.stack([array[s : s + 4, None] for s in range(first, last - 3)])
             assert torch.equal(values, torch.from_numpy(expected))
         with pytest.raises(InputError, match="4 frames hold no validation windows of 9"):
             Arrays(path=str(path), axes="tyx", context=4, horizon=5)
@@ -294,3 +303,141 @@ class TestAxes:
         written(path)
         with pytest.raises(InputError, match="3 axes, tyx"):
             open_sequences(path, axes="tyx")
+
+
+def blobs(sequences=12, frames=20, side=24):
+    """Spots that move in circles, (sequence, time, y, x), from 0 to 1; alike in time alone."""
+    y, x = np.mgrid[:side, :side]
+    phase = 6 * np.random.default_rng(0).random(sequences)[:, None, None, None]
+    angle = np.arange(frames)[None, :, None, None] / 4 + phase
+    middle, radius = side / 2, side / 4
+    squared = (x - middle - radius * np.cos(angle)) ** 2 + (
+        y - middle - radius * np.sin(angle)
+    ) ** 2
+    return np.exp(-squared / 12)
+
+
+def frames_of(path, sequence=3, **options):
+    """The frames of a sequence as they are read, (time, channel, y, x)."""
+    found = open_sequences(path, **options).sequences
+    return found.read(sequence, 0, found.lengths[sequence])
+
+
+class TestKinds:
+    """Arrays as people have them: the guess of their axes is right, and is printed."""
+
+    truth = blobs()
+
+    @pytest.mark.parametrize("dtype", ["u1", "f4"])
+    @pytest.mark.parametrize(
+        "axes", ["ntyx", "tnyx", "ntcyx", "tncyx", "ntyxc", "tnyxc", "nyxt", "tyxn", "nyxtc"]
+    )
+    def test_sequences(self, path, axes, dtype):
+        letters = axes.replace("c", "")
+        values = self.truth.transpose(["ntyx".index(letter) for letter in letters])
+        values = (255 * values).astype(dtype)
+        if "c" in axes:
+            values = np.stack([values] * 3, axis=axes.index("c"))
+        np.save(path, values)
+        assert open_sequences(path).sequences.axes == axes
+        expected = (255 * self.truth[3]).astype(dtype)
+        found = frames_of(path)
+        assert len(found[0]) == (3 if "c" in axes else 1)
+        np.testing.assert_array_equal(found[:, 0], expected)
+        chosen = {c.option: c.value for c in Arrays(path=str(path)).inferred_options}
+        assert chosen["axes"] == axes
+        assert f"axes {axes}, by a guess" in inspect_path(path).text
+
+    @pytest.mark.parametrize("axes", ["tyx", "tyxc", "tcyx", "yxt"])
+    def test_one_recording(self, path, axes):
+        values = blobs(1, 60)[0].transpose(["tyx".index(a) for a in axes.replace("c", "")])
+        if "c" in axes:
+            values = np.stack([values, values], axis=axes.index("c"))
+        np.save(path, values)
+        data = Arrays(path=str(path), context=2, horizon=2)
+        assert data.axes == axes
+        assert [len(data.parts[split]) for split in SPLITS] == [1, 1, 1]
+        np.testing.assert_array_equal(frames_of(path, 0)[:, 0], blobs(1, 60)[0])
+
+    def test_many_channels_have_to_be_said(self, path):
+        np.save(path, np.zeros((10, 30, 20, 24, 24), np.float32))
+        with pytest.raises(InputError, match="would be 20 channels as ntcyx"):
+            Arrays(path=str(path))
+        assert Arrays(path=str(path), axes="ntcyx").spec.frame_shape == (20, 24, 24)
+
+    def test_yes_and_no_are_black_and_white(self, path):
+        np.save(path, self.truth > 0.5)
+        data = Arrays(path=str(path))
+        assert data.spec.value_range == (0.0, 1.0)
+        values = data.windows("train").batch(torch.tensor([0])).values[0, :, 0].numpy()
+        np.testing.assert_array_equal(values, self.truth[0, : len(values)] > 0.5)
+
+    def test_sixteen_bits_have_no_known_range(self, path):
+        np.save(path, (4095 * self.truth).astype("u2"))
+        data = Arrays(path=str(path))
+        assert data.spec.value_range is None
+        assert any("value_range" in choice.chosen for choice in data.inferred_options)
+        assert data.windows("train").batch(torch.tensor([0])).values.max() > 4000
+
+    def test_clips_of_predrnn(self, tmp_path):
+        first = 20 * np.arange(12)
+        clips = np.stack([np.stack([first + k, np.full(12, 10)], 1) for k in (0, 10)])
+        frames = (self.truth.reshape(-1, 1, 24, 24)).astype(np.float32)
+        np.savez(tmp_path / "a.npz", clips=clips, dims=[[1, 24, 24]], input_raw_data=frames)
+        found = open_sequences(tmp_path / "a.npz").sequences
+        assert found.lengths == [20] * 12
+        np.testing.assert_array_equal(frames_of(tmp_path / "a.npz"), frames[60:80])
+
+    def test_objects_are_refused_with_a_way_out(self, tmp_path):
+        objects = np.empty(3, object)
+        objects[:] = list(self.truth[:3])
+        np.savez(tmp_path / "a.npz", frames=objects)
+        with pytest.raises(InputError, match=r"frames holds Python objects.*\.npy file of one"):
+            Arrays(path=str(tmp_path / "a.npz"))
+
+    def test_matlab_is_told_by_its_content(self, tmp_path):
+        path = tmp_path / "ns.mat"
+        with h5py.File(path, "w", userblock_size=512) as content:
+            content["u"] = self.truth.transpose(1, 2, 3, 0)
+            content["a"], content["t"] = np.zeros((24, 24, 12)), np.arange(20.0)
+        np.testing.assert_array_equal(frames_of(path)[:, 0], self.truth[3])
+        assert inspect_path(path).kind.endswith("ns.mat: HDF5")
+        old = tmp_path / "old.mat"
+        old.write_bytes(b"MATLAB 5.0 MAT-file" + bytes(200))
+        with pytest.raises(FileError, match=r"-v7\.3"):
+            Arrays(path=str(old))
+
+    def test_groups_and_numbered_arrays_are_sequences(self, tmp_path):
+        with h5py.File(tmp_path / "a.h5", "w") as content:
+            for number, values in enumerate(self.truth):
+                group = content.create_group(f"{number:04}")
+                group["data"] = np.stack([values[: 15 + number % 3]] * 2, axis=-1)
+                group["grid/x"] = np.arange(24.0)
+        found = open_sequences(tmp_path / "a.h5")
+        assert (found.dataset, found.sequences.axes) == ("*/data", "tyxc")
+        assert found.sequences.lengths == [15, 16, 17] * 4
+        np.testing.assert_array_equal(frames_of(tmp_path / "a.h5", 4)[:, 1], self.truth[4, :16])
+        np.savez(tmp_path / "b.npz", *self.truth)
+        np.testing.assert_array_equal(frames_of(tmp_path / "b.npz", 10)[:, 0], self.truth[10])
+        assert f"'{found.dataset}'" in inspect_path(tmp_path / "a.h5").text
+
+    def test_a_folder_a_pattern_and_a_list(self, tmp_path):
+        folder = tmp_path / "runs [old]"
+        folder.mkdir()
+        for number, values in enumerate(self.truth):
+            np.save(folder / f"run{number}.npy", values)
+        (folder / "notes.txt").write_text("notes")
+        listed = [str(folder / f"run{number}.npy") for number in range(12)]
+        for path in (str(folder), f"{folder}/*.npy", listed):
+            data = Arrays(path=path, context=3, horizon=4)
+            assert data.opened.sequences.axes == "tyx"
+            np.testing.assert_array_equal(frames_of(path, 10)[:, 0], self.truth[10])
+            assert [len(data.parts[split]) for split in SPLITS] == [10, 1, 1]
+        assert "12 sequence(s) of 20 frames" in inspect_path(folder).text
+
+    def test_tensors_of_pytorch(self, tmp_path):
+        torch.save({"x": torch.from_numpy(self.truth), "t": torch.zeros(3)}, tmp_path / "a.pt")
+        np.testing.assert_array_equal(frames_of(tmp_path / "a.pt")[:, 0], self.truth[3])
+        torch.save({"x": torch.nn.Linear(1, 1)}, tmp_path / "b.pt")
+        with pytest.raises(CorruptionError, match="cannot be read as tensors"):
+            open_sequences(tmp_path / "b.pt")

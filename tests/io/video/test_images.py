@@ -10,7 +10,12 @@ from PIL import Image
 
 from statecast.errors import CorruptionError, FileError
 from statecast.io.video.discovery import find_clips
-from statecast.io.video.images import read_image
+from statecast.io.video.images import as_bytes, read_pages
+
+
+def read_image(path):
+    """The first picture of a file as bytes, of 16 bits where it has more than 8."""
+    return as_bytes(next(read_pages(path)), 16)
 
 
 def pictures(folder, numbers, size=(8, 8), pattern="frame{}.png"):
@@ -22,7 +27,7 @@ def pictures(folder, numbers, size=(8, 8), pattern="frame{}.png"):
 
 
 def frames(folder):
-    (clip,) = find_clips(str(folder))
+    (clip,) = find_clips(str(folder)).clips
     return np.stack([frame.pixels for frame in clip.frames()])
 
 
@@ -100,11 +105,12 @@ def test_damaged_images_are_named(tmp_path):
             read_image(path)
 
 
-def test_several_pictures_in_one_file_are_refused(tmp_path):
+def test_several_pictures_in_a_frame_of_others_are_refused(tmp_path):
     images = [Image.fromarray(frame) for frame in noise(3)]
-    images[0].save(tmp_path / "a.tif", save_all=True, append_images=images[1:])
+    images[0].save(tmp_path / "a1.tif")
+    images[0].save(tmp_path / "a2.tif", save_all=True, append_images=images[1:])
     with pytest.raises(FileError, match="several pictures"):
-        read_image(tmp_path / "a.tif")
+        frames(tmp_path)
 
 
 class TestDiscovery:
@@ -113,10 +119,10 @@ class TestDiscovery:
         pictures(tmp_path / "train" / "clip9", [1, 2])
         for name in ("z.MP4", "a2.avi", "a10.avi", "notes.txt", ".hidden.mp4"):
             (tmp_path / name).write_bytes(b"x")
-        found = [clip.name for clip in find_clips(str(tmp_path))]
+        found = [clip.name for clip in find_clips(str(tmp_path)).clips]
         assert found == ["a2.avi", "a10.avi", "train/clip9", "train/clip10", "z.MP4"]
-        assert len(find_clips(str(tmp_path / "*.avi"))) == 2
-        assert len(find_clips([str(tmp_path / "z.MP4"), str(tmp_path / "train")])) == 3
+        assert len(find_clips(str(tmp_path / "*.avi")).clips) == 2
+        assert len(find_clips([str(tmp_path / "z.MP4"), str(tmp_path / "train")]).clips) == 3
 
     def test_nothing_is_an_error(self, tmp_path):
         with pytest.raises(FileError, match="holds no videos"):
@@ -133,10 +139,10 @@ class TestDiscovery:
         folder.mkdir()
         (folder / "a.mp4").write_bytes(b"x")
         (folder / "inside.mp4").symlink_to(folder / "a.mp4")
-        assert len(find_clips(str(folder))) == 2
+        assert len(find_clips(str(folder)).clips) == 2
         for target in ("secret.mp4", "elsewhere"):
             (folder / "out.mp4").symlink_to(tmp_path / target)
             with pytest.raises(FileError, match=r"out\.mp4 is a link that leads out"):
                 find_clips(str(folder))
-            assert len(find_clips(str(folder), follow_links=True)) == 3
+            assert len(find_clips(str(folder), follow_links=True).clips) == 3
             (folder / "out.mp4").unlink()

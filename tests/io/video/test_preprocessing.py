@@ -65,7 +65,7 @@ def test_the_last_frames_are_counted_back_from_the_last_one(monkeypatch, rate, f
 def test_every_frame_is_taken_whatever_its_time(tmp_path):
     frames = noise(7)
     path = write_video(tmp_path / "a.mkv", frames, times=[0, 40, 50, 300, 301, 700, 900])
-    (clip,) = find_clips(str(path))
+    (clip,) = find_clips(str(path)).clips
     options = ClipOptions(size=(32, 32), colour="rgb", frame_step=2)
     found = np.stack(list(prepared_frames(clip, options)))
     np.testing.assert_array_equal(found, frames[::2].transpose(0, 3, 1, 2))
@@ -77,7 +77,7 @@ def test_every_frame_is_taken_whatever_its_time(tmp_path):
 
 def test_area_is_the_mean_of_the_pixels_that_are_covered():
     pixels = noise(1, 24, 36)[0]
-    found = prepare(pixels, ClipOptions(size=(6, 6), colour="rgb"), "clip")
+    found = prepare(RawFrame(None, pixels), ClipOptions(size=(6, 6), colour="rgb"), "clip")
     middle = pixels[:, 6:30].astype(float)
     expected = middle.reshape(6, 4, 6, 4, 3).mean(axis=(1, 3)).transpose(2, 0, 1)
     np.testing.assert_allclose(found, expected, atol=1)
@@ -93,7 +93,9 @@ def test_crops_are_those_of_pillow(crop, box, method):
     options = ClipOptions(size=(16, 8), crop=crop, resampling=method)
     kind = {"area": Image.Resampling.BOX, "lanczos": Image.Resampling.LANCZOS}[method]
     expected = Image.fromarray(pixels).resize((8, 16), kind, box=box).convert("L")
-    np.testing.assert_array_equal(prepare(pixels, options, "clip")[0], np.asarray(expected))
+    np.testing.assert_array_equal(
+        prepare(RawFrame(None, pixels), options, "clip")[0], np.asarray(expected)
+    )
 
 
 @pytest.mark.parametrize(
@@ -108,7 +110,7 @@ def test_options_that_mean_nothing_are_refused(options):
 
 def test_a_box_outside_the_frame_is_refused():
     with pytest.raises(InputError, match=r"50×40 pixels, which do not hold"):
-        prepare(noise(1, 40, 50)[0], ClipOptions(crop=(0, 0, 51, 40)), "clip")
+        prepare(RawFrame(None, noise(1, 40, 50)[0]), ClipOptions(crop=(0, 0, 51, 40)), "clip")
 
 
 def test_images_have_no_clock():

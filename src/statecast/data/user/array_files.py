@@ -1,150 +1,297 @@
-"""Arrays of sequences in files: opened lazily, their axes put in one order."""
+"""Arrays of sequences in files: opened lazily, read by content, their axes put in one order."""
 
 from __future__ import annotations
 
+import fnmatch
+import re
+from collections.abc import Mapping
+from collections.abc import Sequence as List
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from statecast.errors import FileError, InputError
-from statecast.io.hdf5 import HDF5, HDF5Array
+from statecast.data.user.array_axes import check_axes, guessed_axes, in_order, order_of
+from statecast.errors import CorruptionError, FileError, InputError
+from statecast.io.hdf5 import HDF5, MAGIC, HDF5Array, arrays_of, opened
 from statecast.io.numpy_files import map_npy, members_of, read_npz
+from statecast.io.paths import existing_paths, natural
 
 Array = np.ndarray[Any, np.dtype[Any]]
+Stored = Array | HDF5Array
 
-ENDINGS = (".npy", ".npz", *HDF5)
-NAMES = ("sequences", "values", "frames")  # looked for in an .npz or HDF5 file, in this order
-ORDER = "ntcyx"  # sequence, time, channel, y, x
+TORCH = (".pt", ".pth")
+ENDINGS = (".npy", ".npz", ".mat", *TORCH, *HDF5)
+NAMES = (
+    "sequences",
+    "values",
+    "frames",
+    "context",
+)  # looked for in a file of several arrays, in this order
+PREDRNN = {"clips", "dims", "input_raw_data"}  # arrays of the .npz of PredRNN's Moving MNIST
+NUMBERS = "fiub"  # kinds of dtypes
+SMALL = 0.5  # size of another array over that of the largest, below which it is taken for extra
+SIGNATURES = (b"\x93NUMPY", b"PK", b"\x89HDF", b"MATLAB")
+OTHER_KINDS = {
+    b"MATLAB 5.0": "a MATLAB file of a version before 7.3; save it with -v7.3",
+    b"\x80": "a pickle, which can run code and is not read; save its arrays as .npy",
+    b"CDF": "NetCDF; train on it with the data set fields",
+}
 
 
-class LazySequences:
-    """Sequences (sequence, time, channel, *space) of an array that is not in memory.
+class Opened(NamedTuple):
+    """Arrays that were found behind a path."""
+
+    sequences: Sequences
+    dataset: str | None  # name of the array, or pattern of names, that was chosen
+    guessed: bool  # whether the axes are a guess
+
+
+class Sequences:
+    """Sequences of frames (time, channel, *space) in arrays that need not be in memory.
 
     Args:
-        stored: the array, sliced when it is read.
-        axes: letter of each of its axes, see `in_order`.
+        arrays: of one dtype and one frame; each holds several sequences, or is one.
+        axes: letter of each of their axes, see `in_order`.
+
+    Attributes:
+        lengths: frames of each sequence.
+        frame_shape: (channel, *space).
+        dtype: as stored.
     """
 
-    def __init__(self, stored: HDF5Array, axes: str) -> None:
-        self.stored, self.axes = stored, axes
-        sizes = dict(zip(axes, stored.shape, strict=True))
-        self.shape = tuple(sizes.get(axis, 1) for axis in wanted(axes))
-        self.dtype, self.ndim = stored.dtype, len(self.shape)
+    def __init__(self, arrays: List[Stored], axes: str) -> None:
+        self.arrays, self.axes = list(arrays), axes
+        self.places: list[tuple[int, int]] = []  # array and number in it of each sequence
+        self.lengths: list[int] = []
+        frames = []
+        for number, array in enumerate(arrays):
+            if len(array.shape) != len(axes):
+                raise InputError(
+                    f"An array of {len(axes)} axes, {axes}, should have as many sizes, got "
+                    f"{array.shape}. Say with axes what each one is, such as tyx."
+                )
+            sizes = dict(zip(axes, array.shape, strict=True))
+            count = sizes.get("n", 1)
+            self.places += [(number, place) for place in range(count)]
+            self.lengths += [sizes["t"]] * count
+            frames.append(tuple(sizes.get(axis, 1) for axis in order_of(axes)[2:]))
+        self.frame_shape, self.dtype = frames[0], arrays[0].dtype
+        for number, (shape, array) in enumerate(zip(frames, arrays, strict=True)):
+            if (shape, array.dtype) != (self.frame_shape, self.dtype):
+                raise InputError(
+                    f"All arrays need frames of one kind: the first has {self.dtype} "
+                    f"{self.frame_shape}, number {number} {array.dtype} {shape}."
+                )
 
     def __len__(self) -> int:
-        return self.shape[0]
-
-    def __getitem__(self, sequence: Any) -> Array:
-        """A whole sequence."""
-        return self.read(int(sequence), 0, self.shape[1])
+        return len(self.lengths)
 
     def read(self, sequence: int, start: int, stop: int) -> Array:
-        """Frames of a sequence, (time, channel, *space)."""
+        """Frames of a sequence from `start` up to `stop`, (time, channel, *space)."""
+        number, place = self.places[sequence]
         # All axes are cut by slices, so that none is lost before they are ordered.
-        parts = {"n": slice(sequence, sequence + 1), "t": slice(start, stop)}
-        piece = self.stored[tuple(parts.get(axis, slice(None)) for axis in self.axes)]
-        return in_order(piece, self.axes)[0]
-
-
-Sequences = Array | LazySequences
-
-
-def wanted(axes: str) -> str:
-    """Axes in our order: all five, or without y for points."""
-    return ORDER if "y" in axes else ORDER.replace("y", "")
-
-
-def in_order(array: Array, axes: str) -> Array:
-    """A view (sequence, time, channel, *space) of an array whose axes these letters name.
-
-    `n` is the sequence, `t` time, `c` the channel, `y` and `x` space; points have `x` alone.
-    Axes `n` and `c` that are not there get one element.
-    """
-    known = [axis for axis in wanted(axes) if axis in axes]
-    ordered = array.transpose([axes.index(axis) for axis in known])
-    for position, axis in enumerate(wanted(axes)):
-        if axis not in axes:
-            ordered = np.expand_dims(ordered, position)
-    return ordered
-
-
-def check_axes(axes: str) -> None:
-    """Raise `InputError` unless letters name time, space, and nothing twice."""
-    if len(set(axes)) != len(axes) or not set("tx") <= set(axes) <= set(ORDER):
-        raise InputError(
-            "axes names each axis of the array once: n (sequence), t (time), c (channel), y, x; t "
-            f"and x must be there. Got {axes!r}; frames of one video in colours are tyxc."
-        )
+        parts = {"n": slice(place, place + 1), "t": slice(start, stop)}
+        piece = self.arrays[number][tuple(parts.get(axis, slice(None)) for axis in self.axes)]
+        return in_order(np.asarray(piece), self.axes)[0]
 
 
 def open_sequences(
-    path: str | Path, *, dataset: str | None = None, axes: str | None = None
-) -> Sequences:
-    """Sequences of a file, memory-mapped or read lazily; nothing in it is executed.
+    path: str | Path | List[str | Path], *, dataset: str | None = None, axes: str | None = None
+) -> Opened:
+    """Sequences behind a path, memory-mapped or read lazily; nothing in a file is executed.
 
     Args:
-        path: `.npy`, `.npz`, or HDF5.
-        dataset: name of the array in an `.npz` or HDF5 file; by default the only one, or one named
-            `sequences`, `values` or `frames`.
-        axes: letter of each axis, see `in_order`; by default `ntcyx`, or `ntcx` of four.
+        path: a NumPy, HDF5, MATLAB 7.3 or PyTorch file, a folder of them, a pattern, or a list.
+        dataset: name of the array in a file of several, or a pattern such as `*/data` of arrays
+            that are a sequence each; by default the only one, one named `sequences`, `values` or
+            `frames`, or the largest.
+        axes: letter of each axis, see `in_order`; by default by a guess, see `guessed_axes`.
 
     Errors:
-        FileError: it is missing, of another ending, or refers to other files.
+        FileError: it is missing, of another kind, or refers to other files.
         CorruptionError: it is cut off or damaged.
-        InputError: it is no array of sequences.
+        InputError: it holds no array of sequences, or which one is not clear.
     """
-    path = Path(path)
-    ending = path.suffix.lower()
-    if ending not in ENDINGS:
-        raise FileError(f"Sequences are read from {', '.join(ENDINGS)}, got {path.name!r}.")
-    if not path.is_file():
-        raise FileError(f"There is no file {path}. Set data.path to an array of sequences.")
-    if dataset is not None and ending == ".npy":
-        raise InputError(f"{path} holds one array without a name; leave dataset out.")
     if axes is not None:
         check_axes(axes)
-    array = HDF5Array(path, dataset, known=NAMES) if ending in HDF5 else loaded(path, dataset)
-    allowed = (4, 5) if axes is None else (len(axes),)
-    if array.dtype.kind not in "fiu" or array.ndim not in allowed or 0 in array.shape:
-        expected = (
-            "(sequence, time, channel, y, x), or (sequence, time, channel, point)"
-            if axes is None
-            else f"{len(axes)} axes, {axes}"
-        )
-        raise InputError(
-            f"{path} should hold numbers {expected}, got {array.dtype} {array.shape}. Add missing "
-            "axes of size 1, or say with axes what each one is, such as tyx."
-        )
-    letters = axes or (ORDER if array.ndim == len(ORDER) else "ntcx")
-    return (
-        LazySequences(array, letters) if isinstance(array, HDF5Array) else in_order(array, letters)
-    )
+    arrays, dataset, origin = found_arrays(path, dataset)
+    letters = guessed_axes(arrays[0], origin, alone=len(arrays) > 1) if axes is None else axes
+    return Opened(Sequences(arrays, letters), dataset, axes is None)
 
 
-def loaded(path: Path, dataset: str | None) -> Array:
-    """The array of a `.npy` file, memory-mapped, or of an `.npz`, read as a whole."""
-    if path.suffix.lower() == ".npy":
-        return map_npy(path)
-    return read_npz(path, name_of_array(list(members_of(path)), path, dataset))
+def found_arrays(
+    path: str | Path | List[str | Path], dataset: str | None
+) -> tuple[list[Stored], str | None, str]:
+    """Arrays behind a path, the name that they were chosen by, and where the first of them is.
+
+    Errors:
+        As `open_sequences`.
+    """
+    files = array_files(path)
+    arrays: list[Stored] = []
+    for file in files:
+        found, dataset = arrays_in(file, dataset)
+        arrays += found
+    for array in arrays:
+        if array.dtype.kind not in NUMBERS or 0 in array.shape:
+            raise InputError(f"{files[0]} should hold numbers, got {array.dtype} {array.shape}.")
+    return arrays, dataset, str(files[0])
 
 
-def name_of_array(names: list[str], path: Path, dataset: str | None) -> str:
-    """The array of an `.npz` to read: that asked for, the only one, or the first of a known name.
+def array_files(path: str | Path | List[str | Path]) -> list[Path]:
+    """Files of arrays behind a path; of a folder, all that it holds.
+
+    Errors:
+        FileError: there are none.
+    """
+    files: list[Path] = []
+    for item in existing_paths(path):
+        inside = item.rglob("*") if item.is_dir() else [item]
+        files += sorted((p for p in inside if not item.is_dir() or is_array_file(p)), key=natural)
+    if not files:
+        raise FileError(f"{path} holds no arrays: files ending in {', '.join(ENDINGS)}.")
+    return files
+
+
+def is_array_file(path: Path) -> bool:
+    """Whether a file of a folder is one of arrays, by its ending."""
+    hidden = any(part.startswith(".") for part in path.parts[-2:])
+    return path.suffix.lower() in ENDINGS and path.is_file() and not hidden
+
+
+def beginning_of(path: Path) -> bytes:
+    """The first bytes of a file.
+
+    Errors:
+        FileError: it is no regular file, or nothing that arrays are read from.
+    """
+    if not path.is_file():
+        raise FileError(f"There is no file {path}. Set data.path to an array of sequences.")
+    with path.open("rb") as stream:
+        start = stream.read(128)
+    for other, what in OTHER_KINDS.items():
+        if start.startswith(other):
+            raise FileError(f"{path} is {what}.")
+    known = start.startswith(SIGNATURES) or path.suffix.lower() in ENDINGS or is_hdf5(path)
+    if not known:
+        raise FileError(f"Sequences are read from {', '.join(ENDINGS)}, got {path.name!r}.")
+    return start
+
+
+def is_hdf5(path: Path) -> bool:
+    """Whether a file is HDF5 by its content, as those of MATLAB 7.3 are, after a block of text."""
+    with path.open("rb") as stream:
+        for place in (0, 512, 1024, 2048):
+            stream.seek(place)
+            if stream.read(len(MAGIC)) == MAGIC:
+                return True
+    return False
+
+
+def arrays_in(path: Path, dataset: str | None) -> tuple[list[Stored], str | None]:
+    """Arrays of a file that hold its sequences, and the name by which they were chosen."""
+    start = beginning_of(path)
+    ending = path.suffix.lower()
+    if is_torch(path):
+        tensors = tensors_of(path)
+        shapes = {name: (array.shape, array.dtype) for name, array in tensors.items()}
+        chosen, dataset = choose(shapes, dataset, path)
+        return [tensors[name] for name in chosen], dataset
+    if start.startswith(b"PK") or ending == ".npz":
+        members = members_of(path)
+        if dataset is None and members.keys() >= PREDRNN:
+            return predrnn_clips(path), None
+        shapes = {name: (member.shape, member.dtype) for name, member in members.items()}
+        chosen, dataset = choose(shapes, dataset, path)
+        return [read_npz(path, name) for name in chosen], dataset
+    if ending in HDF5 or is_hdf5(path):
+        with opened(path) as content:
+            if dataset is not None and dataset.strip("/") in content:
+                return [HDF5Array(path, dataset)], dataset
+            shapes = {name: (tuple(a.shape), a.dtype) for name, a in arrays_of(content).items()}
+            chosen, dataset = choose(shapes, dataset, path)
+        return [HDF5Array(path, name) for name in chosen], dataset
+    if dataset is not None:
+        raise InputError(f"{path} holds one array without a name; leave dataset out.")
+    return [map_npy(path)], None
+
+
+def choose(
+    arrays: Mapping[str, tuple[tuple[int, ...], np.dtype[Any]]], dataset: str | None, path: Path
+) -> tuple[list[str], str | None]:
+    """Names of the arrays to read, and what they were chosen by.
+
+    Arrays of one name in several groups, and numbered ones, are a sequence each.
 
     Errors:
         InputError: there is none of this name, or which one is not clear.
     """
+    there = ", ".join(f"{name} {shape}" for name, (shape, _) in arrays.items()) or "no arrays"
     if dataset is not None:
-        if dataset in names:
-            return dataset
-        raise InputError(f"There is no {dataset!r}: {path} holds the arrays {names}.")
-    for name in NAMES:
-        if name in names:
-            return name
-    if len(names) != 1:
+        pattern = dataset if "*" in dataset else f"*/{dataset}"
+        names = [n for n in arrays if n == dataset] or fnmatch.filter(arrays, pattern)
+        if not names:
+            raise InputError(f"There is no {dataset!r}: {path} holds {there}.")
+        return sorted(names, key=lambda name: natural(Path(name))), dataset
+    objects = [name for name, (_, dtype) in arrays.items() if dtype.hasobject]
+    if objects:
         raise InputError(
-            f"{path} holds the arrays {names}; say with dataset which, or name one of them "
-            f"{', '.join(NAMES)}."
+            f"{path}: {objects[0]} holds Python objects, which can run code and are not read. Save "
+            "each sequence as a .npy file of one folder."
         )
-    return names[0]
+    for name in NAMES:
+        if name in arrays:
+            return [name], name
+    sizes: dict[str, int] = {}
+    members: dict[str, list[str]] = {}
+    for name, (shape, dtype) in arrays.items():
+        if dtype.kind in NUMBERS:
+            key = pattern_of(name)
+            members.setdefault(key, []).append(name)
+            sizes[key] = sizes.get(key, 0) + int(np.prod(shape, dtype=np.int64))
+    ranked = sorted(sizes, key=lambda key: -sizes[key])
+    if not ranked or (len(ranked) > 1 and sizes[ranked[1]] > SMALL * sizes[ranked[0]]):
+        raise InputError(f"Name one array with dataset: {path} holds {there}.")
+    largest = members[ranked[0]]
+    if len(largest) == 1:
+        return largest, largest[0] if len(arrays) > 1 else None
+    return sorted(largest, key=lambda name: natural(Path(name))), ranked[0]
+
+
+def pattern_of(name: str) -> str:
+    """Pattern of the names of arrays like one: of one name in any group, or numbered ones."""
+    *groups, leaf = name.split("/")
+    if groups:
+        return f"*/{leaf}"
+    return re.sub(r"_\d+$", "_*", leaf)
+
+
+def is_torch(path: Path) -> bool:
+    """Whether a file is one of PyTorch, by its ending: its content is a zip, as that of `.npz`."""
+    return path.suffix.lower() in TORCH
+
+
+def tensors_of(path: Path) -> dict[str, Array]:
+    """The tensors of a PyTorch file, of one or of a dictionary; no code in it is run.
+
+    Errors:
+        CorruptionError: it is damaged, or holds anything else.
+    """
+    import torch
+
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        items = content.items() if isinstance(content, dict) else [("tensor", content)]
+        return {str(n): t.numpy() for n, t in items if isinstance(t, torch.Tensor)}
+    except Exception as error:  # of torch and pickle, of every kind
+        reason = " ".join(str(error).split())[:120]
+        raise CorruptionError(f"{path} cannot be read as tensors ({reason}).") from error
+
+
+def predrnn_clips(path: Path) -> list[Stored]:
+    """Sequences of PredRNN's files: frames one after another, and where each clip begins."""
+    frames, clips, dims = (read_npz(path, name) for name in ("input_raw_data", "clips", "dims"))
+    frames = frames.reshape(-1, *np.ravel(dims)[:3].tolist())
+    starts, ends = clips[0, :, 0], clips[-1].sum(axis=1)
+    return [frames[int(start) : int(stop)] for start, stop in zip(starts, ends, strict=True)]

@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import hashlib
+from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from statecast.data.base import DataSource, Split
-from statecast.data.user.array_files import Array, LazySequences, Sequences, open_sequences
-from statecast.data.windows import SequenceWindows, all_starts
+from statecast.data.base import SPLITS, DataSource, InferredOption, Split, Windows
+from statecast.data.user.array_files import Array, Opened, Sequences, open_sequences
+from statecast.data.user.field_splits import Parts, window_starts
 from statecast.errors import InputError
 from statecast.frames import Batch, FrameSpec
 
 LARGEST_BYTE = 255
+LOOKED_THROUGH = 1 << 31  # bytes; of larger data, so much is searched for NaN before training
 COLOURS = {1: ("intensity",), 3: ("red", "green", "blue")}  # channel names of bytes
 
 
 class Arrays(DataSource):
-    """Your own sequences: an array (sequence, time, channel, y, x), or (…, channel, point).
+    """Your own sequences: arrays of time, space, and perhaps channels and sequences.
 
     Bytes are images of 256 levels, read as values in [0, 1]; other numbers are taken as they are.
     Sequences are split first and cut into windows afterwards: the first ones are for training, the
@@ -29,12 +32,14 @@ class Arrays(DataSource):
     belong next to each other. One recording, without an axis of sequences, is split in time.
 
     Args:
-        path: `.npy` file, which is memory-mapped; HDF5 file, of which each window is read when it
-            is asked for; or `.npz`, which is read as a whole.
-        dataset: name of the array in an `.npz` or HDF5 file; by default the only one, or the one
-            named `sequences`, `values` or `frames`.
+        path: `.npy` file, which is memory-mapped; HDF5 or MATLAB 7.3 file, of which each window is
+            read when it is asked for; `.npz` or PyTorch file, read as a whole; a folder of them, a
+            pattern, or a list, of which each file is a sequence.
+        dataset: name of the array in a file of several, or a pattern such as `*/data` of arrays
+            that are a sequence each; by default the only one, one named `sequences`, `values` or
+            `frames`, or by far the largest.
         axes: letter of each axis of the array: n (sequence), t (time), c (channel), y, x; by
-            default `ntcyx`, and `ntcx` of points. Frames of one video in colours are `tyxc`.
+            default a guess, which is printed. Frames of one video in colours are `tyxc`.
         test_path: file of the test sequences, which may have another length; by default the last
             `test_fraction` of those of `path`.
         context: frames observed.
@@ -53,10 +58,10 @@ class Arrays(DataSource):
     def __init__(
         self,
         *,
-        path: str | None = None,
+        path: tuple[str, ...] | str | None = None,
         dataset: str | None = None,
         axes: str | None = None,
-        test_path: str | None = None,
+        test_path: tuple[str, ...] | str | None = None,
         context: int = 5,
         horizon: int = 10,
         test_horizon: int | None = None,
@@ -82,52 +87,61 @@ class Arrays(DataSource):
                 f"{context}, {self.horizons} and {window_stride}."
             )
         self.paths = {"train": path, "test": path if test_path is None else test_path}
-        self.axes, self.dataset = axes, dataset
-        self.sequences: dict[str, Sequences] = {
-            name: open_sequences(path, dataset=dataset, axes=axes)
-            for name, path in self.paths.items()
-        }
-        check_alike(self.sequences, self.paths)
-        recording = axes is not None and "n" not in axes
-        count, length = self.sequences["train"].shape[:2]
-        parts = split_in_order(
-            length if recording else count,
-            validation_fraction,
-            0 if test_path else test_fraction,
-            path,
-        )
+        self.opened = open_sequences(path, dataset=dataset, axes=axes)
+        self.asked = {"dataset": dataset, "axes": axes}
+        self.dataset, self.axes = self.opened.dataset, self.opened.sequences.axes
+        tests = self.opened
         if test_path is not None:
-            parts["test"] = range(self.sequences["test"].shape[1 if recording else 0])
-        # Sequences of each split, and the frames of them that belong to it.
-        self.parts = {name: range(1) if recording else part for name, part in parts.items()}
-        self.frames = {
-            name: part if recording else range(self.of_split(name).shape[1])
-            for name, part in parts.items()
-        }
-        bytes_ = self.sequences["train"].dtype == np.uint8
-        self.value_range = (0.0, 1.0) if bytes_ else None
+            tests = open_sequences(test_path, dataset=self.dataset, axes=self.axes)
+        self.sequences = {"train": self.opened.sequences, "test": tests.sequences}
+        check_alike(self.sequences, self.paths)
+        self.parts = self.split(validation_fraction, test_fraction)
+        self.bytes = self.opened.sequences.dtype.kind == "b" or (
+            self.opened.sequences.dtype == np.uint8
+        )
+        self.value_range = (0.0, 1.0) if self.bytes else None
         if value_range is not None:
-            if bytes_ or not value_range[0] < value_range[1]:
+            if self.bytes or not value_range[0] < value_range[1]:
                 raise InputError(
                     "value_range is the smallest and the largest value of numbers that are no "
-                    f"bytes, got {tuple(value_range)} for {self.sequences['train'].dtype}."
+                    f"bytes, got {tuple(value_range)} for {self.opened.sequences.dtype}."
                 )
             self.value_range = (float(value_range[0]), float(value_range[1]))
-        count = self.sequences["train"].shape[2]
-        names = COLOURS.get(count) if bytes_ and channels is None else channels
+        count = self.opened.sequences.frame_shape[0]
+        names = COLOURS.get(count) if self.bytes and channels is None else channels
         self.channels = tuple(names or (f"channel_{i}" for i in range(count)))
         if len(self.channels) != count:
             raise InputError(f"{path} has {count} channel(s), but channels are {self.channels}.")
-        for split in self.parts:
+        for split in SPLITS:
             self.check_length(split)
+        for sequences in set(self.sequences.values()):
+            check_finite(sequences)
+
+    def split(self, validation_fraction: float, test_fraction: float) -> Parts:
+        """Frames of the sequences of each split; a single sequence is split in time."""
+        sequences, tests = self.sequences["train"], self.sequences["test"]
+        apart = tests is not sequences
+        recording = len(sequences) == 1 and "n" not in self.axes
+        count = sequences.lengths[0] if recording else len(sequences)
+        cut = split_in_order(
+            count, validation_fraction, 0 if apart else test_fraction, shown(self.paths["train"])
+        )
+        if recording:
+            parts: Parts = {s: [(0, cut[s].start, cut[s].stop)] for s in SPLITS}
+        else:
+            parts = {s: [(n, 0, sequences.lengths[n]) for n in cut[s]] for s in SPLITS}
+        if apart:
+            parts["test"] = [(n, 0, length) for n, length in enumerate(tests.lengths)]
+        return parts
 
     def of_split(self, split: str) -> Sequences:
-        """The array that a split is taken from."""
+        """The sequences that a split is taken from."""
         return self.sequences["test" if split == "test" else "train"]
 
-    def check_length(self, split: str) -> None:
+    def check_length(self, split: Split) -> None:
         """Raise `InputError` unless the sequences of a split hold a window."""
-        frames, length = len(self.frames[split]), self.context + self.horizons[split]
+        frames = max(stop - start for _, start, stop in self.parts[split])
+        length = self.context + self.horizons[split]
         if frames < length:
             raise InputError(
                 f"Sequences of {frames} frames hold no {split} windows of {length}: context "
@@ -138,7 +152,7 @@ class Arrays(DataSource):
     def spec(self) -> FrameSpec:
         return FrameSpec(
             channels=self.channels,
-            space=tuple(self.sequences["train"].shape[3:]),
+            space=tuple(self.opened.sequences.frame_shape[1:]),
             context=self.context,
             horizon=self.horizons["train"],
             value_range=self.value_range,
@@ -146,31 +160,42 @@ class Arrays(DataSource):
         )
 
     def windows(self, split: Split) -> ArrayWindows:
-        sequences, length = self.of_split(split), self.context + self.horizons[split]
-        frames = self.frames[split]
-        starts = all_starts(
-            self.parts[split], len(frames), length, window_stride=self.window_stride
-        )
-        starts[:, 1] += frames.start
+        length = self.context + self.horizons[split]
         return ArrayWindows(
-            cast("Any", sequences),
-            starts,
+            self.of_split(split),
+            window_starts(self.parts[split], length, self.window_stride),
             context=self.context,
             length=length,
             channels=self.channels,
         )
 
     @property
+    def inferred_options(self) -> Sequence[InferredOption]:
+        found = []
+        if self.dataset is not None and self.asked["dataset"] is None:
+            found.append(InferredOption("array", self.dataset, "dataset", self.dataset))
+        sequences = self.opened.sequences
+        guessed = (None, None) if self.asked["axes"] else ("axes", sequences.axes)
+        found.append(InferredOption("axes", described(self.opened), *guessed))
+        if self.value_range is None:
+            found.append(
+                InferredOption("range", "not known; value_range gives it, as PSNR and SSIM need")
+            )
+        return found
+
+    @property
     def card(self) -> dict[str, Any]:
         return {
             "name": "arrays",
-            "files": {name: Path(path).name for name, path in self.paths.items()},
-            "shapes": {name: list(array.shape) for name, array in self.sequences.items()},
-            "dtype": str(self.sequences["train"].dtype),
+            "files": {name: shown(path) for name, path in self.paths.items()},
+            "shapes": {
+                name: [len(found), max(found.lengths), *found.frame_shape]
+                for name, found in self.sequences.items()
+            },
+            "dtype": str(self.opened.sequences.dtype),
             "dataset": self.dataset,
             "axes": self.axes,
-            "splits": {name: [part.start, part.stop] for name, part in self.parts.items()},
-            "frames": {name: [part.start, part.stop] for name, part in self.frames.items()},
+            "splits": {name: [list(piece) for piece in part] for name, part in self.parts.items()},
             "context": self.context,
             "horizons": self.horizons,
             "window_stride": self.window_stride,
@@ -181,35 +206,99 @@ class Arrays(DataSource):
         }
 
 
-class ArrayWindows(SequenceWindows):
-    """Windows of stored sequences, bytes as values in [0, 1]."""
+class ArrayWindows(Windows):
+    """Windows of stored sequences, bytes as values in [0, 1].
 
-    sequences: Sequences  # type: ignore[assignment]  # of which no more is read than is asked for
+    Args:
+        sequences: of which no more is read than is asked for.
+        starts: (window, 2), the sequence and the first frame of each window.
+        context: frames observed.
+        length: context and target frames together.
+        channels: names of the channels.
+    """
+
+    def __init__(
+        self,
+        sequences: Sequences,
+        starts: Array,
+        *,
+        context: int,
+        length: int,
+        channels: tuple[str, ...],
+    ) -> None:
+        self.sequences, self.starts = sequences, starts
+        self.context, self.length, self.channels = context, length, channels
+
+    def __len__(self) -> int:
+        return len(self.starts)
 
     def batch(self, indices: Tensor) -> Batch:
+        pieces = [
+            self.sequences.read(int(sequence), int(start), int(start) + self.length)
+            for sequence, start in self.starts[indices.numpy()]
+        ]
         # NumPy converts what torch does not read, such as another order of bytes.
-        values = torch.from_numpy(np.asarray(self.stored(indices), dtype=np.float32))
+        values = torch.from_numpy(np.stack(pieces).astype(np.float32))
         if self.sequences.dtype == np.uint8:
             values /= LARGEST_BYTE
         if not bool(torch.isfinite(values).all()):
             window = int((~torch.isfinite(values.flatten(1))).any(dim=1).nonzero()[0])
-            sequence, start = self.starts[int(indices[window])].tolist()
-            raise InputError(
-                f"Sequence {sequence} holds NaN or infinite values in the {self.length} frames "
-                f"from {start} on. Fill the gaps, or leave the sequence out."
-            )
+            raise InputError(unknown_values(*self.starts[int(indices[window])].tolist()))
         return Batch.of(values, self.context, channels=self.channels)
 
-    def stored(self, indices: Tensor) -> Array:
-        """Windows as they are stored."""
-        chosen, first = self.starts[indices.numpy()].T
-        if isinstance(self.sequences, LazySequences):
-            pieces = [
-                self.sequences.read(int(sequence), int(start), int(start) + self.length)
-                for sequence, start in zip(chosen, first, strict=True)
-            ]
-            return np.stack(pieces)
-        return self.sequences[chosen[:, None], first[:, None] + np.arange(self.length)]
+    @cached_property
+    def digest(self) -> str:
+        """Of the sequences that windows are cut from, and of where they are cut."""
+        digest = hashlib.sha256(repr((self.context, self.length)).encode())
+        digest.update(np.ascontiguousarray(self.starts, dtype=np.int64).tobytes())
+        for number in np.unique(self.starts[:, 0]):
+            frames = self.sequences.read(int(number), 0, self.sequences.lengths[int(number)])
+            digest.update(np.ascontiguousarray(frames).tobytes())
+        return digest.hexdigest()
+
+
+def check_finite(sequences: Sequences) -> None:
+    """Raise `InputError` where sequences hold values that are not finite.
+
+    Of more than `LOOKED_THROUGH` bytes, sequences evenly spread are looked through.
+    """
+    if sequences.dtype.kind != "f":
+        return
+    frame = int(np.prod(sequences.frame_shape)) * sequences.dtype.itemsize
+    step = max(1, -(-sum(sequences.lengths) * frame // LOOKED_THROUGH))
+    for number in range(0, len(sequences), step):
+        for start in range(0, sequences.lengths[number], max(1, (1 << 26) // frame)):
+            stop = min(start + max(1, (1 << 26) // frame), sequences.lengths[number])
+            finite = np.isfinite(sequences.read(number, start, stop))
+            if not finite.all():
+                first = int(np.flatnonzero(~finite.all(axis=tuple(range(1, finite.ndim))))[0])
+                raise InputError(unknown_values(number, start + first))
+
+
+def unknown_values(sequence: int, frame: int) -> str:
+    """What to say of values that are not finite."""
+    return (
+        f"Sequence {sequence} holds NaN or infinite values from frame {frame} on. Fill the gaps, "
+        "leave the sequence out, or store it as NetCDF for the data set fields, which takes them "
+        "as unknown."
+    )
+
+
+def described(opened: Opened) -> str:
+    """What the axes of opened arrays are taken for."""
+    sequences = opened.sequences
+    lengths = sorted({min(sequences.lengths), max(sequences.lengths)})
+    frames = " to ".join(map(str, lengths))
+    channels, *space = sequences.frame_shape
+    return (
+        f"{sequences.axes}{', by a guess' if opened.guessed else ''}: {len(sequences)} sequence(s) "
+        f"of {frames} frames, {channels} channel(s) on {'×'.join(map(str, space))}"
+    )
+
+
+def shown(path: str | Sequence[str]) -> str:
+    """Names of files, without their folders."""
+    return ", ".join(Path(p).name for p in ([path] if isinstance(path, str) else path))
 
 
 def split_in_order(
@@ -239,11 +328,13 @@ def split_in_order(
     }
 
 
-def check_alike(sequences: Mapping[str, Sequences], paths: Mapping[str, str]) -> None:
+def check_alike(
+    sequences: Mapping[str, Sequences], paths: Mapping[str, str | Sequence[str]]
+) -> None:
     """Raise `InputError` unless training and test sequences have frames of one kind."""
     one, other = sequences["train"], sequences["test"]
-    if one.shape[2:] != other.shape[2:] or one.dtype != other.dtype:
+    if one.frame_shape != other.frame_shape or one.dtype != other.dtype:
         raise InputError(
-            f"Frames of {paths['train']} are {one.dtype} {one.shape[2:]}, those of "
-            f"{paths['test']} {other.dtype} {other.shape[2:]}. Both must be alike."
+            f"Frames of {shown(paths['train'])} are {one.dtype} {one.frame_shape}, those of "
+            f"{shown(paths['test'])} {other.dtype} {other.frame_shape}. Both must be alike."
         )

@@ -24,12 +24,13 @@ from statecast.data.user.field_windows import FieldStore, FieldWindows, Storage
 from statecast.errors import InputError
 from statecast.frames import FrameSpec
 from statecast.io.fields.climatology import Anomaly, Climatology, fit_climatology
-from statecast.io.fields.kinds import files_of, is_remote
+from statecast.io.fields.kinds import files_of
 from statecast.io.fields.preprocessing import Preparation
 from statecast.io.fields.regions import dimension_of
 from statecast.io.fields.source import FieldOptions, Gaps
 from statecast.io.fields.time_axis import Duplicates, Uneven
 from statecast.io.fields.time_steps import DAY, phase, text_of
+from statecast.io.paths import is_remote
 from statecast.nn.codecs.build import multiple_for, suited
 
 IN_MEMORY = 512 << 20  # bytes of prepared frames that `auto` holds in memory

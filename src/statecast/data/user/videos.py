@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any, Literal
 
 from statecast.data.base import DataSource, InferredOption, Split
@@ -25,8 +25,9 @@ from statecast.frames import FrameSpec
 from statecast.io.video.discovery import Clip, find_clips
 from statecast.io.video.options import ClipOptions, Colour, Crop, Resampling, as_crop, pair
 from statecast.io.video.preprocessing import prepared_frames
+from statecast.io.video.remarks import ClipFacts, ClipTimes, bits_used, remarks_on
 
-VERSION = 1  # changes when the same options give other frames
+VERSION = 2  # changes when the same options give other frames
 NAMED = 5  # clips that a message names
 
 
@@ -39,7 +40,8 @@ class Videos(DataSource):
     Args:
         path: a folder, which is searched with its sub-folders, a video file, a pattern such as
             `clips/*.mp4`, or a list of them. A folder of images is one video, in the order of
-            their numbers.
+            their numbers; or several, where their names differ before the number. A TIFF of several
+            pages is one video.
         size: height and width of a frame in pixels; one number for both.
         crop: `centre` keeps the largest part from the middle that has the shape of `size`; `none`
             squeezes the whole frame; or a box [left, top, right, bottom] in pixels.
@@ -48,6 +50,8 @@ class Videos(DataSource):
         frames_per_second: frames to take per second of video, by its time stamps: at each tick
             the one that is shown. By default every frame, whatever its time.
         frame_step: take every N-th frame.
+        bits: bits that images of more than 8 use, such as 12; by default the fewest of 8, 10, 12,
+            14 and 16 that hold all their values.
         split: by `folder`, named train, validation and test; by `video`, in the order of their
             names; or in `time`, within every video; `auto`: the first of them that is possible.
         split_fractions: of training, validation and tests, in this order.
@@ -73,6 +77,7 @@ class Videos(DataSource):
         colour: Colour = "grey",
         frames_per_second: float | None = None,
         frame_step: int = 1,
+        bits: int | None = None,
         split: SplitBy = "auto",
         split_fractions: tuple[float, float, float] = (0.8, 0.1, 0.1),
         gap: int = 0,
@@ -92,7 +97,7 @@ class Videos(DataSource):
         self.options = ClipOptions(
             size=pair(size), crop=as_crop(crop),
             resampling=resampling, colour=colour, frames_per_second=frames_per_second,
-            frame_step=frame_step,
+            frame_step=frame_step, bits=bits,
         )  # fmt: skip
         self.on_error, self.window_stride, self.gap, self.shuffle = (
             on_error,
@@ -100,9 +105,9 @@ class Videos(DataSource):
             gap,
             shuffle,
         )
-        self.found = find_clips(
-            path if isinstance(path, str) else list(path), follow_links=follow_links
-        )
+        self.found, self.ignored = find_clips(path, follow_links=follow_links)
+        self.bits_found = bits_used(self.found) if bits is None else None
+        self.options = replace(self.options, bits=bits or self.bits_found)
         self.wanted = Wanted(context, horizon, validation_horizon, test_horizon)
         self.asked_split = split
         self.store = self.decoded()
@@ -139,9 +144,12 @@ class Videos(DataSource):
     def build(self, writer: StoreWriter) -> dict[str, Any]:
         """Decode all videos; what was skipped, and why."""
         skipped: dict[str, str] = {}
+        facts: dict[str, ClipFacts] = {}
         for clip in progress(self.found):
+            seen = ClipTimes()
             try:
-                writer.add(clip.name, prepared_frames(clip, self.options))
+                writer.add(clip.name, prepared_frames(clip, self.options, seen))
+                facts[clip.name] = seen.facts
             except FileError as error:
                 if self.on_error == "refuse":
                     raise type(error)(
@@ -151,7 +159,7 @@ class Videos(DataSource):
         if not writer.sequences:
             first = next(iter(skipped.values()))
             raise FileError(f"None of {len(skipped)} video(s) can be read; the first: {first}")
-        return {"skipped": skipped}
+        return {"skipped": skipped, "facts": facts}
 
     @property
     def skipped(self) -> dict[str, str]:
@@ -190,6 +198,7 @@ class Videos(DataSource):
             "videos": len(names),
             "frames": sum(clip.frames for clip in self.store.sequences),
             "skipped": self.skipped,
+            "passed_over": self.ignored,
             "too_short": self.short,
             "split": self.split,
             "splits": {
@@ -222,6 +231,14 @@ class Videos(DataSource):
         for name, value in self.lengths._asdict().items():
             if asked[name] is None:
                 found.append(InferredOption(name, f"{value} frames", name, value))
+        if self.bits_found is not None:
+            bits = self.bits_found
+            found.append(InferredOption("bits", f"{bits}, by the largest value", "bits", bits))
+        facts = {name: ClipFacts(*item) for name, item in self.store.notes["facts"].items()}
+        even = self.options.frames_per_second is not None
+        found += [InferredOption("note", text) for text in remarks_on(facts, even=even)]
+        if self.ignored:
+            found.append(InferredOption("passed over", named(self.ignored, "no videos")))
         if self.skipped:
             found.append(InferredOption("skipped", named(self.skipped, "damaged")))
         if self.short:

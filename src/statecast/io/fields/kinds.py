@@ -14,6 +14,7 @@ from statecast.errors import CorruptionError, FileError
 from statecast.io.hdf5 import MAGIC as HDF5_MAGIC
 from statecast.io.hdf5 import arrays_of, opened
 from statecast.io.json_yaml import check_regular
+from statecast.io.paths import is_remote
 
 NETCDF = (".nc", ".nc4", ".cdf", ".netcdf")
 ZARR = ".zarr"
@@ -72,11 +73,6 @@ def labelled_files(path: str | Path | Sequence[str | Path]) -> list[Path]:
 def natural(path: Path) -> list[tuple[str, int]]:
     """A key that sorts names with numbers: `a_2` before `a_10`."""
     return [(word, int(n or 0)) for word, n in re.findall(r"(\D*)(\d*)", str(path))]
-
-
-def is_remote(path: str | Path) -> bool:
-    """Whether a path is an address, such as s3://bucket/store.zarr."""
-    return re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/{1,2}(?!/)", str(path)) is not None
 
 
 def address_of(path: Path) -> str:

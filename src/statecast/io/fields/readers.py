@@ -24,10 +24,11 @@ from statecast.errors import (
 )
 from statecast.io.fields.dates import calendar_of
 from statecast.io.fields.dates import decoded as dates_of
-from statecast.io.fields.kinds import address_of, check_regular_start, groups_of, is_remote, kind_of
+from statecast.io.fields.kinds import address_of, check_regular_start, groups_of, kind_of
 from statecast.io.fields.zarr_checks import check_metadata, check_store
 from statecast.io.hdf5 import MAGIC as HDF5_MAGIC
 from statecast.io.hdf5 import opened
+from statecast.io.paths import is_remote
 
 if TYPE_CHECKING:
     from xarray import Dataset

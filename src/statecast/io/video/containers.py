@@ -9,8 +9,9 @@ from statecast.io.json_yaml import check_regular
 
 START = 204  # bytes to look at: two MPEG packets begin within them
 VIDEO_ENDINGS = (
-    ".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".m2ts", ".gif",
-    ".ogv", ".ogg",
+    ".mp4", ".m4v", ".mov", ".qt", ".3gp", ".3g2", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".vob",
+    ".ts", ".mts", ".m2t", ".m2ts", ".wmv", ".asf", ".flv", ".f4v", ".mxf", ".y4m", ".gif", ".ogv",
+    ".ogg",
 )  # fmt: skip
 NAMES = {
     "mp4": "MP4/MOV",
@@ -18,6 +19,12 @@ NAMES = {
     "avi": "AVI",
     "mpegts": "MPEG transport stream",
     "mpeg": "MPEG program stream",
+    "mpegvideo": "MPEG video",
+    "asf": "ASF/WMV",
+    "flv": "FLV",
+    "mxf": "MXF",
+    "yuv4mpegpipe": "Y4M",
+    "ivf": "IVF",
     "gif": "GIF",
     "ogg": "Ogg",
 }  # containers, as the decoder calls them, and for people
@@ -27,8 +34,15 @@ BEGINNINGS = {
     b"GIF89a": "gif",
     b"OggS": "ogg",
     b"\x00\x00\x01\xba": "mpeg",
+    b"\x00\x00\x01\xb3": "mpegvideo",
+    b"0&\xb2u\x8ef\xcf\x11": "asf",
+    b"FLV\x01": "flv",
+    b"\x06\x0e+4\x02\x05\x01\x01": "mxf",
+    b"YUV4MPEG2 ": "yuv4mpegpipe",
+    b"DKIF": "ivf",
 }
 MP4_BOXES = (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"pnot")
+STILL_BRANDS = (b"heic", b"heix", b"mif1", b"avif", b"M4A ", b"M4B ", b"jpx ")  # MP4 without video
 SYNC = 0x47  # first byte of a packet of a transport stream
 PACKET = 188  # bytes of it
 
@@ -43,14 +57,7 @@ def container_of(path: Path) -> str:
         FileError: the file is missing, cannot be read, or is no known container.
         CorruptionError: it is empty.
     """
-    check_regular(path)
-    try:
-        with path.open("rb") as stream:
-            start = stream.read(START)
-    except FileNotFoundError as error:
-        raise FileError(f"There is no file {path}.") from error
-    except OSError as error:
-        raise FileError(f"{path} cannot be read: {error.strerror}.") from error
+    start = beginning_of(path)
     if not start:
         raise CorruptionError(f"{path} is empty.")
     found = sniff(start)
@@ -60,10 +67,26 @@ def container_of(path: Path) -> str:
     return found
 
 
+def beginning_of(path: Path) -> bytes:
+    """The first bytes of a file.
+
+    Errors:
+        FileError: the file is missing, or cannot be read.
+    """
+    check_regular(path)
+    try:
+        with path.open("rb") as stream:
+            return stream.read(START)
+    except FileNotFoundError as error:
+        raise FileError(f"There is no file {path}.") from error
+    except OSError as error:
+        raise FileError(f"{path} cannot be read: {error.strerror}.") from error
+
+
 def sniff(start: bytes) -> str | None:
     """Container that begins with these bytes; None for any other file."""
     if start[4:8] in MP4_BOXES:
-        return "mp4"
+        return None if start[8:12] in STILL_BRANDS else "mp4"
     if start.startswith(b"RIFF") and start[8:12] == b"AVI ":
         return "avi"
     for beginning, container in BEGINNINGS.items():

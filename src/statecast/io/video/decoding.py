@@ -16,6 +16,7 @@ from statecast.io.video.containers import NAMES, START, container_of, packet_of
 Array = np.ndarray[Any, np.dtype[Any]]
 
 LARGEST_FRAME = 1 << 26  # pixels; beyond, a file is taken for a decompression bomb
+WIDEST = 4.0  # pixels: width over height
 USUAL_RATE = 25.0  # frames a second where a file states none
 SLACK = 2e-3  # seconds that a stated duration may be off, besides half a frame
 SLACK_WITH_SOUND = 0.1  # share of it, where other streams may last longer than the pictures
@@ -32,7 +33,14 @@ class RawFrame(NamedTuple):
     """A frame as a file shows it."""
 
     time: float | None  # seconds, increasing; None where the source has no clock
-    pixels: Array  # bytes (y, x, 3), red, green, blue
+    pixels: Array  # bytes (y, x, 3), red, green, blue; or uint16 (y, x[, 3]) of images
+    aspect: float = 1.0  # width of a pixel over its height, as it is shown
+    interlaced: bool = False
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width in square pixels, as a player shows it."""
+        return self.pixels.shape[0], round(self.pixels.shape[1] * self.aspect)
 
 
 class Seen(NamedTuple):
@@ -42,6 +50,7 @@ class Seen(NamedTuple):
     end: float  # seconds, when the last of them ends
     spacing: float  # seconds, of the last two
     packets: int = 0  # of coded frames, read so far
+    stop: int = 0  # byte after the last of them
 
 
 class VideoFacts(NamedTuple):
@@ -90,9 +99,10 @@ def decode_video(path: Path) -> Iterator[RawFrame]:
         step = 1 / float(stream.average_rate or USUAL_RATE)
         last: float | None = None
         seen = Seen(0, 0.0, step)
-        packets = 0  # they count what a file holds; of a trimmed one, not all are shown
+        packets = stop = 0  # they count what a file holds; of a trimmed one, not all are shown
         for packet in content.demux(stream):
             packets += packet.size > 0
+            stop = max(stop, (packet.pos or 0) + packet.size)
             for frame in packet.decode():
                 if frame.is_corrupt:
                     raise CorruptionError(
@@ -104,9 +114,10 @@ def decode_video(path: Path) -> Iterator[RawFrame]:
                 spacing = step if last is None or time is None else time - last
                 last = 0.0 if time is None else float(time)
                 shown = float(frame.duration * frame.time_base) if frame.duration else spacing
-                seen = Seen(seen.frames + 1, last + shown, spacing, packets)
-                yield RawFrame(last, pixels_of(frame))
-        check_whole(path, container, content, stream, seen._replace(packets=packets))
+                seen = Seen(seen.frames + 1, last + shown, spacing)
+                aspect = aspect_of(stream, turned=round(frame.rotation) % 180 != 0)
+                yield RawFrame(last, pixels_of(frame), aspect, frame.interlaced_frame)
+        check_whole(path, container, content, stream, seen._replace(packets=packets, stop=stop))
 
 
 @contextmanager
@@ -169,6 +180,14 @@ def pixels_of(frame: Any) -> Array:
     return np.rot90(pixels, quarter % 4)  # both count anticlockwise
 
 
+def aspect_of(stream: Any, *, turned: bool) -> float:
+    """Width of a pixel over its height, as a player shows it; 1 where that is not believable."""
+    aspect = float(stream.sample_aspect_ratio or 1)
+    if not 1 / WIDEST <= aspect <= WIDEST:
+        return 1.0
+    return 1 / aspect if turned else aspect
+
+
 def on_black(pixels: Array) -> Array:
     """Bytes (y, x, 4) with opacity, laid on black."""
     alpha = pixels[..., 3:].astype(np.uint16)
@@ -187,8 +206,12 @@ def check_whole(path: Path, container: str, content: Any, stream: Any, seen: See
             f"{path} is cut off or damaged: it states {stream.frames} frames, {seen.packets} are "
             "there."
         )
+    if container == "yuv4mpegpipe" and seen.stop != path.stat().st_size:
+        raise CorruptionError(f"{path} is cut off within a frame.")
     seconds = stated_seconds(content, stream)
-    if container != "matroska" or seconds is None:
+    if container == "asf" and seconds is None:  # it is ignored where the file is shorter
+        raise CorruptionError(f"{path} is cut off: it is smaller than it states.")
+    if container not in ("matroska", "flv") or seconds is None:
         return
     slack = SLACK + seen.spacing / 2
     if len(content.streams) > 1 and "DURATION" not in stream.metadata:

@@ -1,25 +1,33 @@
-"""Clips behind a path: video files, and folders of images, each a clip."""
+"""Clips behind a path: video files, stacks of images, and folders of images, by their content."""
 
 from __future__ import annotations
 
-import glob
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from statecast.errors import FileError
-from statecast.io.video.containers import VIDEO_ENDINGS
+from statecast.io.paths import existing_paths, natural
+from statecast.io.video.containers import NAMES, VIDEO_ENDINGS, beginning_of, sniff
 from statecast.io.video.decoding import RawFrame, decode_video
-from statecast.io.video.images import IMAGE_ENDINGS, decode_images, natural
+from statecast.io.video.images import (
+    BEGINNINGS,
+    IMAGE_ENDINGS,
+    decode_images,
+    groups_of,
+    has_pages,
+)
+
+COPIES = (".lrv", ".thm")  # small copies that cameras put beside their videos
 
 
 class Clip(NamedTuple):
-    """One video: a file, or the images of a folder."""
+    """One video: a file, a stack of pages, or images that are its frames."""
 
     path: Path
     name: str  # below the path that the user named
-    images: tuple[Path, ...] = ()  # of a folder, in order
+    images: tuple[Path, ...] = ()  # in order
 
     def frames(self) -> Iterator[RawFrame]:
         """Its frames, decoded.
@@ -36,58 +44,109 @@ class Clip(NamedTuple):
         return [[str(path), stat.st_size, stat.st_mtime_ns] for path, stat in found]
 
 
-def find_clips(path: str | Sequence[str], *, follow_links: bool = False) -> list[Clip]:
+class FoundClips(NamedTuple):
+    """What was found behind a path."""
+
+    clips: list[Clip]
+    ignored: list[str]  # names of files in folders that are neither videos nor images
+
+
+def find_clips(
+    path: str | Path | Sequence[str | Path], *, follow_links: bool = False
+) -> FoundClips:
     """All clips behind a path, a pattern such as `clips/*.mp4`, or a list of them, in order.
 
-    A folder is searched with its sub-folders: files with an ending of `VIDEO_ENDINGS` are clips,
-    and so is each folder that holds images. Hidden files and others are passed over.
+    A folder is searched with its sub-folders. What a file is, its ending or its first bytes tell.
+    Images of a folder are the frames of one video, or of several, see `groups_of`; a file of
+    several pages is one by itself. Hidden files are passed over.
 
     Args:
         path: where to look.
         follow_links: accept symbolic links that lead out of a folder.
 
     Errors:
-        FileError: nothing is there, or a link leads out of its folder.
+        FileError: nothing is there, a path is remote, or a link leads out of its folder.
     """
     clips: list[Clip] = []
-    for item in [path] if isinstance(path, str) else path:
-        matches = sorted(glob.glob(item)) if glob.has_magic(item) else [item]  # noqa: PTH207
-        if not matches:
-            raise FileError(f"No file matches {item}.")
-        for match in map(Path, matches):
-            if not match.exists():
-                raise FileError(f"There is no file or folder {match}.")
-            clips += in_folder(match, follow_links) if match.is_dir() else [Clip(match, match.name)]
+    ignored: list[str] = []
+    for item in existing_paths(path):
+        if item.is_dir():
+            found = in_folder(item, follow_links)
+            clips += found.clips
+            ignored += found.ignored
+        else:
+            images = (item,) if kind_of(item) == "image" else ()
+            clips.append(Clip(item, item.name, images))
     if not clips:
         raise FileError(
-            f"{path} holds no videos. Expected files ending in {', '.join(VIDEO_ENDINGS)}, or "
-            f"folders of images ({', '.join(IMAGE_ENDINGS)})."
+            f"{path} holds no videos: no file in it is {', '.join(NAMES.values())}, or an image "
+            f"({', '.join(IMAGE_ENDINGS)})."
         )
+    return FoundClips(clips, ignored)
+
+
+def in_folder(folder: Path, follow_links: bool) -> FoundClips:
+    """Clips of a folder and its sub-folders, in the order of their names."""
+    clips: list[Clip] = []
+    ignored: list[str] = []
+    inside = folder.resolve()
+    for place, folders, files in os.walk(folder, followlinks=follow_links):
+        here = Path(place)
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        images: list[Path] = []
+        for path in sorted((here / n for n in files if not n.startswith(".")), key=natural):
+            stays = follow_links or not path.is_symlink() or not leads_out(path, inside)
+            kind = kind_of(path, look=stays)
+            if kind and not stays:
+                raise FileError(link_out(path, folder))
+            if kind == "video":
+                clips.append(Clip(path, str(path.relative_to(folder))))
+            elif kind == "image":
+                images.append(path)
+            else:
+                ignored.append(str(path.relative_to(folder)))
+        for name in folders:
+            if not follow_links and (here / name).is_symlink() and leads_out(here / name, inside):
+                raise FileError(link_out(here / name, folder))
+        clips += image_clips(images, here, folder)
+    return FoundClips(sorted(clips, key=lambda clip: natural(Path(clip.name))), ignored)
+
+
+def image_clips(images: Sequence[Path], here: Path, folder: Path) -> list[Clip]:
+    """The images of a folder as clips: stacks, and the frames of one video or several."""
+    clips = []
+    groups = groups_of(images) if images else {}
+    base = here.relative_to(folder) if here != folder else Path()
+    for prefix, group in groups.items():
+        if has_pages(group[0]):
+            clips += [Clip(path, str(base / path.name), (path,)) for path in group]
+            continue
+        name = str(base / prefix) if len(groups) > 1 else str(base)
+        clips.append(Clip(here, folder.name if name == "." else name, tuple(group)))
     return clips
 
 
-def in_folder(folder: Path, follow_links: bool) -> list[Clip]:
-    """Clips of a folder and its sub-folders, in the order of their names."""
-    found: list[Clip] = []
-    inside = folder.resolve()
-    for place, folders, files in os.walk(folder, followlinks=follow_links):
-        folders[:] = sorted((n for n in folders if not n.startswith(".")), key=_natural)
-        here = Path(place)
-        paths = sorted((here / n for n in files if not n.startswith(".")), key=natural)
-        videos = [path for path in paths if path.suffix.lower() in VIDEO_ENDINGS]
-        images = tuple(path for path in paths if path.suffix.lower() in IMAGE_ENDINGS)
-        links = [here / name for name in folders] if not follow_links else []
-        for path in (*videos, *images, *links):
-            if path.is_symlink() and not follow_links and leads_out(path, inside):
-                raise FileError(
-                    f"{path} is a link that leads out of {folder}. Set follow_links: true if that "
-                    "is meant."
-                )
-        found += [Clip(path, str(path.relative_to(folder))) for path in videos]
-        if images:
-            name = str(here.relative_to(folder)) if here != folder else folder.name
-            found.append(Clip(here, name, images))
-    return sorted(found, key=lambda clip: [natural(Path(part)) for part in Path(clip.name).parts])
+def kind_of(path: Path, *, look: bool = True) -> Literal["video", "image"] | None:
+    """What a file is by its ending or, where that tells nothing, by its first bytes.
+
+    Args:
+        path: the file.
+        look: whether it may be opened.
+    """
+    ending = path.suffix.lower()
+    if ending in IMAGE_ENDINGS:
+        return "image"
+    if ending in VIDEO_ENDINGS:
+        return "video"
+    if ending in COPIES or not look or not path.is_file():
+        return None
+    try:
+        start = beginning_of(path)
+    except FileError:
+        return None
+    if start.startswith(BEGINNINGS):
+        return "image"
+    return None if sniff(start) is None else "video"
 
 
 def leads_out(path: Path, inside: Path) -> bool:
@@ -95,5 +154,6 @@ def leads_out(path: Path, inside: Path) -> bool:
     return not path.resolve().is_relative_to(inside)
 
 
-def _natural(name: str) -> list[object]:
-    return natural(Path(name))
+def link_out(path: Path, folder: Path) -> str:
+    """What to say of a link that leads out of a folder."""
+    return f"{path} is a link that leads out of {folder}. Set follow_links: true if that is meant."

@@ -1,4 +1,4 @@
-"""Frames from a folder of images: in the order of their numbers, nothing left out."""
+"""Frames from image files: one file per frame, or a stack of pages; nothing left out."""
 
 from __future__ import annotations
 
@@ -6,14 +6,17 @@ import re
 import struct
 import warnings
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from statecast.errors import CorruptionError, FileError, StatecastError
+from statecast.errors import CorruptionError, FileError, StatecastError, require
 from statecast.io.json_yaml import check_regular
-from statecast.io.video.decoding import LARGEST_FRAME, RawFrame, on_black
+from statecast.io.paths import natural
+from statecast.io.video.decoding import CLOSED, LARGEST_FRAME, RawFrame, on_black
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -21,18 +24,55 @@ IMAGE_ENDINGS = (
     ".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".pbm",
 )  # fmt: skip
 FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "PPM")  # of Pillow; no other is tried
-DAMAGE = (OSError, SyntaxError, ValueError, EOFError, struct.error, OverflowError)
-WIDE = 257  # 65535 / 255: sixteen bits to eight
+BEGINNINGS = (b"\x89PNG", b"\xff\xd8\xff", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+DAMAGE = (OSError, SyntaxError, ValueError, EOFError, TypeError, struct.error, OverflowError)
+DEEPEST = 65535  # value of 16 bits
+DEPTHS = (8, 10, 12, 14, 16)  # bits of cameras
+DESCRIPTION = 270  # TIFF tag, where ImageJ and OME write the axes of a stack
+AXES = re.compile(r'(channels|slices|frames|SizeC|SizeZ|SizeT)="?(\d+)')
+DATE = re.compile(r"(?<!\d)(?:19|20)\d\d[-_.]?(?:0\d|1[0-2])[-_.]?[0-3]\d[-_.:\sTZ\d]*$")
 
 
-def natural(path: Path) -> list[Any]:
-    """Key that puts frame9 before frame10."""
-    parts = re.split(r"(\d+)", path.name.lower())
-    return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in parts]
+def groups_of(paths: Sequence[Path]) -> dict[str, list[Path]]:
+    """Images of a folder as frames of one video or several, by what comes before their number.
+
+    The number of a frame is the last one in its name that is not the same in all names of this
+    form; a date at the end is a number as well. Where most frames would be alone so, all images
+    are one video.
+    """
+    groups: dict[str, list[Path]] = {}
+    for _, alike in groupby(sorted(paths, key=form_of), key=form_of):
+        members = list(alike)
+        place = frame_place(members)
+        for path in members:
+            dated = DATE.search(path.stem)
+            start = dated.start() if dated else place_of(path, place)
+            groups.setdefault(path.stem[:start].rstrip("-_. "), []).append(path)
+    if 2 * sum(len(group) == 1 for group in groups.values()) > len(paths):
+        return {"": list(paths)}
+    return {name: sorted(group, key=natural) for name, group in groups.items()}
+
+
+def form_of(path: Path) -> tuple[str, ...]:
+    """A name without its numbers."""
+    return tuple(re.split(r"\d+", path.stem))
+
+
+def frame_place(paths: Sequence[Path]) -> int | None:
+    """Which of the numbers in names of one form tells frames apart: the last that varies."""
+    numbers = [re.findall(r"\d+", path.stem) for path in paths]
+    varying = [i for i, values in enumerate(zip(*numbers, strict=True)) if len(set(values)) > 1]
+    return varying[-1] if varying else None
+
+
+def place_of(path: Path, place: int | None) -> int:
+    """Where in a name its frame number begins; at the start of one that has none."""
+    found = list(re.finditer(r"\d+", path.stem))
+    return 0 if place is None or place >= len(found) else found[place].start()
 
 
 def decode_images(paths: Sequence[Path]) -> Iterator[RawFrame]:
-    """Images as frames, in this order.
+    """Images as frames, in this order; the pages of a single file are frames as well.
 
     Errors:
         CorruptionError: an image is damaged, or a number is missing between others.
@@ -41,22 +81,24 @@ def decode_images(paths: Sequence[Path]) -> Iterator[RawFrame]:
     check_numbers(paths)
     size: tuple[int, ...] | None = None
     for path in paths:
-        pixels = read_image(path)
-        if size is not None and pixels.shape[:2] != size:
-            raise FileError(
-                f"{path} has {pixels.shape[1]}×{pixels.shape[0]} pixels, {paths[0].name} has "
-                f"{size[1]}×{size[0]}. Frames of a clip have one size."
-            )
-        size = pixels.shape[:2]
-        yield RawFrame(None, pixels)
+        for page, pixels in enumerate(read_pages(path)):
+            if page and len(paths) > 1:
+                raise FileError(f"{path} holds several pictures; {paths[0].name} holds one.")
+            if size is not None and pixels.shape[:2] != size:
+                raise FileError(
+                    f"{path} has {pixels.shape[1]}×{pixels.shape[0]} pixels, {paths[0].name} has "
+                    f"{size[1]}×{size[0]}. Frames of a clip have one size."
+                )
+            size = pixels.shape[:2]
+            yield RawFrame(None, pixels)
 
 
 def check_numbers(paths: Sequence[Path]) -> None:
-    """Raise `CorruptionError` where the last numbers in names are evenly spaced but for a gap."""
-    found = [re.findall(r"\d+", path.stem) for path in paths]
-    if not all(found):
+    """Raise `CorruptionError` where numbers in names are evenly spaced but for a gap."""
+    place = frame_place(paths) if len({form_of(path) for path in paths}) == 1 else None
+    if place is None or DATE.search(paths[0].stem):
         return
-    numbers = np.array([int(digits[-1][-18:]) for digits in found])
+    numbers = np.array([int(re.findall(r"\d+", path.stem)[place][-18:]) for path in paths])
     steps = np.diff(numbers)
     if len(steps) < 2 or (steps <= 0).any():
         return  # not numbered one after another: by name, then
@@ -70,28 +112,51 @@ def check_numbers(paths: Sequence[Path]) -> None:
         )
 
 
-def read_image(path: Path) -> Array:
-    """An image as bytes (y, x, 3): transparent parts black, 16 bits brought to 8.
+def has_pages(path: Path) -> bool:
+    """Whether an image file holds several pictures; False of one that cannot be read."""
+    try:
+        with opened_image(path) as image:
+            image.seek(1)
+    except (FileError, EOFError):
+        return False
+    return True
+
+
+def read_pages(path: Path) -> Iterator[Array]:
+    """The pictures of an image file: bytes (y, x, 3), laid on black, or uint16 (y, x[, 3]).
 
     Errors:
         CorruptionError: it is damaged.
-        FileError: it is of an unknown kind, too large, or holds several pictures.
+        FileError: it is of an unknown kind or too large, or its pages are no frames.
     """
-    from PIL import Image, ImageOps
+    from PIL import ImageOps
+
+    with opened_image(path) as image:
+        check_stack(image, path)
+        if image.mode == "RGB" and ";16" in str(image.tile):  # Pillow would drop the lower bits
+            yield deep_colours(image, path)
+            return
+        for number in range(getattr(image, "n_frames", 1)):
+            with warnings.catch_warnings(action="ignore"):
+                image.seek(number)
+                check_size(image.size, path)
+                pixels = pixels_of(ImageOps.exif_transpose(image), path)
+            yield pixels
+
+
+@contextmanager
+def opened_image(path: Path) -> Iterator[Any]:
+    """An image file opened by Pillow; what that raises becomes our own errors."""
+    from PIL import Image
 
     check_regular(path)
     try:
-        with path.open("rb") as stream, warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of large images, which are refused below
-            image = Image.open(stream, formats=FORMATS)
-            width, height = image.size
-            if width * height > LARGEST_FRAME:
-                raise FileError(
-                    f"{path} has {width}×{height} pixels; at most {LARGEST_FRAME} are read."
-                )
-            if getattr(image, "n_frames", 1) > 1:
-                raise FileError(f"{path} holds several pictures; a frame is one per file.")
-            return image_bytes(ImageOps.exif_transpose(image), path)
+        with path.open("rb") as stream:
+            with warnings.catch_warnings(action="ignore"):  # of large images, which are refused
+                image = Image.open(stream, formats=FORMATS)
+                check_size(image.size, path)
+                getattr(image, "n_frames", 1)  # found by reading on
+            yield image
     except StatecastError:
         raise
     except Image.DecompressionBombError as error:
@@ -101,17 +166,65 @@ def read_image(path: Path) -> Array:
         raise CorruptionError(f"{path} cannot be read as an image ({reason}).") from error
 
 
-def image_bytes(image: Any, path: Path) -> Array:
-    """An opened image as bytes (y, x, 3)."""
+def check_size(size: tuple[int, int], path: Path) -> None:
+    """Raise `FileError` where a picture has more pixels than are read."""
+    if size[0] * size[1] > LARGEST_FRAME:
+        raise FileError(f"{path} has {size[0]}×{size[1]} pixels; at most {LARGEST_FRAME} are read.")
+
+
+def check_stack(image: Any, path: Path) -> None:
+    """Raise `FileError` where the pages of a stack are not frames of one video."""
+    description = str(getattr(image, "tag_v2", {}).get(DESCRIPTION, ""))
+    sizes = {name: int(size) for name, size in AXES.findall(description) if int(size) > 1}
+    pages = getattr(image, "n_frames", 1)
+    if len(sizes) > 1:
+        raise FileError(
+            f"{path} holds pages of {', '.join(f'{n} {name}' for name, n in sizes.items())}, one "
+            "after another. Split it into a stack per channel and slice."
+        )
+    if sizes and pages == 1:
+        raise FileError(
+            f"{path} says that it holds {next(iter(sizes.values()))} pages, and lists one. Save it "
+            "as a multi-page TIFF, or as .npy for the data set `arrays`."
+        )
+
+
+def pixels_of(image: Any, path: Path) -> Array:
+    """A picture of Pillow as bytes (y, x, 3), or of more than 8 bits as uint16 (y, x)."""
     if image.mode in ("I", "F") or image.mode.startswith("I;16"):
         values = np.asarray(image)
-        if image.mode == "F" or values.min() < 0 or values.max() > WIDE * 255:
+        if image.mode == "F" or values.min() < 0 or values.max() > DEEPEST:
             raise FileError(
                 f"{path} holds numbers that are no brightness of 8 or 16 bits. Store such frames "
                 "as .npy and train on `arrays`."
             )
-        grey = ((values.astype(np.uint32) + WIDE // 2) // WIDE).astype(np.uint8)
-        return np.repeat(grey[..., None], 3, axis=-1)
+        return values.astype(np.uint16)
     if "A" in image.mode or "transparency" in image.info:
         return on_black(np.asarray(image.convert("RGBA")))
     return np.asarray(image.convert("RGB"))
+
+
+def deep_colours(image: Any, path: Path) -> Array:
+    """A picture in colours of 16 bits, uint16 (y, x, 3), by PyAV."""
+    require("av", "video", "read images in colours of 16 bits")
+    import av
+
+    if getattr(image, "n_frames", 1) > 1:
+        raise FileError(f"{path} is a stack in colours of 16 bits. Save it as .npy for `arrays`.")
+    image.fp.seek(0)
+    with av.open(image.fp, format=f"{image.format.lower()}_pipe", options=dict(CLOSED)) as content:
+        return next(content.decode(video=0)).to_ndarray(format="rgb48le")
+
+
+def depth_of(largest: int) -> int:
+    """Bits of a camera whose largest value this is: the fewest of the usual ones that hold it."""
+    return next(bits for bits in DEPTHS if largest < 1 << bits)
+
+
+def as_bytes(pixels: Array, bits: int | None) -> Array:
+    """Pixels of a frame as bytes (y, x, 3); those of more than 8 bits are scaled by `bits`."""
+    if pixels.dtype != np.uint8:
+        most = (1 << (bits or 16)) - 1
+        scaled = (np.minimum(pixels, most).astype(np.uint32) * 255 + most // 2) // most
+        pixels = scaled.astype(np.uint8)
+    return pixels if pixels.ndim == 3 else np.repeat(pixels[..., None], 3, axis=-1)

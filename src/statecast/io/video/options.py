@@ -17,6 +17,7 @@ CHANNELS: dict[Colour, tuple[str, ...]] = {
     "grey": ("intensity",),
     "rgb": ("red", "green", "blue"),
 }
+MOST_BITS = 16
 LARGEST_SIDE = 4096  # pixels of a prepared frame; more is a slip of the pen
 
 
@@ -34,6 +35,8 @@ class ClipOptions:
         frames_per_second: frames taken per second of video, by its time stamps: at each tick the
             frame that is shown then. None takes every frame, whatever its time.
         frame_step: take every N-th of these frames.
+        bits: bits that images of more than 8 use, such as 12 of a camera's counts: the largest
+            number of so many bits is white. None finds them.
     """
 
     size: tuple[int, int] = (64, 64)
@@ -42,6 +45,7 @@ class ClipOptions:
     colour: Colour = "grey"
     frames_per_second: float | None = None
     frame_step: int = 1
+    bits: int | None = None
 
     def __post_init__(self) -> None:
         if not all(1 <= side <= LARGEST_SIDE for side in self.size):
@@ -55,6 +59,8 @@ class ClipOptions:
                 f"frame_step is at least 1 and frames_per_second more than 0, got "
                 f"{self.frame_step} and {self.frames_per_second}."
             )
+        if self.bits is not None and not 1 <= self.bits <= MOST_BITS:
+            raise InputError(f"bits is from 1 to {MOST_BITS}, got {self.bits}.")
         if not isinstance(self.crop, str):
             left, top, right, bottom = self.crop
             if not (0 <= left < right and 0 <= top < bottom):
@@ -73,6 +79,7 @@ class ClipOptions:
             colour=options["colour"],
             frames_per_second=options["frames_per_second"],
             frame_step=options["frame_step"],
+            bits=options["bits"],
         )
 
     @property

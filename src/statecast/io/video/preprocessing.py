@@ -11,22 +11,32 @@ import numpy as np
 from statecast.errors import InputError
 from statecast.io.video.decoding import RawFrame
 from statecast.io.video.discovery import Clip
+from statecast.io.video.images import as_bytes
 from statecast.io.video.options import Box, ClipOptions
+from statecast.io.video.remarks import ClipTimes
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
 TICK = 2e-3  # seconds; containers round times to milliseconds
 
 
-def prepared_frames(clip: Clip, options: ClipOptions) -> Iterator[Array]:
+def prepared_frames(
+    clip: Clip, options: ClipOptions, seen: ClipTimes | None = None
+) -> Iterator[Array]:
     """Prepared frames of a clip from its beginning, bytes (channel, y, x).
+
+    Args:
+        clip: the clip.
+        options: how they are prepared.
+        seen: told of every frame, whether it is taken or not.
 
     Errors:
         FileError, CorruptionError: it cannot be decoded.
         InputError: options that do not fit it.
     """
-    for frame in taken(clip.frames(), options, clip.name):
-        yield prepare(frame.pixels, options, clip.name)
+    frames = clip.frames() if seen is None else seen.watch(clip.frames())
+    for frame in taken(frames, options, clip.name):
+        yield prepare(frame, options, clip.name)
 
 
 def last_prepared(clip: Clip, options: ClipOptions, count: int) -> Array:
@@ -55,7 +65,7 @@ def last_prepared(clip: Clip, options: ClipOptions, count: int) -> Array:
             f"{clip.name} has {len(chosen)} frame(s) at this rate, a forecast from it needs "
             f"{count}. Lower --context."
         )
-    return np.stack([prepare(f.pixels, options, clip.name) for f in reversed(chosen[:count])])
+    return np.stack([prepare(f, options, clip.name) for f in reversed(chosen[:count])])
 
 
 def chosen_back(kept: Iterable[RawFrame], back: int, options: ClipOptions) -> list[RawFrame]:
@@ -109,13 +119,14 @@ def time_of(frame: RawFrame, name: str) -> float:
     return frame.time
 
 
-def prepare(pixels: Array, options: ClipOptions, name: str) -> Array:
-    """A frame (y, x, 3) cropped, sized, and in the colours asked for: bytes (channel, y, x)."""
+def prepare(frame: RawFrame, options: ClipOptions, name: str) -> Array:
+    """A frame cropped, sized, and in the colours asked for: bytes (channel, y, x)."""
     from PIL import Image
 
     height, width = options.size
-    image = Image.fromarray(np.ascontiguousarray(pixels))
-    box = box_of(pixels.shape[0], pixels.shape[1], options, name)
+    image = Image.fromarray(np.ascontiguousarray(as_bytes(frame.pixels, options.bits)))
+    left, top, right, bottom = box_of(frame, options, name)
+    box = (left / frame.aspect, top, min(right / frame.aspect, image.width), bottom)
     method = Image.Resampling.BOX if options.resampling == "area" else Image.Resampling.LANCZOS
     image = image.resize((width, height), method, box=box)
     content = np.asarray(image.convert("L") if options.colour == "grey" else image)
@@ -123,13 +134,14 @@ def prepare(pixels: Array, options: ClipOptions, name: str) -> Array:
 
 
 def box_of(
-    height: int, width: int, options: ClipOptions, name: str
+    frame: RawFrame, options: ClipOptions, name: str
 ) -> Box | tuple[float, float, float, float]:
-    """Part of a frame to keep: left, top, right, bottom.
+    """Part of a frame to keep, in pixels as it is shown: left, top, right, bottom.
 
     Errors:
         InputError: the box is not inside the frame.
     """
+    height, width = frame.pixels.shape[0], frame.pixels.shape[1] * frame.aspect
     if options.crop == "none":
         return 0, 0, width, height
     if options.crop == "centre":
@@ -138,9 +150,9 @@ def box_of(
         left, top = (width - kept_width) / 2, (height - kept_height) / 2
         return left, top, left + kept_width, top + kept_height
     _, _, right, bottom = options.crop
-    if right > width or bottom > height:
+    if right > frame.size[1] or bottom > height:
         raise InputError(
-            f"{name} has frames of {width}×{height} pixels, which do not hold the crop "
+            f"{name} has frames of {frame.size[1]}×{height} pixels, which do not hold the crop "
             f"{list(options.crop)} (left, top, right, bottom)."
         )
     return options.crop

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from statecast.data.user.array_files import SIGNATURES, is_array_file, is_hdf5, is_torch
 from statecast.errors import CorruptionError, FileError
-from statecast.io.fields.kinds import is_labelled_file, is_remote, labelled_files
-from statecast.io.hdf5 import HDF5
-from statecast.io.hdf5 import MAGIC as HDF5_MAGIC
+from statecast.io.fields.kinds import NETCDF, is_labelled_file, labelled_files
+from statecast.io.paths import existing_paths, is_remote
 from statecast.io.video.containers import START, is_text, sniff
-from statecast.io.video.images import IMAGE_ENDINGS
-from statecast.reports.inspection.arrays import inspect_hdf5, inspect_npy, inspect_npz
+from statecast.io.video.discovery import find_clips
+from statecast.io.video.images import IMAGE_ENDINGS, has_pages
+from statecast.reports.inspection.arrays import inspect_arrays
 from statecast.reports.inspection.checkpoints import (
     inspect_idx,
     inspect_mnist,
@@ -32,9 +33,8 @@ def inspect_path(path: str | Path | Sequence[str], *, quick: bool = False) -> Fi
     """What a file or folder holds, and how it would be read.
 
     Args:
-        path: a video, a folder of videos or images, an array, a run folder, a published checkpoint,
-            or MNIST's files; or fields: a NetCDF file or Zarr store, a folder, a pattern, or a
-            list of them.
+        path: what `data.path` takes, also a pattern or several paths: videos, images, arrays,
+            NetCDF files or Zarr stores; or a run folder, a published checkpoint, or MNIST's files.
         quick: believe what videos state of themselves; by default they are decoded, which finds
             the damaged ones.
 
@@ -42,15 +42,25 @@ def inspect_path(path: str | Path | Sequence[str], *, quick: bool = False) -> Fi
         FileError, CorruptionError: it is missing, damaged, or nothing that is read here.
     """
     named = [str(path)] if isinstance(path, str | Path) else list(map(str, path))
-    path = Path(named[0])
-    if not path.exists() or len(named) > 1:
+    if len(named) > 1 or not Path(named[0]).exists():
         fields = labelled_files(named)
-        if not fields or not (is_remote(path) or fields[0].exists()):
-            raise FileError(f"There is no file or folder {' '.join(named)}.")
-        finding = inspect_fields(fields, named=named)
-    else:
-        finding = folder_reader(path, quick)() if path.is_dir() else file_reader(path, quick)()
-    finding.kind = f"{one_line(path)}: {finding.kind[:1].lower()}{finding.kind[1:]}"
+        if fields and (is_remote(named[0]) or fields[0].exists()):
+            return titled(inspect_fields(fields, named=named), named[0])
+    paths = existing_paths(named)
+    if len(paths) > 1:
+        return (
+            inspect_arrays(paths) if is_array_file(paths[0]) else inspect_clips(paths, quick=quick)
+        )
+    path = paths[0]
+    finding = folder_reader(path, quick)() if path.is_dir() else file_reader(path, quick)()
+    return titled(finding, path)
+
+
+def titled(finding: Finding, path: str | Path) -> Finding:
+    """A finding whose kind begins with the path."""
+    abbreviation = finding.kind[:2].isupper() and finding.kind[1:2] != " "
+    kind = finding.kind if abbreviation else finding.kind[:1].lower() + finding.kind[1:]
+    finding.kind = f"{one_line(path)}: {kind}"
     return finding
 
 
@@ -69,7 +79,9 @@ def folder_reader(path: Path, quick: bool) -> Callable[[], Finding]:
         return lambda: inspect_fields(fields, named=[str(path)])
     if is_mnist(path):
         return lambda: inspect_mnist(path)
-    known = (*HDF5, ".npy", ".npz")
+    if any(is_array_file(p) and not is_torch(p) for p in path.rglob("*")) and not has_clips(path):
+        return lambda: inspect_arrays(path)
+    known = (*NETCDF, ".zarr")
     others = sorted(p.name for p in path.iterdir() if p.suffix.lower() in known)
     if others:
         more = f" and {len(others) - LISTED} more" if len(others) > LISTED else ""
@@ -77,6 +89,14 @@ def folder_reader(path: Path, quick: bool) -> Callable[[], Finding]:
             f"{path} holds {', '.join(map(one_line, others[:LISTED]))}{more}; inspect one of them."
         )
     return lambda: inspect_clips(path, quick=quick)
+
+
+def has_clips(path: Path) -> bool:
+    """Whether a folder holds videos."""
+    try:
+        return bool(find_clips(path).clips)
+    except FileError:
+        return False
 
 
 def file_reader(path: Path, quick: bool) -> Callable[[], Finding]:
@@ -94,14 +114,12 @@ def file_reader(path: Path, quick: bool) -> Callable[[], Finding]:
     if not start:
         raise CorruptionError(f"{path} is empty.")
     labelled = is_labelled_file(path)
-    if start.startswith(HDF5_MAGIC) and not labelled:
-        return lambda: inspect_hdf5(path)
-    if sniff(start) is not None:
+    if not labelled and (is_hdf5(path) or start.startswith(SIGNATURES) or is_array_file(path)):
+        return lambda: inspect_arrays(path)
+    if not labelled and (sniff(start) is not None or has_pages(path)):
         return lambda: inspect_clips(path, quick=quick)
     readers: tuple[tuple[bool, Callable[[Path], Finding]], ...] = (
         (labelled, lambda path: inspect_fields([path])),
-        (start.startswith(b"\x93NUMPY"), inspect_npy),
-        (start.startswith(b"PK") and path.suffix.lower() == ".npz", inspect_npz),
         (start.startswith(b"\0\0\x08") or "-idx" in path.name, inspect_idx),
     )
     for fits, reader in readers:

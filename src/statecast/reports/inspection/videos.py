@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -18,103 +18,118 @@ from statecast.data.user.video_splits import (
     split_clips,
 )
 from statecast.errors import FileError, InputError
-from statecast.io.video.decoding import video_facts
+from statecast.io.video.decoding import RawFrame, video_facts
 from statecast.io.video.discovery import Clip, find_clips
-from statecast.reports.inspection.contact_sheet import COLUMNS, ROWS, evenly, fitted
+from statecast.io.video.options import ClipOptions
+from statecast.io.video.preprocessing import prepare
+from statecast.io.video.remarks import (
+    ClipFacts,
+    ClipTimes,
+    bits_used,
+    even_rate,
+    remarks_on,
+)
+from statecast.reports.inspection.contact_sheet import COLUMNS, ROWS, SIDE, evenly
 from statecast.reports.inspection.findings import Finding
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
-NAMED = 8  # broken clips that are named
+NAMED = 8  # broken clips, and files that are none, that are named
 SHARES = (0.8, 0.1, 0.1)  # as of `Videos`
-ALIKE = 0.02  # share by which rates may differ and still be one
 
 
-class Seen(NamedTuple):
-    """What was seen of a clip."""
-
-    clip: Clip
-    form: str  # container and codec
-    size: tuple[int, int]  # width and height
-    frames: int
-    rate: float | None  # frames a second
-
-
-def inspect_clips(path: Path, *, quick: bool = False) -> Finding:
+def inspect_clips(path: Path | Sequence[Path], *, quick: bool = False) -> Finding:
     """Videos behind a path; every one is decoded, unless it should be quick.
 
     Errors:
         FileError: there are none, or a single one that cannot be read.
     """
-    clips = find_clips(str(path))
-    seen: list[Seen] = []
+    clips, ignored = find_clips(path)
+    seen: dict[str, ClipFacts] = {}
     broken: list[str] = []
     for clip in with_bar(clips):
         try:
-            seen.append(headers(clip) if quick else decoded(clip))
+            seen[clip.name] = headers(clip) if quick else decoded(clip)
         except FileError as error:
             if len(clips) == 1:
                 raise
             broken.append(f"{clip.name}: {error}")
+    whole = [clip for clip in clips if clip.name in seen]
+    bits = bits_used(whole)
     finding = Finding(f"{len(clips)} video(s)" if len(clips) > 1 else "A video")
-    describe(finding, seen, quick=quick)
+    describe(finding, whole, seen, quick=quick)
+    if bits is not None:
+        finding.say("bits", f"{bits} of each number are used: {2**bits - 1} is white")
+    if ignored:
+        more = f" and {len(ignored) - NAMED} more" if len(ignored) > NAMED else ""
+        finding.say("passed over", f"{', '.join(ignored[:NAMED])}{more}: no videos")
+    for text in remarks_on(seen, even=False):
+        finding.say("note", text)
     for text in broken[:NAMED]:
         finding.warn(text)
     if len(broken) > NAMED:
         finding.warn(f"and {len(broken) - NAMED} more")
-    words = ["train", "videos", "--data.path", str(path)]
+    words = ["train", "videos", "--data.path", path_option(path)]
     if broken:
         words += ["--data.on_error", "skip"]
-    rates = sorted({item.rate for item in seen if item.rate})
-    if rates and rates[-1] > (1 + ALIKE) * rates[0] and all(item.rate for item in seen):
-        words += ["--data.frames_per_second", f"{rates[0]:.4g}"]
+    rate = even_rate(seen.values())
+    if rate is not None and all(item.rate for item in seen.values()):
+        words += ["--data.frames_per_second", f"{rate:g}"]
     if seen:
         finding.suggest("Train", words)
-        finding.preview = lambda: sheet(seen)
+        finding.preview = lambda: sheet(whole, seen, bits)
     return finding
 
 
-def headers(clip: Clip) -> Seen:
+def path_option(path: Path | Sequence[Path]) -> str:
+    """A path, or several, as the option `--data.path` takes it."""
+    return str(path) if isinstance(path, Path) else f"[{', '.join(map(str, path))}]"
+
+
+def headers(clip: Clip) -> ClipFacts:
     """A clip by what it states; of images, the first one is read."""
     if clip.images:
-        height, width = next(iter(clip._replace(images=clip.images[:1]).frames())).pixels.shape[:2]
-        return Seen(clip, "images", (width, height), len(clip.images), None)
+        height, width = next(iter(clip._replace(images=clip.images[:1]).frames())).size
+        return ClipFacts(len(clip.images), height, width, None, None, False, False, 1.0)
     facts = video_facts(clip.path)
     count = facts.frames or round((facts.seconds or 0.0) * (facts.rate or 0.0))
-    size = (facts.width, facts.height)
-    return Seen(clip, f"{facts.container}, {facts.codec}", size, count, facts.rate)
+    shape = (facts.height, facts.width)
+    return ClipFacts(count, *shape, facts.rate, facts.rate, False, False, 1.0)
 
 
-def decoded(clip: Clip) -> Seen:
+def decoded(clip: Clip) -> ClipFacts:
     """A clip with all of its frames."""
-    count, first, last = 0, 0.0, 0.0
-    size = (0, 0)
-    for frame in clip.frames():
-        last = frame.time or 0.0
-        first = last if count == 0 else first
-        size = (frame.pixels.shape[1], frame.pixels.shape[0])
-        count += 1
-    rate = (count - 1) / (last - first) if last > first else None
-    form = "images"
-    if not clip.images:
-        facts = video_facts(clip.path)
-        form, rate = f"{facts.container}, {facts.codec}", rate or facts.rate
-    return Seen(clip, form, size, count, rate)
+    times = ClipTimes()
+    for _ in times.watch(clip.frames()):
+        pass
+    if times.facts.rate or clip.images:
+        return times.facts
+    return times.facts._replace(rate=video_facts(clip.path).rate)
 
 
-def describe(finding: Finding, seen: Sequence[Seen], *, quick: bool) -> None:
+def form_of(clip: Clip) -> str:
+    """Container and codec of a clip."""
+    if clip.images:
+        return "images" if clip.path.is_dir() else "stack of images"
+    facts = video_facts(clip.path)
+    return f"{facts.container}, {facts.codec}"
+
+
+def describe(
+    finding: Finding, clips: Sequence[Clip], seen: Mapping[str, ClipFacts], *, quick: bool
+) -> None:
     """Say what a set of clips has in common, and how it would be split."""
     if not seen:
         return
-    counts = [item.frames for item in seen]
-    finding.say("formats", listed(item.form for item in seen))
-    finding.say("sizes", listed(f"{w}×{h}" for w, h in (item.size for item in seen)))
-    finding.say("frames per second", listed(shown_rate(item.rate) for item in seen))
+    counts = [item.frames for item in seen.values()]
+    finding.say("formats", listed(map(form_of, clips)))
+    finding.say("sizes", listed(f"{item.width}×{item.height}" for item in seen.values()))
+    finding.say("frames per second", listed(shown_rate(item.rate) for item in seen.values()))
     span = f"{min(counts)} to {max(counts)} each" if len(seen) > 1 else ""
     total = f"{sum(counts)}{', ' if span else ''}{span}"
     finding.say("frames", total + (", as the files state" if quick else ", all decoded"))
     finding.say("would be read", "by the data set videos: 64×64, grey, from the centre")
-    names = [item.clip.name for item in seen]
+    names = list(seen)
     try:
         by = chosen_split("auto", names)
         parts = split_clips(names, counts, by, split_fractions=SHARES, gap=0, seed=None)
@@ -139,14 +154,24 @@ def shown_rate(rate: float | None) -> str:
     return "unknown" if rate is None else f"{rate:.4g}"
 
 
-def sheet(seen: Sequence[Seen]) -> list[list[Array]]:
+def sheet(
+    clips: Sequence[Clip], seen: Mapping[str, ClipFacts], bits: int | None
+) -> list[list[Array]]:
     """Frames of the first clips, evenly spaced in time, small."""
     rows = []
-    for item in seen[:ROWS]:
-        chosen = evenly(max(item.frames, 1), COLUMNS)
-        numbered = enumerate(item.clip.frames())  # which may be more than memory holds
-        rows.append([fitted(frame.pixels) for number, frame in numbered if number in chosen])
+    for clip in clips[:ROWS]:
+        chosen = evenly(max(seen[clip.name].frames, 1), COLUMNS)
+        numbered = enumerate(clip.frames())  # which may be more than memory holds
+        rows.append([small(frame, bits) for number, frame in numbered if number in chosen])
     return [row for row in rows if row]
+
+
+def small(frame: RawFrame, bits: int | None) -> Array:
+    """A frame as it is shown, bytes (y, x, 3), its longer side that of a contact sheet."""
+    scale = SIDE / max(frame.size)
+    height, width = (max(1, round(scale * side)) for side in frame.size)
+    options = ClipOptions(size=(height, width), crop="none", colour="rgb", bits=bits)
+    return prepare(frame, options, "").transpose(1, 2, 0)
 
 
 def with_bar(clips: Sequence[Clip]) -> Iterable[Clip]:

@@ -1,0 +1,159 @@
+"""Forecasts from arrays: whatever training takes, in whatever order of axes."""
+
+from dataclasses import replace
+
+import h5py
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from statecast.cli.main import main
+from statecast.errors import FileError, InputError
+from statecast.forecasting.inputs import read_context
+from statecast.forecasting.predictor import Predictor
+from statecast.frames import Forecast, Frames, FrameSpec
+from statecast.io.fields.preprocessing import plain_preparation
+from statecast.io.video.decoding import decode_video, video_facts
+from statecast.models import MODELS
+
+
+def model_for(channels=1, space=(24, 24), value_range=None):
+    names = tuple(f"channel_{i}" for i in range(channels))
+    spec = FrameSpec(channels=names, space=space, context=3, horizon=2, value_range=value_range)
+    return Predictor(MODELS["persistence"](spec))
+
+
+def moving(sequences=6, frames=12, side=24):
+    """Bars that move, each at its own place: (sequence, time, y, x) bytes."""
+    found = np.zeros((sequences, frames, side, side), np.uint8)
+    for sequence in range(sequences):
+        for time in range(frames):
+            found[sequence, time, (7 * sequence) % side, time : time + 9] = 200
+    return found
+
+
+class TestContexts:
+    frames = moving()
+    expected = torch.from_numpy(moving()[:, -3:, None] / np.float32(255))
+
+    @pytest.mark.parametrize("axes", ["ntyx", "tnyx", "ntcyx", "tncyx", "nyxt", "ntyxc"])
+    @pytest.mark.parametrize("ending", ["npy", "h5"])
+    def test_every_sequence_of_a_file_whatever_its_axes(self, tmp_path, axes, ending):
+        values = self.frames.transpose(["ntyx".index(a) for a in axes.replace("c", "")])
+        if "c" in axes:
+            values = np.expand_dims(values, axes.index("c"))
+        path = tmp_path / f"a.{ending}"
+        if ending == "npy":
+            np.save(path, values)
+        else:
+            with h5py.File(path, "w") as content:
+                content["u"], content["t"] = values, np.arange(12.0)
+        model = model_for(value_range=(0.0, 1.0))
+        assert torch.equal(read_context(path, model).values, self.expected)
+        assert torch.equal(read_context(path, model, reading={"axes": axes}).values, self.expected)
+        bare = path.rename(tmp_path / "a.dat")
+        assert torch.equal(read_context(bare, model).values, self.expected)
+
+    def test_folders_patterns_and_lists(self, tmp_path):
+        folder = tmp_path / "runs [2]"
+        folder.mkdir()
+        for number, values in enumerate(self.frames):
+            np.save(folder / f"{number}.npy", values[number:])  # of different lengths
+        listed = [str(folder / f"{number}.npy") for number in range(6)]
+        model = model_for(value_range=(0.0, 1.0))
+        for path in (str(folder), f"{folder}/*.npy", listed):
+            assert torch.equal(read_context(path, model).values, self.expected)
+
+    def test_an_array_is_named_with_the_option_that_the_message_advises(self, tmp_path):
+        with h5py.File(tmp_path / "a.h5", "w") as content:
+            content["u"], content["v"] = self.frames, self.frames[:, ::-1]
+        model = model_for(value_range=(0.0, 1.0))
+        with pytest.raises(InputError, match="dataset"):
+            read_context(tmp_path / "a.h5", model)
+        found = read_context(tmp_path / "a.h5", model, reading={"dataset": "u"})
+        assert torch.equal(found.values, self.expected)
+        with pytest.raises(InputError, match=r"takes --data\.\{dataset,axes\}; got .frame_step"):
+            read_context(tmp_path / "a.h5", model, reading={"frame_step": 2})
+
+    def test_points(self, tmp_path):
+        values = np.random.default_rng(0).random((5, 7, 30), dtype=np.float32)
+        np.save(tmp_path / "a.npy", values)
+        found = read_context(tmp_path / "a.npy", model_for(space=(30,))).values
+        assert torch.equal(found, torch.from_numpy(values[:, -3:, None]))
+
+    def test_what_does_not_fit_is_told_with_the_way_out(self, tmp_path):
+        np.save(tmp_path / "a.npy", np.zeros((8, 20, 30)))
+        with pytest.raises(InputError, match=r"got shape \(8, 20, 30\).*--data\.axes"):
+            read_context(tmp_path / "a.npy", model_for())
+
+
+class TestBareArrays:
+    def test_one_sequence_needs_no_batch_axis(self):
+        model, values = model_for(), np.random.default_rng(0).random((4, 1, 24, 24))
+        found = model.forecast(values).samples
+        assert torch.equal(found, model.forecast(values[None]).samples)
+
+    def test_a_grid_of_the_original_size_is_padded_and_cut_again(self):
+        model = model_for(space=(64, 80))
+        prepared = plain_preparation(model.spec.channels, (60, 80))
+        fields = replace(prepared, padded=(64, 80))
+        model = replace(model, fields=fields)
+        values = np.random.default_rng(0).random((1, 4, 1, 60, 80)).astype(np.float32)
+        found = model.forecast(values)
+        assert found.samples.shape == (1, 1, 2, 1, 60, 80)
+        assert torch.equal(found.samples[0, 0, 0], torch.from_numpy(values[0, -1]))
+        padded = model.context(values)
+        assert not padded.known[..., 60:, :].any()
+        assert padded.known[..., :60, :].all()
+
+
+class TestSave:
+    @pytest.fixture
+    def forecast(self):
+        values = torch.rand(2, 1, 5, 1, 20, 30, generator=torch.Generator().manual_seed(0))
+        return Forecast(samples=values, times=torch.arange(1.0, 6.0), channels=("intensity",))
+
+    @pytest.mark.parametrize("ending", ["gif", "mp4"])
+    def test_moving_pictures_are_the_frames_of_the_mean(self, forecast, tmp_path, ending):
+        path = forecast.save(tmp_path / f"a.{ending}")
+        frames = np.stack([frame.pixels for frame in decode_video(path)])
+        assert frames.shape == (5, 20, 30, 3)
+        expected = 255 * forecast.mean[0, :, 0].numpy()
+        assert np.abs(frames[..., 0] - expected).mean() < (20 if ending == "gif" else 8)
+
+    def test_pictures_beside_the_context(self, forecast, tmp_path):
+        context = Frames.context_of(torch.rand(1, 3, 1, 20, 30), ("intensity",))
+        assert len(list(decode_video(forecast.save(tmp_path / "a.gif", context=context)))) == 8
+        with Image.open(forecast.save(tmp_path / "a.png", context=context)) as picture:
+            assert picture.format == "PNG"
+        with pytest.raises(InputError, match="context"):
+            forecast.save(tmp_path / "b.png")
+
+    def test_other_endings_are_refused(self, forecast, tmp_path):
+        for name in ("x.tif", "x", "x.jpg"):
+            with pytest.raises(FileError, match=r"\.zarr, \.npz, \.gif, \.webp, \.mp4, \.png"):
+                forecast.save(tmp_path / name)
+        assert list(tmp_path.iterdir()) == []
+
+
+def test_the_command_takes_options_of_reading(tmp_path, recipe):
+    values = np.random.default_rng(0).random((14, 30, 6)).astype(np.float32)
+    np.savez(tmp_path / "a.npz", u=values, v=values)
+    run = str(tmp_path / "run")
+    words = ["--data.name=arrays", f"--data.path={tmp_path}/a.npz", "--data.axes=ntx",
+             "--data.context=3", "--data.horizon=2", "--data.dataset=u"]  # fmt: skip
+    assert main(["train", recipe, "--output", run, *words]) == 0
+    output = tmp_path / "future.npz"
+    forecast = ["forecast", run, str(tmp_path / "a.npz"), "--output", str(output)]
+    assert main(forecast) != 0
+    assert main([*forecast, "--data.dataset", "v", "--data.axes", "ntx"]) == 0
+    with np.load(output) as content:
+        assert content["samples"].shape == (1, 14, 2, 1, 6)
+    assert main([*forecast, "--train.steps", "3"]) != 0
+
+
+def test_facts_of_a_saved_video(tmp_path):
+    values = torch.rand(1, 1, 5, 1, 20, 30)
+    forecast = Forecast(samples=values, times=torch.arange(1.0, 6.0), channels=("intensity",))
+    assert video_facts(forecast.save(tmp_path / "a.mp4")).rate == pytest.approx(6)
