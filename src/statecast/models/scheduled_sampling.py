@@ -65,7 +65,9 @@ def draw_true_frames(
     """
     inside = context - 1
     shape = (windows, inside + horizon - 1)
-    numbers = draw_rows(lambda sizes: torch.rand(sizes, generator=generator), shape, generator, axis=0)
+    numbers = draw_rows(
+        lambda sizes: torch.rand(sizes, generator=generator), shape, generator, axis=0
+    )
     return torch.cat(
         [numbers[:, :inside] < probabilities.context, numbers[:, inside:] < probabilities.horizon],
         dim=1,

@@ -12,12 +12,13 @@ import numpy as np
 
 from statecast.errors import InputError
 from statecast.io.fields.field import Field
-from statecast.io.fields.kinds import groups_of, is_remote, kind_of
+from statecast.io.fields.kinds import groups_of, kind_of
 from statecast.io.fields.preprocessing import plain_options
 from statecast.io.fields.readers import open_fields
 from statecast.io.fields.source import FieldOptions, Source, candidates
 from statecast.io.fields.time_steps import text_of
 from statecast.io.json_yaml import parse_yaml
+from statecast.io.paths import is_remote
 from statecast.reports.inspection.contact_sheet import COLUMNS, ROWS, evenly, rows_of
 from statecast.reports.inspection.findings import SAMPLE, Finding, one_line
 
