@@ -42,7 +42,7 @@ def test_an_epoch_shows_every_window_once_and_epochs_differ():
 @pytest.mark.parametrize("workers", [0, 2])
 def test_going_on_from_a_step_gives_the_batches_of_a_run_never_stopped(workers):
     whole = list(training_batches(windows(), range(12), batch_size=3, seed=1))
-    rest = training_batches(windows(), range(7, 12), batch_size=3, seed=1, workers=workers)
+    rest = training_batches(windows(), range(7, 12), batch_size=3, seed=1, loader_workers=workers)
     for one, other in zip(whole[7:], rest, strict=True):
         assert torch.equal(one.values, other.values)
 

@@ -31,7 +31,11 @@ def test_scores_hold_the_protocol_and_persistence(data, tmp_path):
     assert protocol["samples"] == 4
     assert protocol["digest"] == data.windows("test").digest
     assert set(protocol["metrics"]) == set(METRICS)
-    assert scores["not_computed"].keys() == {"ssim"}
+    assert scores["not_computed"].keys() == {
+        "ssim",
+        "rank_histogram of persistence",
+        "spread_skill of persistence",
+    }
     assert set(scores["forecasters"]) == {"srvp", "persistence"}
     assert len(scores["forecasters"]["srvp"]["mse"]["best"]["per_lead_time"]) == 5
     assert len(scores["details"]["srvp"]["mse"]["best_of_n"]) == 4

@@ -159,7 +159,7 @@ def test_levels_are_channels_of_a_forecast(tmp_path):
 
 def test_in_python_a_data_set_is_read_with_the_same_options(run):
     recent = labelled(60).isel(time=[*range(57), 58, 59])
-    frames = load(run).labelled_context(recent, reading={"uneven": "fill"})
+    frames = load(run).context(recent, reading={"uneven_times": "fill"})
     assert frames.mask.flatten(2).all(dim=2)[0].tolist() == [False, True, True]
 
 

@@ -198,7 +198,7 @@ def test_recipes_say_what_was_published(name):
     if name == "separable-digits":  # halved after these epochs of 200,000 videos
         epochs = [300, 400, 500, 600, 700]
         assert train["milestones"] == [epoch * 200_000 / 128 for epoch in epochs]
-        assert (train["schedule"], train["factor"]) == ("milestones", 0.5)
+        assert (train["schedule"], train["decay_factor"]) == ("milestones", 0.5)
 
 
 def test_total_weighs_the_terms():

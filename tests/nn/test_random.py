@@ -2,9 +2,9 @@
 
 import pytest
 import torch
-from statecast.sharing import Part
 
 from statecast.data.base import seeded_generator, window_generators
+from statecast.distributed import Part
 from statecast.errors import InputError
 from statecast.nn.gaussian import DiagonalGaussian
 from statecast.nn.random import PartGenerator, Streams, draw_rows

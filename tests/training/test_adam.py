@@ -1,7 +1,7 @@
 """Adam with epsilon inside the root: the published steps of MIM."""
 
 import torch
-from recurrent_twin import Golden
+from helpers.recurrent_twin import Golden
 from torch import nn
 
 from statecast.training.adam import InnerEpsilonAdam

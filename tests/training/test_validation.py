@@ -11,6 +11,7 @@ from statecast.data.user.arrays import Arrays
 from statecast.errors import InputError
 from statecast.models import SRVP, Persistence, Separable
 from statecast.runs.run import create_run, train_run
+from statecast.solvers.solvers import Solver
 from statecast.training.options import TrainingOptions
 from statecast.training.train import train
 from statecast.training.validation import validation_score

@@ -230,8 +230,10 @@ class TestHDF5:
             content["values"] = np.random.default_rng(0).random((10, 6, 1, 3, 3))
         windows = Arrays(path=str(file), context=2, horizon=2).windows("train")
         options = {"batch_size": 3, "seed": 1}
-        alone = [b.values for b in training_batches(windows, range(4), workers=0, **options)]
-        shared = [b.values for b in training_batches(windows, range(4), workers=2, **options)]
+        alone = [b.values for b in training_batches(windows, range(4), loader_workers=0, **options)]
+        shared = [
+            b.values for b in training_batches(windows, range(4), loader_workers=2, **options)
+        ]
         assert all(map(torch.equal, alone, shared))
 
     def test_what_is_there_is_listed(self, file):

@@ -52,7 +52,7 @@ def test_storage_and_workers_change_nothing(sea, tmp_path, monkeypatch):
     digests, drawn = [], []
     for storage, workers in (("memory", 0), ("files", 1), ("cache", 0)):
         windows = fields(sea, storage=storage, anomaly="mean").windows("train")
-        batches = training_batches(windows, range(2), batch_size=4, seed=1, workers=workers)
+        batches = training_batches(windows, range(2), batch_size=4, seed=1, loader_workers=workers)
         drawn.append(torch.cat([batch.values for batch in batches]))
         digests.append(windows.digest)
     assert len(set(digests)) == 1

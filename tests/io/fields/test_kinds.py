@@ -352,11 +352,12 @@ def test_dates_beyond_2262_stay_what_they_are(tmp_path):
     made = labelled(times=times)
     made.to_netcdf(tmp_path / "a.nc")
     assert str(fields(tmp_path / "a.nc").files.times[0][0]).startswith("2300-01-01")
+    from statecast.forecasting.predictor import Predictor
     from statecast.frames import FrameSpec
     from statecast.models.baselines import Persistence
 
     spec = FrameSpec(channels=("t",), space=(SIZE, SIZE), context=3, horizon=2)
-    found = Persistence(spec).forecast(made, 2).to_xarray()
+    found = Predictor(Persistence(spec)).forecast(made, 2).to_xarray()
     assert str(found.valid_time.values[0])[:10] == "2300-02-10"
 
 
