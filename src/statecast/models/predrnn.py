@@ -127,7 +127,7 @@ class PredRNN(PatchRNN[PredRNNState]):
         return terms | {"total": total, "decoupling": decoupling}
 
     def alignment(self, output: STLSTMOutput) -> Float[Tensor, "batch channel"]:
-        """Absolute cosine of the angle between the increments of cell and memory, after the adapter."""
+        """Absolute cosine between the increments of cell and memory, after the adapter."""
         assert self.adapter is not None
         cell = self.adapter(output.cell_increment).flatten(2)
         memory = self.adapter(output.memory_increment).flatten(2)

@@ -12,8 +12,8 @@ from torch import nn
 class InnerEpsilonAdam(torch.optim.Optimizer):
     r"""Adam with the step $\eta\, \hat m / \sqrt{\hat v + \varepsilon}$.
 
-    PyTorch's adds ε outside the root. The two differ where gradients are small: below about
-    $10^{-3}$ at $\varepsilon = 10^{-8}$.
+    PyTorch adds ε outside the root. The two differ where gradients are small: with the default
+    ε, below about 0.001.
 
     References: Kingma and Ba (2015), https://arxiv.org/abs/1412.6980; the root as in
     https://github.com/Yunbo426/MIM.
