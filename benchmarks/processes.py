@@ -55,25 +55,24 @@ def step_seconds(recipe: str, batch_size: int, steps: int) -> float:
 
 def work(known: argparse.Namespace) -> None:
     """Measure in each of the processes; the main one prints."""
-    for recipe in known.recipes:
-        alone = 0.0
-        if launched_rank() == 0:
-            alone = median(
-                step_seconds(recipe, known.windows, known.steps) for _ in range(known.rounds)
-            )
-        with process_group():
-            for kind, ideal, windows in (
-                ("weak", 1, known.windows * world_size()),
-                ("strong", world_size(), known.windows),
-            ):
+    alone = {
+        recipe: median(
+            step_seconds(recipe, known.windows, known.steps) for _ in range(known.rounds)
+        )
+        for recipe in (known.recipes if launched_rank() == 0 else ())
+    }
+    with process_group():
+        cases = (("weak", 1, known.windows * world_size()), ("strong", world_size(), known.windows))
+        for recipe in known.recipes:
+            for kind, ideal, windows in cases:
                 shared = median(
                     step_seconds(recipe, windows, known.steps) for _ in range(known.rounds)
                 )
                 if is_main():
                     print(
                         f"| {recipe} | {kind} | {known.windows} | {windows // world_size()} | "
-                        f"{1000 * alone:.0f} | {1000 * shared:.0f} | "
-                        f"{alone / shared / ideal:.0%} |",
+                        f"{1000 * alone[recipe]:.0f} | {1000 * shared:.0f} | "
+                        f"{alone[recipe] / shared / ideal:.0%} |",
                         flush=True,
                     )
 
