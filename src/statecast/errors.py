@@ -14,7 +14,7 @@ class StatecastError(Exception):
 
 
 class InputError(StatecastError, ValueError):
-    """What the caller passed does not fit: a shape, a type, a value, an option."""
+    """An argument does not fit: a shape, a type, a value, an option."""
 
 
 class FileError(StatecastError, OSError):

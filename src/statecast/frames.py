@@ -30,7 +30,7 @@ PICTURES = {
 
 @dataclass(frozen=True, kw_only=True)
 class FrameSpec:
-    """What one window of a data set looks like: enough to size a model.
+    """Shape, channels and units of the windows of a data set: enough to size a model.
 
     Attributes:
         channels: one name per channel, in order.
@@ -311,7 +311,7 @@ class Forecast:
         return replace(self, samples=self.samples.to(device))
 
     def layout(self, *, statistics: bool = False, quantiles: Sequence[float] = ()) -> Layout:
-        """What the forecast is made of as a labelled data set; see `to_xarray`."""
+        """Variables and coordinates of the forecast as a labelled data set; see `to_xarray`."""
         return Layout(
             channels=self.channels,
             shape=tuple(self.samples.shape),

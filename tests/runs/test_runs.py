@@ -214,3 +214,10 @@ def test_every_registered_name_is_spelled_alike():
         for name, kind in registry.items():
             assert name == name.lower()
             assert kind.__doc__
+
+
+def test_training_options_that_do_not_fit_together_leave_no_folder(recipe, tmp_path):
+    phases = '--train.phases=[{"name": "a", "steps": 5}]'
+    with pytest.raises(InputError, match="add up to steps"):
+        create_run(recipe, tmp_path / "run", [phases])
+    assert not (tmp_path / "run").exists()

@@ -165,3 +165,13 @@ def test_options_of_the_optimiser_come_from_the_recipe_and_its_state_from_the_ch
 def test_phases_that_do_not_add_up_are_refused():
     with pytest.raises(InputError, match="add up to steps, 10"):
         TrainingOptions(steps=10, phases=(Phase("a", 3),))
+
+
+def test_an_update_whose_weights_all_rest_is_left_out(data, tmp_path):
+    model = small(data, Alternating)
+    phases = (Phase("inference", 1, ("decoder",)), Phase("both", 1))
+    trainer = trainer_of(data, tmp_path, model, steps=2, phases=phases, batch_size=4)
+    batch = data.windows("train").batch(torch.arange(4))
+    assert "decoder_total" not in trainer.training_step(batch)
+    trainer.step = 1
+    assert "decoder_total" in trainer.training_step(batch)

@@ -1,4 +1,4 @@
-"""What a data source provides: a spec, a card, and the windows of three disjoint splits."""
+"""Data sources: each provides a spec, a card, and the windows of three disjoint splits."""
 
 from __future__ import annotations
 
@@ -137,16 +137,16 @@ class DataSource(ABC):
     @property
     @abstractmethod
     def card(self) -> dict[str, Any]:
-        """What a reader must know of the data: source, licence, sizes, protocol (JSON values)."""
+        """Facts about the data for a reader: source, licence, sizes, protocol (JSON values)."""
 
     @property
     def inferred_options(self) -> Sequence[InferredOption]:
-        """What was chosen by looking at the data, where options left it open."""
+        """Choices made by looking at the data, where options left them open."""
         return ()
 
     @property
     def preparation(self) -> Preparation | None:
-        """What is done to labelled fields before a model sees them; kept with its run."""
+        """Preprocessing of labelled fields before a model sees them; kept with its run."""
         return None
 
 

@@ -33,7 +33,7 @@ UNPREPARED = {  # data sets whose files are read as they are
 
 
 class Prepared(NamedTuple):
-    """What a preparation made, or found made."""
+    """A prepared entry, made now or found in the cache."""
 
     store: PreparedStore
     made: bool  # False where it was there already
@@ -99,7 +99,7 @@ def verify(name: str, path: str | Path | None = None) -> PreparedStore:
 
 
 class Verified(NamedTuple):
-    """What was found out about an entry of the cache."""
+    """The state of an entry of the cache."""
 
     folder: Path
     found: str  # in words

@@ -127,7 +127,7 @@ class ViewWindows(SwappableWindows):
 
     @cached_property
     def digest(self) -> str:
-        """Of the objects that windows are made of, and of how they are cut."""
+        """Digest of the objects that windows are made of, and of how they are cut."""
         options = (self.context, self.length, self.ring, self.objects.tolist())
         digest = hashlib.sha256(repr(options).encode())
         for number in self.objects:

@@ -62,7 +62,7 @@ class SequenceWindows(Windows):
 
     @cached_property
     def digest(self) -> str:
-        """Of the sequences that windows are cut from, and of where they are cut."""
+        """Digest of the sequences that windows are cut from, and of where they are cut."""
         digest = hashlib.sha256(repr((self.context, self.length)).encode())
         digest.update(np.ascontiguousarray(self.starts, dtype=np.int64).tobytes())
         for sequence in np.unique(self.starts[:, 0]):
@@ -106,7 +106,7 @@ class FirstFrames(Windows):
 
     @cached_property
     def digest(self) -> str:
-        """Of the whole windows and of what is kept of them."""
+        """Digest of the whole windows and of what is kept of them."""
         content = f"first {self.horizon} of {self.windows.digest}"
         return hashlib.sha256(content.encode()).hexdigest()
 

@@ -28,7 +28,7 @@ class Scored(NamedTuple):
 
     @property
     def protocol(self) -> dict[str, Any]:
-        """What the scores were made under."""
+        """The protocol that the scores were made under."""
         return dict(self.scores["protocol"])
 
     @property
@@ -212,7 +212,7 @@ def flat(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def remarks_on(runs: Sequence[Scored]) -> list[str]:
-    """What differs between runs and may, and the notes of their protocols."""
+    """Differences between runs that are allowed, and the notes of their protocols."""
     told = []
     for name in TOLD:
         values = {run.label: run.protocol.get(name) for run in runs}

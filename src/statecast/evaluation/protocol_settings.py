@@ -17,7 +17,7 @@ FIXED = ("split", "samples")  # options of evaluate that a protocol sets
 
 
 class Terms(NamedTuple):
-    """What is scored, and how."""
+    """The windows that are scored, and how."""
 
     windows: Windows
     split: Split

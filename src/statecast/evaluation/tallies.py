@@ -10,7 +10,7 @@ from statecast.metrics.base import Metric, Sums, add
 
 
 class Tally(NamedTuple):
-    """What is known of some windows."""
+    """Sums of the metrics over some windows."""
 
     sums: dict[str, Sums]  # of each metric
     reasons: dict[str, str]  # why others cannot score all of the windows

@@ -86,7 +86,7 @@ class ForecastRequest:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Of all samples, (sample, batch, time, channel, *space)."""
+        """Shape of all samples, (sample, batch, time, channel, *space)."""
         return (max(self.samples, 1), *self.first.samples.shape[1:])
 
     def whole(self) -> Forecast:
@@ -153,7 +153,7 @@ OUTPUTS: dict[str, Writer] = {
 
 
 def writer_of(path: Path) -> Writer:
-    """What writes forecasts of this ending.
+    """The writer of forecasts with this ending.
 
     Errors:
         FileError: nothing does, or the folder does not exist.

@@ -23,7 +23,7 @@ from statecast.solvers.solvers import SolverName
 
 @dataclass(frozen=True)
 class Predictor:
-    """What `statecast.load` returns: from observations, labelled or not, to forecasts of them.
+    """A trained model and its preprocessing: from observations, labelled or not, to forecasts.
 
     A model sees `Frames` alone. What was done to labelled fields and videos before training is
     done to observations as well, and undone in their forecast.

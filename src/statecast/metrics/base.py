@@ -19,7 +19,7 @@ NORMAL_95 = 1.96  # half width of a 95 % interval in standard errors, as publish
 
 @dataclass(frozen=True, kw_only=True)
 class MetricSettings:
-    """What metrics can be told; the first four are options of `evaluate`.
+    """Settings of metrics; the first four are options of `evaluate`.
 
     Attributes:
         lpips_weights: file of the network behind LPIPS, or a folder that holds it.
@@ -121,11 +121,11 @@ class Metric(ABC):
         """Scores from added sums, by how samples were combined, such as `"mean"` or `"best"`."""
 
     def details(self, sums: Mapping[str, Tensor]) -> dict[str, Any]:
-        """What a score cannot say, such as a histogram (JSON values); nothing by default."""
+        """Details beside the score, such as a histogram (JSON values); nothing by default."""
         return {}
 
     def protocol(self, sums: Mapping[str, Tensor]) -> dict[str, Any]:
-        """What one must know to compute it again, such as the digest of a file (JSON values)."""
+        """Facts needed to compute it again, such as the digest of a file (JSON values)."""
         return {}
 
     def value(self, sums: Mapping[str, Tensor]) -> Tensor:

@@ -119,7 +119,7 @@ class FVD(Metric):
         return torch.cat([self.seen(part) for part in images.split(size)])
 
     def seen(self, clips: Float[Tensor, "clip 3 time y x"]) -> Float[Tensor, "clip feature"]:
-        """What the network makes of some clips in 0 … 255.
+        """Features of some clips in 0 … 255.
 
         Errors:
             InputError: it cannot take such clips, or gives something else than features.

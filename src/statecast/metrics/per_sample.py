@@ -55,7 +55,7 @@ class SampleMetric(Metric):
         """
 
     def prepare(self, target: Tensor, known: Tensor | None = None) -> Any:
-        """What depends on the target alone, computed once for all samples."""
+        """The part that depends on the target alone, computed once for all samples."""
         return None
 
     def scorable(self, known: Tensor | None) -> Tensor | None:
@@ -63,7 +63,7 @@ class SampleMetric(Metric):
         return frames_known(known)
 
     def counted(self, scores: Tensor) -> Tensor:
-        """What scores of frames count in a mean; they themselves by default."""
+        """Scores of frames as they count in a mean; they themselves by default."""
         return scores
 
     def all_scores(self, samples: Sequence[Tensor], target: Tensor, known: Tensor | None) -> Tensor:

@@ -104,7 +104,7 @@ def weights_folder() -> Path:
 
 
 def why_missing(file: WeightFile, given: str | None, *, allow_download: bool) -> str | None:
-    """What to do about a file that is not here and may not be fetched; None otherwise."""
+    """Advice about a file that is not here and may not be fetched; None otherwise."""
     if find(file, given) is not None or (allow_download and not file.is_code):
         return None
     places = f"put it into {weights_folder()}, or name it by {file.option} or {file.variable}"

@@ -95,7 +95,7 @@ class Forecaster(nn.Module, ABC):
 
     @property
     def updates(self) -> tuple[Update, ...]:
-        """What one training step changes, in order; by default every weight at once, by `loss`."""
+        """Updates of one training step, in order; by default every weight at once, by `loss`."""
         return (Update("model"),)
 
     def update_loss(
@@ -121,7 +121,7 @@ class Forecaster(nn.Module, ABC):
     def diagnostics(
         self, batch: Batch, generator: torch.Generator | None = None
     ) -> dict[str, Tensor]:
-        """What to watch in training besides the loss, of each window of a batch.
+        """Values to watch in training besides the loss, of each window of a batch.
 
         Called in evaluation mode and without gradients. A value of one dimension (batch,) is
         averaged over windows. A value with more (batch, …, unit) is counted: how many of its
@@ -130,7 +130,7 @@ class Forecaster(nn.Module, ABC):
         return {}
 
     def training_warning(self, diagnosed: Mapping[str, float]) -> str | None:
-        """What is wrong with a training by its diagnostics, and what to do; None where nothing."""
+        """A problem that diagnostics show, and what to do about it; None where there is none."""
         return None
 
     def fit_statistics(self, batches: Iterable[Batch]) -> None:

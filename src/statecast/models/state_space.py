@@ -35,7 +35,7 @@ DECODE_MAPS = 4  # maps of the largest kind that a decoder holds of each frame, 
 
 
 class State(NamedTuple):
-    """What a state-space model carries forward from a context."""
+    """State of a state-space model, carried forward from a context."""
 
     content: Content  # what stays, one per sequence
     latent: Float[Tensor, "sample batch latent *grid"]  # what moves: a vector, or a map

@@ -27,7 +27,7 @@ def mlp(inputs: int, hidden: int, outputs: int, *, layers: int) -> nn.Sequential
 
 
 class Ready(NamedTuple):
-    """What a convolution unit convolves with."""
+    """Weights of a convolution unit, as it convolves."""
 
     weight: Tensor
     bias: Tensor | None
@@ -75,7 +75,7 @@ class ConvolutionUnit(nn.Module):
     def convolve_shared(
         self, shared: Float[Tensor, "few shared_channel y x"], *, first: bool
     ) -> Float[Tensor, "few out_channel out_y out_x"]:
-        """What maps that frames share add to the convolution of each of them.
+        """Contribution of maps that frames share to the convolution of each of them.
 
         With `content_once` switched off, the maps themselves.
         """

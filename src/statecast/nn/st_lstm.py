@@ -102,7 +102,7 @@ class ConvLSTMCell(nn.Module):
 
 
 class STLSTMOutput(NamedTuple):
-    """What `STLSTMCell` makes of a frame."""
+    """Output of `STLSTMCell` for a frame."""
 
     hidden: Maps
     cell: Maps
@@ -146,7 +146,7 @@ class STLSTMCell(nn.Module):
 
 
 class MIMOutput(NamedTuple):
-    """What `MIMBlock` makes of a frame."""
+    """Output of `MIMBlock` for a frame."""
 
     hidden: Maps
     cell: Maps

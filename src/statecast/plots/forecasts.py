@@ -229,7 +229,7 @@ def plot_points(panels: Sequence[Panels], context: Frames, forecast: Forecast) -
 
 
 def mappable(scale: Scale) -> ScalarMappable:
-    """What a colour bar shows."""
+    """Mapping from values to colours, for a colour bar."""
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import Normalize
 

@@ -37,7 +37,7 @@ NEAR, APART = 5, 24  # pixels between frames, and between groups of them
 
 
 class Videos(NamedTuple):
-    """What was observed of some sequences."""
+    """Observed frames of some sequences."""
 
     context: Frames
     target: Frames | None  # what came next, where it is known

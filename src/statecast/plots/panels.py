@@ -1,4 +1,4 @@
-"""What pictures and animations of forecasts show: images of each variable, and their colours."""
+"""Panels of pictures and animations: images of each variable, and their colours."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def panels_of(
 def variables_of(
     channels: Sequence[str], labels: Coordinates | None
 ) -> list[tuple[str, list[int]]]:
-    """What is drawn apart: label, with its unit where that is known, and numbers of channels."""
+    """Groups of channels that are drawn apart: label, with its unit where known, and numbers."""
     if tuple(channels) == COLOURS:
         return [("", [0, 1, 2])]
     units = {} if labels is None else labels.channels

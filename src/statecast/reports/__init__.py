@@ -1,1 +1,1 @@
-"""What people read: the HTML report on runs, and what a file or folder holds."""
+"""Reports for people: the HTML report on runs, and the inspection of files and folders."""

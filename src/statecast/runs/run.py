@@ -60,9 +60,7 @@ class Run:
     folder: Path
     tables: Tables
     spec: FrameSpec
-    inferred_options: tuple[
-        InferredOption, ...
-    ] = ()  # of the data set, where options left something open
+    inferred_options: tuple[InferredOption, ...] = ()  # chosen where options left something open
 
     @property
     def name(self) -> str:
@@ -158,7 +156,8 @@ def create_run(recipe: str, folder: str | Path | None = None, overrides: Sequenc
     data = build_data(tables)
     spec, choices = data.spec, tuple(data.inferred_options)
     tables["data"] |= {c.option: c.value for c in choices if c.option is not None}
-    # So that options that do not fit the data leave nothing behind.
+    # So that options that do not fit leave nothing behind.
+    TrainingOptions.of(tables["train"])
     model = Run(Path(), tables, spec, choices).new_model()
     options = tables["train"]
     if options["validate_every"]:
@@ -296,7 +295,7 @@ def dump(tables: Tables, spec: FrameSpec) -> str:
 
 
 def environment() -> dict[str, Any]:
-    """What a run was made with."""
+    """Versions and machine that a run was made with."""
     return {
         "statecast": __version__,
         "commit": commit(),

@@ -33,7 +33,7 @@ UNRECORDED = "no digest was recorded of it"
 
 
 class Checked(NamedTuple):
-    """What was found of a file."""
+    """Finding about a file."""
 
     state: State
     path: Path

@@ -105,7 +105,7 @@ def read_tensors(path: Path, name: str, manifest: Mapping[str, Any]) -> dict[str
 
 
 def remedy(path: Path) -> str:
-    """What to do about a damaged checkpoint."""
+    """Advice about a damaged checkpoint."""
     run = path.parent.parent
     others = [p for p in list_checkpoints(run) if p != path]
     if not others:

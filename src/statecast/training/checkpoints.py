@@ -37,7 +37,7 @@ LAST, BEST = "last", "best"
 
 
 class Checkpoint(NamedTuple):
-    """What a checkpoint holds."""
+    """Content of a checkpoint."""
 
     step: int
     model: dict[str, Tensor]  # weights and buffers

@@ -1,4 +1,4 @@
-"""What a training says while it runs: rows of metrics.csv, a progress bar, TensorBoard."""
+"""Logs of a training: rows of metrics.csv, a progress bar, TensorBoard."""
 
 from __future__ import annotations
 

@@ -315,6 +315,8 @@ class Trainer:
         values: dict[str, float] = {}
         skip = False
         for number, updater in enumerate(self.updaters):
+            if not any(weight.requires_grad for weight in updater.weights):
+                continue  # all of them rest in this phase
             prefix = "" if number == 0 else f"{updater.update.name}_"
             found, left_out = self.apply(updater, batch, rate)
             values |= {f"{prefix}{name}": value for name, value in found.items()}

@@ -18,7 +18,7 @@ SECONDS = 20.0  # spent on looking at single windows, at most
 
 
 def describe_batch(numbers: Tensor | None, step: int, seed: int, batch: Batch) -> str:
-    """What a batch held, and which of its values are not finite.
+    """Windows of a batch in words, and which of their values are not finite.
 
     Args:
         numbers: of its windows in the training split; None where they were made for this step.

@@ -47,9 +47,9 @@ class Plateau:
             self.decays, self.waited = self.decays + 1, 0
 
     def scale(self, options: TrainingOptions) -> float:
-        """What the learning rate is multiplied by."""
+        """Factor of the learning rate."""
         return float(options.decay_factor**self.decays)
 
     def state(self) -> dict[str, Any]:
-        """What a checkpoint keeps."""
+        """State for a checkpoint."""
         return asdict(self)

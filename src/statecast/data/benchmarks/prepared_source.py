@@ -1,4 +1,4 @@
-"""What data sets of prepared stores share: how they are opened, and what they say of themselves."""
+"""Common part of data sets in prepared stores: how they are opened, and their cards."""
 
 from __future__ import annotations
 

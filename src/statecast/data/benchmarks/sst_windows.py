@@ -125,7 +125,7 @@ class SeaWindows(Windows):
 
     @cached_property
     def digest(self) -> str:
-        """Of the zones that windows are cut from, and of where they are cut."""
+        """Digest of the zones that windows are cut from, and of where they are cut."""
         digest = hashlib.sha256(repr((self.context, self.length, self.protocol)).encode())
         digest.update(np.ascontiguousarray(self.starts, dtype=np.int64).tobytes())
         for zone in self.zones:

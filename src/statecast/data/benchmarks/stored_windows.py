@@ -72,7 +72,7 @@ class StoredWindows(Windows):
 
     @cached_property
     def digest(self) -> str:
-        """Of the sequences that windows are cut from, and of how they are cut."""
+        """Digest of the sequences that windows are cut from, and of how they are cut."""
         how = (self.context, self.length, self.frame_step, self.scale, self.backwards)
         digest = hashlib.sha256(repr(how).encode())
         numbers, places = np.unique(self.starts[:, 0], return_inverse=True)

@@ -19,7 +19,7 @@ FORMAT = 1  # of the frames and what is written down of them
 
 
 class Kind(NamedTuple):
-    """What a store must hold to be read as a certain data set."""
+    """Requirements on a store that is read as a certain data set."""
 
     name: str  # of the data set
     version: int  # changes when the same files give other frames

@@ -262,7 +262,7 @@ class DigitWindows(SwappableWindows):
 
     @cached_property
     def digest(self) -> str:
-        """Of all frames of a fixed split; of digits and options for endless training windows."""
+        """Digest of all frames of a fixed split; of digits and options for endless windows."""
         if self.split == "train":
             digest = hashlib.sha256(self.glyphs.digest.encode())
             digest.update(json.dumps(self.source.card, sort_keys=True).encode())

@@ -96,7 +96,7 @@ class Flow:
 
     @cached_property
     def scale(self) -> float:
-        """Of the stream function, so that the flow has the speed asked for."""
+        """Amplitude of the stream function, so that the flow has the speed asked for."""
         rows, columns = frequencies(COARSE)
         twice = torch.full((COARSE // 2 + 1,), 2.0)
         twice[0] = 1

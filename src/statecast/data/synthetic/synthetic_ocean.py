@@ -37,7 +37,7 @@ LAND_SIZE = 40.0  # wavelength in cells where the spectrum of the land bends
 
 
 class Ocean(NamedTuple):
-    """What the files of an ocean follow from.
+    """Options that determine the files of an ocean.
 
     Args:
         zones: number of zones.
@@ -134,5 +134,5 @@ def land_of(ocean: Ocean, number: int) -> Tensor:
 
 
 def card_of(ocean: Ocean) -> dict[str, Any]:
-    """What the card of a data set says of it."""
+    """Entries of the ocean in the card of a data set."""
     return {**ocean._asdict(), "version": VERSION}

@@ -23,7 +23,7 @@ AT_ONCE = 10  # sequences solved together: their state fits in a processor's cac
 
 
 class WaveParameters(NamedTuple):
-    """What differs between sequences."""
+    """Parameters that differ between sequences."""
 
     source: np.ndarray[Any, Any]  # amplitude f₀, (sequence,)
     speed: np.ndarray[Any, Any]  # c, (sequence,)

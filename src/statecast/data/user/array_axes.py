@@ -63,7 +63,7 @@ def check_axes(axes: str) -> None:
 
 
 def guessed_axes(array: Any, origin: str, *, alone: bool = False) -> str:
-    """What the axes of an array may be, by their sizes, and by where neighbours are most alike.
+    """Plausible axes of an array, by their sizes, and by where neighbours are most alike.
 
     Args:
         array: anything with a shape and a dtype that gives slices.
@@ -108,7 +108,7 @@ def guessed_axes(array: Any, origin: str, *, alone: bool = False) -> str:
 def fitting_axes(
     array: Any, channels: int, space: tuple[int, ...], origin: str, *, alone: bool = False
 ) -> str | None:
-    """What the axes of an array are, whose frames have these channels and points; None if none fit.
+    """Axes of an array whose frames have these channels and points; None if none fit.
 
     Sequences come first unless neighbours in the array say otherwise, see `guessed_axes`.
     """

@@ -248,7 +248,7 @@ class ArrayWindows(Windows):
 
     @cached_property
     def digest(self) -> str:
-        """Of the sequences that windows are cut from, and of where they are cut."""
+        """Digest of the sequences that windows are cut from, and of where they are cut."""
         digest = hashlib.sha256(repr((self.context, self.length)).encode())
         digest.update(np.ascontiguousarray(self.starts, dtype=np.int64).tobytes())
         for number in np.unique(self.starts[:, 0]):
@@ -276,7 +276,7 @@ def check_finite(sequences: Sequences) -> None:
 
 
 def unknown_values(sequence: int, frame: int) -> str:
-    """What to say of values that are not finite."""
+    """Message about values that are not finite."""
     return (
         f"Sequence {sequence} holds NaN or infinite values from frame {frame} on. Fill the gaps, "
         "leave the sequence out, or store it as NetCDF for the data set fields, which takes them "
@@ -285,7 +285,7 @@ def unknown_values(sequence: int, frame: int) -> str:
 
 
 def described(opened: Opened) -> str:
-    """What the axes of opened arrays are taken for."""
+    """Axes that opened arrays are read with."""
     sequences = opened.sequences
     lengths = sorted({min(sequences.lengths), max(sequences.lengths)})
     frames = " to ".join(map(str, lengths))

@@ -48,7 +48,7 @@ class FieldStore:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Of all frames together, (frame, channel, *space)."""
+        """Shape of all frames together, (frame, channel, *space)."""
         channels = len(self.preparation.channels)
         return (int(self.offsets[-1]), channels, *self.preparation.padded)
 
@@ -128,7 +128,7 @@ class FieldWindows(Windows):
 
     @cached_property
     def digest(self) -> str:
-        """Of the frames that windows are cut from, and of where they are cut."""
+        """Digest of the frames that windows are cut from, and of where they are cut."""
         digest = hashlib.sha256(repr((self.context, self.length, self.channels)).encode())
         digest.update(np.ascontiguousarray(self.starts, dtype=np.int64).tobytes())
         for sequence in np.unique(self.starts[:, 0]):

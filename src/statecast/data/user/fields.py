@@ -243,7 +243,7 @@ class Fields(DataSource):
 
     @cached_property
     def climatology(self) -> Climatology | None:
-        """What is usual at each point, from training frames alone; None where nothing is asked."""
+        """Climatology of each point, from training frames alone; None where nothing is asked."""
         if self.anomaly == "none":
             return None
         blocks = (
@@ -389,7 +389,7 @@ def _year(date: Any) -> int:
 
 
 def stamp(path: Any) -> list[Any]:
-    """What changes when a file or store does: the names, sizes and dates of its files."""
+    """Fingerprint of a file or store: the names, sizes and dates of its files."""
     if is_remote(path):
         return [str(path)]
     files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]

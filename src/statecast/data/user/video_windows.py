@@ -55,7 +55,7 @@ class ClipWindows(Windows):
 
     @cached_property
     def digest(self) -> str:
-        """Of the clips that windows are cut from, and of where they are cut."""
+        """Digest of the clips that windows are cut from, and of where they are cut."""
         digest = hashlib.sha256(repr((self.context, self.length, self.channels)).encode())
         numbers, places = np.unique(self.starts[:, 0], return_inverse=True)
         for number in numbers:

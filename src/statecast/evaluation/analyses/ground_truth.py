@@ -12,7 +12,7 @@ FIRST = "position"  # the truth that decides the order of objects, where there i
 
 
 def quantities(batch: Batch, frame: int) -> dict[str, Float[Tensor, "window component"]]:
-    """What can be measured, of each window, at one of its frames.
+    """Known quantities of each window, at one of its frames.
 
     Truths are floating point: (window, time, …) over all frames of the window, or constant
     (window, …). One with an axis of objects, (window, time, object, component), is given

@@ -30,7 +30,7 @@ class Read(NamedTuple):
 
 
 class Probes(Study):
-    """What linear probes read from latent and content of positions, speeds, identities.
+    """Linear probes of positions, speeds and identities, read from latent and content.
 
     A disentangled model has what moves in its latent (y of SRVP, T of Separable) and what stays
     in its content (w, S), and neither in the other. Probes are ridge regressions, fitted to

@@ -146,7 +146,7 @@ def _space_of(
 
 
 def role_of(name: str, coordinate: DataArray | None) -> Role | None:
-    """What a dimension is, by its coordinate's type and attributes, or else by its name."""
+    """Role of a dimension, by its coordinate's type and attributes, or else by its name."""
     if coordinate is not None:
         if coordinate.dtype.kind == "M" or _is_cftime(coordinate):
             return "time"

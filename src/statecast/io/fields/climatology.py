@@ -35,7 +35,7 @@ class Climatology:
     coefficients: Array
 
     def at(self, times: Array) -> Array:
-        """What is usual at these times, (time, channel, *space) as float32."""
+        """Climatology at these times, (time, channel, *space) as float32."""
         waves = basis(times, (len(self.coefficients) - 1) // 2).astype(np.float32)
         return np.tensordot(waves, self.coefficients, axes=1)
 

@@ -76,7 +76,7 @@ UNITS_KEYS = ("units", "calendar", "stagger", "FieldType", "MemoryOrder", "_Fill
 
 
 def role(dataset: Dataset, dim: str) -> str | None:
-    """What a dimension is, by its coordinate or name; see `statecast.io.fields.axes.role_of`."""
+    """Role of a dimension, by its coordinate or name; see `statecast.io.fields.axes.role_of`."""
     return role_of(dim, dataset.coords.get(dim))
 
 

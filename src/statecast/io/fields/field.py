@@ -122,7 +122,7 @@ class Field:
 
     @property
     def notes(self) -> list[str]:
-        """What people should know of how it is read."""
+        """Remarks for people on how it is read."""
         found = list(self.first.notes)
         unknown = int((self.starts == self.stops).sum())
         if unknown:

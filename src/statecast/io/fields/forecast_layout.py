@@ -33,7 +33,7 @@ class Planned(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Layout:
-    """What a labelled forecast is made of.
+    """Variables and coordinates of a labelled forecast.
 
     Attributes:
         channels: one name per channel.

@@ -1,4 +1,4 @@
-"""What a path is, by its content: fields in NetCDF or Zarr, or something that is none."""
+"""Kinds of paths, by their content: fields in NetCDF or Zarr, or something else."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from statecast.errors import CorruptionError, FileError
 from statecast.io.hdf5 import MAGIC as HDF5_MAGIC
 from statecast.io.hdf5 import arrays_of, opened
 from statecast.io.json_yaml import check_regular
-from statecast.io.paths import is_remote
+from statecast.io.paths import is_remote, natural
 
 NETCDF = (".nc", ".nc4", ".cdf", ".netcdf")
 ZARR = ".zarr"
@@ -70,18 +70,13 @@ def labelled_files(path: str | Path | Sequence[str | Path]) -> list[Path]:
     return found if all(is_remote(item) or is_labelled_file(item) for item in found) else []
 
 
-def natural(path: Path) -> list[tuple[str, int]]:
-    """A key that sorts names with numbers: `a_2` before `a_10`."""
-    return [(word, int(n or 0)) for word, n in re.findall(r"(\D*)(\d*)", str(path))]
-
-
 def address_of(path: Path) -> str:
     """An address that went through a `Path`, which joins its slashes."""
     return re.sub(r":/+", "://", str(path), count=1)
 
 
 def kind_of(path: Path) -> Literal["netcdf", "zarr"]:
-    """What a path is, by its content.
+    """Kind of a path, by its content.
 
     Errors:
         FileError: it is missing, or nothing that is read here; the message says what it is.
@@ -101,7 +96,7 @@ def kind_of(path: Path) -> Literal["netcdf", "zarr"]:
 
 
 def other_kind(start: bytes) -> str:
-    """What a file is that cannot be read, and what to do, by its first bytes."""
+    """Name of a format that cannot be read, and what to do, by the first bytes of the file."""
     for beginning, answer in OTHERS.items():
         if start.startswith(beginning):
             return answer

@@ -163,7 +163,7 @@ class Source:
 
     @property
     def notes(self) -> list[str]:
-        """What people should know of how it is read."""
+        """Remarks for people on how it is read."""
         found = []
         if looks_like_seconds(self.times):
             found.append(

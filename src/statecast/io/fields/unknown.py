@@ -44,7 +44,7 @@ class Unknown(NamedTuple):
 
 
 def unknown_of(array: DataArray, missing: Sequence[float]) -> Unknown:
-    """What is unknown in a variable, in the units in which xarray reads it.
+    """Unknown values of a variable, in the units in which xarray reads it.
 
     Args:
         array: decoded by xarray, which has masked `_FillValue` and `missing_value` already.

@@ -1,4 +1,4 @@
-"""What a file is, by its first bytes: only containers that hold their own frames are accepted."""
+"""Containers by their first bytes: only those that hold their own frames are accepted."""
 
 from __future__ import annotations
 

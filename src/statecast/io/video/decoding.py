@@ -44,7 +44,7 @@ class RawFrame(NamedTuple):
 
 
 class Seen(NamedTuple):
-    """What was decoded of a video."""
+    """The decoded part of a video."""
 
     frames: int
     end: float  # seconds, when the last of them ends
@@ -54,7 +54,7 @@ class Seen(NamedTuple):
 
 
 class VideoFacts(NamedTuple):
-    """What a video file states of itself, before it is decoded."""
+    """Header of a video file, read before its frames."""
 
     container: str
     codec: str
@@ -67,7 +67,7 @@ class VideoFacts(NamedTuple):
 
 
 def video_facts(path: Path) -> VideoFacts:
-    """What a video file states of itself.
+    """Header of a video file.
 
     Errors:
         FileError, CorruptionError: it is no video, or damaged.

@@ -39,13 +39,13 @@ class Clip(NamedTuple):
 
     @property
     def stamp(self) -> list[list[str | int]]:
-        """What changes when its files do: names, sizes and dates."""
+        """Fingerprint of its files: names, sizes and dates."""
         found = [(path, path.stat()) for path in self.images or (self.path,)]
         return [[str(path), stat.st_size, stat.st_mtime_ns] for path, stat in found]
 
 
 class FoundClips(NamedTuple):
-    """What was found behind a path."""
+    """The videos found behind a path."""
 
     clips: list[Clip]
     ignored: list[str]  # names of files in folders that are neither videos nor images
@@ -127,7 +127,7 @@ def image_clips(images: Sequence[Path], here: Path, folder: Path) -> list[Clip]:
 
 
 def kind_of(path: Path, *, look: bool = True) -> Literal["video", "image"] | None:
-    """What a file is by its ending or, where that tells nothing, by its first bytes.
+    """Kind of a file, by its ending or, where that tells nothing, by its first bytes.
 
     Args:
         path: the file.
@@ -155,5 +155,5 @@ def leads_out(path: Path, inside: Path) -> bool:
 
 
 def link_out(path: Path, folder: Path) -> str:
-    """What to say of a link that leads out of a folder."""
+    """Message about a link that leads out of a folder."""
     return f"{path} is a link that leads out of {folder}. Set follow_links: true if that is meant."

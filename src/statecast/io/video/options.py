@@ -89,7 +89,7 @@ class ClipOptions:
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """Of a prepared frame, (channel, y, x)."""
+        """Shape of a prepared frame, (channel, y, x)."""
         return (len(self.channels), *self.size)
 
 
@@ -102,7 +102,7 @@ def pair(size: int | Sequence[int]) -> tuple[int, int]:
 
 
 def as_crop(crop: Any) -> Crop:
-    """What a recipe says of the crop: a word, or a box as a list."""
+    """The crop of a recipe: a word, or a box as a list."""
     if crop in ("centre", "none"):
         word: Crop = crop
         return word

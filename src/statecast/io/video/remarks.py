@@ -1,4 +1,4 @@
-"""What the frames of videos tell while they pass: rates, shapes of pixels, interlacing."""
+"""Remarks on videos, collected while frames pass: rates, shapes of pixels, interlacing."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ USUAL_SHARE = 0.95  # of the times between frames that are no longer than the us
 
 
 class ClipFacts(NamedTuple):
-    """What a clip turned out to be (JSON values)."""
+    """Facts about a clip (JSON values)."""
 
     frames: int
     height: int  # in square pixels, as shown
@@ -55,7 +55,7 @@ class ClipTimes:
 
     @property
     def facts(self) -> ClipFacts:
-        """What was seen so far."""
+        """Facts seen so far."""
         (height, width), aspect = self.frame
         span = self.last - self.first
         rate = (self.frames - 1) / span if span > 0 else None
@@ -83,7 +83,7 @@ def even_rate(facts: Iterable[ClipFacts]) -> float | None:
 
 
 def remarks_on(facts: Mapping[str, ClipFacts], *, even: bool) -> list[str]:
-    """What one should know before training on clips, a sentence each.
+    """Remarks to read before training on clips, a sentence each.
 
     Args:
         facts: of each clip, by its name.

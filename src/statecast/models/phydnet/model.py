@@ -35,7 +35,7 @@ class PhyDNetState(NamedTuple):
 
     @property
     def branches(self) -> Branches:
-        """What is decoded."""
+        """Features of both branches, to be decoded."""
         return Branches(self.physical, self.residual[-1].hidden, self.skips)
 
 

@@ -120,7 +120,7 @@ class SkipDecoder(Staged):
         return ConvolutionUnit(convolution, norm=norm, rectify=norm)
 
     def convolve_skips(self, skips: Maps) -> Maps:
-        """What skip maps add to the first convolution of each stage, for any number of codes."""
+        """Contribution of skip maps to the first convolution of each stage, for any codes."""
         blocks = [cast("Block", stage) for stage in self.stages]
         return tuple(
             block.first.convolve_shared(maps, first=False)

@@ -47,7 +47,7 @@ class SVGState(NamedTuple):
 
 
 class Inference(NamedTuple):
-    """What training makes of frames x₁ … x_T: the first has no distribution and no forecast."""
+    """Distributions and forecasts of frames x₂ … x_T in training: the first frame has neither."""
 
     decoded: Float[Tensor, "batch time channel y x"]
     codes: Float[Tensor, "batch time code"]  # ĝ, from which they are decoded

@@ -22,14 +22,14 @@ Head = Literal["tanh", "linear", "normalised"]
 
 
 class Encoding(NamedTuple):
-    """What an encoder makes of one input."""
+    """Output of an encoder for one input."""
 
     code: Float[Tensor, "many code *grid"]  # a vector, or a map
     skips: tuple[Tensor, ...]  # maps of every stage, coarse to fine; empty where there are none
 
 
 class Content(NamedTuple):
-    """What stays in a sequence: its code, and skip maps where the codec has them."""
+    """Content of a sequence, which stays: its code, and skip maps where the codec has them."""
 
     code: Float[Tensor, "batch content *grid"]  # a vector, or a map
     skips: tuple[Tensor, ...] = ()

@@ -37,7 +37,7 @@ def suited(space: tuple[int, ...]) -> Architecture:
 
 
 def multiple_for(space: tuple[int, ...]) -> int:
-    """What the sides of a grid must be a multiple of, for the codec that suits it."""
+    """Number that the sides of a grid must be multiples of, for the codec that suits it."""
     return REDUCTION if suited(space) == "dcgan" else 1
 
 

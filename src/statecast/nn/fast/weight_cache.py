@@ -1,4 +1,4 @@
-"""What follows from weights alone, made once as long as they do not change."""
+"""Tensors derived from weights alone, computed once while the weights do not change."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def constant() -> bool:
 
 
 def cached(key: Hashable, make: Callable[[], Made]) -> Made:
-    """What `make` makes of weights; the same as before where they are `constant`.
+    """Result of `make`, cached while weights are `constant`.
 
     The key must hold the objects that it is about, so that they outlive what was made of them.
     """

@@ -1,4 +1,4 @@
-"""What a file or folder holds, and how it would be read."""
+"""Inspection: the content of a file or folder, and how it would be read."""
 
 from statecast.reports.inspection.contact_sheet import write_sheet
 from statecast.reports.inspection.findings import Finding

@@ -63,7 +63,7 @@ def inspect_arrays(path: Path | Sequence[Path]) -> Finding:
 
 
 def kind_of(path: Path) -> str:
-    """What a file of arrays is."""
+    """Kind of a file of arrays, in words."""
     if is_hdf5(path):
         return "HDF5"
     return "A NumPy array" if path.suffix.lower() == ".npy" else "Arrays"

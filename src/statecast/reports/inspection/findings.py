@@ -17,7 +17,7 @@ SAMPLE = 1 << 23  # values of an array that statistics are taken of
 
 @dataclass
 class Finding:
-    """What a file or folder holds.
+    """Findings about a file or folder.
 
     Attributes:
         kind: what it is.

@@ -30,7 +30,7 @@ LISTED = 6  # names of a folder without anything known
 
 
 def inspect_path(path: str | Path | Sequence[str], *, quick: bool = False) -> Finding:
-    """What a file or folder holds, and how it would be read.
+    """Findings about a file or folder, and how it would be read.
 
     Args:
         path: what `data.path` takes, also a pattern or several paths: videos, images, arrays,
@@ -65,7 +65,7 @@ def titled(finding: Finding, path: str | Path) -> Finding:
 
 
 def folder_reader(path: Path, quick: bool) -> Callable[[], Finding]:
-    """What looks at a folder.
+    """The inspection that suits a folder.
 
     Errors:
         FileError: nothing in it is known.
@@ -100,7 +100,7 @@ def has_clips(path: Path) -> bool:
 
 
 def file_reader(path: Path, quick: bool) -> Callable[[], Finding]:
-    """What looks at a file, by how it begins.
+    """The inspection that suits a file, by how it begins.
 
     Errors:
         FileError: nothing reads such a file.

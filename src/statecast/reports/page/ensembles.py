@@ -1,4 +1,4 @@
-"""What is known of samples: best of N, ranks, reliability, coverage; and what analyses found."""
+"""Charts of samples: best of N, ranks, reliability, coverage; and results of analyses."""
 
 from __future__ import annotations
 
@@ -46,13 +46,13 @@ def ensemble_charts(members: Sequence[ScoredMember], folder: Path, stem: str) ->
 
 
 def details(scored: ScoredMember, metric: str) -> dict[str, Any]:
-    """What does not fit a score of a run's own model."""
+    """Details beside a score of a run's own model."""
     found = scored.scored.scores.get("details", {}).get(scored.scored.model, {})
     return dict(found.get(metric, {}))
 
 
 def best_of_n(members: Sequence[ScoredMember]) -> Iterator[tuple[str, Chart]]:
-    """What the best of 1, 2, … samples scores on average, per metric."""
+    """Average score of the best of 1, 2, … samples, per metric."""
     lines: dict[str, list[Line]] = {}
     for found in members:
         for metric in found.scored.scores["forecasters"][found.scored.model]:

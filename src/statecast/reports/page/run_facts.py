@@ -1,4 +1,4 @@
-"""What a report says of each run: test windows, training, data, recipe and machine."""
+"""Facts about each run: test windows, training, data, recipe and machine."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ def untrained(members: Sequence[Member]) -> list[tuple[str, str]]:
 
 
 def training_command(member: Member) -> str:
-    """What trains a run: on from its last checkpoint, or its recipe from the start."""
+    """Command that trains a run: on from its last checkpoint, or its recipe from the start."""
     folder = member.run.folder
     if list_checkpoints(folder):
         return f"statecast train --resume {folder}"
@@ -153,7 +153,7 @@ def data_card(member: Member) -> dict[str, Any]:
 
 
 def environment(member: Member) -> dict[str, Any]:
-    """What the run was made with."""
+    """Versions and machine that the run was made with."""
     path = member.run.folder / "env.json"
     try:
         return dict(read_json(path))

@@ -184,7 +184,7 @@ def summaries(members: Sequence[ScoredMember], courses: Sequence[Course]) -> lis
 
 
 def protocol_rows(members: Sequence[ScoredMember]) -> list[list[Any]]:
-    """What was scored, and how: a column per run."""
+    """Protocol of the scores: a column per run."""
     protocols = [scored.protocol for _, scored in members]
     rows = [
         [

@@ -121,7 +121,7 @@ def from_state_dict(
 
 
 def frame_spec(channels: int, space: tuple[int, ...], context: int, horizon: int) -> FrameSpec:
-    """What published frames look like."""
+    """Shape of published frames."""
     return FrameSpec(
         channels=channel_names(channels),
         space=space,

@@ -27,7 +27,7 @@ class Guess(NamedTuple):
 
 
 def guess_tables(official: Official) -> Guess:
-    """What the settings of a published checkpoint say of its data and training."""
+    """Data and training that the settings of a published checkpoint describe."""
     return srvp_tables(official) if official.name == "srvp" else separable_tables(official)
 
 

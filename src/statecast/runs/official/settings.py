@@ -1,4 +1,4 @@
-"""What published checkpoints of both models share: settings, and a checkpoint in our words."""
+"""Settings of published checkpoints, and a checkpoint in our words."""
 
 from __future__ import annotations
 
