@@ -220,7 +220,7 @@ def scores_of(model: Any, setting: Setting) -> dict[str, float]:
     count = len(setting.batch)
     found = score_windows(
         model, Fixed(setting.batch), metrics=SCORED, samples=setting.samples, batch_size=count,
-        memory_gib=64.0, seed=SEED,
+        max_memory_gib=64.0, seed=SEED,
     )  # fmt: skip
     return {name: found.value(name, "best") for name in SCORED}
 

@@ -115,9 +115,9 @@ def test_batch_size_and_memory_change_no_score(data, monkeypatch):
     plain = scored(batch_size=16)
     assert seen == [16, 16, 8]
     frames = 4 * 6 * 5  # bytes of one future
-    little = scored(batch_size=16, memory_gib=5.5 * (2 * 3 + 16) * frames / 2**30)
+    little = scored(batch_size=16, max_memory_gib=5.5 * (2 * 3 + 16) * frames / 2**30)
     assert seen == [5, 5, 5, 1, 5, 5, 5, 1, 5, 3]
-    least = scored(batch_size=7, memory_gib=1e-9)
+    least = scored(batch_size=7, max_memory_gib=1e-9)
     assert seen == [1] * 40
     for other in (little, least, scored(batch_size=40)):
         for metric, selections in plain.by_metric.items():
@@ -164,7 +164,7 @@ def test_only_the_first_windows_where_asked(data):
         ({"metrics": ("accuracy",)}, "'accuracy'; there are mse"),
         ({"samples": 0}, "at least 1"),
         ({"max_windows": 0}, "at least 1"),
-        ({"memory_gib": 0.0}, "memory_gib must be positive, got 0.0"),
+        ({"max_memory_gib": 0.0}, "max_memory_gib must be positive, got 0.0"),
     ],
 )
 def test_options_that_do_not_fit_are_refused(data, options, message):

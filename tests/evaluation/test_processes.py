@@ -32,7 +32,7 @@ model: {name: srvp, architecture: mlp, width: 8, code_size: 4, latent_size: 3, n
 data: {name: arrays, path: PATH, context: 3, horizon: 2}
 train: {steps: 1, batch_size: 2, validate_every: 1, validation_windows: 2, precision: float32}
 evaluate: {samples: 3, metrics: [mse, psnr, crps, energy, spread_skill], batch_size: 2,
-           studies: [steps, probes]}
+           analyses: [steps, probes]}
 """
 LIMIT = 120  # seconds; a few are needed
 
@@ -102,7 +102,7 @@ def test_two_processes_score_what_one_does_and_one_of_them_writes(run):
         == alone["not_computed"].keys()
         == {"psnr", "probes", "spread_skill of persistence"}
     )
-    assert scores["studies"].keys() == {"steps"}
+    assert scores["analyses"].keys() == {"steps"}
     for part in ("forecasters", "details"):
         one, two = numbers(alone[part]), numbers(scores[part])
         assert one.keys() == two.keys()

@@ -24,7 +24,7 @@ def run(options: argparse.Namespace, overrides: Sequence[str]) -> int:
     """Score a run."""
     from statecast.distributed import is_main, process_group
     from statecast.errors import MissingExtraError
-    from statecast.evaluation.analyses import STUDIES
+    from statecast.evaluation.analyses import ANALYSES
     from statecast.evaluation.score_tables import table
     from statecast.plots.curves import plot_scores
     from statecast.runs.run import evaluate_run, open_run
@@ -37,8 +37,8 @@ def run(options: argparse.Namespace, overrides: Sequence[str]) -> int:
         if not is_main():
             return 0
     print(table(scores))
-    for study, found in scores["studies"].items():
-        print("\n".join(["", f"{study}:", *STUDIES[study]().lines(found)]))
+    for name, found in scores["analyses"].items():
+        print("\n".join(["", f"{name}:", *ANALYSES[name]().lines(found)]))
     for metric, reason in scores["not_computed"].items():
         print(f"{metric} was not computed: {reason}")
     written, picture = [opened.folder / "scores.json"], opened.folder / "scores.png"

@@ -15,7 +15,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Print what there is."""
     from statecast.data import DATASETS
-    from statecast.evaluation.analyses import STUDIES
+    from statecast.evaluation.analyses import ANALYSES
     from statecast.evaluation.protocols.protocol import protocol_names
     from statecast.metrics import METRICS
     from statecast.models import MODELS
@@ -26,7 +26,7 @@ def run(options: argparse.Namespace) -> int:
         "Models": MODELS,
         "Data sets": DATASETS,
         "Metrics": METRICS,
-        "Studies (evaluate.studies)": STUDIES,
+        "Analyses (evaluate.analyses)": ANALYSES,
     }
     for title, registry in registries.items():
         section(title, {n: (c.__doc__ or "").split("\n")[0] for n, c in registry.items()})

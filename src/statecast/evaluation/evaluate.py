@@ -9,9 +9,9 @@ from statecast.checks import typed
 from statecast.data.base import DataSource, Split
 from statecast.distributed import all_gather, rank, world_size
 from statecast.errors import InputError
-from statecast.evaluation.analyses import STUDIES
+from statecast.evaluation.analyses import ANALYSES
 from statecast.evaluation.baselines import fitted_baselines
-from statecast.evaluation.protocol_settings import terms_of
+from statecast.evaluation.protocol_settings import resolve_protocol
 from statecast.evaluation.score_tables import as_json
 from statecast.evaluation.scoring import Scores, device_of, score_windows
 from statecast.evaluation.slices import MEMORY_GIB
@@ -37,12 +37,12 @@ def evaluate(
     substeps: int | None = None,
     solver: SolverName | None = None,
     baselines: tuple[str, ...] = ("persistence",),
-    studies: tuple[str, ...] = (),
+    analyses: tuple[str, ...] = (),
     lpips_weights: str | None = None,
     fvd_weights: str | None = None,
     allow_download: bool = False,
     thresholds: tuple[float, ...] = (),
-    memory_gib: float = MEMORY_GIB,
+    max_memory_gib: float = MEMORY_GIB,
     seed: int = 1,
 ) -> dict[str, Any]:
     """Scores of a model and of baselines on the same windows, with their protocol.
@@ -62,7 +62,7 @@ def evaluate(
         solver: of the transition's differential equation; by default the model's own.
         baselines: scored beside the model, of `persistence`, which always is, `climatology`,
             `linear` and `dmd`; fitted on training windows where they need it.
-        studies: names of studies to make besides; one that does not apply is named in the result
+        analyses: names of analyses to make besides; one that does not apply is named in the result
             with the reason.
         lpips_weights: file of the network behind LPIPS, or a folder that holds it; by default
             it is sought in `STATECAST_LPIPS_WEIGHTS`, the cache, and the folder of PyTorch's hub.
@@ -70,14 +70,14 @@ def evaluate(
             default it is sought in `STATECAST_FVD_I3D` and the cache. It is code, and it is run.
         allow_download: fetch the published weights of LPIPS where they are not found.
         thresholds: of the Brier score; by default the middle of the data's range.
-        memory_gib: what forecasts and their scores may take at once, in GiB, beside the model;
+        max_memory_gib: what forecasts and their scores may take at once, in GiB, beside the model;
             fewer windows are forecast at once where they would take more. Changes no score.
         seed: of the samples.
 
     Returns:
         `protocol`, `lead_times`, and `forecasters`: for each of them, metric and selection, the
         score at each lead time and its mean, with the half widths of their 95 % intervals;
-        `studies`: what each of them found.
+        `analyses`: what each of them found.
 
     Errors:
         InputError: an unknown metric or baseline, an option that does not fit, or data that do not
@@ -90,7 +90,7 @@ def evaluate(
             "samples, batch_size and max_windows must be at least 1, got "
             f"{samples}, {batch_size} and {max_windows}."
         )
-    terms = terms_of(protocol, data, split=split, samples=samples, metrics=metrics)
+    terms = resolve_protocol(protocol, data, split=split, samples=samples, metrics=metrics)
     settings = MetricSettings(
         lpips_weights=lpips_weights,
         fvd_weights=fvd_weights,
@@ -110,7 +110,7 @@ def evaluate(
             substeps=substeps if forecaster is model else None,
             solver=solver if forecaster is model else None,
             settings=settings,
-            memory_gib=memory_gib,
+            max_memory_gib=max_memory_gib,
             seed=seed,
             title=title,
         )
@@ -122,8 +122,8 @@ def evaluate(
     scored = {name: scores_of(model, name)}
     scored |= {key: scores_of(baseline, key) for key, baseline in beside.items()}
     own = scored[name]
-    found, reasons = make_studies(
-        studies,
+    found, reasons = run_analyses(
+        analyses,
         model,
         data,
         split=terms.split,
@@ -155,7 +155,7 @@ def evaluate(
         "lead_times": own.lead_times,
         "forecasters": {key: as_json(value.by_metric) for key, value in scored.items()},
         "details": {key: value.details for key, value in scored.items() if value.details},
-        "studies": found,
+        "analyses": found,
         "not_computed": {
             **terms.not_computed,
             **own.not_computed,
@@ -170,7 +170,7 @@ def evaluate(
     }
 
 
-def make_studies(
+def run_analyses(
     names: Sequence[str],
     model: Forecaster,
     data: DataSource,
@@ -180,24 +180,24 @@ def make_studies(
     batch_size: int,
     seed: int,
 ) -> tuple[dict[str, Any], dict[str, str]]:
-    """Results of the studies that apply, and the reasons why others do not.
+    """Results of the analyses that apply, and the reasons why others do not.
 
-    Of several processes each makes some of the studies, and all give the results of all.
+    Of several processes each makes some of the analyses, and all give the results of all.
 
     Errors:
-        InputError: there is no study of a name.
+        InputError: there is no analysis of a name.
     """
     for name in names:
-        if name not in STUDIES:
-            raise InputError(f"There is no study {name!r}; there are {', '.join(STUDIES)}.")
+        if name not in ANALYSES:
+            raise InputError(f"There is no analysis {name!r}; there are {', '.join(ANALYSES)}.")
     found: dict[str, Any] = {}
     reasons: dict[str, str] = {}
     for name in names[rank() :: world_size()]:
-        reason = STUDIES[name].why_not_applicable(model, data)
+        reason = ANALYSES[name].why_not_applicable(model, data)
         if reason is not None:
             reasons[name] = reason
             continue
-        found[name] = STUDIES[name]().run(
+        found[name] = ANALYSES[name]().run(
             model, data, split=split, windows=windows, batch_size=batch_size, seed=seed
         )
     parts = all_gather((found, reasons))

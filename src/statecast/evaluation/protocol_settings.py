@@ -16,7 +16,7 @@ from statecast.metrics import METRICS
 FIXED = ("split", "samples")  # options of evaluate that a protocol sets
 
 
-class Terms(NamedTuple):
+class EvaluationPlan(NamedTuple):
     """The windows that are scored, and how."""
 
     windows: Windows
@@ -27,15 +27,15 @@ class Terms(NamedTuple):
     notes: list[str]  # what a reader of the scores must know
 
 
-def terms_of(
+def resolve_protocol(
     protocol: str | None,
     data: DataSource,
     *,
     split: Split,
     samples: int,
     metrics: tuple[str, ...],
-) -> Terms:
-    """Terms of an evaluation.
+) -> EvaluationPlan:
+    """EvaluationPlan of an evaluation.
 
     A protocol sets split, horizon and samples, and puts its metrics before the caller's.
 
@@ -51,7 +51,7 @@ def terms_of(
             differs is named.
     """
     if protocol is None:
-        return Terms(data.windows(split), split, samples, metrics, {}, [])
+        return EvaluationPlan(data.windows(split), split, samples, metrics, {}, [])
     agreed = read_protocol(protocol)
     part: Split = agreed.split  # type: ignore[assignment]  # our own file names a split
     windows = data.windows(part)
@@ -78,7 +78,7 @@ def terms_of(
         if name not in METRICS
     }
     together = tuple(dict.fromkeys([*known, *metrics]))
-    return Terms(windows, part, agreed.samples, together, missing, notes)
+    return EvaluationPlan(windows, part, agreed.samples, together, missing, notes)
 
 
 def _other_content(agreed: Protocol, windows: Windows, notes: list[str]) -> list[str]:
@@ -93,7 +93,7 @@ def _other_content(agreed: Protocol, windows: Windows, notes: list[str]) -> list
     return []
 
 
-def under_protocol(
+def apply_protocol(
     tables: Mapping[str, Mapping[str, Any]], given: Mapping[str, str]
 ) -> dict[str, dict[str, Any]]:
     """Tables of a run with the options that the protocol in `evaluate` sets.

@@ -12,8 +12,8 @@ from statecast.data.base import Windows, window_generators
 from statecast.data.loading import evenly
 from statecast.distributed import all_gather, is_main, share
 from statecast.errors import InputError
+from statecast.evaluation.metric_sums import MetricSums, merge_sums
 from statecast.evaluation.slices import MEMORY_GIB, slices_within
-from statecast.evaluation.tallies import Tally, together
 from statecast.frames import Batch, Forecast, FrameSpec
 from statecast.metrics import METRICS
 from statecast.metrics.base import Metric, MetricSettings, Score
@@ -91,7 +91,7 @@ def score_windows(
     substeps: int | None = None,
     solver: SolverName | None = None,
     settings: MetricSettings | None = None,
-    memory_gib: float = MEMORY_GIB,
+    max_memory_gib: float = MEMORY_GIB,
     seed: int = 1,
     title: str | None = None,
 ) -> Scores:
@@ -111,8 +111,8 @@ def score_windows(
         substeps: steps of the solver per frame; by default the model's own.
         solver: of the transition's differential equation; by default the model's own.
         settings: what metrics are told, such as paths of weights.
-        memory_gib: what forecasts and their scores may take at once, in GiB; a window at least is
-            forecast whole.
+        max_memory_gib: what forecasts and their scores may take at once, in GiB; a window at least
+            is forecast whole.
         seed: of the samples.
         title: shown beside a progress bar; no bar by default.
     """
@@ -127,7 +127,7 @@ def score_windows(
         settings or MetricSettings(device=device_of(model)),
         stochastic=model.stochastic,
     )
-    tally = Tally({}, reasons, [])
+    found = MetricSums({}, reasons, [])
     chosen = evenly(len(windows), len(windows) if count is None else count)
     own = share(chosen)
 
@@ -144,14 +144,14 @@ def score_windows(
     silent = title is None or not sys.stderr.isatty() or not is_main()
     with tqdm(total=len(own), desc=title, unit="window", disable=silent) as bar:
         for numbers, batch in slices_within(
-            memory_gib, windows, own, samples=drawn, batch_size=batch_size
+            max_memory_gib, windows, own, samples=drawn, batch_size=batch_size
         ):
             # Nothing here holds a forecast while the next one is made.
             restored = windows.to_score_units(forecast(numbers, batch), batch)
-            tally = tally.with_batch(computed, *restored, context=batch.context)
+            found = found.with_batch(computed, *restored, context=batch.context)
             del restored
             bar.update(len(batch))
-    sums, reasons, lead_times = together(all_gather(tally))
+    sums, reasons, lead_times = merge_sums(all_gather(found))
     computed = {name: metric for name, metric in computed.items() if name not in reasons}
     return Scores(
         by_metric={name: metric.scores(sums[name]) for name, metric in computed.items()},

@@ -17,12 +17,12 @@ SCORING = 16  # sets of frames that a metric of single samples makes of one of t
 
 
 def slices_within(
-    memory_gib: float, windows: Windows, numbers: Tensor, *, samples: int, batch_size: int
+    max_memory_gib: float, windows: Windows, numbers: Tensor, *, samples: int, batch_size: int
 ) -> Iterator[tuple[Tensor, Batch]]:
     """Windows in order, as many at once as memory allows: their numbers, and the batch.
 
     Args:
-        memory_gib: what forecasts and their scores may take, in GiB.
+        max_memory_gib: what forecasts and their scores may take, in GiB.
         windows: of a split.
         numbers: of the windows wanted, (window,).
         samples: futures of each.
@@ -31,17 +31,17 @@ def slices_within(
     Errors:
         InputError: no memory.
     """
-    if not memory_gib > 0:
-        raise InputError(f"memory_gib must be positive, got {memory_gib}.")
+    if not max_memory_gib > 0:
+        raise InputError(f"max_memory_gib must be positive, got {max_memory_gib}.")
     for chosen, batch in numbered_batches(windows, numbers, batch_size):
-        at_once = windows_within(memory_gib, batch, samples)
+        at_once = windows_within(max_memory_gib, batch, samples)
         for start in range(0, len(chosen), at_once):
             part = slice(start, start + at_once)
             yield chosen[part], batch.select(part)
 
 
-def windows_within(memory_gib: float, batch: Batch, samples: int) -> int:
+def windows_within(max_memory_gib: float, batch: Batch, samples: int) -> int:
     """How many windows like those of a batch can be forecast and scored at once; 1 at least."""
     target = batch.target.values[0]
     each = target.numel() * target.element_size() * (COPIES * samples + SCORING)
-    return max(1, int(memory_gib * 2**30 // each))
+    return max(1, int(max_memory_gib * 2**30 // each))

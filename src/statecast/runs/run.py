@@ -20,7 +20,7 @@ from statecast.data.base import DataSource, InferredOption, seeded_generator
 from statecast.distributed import all_gather, is_main, run_on_main
 from statecast.errors import CorruptionError, FileError, InputError
 from statecast.evaluation.evaluate import evaluate
-from statecast.evaluation.protocol_settings import under_protocol
+from statecast.evaluation.protocol_settings import apply_protocol
 from statecast.evaluation.score_tables import write_scores
 from statecast.forecasting.predictor import Predictor
 from statecast.frames import FrameSpec
@@ -274,7 +274,7 @@ def evaluate_run(
         device: `auto`, `cpu`, `cuda`, …
     """
     tables = resolve(run.tables, overrides, origin=str(run.folder))
-    tables = under_protocol(tables, dict(pairs(overrides)))
+    tables = apply_protocol(tables, dict(pairs(overrides)))
     options: dict[str, Any] = {
         name: tuple(value) if isinstance(value, list) else value
         for name, value in tables["evaluate"].items()

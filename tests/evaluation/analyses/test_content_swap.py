@@ -171,9 +171,9 @@ def test_it_is_made_by_evaluate_and_shown(tmp_path, monkeypatch):
     monkeypatch.setenv("STATECAST_CACHE", str(tmp_path))
     data = Turntable(objects=13, frame_size=16, context=2, horizon=3, test_horizon=3)
     scores = evaluate(
-        separable(data), data, metrics=("mse",), max_windows=6, studies=("content_swap",)
+        separable(data), data, metrics=("mse",), max_windows=6, analyses=("content_swap",)
     )
-    result = scores["studies"]["content_swap"]
+    result = scores["analyses"]["content_swap"]
     assert list(result["horizons"]) == ["3"]
     assert (result["truths"], result["windows"]) == (1, 6)
     lines = ContentSwap().lines(result)

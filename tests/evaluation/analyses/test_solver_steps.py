@@ -1,4 +1,4 @@
-"""The study of steps: every solver on the same windows, counted and compared."""
+"""The analysis of steps: every solver on the same windows, counted and compared."""
 
 import json
 
@@ -35,12 +35,12 @@ def srvp(data, **options):
 
 
 def rows_of(scores):
-    return {(r["solver"], r["substeps"]): r for r in scores["studies"]["steps"]["rows"]}
+    return {(r["solver"], r["substeps"]): r for r in scores["analyses"]["steps"]["rows"]}
 
 
 def test_every_solver_is_counted_and_scored_on_the_same_windows(data):
     model = separable(data)
-    scores = evaluate(model, data, metrics=("mse", "psnr"), max_windows=12, studies=("steps",))
+    scores = evaluate(model, data, metrics=("mse", "psnr"), max_windows=12, analyses=("steps",))
     rows = rows_of(scores)
     assert len(rows) == 5 * 4 + 1
     # From the first of 4 context frames to the fifth target frame.
@@ -56,8 +56,8 @@ def test_every_solver_is_counted_and_scored_on_the_same_windows(data):
         )
     far = abs(rows["euler", 1]["mse"] - rows["dopri5", None]["mse"])
     assert abs(rows["rk4", 8]["mse"] - rows["dopri5", None]["mse"]) < 1e-3 * far
-    assert json.loads(json.dumps(scores["studies"])) == scores["studies"]
-    lines = Steps().lines(scores["studies"]["steps"])
+    assert json.loads(json.dumps(scores["analyses"])) == scores["analyses"]
+    lines = Steps().lines(scores["analyses"]["steps"])
     assert len(lines) == 22
     assert [line for line in lines if line.endswith("the model's own")] == [lines[1]]
 
@@ -85,5 +85,5 @@ def test_it_is_of_differential_equations_alone(data):
     assert "no differential equation" in Steps.why_not_applicable(
         srvp(data, transition="gru"), data
     )
-    scores = evaluate(Persistence(data.spec), data, metrics=("mse",), studies=("steps",))
+    scores = evaluate(Persistence(data.spec), data, metrics=("mse",), analyses=("steps",))
     assert "steps" in scores["not_computed"]

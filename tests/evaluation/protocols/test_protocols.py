@@ -14,7 +14,7 @@ from statecast.data.synthetic.waves import WaveEquation
 from statecast.data.windows import FirstFrames
 from statecast.errors import InputError
 from statecast.evaluation.evaluate import evaluate
-from statecast.evaluation.protocol_settings import terms_of, under_protocol
+from statecast.evaluation.protocol_settings import apply_protocol, resolve_protocol
 from statecast.evaluation.protocols.protocol import Digest, protocol_names, read_protocol
 from statecast.evaluation.protocols.published_scores import published_for, published_scores
 from statecast.metrics import METRICS
@@ -76,7 +76,7 @@ def test_waves_have_as_many_windows_as_their_protocols_say():
 def test_each_field_that_differs_is_named():
     data = small_digits(stochastic=False, test_videos=20, test_horizon=9, context=4)
     with pytest.raises(InputError) as caught:
-        terms_of(SMALL, data, split="test", samples=1, metrics=())
+        resolve_protocol(SMALL, data, split="test", samples=1, metrics=())
     for phrase in (
         "data.stochastic is false and should be true",
         "windows is 20 and should be 256",
@@ -88,30 +88,30 @@ def test_each_field_that_differs_is_named():
 
 def test_another_content_is_refused_where_it_must_be_exact():
     with pytest.raises(InputError, match=r"the digest is \w+… and should be"):
-        terms_of(SMALL, small_digits(seed=43), split="test", samples=1, metrics=())
+        resolve_protocol(SMALL, small_digits(seed=43), split="test", samples=1, metrics=())
 
 
 def test_last_bits_of_a_simulation_are_a_note(monkeypatch):
     monkeypatch.setattr("statecast.data.windows.SequenceWindows.digest", "0123456789abcdef")
     monkeypatch.setattr(WaveEquation, "frames", torch.zeros(300, 150, 1, 100).numpy(), raising=True)
     data = WaveEquation(points=100)
-    terms = terms_of("wave100-5-40-corrected", data, split="test", samples=1, metrics=())
+    terms = resolve_protocol("wave100-5-40-corrected", data, split="test", samples=1, metrics=())
     assert "not the protocol's to the bit: the digest is 0123456789ab…" in terms.notes[-1]
 
 
 def test_a_metric_of_another_version_is_refused(monkeypatch):
     monkeypatch.setattr(METRICS["psnr"], "version", "0")
     with pytest.raises(InputError, match="version of psnr is 0 and should be 1"):
-        terms_of(SMALL, small_digits(), split="test", samples=1, metrics=())
+        resolve_protocol(SMALL, small_digits(), split="test", samples=1, metrics=())
 
 
 def test_the_terms_are_the_protocols_and_then_the_callers(monkeypatch):
     whole = small_digits(test_horizon=20)
     with pytest.raises(InputError, match="the digest is"):  # other draws than windows of 15 have
-        terms_of(SMALL, whole, split="train", samples=7, metrics=())
+        resolve_protocol(SMALL, whole, split="train", samples=7, metrics=())
     free = replace(read_protocol(SMALL), digest=Digest(None, False, None))
     monkeypatch.setattr("statecast.evaluation.protocol_settings.read_protocol", lambda name: free)
-    terms = terms_of(SMALL, whole, split="train", samples=7, metrics=("mae",))
+    terms = resolve_protocol(SMALL, whole, split="train", samples=7, metrics=("mae",))
     assert (terms.split, terms.samples) == ("test", 100)
     assert terms.metrics == ("psnr", "ssim", "crps", "mae")
     assert len(terms.windows.batch(torch.arange(2)).target) == 15
@@ -119,7 +119,7 @@ def test_the_terms_are_the_protocols_and_then_the_callers(monkeypatch):
 
 def test_a_metric_that_statecast_lacks_is_named_in_the_scores(monkeypatch, data):
     monkeypatch.delitem(METRICS, "ssim")
-    terms = terms_of(SMALL, small_digits(), split="test", samples=1, metrics=())
+    terms = resolve_protocol(SMALL, small_digits(), split="test", samples=1, metrics=())
     assert terms.metrics == ("psnr", "crps")
     assert terms.not_computed["ssim"].endswith("no such metric")
 
@@ -173,9 +173,9 @@ def test_all_windows_are_scored_unless_fewer_are_asked_for():
         "data": {"name": "moving_digits", "test_videos": 9},
         "evaluate": {"protocol": SMALL, "max_windows": 4, "samples": 1},
     }
-    assert under_protocol(tables, {})["evaluate"]["max_windows"] is None
-    assert under_protocol(tables, {"evaluate.max_windows": "4"})["evaluate"]["max_windows"] == 4
-    assert under_protocol(tables, {})["data"]["test_videos"] == 256
+    assert apply_protocol(tables, {})["evaluate"]["max_windows"] is None
+    assert apply_protocol(tables, {"evaluate.max_windows": "4"})["evaluate"]["max_windows"] == 4
+    assert apply_protocol(tables, {})["data"]["test_videos"] == 256
     assert tables["data"]["test_videos"] == 9
 
 
@@ -202,7 +202,7 @@ def test_published_figures_of_the_two_papers():
     waves = {(s.model, s.metric): s.value for s in published_for("wave100-5-40-paper")}
     assert waves["Separable", "mse"] == 4.33e-5
     swapped = {
-        (s.model, s.metric): s.value for s in published_for("mmnist-5-95", study="content_swap")
+        (s.model, s.metric): s.value for s in published_for("mmnist-5-95", analysis="content_swap")
     }
     assert swapped["Separable", "psnr"] == 16.50
     assert ("SVG", "psnr") not in swapped

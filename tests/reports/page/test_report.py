@@ -141,7 +141,7 @@ def of_another_protocol(scores):
     for metrics in scores["forecasters"].values():
         metrics["mse"]["mean"]["half_widths"] = [0.1] * len(scores["lead_times"])
         metrics["mse"]["best"].pop("half_widths", None)
-    scores["studies"] = {"content_swap": {"unknown": 15.5}}
+    scores["analyses"] = {"content_swap": {"unknown": 15.5}}
     scores["not_computed"] = {"persistence": {"coverage": "one forecast has no calibration"}}
 
 
@@ -236,7 +236,7 @@ def test_hostile_names_and_contents_are_escaped(first, tmp_path):
         scores["protocol"]["data"]["name"] = HOSTILE
         scores["protocol"]["notes"] = [HOSTILE]
         scores["not_computed"] = {HOSTILE: HOSTILE}
-        scores["studies"] = {HOSTILE: {"x": HOSTILE}}
+        scores["analyses"] = {HOSTILE: {"x": HOSTILE}}
         scores["forecasters"][HOSTILE] = scores["forecasters"]["persistence"]
 
     (tmp_path / "<script>alert(1)<").mkdir()

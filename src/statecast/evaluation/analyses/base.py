@@ -1,4 +1,4 @@
-"""A study looks into a model on windows of a data set, and reports what it found as JSON values."""
+"""Analyses look into a model on windows of a data set, and report results as JSON values."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from statecast.data.base import DataSource, Split
 from statecast.models.base import Forecaster
 
 
-class Study(ABC):
+class Analysis(ABC):
     """Something to find out about a trained model, such as what its latents know."""
 
     @classmethod
     @abstractmethod
     def why_not_applicable(cls, model: Forecaster, data: DataSource) -> str | None:
-        """Why the study cannot be made of this model and data; None where it can."""
+        """Why the analysis cannot be made of this model and data; None where it can."""
 
     @abstractmethod
     def run(

@@ -11,7 +11,7 @@ from statecast.data.base import DataSource, Split, seeded_generator
 from statecast.data.content_swap import SwappableWindows, SwappedContent
 from statecast.data.loading import evenly
 from statecast.errors import InputError
-from statecast.evaluation.analyses.base import Study
+from statecast.evaluation.analyses.base import Analysis
 from statecast.frames import Batch, Forecast, Frames, FrameSpec
 from statecast.metrics import METRICS
 from statecast.metrics.base import Metric, Score, Sums, add
@@ -26,7 +26,7 @@ ROWS = {
 }
 
 
-class ContentSwap(Study):
+class ContentSwap(Analysis):
     """How well a model shows the content of one sequence moving as another does.
 
     The dynamics come from a window, the content from the context of another sequence that the

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from statecast.data.base import DataSource, Split, Windows, seeded_generator
 from statecast.data.loading import ordered_batches
-from statecast.evaluation.analyses.base import Study
+from statecast.evaluation.analyses.base import Analysis
 from statecast.evaluation.analyses.ground_truth import counts_of, labels, quantities, share_found
 from statecast.evaluation.analyses.ridge_regression import explained, fit_probe
 from statecast.models.base import Forecaster, evaluation_mode
@@ -29,7 +29,7 @@ class Read(NamedTuple):
     labels: dict[str, Tensor]  # (window, object)
 
 
-class Probes(Study):
+class Probes(Analysis):
     """Linear probes of positions, speeds and identities, read from latent and content.
 
     A disentangled model has what moves in its latent (y of SRVP, T of Separable) and what stays

@@ -1,4 +1,4 @@
-"""Study `steps`: how the scores of a trained model depend on its solver and step."""
+"""Analysis `steps`: how the scores of a trained model depend on its solver and step."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import nn
 from statecast.data.base import DataSource, Split, window_generators
 from statecast.data.loading import evenly, numbered_batches
 from statecast.errors import ConvergenceError, MissingExtraError
-from statecast.evaluation.analyses.base import Study
+from statecast.evaluation.analyses.base import Analysis
 from statecast.metrics import METRICS
 from statecast.metrics.base import Sums, add
 from statecast.models.base import Forecaster
@@ -23,7 +23,7 @@ SUBSTEPS = (1, 2, 4, 8)
 SCORED = ("mse", "psnr")
 
 
-class Steps(Study):
+class Steps(Analysis):
     """Scores of the same windows, with the same draws, by every solver and number of substeps.
 
     A model that learned a differential equation scores alike with any accurate solver; one that

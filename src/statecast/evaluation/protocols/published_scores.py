@@ -15,7 +15,7 @@ class PublishedScore(NamedTuple):
 
     model: str
     protocol: str
-    study: str | None  # what was scored, such as `content_swap`; None for forecasts
+    analysis: str | None  # what was scored, such as `content_swap`; None for forecasts
     metric: str
     selection: str | None  # how samples were combined; None where there is one way
     value: float
@@ -39,14 +39,14 @@ def published_scores() -> tuple[PublishedScore, ...]:
     return tuple(found)
 
 
-def published_for(protocol: str, *, study: str | None = None) -> list[PublishedScore]:
-    """Published scores of a protocol; of forecasts, or of a study.
+def published_for(protocol: str, *, analysis: str | None = None) -> list[PublishedScore]:
+    """Published scores of a protocol; of forecasts, or of an analysis.
 
     Args:
         protocol: its name.
-        study: name of the study.
+        analysis: name of the analysis.
     """
-    return [s for s in published_scores() if (s.protocol, s.study) == (protocol, study)]
+    return [s for s in published_scores() if (s.protocol, s.analysis) == (protocol, analysis)]
 
 
 def _of_table(table: dict[str, Any], source: str) -> Iterator[PublishedScore]:
@@ -55,7 +55,7 @@ def _of_table(table: dict[str, Any], source: str) -> Iterator[PublishedScore]:
             yield PublishedScore(
                 model=model,
                 protocol=table["protocol"],
-                study=table.get("study"),
+                analysis=table.get("analysis"),
                 metric=metric,
                 selection=table["selections"][metric],
                 value=float(numbers[0]),

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from statecast.evaluation.analyses import STUDIES
+from statecast.evaluation.analyses import ANALYSES
 from statecast.evaluation.comparability import flat
 from statecast.evaluation.comparison import CALIBRATION
 from statecast.evaluation.protocols.published_scores import published_for
@@ -129,8 +129,8 @@ def analyses(members: Sequence[ScoredMember]) -> Iterator[tuple[str, str, list[l
     """Title and lines of what each analysis found; rows and sources of published scores of it."""
     for found in members:
         protocol = found.scored.protocol.get("name")
-        for name, result in found.scored.scores.get("studies", {}).items():
-            published = published_for(protocol, study=name) if protocol else []
+        for name, result in found.scored.scores.get("analyses", {}).items():
+            published = published_for(protocol, analysis=name) if protocol else []
             rows = [[score.model, score.metric, score.value] for score in published]
             sources = "; ".join(dict.fromkeys(score.source for score in published))
             yield f"{found.label}: {name}", "\n".join(lines_of(name, result)), rows, sources
@@ -139,6 +139,6 @@ def analyses(members: Sequence[ScoredMember]) -> Iterator[tuple[str, str, list[l
 def lines_of(name: str, result: dict[str, Any]) -> list[str]:
     """An analysis's result by its own words; as it is where this version cannot read it."""
     try:
-        return STUDIES[name]().lines(result)
+        return ANALYSES[name]().lines(result)
     except (KeyError, TypeError, ValueError, AttributeError):
         return json.dumps(result, indent=1, ensure_ascii=False).splitlines()

@@ -12,7 +12,7 @@ from statecast.data.base import Windows
 from statecast.data.windows import FirstFrames
 from statecast.errors import StatecastError
 from statecast.evaluation.comparability import flat
-from statecast.evaluation.protocol_settings import under_protocol
+from statecast.evaluation.protocol_settings import apply_protocol
 from statecast.io.fields.preprocessing import read_preparation
 from statecast.io.json_yaml import LARGEST_YAML, read_json, read_text
 from statecast.plots.curves import Chart, Line
@@ -81,7 +81,7 @@ def test_windows(member: Member) -> Windows:
     protocol = member.scored.protocol if member.scored else {}
     if protocol.get("name"):
         named = tables["evaluate"] | {"protocol": protocol["name"]}
-        tables = under_protocol(tables | {"evaluate": named}, {})
+        tables = apply_protocol(tables | {"evaluate": named}, {})
     windows = build_data(tables).windows(protocol.get("split", "test"))
     whole = len(windows.batch(torch.tensor([0])).target)
     horizon = protocol.get("horizon", whole)

@@ -1,4 +1,4 @@
-"""Tallies: sums of several metrics over windows, batch after batch and process after process."""
+"""MetricSums: sums of several metrics over windows, batch after batch and process after process."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from statecast.frames import Forecast, Frames
 from statecast.metrics.base import Metric, Sums, add
 
 
-class Tally(NamedTuple):
+class MetricSums(NamedTuple):
     """Sums of the metrics over some windows."""
 
     sums: dict[str, Sums]  # of each metric
@@ -18,7 +18,7 @@ class Tally(NamedTuple):
 
     def with_batch(
         self, metrics: Mapping[str, Metric], forecast: Forecast, target: Frames, *, context: Frames
-    ) -> Tally:
+    ) -> MetricSums:
         """With the scores of a batch besides, of the metrics that can score all windows so far."""
         refused = {name: metric.why_not_scorable(target) for name, metric in metrics.items()}
         reasons = {name: reason for name, reason in refused.items() if reason} | self.reasons
@@ -30,17 +30,17 @@ class Tally(NamedTuple):
             scored_as = doubled(forecast) if few else forecast
             found = metric.sums(scored_as, target, context=context)
             sums[name] = add(self.sums.get(name), found)
-        return Tally(sums, reasons, forecast.times.tolist())
+        return MetricSums(sums, reasons, forecast.times.tolist())
 
 
-def together(tallies: Sequence[Tally]) -> Tally:
-    """Tallies of several processes as one, added in their order; one of no windows adds nothing."""
-    reasons = {name: reason for tally in tallies for name, reason in tally.reasons.items()}
+def merge_sums(parts: Sequence[MetricSums]) -> MetricSums:
+    """Sums of several processes as one, added in their order; one of no windows adds nothing."""
+    reasons = {name: reason for part in parts for name, reason in part.reasons.items()}
     sums: dict[str, Sums] = {}
-    for tally in tallies:
-        for name in tally.sums.keys() - reasons.keys():
-            sums[name] = add(sums.get(name), tally.sums[name])
-    return Tally(sums, reasons, next((t.lead_times for t in tallies if t.lead_times), []))
+    for part in parts:
+        for name in part.sums.keys() - reasons.keys():
+            sums[name] = add(sums.get(name), part.sums[name])
+    return MetricSums(sums, reasons, next((t.lead_times for t in parts if t.lead_times), []))
 
 
 def doubled(forecast: Forecast) -> Forecast:
