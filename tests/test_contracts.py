@@ -104,6 +104,14 @@ class TestModel:
         alone = model.forecast(frames(length=3)[1:2], 3, samples=2, generator=own).samples
         torch.testing.assert_close(together[:, 1:2], alone, atol=1e-6, rtol=1e-5)
 
+    def test_the_first_samples_do_not_depend_on_how_many_are_drawn(self, name):
+        model = made(name)
+        few, many = (
+            model.forecast(frames(length=3), 3, samples=samples, generator=seeded()).samples
+            for samples in (2, 9)
+        )
+        torch.testing.assert_close(many[:2], few, atol=1e-6, rtol=1e-5)
+
     def test_a_longer_horizon_begins_with_the_shorter_one(self, name):
         model = made(name)
         short, long = (

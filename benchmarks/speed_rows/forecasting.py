@@ -17,6 +17,7 @@ from statecast.evaluation.scoring import score_windows
 from statecast.frames import Batch, Forecast, Frames
 from statecast.models import SRVP, Separable
 from statecast.models.base import Forecaster
+from statecast.nn.random import standard_normal
 from statecast.runs.recipes import read_recipe
 from statecast.training.precision import autocast
 
@@ -135,21 +136,19 @@ def draw(values: Tensor, mean: float, std: float, generator: torch.Generator) ->
 
 
 def noise_of(setting: Setting) -> srvp.Noise:
-    """The values that our forecast draws, window by window."""
-    model, found = setting.model, []
+    """The values that our forecast draws, in its order."""
+    model, windows = setting.model, len(setting.batch)
     assert isinstance(model, SRVP)
     assert model.posterior is not None
     latent, noise = model.initial[-1].out_features // 2, model.posterior.out_features // 2
-    for number in range(len(setting.batch)):
-        stream = seeded_generator(SEED, number)
+    streams, like = window_generators(torch.arange(windows), SEED), next(model.parameters())
 
-        def normal(*shape: int, stream: torch.Generator = stream) -> Tensor:
-            return torch.randn(setting.samples, *shape, generator=stream).to(setting.device)
+    def normal(*shape: int) -> Tensor:
+        return standard_normal((setting.samples, windows, *shape), like, streams)
 
-        initial, observed = normal(latent), normal(len(setting.batch.context) - 1, noise)
-        future = [normal(noise) for _ in range(setting.horizon)]
-        found.append((initial, observed, torch.stack(future, dim=1)))
-    return srvp.Noise(*(torch.stack(parts, dim=1) for parts in zip(*found, strict=True)))
+    initial, observed = normal(latent), normal(len(setting.batch.context) - 1, noise)
+    future = [normal(noise) for _ in range(setting.horizon)]
+    return srvp.Noise(initial, observed, torch.stack(future, dim=2))
 
 
 def plain_forecast(setting: Setting) -> Any:

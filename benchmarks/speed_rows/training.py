@@ -16,6 +16,7 @@ from statecast.data.base import seeded_generator
 from statecast.frames import Batch
 from statecast.models import SRVP, Separable
 from statecast.models.base import Forecaster
+from statecast.nn.random import standard_normal, uniform
 from statecast.runs.recipes import read_recipe
 from statecast.training.loop import NOISE
 
@@ -72,10 +73,11 @@ def srvp_draws(model: SRVP, batch: int, generator: torch.Generator) -> srvp_trai
     assert model.posterior is not None
     length, device = model.spec.length, next(model.parameters()).device
     latent, noise = model.initial[-1].out_features // 2, model.posterior.out_features // 2
-    initial = torch.randn(1, batch, latent, generator=generator)[0]
-    observed = torch.randn(1, batch, length - 1, noise, generator=generator)[0]
-    order = torch.rand(batch, length, generator=generator).argsort(dim=1)
-    skip = (torch.rand(batch, generator=generator) * length).long() if model.skips else None
+    like = torch.empty(())
+    initial = standard_normal((1, batch, latent), like, generator)[0]
+    observed = standard_normal((1, batch, length - 1, noise), like, generator)[0]
+    order = uniform((batch, length), like, generator).argsort(dim=1)
+    skip = (uniform((batch,), like, generator) * length).long() if model.skips else None
     return srvp_training.Draws(
         initial.to(device),
         observed.to(device),

@@ -6,6 +6,7 @@ import torch
 from statecast.errors import InputError
 from statecast.frames import Batch, FrameSpec
 from statecast.models import Separable
+from statecast.nn.random import uniform
 
 SPEC = FrameSpec(channels=("amplitude",), space=(9,), context=3, horizon=4, value_range=(0.0, 1.0))
 
@@ -75,7 +76,7 @@ def test_terms_of_windows_drawn_per_sequence_equal_a_slow_twin():
 def test_windows_are_drawn_for_each_sequence_where_asked():
     values = frames(batch=40)
     model = small(alignment_window="sequence")
-    drawn = torch.randint(5, (40,), generator=torch.Generator().manual_seed(3))
+    drawn = (5 * uniform((40,), values, torch.Generator().manual_seed(3))).long()
     assert len(drawn.unique()) == 5
     loss = model.loss(Batch.of(values, SPEC.context), generator=torch.Generator().manual_seed(3))
     torch.testing.assert_close(loss["alignment"], model.loss_terms(values, drawn)["alignment"])

@@ -9,6 +9,7 @@ from torch.distributions import Normal, kl_divergence
 
 from statecast.errors import InputError
 from statecast.frames import Batch
+from statecast.nn.random import standard_normal
 
 
 def slow_loss(model, values, generator):
@@ -16,18 +17,21 @@ def slow_loss(model, values, generator):
     codes = [model.encoder(values[:, t]).code for t in range(values.shape[1])]
     n = model.inference_frames
 
+    def normal(shape):
+        return standard_normal((1, *shape), values, generator)[0]
+
     def split(raw):
         mean, std = raw.chunk(2, dim=-1)
         return Normal(mean, torch.nn.functional.softplus(std) + 1e-8)
 
     initial = split(model.initial(torch.cat(codes[:n], dim=-1)))
-    latent = initial.loc + initial.scale * torch.randn(initial.loc.shape, generator=generator)
+    latent = initial.loc + initial.scale * normal(initial.loc.shape)
     posteriors = [
         split(model.posterior(model.filter(torch.stack(codes[: t + 1], dim=1))[0][:, -1]))
         for t in range(1, len(codes))
     ]
     shape = (len(values), len(posteriors), posteriors[0].loc.shape[-1])
-    draws = torch.randn(shape, generator=generator)
+    draws = normal(shape)
     content = model.content_of_sum(sum(model.content_of_frame(code) for code in codes[-n:]))
     latents, divergence, residual = [latent], 0.0, 0.0
     for t, posterior in enumerate(posteriors):

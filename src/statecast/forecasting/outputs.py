@@ -16,6 +16,7 @@ from statecast.errors import FileError
 from statecast.forecasting.predictor import Predictor
 from statecast.frames import Forecast, Frames
 from statecast.io.fields.writers import SINKS, write_labelled
+from statecast.nn.random import LaterSamples
 from statecast.solvers.solvers import SolverName
 
 Picture = Literal["mosaic", "mean", "sample"]
@@ -36,8 +37,7 @@ class ForecastRequest:
         samples: futures to draw.
         substeps: steps of the solver per frame; None for the model's own.
         solver: of the transition's differential equation; None for the model's own.
-        seed: of the samples. Where they fill several parts, each has its own stream, so the same
-            seed gives the same forecast on any machine.
+        seed: of the samples.
         quantiles: probabilities of quantiles to write besides, where the format has room.
         picture: what moving pictures show.
         rate: frames a second of the source; None where it has none.
@@ -63,14 +63,13 @@ class ForecastRequest:
 
     def part(self, start: int) -> Forecast:
         """Samples from number `start` on, on the CPU."""
-        stream = (self.seed,) if start == 0 else (self.seed, start)
         return self.predictor.forecast(
             self.context,
             self.horizon,
             samples=min(self.at_once, self.samples - start),
             substeps=self.substeps,
             solver=self.solver,
-            generator=seeded_generator(*stream),
+            generator=LaterSamples(seeded_generator(self.seed), start),
         ).to("cpu")
 
     @cached_property

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
-from statecast.nn.random import draw_rows
+from statecast.nn.random import uniform
 
 
 class TrueFrames(NamedTuple):
@@ -65,9 +65,7 @@ def draw_true_frames(
     """
     inside = context - 1
     shape = (windows, inside + horizon - 1)
-    numbers = draw_rows(
-        lambda sizes: torch.rand(sizes, generator=generator), shape, generator, axis=0
-    )
+    numbers = uniform(shape, torch.empty(0), generator)
     return torch.cat(
         [numbers[:, :inside] < probabilities.context, numbers[:, inside:] < probabilities.horizon],
         dim=1,

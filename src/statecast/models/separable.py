@@ -34,7 +34,7 @@ from statecast.nn.codecs.build import (
 from statecast.nn.fast.switches import enabled
 from statecast.nn.gaussian import widened
 from statecast.nn.normaliser import Normalisation
-from statecast.nn.random import draw_rows
+from statecast.nn.random import uniform
 from statecast.solvers.solvers import SOLVERS, Solver, SolverName
 
 Codes = TypeVar("Codes", Tensor, Content)
@@ -248,12 +248,10 @@ class Separable(StateSpaceForecaster):
         """
         frames = self.inputs(batch)
         windows = self.alignment_windows(frames.shape[1])
-
-        def draw(shape: tuple[int, ...]) -> Tensor:
-            return torch.randint(windows, shape, generator=generator)
-
-        whole = self.alignment_window == "batch"
-        window = draw(()) if whole else draw_rows(draw, (len(frames),), generator, axis=0)
+        if self.alignment_window == "batch":
+            window = torch.randint(windows, (), generator=generator)
+        else:
+            window = (uniform((len(frames),), frames, generator) * windows).long()
         terms = self.loss_terms(frames, window, batch.mask)
         total = (
             self.forecast_weight * terms["forecast"]

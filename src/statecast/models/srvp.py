@@ -19,7 +19,7 @@ from statecast.nn.codecs.base import Content, Encoding, Output
 from statecast.nn.codecs.build import Architecture, decoder_of, encoder_of
 from statecast.nn.gaussian import DiagonalGaussian, negative_log_density, widened
 from statecast.nn.normaliser import Normalisation
-from statecast.nn.random import draw_rows
+from statecast.nn.random import uniform
 from statecast.nn.transitions import ResidualTransition, TransitionName, transition_of
 from statecast.solvers.solvers import ODE_SOLVERS, OdeSolverName, Solver
 
@@ -420,13 +420,3 @@ class SRVP(StateSpaceForecaster):
         self, content: Content, latents: Float[Tensor, "batch many latent"]
     ) -> Float[Tensor, "batch many channel *space"]:
         return self.decoder(content, latents)
-
-
-def uniform(shape: tuple[int, ...], like: Tensor, generator: torch.Generator | None) -> Tensor:
-    """Uniform values (batch, …) in [0, 1) on the device of `like`, drawn on the generator's own."""
-    device = like.device if generator is None else generator.device
-
-    def draw(shape: tuple[int, ...]) -> Tensor:
-        return torch.rand(shape, generator=generator, device=device)
-
-    return draw_rows(draw, shape, generator, axis=0).to(like.device)

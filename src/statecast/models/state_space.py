@@ -27,6 +27,7 @@ from statecast.models.latents import (
 )
 from statecast.nn.codecs.base import Content
 from statecast.nn.gaussian import DiagonalGaussian
+from statecast.nn.random import normal_draws
 from statecast.solvers.solvers import ADAPTIVE, ODE_SOLVERS, Solver, SolverName, solver_of
 
 DECODE_BYTES = 2**26  # of maps that decoding holds at once: on processors few stay in caches
@@ -187,11 +188,15 @@ class StateSpaceForecaster(Forecaster):
     ) -> Rollout:
         latent = latent.contiguous()  # a strided input may give other last bits
         states, drawn, priors = [latent], [], []
+        standard: Tensor | None = None
         for index, solver in enumerate(solvers):
             now = None if noise is None else noise[:, :, index]
             prior = self.noise_prior(latent) if noise is None else None
             if prior is not None:
-                now = prior.draw(generator)
+                if standard is None:  # of all intervals at once, as if drawn one after another
+                    shape = tuple(prior.mean.shape)
+                    standard = normal_draws(len(solvers), shape, prior.mean, generator)
+                now = prior.at(standard[index])
                 drawn.append(now)
                 priors.append(prior)
             wanted = (1.0,) if fractions is None else tuple(fractions[index])

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from statecast.nn.random import Streams, draw_rows
+from statecast.nn.random import standard_normal
 
 SMALLEST_STD = 1e-8  # added to every standard deviation, as in the published code
 
@@ -36,9 +36,16 @@ class DiagonalGaussian(NamedTuple):
     def draw(
         self, generator: torch.Generator | None, samples: int | None = None
     ) -> Float[Tensor, "*shape"]:
-        """One reparameterised draw, or `samples` of them along a new first axis."""
+        """One reparameterised draw, or `samples` of them along a new first axis.
+
+        The Gaussian is of (sample, batch, …), or of (batch, …) where there are `samples`.
+        """
         shape = self.mean.shape if samples is None else (samples, *self.mean.shape)
-        return self.mean + self.std * standard_normal(shape, self.mean, generator)
+        return self.at(standard_normal(tuple(shape), self.mean, generator))
+
+    def at(self, standard: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+        """The values that lie as many standard deviations from the mean."""
+        return self.mean + self.std * standard
 
     def divergence(self, other: DiagonalGaussian) -> Float[Tensor, "*batch"]:
         r"""Kullback–Leibler divergence from `other`, summed over the last dimension.
@@ -67,22 +74,3 @@ def negative_log_density(
 def widened(values: Tensor) -> Tensor:
     """Values at float32 or more: half precision is for matrix products, not for statistics."""
     return values.to(torch.promote_types(values.dtype, torch.float32))
-
-
-def standard_normal(
-    shape: tuple[int, ...] | torch.Size, like: Tensor, generator: torch.Generator | None
-) -> Tensor:
-    """Standard normal values on the device of `like`.
-
-    Drawn on the generator's own device, so that one seed gives the same values everywhere.
-    `Streams` draw values (sample, batch, …), those of each sequence from its own stream; as does a
-    `PartGenerator`, those of a batch that is shared by processes.
-    """
-    if isinstance(generator, Streams):
-        return generator.normal(shape, like.dtype).to(like.device)
-    device = like.device if generator is None else generator.device
-
-    def draw(shape: tuple[int, ...]) -> Tensor:
-        return torch.randn(shape, generator=generator, device=device, dtype=like.dtype)
-
-    return draw_rows(draw, tuple(shape), generator, axis=1).to(like.device)

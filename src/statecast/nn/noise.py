@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from statecast.errors import InputError
-from statecast.nn.gaussian import standard_normal
+from statecast.nn.random import standard_normal
 
 
 class Noise:
