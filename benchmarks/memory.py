@@ -22,7 +22,7 @@ import torch
 from statecast.data.base import Windows, seeded_generator, window_generators
 from statecast.evaluation.scoring import score_windows
 from statecast.frames import Batch, FrameSpec
-from statecast.models import SRVP
+from statecast.models.srvp import SRVP
 from statecast.models.state_space import DECODE_BYTES
 
 MEBIBYTE = 2**20

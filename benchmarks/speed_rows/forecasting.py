@@ -15,8 +15,9 @@ from speed_rows.training import separable_options
 from statecast.data.base import Windows, seeded_generator, window_generators
 from statecast.evaluation.scoring import score_windows
 from statecast.frames import Batch, Forecast, Frames
-from statecast.models import SRVP, Separable
 from statecast.models.base import Forecaster
+from statecast.models.separable import Separable
+from statecast.models.srvp import SRVP
 from statecast.nn.random import standard_normal
 from statecast.runs.recipes import read_recipe
 from statecast.training.precision import autocast

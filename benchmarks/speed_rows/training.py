@@ -14,8 +14,9 @@ from torch import Tensor
 from speed_rows.base import SEED, Case, Settings, model_of, relative
 from statecast.data.base import seeded_generator
 from statecast.frames import Batch
-from statecast.models import SRVP, Separable
 from statecast.models.base import Forecaster
+from statecast.models.separable import Separable
+from statecast.models.srvp import SRVP
 from statecast.nn.random import standard_normal, uniform
 from statecast.runs.recipes import read_recipe
 from statecast.training.loop import NOISE

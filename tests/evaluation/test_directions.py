@@ -9,7 +9,8 @@ from statecast.evaluation.comparison import Cell, Column, Row, best_rows
 from statecast.evaluation.evaluate import evaluate
 from statecast.evaluation.score_tables import table
 from statecast.metrics import METRICS
-from statecast.models import SRVP, Persistence
+from statecast.models.baselines import Persistence
+from statecast.models.srvp import SRVP
 from statecast.runs.run import create_run, train_run
 from statecast.training.checkpoints import load_checkpoint
 

@@ -10,7 +10,9 @@ from statecast.errors import InputError
 from statecast.evaluation.evaluate import evaluate
 from statecast.evaluation.score_tables import table, write_scores
 from statecast.evaluation.scoring import score_windows
-from statecast.models import SRVP, Persistence, Separable
+from statecast.models.baselines import Persistence
+from statecast.models.separable import Separable
+from statecast.models.srvp import SRVP
 
 
 def model(data, seed=0):

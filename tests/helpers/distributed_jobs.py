@@ -19,7 +19,7 @@ from statecast.distributed import (
     world_size,
 )
 from statecast.errors import InputError
-from statecast.models import SRVP
+from statecast.models.srvp import SRVP
 from statecast.nn.gaussian import DiagonalGaussian
 from statecast.nn.random import PartGenerator
 from statecast.runs.run import create_run, open_run, train_run

@@ -3,7 +3,7 @@
 import torch
 
 from statecast.frames import FrameSpec
-from statecast.models import SRVP
+from statecast.models.srvp import SRVP
 from statecast.nn.blocks import initialise_normal
 
 SPEC = FrameSpec(channels=("intensity",), space=(9,), context=4, horizon=3, value_range=(0.0, 1.0))

@@ -4,7 +4,7 @@ import signal
 
 import torch
 
-from statecast.models import SRVP
+from statecast.models.srvp import SRVP
 from statecast.training.checkpoint_folders import list_checkpoints
 from statecast.training.checkpoints import load_checkpoint
 

@@ -13,7 +13,7 @@ from statecast.evaluation.evaluate import evaluate
 from statecast.frames import Batch, Forecast, Frames, FrameSpec
 from statecast.metrics.base import MetricSettings, add
 from statecast.metrics.fvd import FVD, frechet_distance, gaussian_of
-from statecast.models import Persistence
+from statecast.models.baselines import Persistence
 
 SPEC = FrameSpec(channels=("grey",), space=(8, 10), context=2, horizon=3, value_range=(0.0, 1.0))
 TIMES = torch.arange(1.0, 4.0)

@@ -11,7 +11,7 @@ from statecast.errors import InputError
 from statecast.evaluation.evaluate import evaluate
 from statecast.frames import Batch, Forecast, Frames, FrameSpec
 from statecast.metrics import METRICS
-from statecast.models import Persistence
+from statecast.models.baselines import Persistence
 
 SPEC = FrameSpec(channels=("u", "v"), space=(13, 12), context=2, horizon=3, value_range=(0.0, 1.0))
 TIMES = torch.arange(1.0, 4.0)

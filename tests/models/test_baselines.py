@@ -5,7 +5,8 @@ import torch
 
 from statecast.errors import InputError
 from statecast.frames import Batch, FrameSpec
-from statecast.models import MODELS, Climatology, Linear, Persistence
+from statecast.models import MODELS
+from statecast.models.baselines import Climatology, Linear, Persistence
 
 SPEC = FrameSpec(channels=("u",), space=(2, 3), context=3, horizon=2)
 

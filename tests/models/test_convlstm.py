@@ -4,7 +4,7 @@ import torch
 from helpers.recurrent_twin import check_against_twin
 
 from statecast.frames import FrameSpec
-from statecast.models import ConvLSTM
+from statecast.models.convlstm import ConvLSTM
 from statecast.nn.st_lstm import ConvLSTMCell, Gates
 
 

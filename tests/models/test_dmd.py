@@ -8,7 +8,8 @@ from statecast.errors import InputError
 from statecast.evaluation.baselines import fit_statistics
 from statecast.evaluation.scoring import score_windows
 from statecast.frames import Batch, FrameSpec
-from statecast.models import DMD, Linear, Persistence
+from statecast.models.baselines import Linear, Persistence
+from statecast.models.dmd import DMD
 
 SPEC = FrameSpec(channels=("u",), space=(4, 5), context=3, horizon=6)
 

@@ -5,7 +5,9 @@ import torch
 
 from statecast.errors import InputError
 from statecast.frames import Batch, FrameSpec
-from statecast.models import SRVP, Separable, state_space
+from statecast.models import state_space
+from statecast.models.separable import Separable
+from statecast.models.srvp import SRVP
 
 SPEC = FrameSpec(
     channels=("warm", "cold"), space=(12, 20), context=3, horizon=2, value_range=(0.0, 1.0)

@@ -7,7 +7,6 @@ import torch
 
 from statecast.errors import InputError
 from statecast.frames import FrameSpec
-from statecast.models import SRVP, Separable
 from statecast.models.baselines import Persistence
 from statecast.models.latent_space import (
     change_speed,
@@ -20,6 +19,8 @@ from statecast.models.latent_space import (
     warp,
     with_content,
 )
+from statecast.models.separable import Separable
+from statecast.models.srvp import SRVP
 from statecast.nn.blocks import initialise_normal
 
 IMAGES = FrameSpec(

@@ -8,8 +8,8 @@ from helpers.small_srvp import frames, seeded, small
 
 from statecast.errors import InputError
 from statecast.frames import Frames, FrameSpec
-from statecast.models import Separable
 from statecast.models.latents import Latents
+from statecast.models.separable import Separable
 from statecast.nn.codecs.base import Content
 from statecast.solvers.solvers import Solver
 

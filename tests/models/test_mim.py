@@ -8,7 +8,7 @@ from helpers.recurrent_twin import Golden, check_against_twin
 
 from statecast.errors import InputError
 from statecast.frames import Batch, FrameSpec
-from statecast.models import MIM
+from statecast.models.mim import MIM
 from statecast.models.patch_rnn import reversed_in_time
 from statecast.nn.patches import fold_patches, unfold_patches
 

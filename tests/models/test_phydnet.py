@@ -9,9 +9,8 @@ import torch
 
 from statecast.errors import InputError
 from statecast.frames import Batch, FrameSpec
-from statecast.models.phydnet import PhyDNet
 from statecast.models.phydnet.cells import LSTMState, moment_matrix
-from statecast.models.phydnet.model import teacher_forcing_ratio
+from statecast.models.phydnet.model import PhyDNet, teacher_forcing_ratio
 from statecast.runs.official.phydnet import from_arrays, from_state_dict, published_names
 
 GOLDEN = Path(__file__).parents[1] / "golden"

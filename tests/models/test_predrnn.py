@@ -6,7 +6,7 @@ from helpers.recurrent_twin import Golden, check_against_twin
 
 from statecast.errors import InputError
 from statecast.frames import Batch, FrameSpec
-from statecast.models import PredRNN
+from statecast.models.predrnn import PredRNN
 from statecast.runs.official.predrnn import from_arrays
 
 VERSIONS = ("v1", "v2")

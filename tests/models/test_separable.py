@@ -5,7 +5,7 @@ import torch
 
 from statecast.errors import InputError
 from statecast.frames import Batch, FrameSpec
-from statecast.models import Separable
+from statecast.models.separable import Separable
 from statecast.nn.random import uniform
 
 SPEC = FrameSpec(channels=("amplitude",), space=(9,), context=3, horizon=4, value_range=(0.0, 1.0))

@@ -8,7 +8,9 @@ import torch
 from statecast.data.base import window_generators
 from statecast.frames import Forecast, Frames, FrameSpec
 from statecast.metrics import METRICS
-from statecast.models import SRVP, Separable, state_space
+from statecast.models import state_space
+from statecast.models.separable import Separable
+from statecast.models.srvp import SRVP
 from statecast.nn.blocks import ConvolutionUnit
 
 SIDE = {"vgg": 64, "dcgan": 32, "maps": 16}

@@ -8,7 +8,9 @@ import torch
 
 from statecast.errors import ConvergenceError, InputError, MissingExtraError
 from statecast.frames import Batch, FrameSpec
-from statecast.models import SRVP, Persistence, Separable
+from statecast.models.baselines import Persistence
+from statecast.models.separable import Separable
+from statecast.models.srvp import SRVP
 from statecast.solvers.solvers import ODE_SOLVERS, SOLVERS, Solver
 
 SPEC = FrameSpec(channels=("amplitude",), space=(9,), context=3, horizon=4, value_range=(0.0, 1.0))

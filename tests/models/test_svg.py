@@ -10,7 +10,7 @@ import torch
 
 from statecast.errors import InputError
 from statecast.frames import Batch, FrameSpec
-from statecast.models.svg import SVG
+from statecast.models.svg.model import SVG
 from statecast.nn.activation_checkpointing import recompute_stages
 from statecast.nn.noise import Noise
 from statecast.runs.official.svg import from_arrays, svg_names

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from statecast.frames import Batch, FrameSpec
-from statecast.models import SRVP, Separable
+from statecast.models.separable import Separable
+from statecast.models.srvp import SRVP
 from statecast.nn.activation_checkpointing import recompute_stages
 
 SPEC = FrameSpec(channels=("v",), space=(32, 32), context=3, horizon=3, value_range=(0.0, 1.0))

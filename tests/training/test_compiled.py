@@ -7,7 +7,8 @@ import torch
 
 from statecast.errors import InputError
 from statecast.frames import Batch, FrameSpec
-from statecast.models import MODELS, Persistence
+from statecast.models import MODELS
+from statecast.models.baselines import Persistence
 from statecast.training.precision import COMPILERS, compile_rollout
 
 SPEC = FrameSpec(channels=("v",), space=(6,), context=3, horizon=3, value_range=None)

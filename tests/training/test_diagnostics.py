@@ -6,8 +6,10 @@ from helpers.trainings import interrupt_at
 from PIL import Image
 
 from statecast.data.base import seeded_generator
-from statecast.models import SRVP, Persistence, Separable
 from statecast.models.base import evaluation_mode
+from statecast.models.baselines import Persistence
+from statecast.models.separable import Separable
+from statecast.models.srvp import SRVP
 from statecast.plots.curves import plot_history
 from statecast.runs.run import create_run, open_run, train_run
 from statecast.training.checkpoints import load_checkpoint

@@ -9,7 +9,8 @@ from helpers.trainings import same
 
 from statecast.data.base import seeded_generator
 from statecast.errors import InputError, NonFiniteLossError
-from statecast.models import SRVP, Separable
+from statecast.models.separable import Separable
+from statecast.models.srvp import SRVP
 from statecast.runs.run import create_run, open_run, train_run
 from statecast.training.checkpoints import load_checkpoint
 from statecast.training.logs import read_log

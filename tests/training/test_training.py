@@ -8,7 +8,9 @@ from helpers.trainings import ORIGINAL_LOSS, interrupt_at
 
 from statecast.errors import InputError, NonFiniteLossError
 from statecast.evaluation.scoring import score_windows
-from statecast.models import DMD, SRVP, Climatology, Persistence
+from statecast.models.baselines import Climatology, Persistence
+from statecast.models.dmd import DMD
+from statecast.models.srvp import SRVP
 from statecast.runs.run import create_run, open_run, train_run
 from statecast.training.checkpoints import list_checkpoints, load_checkpoint
 from statecast.training.logs import read_log

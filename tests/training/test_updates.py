@@ -6,8 +6,8 @@ from helpers.trainings import interrupt_at, same
 
 from statecast.data.base import seeded_generator
 from statecast.errors import InputError
-from statecast.models import SRVP
 from statecast.models.base import Update
+from statecast.models.srvp import SRVP
 from statecast.runs.run import create_run, open_run, train_run
 from statecast.training.checkpoints import load_checkpoint
 from statecast.training.logs import read_log

@@ -9,7 +9,9 @@ import torch
 from statecast.data.base import seeded_generator
 from statecast.data.user.arrays import Arrays
 from statecast.errors import InputError
-from statecast.models import SRVP, Persistence, Separable
+from statecast.models.baselines import Persistence
+from statecast.models.separable import Separable
+from statecast.models.srvp import SRVP
 from statecast.runs.run import create_run, train_run
 from statecast.solvers.solvers import Solver
 from statecast.training.options import TrainingOptions

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
 
 SUMMARY = "Name the recipes, models, data sets, metrics and protocols."
 
@@ -16,20 +15,16 @@ def run(options: argparse.Namespace) -> int:
     """Print what there is."""
     from statecast.data import DATASETS
     from statecast.evaluation.analyses import ANALYSES
-    from statecast.evaluation.protocols.protocol import protocol_names
+    from statecast.evaluation.protocols import protocol_names
     from statecast.metrics import METRICS
     from statecast.models import MODELS
-    from statecast.runs.recipes import recipe_names
+    from statecast.recipes import recipe_names
 
     section("Recipes (statecast train NAME)", recipe_names())
-    registries: dict[str, Mapping[str, type]] = {
-        "Models": MODELS,
-        "Data sets": DATASETS,
-        "Metrics": METRICS,
-        "Analyses (evaluate.analyses)": ANALYSES,
-    }
-    for title, registry in registries.items():
-        section(title, {n: (c.__doc__ or "").split("\n")[0] for n, c in registry.items()})
+    section("Models", MODELS.titles())
+    section("Data sets", DATASETS.titles())
+    section("Metrics", METRICS.titles())
+    section("Analyses (evaluate.analyses)", ANALYSES.titles())
     section("Protocols (evaluate.protocol)", protocol_names())
     return 0
 

@@ -1,30 +1,28 @@
 """DATASETS: name -> class of every data source."""
 
-from statecast.data.base import DataSource
-from statecast.data.benchmarks.bair import BAIR
-from statecast.data.benchmarks.chairs import Chairs
-from statecast.data.benchmarks.human36m import Human36M
-from statecast.data.benchmarks.kth import KTH
-from statecast.data.benchmarks.sst import SeaSurfaceTemperature
-from statecast.data.benchmarks.taxibj import TaxiBJ
-from statecast.data.synthetic.moving_digits import MovingDigits
-from statecast.data.synthetic.turntable import Turntable
-from statecast.data.synthetic.waves import WaveEquation
-from statecast.data.user.arrays import Arrays
-from statecast.data.user.fields import Fields
-from statecast.data.user.videos import Videos
+from __future__ import annotations
 
-DATASETS: dict[str, type[DataSource]] = {
-    "moving_digits": MovingDigits,
-    "wave_equation": WaveEquation,
-    "sst": SeaSurfaceTemperature,
-    "turntable": Turntable,
-    "kth": KTH,
-    "human36m": Human36M,
-    "bair": BAIR,
-    "taxibj": TaxiBJ,
-    "chairs": Chairs,
-    "arrays": Arrays,
-    "fields": Fields,
-    "videos": Videos,
-}
+from typing import TYPE_CHECKING
+
+from statecast.registry import Registry
+
+if TYPE_CHECKING:
+    from statecast.data.base import DataSource
+
+DATASETS: Registry[DataSource] = Registry(
+    "statecast.data",
+    {
+        "moving_digits": "statecast.data.synthetic.moving_digits:MovingDigits",
+        "wave_equation": "statecast.data.synthetic.waves:WaveEquation",
+        "sst": "statecast.data.benchmarks.sst:SeaSurfaceTemperature",
+        "turntable": "statecast.data.synthetic.turntable:Turntable",
+        "kth": "statecast.data.benchmarks.kth:KTH",
+        "human36m": "statecast.data.benchmarks.human36m:Human36M",
+        "bair": "statecast.data.benchmarks.bair:BAIR",
+        "taxibj": "statecast.data.benchmarks.taxibj:TaxiBJ",
+        "chairs": "statecast.data.benchmarks.chairs:Chairs",
+        "arrays": "statecast.data.user.arrays:Arrays",
+        "fields": "statecast.data.user.fields:Fields",
+        "videos": "statecast.data.user.videos:Videos",
+    },
+)

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from statecast.errors import CorruptionError, FileError, InputError
-from statecast.evaluation.protocols.protocol import protocol_names, read_protocol
+from statecast.evaluation.protocols import protocol_names
+from statecast.evaluation.protocols.protocol import read_protocol
 from statecast.evaluation.score_tables import SCORES_NAME
 from statecast.io.sealed_json import read_sealed
 

@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 
 from statecast.errors import InputError
 from statecast.evaluation.comparability import Scored, differences, remarks_on
-from statecast.evaluation.protocols.protocol import protocol_names, read_protocol
+from statecast.evaluation.protocols import protocol_names
+from statecast.evaluation.protocols.protocol import read_protocol
 from statecast.evaluation.protocols.published_scores import published_for
 from statecast.metrics import METRICS
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from contextlib import suppress
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -103,3 +104,13 @@ def check_plain(text: str) -> None:
         with suppress(yaml.YAMLError):  # parsing tells of these
             if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text)):
                 raise ValueError("it refers to parts of itself (&name, *name): write them out")
+
+
+def shipped_titles(package: str) -> dict[str, str]:
+    """Names of the YAML files of a package of ours, in order, with the comment they begin with."""
+    files = sorted(resources.files(package).iterdir(), key=lambda file: file.name)
+    return {
+        file.name.removesuffix(".yaml"): file.read_text("utf-8").splitlines()[0].lstrip("# ")
+        for file in files
+        if file.name.endswith(".yaml")
+    }

@@ -1,30 +1,33 @@
 """METRICS: name -> class of every metric."""
 
-from statecast.metrics.base import Metric
-from statecast.metrics.calibration import Coverage, RankHistogram, SpreadSkill
-from statecast.metrics.ensemble import CRPS, Brier, Energy
-from statecast.metrics.fvd import FVD
-from statecast.metrics.lpips import LPIPS, VGGLPIPS
-from statecast.metrics.pointwise import MAE, MSE, PSNR, RMSE, MSESum
-from statecast.metrics.spectral import Spectrum
-from statecast.metrics.ssim import SSIM, SkimageSSIM
+from __future__ import annotations
 
-METRICS: dict[str, type[Metric]] = {
-    "mse": MSE,
-    "rmse": RMSE,
-    "mae": MAE,
-    "mse_sum": MSESum,
-    "psnr": PSNR,
-    "ssim": SSIM,
-    "ssim_skimage": SkimageSSIM,
-    "lpips": LPIPS,
-    "lpips_vgg": VGGLPIPS,
-    "fvd": FVD,
-    "spectrum": Spectrum,
-    "crps": CRPS,
-    "energy": Energy,
-    "spread_skill": SpreadSkill,
-    "rank_histogram": RankHistogram,
-    "coverage": Coverage,
-    "brier": Brier,
-}
+from typing import TYPE_CHECKING
+
+from statecast.registry import Registry
+
+if TYPE_CHECKING:
+    from statecast.metrics.base import Metric
+
+METRICS: Registry[Metric] = Registry(
+    "statecast.metrics",
+    {
+        "mse": "statecast.metrics.pointwise:MSE",
+        "rmse": "statecast.metrics.pointwise:RMSE",
+        "mae": "statecast.metrics.pointwise:MAE",
+        "mse_sum": "statecast.metrics.pointwise:MSESum",
+        "psnr": "statecast.metrics.pointwise:PSNR",
+        "ssim": "statecast.metrics.ssim:SSIM",
+        "ssim_skimage": "statecast.metrics.ssim:SkimageSSIM",
+        "lpips": "statecast.metrics.lpips:LPIPS",
+        "lpips_vgg": "statecast.metrics.lpips:VGGLPIPS",
+        "fvd": "statecast.metrics.fvd:FVD",
+        "spectrum": "statecast.metrics.spectral:Spectrum",
+        "crps": "statecast.metrics.ensemble:CRPS",
+        "energy": "statecast.metrics.ensemble:Energy",
+        "spread_skill": "statecast.metrics.calibration:SpreadSkill",
+        "rank_histogram": "statecast.metrics.calibration:RankHistogram",
+        "coverage": "statecast.metrics.calibration:Coverage",
+        "brier": "statecast.metrics.ensemble:Brier",
+    },
+)

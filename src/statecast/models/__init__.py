@@ -1,44 +1,28 @@
 """MODELS: name -> class of every model."""
 
-from statecast.models.base import Forecaster
-from statecast.models.baselines import Climatology, Linear, Persistence
-from statecast.models.convlstm import ConvLSTM
-from statecast.models.dmd import DMD
-from statecast.models.mim import MIM
-from statecast.models.phydnet import PhyDNet
-from statecast.models.predrnn import PredRNN
-from statecast.models.separable import Separable
-from statecast.models.srvp import SRVP
-from statecast.models.svg import SVG
+from __future__ import annotations
 
-MODELS: dict[str, type[Forecaster]] = {
-    "srvp": SRVP,
-    "separable": Separable,
-    "svg": SVG,
-    "convlstm": ConvLSTM,
-    "predrnn": PredRNN,
-    "mim": MIM,
-    "phydnet": PhyDNet,
-    "persistence": Persistence,
-    "climatology": Climatology,
-    "linear": Linear,
-    "dmd": DMD,
-}
+from typing import TYPE_CHECKING
+
+from statecast.registry import Registry
+
+if TYPE_CHECKING:
+    from statecast.models.base import Forecaster
+
+MODELS: Registry[Forecaster] = Registry(
+    "statecast.models",
+    {
+        "srvp": "statecast.models.srvp:SRVP",
+        "separable": "statecast.models.separable:Separable",
+        "svg": "statecast.models.svg.model:SVG",
+        "convlstm": "statecast.models.convlstm:ConvLSTM",
+        "predrnn": "statecast.models.predrnn:PredRNN",
+        "mim": "statecast.models.mim:MIM",
+        "phydnet": "statecast.models.phydnet.model:PhyDNet",
+        "persistence": "statecast.models.baselines:Persistence",
+        "climatology": "statecast.models.baselines:Climatology",
+        "linear": "statecast.models.baselines:Linear",
+        "dmd": "statecast.models.dmd:DMD",
+    },
+)
 BASELINES = ("persistence", "climatology", "linear", "dmd")  # what `evaluate` can score beside
-
-__all__ = [
-    "BASELINES",
-    "DMD",
-    "MIM",
-    "MODELS",
-    "SRVP",
-    "SVG",
-    "Climatology",
-    "ConvLSTM",
-    "Forecaster",
-    "Linear",
-    "Persistence",
-    "PhyDNet",
-    "PredRNN",
-    "Separable",
-]

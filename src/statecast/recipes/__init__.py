@@ -1,1 +1,8 @@
 """Complete run files (YAML), shipped with the package."""
+
+from statecast.io.json_yaml import shipped_titles
+
+
+def recipe_names() -> dict[str, str]:
+    """Name and description of every recipe shipped with the package."""
+    return shipped_titles("statecast.recipes")

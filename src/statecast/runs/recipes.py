@@ -14,6 +14,7 @@ from statecast.errors import FileError, InputError
 from statecast.evaluation.evaluate import evaluate
 from statecast.io.json_yaml import LARGEST_YAML, check_plain, parse_yaml, read_text
 from statecast.models import MODELS
+from statecast.recipes import recipe_names
 from statecast.training.options import TrainingOptions
 
 CODE = ("evaluate.fvd_weights",)  # options that name a file which is run
@@ -25,16 +26,6 @@ GIVEN: dict[str, set[str | int]] = {  # arguments that do not come from a recipe
     "train": set(),
     "evaluate": {"model", "data", "name"},
 }
-
-
-def recipe_names() -> dict[str, str]:
-    """Name and description of every recipe shipped with the package."""
-    found = {}
-    for entry in sorted(resources.files("statecast.recipes").iterdir(), key=lambda e: e.name):
-        if entry.name.endswith(".yaml"):
-            first = entry.read_text().splitlines()[0]
-            found[entry.name.removesuffix(".yaml")] = first.removeprefix("#").strip()
-    return found
 
 
 def read_recipe(name: str) -> Tables:

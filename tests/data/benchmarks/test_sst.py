@@ -13,7 +13,7 @@ from statecast.data.synthetic.synthetic_ocean import Ocean, ocean_folder
 from statecast.errors import CorruptionError, FileError, InputError
 from statecast.evaluation.scoring import score_windows
 from statecast.frames import Forecast
-from statecast.models import Persistence
+from statecast.models.baselines import Persistence
 
 SMALL = {"zones": 2, "days": 150, "seed": 3}
 

@@ -14,8 +14,9 @@ from statecast.data.synthetic.turntable import Turntable
 from statecast.data.synthetic.waves import WaveEquation
 from statecast.evaluation.analyses.content_swap import ContentSwap
 from statecast.evaluation.evaluate import evaluate
-from statecast.models import Persistence, Separable
 from statecast.models.base import Forecaster
+from statecast.models.baselines import Persistence
+from statecast.models.separable import Separable
 
 DIGITS = {
     "digits": 2, "frame_size": 32, "test_videos": 14, "validation_videos": 4, "horizon": 3,

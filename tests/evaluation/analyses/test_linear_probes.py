@@ -11,7 +11,7 @@ from statecast.evaluation.analyses.linear_probes import Probes
 from statecast.evaluation.analyses.ridge_regression import explained, fit_probe
 from statecast.evaluation.evaluate import evaluate
 from statecast.frames import Batch, FrameSpec
-from statecast.models import Persistence
+from statecast.models.baselines import Persistence
 from statecast.models.state_space import State, StateSpaceForecaster
 from statecast.nn.codecs.base import Content
 

@@ -5,9 +5,11 @@ import json
 import pytest
 import torch
 
-from statecast.evaluation.analyses import Steps
+from statecast.evaluation.analyses.solver_steps import Steps
 from statecast.evaluation.evaluate import evaluate
-from statecast.models import SRVP, Persistence, Separable
+from statecast.models.baselines import Persistence
+from statecast.models.separable import Separable
+from statecast.models.srvp import SRVP
 
 
 def separable(data, **options):

@@ -15,10 +15,11 @@ from statecast.data.windows import FirstFrames
 from statecast.errors import InputError
 from statecast.evaluation.evaluate import evaluate
 from statecast.evaluation.protocol_settings import apply_protocol, resolve_protocol
-from statecast.evaluation.protocols.protocol import Digest, protocol_names, read_protocol
+from statecast.evaluation.protocols import protocol_names
+from statecast.evaluation.protocols.protocol import Digest, read_protocol
 from statecast.evaluation.protocols.published_scores import published_for, published_scores
 from statecast.metrics import METRICS
-from statecast.models import Persistence
+from statecast.models.baselines import Persistence
 from statecast.runs.run import create_run, evaluate_run, train_run
 
 ASKED = {

@@ -1,14 +1,19 @@
 """ANALYSES: name -> what `evaluate` can find out about a model beyond scores of its forecasts."""
 
-from statecast.evaluation.analyses.base import Analysis
-from statecast.evaluation.analyses.content_swap import ContentSwap
-from statecast.evaluation.analyses.linear_probes import Probes
-from statecast.evaluation.analyses.solver_steps import Steps
+from __future__ import annotations
 
-ANALYSES: dict[str, type[Analysis]] = {
-    "probes": Probes,
-    "content_swap": ContentSwap,
-    "steps": Steps,
-}
+from typing import TYPE_CHECKING
 
-__all__ = ["ANALYSES", "Analysis"]
+from statecast.registry import Registry
+
+if TYPE_CHECKING:
+    from statecast.evaluation.analyses.base import Analysis
+
+ANALYSES: Registry[Analysis] = Registry(
+    "statecast.analyses",
+    {
+        "probes": "statecast.evaluation.analyses.linear_probes:Probes",
+        "content_swap": "statecast.evaluation.analyses.content_swap:ContentSwap",
+        "steps": "statecast.evaluation.analyses.solver_steps:Steps",
+    },
+)

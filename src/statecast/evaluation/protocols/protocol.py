@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import yaml
 
 from statecast.errors import InputError
+from statecast.evaluation.protocols import protocol_names
 from statecast.frames import FrameSpec
 
 
@@ -105,18 +106,6 @@ class Protocol:
 def shown(value: Any) -> str:
     """A value as YAML has it."""
     return yaml.safe_dump(value, default_flow_style=True).removesuffix("\n...\n").strip()
-
-
-def protocol_names() -> dict[str, str]:
-    """Name and title of every protocol."""
-    found = {}
-    for entry in sorted(
-        resources.files("statecast.evaluation.protocols").iterdir(), key=lambda e: e.name
-    ):
-        if entry.name.endswith(".yaml"):
-            first = entry.read_text(encoding="utf-8").splitlines()[0]
-            found[entry.name.removesuffix(".yaml")] = first.removeprefix("#").strip()
-    return found
 
 
 def read_protocol(name: str) -> Protocol:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from statecast.errors import InputError
 from statecast.frames import FrameSpec
-from statecast.models.phydnet import PhyDNet
+from statecast.models.phydnet.model import PhyDNet
 from statecast.runs.official.settings import channel_names
 
 OPENSTL = "encoder."  # OpenSTL's model holds the network under this name, and parts of it twice

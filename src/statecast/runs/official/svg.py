@@ -11,7 +11,7 @@ from torch import nn
 
 from statecast.errors import InputError
 from statecast.frames import FrameSpec
-from statecast.models.svg import SVG
+from statecast.models.svg.model import SVG
 from statecast.nn.blocks import ConvolutionUnit
 from statecast.runs.official.settings import channel_names
 
