@@ -151,7 +151,7 @@ def mistakes(tmp_path, run, frames):
         "device": (forecast(frames, "--device", "gpu"), "no device 'gpu'"),
         "recipe": (["train", "srvp-digit"], "did you mean"),
         "nothing": (["train"], "--resume RUN"),
-        "both": (["train", "--resume", str(run), "--train.steps", "3"], "keeps its recipe"),
+        "both": (["train", "--resume", str(run), "--model.width", "3"], "--model.width cannot"),
         "evaluate": (["evaluate", str(run), "--evaluate.metrics", "[accuracy]"], "'accuracy'"),
     }
 

@@ -205,6 +205,7 @@ def test_value_does_not_depend_on_how_the_data_is_batched(name, masked, settings
         found = metric.sums(piece, target.select(rows), context=context.select(rows))
         parts = add(parts, found)
     expected, found = metric.scores(whole), metric.scores(parts)
+    assert set(expected) == set(metric.selections)
     for selection, score in expected.items():
         close = {"rtol": 1e-5, "atol": 1e-6, "equal_nan": True}
         torch.testing.assert_close(found[selection].per_lead_time, score.per_lead_time, **close)

@@ -1,11 +1,13 @@
 """Recipes and run folders: complete, checked, and opened again as they were made."""
 
+import numpy as np
 import pytest
 import torch
 import yaml
 from helpers.labelled_fields import one_zone
 from helpers.prepared_stores import CHOSEN, tiny_store
 
+from statecast.cli.main import main
 from statecast.data import DATASETS
 from statecast.errors import CorruptionError, FileError, InputError
 from statecast.models import MODELS
@@ -222,3 +224,67 @@ def test_training_options_that_do_not_fit_together_leave_no_folder(recipe, tmp_p
     with pytest.raises(InputError, match="add up to steps"):
         create_run(recipe, tmp_path / "run", [phases])
     assert not (tmp_path / "run").exists()
+
+
+def test_a_run_is_trained_longer_with_its_other_options(recipe, tmp_path, capsys):
+    folder = tmp_path / "run"
+    assert main(["train", recipe, "--output", str(folder), "--train.steps", "4"]) == 0
+    assert main(["train", "--resume", str(folder), "--train.steps", "9"]) == 0
+    assert "Trained 9 steps" in capsys.readouterr().out
+    straight = create_run(recipe, tmp_path / "straight", ["--train.steps", "9"])
+    train_run(straight)
+    assert open_run(folder).tables == straight.tables  # and no warning of an edited recipe
+    for name, value in load(folder, "last").model.state_dict().items():
+        assert torch.equal(value, straight.load("last").state_dict()[name]), name
+
+
+@pytest.mark.parametrize(
+    ("override", "told"),
+    [("--model.width=9", "--model.width cannot"), ("--train.seed=9", "--train.seed cannot")],
+)
+def test_a_resumed_run_keeps_its_model_and_seed(recipe, tmp_path, capsys, override, told):
+    folder = create_run(recipe, tmp_path / "run").folder
+    before = (folder / "config.yaml").read_bytes()
+    assert main(["train", "--resume", str(folder), override]) == 2
+    assert told in capsys.readouterr().err
+    assert (folder / "config.yaml").read_bytes() == before
+
+
+def test_a_run_begins_with_the_weights_of_another(recipe, tmp_path, capsys):
+    first = create_run(recipe, tmp_path / "first", ["--train.steps", "3"])
+    train_run(first)
+    second = create_run(
+        recipe, tmp_path / "second", ["--train.steps=1", "--train.learning_rate=0"],
+        init_from=first.folder,
+    )  # fmt: skip
+    train_run(second)  # whose one step moves nothing
+    for name, value in first.load().named_parameters():
+        assert torch.equal(value, dict(second.load("last").named_parameters())[name]), name
+    words = ["train", recipe, "--output", str(tmp_path / "third"), "--model.latent_size=5"]
+    assert main([*words, "--init-from", str(first.folder)]) == 2
+    assert "Give the new run the model options of that one" in capsys.readouterr().err
+    assert not (tmp_path / "third").exists()
+
+
+def test_another_model_keeps_the_options_that_it_knows(recipe):
+    with pytest.warns(UserWarning, match=r"separable has no options .*noise_size.* for srvp"):
+        tables = resolve(read_recipe(recipe), ["--model.name", "separable"])
+    assert tables["model"]["name"] == "separable"
+    assert tables["model"]["architecture"] == read_recipe(recipe)["model"]["architecture"]
+
+
+def test_a_run_finds_its_data_from_any_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    np.save("mine.npy", np.random.default_rng(1).random((40, 6), dtype=np.float32))
+    (tmp_path / "own.yaml").write_text(OWN)
+    run = create_run("own.yaml", "run")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir("elsewhere")
+    assert len(open_run(tmp_path / "run").data().windows("train")) > 0
+    assert run.tables["data"]["path"] == str(tmp_path / "mine.npy")
+
+
+OWN = """
+model: {name: persistence}
+data: {name: arrays, path: mine.npy, context: 2, horizon: 2}
+"""

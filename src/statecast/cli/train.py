@@ -25,7 +25,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the verb."""
     parser.add_argument("recipe", nargs="?", help="name of a recipe, or a YAML file")
     parser.add_argument("--output", metavar="RUN", help="new run folder; default runs/RECIPE-N")
-    parser.add_argument("--resume", metavar="RUN", help="go on with the training of this folder")
+    parser.add_argument(
+        "--init-from", metavar="RUN", help="begin with the weights of this run or shipped model"
+    )
+    parser.add_argument(
+        "--resume",
+        metavar="RUN",
+        help="go on with the training of this folder; --train.steps 20000 makes it longer",
+    )
     parser.add_argument(
         "--fallback",
         action="store_true",
@@ -70,15 +77,17 @@ def start(options: argparse.Namespace, overrides: Sequence[str]) -> Run | None:
     """The run to train, made or opened; None where the recipe was to be printed."""
     from statecast.errors import InputError
     from statecast.runs.recipes import read_recipe, resolve
-    from statecast.runs.run import create_run, open_run
+    from statecast.runs.run import change_training, create_run, open_run
     from statecast.training.checkpoints import fall_back
 
     if (options.recipe is None) == (options.resume is None):
         raise InputError("Give a recipe to train, or --resume RUN. `statecast list` names recipes.")
     if options.resume is not None:
-        if overrides or options.output or options.print_config:
-            raise InputError("A resumed training keeps its recipe; leave other options out.")
+        if options.output or options.init_from or options.print_config:
+            raise InputError("A resumed training keeps its folder and weights; leave options out.")
         made = open_run(options.resume)
+        if overrides:
+            made = change_training(made, overrides)
         for line in fall_back(made.folder) if options.fallback else []:
             print(line, file=sys.stderr)
     elif options.fallback:
@@ -90,7 +99,7 @@ def start(options: argparse.Namespace, overrides: Sequence[str]) -> Run | None:
         print(yaml.safe_dump(tables, sort_keys=False, allow_unicode=True), end="")
         return None
     else:
-        made = create_run(options.recipe, options.output, overrides)
+        made = create_run(options.recipe, options.output, overrides, init_from=options.init_from)
     for choice in made.inferred_options:
         print(f"  {choice.what}: {choice.chosen}", file=sys.stderr)
     print(f"Training {made.name} in {made.folder}", file=sys.stderr)

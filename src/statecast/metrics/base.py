@@ -61,6 +61,7 @@ class Metric(ABC):
         unit: unit of the value: `"dB"`, `"1"`, or `"data"` for the unit of the frames.
         needs_samples: fewest samples of a forecast that it can score.
         judges_spread: whether it judges how samples differ, of which a single forecast has none.
+        selections: ways of combining samples that it scores, the usual one first.
     """
 
     version: ClassVar[str]
@@ -69,6 +70,7 @@ class Metric(ABC):
     unit: ClassVar[str]
     needs_samples: ClassVar[int] = 1
     judges_spread: ClassVar[bool] = False
+    selections: ClassVar[tuple[str, ...]] = ("ensemble",)
 
     @classmethod
     def of(cls, spec: FrameSpec, settings: MetricSettings = DEFAULTS) -> Self:

@@ -40,6 +40,8 @@ class SampleMetric(Metric):
     with the half widths of its 95 % intervals over sequences.
     """
 
+    selections = SELECTIONS
+
     @abstractmethod
     def frame_scores(
         self, frames: Tensor, target: Tensor, prepared: Any, known: Tensor | None = None

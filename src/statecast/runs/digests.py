@@ -12,7 +12,13 @@ from statecast.io.json_yaml import check_own
 from statecast.io.sealed_json import read_sealed, sealed
 
 RECORD_NAME = "digests.json"
-RECORDED = ("config.yaml", "env.json", "preparation.safetensors", "official.json")
+RECORDED = (
+    "config.yaml",
+    "env.json",
+    "initial.safetensors",
+    "preparation.safetensors",
+    "official.json",
+)
 
 
 def record_digests(folder: Path, coming: Mapping[str, str]) -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import warnings
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
@@ -90,14 +91,32 @@ def resolve(tables: Tables, overrides: Sequence[str] = (), *, origin: str = "The
     names = {kind: name_of(kind, tables, given, origin) for kind in REGISTRIES}
     parser = parser_for(names)
     known = known_options(parser)
+    tables = shared_options(tables, names, known)
     for table, values in tables.items():
         for option in values:
             check_known(f"{table}.{option}", known, origin)
     for option in given:
         check_known(option, known, "The command line")
-    # Options of another model or data set than the recipe's are not carried over.
     defaults = {f"{t}.{o}": v for t, values in tables.items() for o, v in values.items()}
     return parse(parser, defaults, given, origin)
+
+
+def shared_options(tables: Tables, names: Mapping[str, str], known: Sequence[str]) -> Tables:
+    """Tables without the options that another model or data set than the recipe's does not know."""
+    kept = dict(tables)
+    for kind, name in names.items():
+        values = tables.get(kind, {})
+        if values.get("name", name) == name:
+            continue
+        lost = [option for option in values if f"{kind}.{option}" not in known]
+        kept[kind] = {o: v for o, v in values.items() if o not in lost} | {"name": name}
+        if lost:
+            warnings.warn(
+                f"{name} has no options {', '.join(lost)}; the recipe's values of them for "
+                f"{values['name']} are left out.",
+                stacklevel=3,
+            )
+    return kept
 
 
 def check_code(tables: Tables, origin: str) -> None:

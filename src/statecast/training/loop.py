@@ -235,7 +235,7 @@ class Trainer:
                 updater.update.name: updater.optimizer.state_dict()["state"]
                 for updater in self.updaters
             },
-            "fixed": {"seed": self.options.seed, "precision": self.precision},
+            "fixed": {"seed": self.options.seed, "precision": self.precision},  # as `FIXED`
             "plateau": self.plateau.state(),
             "seconds": self.seconds,
             "best": self.best,

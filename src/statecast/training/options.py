@@ -14,6 +14,7 @@ from statecast.evaluation.scoring import Selection
 Precision = Literal["auto", "float32", "bf16"]
 Schedule = Literal["constant", "linear", "milestones", "cosine", "plateau"]
 Ranking = Literal["future", "paper"]
+FIXED = ("seed", "precision")  # options that a training cannot go on with another value of
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,8 @@ class TrainingOptions:
             samples of many windows fill memory.
         validation_samples: samples per window in a validation.
         validation_metric: metric that ranks checkpoints.
-        validation_reduction: how its samples are combined, such as `best` for best of N.
+        validation_reduction: how its samples are combined, such as `best` for best of N; by
+            default the metric's usual way, `mean` or `ensemble`.
         validation_ranking: `future` judges samples by forecast frames alone; `paper` chooses the
             best sample by the reconstructed context as well, as published for SRVP.
         checkpoint_every: steps between checkpoints.
@@ -104,7 +106,7 @@ class TrainingOptions:
     validation_batch_size: int | None = None
     validation_samples: int = 1
     validation_metric: str = "mse"
-    validation_reduction: Selection = "mean"
+    validation_reduction: Selection | None = None
     validation_ranking: Ranking = "future"
     # Checkpoints and logs
     checkpoint_every: int = 1000

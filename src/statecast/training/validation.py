@@ -68,9 +68,22 @@ def check_scorable(model: Forecaster, data: DataSource, metric: str, samples: in
         )
 
 
-def check_validation(model: Forecaster, metric: str, reduction: str, ranking: str) -> None:
+def reduction_of(metric: str, asked: Selection | None) -> Selection:
+    """How samples are combined for a metric: as asked, or its usual way."""
+    return asked or cast("Selection", METRICS[metric].selections[0])
+
+
+def check_validation(
+    model: Forecaster, metric: str, reduction: Selection | None, ranking: str
+) -> None:
     """Raise `InputError` unless checkpoints can be ranked this way, with this model and metric."""
     check_metrics([metric])
+    known = METRICS[metric].selections
+    if reduction is not None and reduction not in known:
+        raise InputError(
+            f"Validation by {metric} combines samples by {' or '.join(known)}, got "
+            f"validation_reduction: {reduction}."
+        )
     if ranking == "future":
         return
     if ranking != "paper":
@@ -93,7 +106,7 @@ def validation_score(
     windows: Windows,
     *,
     metric: str,
-    reduction: Selection,
+    reduction: Selection | None = None,
     ranking: Ranking = "future",
     samples: int = 1,
     batch_size: int = 16,
@@ -108,7 +121,7 @@ def validation_score(
         model: the forecaster.
         windows: context and target of each window.
         metric: name of the metric.
-        reduction: how samples are combined.
+        reduction: how samples are combined; by default the metric's usual way.
         ranking: `future` sees forecast frames alone. `paper` chooses the best sample of each
             window by all its frames, reconstructed context included, and scores the forecast
             frames of that one, as the published code of Franceschi et al. (2020),
@@ -132,7 +145,7 @@ def validation_score(
             count=count,
             seed=seed,
         )
-        return scores.value(metric, reduction)
+        return scores.value(metric, reduction_of(metric, reduction))
     judge = metric_of(metric, model.spec)
     sums: Sums | None = None
     chosen = evenly(len(windows), len(windows) if count is None else count)
