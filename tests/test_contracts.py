@@ -84,10 +84,16 @@ class TestModel:
         assert torch.equal(one, other) != model.stochastic
 
     def test_forecasting_leaves_the_model_as_it_was(self, name):
-        model = made(name).train()
+        model, modes = made(name).train(), set()
         before = {k: v.clone() for k, v in model.state_dict().items()}
-        model.forecast(frames(length=3), 2)
-        assert model.training
+        for part in model.modules():
+            part.register_forward_pre_hook(lambda p, _: modes.add((p.training, model.training)))
+        found = model.forecast(frames(length=3), 2, generator=seeded()).samples
+        # While it forecasts as in evaluation, other threads find it in training.
+        assert modes <= {(False, True)}
+        assert all(part.training for part in model.modules())
+        evaluated = made(name).eval().forecast(frames(length=3), 2, generator=seeded()).samples
+        assert torch.equal(found, evaluated)
         assert all(torch.equal(before[k], v) for k, v in model.state_dict().items())
 
     def test_a_saved_model_forecasts_the_same(self, name):

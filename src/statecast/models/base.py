@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import math
 import os
@@ -10,7 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any, ClassVar, NamedTuple, ParamSpec
+from typing import Any, ClassVar, NamedTuple, ParamSpec, TypeVar
 
 import torch
 from jaxtyping import Bool, Float
@@ -24,6 +25,7 @@ from statecast.nn.normaliser import Normalisation, Normaliser
 from statecast.solvers.solvers import SolverName
 
 P = ParamSpec("P")
+M = TypeVar("M", bound=nn.Module)
 Losses = dict[str, Tensor]
 
 
@@ -201,8 +203,8 @@ class Forecaster(nn.Module, ABC):
             raise InputError(f"A forecast needs at least 1 sample, got samples={samples}.")
         check_size((samples, len(frames.values), len(wanted), *self.spec.frame_shape))
         self._check_solver(solver, substeps)
-        with evaluation_mode(self), torch.no_grad():
-            values = self.predict(
+        with evaluation_mode(self) as model, torch.no_grad():
+            values = model.predict(
                 frames,
                 wanted,
                 samples=samples if self.stochastic else 1,
@@ -372,12 +374,24 @@ def known_mean(
 
 
 @contextmanager
-def evaluation_mode(module: nn.Module) -> Iterator[None]:
-    """Put a module into evaluation mode, in which weights are constant, and back as it was."""
-    training = module.training
-    module.eval()
-    try:
-        with constant_weights():
-            yield
-    finally:
-        module.train(training)
+def evaluation_mode(module: M) -> Iterator[M]:
+    """The module in evaluation mode, in which weights are constant.
+
+    One in training keeps its mode, so that threads can forecast with it at once: a twin that
+    shares its weights and buffers takes its place.
+    """
+    with constant_weights():
+        yield evaluation_twin(module, {}) if module.training else module
+
+
+def evaluation_twin(module: M, made: dict[nn.Module, Any]) -> M:
+    """A module in evaluation mode, with the weights and buffers of one in training."""
+    if module not in made:
+        twin = made[module] = copy.copy(module)
+        twin.training = False
+        twin._modules = {
+            name: part if part is None else evaluation_twin(part, made)
+            for name, part in module._modules.items()
+        }
+    found: M = made[module]
+    return found

@@ -286,9 +286,11 @@ class StateSpaceForecaster(Forecaster):
         if samples < 1:
             raise InputError(f"Latents need at least 1 sample, got samples={samples}.")
         chosen = self.choose_solver(solver, substeps)
-        with evaluation_mode(self), torch.no_grad():
+        with evaluation_mode(self) as model, torch.no_grad():
             observed = self.inputs(frames)
-            latents = self.infer_path(observed, samples=samples, solver=chosen, generator=generator)
+            latents = model.infer_path(
+                observed, samples=samples, solver=chosen, generator=generator
+            )
         times = latents.times + frames.times[-1].cpu()
         return replace(latents, times=times, model=fingerprint_of(self))
 
@@ -345,9 +347,9 @@ class StateSpaceForecaster(Forecaster):
         chosen = self.choose_solver(solver, substeps)
         if samples is not None:
             latents = latents.with_samples(samples)
-        with evaluation_mode(self), torch.no_grad():
+        with evaluation_mode(self) as model, torch.no_grad():
             solvers = (chosen,) * count
-            path = self.roll_out(latents.states[:, :, -1], solvers, generator=generator)
+            path = model.roll_out(latents.states[:, :, -1], solvers, generator=generator)
         return extend(latents, path, solvers)
 
     @typed
@@ -369,9 +371,9 @@ class StateSpaceForecaster(Forecaster):
         solvers = latents.solvers
         if substeps is not None or solver is not None:
             solvers = (self.choose_solver(solver, substeps),) * len(solvers)
-        with evaluation_mode(self), torch.no_grad():
-            path = self.roll_out(latents.states[:, :, 0], solvers, noise=latents.noise)
-            prior = self.noise_prior(path.states[:, :, :-1])
+        with evaluation_mode(self) as model, torch.no_grad():
+            path = model.roll_out(latents.states[:, :, 0], solvers, noise=latents.noise)
+            prior = model.noise_prior(path.states[:, :, :-1])
         return replace(latents, states=path.states, prior=prior, solvers=solvers)
 
     @typed
@@ -397,9 +399,9 @@ class StateSpaceForecaster(Forecaster):
     ) -> Float[Tensor, "sample batch time channel *space"]:
         """Frames of a path at any of its times, in any order, in the units of the data."""
         check_own(self, latents)
-        with evaluation_mode(self), torch.no_grad():
-            states = self.states_at(latents, times)
-            return self.normaliser.restore(self.decode_all(latents.content, states), axis=3)
+        with evaluation_mode(self) as model, torch.no_grad():
+            states = model.states_at(latents, times)
+            return self.normaliser.restore(model.decode_all(latents.content, states), axis=3)
 
     def states_at(
         self, latents: Latents, times: Float[Tensor, " time"]

@@ -99,9 +99,9 @@ def diagnose(
     device = next((tensor.device for tensor in model.buffers()), torch.device("cpu"))
     own: dict[int, dict[str, Tensor]] = {}  # by the number of the batch's first window
     turns = slice(rank(), None, world_size())
-    with evaluation_mode(model), torch.no_grad():
+    with evaluation_mode(model) as evaluated, torch.no_grad():
         for first, batch in ordered_batches(windows, batch_size, count=count, taken=turns):
-            found = model.diagnostics(batch.to(device), seeded_generator(seed, STREAM, first))
+            found = evaluated.diagnostics(batch.to(device), seeded_generator(seed, STREAM, first))
             own[first] = {name: moments_of(values) for name, values in found.items()}
     moments: dict[str, Tensor] = {}
     for _, batch_moments in sorted(item for part in all_gather(own) for item in part.items()):

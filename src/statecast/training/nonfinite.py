@@ -63,13 +63,13 @@ def find_nonfinite_windows(
     if world_size() > 1:
         return ""
     started, found, tried = time.monotonic(), [], 0
-    with evaluation_mode(model):
+    with evaluation_mode(model) as evaluated:
         for place in range(len(batch)):
             if time.monotonic() - started > SECONDS:
                 break
             tried += 1
             one = batch.select(slice(place, place + 1))
-            if not _finite_alone(model, one, precision, seed, step):
+            if not _finite_alone(evaluated, one, precision, seed, step):
                 found.append(place)
     model.zero_grad()
     if not found:

@@ -123,8 +123,8 @@ def read(
 ) -> Read:
     """Codes and truths of all windows, or of `count` evenly spaced ones."""
     parts: dict[str, list[dict[str, Tensor]]] = {"codes": [], "quantities": [], "labels": []}
-    with evaluation_mode(model), torch.no_grad():
-        for part in read_batches(model, windows, count, batch_size, seed):
+    with evaluation_mode(model) as reader, torch.no_grad():
+        for part in read_batches(reader, windows, count, batch_size, seed):
             for kind, found in part._asdict().items():
                 parts[kind].append(found)
     joined = {
