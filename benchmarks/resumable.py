@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from statecast.runs.run import Run, create_run, open_run, train_run
+from statecast.runs.create import create_run
+from statecast.runs.run import Run, open_run, train_run
 from statecast.training.checkpoints import list_checkpoints
 from statecast.training.loop import TrainingResult
 

@@ -13,7 +13,9 @@ import pytest
 import torch
 from helpers.labelled_fields import sea_surface, write_field
 
-from statecast.runs.run import create_run, evaluate_run, load, train_run
+from statecast.runs.create import create_run
+from statecast.runs.load import load
+from statecast.runs.run import evaluate_run, train_run
 
 GOLDEN = Path(__file__).parent / "golden" / "frozen_runs.json"
 SHORT = ["--train.steps=12",

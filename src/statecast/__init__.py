@@ -6,12 +6,13 @@ both into frames:
 
     import statecast
 
-    model = statecast.load("runs/srvp-digits-small-1")
-    forecast = model.forecast(context, horizon=20, samples=50)   # (batch, time, channel, *space)
+    model = statecast.load("digits")            # or a run folder of your own
+    context = statecast.example("digits").context                # (batch, time, channel, *space)
+    forecast = model.forecast(context, horizon=20, samples=50)
     forecast.mean, forecast.std, forecast.quantile(0.9), forecast.samples
 
 What there is: `MODELS`, `DATASETS`, `METRICS` by name; `train`, `evaluate`, `forecast_file`;
-`create_run`, `open_run`, and `load`, which returns a `Predictor`; `load_official`,
+`create_run`, `open_run`, and `load`, which returns a `Predictor`; `example`; `load_official`,
 `import_official`, `export_official`; the records `Frames`, `Batch`, `Forecast`, `FrameSpec`,
 `Latents`; `content_swap`, `interpolate` and the rest of
 `latent_space`. The command `statecast --help` offers the same.
@@ -39,10 +40,13 @@ if TYPE_CHECKING:
     from statecast.models.separable import Separable
     from statecast.models.srvp import SRVP
     from statecast.models.state_space import StateSpaceForecaster
+    from statecast.runs.create import create_run
+    from statecast.runs.load import load
     from statecast.runs.official.export_run import export_official
     from statecast.runs.official.import_run import import_official
     from statecast.runs.official.loading import load_official
-    from statecast.runs.run import create_run, load, open_run
+    from statecast.runs.run import open_run
+    from statecast.runs.trained import example
     from statecast.training.options import TrainingOptions
     from statecast.training.train import train
 
@@ -63,14 +67,15 @@ _HOMES = {
     "Separable": "models.separable",
     "StateSpaceForecaster": "models.state_space",
     "StatecastError": "errors",
-    "create_run": "runs.run",
+    "create_run": "runs.create",
     "evaluate": "evaluation.evaluate",
+    "example": "runs.trained",
     "content_swap": "models.latent_space",
     "export_official": "runs.official.export_run",
     "forecast_file": "forecasting.forecast_file",
     "import_official": "runs.official.import_run",
     "interpolate": "models.latent_space",
-    "load": "runs.run",
+    "load": "runs.load",
     "load_official": "runs.official.loading",
     "open_run": "runs.run",
     "TrainingOptions": "training.options",
@@ -99,6 +104,7 @@ __all__ = [
     "content_swap",
     "create_run",
     "evaluate",
+    "example",
     "export_official",
     "forecast_file",
     "import_official",

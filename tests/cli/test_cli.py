@@ -10,7 +10,9 @@ from PIL import Image
 
 from statecast.cli.main import MISTAKE, main
 from statecast.cli.train import STOPPED
-from statecast.runs.run import create_run, load, train_run
+from statecast.runs.create import create_run
+from statecast.runs.load import load
+from statecast.runs.run import train_run
 
 
 @pytest.fixture

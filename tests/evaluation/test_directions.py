@@ -11,7 +11,8 @@ from statecast.evaluation.score_tables import table
 from statecast.metrics import METRICS
 from statecast.models.baselines import Persistence
 from statecast.models.srvp import SRVP
-from statecast.runs.run import create_run, train_run
+from statecast.runs.create import create_run
+from statecast.runs.run import train_run
 from statecast.training.checkpoints import load_checkpoint
 
 

@@ -24,7 +24,8 @@ from statecast.distributed import (
     share,
     world_size,
 )
-from statecast.runs.run import create_run, evaluate_run, train_run
+from statecast.runs.create import create_run
+from statecast.runs.run import evaluate_run, train_run
 
 RECIPE = """
 model: {name: srvp, architecture: mlp, width: 8, code_size: 4, latent_size: 3, noise_size: 2,

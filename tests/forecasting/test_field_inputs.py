@@ -12,7 +12,8 @@ from helpers.field_files import daily_files, days, labelled, raw_file, wave
 
 from statecast.cli.main import MISTAKE, main
 from statecast.reports.inspection import inspect_path
-from statecast.runs.run import create_run, load
+from statecast.runs.create import create_run
+from statecast.runs.load import load
 
 SMALL = """
 model: {name: srvp, architecture: mlp, width: 8, code_size: 6, latent_size: 4, noise_size: 3,

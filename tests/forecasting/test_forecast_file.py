@@ -19,7 +19,7 @@ from statecast.forecasting import outputs
 from statecast.forecasting.forecast_file import forecast_file
 from statecast.frames import Forecast
 from statecast.io.fields.writers import write_labelled
-from statecast.runs.run import load
+from statecast.runs.load import load
 
 SMALL = """
 model: {name: srvp, architecture: auto, width: 8, code_size: 6, latent_size: 4, noise_size: 3,

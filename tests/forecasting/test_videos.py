@@ -15,7 +15,7 @@ from statecast.frames import FrameSpec
 from statecast.io.video.decoding import decode_video, video_facts
 from statecast.io.video.encoding import write_mp4
 from statecast.models import MODELS
-from statecast.runs.run import load
+from statecast.runs.load import load
 
 SMALL = """
 model: {name: srvp, architecture: mlp, width: 8, code_size: 6, latent_size: 4, noise_size: 3,

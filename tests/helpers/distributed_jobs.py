@@ -22,7 +22,8 @@ from statecast.errors import InputError
 from statecast.models.srvp import SRVP
 from statecast.nn.gaussian import DiagonalGaussian
 from statecast.nn.random import PartGenerator
-from statecast.runs.run import create_run, open_run, train_run
+from statecast.runs.create import create_run
+from statecast.runs.run import open_run, train_run
 
 LOSS = SRVP.loss
 MLP = ["--model.architecture=mlp", "--model.skips=false"]  # no batch norm, and soon done

@@ -16,7 +16,7 @@ from helpers.toy_data import TINY, Pendulum, PendulumWindows
 
 from statecast.cli import main as cli
 from statecast.data import DATASETS
-from statecast.runs.run import create_run
+from statecast.runs.create import create_run
 from statecast.training.checkpoints import save_checkpoint
 from statecast.training.loop import Trainer
 

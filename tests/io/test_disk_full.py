@@ -23,9 +23,10 @@ from statecast.io.video.encoding import write_mp4
 from statecast.plots.animations import animate_forecast
 from statecast.plots.forecasts import plot_forecast
 from statecast.reports.page.write_report import write_report
+from statecast.runs.create import create_run
 from statecast.runs.official.export_run import export_official
 from statecast.runs.official.import_run import import_official
-from statecast.runs.run import create_run, train_run
+from statecast.runs.run import train_run
 from statecast.training.logs import TrainingLog, read_log
 
 GOLDEN = Path(__file__).parents[1] / "golden"

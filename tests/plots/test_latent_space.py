@@ -25,7 +25,8 @@ from statecast.plots.latent_space import (
     write_sheet,
 )
 from statecast.plots.panels import FORECAST, OBSERVED, strided
-from statecast.runs.run import create_run, train_run
+from statecast.runs.create import create_run
+from statecast.runs.run import train_run
 
 SIDE = 96 + 2 * BORDER + GAP  # pixels from panel to panel in an animation
 

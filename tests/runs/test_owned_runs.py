@@ -11,8 +11,10 @@ import torch
 
 from statecast.cli.main import main
 from statecast.errors import FileError, OwnedError
+from statecast.runs.create import create_run
 from statecast.runs.folders import LOCK_NAME, being_trained, new_folder
-from statecast.runs.run import create_run, load, open_run, train_run
+from statecast.runs.load import load
+from statecast.runs.run import open_run, train_run
 from statecast.training.checkpoints import list_checkpoints
 
 LONG = ["--train.steps", "1000000", "--train.checkpoint_every", "5", "--train.validate_every", "0"]

@@ -12,8 +12,10 @@ from statecast.data import DATASETS
 from statecast.errors import CorruptionError, FileError, InputError
 from statecast.models import MODELS
 from statecast.recipes import recipe_names
+from statecast.runs.create import create_run
+from statecast.runs.load import load
 from statecast.runs.recipes import read_recipe, resolve
-from statecast.runs.run import build_data, create_run, evaluate_run, load, open_run, train_run
+from statecast.runs.run import build_data, evaluate_run, open_run, train_run
 
 LENGTHS = {"kth": 41, "human36m": 420, "bair": 30}  # frames, so that published windows fit
 

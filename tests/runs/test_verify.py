@@ -14,7 +14,9 @@ from statecast.data import DATASETS
 from statecast.errors import CorruptionError, FileError
 from statecast.evaluation.comparability import read_scores
 from statecast.io.fields.preprocessing import FILE_NAME, plain_preparation
-from statecast.runs.run import create_run, evaluate_run, load, open_run, train_run
+from statecast.runs.create import create_run
+from statecast.runs.load import load
+from statecast.runs.run import evaluate_run, open_run, train_run
 from statecast.runs.verify import accept, verify_run
 from statecast.training.checkpoint_folders import list_checkpoints
 from statecast.training.checkpoints import load_checkpoint

@@ -11,7 +11,8 @@ from statecast.models.baselines import Persistence
 from statecast.models.separable import Separable
 from statecast.models.srvp import SRVP
 from statecast.plots.curves import plot_history
-from statecast.runs.run import create_run, open_run, train_run
+from statecast.runs.create import create_run
+from statecast.runs.run import open_run, train_run
 from statecast.training.checkpoints import load_checkpoint
 from statecast.training.diagnostics import DIAGNOSTICS_NAME, Diagnostics, diagnose
 from statecast.training.logs import read_log

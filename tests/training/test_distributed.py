@@ -14,7 +14,8 @@ from helpers.distributed_jobs import MLP, cannot_save, checks, endings, several
 from helpers.launched_processes import LIMIT, launched, statecast
 
 from statecast.errors import NonFiniteLossError
-from statecast.runs.run import create_run, open_run, train_run
+from statecast.runs.create import create_run
+from statecast.runs.run import open_run, train_run
 from statecast.training.checkpoints import load_checkpoint
 from statecast.training.logs import read_log
 

@@ -15,7 +15,8 @@ from helpers.fork_server import await_file
 from helpers.trainings import KILLED, same_run
 
 from statecast.cli.main import main
-from statecast.runs.run import create_run, open_run, train_run
+from statecast.runs.create import create_run
+from statecast.runs.run import open_run, train_run
 from statecast.runs.verify import verify_run
 from statecast.training.checkpoint_files import verify_checkpoint
 from statecast.training.checkpoint_folders import list_checkpoints

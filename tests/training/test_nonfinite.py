@@ -11,7 +11,8 @@ from statecast.data.base import seeded_generator
 from statecast.errors import InputError, NonFiniteLossError
 from statecast.models.separable import Separable
 from statecast.models.srvp import SRVP
-from statecast.runs.run import create_run, open_run, train_run
+from statecast.runs.create import create_run
+from statecast.runs.run import open_run, train_run
 from statecast.training.checkpoints import load_checkpoint
 from statecast.training.logs import read_log
 from statecast.training.options import TrainingOptions

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from statecast.cli.train import STOPPED
-from statecast.runs.run import create_run
+from statecast.runs.create import create_run
 from statecast.training.checkpoints import load_checkpoint
 
 SECONDS = float(os.environ.get("STATECAST_SOAK_SECONDS", "1800"))

@@ -15,7 +15,8 @@ from statecast.cli.main import INTERRUPTED
 from statecast.cli.train import STOPPED
 from statecast.data import DATASETS
 from statecast.errors import FileError
-from statecast.runs.run import create_run, train_run
+from statecast.runs.create import create_run
+from statecast.runs.run import train_run
 from statecast.training.checkpoint_folders import list_checkpoints
 from statecast.training.checkpoints import load_checkpoint
 

@@ -11,7 +11,8 @@ from statecast.evaluation.scoring import score_windows
 from statecast.models.baselines import Climatology, Persistence
 from statecast.models.dmd import DMD
 from statecast.models.srvp import SRVP
-from statecast.runs.run import create_run, open_run, train_run
+from statecast.runs.create import create_run
+from statecast.runs.run import open_run, train_run
 from statecast.training.checkpoints import list_checkpoints, load_checkpoint
 from statecast.training.logs import read_log
 from statecast.training.options import TrainingOptions

@@ -12,7 +12,8 @@ from statecast.errors import InputError
 from statecast.models.baselines import Persistence
 from statecast.models.separable import Separable
 from statecast.models.srvp import SRVP
-from statecast.runs.run import create_run, train_run
+from statecast.runs.create import create_run
+from statecast.runs.run import train_run
 from statecast.solvers.solvers import Solver
 from statecast.training.options import TrainingOptions
 from statecast.training.train import train

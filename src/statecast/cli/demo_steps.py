@@ -1,9 +1,9 @@
-"""demo: train both models on data that needs no download, score them, draw their forecasts."""
+"""demo: forecasts of shipped models; then training, scores and pictures without a download."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from statecast.data.base import seeded_generator
@@ -15,55 +15,110 @@ from statecast.models.base import Forecaster
 from statecast.plots.animations import animate_forecast
 from statecast.plots.curves import plot_history, plot_scores
 from statecast.plots.forecasts import plot_forecast
-from statecast.runs.run import create_run, evaluate_run, train_run
+from statecast.runs.create import create_run
+from statecast.runs.folders import CONFIG_NAME
+from statecast.runs.run import evaluate_run, open_run, train_run
+from statecast.runs.trained import example, load_trained
+from statecast.trained import trained_names
 from statecast.training.diagnostics import DIAGNOSTICS_NAME
 from statecast.training.logs import read_log
 
+SUMMARY_NAME = "summary.txt"
 RECIPES = {"waves": "separable-wave-small", "digits": "srvp-digits-small"}
+MINUTES = {"waves": 2.0, "digits": 4.5}  # of each part, on two quiet cores
 SHOWN = 4  # test windows in an animation
 SAMPLES = 20
 SEED = 3  # of the futures in the pictures
 
 
 def demo(folder: str | Path = "demo", *, recipes: Mapping[str, str] | None = None) -> Path | None:
-    """Train, score and draw; return the folder of the results, None where a signal stopped it.
+    """Forecast with shipped models, then train, score and draw; return the folder of the results.
+
+    Started again, it goes on where it was stopped; parts that are done stay.
 
     Args:
-        folder: where runs and pictures go; a numbered one beside it where it is not empty.
-        recipes: name of each part and its recipe.
+        folder: where runs and pictures go.
+        recipes: name of each part that is trained and its recipe.
+
+    Returns:
+        The folder; None where a signal stopped it.
 
     Errors:
-        FileError: the folder cannot be written.
+        FileError: the folder cannot be written, or holds something else.
     """
-    started = time.monotonic()
-    folder = _free(Path(folder))
+    folder = Path(folder)
+    parts = dict(recipes or RECIPES)
+    show_trained(folder / "trained")
     summary: list[str] = []
-    for name, recipe in (recipes or RECIPES).items():
-        print(f"— {name}: {recipe}", flush=True)
-        run = create_run(recipe, folder / name)
-        result = train_run(run)
-        if result.reason == "signal":
-            print(f"Stopped. {run.folder} holds what was trained; start the demo again.")
-            return None
-        scores = evaluate_run(run)
-        windows = run.data().windows("test")
-        shown = windows.batch(evenly(len(windows), SHOWN + 1)[1:])
-        pictures = draw(run.load(), shown, run.folder)
-        pictures += [run.folder / "scores.png", run.folder / "history.png"]
-        plot_scores(scores, pictures[-2])
-        watched = read_log(run.folder, DIAGNOSTICS_NAME)
-        plot_history(read_log(run.folder), pictures[-1], diagnostics=watched)
-        text = [
-            f"{name}: {recipe}, {result.step} steps in {result.seconds / 60:.1f} min, "
-            f"{scores['protocol']['windows']} test windows, {len(scores['lead_times'])} frames",
-            table(scores),
-            *[f"  {path}" for path in pictures],
-        ]
-        summary.append("\n".join(text))
-    summary.append(f"{(time.monotonic() - started) / 60:.1f} min altogether")
+    clock = Clock([MINUTES.get(name, 1.0) for name in parts])
+    for name, recipe in parts.items():
+        print(f"— {name}: {recipe}{clock.left()}", flush=True)
+        done = folder / name / SUMMARY_NAME
+        if not done.exists():
+            text = make_part(recipe, folder / name)
+            if text is None:
+                print("Stopped; nothing is lost. The same command goes on from here.")
+                return None
+            write_text(done, text)
+        clock.next_part()
+        summary.append(f"{name}: {done.read_text()}")
     print("\n\n".join(["", *summary]))
-    write_text(folder / "summary.txt", "\n\n".join(summary) + "\n")
+    write_text(folder / SUMMARY_NAME, "\n\n".join(summary) + "\n")
     return folder
+
+
+class Clock:
+    """Tells how long the rest of several parts will take.
+
+    Args:
+        expected: minutes of each part on a quiet machine.
+    """
+
+    def __init__(self, expected: Sequence[float]) -> None:
+        self.rest, self.done = list(expected), 0.0
+        self.started = time.monotonic()
+
+    def left(self) -> str:
+        """The minutes left, by how the parts before went."""
+        pace = (time.monotonic() - self.started) / 60 / self.done if self.done else 1.0
+        return f" ({max(pace, 1.0) * sum(self.rest):.0f} min to go, more on a busy machine)"
+
+    def next_part(self) -> None:
+        """Note that a part is done."""
+        self.done += self.rest.pop(0)
+
+
+def show_trained(folder: Path) -> None:
+    """Draw forecasts of the models that come with the package."""
+    for name, title in trained_names().items():
+        place = folder / name
+        place.mkdir(parents=True, exist_ok=True)
+        pictures = draw(load_trained(name).model, example(name), place)
+        print(f"{name}: {title}\n" + "\n".join(f"  {path}" for path in pictures), flush=True)
+
+
+def make_part(recipe: str, folder: Path) -> str | None:
+    """Train a recipe, or go on with its run, score and draw; None where a signal stopped it."""
+    begun = (folder / CONFIG_NAME).exists()
+    run = open_run(folder) if begun else create_run(recipe, folder)
+    result = train_run(run, resume=begun)
+    if result.reason == "signal":
+        return None
+    scores = evaluate_run(run)
+    windows = run.data().windows("test")
+    shown = windows.batch(evenly(len(windows), SHOWN + 1)[1:])
+    pictures = draw(run.load(), shown, run.folder)
+    pictures += [run.folder / "scores.png", run.folder / "history.png"]
+    plot_scores(scores, pictures[-2])
+    watched = read_log(run.folder, DIAGNOSTICS_NAME)
+    plot_history(read_log(run.folder), pictures[-1], diagnostics=watched)
+    text = [
+        f"{recipe}, {result.step} steps in {result.seconds / 60:.1f} min, "
+        f"{scores['protocol']['windows']} test windows, {len(scores['lead_times'])} frames",
+        table(scores),
+        *[f"  {path}" for path in pictures],
+    ]
+    return "\n".join(text)
 
 
 def draw(model: Forecaster, batch: Batch, folder: Path) -> list[Path]:
@@ -78,12 +133,3 @@ def draw(model: Forecaster, batch: Batch, folder: Path) -> list[Path]:
     plot_forecast(batch.context, forecast, strip, target=batch.target, samples=4)
     animate_forecast(batch.context, forecast, animation, target=batch.target, sequences=SHOWN)
     return [strip, animation]
-
-
-def _free(folder: Path) -> Path:
-    """The folder itself where it is new or empty, else the first free numbered one beside it."""
-    number, candidate = 1, folder
-    while candidate.exists() and any(candidate.iterdir()):
-        number += 1
-        candidate = folder.with_name(f"{folder.name}-{number}")
-    return candidate

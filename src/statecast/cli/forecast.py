@@ -12,12 +12,17 @@ SUMMARY = "Forecast the frames that follow those of a file."
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the verb."""
-    parser.add_argument("folder", metavar="RUN", help="run folder, or published checkpoint folder")
+    parser.add_argument(
+        "folder",
+        metavar="RUN",
+        help="run folder, published checkpoint folder, or name of a shipped model",
+    )
     parser.add_argument(
         "input",
         metavar="INPUT",
-        nargs="+",
-        help="observed frames: what --data.path takes in training, by its content; also several",
+        nargs="*",
+        help="observed frames: what --data.path takes in training, by its content; also several; "
+        "none for the example of a shipped model",
     )
     parser.add_argument(
         "--output",
@@ -52,8 +57,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace, overrides: Sequence[str] = ()) -> int:
     """Forecast from a file to a file."""
     from statecast.forecasting.forecast_file import QUANTILES, forecast_file
-    from statecast.runs.run import load_model
+    from statecast.runs.load import load_model
+    from statecast.runs.trained import example_context
 
+    if not options.input:
+        options.input = [str(example_context(options.folder))]
     predictor = load_model(options.folder, options.checkpoint, device=options.device)
     written = forecast_file(
         predictor,

@@ -23,7 +23,7 @@ def run(options: argparse.Namespace) -> int:
     from statecast.errors import InputError
     from statecast.models.latent_space import interpolate, require_latents
     from statecast.plots.latent_space import animate_interpolation, plot_interpolation
-    from statecast.runs.run import load_model
+    from statecast.runs.load import load_model
 
     picture, animation = outputs(options.output)
     if not 2 <= options.steps <= MOST:

@@ -19,7 +19,9 @@ def run(options: argparse.Namespace) -> int:
     from statecast.metrics import METRICS
     from statecast.models import MODELS
     from statecast.recipes import recipe_names
+    from statecast.trained import trained_names
 
+    section("Trained models (statecast forecast NAME)", trained_names())
     section("Recipes (statecast train NAME)", recipe_names())
     section("Models", MODELS.titles())
     section("Data sets", DATASETS.titles())

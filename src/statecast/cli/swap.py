@@ -22,7 +22,7 @@ def run(options: argparse.Namespace) -> int:
     from statecast.errors import InputError
     from statecast.models.latent_space import content_swap, require_latents
     from statecast.plots.latent_space import animate_content_swap, plot_content_swap
-    from statecast.runs.run import load_model
+    from statecast.runs.load import load_model
 
     picture, animation = outputs(options.output)
     predictor = load_model(options.folder, options.checkpoint, device=options.device)

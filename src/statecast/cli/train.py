@@ -76,8 +76,9 @@ def run(options: argparse.Namespace, overrides: Sequence[str]) -> int:
 def start(options: argparse.Namespace, overrides: Sequence[str]) -> Run | None:
     """The run to train, made or opened; None where the recipe was to be printed."""
     from statecast.errors import InputError
+    from statecast.runs.create import change_training, create_run
     from statecast.runs.recipes import read_recipe, resolve
-    from statecast.runs.run import change_training, create_run, open_run
+    from statecast.runs.run import open_run
     from statecast.training.checkpoints import fall_back
 
     if (options.recipe is None) == (options.resume is None):

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import os
-import platform
 import warnings
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 import yaml
 
 from statecast.checks import typed
@@ -24,34 +20,26 @@ from statecast.evaluation.protocol_settings import apply_protocol
 from statecast.evaluation.score_tables import write_scores
 from statecast.forecasting.predictor import Predictor
 from statecast.frames import FrameSpec
-from statecast.io.atomic_files import write_text
-from statecast.io.fields.preprocessing import FILE_NAME, read_preparation, write_preparation
+from statecast.io.fields.preprocessing import FILE_NAME, read_preparation
 from statecast.io.json_yaml import LARGEST_YAML, own_file, read_text
 from statecast.io.video.options import ClipOptions
 from statecast.models import MODELS
 from statecast.models.base import Forecaster
-from statecast.runs.digests import check_recorded, is_as_recorded, record_digests
+from statecast.runs.digests import check_recorded, is_as_recorded
 from statecast.runs.folders import (
     CONFIG_NAME,
-    ENVIRONMENT_NAME,
     being_trained,
-    check_free,
-    new_folder,
 )
-from statecast.runs.initial_weights import read_initial_weights, write_initial_weights
-from statecast.runs.official.loading import is_official, load_official
-from statecast.runs.recipes import Tables, as_tables, pairs, read_recipe, resolve, without_code
+from statecast.runs.initial_weights import read_initial_weights
+from statecast.runs.recipes import Tables, as_tables, pairs, resolve
 from statecast.training.checkpoint_folders import list_checkpoints
 from statecast.training.checkpoints import Checkpoint, load_checkpoint
 from statecast.training.loop import TrainingResult
-from statecast.training.options import FIXED, TrainingOptions
+from statecast.training.options import TrainingOptions
 from statecast.training.precision import device_of
 from statecast.training.train import train
-from statecast.training.validation import validation_choices
-from statecast.version import __version__, commit
 
 TRIES = 5  # at reading a checkpoint that is replaced meanwhile
-PATHS = ("path", "folder", "test_path", "test_file")  # options of data that name files
 WEIGHTS = 0  # stream of random numbers for initial weights
 
 
@@ -137,103 +125,6 @@ def build_data(tables: Tables) -> DataSource:
 
 
 @typed
-def create_run(
-    recipe: str,
-    folder: str | Path | None = None,
-    overrides: Sequence[str] = (),
-    *,
-    init_from: str | Path | None = None,
-) -> Run:
-    """Write a new run folder with the complete recipe, and nothing else yet.
-
-    Of several processes that make one folder, one does and the others are refused; free numbers
-    are given once.
-
-    Args:
-        recipe: name of a shipped recipe, or a YAML file.
-        folder: where; by default the first free `runs/RECIPE-1`, `-2`, …
-        overrides: `--table.option value` …
-        init_from: run folder, or name of a shipped model, whose weights the training begins with;
-            the normaliser follows from the new run's data.
-
-    Errors:
-        InputError: an unknown recipe or option, a value that does not fit, or weights that are not
-            those of the new model.
-        FileError: the folder is not empty, or cannot be written; nothing is left in it.
-    """
-    tables = without_code(resolve(read_recipe(recipe), overrides, origin=f"The recipe {recipe}"))
-    if folder is not None:
-        check_free(Path(folder))
-    tables["data"] |= absolute_paths(tables["data"])
-    data = build_data(tables)
-    spec, choices = data.spec, tuple(data.inferred_options)
-    tables["data"] |= {c.option: c.value for c in choices if c.option is not None}
-    # So that options that do not fit leave nothing behind.
-    TrainingOptions.of(tables["train"])
-    model = Run(Path(), tables, spec, choices).new_model()
-    options = tables["train"]
-    if options["validate_every"]:
-        others = validation_choices(
-            model,
-            data,
-            metric=options["validation_metric"],
-            ranking=options["validation_ranking"],
-            samples=options["validation_samples"],
-        )
-        options |= {choice.option: choice.value for choice in others if choice.option}
-        choices += tuple(others)
-    with new_folder(Path(recipe).stem, None if folder is None else Path(folder)) as made:
-        if data.preparation is not None:
-            write_preparation(data.preparation, made)
-        if init_from is not None:
-            source = load_model(init_from).model
-            write_initial_weights(source, model, str(init_from), made)
-        write_text(made / ENVIRONMENT_NAME, json.dumps(environment(), indent=1) + "\n")
-        config = dump(tables, spec)
-        record_digests(made, {CONFIG_NAME: config})
-        # Last, because a folder is a run once it holds this file.
-        write_text(made / CONFIG_NAME, config)
-    return Run(made, tables, spec, choices)
-
-
-def absolute_paths(data: Mapping[str, Any]) -> dict[str, Any]:
-    """Options of data that name local files, so that a run finds them from any folder."""
-
-    def absolute(name: str) -> str:
-        return name if "://" in name else str(Path(name).absolute())
-
-    named = {option: data.get(option) for option in PATHS}
-    return {
-        option: absolute(value) if isinstance(value, str) else list(map(absolute, value))
-        for option, value in named.items()
-        if value
-    }
-
-
-def change_training(run: Run, overrides: Sequence[str]) -> Run:
-    """A run with other options of its training, in its folder as well.
-
-    Errors:
-        InputError: an option of another table, one that a training cannot go on with another value
-            of, or a value that does not fit.
-    """
-    for name, _ in pairs(overrides):
-        table, _, option = name.partition(".")
-        if table != "train" or option in FIXED:
-            raise InputError(
-                f"A training goes on with its model, data, {' and '.join(FIXED)}; --{name} cannot "
-                "change. Start a new run, if you like with --init-from the old one."
-            )
-    tables = resolve(run.tables, overrides, origin=str(run.folder))
-    TrainingOptions.of(tables["train"])
-    with being_trained(run.folder):
-        config = dump(tables, run.spec)
-        write_text(run.folder / CONFIG_NAME, config)
-        record_digests(run.folder, {CONFIG_NAME: config})
-    return replace(run, tables=tables)
-
-
-@typed
 def open_run(folder: str | Path) -> Run:
     """Open a run folder, with a warning where its recipe was edited after it was made.
 
@@ -270,22 +161,6 @@ def read_run(folder: Path) -> Run:
         return Run(folder, resolve(content, origin=str(path)), spec)
     except (InputError, KeyError, TypeError, ValueError) as error:
         raise CorruptionError(f"{path} is not a complete recipe: {error}") from error
-
-
-@typed
-def load(
-    folder: str | Path, which: str = "best", *, device: str = "cpu", fallback: bool = False
-) -> Predictor:
-    """The trained model of a run folder, ready to forecast; arguments as `Run.load`."""
-    return open_run(folder).predictor(which, device=device, fallback=fallback)
-
-
-@typed
-def load_model(folder: str | Path, which: str = "best", *, device: str = "cpu") -> Predictor:
-    """The model of a run folder, or of a published checkpoint folder; arguments as `Run.load`."""
-    if is_official(folder):
-        return Predictor(load_official(folder).to(device_of(device)))
-    return load(folder, which, device=device)
 
 
 def train_run(run: Run, *, resume: bool = False) -> TrainingResult:
@@ -346,17 +221,3 @@ def dump(tables: Tables, spec: FrameSpec) -> str:
     frames = asdict(spec)
     frames |= {key: list(value) for key, value in frames.items() if isinstance(value, tuple)}
     return yaml.safe_dump({**tables, "frames": frames}, sort_keys=False, allow_unicode=True)
-
-
-def environment() -> dict[str, Any]:
-    """Versions and machine that a run was made with."""
-    return {
-        "statecast": __version__,
-        "commit": commit(),
-        "torch": str(torch.__version__),
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "processors": os.cpu_count(),
-        "threads": torch.get_num_threads(),
-        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
-    }

@@ -10,7 +10,8 @@ from statecast.data.base import SPLITS
 from statecast.data.benchmarks.chairs import Chairs, angles_of, cropped
 from statecast.data.prepare import prepare
 from statecast.errors import CorruptionError, FileError, InputError
-from statecast.runs.run import create_run, train_run
+from statecast.runs.create import create_run
+from statecast.runs.run import train_run
 
 
 @pytest.fixture(scope="module")

@@ -21,7 +21,7 @@ from statecast.data.cache.entries import CHECKED_NAME, make_entry
 from statecast.data.cache.frame_store import FRAMES_NAME, StoreWriter, open_prepared, write_frames
 from statecast.data.prepare import mismatches, preparable, prepare, verify
 from statecast.errors import CorruptionError, FileError, InputError
-from statecast.runs.run import create_run
+from statecast.runs.create import create_run
 
 KIND = preparable()["bair"].kind
 

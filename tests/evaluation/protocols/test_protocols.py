@@ -20,7 +20,8 @@ from statecast.evaluation.protocols.protocol import Digest, read_protocol
 from statecast.evaluation.protocols.published_scores import published_for, published_scores
 from statecast.metrics import METRICS
 from statecast.models.baselines import Persistence
-from statecast.runs.run import create_run, evaluate_run, train_run
+from statecast.runs.create import create_run
+from statecast.runs.run import evaluate_run, train_run
 
 ASKED = {
     "smmnist-5-20", "mmnist-5-95", "mmnist-5-10", "kth-10-30", "human-8-45", "bair-2-28",

@@ -29,7 +29,8 @@ from statecast.reports.page.example_windows import (
 )
 from statecast.reports.page.skill import skill_horizon
 from statecast.reports.page.write_report import PAGE_BYTES, embedded, write_report
-from statecast.runs.run import create_run, evaluate_run, train_run
+from statecast.runs.create import create_run
+from statecast.runs.run import evaluate_run, train_run
 from statecast.runs.verify import accept
 
 HOSTILE = "<script>alert(1)</script>"

@@ -15,12 +15,14 @@ from statecast.data import DATASETS
 from statecast.data.base import seeded_generator
 from statecast.errors import FileError, InputError
 from statecast.io.torch_files import load_torch_file
+from statecast.runs.create import create_run
+from statecast.runs.load import load
 from statecast.runs.official import separable as official_separable
 from statecast.runs.official import srvp as official_srvp
 from statecast.runs.official.export_run import export_official
 from statecast.runs.official.import_run import import_official
 from statecast.runs.official.loading import load_official
-from statecast.runs.run import create_run, evaluate_run, load, open_run, train_run
+from statecast.runs.run import evaluate_run, open_run, train_run
 from statecast.training.checkpoints import load_checkpoint, save_checkpoint
 
 GOLDEN = Path(__file__).parents[2] / "golden"

@@ -16,13 +16,14 @@ from statecast.errors import InputError
 from statecast.frames import FrameSpec
 from statecast.io.atomic_files import atomic_folder, sha256_of, write_text
 from statecast.io.json_yaml import own_file
+from statecast.runs.create import environment
 from statecast.runs.digests import record_digests
 from statecast.runs.folders import CONFIG_NAME, ENVIRONMENT_NAME
 from statecast.runs.official.loading import assign, read_official
 from statecast.runs.official.recipe_tables import Guess, guess_tables
 from statecast.runs.official.settings import Official
 from statecast.runs.recipes import Tables, pairs, resolve, without_code
-from statecast.runs.run import Run, build_data, dump, environment
+from statecast.runs.run import Run, build_data, dump
 from statecast.training.loop import Trainer
 from statecast.training.options import TrainingOptions
 
