@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import logging
+import os
 import sys
 import warnings
 from collections.abc import Sequence
@@ -19,9 +21,11 @@ MISTAKE = 2  # exit code of a user's mistake
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; return its exit code."""
     warnings.formatwarning = one_line
+    wait_passively()
     words, overrides = split_overrides(sys.argv[1:] if arguments is None else arguments)
     parser = command_parser()
     known = parser.parse_args(words)
+    tell(logging.WARNING if known.quiet else logging.INFO)
     verb = load_verb(known.verb)
     takes_options = getattr(verb, "TAKES_OPTIONS", False)
     if overrides and not takes_options:
@@ -46,6 +50,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of our output has gone, as in `statecast list | head`
         sys.stderr.close()
         return 0
+
+
+def wait_passively() -> None:
+    """Let waiting threads sleep, unless the user says otherwise; PyTorch reads it as it loads.
+
+    Threads that spin while they wait take the processor from those that they wait for.
+    """
+    if not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & os.environ.keys():
+        os.environ["OMP_WAIT_POLICY"] = "passive"
+
+
+class StandardError(logging.Handler):
+    """Writes to the standard error of the moment."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        print(self.format(record), file=sys.stderr, flush=True)
+
+
+def tell(level: int) -> None:
+    """Write what statecast logs from a level on to the standard error, and nowhere else."""
+    logger = logging.getLogger("statecast")
+    logger.handlers, logger.propagate = [StandardError()], False
+    logger.setLevel(level)
 
 
 def one_line(
@@ -79,12 +106,16 @@ def command_parser() -> argparse.ArgumentParser:
         epilog="Start with `statecast demo`, or `statecast list`.",
         allow_abbrev=False,
     )
+    parser.add_argument("--quiet", action="store_true", help="say nothing but warnings and results")
     parser.add_argument("--version", action="version", version=f"statecast {__version__}")
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
     for name in VERBS:
         verb = load_verb(name)
         added = verbs.add_parser(
             name, help=verb.SUMMARY, description=verb.SUMMARY, allow_abbrev=False
+        )
+        added.add_argument(
+            "--quiet", action="store_true", default=argparse.SUPPRESS, help=argparse.SUPPRESS
         )
         verb.add_arguments(added)
     return parser

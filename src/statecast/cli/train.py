@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import signal
-import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from statecast.runs.run import Run
     from statecast.training.loop import TrainingResult
 
+LOGGER = logging.getLogger(__name__)
 SUMMARY = "Train a recipe; any of its options as --table.option value."
 TAKES_OPTIONS = True
 TAKES_PROCESSES = True
@@ -90,7 +91,7 @@ def start(options: argparse.Namespace, overrides: Sequence[str]) -> Run | None:
         if overrides:
             made = change_training(made, overrides)
         for line in fall_back(made.folder) if options.fallback else []:
-            print(line, file=sys.stderr)
+            LOGGER.warning(line)
     elif options.fallback:
         raise InputError("--fallback goes with --resume RUN.")
     elif options.print_config:
@@ -102,8 +103,8 @@ def start(options: argparse.Namespace, overrides: Sequence[str]) -> Run | None:
     else:
         made = create_run(options.recipe, options.output, overrides, init_from=options.init_from)
     for choice in made.inferred_options:
-        print(f"  {choice.what}: {choice.chosen}", file=sys.stderr)
-    print(f"Training {made.name} in {made.folder}", file=sys.stderr)
+        LOGGER.info("  %s: %s", choice.what, choice.chosen)
+    LOGGER.info("Training %s in %s", made.name, made.folder)
     return made
 
 

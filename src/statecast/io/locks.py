@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import logging
 import os
 import platform
 import shlex
@@ -17,6 +18,7 @@ from filelock import BaseFileLock, FileLock, SoftFileLock, Timeout
 
 from statecast.errors import FileError, OwnedError
 
+LOGGER = logging.getLogger(__name__)
 LONGEST = 400  # characters of the line that says who holds a lock
 STATE, STARTED = 0, 19  # in /proc/PID/stat, counted after the name of the program
 ENDED = "ZX"  # states of a process that has ended, and whose parent has not asked yet
@@ -49,7 +51,7 @@ def exclusive_lock(path: str | Path, doing: str, *, wait: bool = False) -> Itera
             said = f"{doing} by {read_holder(path)}."
             if not wait:
                 raise OwnedError(f"{said} Wait for it, or stop it.") from None
-            print(f"{said} Waiting for it.", file=sys.stderr, flush=True)
+            LOGGER.warning("%s Waiting for it.", said)
             lock.acquire()
         ours = path.stat()
     except OwnedError:

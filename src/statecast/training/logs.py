@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import logging
 import math
 import os
 import sys
@@ -17,6 +18,7 @@ from statecast.errors import FileError, require
 from statecast.io.atomic_files import write_errors, write_text
 from statecast.io.json_yaml import check_link
 
+LOGGER = logging.getLogger(__name__)
 LOG_NAME, BOARD_NAME = "metrics.csv", "tensorboard"
 SKIPPED = "skipped"  # share of the steps that were not taken, their loss not being finite
 BAR_TERMS = 4  # loss terms shown beside the bar
@@ -72,7 +74,7 @@ class TrainingLog:
             unit="step",
             dynamic_ncols=True,
             smoothing=0.05,
-            disable=not sys.stderr.isatty(),
+            disable=not (sys.stderr.isatty() and LOGGER.isEnabledFor(logging.INFO)),
         )
         return self
 
@@ -143,12 +145,14 @@ class TrainingLog:
                 self.stream.truncate(size)
                 raise
 
-    def say(self, text: str) -> None:
-        """Write a line, above the bar where there is one."""
-        if self.bar.disable:
-            print(text, file=sys.stderr, flush=True)
-        else:
-            self.bar.write(text, file=sys.stderr)
+    def say(self, text: str, level: int = logging.INFO) -> None:
+        """Log a line, above the bar where there is one."""
+        with self.bar.external_write_mode(file=sys.stderr):
+            LOGGER.log(level, text)
+
+    def work_on(self, what: str) -> None:
+        """Show beside the bar what goes on besides steps; nothing for an empty text."""
+        self.bar.set_description_str(what)
 
 
 class SilentLog(TrainingLog):
@@ -171,10 +175,13 @@ class SilentLog(TrainingLog):
     def record(self, step: int, values: dict[str, float]) -> None:
         pass
 
-    def flush(self) -> None:
+    def say(self, text: str, level: int = logging.INFO) -> None:
         pass
 
-    def say(self, text: str) -> None:
+    def work_on(self, what: str) -> None:
+        pass
+
+    def flush(self) -> None:
         pass
 
 

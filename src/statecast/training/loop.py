@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 import warnings
@@ -297,6 +298,7 @@ class Trainer:
             # After a signal there may be seconds left: save, and validate when training goes on.
             due = self.step % validate_every == 0 or ended
             improved = due and reason != "signal" and self.validate(stop)
+            self.seconds = before + time.monotonic() - started
             if improved or ended or self.step % checkpoint_every == 0:
                 self.save(best=improved)
         if last == 0:
@@ -415,6 +417,7 @@ class Trainer:
             self.validated = self.step
             return True
         options = self.options
+        self.log.work_on("validation")
         try:
             with stop.interruptible():
                 score = validation_score(
@@ -431,9 +434,11 @@ class Trainer:
                 warning = self.diagnostics.record(self.step) if self.diagnostics else None
         except Stopped:
             return False
+        finally:
+            self.log.work_on("")
         self.validated = self.step
         if warning:
-            self.log.say(warning)
+            self.log.say(warning, logging.WARNING)
         penalty = METRICS[options.validation_metric].penalty
         better = self.best is None or penalty(score) < penalty(self.best)
         better = better and not math.isnan(score)
