@@ -102,6 +102,17 @@ def test_list_and_print_config(capsys, recipe):
     assert "steps: 5" in capsys.readouterr().out
 
 
+def test_help_after_a_recipe_lists_its_options_and_values(recipe, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["train", recipe, "--help"])
+    said = " ".join(capsys.readouterr().out.split())
+    assert ended.value.code == 0
+    for text in ("--model.code_size CODE_SIZE size of a frame's code. (type: int, default: 6)",
+                 "(type: int, default: 12)", "--evaluate.samples", "--resume RUN"):  # fmt: skip
+        assert text in said
+    assert "CONFIG" not in said
+
+
 def test_a_resumed_training_goes_on(recipe, tmp_path, capsys, monkeypatch):
     from helpers.trainings import interrupt_at
 

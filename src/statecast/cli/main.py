@@ -112,7 +112,11 @@ def command_parser() -> argparse.ArgumentParser:
     for name in VERBS:
         verb = load_verb(name)
         added = verbs.add_parser(
-            name, help=verb.SUMMARY, description=verb.SUMMARY, allow_abbrev=False
+            name,
+            help=verb.SUMMARY,
+            description=verb.SUMMARY,
+            allow_abbrev=False,
+            conflict_handler="resolve",  # a verb may have a --help of its own
         )
         added.add_argument(
             "--quiet", action="store_true", default=argparse.SUPPRESS, help=argparse.SUPPRESS

@@ -24,6 +24,13 @@ INTERRUPTED = 130  # exit code after a second Ctrl-C, as shells have it: 128 and
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the verb."""
+    parser.add_argument(
+        "-h",
+        "--help",
+        action=RecipeHelp,
+        nargs=0,
+        help="show this message; after RECIPE, its options and their values as well",
+    )
     parser.add_argument("recipe", nargs="?", help="name of a recipe, or a YAML file")
     parser.add_argument("--output", metavar="RUN", help="new run folder; default runs/RECIPE-N")
     parser.add_argument(
@@ -42,6 +49,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--print_config", action="store_true", help="print the complete recipe, and do nothing"
     )
+
+
+class RecipeHelp(argparse.Action):
+    """Help on the verb, and on the options of the recipe that was named before."""
+
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, *rest: object
+    ) -> None:
+        parser.print_help()
+        if namespace.recipe is not None:
+            from statecast.errors import StatecastError
+            from statecast.runs.recipes import describe_options
+
+            try:
+                print(f"\nOptions of {namespace.recipe}:\n{describe_options(namespace.recipe)}")
+            except StatecastError as error:
+                parser.error(str(error))
+        parser.exit()
 
 
 def run(options: argparse.Namespace, overrides: Sequence[str]) -> int:

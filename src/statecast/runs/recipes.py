@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 import warnings
 from collections.abc import Mapping, Sequence
 from importlib import resources
@@ -181,6 +182,24 @@ def parser_for(names: Mapping[str, str]) -> Any:
     parser.add_class_arguments(TrainingOptions, "train")
     parser.add_function_arguments(evaluate, "evaluate", skip=GIVEN["evaluate"])
     return parser
+
+
+def describe_options(recipe: str) -> str:
+    """Every option of a recipe, with its meaning and the recipe's value.
+
+    Errors:
+        InputError: as `read_recipe` and `resolve`.
+    """
+    tables = read_recipe(recipe)
+    values = resolve(tables, origin=recipe)
+    parser = parser_for({kind: values[kind]["name"] for kind in REGISTRIES})
+    parser.set_defaults(
+        {f"{table}.{o}": v for table, options in values.items() for o, v in options.items()}
+    )
+    text: str = parser.format_help()
+    # Without its usage, its own --help, and tables from files, which a recipe takes the place of.
+    text = re.sub(r" *--\w+ CONFIG\s+Path to a configuration file\.\n", "", text)
+    return text[text.index("  --model.name") :].rstrip("\n")
 
 
 def known_options(parser: Any) -> list[str]:
