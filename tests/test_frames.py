@@ -1,8 +1,12 @@
 """The records that cross layers: they check themselves at the door."""
 
+import base64
+import io
+
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from statecast.errors import FileError, InputError
 from statecast.frames import Batch, Forecast, Frames, FrameSpec, as_tensor
@@ -124,3 +128,22 @@ def test_a_mask_travels_with_its_frames_and_its_gaps_are_nan():
         Batch.of(values, 2, mask=mask)
     with pytest.raises(InputError, match="mask is boolean"):
         Batch.of(gaps, 2, mask=mask.float())
+
+
+def test_what_a_notebook_shows_is_short_and_moves():
+    values = torch.rand(2, 5, 1, 8, 6)
+    mask = torch.rand(values.shape) > 0.25
+    assert repr(Frames.context_of(values, ("heat",))) == (
+        "Frames(batch 2, time 5, channel 1, space 8×6, heat, times -4 … 0)"
+    )
+    gaps = values.masked_fill(~mask, torch.nan)
+    assert "% unknown)" in repr(Frames.context_of(gaps, mask=mask))
+    forecast = Forecast(samples=values[None], times=torch.arange(1.0, 6), channels=("<heat>",))
+    assert repr(forecast) == (
+        "Forecast(sample 1, batch 2, time 5, channel 1, space 8×6, <heat>, times 1 … 5)"
+    )
+    shown = forecast._repr_html_()
+    picture = base64.b64decode(shown.split("base64,")[1].split('"')[0])
+    with Image.open(io.BytesIO(picture)) as moving:
+        assert moving.n_frames == 5
+    assert "&lt;heat&gt;" in shown

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
+from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from html import escape
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, TypeGuard
 
 import numpy as np
@@ -132,6 +135,13 @@ class Frames:
         length = tensor.shape[1] if tensor.ndim > 1 else 0
         times = torch.arange(1.0, length + 1.0)
         return cls(values=tensor, times=times, channels=channels, mask=mask)
+
+    def __repr__(self) -> str:
+        sizes = sizes_of(self.values, ("batch", "time", "channel"))
+        unknown = (
+            "" if self.mask is None else f", {1 - float(self.known.float().mean()):.0%} unknown"
+        )
+        return f"Frames({sizes}, {', '.join(self.channels):.80}, {span_of(self.times)}{unknown})"
 
     @property
     def space(self) -> tuple[int, ...]:
@@ -282,6 +292,24 @@ class Forecast:
         check_layout(self.samples, ("sample", "batch", "time", "channel"), self.channels)
         check_times(self.times, self.samples.shape[2])
 
+    def __repr__(self) -> str:
+        sizes = sizes_of(self.samples, ("sample", "batch", "time", "channel"))
+        labels = "" if self.coordinates is None else ", labelled"
+        return f"Forecast({sizes}, {', '.join(self.channels):.80}, {span_of(self.times)}{labels})"
+
+    def _repr_html_(self) -> str:
+        """A moving preview in notebooks: the mean of the first sequence."""
+        from statecast.errors import StatecastError
+
+        text = escape(repr(self))
+        with TemporaryDirectory() as folder:
+            try:
+                picture = self.save(Path(folder) / "preview.gif").read_bytes()
+            except StatecastError as error:
+                return f"<p><code>{text}</code></p><p>No preview: {escape(str(error))}</p>"
+        data = b64encode(picture).decode()
+        return f'<p><code>{text}</code></p><img src="data:image/gif;base64,{data}"/>'
+
     @property
     def mean(self) -> Float[Tensor, "batch time channel *space"]:
         """Mean over samples."""
@@ -400,6 +428,17 @@ class Forecast:
             draw = plots.animate_forecast if animated else plots.plot_forecast
             draw(context.to("cpu"), found, path)
         return Path(path)
+
+
+def sizes_of(values: Tensor, leading: tuple[str, ...]) -> str:
+    """Sizes of the axes of frames in words: `batch 4, time 5, channel 1, space 32×32`."""
+    sizes = [f"{name} {size}" for name, size in zip(leading, values.shape, strict=False)]
+    return f"{', '.join(sizes)}, space {'×'.join(map(str, values.shape[len(leading) :]))}"
+
+
+def span_of(times: Tensor) -> str:
+    """First and last of some times."""
+    return f"times {float(times[0]):g} … {float(times[-1]):g}"
 
 
 def as_tensor(values: Any) -> Tensor:

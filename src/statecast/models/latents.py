@@ -46,6 +46,15 @@ class Latents:
     prior: DiagonalGaussian | None = None
     model: str = ""
 
+    def __repr__(self) -> str:
+        sizes = ", ".join(
+            f"{name} {size}"
+            for name, size in zip(
+                ("sample", "batch", "time", "latent"), self.states.shape, strict=False
+            )
+        )
+        return f"Latents({sizes}, times {float(self.times[0]):g} … {float(self.times[-1]):g})"
+
     def __post_init__(self) -> None:
         if self.states.ndim != 4 or 0 in self.states.shape:
             raise InputError(

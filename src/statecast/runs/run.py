@@ -52,6 +52,11 @@ class Run:
     spec: FrameSpec
     inferred_options: tuple[InferredOption, ...] = ()  # chosen where options left something open
 
+    def __repr__(self) -> str:
+        shape = "×".join(map(str, self.spec.frame_shape))
+        lengths = f"{self.spec.context} → {self.spec.horizon} frames of {shape}"
+        return f"Run({self.folder}: {self.name} on {self.tables['data']['name']}, {lengths})"
+
     @property
     def name(self) -> str:
         """Name of its model."""
