@@ -36,6 +36,7 @@ SMALL = {
 DATA = {
     "fields": {"variables": "sst", "context": 3, "horizon": 2, "test_horizon": 2},
     "moving_digits": {"test_videos": 6, "validation_videos": 4, "frame_size": 32},
+    "moving_shapes": {"test_videos": 6, "validation_videos": 4, "frame_size": 24, "camera": 0.3},
     "sst": {"zones": 2, "days": 150, "land_zones": 1},
     "turntable": {"objects": 7, "frame_size": 16},
     "wave_equation": {"sequences": 10, "points": 6},

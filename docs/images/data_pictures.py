@@ -4,9 +4,11 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
+import torch
 from PIL import Image
 
 from statecast.data.benchmarks.sst import SeaSurfaceTemperature
+from statecast.data.synthetic.moving_shapes import MovingShapes
 from statecast.data.synthetic.turntable import Turntable
 
 HERE = Path(__file__).parent
@@ -36,6 +38,20 @@ def draw_turntable() -> None:
     Image.fromarray(np.concatenate(rows)).save(HERE / "turntable.png", optimize=True)
 
 
+def draw_shapes() -> None:
+    """A row for each window, every second frame; the last two with camera motion and noise."""
+    rows = []
+    for options in ({}, {"camera": 0.4, "noise": 0.05}):
+        values = MovingShapes(**options).windows("test").batch(torch.arange(1, 3)).values
+        rows += [np.concatenate(list(window[::2].numpy()), axis=2) for window in values]
+    picture = np.concatenate(rows, axis=1).transpose(1, 2, 0)
+    image = Image.fromarray((255 * picture).round().astype(np.uint8))
+    image.resize((2 * image.width, 2 * image.height), Image.Resampling.NEAREST).save(
+        HERE / "shapes.png", optimize=True
+    )
+
+
 if __name__ == "__main__":
+    draw_shapes()
     draw_sst()
     draw_turntable()

@@ -13,6 +13,7 @@ DATASETS: Registry[DataSource] = Registry(
     "statecast.data",
     {
         "moving_digits": "statecast.data.synthetic.moving_digits:MovingDigits",
+        "moving_shapes": "statecast.data.synthetic.moving_shapes:MovingShapes",
         "wave_equation": "statecast.data.synthetic.waves:WaveEquation",
         "sst": "statecast.data.benchmarks.sst:SeaSurfaceTemperature",
         "turntable": "statecast.data.synthetic.turntable:Turntable",

@@ -1,0 +1,321 @@
+"""Moving shapes: coloured shapes that move, bounce off walls and hide each other."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from statecast.data.base import DataSource, Split, Windows, window_generators
+from statecast.distributed import Part
+from statecast.errors import InputError
+from statecast.frames import Batch, FrameSpec
+from statecast.nn.random import standard_normal, uniform
+
+STREAMS = {"train": 1, "validation": 2, "test": 3}  # streams of random numbers
+KINDS = ("disc", "square", "triangle", "ring")
+CHANNELS = ("red", "green", "blue")
+MARGIN = 1.0  # pixels between a shape's edge and the wall that it bounces off
+WAVES = 2  # periods of the background across a frame, at most
+SWAY = 0.8  # share of the camera's velocity that is left after a frame
+DIGEST_BATCH = 64  # windows at once while hashing
+
+
+class MovingShapes(DataSource):
+    """Coloured shapes that move, bounce off walls in a new direction and hide each other.
+
+    Every window follows from its number and a seed alone: training windows are made as they are
+    asked for, validation and test windows follow from `seed`. Each window carries its latents:
+    `position` and `velocity` (window, time, shape, 2) as (x, y) in pixels, the nearest shape last;
+    `colour` (window, shape, 3); `label` (window, shape), the number of its kind; and `camera`
+    (window, time, 2), how far the view has moved.
+
+    Args:
+        context: frames observed.
+        horizon: frames forecast in training.
+        test_horizon: frames forecast in tests.
+        validation_horizon: frames forecast in validation; by default as in training.
+        stochastic: whether a bounce draws a new direction; otherwise it reflects.
+        shapes: shapes per window.
+        frame_size: side of a frame in pixels.
+        shape_size: largest radius of a shape in pixels; the smallest is two thirds of it.
+        max_speed: in pixels per frame; the lowest is a third of it.
+        camera: standard deviation of what each frame adds to the velocity of the view, in pixels.
+        noise: standard deviation of the noise of a pixel; values stay in [0, 1].
+        test_videos: windows of the test split.
+        validation_videos: windows of the validation split.
+        epoch: windows called an epoch, of which there is no end.
+        seed: of validation and test windows.
+    """
+
+    def __init__(
+        self,
+        *,
+        context: int = 5,
+        horizon: int = 10,
+        test_horizon: int = 20,
+        validation_horizon: int | None = None,
+        stochastic: bool = True,
+        shapes: int = 2,
+        frame_size: int = 32,
+        shape_size: float = 6.0,
+        max_speed: float = 2.5,
+        camera: float = 0.0,
+        noise: float = 0.0,
+        test_videos: int = 256,
+        validation_videos: int = 128,
+        epoch: int = 500_000,
+        seed: int = 42,
+    ) -> None:
+        self.horizons = {
+            "train": horizon,
+            "validation": validation_horizon or horizon,
+            "test": test_horizon,
+        }
+        self.counts = {"train": epoch, "validation": validation_videos, "test": test_videos}
+        self.context, self.stochastic, self.shapes = context, stochastic, shapes
+        self.frame_size, self.shape_size, self.max_speed = frame_size, shape_size, max_speed
+        self.camera, self.noise, self.seed = camera, noise, seed
+        if min(context, *self.horizons.values(), *self.counts.values(), shapes) < 1:
+            raise InputError(
+                "Frames, windows and shapes of moving shapes must be at least 1 each, got context "
+                f"{context}, horizons {self.horizons}, windows {self.counts}, shapes {shapes}."
+            )
+        room = frame_size - 2 * (shape_size + MARGIN)
+        if shape_size < 1 or not 0 < max_speed <= room:
+            raise InputError(
+                "Moving shapes need a radius of at least 1 pixel, and a speed above 0 that takes "
+                f"more than a frame from wall to wall: got shape_size {shape_size}, max_speed "
+                f"{max_speed} and frame_size {frame_size}."
+            )
+        if min(camera, noise) < 0:
+            raise InputError(f"camera and noise are at least 0, got {camera} and {noise}.")
+
+    @property
+    def spec(self) -> FrameSpec:
+        return FrameSpec(
+            channels=CHANNELS,
+            space=(self.frame_size, self.frame_size),
+            context=self.context,
+            horizon=self.horizons["train"],
+            value_range=(0.0, 1.0),
+        )
+
+    def windows(self, split: Split) -> Windows:
+        return ShapeWindows(self, split)
+
+    @property
+    def card(self) -> dict[str, Any]:
+        return {
+            "name": "moving_shapes",
+            "stochastic": self.stochastic,
+            "shapes": self.shapes,
+            "frame_size": self.frame_size,
+            "shape_size": self.shape_size,
+            "max_speed": self.max_speed,
+            "camera": self.camera,
+            "noise": self.noise,
+            "context": self.context,
+            "horizons": self.horizons,
+            "windows": self.counts,
+            "seed": self.seed,
+            "source": "made here",
+            "licence": "Apache-2.0",
+        }
+
+
+class Scene(NamedTuple):
+    """Shapes and background of windows, and how they move."""
+
+    positions: Float[Tensor, "window time shape 2"]  # of centres, (x, y) in pixels
+    velocities: Float[Tensor, "window time shape 2"]
+    radii: Float[Tensor, "window shape"]
+    angles: Float[Tensor, "window shape"]
+    kinds: Int[Tensor, "window shape"]
+    colours: Float[Tensor, "window shape 3"]
+    camera: Float[Tensor, "window time 2"]
+    background: Float[Tensor, "window 6"]  # two colours' levels, wave numbers (x, y), two phases
+
+
+class ShapeWindows(Windows):
+    """Windows of one split."""
+
+    def __init__(self, source: MovingShapes, split: Split) -> None:
+        self.source, self.split = source, split
+        self.length = source.context + source.horizons[split]
+
+    def __len__(self) -> int:
+        return self.source.counts[self.split]
+
+    def training_batch(self, step: int, count: int, *, seed: int) -> Batch:
+        """Fresh windows: those of a training never repeat."""
+        return self.training_batch_part(step, count, Part(0, count, count), seed=seed)
+
+    def training_batch_part(self, step: int, count: int, part: Part, *, seed: int) -> Batch:
+        numbers = torch.arange(step * count, (step + 1) * count)[part.rows]
+        return self.made(numbers, seed)
+
+    def training_indices(self, step: int, count: int, *, seed: int) -> Tensor | None:
+        """None: the windows of a training have no numbers."""
+        return None
+
+    def batch(self, indices: Tensor) -> Batch:
+        if len(indices) and not 0 <= int(indices.min()) <= int(indices.max()) < len(self):
+            raise InputError(
+                f"This split has windows 0 to {len(self) - 1}, got {int(indices.min())} to "
+                f"{int(indices.max())}."
+            )
+        return self.made(indices, self.source.seed)
+
+    def made(self, numbers: Tensor, seed: int) -> Batch:
+        """The windows of these numbers."""
+        streams = window_generators(numbers, seed, STREAMS[self.split])
+        scene = draw_scene(self.source, self.length, len(numbers), streams)
+        frames = render(scene, self.source.frame_size)
+        if self.source.noise:
+            drawn = standard_normal((1, *frames.shape), frames, streams)[0]
+            frames = (frames + self.source.noise * drawn).clamp(0, 1)
+        latents = {
+            "position": scene.positions,
+            "velocity": scene.velocities,
+            "colour": scene.colours,
+            "label": scene.kinds,
+            "camera": scene.camera,
+        }
+        return Batch.of(frames, self.source.context, channels=CHANNELS, latents=latents)
+
+    @cached_property
+    def digest(self) -> str:
+        """Digest of all frames of a fixed split; of the options for endless windows."""
+        text = json.dumps(self.source.card, sort_keys=True) if self.split == "train" else ""
+        digest = hashlib.sha256(f"{self.source.context} {self.length} {text}".encode())
+        for start in range(0, 0 if text else len(self), DIGEST_BATCH):
+            rows = torch.arange(start, min(start + DIGEST_BATCH, len(self)))
+            levels = self.batch(rows).values.mul(255).round().to(torch.uint8)
+            digest.update(levels.numpy().tobytes())
+        return digest.hexdigest()
+
+
+def draw_scene(source: MovingShapes, length: int, count: int, streams: torch.Generator) -> Scene:
+    """Shapes of random kinds, sizes, colours, places and speeds, and their motion."""
+    shapes, like = source.shapes, torch.empty(0)
+    chance = uniform((count, shapes, 9), like, streams).unbind(dim=-1)
+    radii = source.shape_size * (2 + chance[0]) / 3
+    speeds = source.max_speed * (1 + 2 * chance[1]) / 3
+    low = radii + MARGIN
+    room = source.frame_size - 2 * low
+    start = torch.stack([low + chance[2] * room, low + chance[3] * room], dim=-1)
+    turns = uniform((count, length, shapes), like, streams)
+    turns[:, 0] = chance[4]
+    positions, velocities = follow(start, speeds, turns, low, source)
+    camera = torch.zeros(count, length, 2)
+    if source.camera:
+        pushes = source.camera * standard_normal((1, count, length, 2), like, streams)[0]
+        velocity = torch.zeros(count, 2)
+        for frame in range(1, length):
+            velocity = SWAY * velocity + pushes[:, frame]
+            camera[:, frame] = camera[:, frame - 1] + velocity
+    return Scene(
+        positions=positions,
+        velocities=velocities,
+        radii=radii,
+        angles=2 * math.pi * chance[5],
+        kinds=(chance[6] * len(KINDS)).long(),
+        colours=colours_of(chance[7], chance[8]),
+        camera=camera,
+        background=uniform((count, 6), like, streams),
+    )
+
+
+def follow(
+    start: Tensor, speeds: Tensor, turns: Tensor, low: Tensor, source: MovingShapes
+) -> tuple[Tensor, Tensor]:
+    """Positions and velocities (window, time, shape, 2) of shapes that bounce off the walls.
+
+    A shape that would cross a wall is reflected; where bounces are stochastic it then takes a new
+    direction, of those that lead away from the wall.
+
+    Args:
+        start: first positions, (window, shape, 2).
+        speeds: of the shapes, (window, shape).
+        turns: the first direction and those after bounces, in turns, (window, time, shape).
+        low: smallest coordinate of a centre, (window, shape).
+        source: size of the frame, and whether bounces are stochastic.
+    """
+
+    def direction(fraction: Tensor) -> Tensor:
+        angle = 2 * math.pi * fraction
+        return speeds[..., None] * torch.stack([angle.cos(), angle.sin()], dim=-1)
+
+    near, far = low[..., None], source.frame_size - low[..., None]
+    position, velocity = start, direction(turns[:, 0])
+    path = [(position, velocity)]
+    for frame in range(1, turns.shape[1]):
+        aim = position + velocity
+        hit_near, hit_far = aim < near, aim > far
+        position = torch.where(hit_near, 2 * near - aim, torch.where(hit_far, 2 * far - aim, aim))
+        hit = hit_near | hit_far
+        fresh = direction(turns[:, frame]) if source.stochastic else velocity
+        velocity = torch.where(hit.any(dim=-1, keepdim=True), fresh, velocity)
+        velocity = torch.where(hit_near, velocity.abs(), velocity)
+        velocity = torch.where(hit_far, -velocity.abs(), velocity)
+        path.append((position, velocity))
+    positions, velocities = (torch.stack(part, dim=1) for part in zip(*path, strict=True))
+    return positions, velocities
+
+
+def colours_of(hue: Tensor, value: Tensor) -> Float[Tensor, "window shape 3"]:
+    """Bright colours of a hue and a value in [0, 1)."""
+    thirds = torch.tensor([0.0, 1 / 3, 2 / 3])
+    waves = 0.5 + 0.5 * (2 * math.pi * (hue[..., None] - thirds)).cos()
+    return (0.6 + 0.4 * value[..., None]) * waves
+
+
+def render(scene: Scene, size: int) -> Float[Tensor, "window time 3 size size"]:
+    """Frames in [0, 1]; edges are smooth over a pixel, later shapes hide earlier ones."""
+    across = torch.arange(size) + 0.5
+    grid = torch.stack(torch.meshgrid(across, across, indexing="xy"), dim=-1)  # (y, x, 2)
+    # A view that has moved shows what lies there.
+    places = grid + scene.camera[:, :, None, None]
+    frames = background(scene.background, places, size)
+    for number in range(scene.radii.shape[1]):
+        offset = places - scene.positions[:, :, number, None, None]
+        signed = distance(
+            offset, scene.radii[:, number], scene.angles[:, number], scene.kinds[:, number]
+        )
+        cover = (0.5 - signed).clamp(0, 1)[:, :, None]
+        colour = scene.colours[:, number, None, :, None, None]
+        frames = frames + cover * (colour - frames)
+    return frames
+
+
+def background(levels: Tensor, places: Tensor, size: int) -> Float[Tensor, "window time 3 y x"]:
+    """A dark wave of two colours, which stays where it is in the scene."""
+    first, second, across, along, phase, other = (levels[:, n, None, None, None] for n in range(6))
+    wave = 2 * math.pi * WAVES / size * ((across - 0.5) * places[..., 0] + along * places[..., 1])
+    height = 0.5 + 0.5 * (wave + 2 * math.pi * phase).sin()
+    channels = [0.3 * first * height, 0.3 * second * height, 0.3 * other * (1 - height)]
+    return torch.stack(channels, dim=2)
+
+
+def distance(offset: Tensor, radius: Tensor, angle: Tensor, kind: Tensor) -> Tensor:
+    """Signed distance (window, time, y, x) of places to the edge of a shape, inside negative."""
+    wide = (slice(None), None, None, None)
+    radius, kind = radius[wide], kind[wide]
+    cosine, sine = angle.cos()[wide], angle.sin()[wide]
+    x = cosine * offset[..., 0] + sine * offset[..., 1]
+    y = cosine * offset[..., 1] - sine * offset[..., 0]
+    far = offset.norm(dim=-1)
+    disc = far - radius
+    square = torch.maximum(x.abs(), y.abs()) - radius / math.sqrt(2)
+    slope = math.sqrt(3) / 2
+    triangle = torch.maximum(torch.maximum(slope * x - y / 2, -slope * x - y / 2), y) - radius / 2
+    ring = (far - 0.75 * radius).abs() - 0.25 * radius
+    found = torch.stack([disc, square, triangle, ring])
+    return found.gather(0, kind.expand(disc.shape)[None])[0]
