@@ -17,6 +17,7 @@ VERBS = (
     "compare",
     "report",
     "forecast",
+    "hindcast",
     "swap",
     "interpolate",
     "import-official",
