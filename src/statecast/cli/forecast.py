@@ -40,8 +40,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="probabilities of the quantiles in .nc and .zarr; default 0.1 0.5 0.9",
     )  # fmt: skip
     parser.add_argument(
-        "--picture", choices=("mosaic", "mean", "sample"), default="mosaic",
-        help="what animations show: all side by side, or the frames of the mean or of a sample",
+        "--picture", choices=("mosaic", "mean", "sample", "motion", "objects"), default="mosaic",
+        help="what animations show: all side by side, or the frames of the mean or of a sample; "
+        "motion (of pknl) and objects (of ddpae) are drawn as .png, .pdf or .svg",
     )  # fmt: skip
     parser.add_argument("--seed", type=int, default=1, help="of the samples; default 1")
     parser.add_argument("--checkpoint", default="best", help="best, last, or a number of steps")

@@ -66,7 +66,8 @@ def forecast_file(
         seed: of the samples.
         picture: what animations show: a `mosaic` of observed frames, mean and samples; or the
             forecast frames alone, of the `mean` or of one `sample`. Those of a video have its
-            frame rate.
+            frame rate. As `.png`, `.pdf` or `.svg` also the `motion` of PKnl, as arrows, and the
+            `objects` of DDPAE.
         reading: options of reading in the place of those of training, such as
             `{"uneven_times": "fill"}`; see `statecast.forecasting.inputs.read_context`.
 

@@ -12,14 +12,17 @@ from typing import Any, Literal
 import torch
 
 from statecast.data.base import seeded_generator
-from statecast.errors import FileError
+from statecast.errors import FileError, InputError
 from statecast.forecasting.predictor import Predictor
 from statecast.frames import Forecast, Frames
 from statecast.io.fields.writers import SINKS, write_labelled
+from statecast.models.ddpae.model import DDPAE
+from statecast.models.pknl.model import PKnl
 from statecast.nn.random import LaterSamples
 from statecast.solvers.solvers import SolverName
 
-Picture = Literal["mosaic", "mean", "sample"]
+Picture = Literal["mosaic", "mean", "sample", "motion", "objects"]
+STILL = ("motion", "objects")  # pictures that have no animation
 MOVING = (".gif", ".webp", ".mp4")
 USUAL_RATE = 6.0  # frames a second of a source that has no rate
 GIF_SAMPLES, VIDEO_SAMPLES = 3, 8  # drawn beside the mean, at most; a .gif grows fast
@@ -39,7 +42,7 @@ class ForecastRequest:
         solver: of the transition's differential equation; None for the model's own.
         seed: of the samples.
         quantiles: probabilities of quantiles to write besides, where the format has room.
-        picture: what moving pictures show.
+        picture: what pictures show.
         rate: frames a second of the source; None where it has none.
     """
 
@@ -117,6 +120,8 @@ def write_animation(request: ForecastRequest, path: Path) -> Path:
     """Mean and samples side by side, frame after frame; or the frames of one of them alone."""
     from statecast.plots.animations import animate_forecast, animate_frames
 
+    if request.picture in STILL:
+        raise InputError(f"{request.picture} is drawn as .png, .pdf or .svg, got {path.name!r}.")
     rate = request.rate or USUAL_RATE
     if request.picture != "mosaic":
         sample = 0 if request.picture == "sample" else None
@@ -127,10 +132,34 @@ def write_animation(request: ForecastRequest, path: Path) -> Path:
 
 
 def write_picture(request: ForecastRequest, path: Path) -> Path:
-    """Mean and samples, side by side."""
+    """Mean and samples, side by side; or what a model of motion or of objects sees besides."""
     from statecast.plots.forecasts import plot_forecast
 
+    if request.picture in STILL:
+        return write_parts(request, path)
     plot_forecast(shown(request.context, request), request.whole(), path)
+    return path
+
+
+def write_parts(request: ForecastRequest, path: Path) -> Path:
+    """Arrows of the motion over the forecast of a PKnl, or the objects that a DDPAE sees.
+
+    Errors:
+        InputError: the model has neither.
+    """
+    from statecast.plots.decomposition import plot_decomposition
+    from statecast.plots.motion import plot_motion
+
+    model = request.predictor.model
+    if request.picture == "motion" and isinstance(model, PKnl):
+        motion = model.motion(request.context, request.horizon)
+        plot_motion(shown(request.context, request), request.whole(), motion, path)
+    elif request.picture == "objects" and isinstance(model, DDPAE):
+        parts = model.decompose(request.context, request.horizon)
+        values = model.inputs(model.check_context(request.context))
+        plot_decomposition(replace(request.context, values=values, mask=None), parts, path)
+    else:
+        raise InputError(f"{type(model).__name__} has no {request.picture} to draw.")
     return path
 
 

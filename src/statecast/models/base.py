@@ -57,7 +57,7 @@ class Forecaster(nn.Module, ABC):
         statistics_batches: training batches that `fit_statistics` needs.
     """
 
-    stochastic: ClassVar[bool] = False
+    stochastic: bool = False
     supports_content_swap: ClassVar[bool] = False
     statistics_batches: ClassVar[int] = 64
 
@@ -105,6 +105,10 @@ class Forecaster(nn.Module, ABC):
     ) -> Losses:
         """Named terms of the loss of one of the `updates`; by default `loss`."""
         return self.loss(batch, step=step, generator=generator)
+
+    def takes_update(self, name: str) -> bool:
+        """Whether the weights of one of the `updates`, whose loss was just computed, change."""
+        return True
 
     @abstractmethod
     def predict(

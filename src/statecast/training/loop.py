@@ -195,7 +195,8 @@ class Trainer:
         rate, betas = self.options.learning_rate, update.adam_betas or self.options.adam_betas
         if self.options.adam_epsilon_inside_root:
             return InnerEpsilonAdam(weights, lr=rate, betas=betas)
-        return torch.optim.Adam(weights, lr=rate, betas=betas, fused=True)
+        decay = self.options.weight_decay
+        return torch.optim.Adam(weights, lr=rate, betas=betas, weight_decay=decay, fused=True)
 
     def restore(self, checkpoint: Checkpoint) -> Mapping[str, Sequence[float]]:
         """Take weights, state and position from a checkpoint; the values that wait for their row.
@@ -355,7 +356,7 @@ class Trainer:
         if skip:
             for name, buffer in self.model.named_buffers():
                 buffer.copy_(buffers[name])
-        else:
+        elif self.model.takes_update(updater.update.name):
             updater.optimizer.step()
         return values, skip
 

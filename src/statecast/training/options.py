@@ -45,6 +45,7 @@ class TrainingOptions:
             one in which every weight changes.
         learning_rate: of Adam; the highest of the schedule.
         adam_betas: Adam's decay of the first and second moments of the gradient.
+        weight_decay: added to the gradient of every weight, times the weight (L2, not decoupled).
         adam_epsilon_inside_root: add Adam's epsilon inside the root, see `InnerEpsilonAdam`.
         gradient_clip: largest norm of the gradient; longer ones are shortened to it.
         max_nonfinite_steps: how many steps of the whole training may be left out because their
@@ -90,6 +91,7 @@ class TrainingOptions:
     # Optimiser
     learning_rate: float = 3e-4
     adam_betas: tuple[float, float] = (0.9, 0.999)
+    weight_decay: float = 0.0
     adam_epsilon_inside_root: bool = False
     gradient_clip: float | None = None
     max_nonfinite_steps: int = 0
@@ -132,6 +134,10 @@ class TrainingOptions:
                 raise InputError(f"{name} must be at least 0, got {getattr(self, name)}.")
         if not 0 <= self.learning_rate < math.inf:
             raise InputError(f"learning_rate must be a number from 0 up, got {self.learning_rate}.")
+        if not 0 <= self.weight_decay < math.inf:
+            raise InputError(f"weight_decay must be a number from 0 up, got {self.weight_decay}.")
+        if self.weight_decay and self.adam_epsilon_inside_root:
+            raise InputError("weight_decay needs adam_epsilon_inside_root: false.")
         if not all(0 <= beta < 1 for beta in self.adam_betas):
             raise InputError(f"adam_betas must lie in [0, 1), got {list(self.adam_betas)}.")
         if self.schedule == "linear" and not 0 <= self.decay_start <= self.steps:

@@ -8,12 +8,15 @@ from typing import Any
 from statecast.checks import typed
 from statecast.errors import InputError
 from statecast.models.base import Forecaster
-from statecast.runs.official import phydnet, predrnn, svg
+from statecast.runs.official import ddpae, mcnet, phydnet, pknl, predrnn, svg
 
 Build = Callable[[Mapping[str, Any], Mapping[str, Any]], Forecaster]
 BUILDERS: dict[str, Build] = {  # by the beginning of a system's name
     "svg": svg.from_arrays,
+    "ddpae": ddpae.from_arrays,
+    "mcnet": mcnet.from_arrays,
     "phydnet": phydnet.from_arrays,
+    "pknl": pknl.from_arrays,
     "mim": predrnn.from_arrays,
     "predrnn": predrnn.from_arrays,
     "convlstm": predrnn.from_arrays,

@@ -13,6 +13,7 @@ from statecast.errors import InputError
 from statecast.frames import FrameSpec
 from statecast.models.phydnet.model import PhyDNet
 from statecast.runs.official.settings import channel_names
+from statecast.runs.official.weights import load_weights
 
 OPENSTL = "encoder."  # OpenSTL's model holds the network under this name, and parts of it twice
 CELL = "phycell.cell_list.0."
@@ -138,24 +139,7 @@ def build(options: Mapping[str, Any], spec: FrameSpec, tensors: Mapping[str, Ten
         InputError: a tensor is missing, left over, or of another shape; names it.
     """
     model = PhyDNet(spec, **options)
-    own, names = model.state_dict(), published_names(model)
-    remaining = dict(tensors)
-    with torch.no_grad():
-        for name, theirs in names.items():
-            if theirs not in remaining:
-                raise InputError(f"The published weights lack the tensor {theirs}.")
-            tensor = remaining.pop(theirs)
-            if tensor.shape != own[name].shape:
-                raise InputError(
-                    f"The published tensor {theirs} should have shape {tuple(own[name].shape)} by "
-                    f"its configuration, got {tuple(tensor.shape)}."
-                )
-            own[name].copy_(tensor)
-    if remaining:
-        raise InputError(
-            f"The published weights hold tensors of no known part: {', '.join(remaining)}."
-        )
-    return model.eval()
+    return load_weights(model, published_names(model), tensors)
 
 
 def published_names(model: PhyDNet) -> dict[str, str]:

@@ -1,0 +1,1 @@
+"""MCnet: motion and content of a video, encoded apart and decoded together."""

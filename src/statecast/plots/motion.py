@@ -1,0 +1,137 @@
+"""Pictures of motion: arrows over the forecast that they lead to."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from statecast.errors import InputError, require
+from statecast.frames import Forecast, Frames
+from statecast.models.pknl.motion import MotionField
+from statecast.plots.curves import written
+from statecast.plots.forecasts import (
+    HEAD,
+    LEFT,
+    NEAR,
+    RIGHT,
+    TOP,
+    Sheet,
+    draw_frame,
+    has_bar,
+    head,
+    label_axes,
+)
+from statecast.plots.panels import FORECAST, Array, panels_of, south_first, strided
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.quiver import Quiver
+
+WIDTH = 2.2  # inches: width of a map
+ARROWS = 14  # along the longer side
+LONGEST = 1.5  # of an arrow, in distances between arrows
+
+
+def plot_motion(
+    context: Frames,
+    forecast: Forecast,
+    motion: MotionField,
+    path: str | Path | None = None,
+    *,
+    sequence: int = 0,
+    columns: int = 4,
+    title: str | None = None,
+) -> Figure:
+    """Draw the motion of one sequence as arrows over its forecast; return the figure.
+
+    Arrows point where things go on the map. Their lengths are speeds: metres per second where
+    labels tell, else pixels per frame interval.
+
+    Args:
+        context: the observed frames.
+        forecast: what follows them, from the same model.
+        motion: of the same lead times.
+        path: `.png`, `.pdf` or `.svg` file to write, if any.
+        sequence: number of the sequence in the batch.
+        columns: largest number of frames to show, equally spaced.
+        title: over the picture.
+
+    Errors:
+        InputError: there is no such sequence, other lead times or frames, or another ending.
+        MissingExtraError: matplotlib is not installed.
+    """
+    require("matplotlib", "plots", "draw a motion")
+    height, width = motion.pixels.shape[-2:]
+    shown = tuple(forecast.samples.shape[-2:])
+    if not np.array_equal(forecast.times, motion.times) or shown != (height, width):
+        raise InputError(
+            f"A motion of {len(motion.times)} frames {(height, width)} does not belong to a "
+            f"forecast of {len(forecast.times)} frames {shown}."
+        )
+    panels = panels_of(context, forecast, None, sequence, 0)
+    labels = context.coordinates or forecast.coordinates
+    arrows, unit = arrows_of(motion, sequence, flip=south_first(labels))
+    key = round_number(float(np.nanquantile(np.hypot(*arrows), 0.9)) or 1.0)
+    came = strided(len(forecast.times), columns)
+    tall = WIDTH * float(np.clip(height / width, 0.4, 2.5))
+    sheet = Sheet(
+        LEFT + len(came) * (WIDTH + NEAR) + RIGHT,
+        len(panels) * (HEAD + tall + NEAR) + 2 * TOP + 0.25,
+    )
+    for row, variable in enumerate(panels):
+        top = TOP + 0.25 + row * (HEAD + tall + NEAR) + HEAD - 0.1
+        sheet.word(0.1, top - HEAD + 0.1, variable.label, align="left", weight="bold")
+        name = next(iter(variable.rows))
+        for column, time in enumerate(came):
+            axes = sheet.axes(LEFT + column * (WIDTH + NEAR), top, WIDTH, tall)
+            above = head(labels, forecast.times[time].item(), "+")
+            draw_frame(axes, variable.colours(name, time), FORECAST, above)
+            drawn = draw_arrows(axes, arrows[:, time], key)
+            if column == 0:
+                label_axes(axes, labels, (height, width))
+        place = (1 - RIGHT / sheet.width, 1 - (top - 0.3) / sheet.height)
+        axes.quiverkey(drawn, *place, key, f"{key:g} {unit}", labelpos="W", coordinates="figure",
+                       fontproperties={"size": 7})  # fmt: skip
+        if has_bar(variable):
+            sheet.bar(variable.scale, top, tall)
+    if title:
+        sheet.figure.suptitle(title, fontsize=10, y=0.99, va="top", parse_math=False)
+    return written(sheet.figure, path)
+
+
+def arrows_of(motion: MotionField, sequence: int, *, flip: bool) -> tuple[Array, str]:
+    """Arrows (2, time, y, x) to the right and down, and the unit of their lengths."""
+    pixels = motion.pixels[sequence].detach().cpu()
+    try:
+        speed = motion.velocity()[sequence].detach().cpu().norm(dim=1, keepdim=True)
+        unit = "m/s"
+    except InputError:
+        speed, unit = pixels.norm(dim=1, keepdim=True), "pixels per frame"
+    lengths = pixels.norm(dim=1, keepdim=True).clamp_min(1e-12)
+    arrows = (pixels / lengths * speed).movedim(1, 0).numpy()
+    if flip:
+        arrows = arrows[:, :, ::-1] * np.array([1.0, -1.0])[:, None, None, None]
+    return arrows, unit
+
+
+def draw_arrows(axes: Axes, arrows: Array, key: float) -> Quiver:
+    """Draw arrows (2, y, x) on a picture; those of the length `key` reach to the next ones."""
+    height, width = arrows.shape[1:]
+    every = max(-(-max(height, width) // ARROWS), 1)
+    y, x = (np.arange(every // 2, size, every) for size in (height, width))
+    right, down = arrows[:, y[:, None], x[None, :]]
+    short = np.hypot(right, down) > LONGEST * key  # outliers do not cross the picture
+    scale = np.where(short, LONGEST * key / np.maximum(np.hypot(right, down), 1e-12), 1.0)
+    return axes.quiver(
+        x, y, right * scale, down * scale, angles="xy", scale_units="xy", scale=key / every,
+        color="white", edgecolor="black", linewidth=0.5, width=0.008, headwidth=4,
+    )  # fmt: skip
+
+
+def round_number(value: float) -> float:
+    """The nearest of 1, 2 and 5 times a power of ten below a positive number."""
+    power = 10.0 ** np.floor(np.log10(value))
+    return float(max(step for step in (1, 2, 5) if step * power <= value * (1 + 1e-9)) * power)

@@ -1,0 +1,53 @@
+"""Published tensors into a model of ours: each has its place and its shape."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from statecast.errors import InputError
+from statecast.models.base import Forecaster
+
+Arrays = Mapping[str, np.ndarray[Any, np.dtype[Any]]]
+Model = TypeVar("Model", bound=Forecaster)
+
+
+def load_weights(model: Model, names: Mapping[str, str], tensors: Mapping[str, Tensor]) -> Model:
+    """The model, in evaluation mode, with published tensors in the place of its own.
+
+    Args:
+        model: of the published sizes.
+        names: the published name of each of its tensors, by ours.
+        tensors: by published name, in our layout.
+
+    Errors:
+        InputError: a tensor is missing, left over, or of another shape; names it.
+    """
+    own, system = model.state_dict(), type(model).__name__
+    remaining = dict(tensors)
+    with torch.no_grad():
+        for name, theirs in names.items():
+            if theirs not in remaining:
+                raise InputError(f"The published weights of {system} lack the tensor {theirs}.")
+            tensor = remaining.pop(theirs)
+            if tensor.shape != own[name].shape:
+                raise InputError(
+                    f"The published tensor {theirs} should have shape {tuple(own[name].shape)} by "
+                    f"its configuration, got {tuple(tensor.shape)}."
+                )
+            own[name].copy_(tensor)
+    if remaining:
+        raise InputError(
+            f"The published weights hold tensors of no known part: {', '.join(remaining)}."
+        )
+    return model.eval()
+
+
+def own_names(model: Forecaster) -> list[str]:
+    """Names of a model's tensors that published weights hold: no normaliser, no counters."""
+    skipped = ("normaliser.", "num_batches_tracked")
+    return [name for name in model.state_dict() if not any(part in name for part in skipped)]
