@@ -34,10 +34,17 @@ SMALL = {
     "ddpae": {"width": 2, "image_code_size": 6, "content_size": 5, "recurrent_size": 4},
     "mcnet": {"width": 4},
     "pknl": {"width": 4, "levels": 3},
+    "kvae": {"filters": (4, 4), "mixing_hidden": 6},
+    "td_vae": {"code_size": 8, "belief_size": 6, "latent_size": 3, "map_hidden": 7,
+               "decoder_hidden": 9},
     "dmd": {"rank": 4},
 }  # fmt: skip
 DATA = {
     "fields": {"variables": "sst", "context": 3, "horizon": 2, "test_horizon": 2},
+    "bouncing_ball": {"test_videos": 6, "validation_videos": 4},
+    "rolling_digits": {"test_videos": 6, "validation_videos": 4, "frame_size": 16},
+    "forks": {"test_videos": 6, "validation_videos": 4},
+    "oscillators": {"test_videos": 6, "validation_videos": 4},
     "moving_digits": {"test_videos": 6, "validation_videos": 4, "frame_size": 32},
     "moving_shapes": {"test_videos": 6, "validation_videos": 4, "frame_size": 24, "camera": 0.3},
     "sst": {"zones": 2, "days": 150, "land_zones": 1},
@@ -262,7 +269,10 @@ class TestDataSet:
             windows = data.windows(split)
             count = min(len(windows), 40)
             batch = windows.batch(torch.arange(count))
-            seen.append({frame.numpy().tobytes() for frame in batch.values.flatten(0, 1)})
+            # There are few black-and-white frames of a ball: of these, no window is shared.
+            frames = batch.values if name == "bouncing_ball" else batch.values.flatten(0, 1)
+            there = [frame for frame in frames if not frame.isnan().all()]
+            seen.append({frame.numpy().tobytes() for frame in there})
         assert not seen[0] & seen[2]
         assert not seen[1] & seen[2]
 

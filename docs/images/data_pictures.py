@@ -8,7 +8,9 @@ import torch
 from PIL import Image
 
 from statecast.data.benchmarks.sst import SeaSurfaceTemperature
+from statecast.data.synthetic.forks import Forks
 from statecast.data.synthetic.moving_shapes import MovingShapes
+from statecast.data.synthetic.oscillators import Oscillators
 from statecast.data.synthetic.turntable import Turntable
 
 HERE = Path(__file__).parent
@@ -51,7 +53,44 @@ def draw_shapes() -> None:
     )
 
 
+def draw_forks() -> None:
+    """Three balls, from dark to bright: the last observed frame, and both futures."""
+    windows = Forks(test_horizon=6, horizon=6).windows("test")
+    batch = windows.batch(torch.arange(40))
+    chosen = batch.latents["brightness"].argsort()[[2, 20, 37]]
+    futures, probability = windows.futures(chosen)
+    figure, axes = plt.subplots(3, 7, figsize=(5.6, 2.7), layout="constrained")
+    for row, axis in enumerate(axes):
+        window = chosen[row]
+        axis[0].set_ylabel(f"p = {float(probability[row]):.2f}", fontsize=8)
+        shown = [batch.context.values[window, -1, 0], *futures.amax(dim=0)[row, :, 0]]
+        for lead, (one, frame) in enumerate(zip(axis, shown, strict=True)):
+            one.imshow(frame, cmap="gray", vmin=0, vmax=1)
+            one.set(xticks=[], yticks=[])
+            one.set_title("" if row else f"t = {lead}", fontsize=8)
+    figure.savefig(HERE / "forks.png", dpi=72)
+
+
+def draw_oscillators() -> None:
+    """The middle of a drum: what was seen of it, what came, and the exact law of that."""
+    source = Oscillators(context=24, test_horizon=24, missing=0.6)
+    windows, middle = source.windows("test"), source.frame_size // 2
+    batch, (mean, std) = windows.batch(torch.arange(1)), windows.exact_moments(torch.arange(1))
+    pixel = (0, slice(None), 0, middle, middle // 2)
+    centre, width, times = mean[pixel], 2 * std[pixel], batch.target.times
+    figure, axis = plt.subplots(figsize=(5.6, 2.4), layout="constrained")
+    axis.fill_between(times, centre - width, centre + width, color="0.85", label="exact law, ± 2σ")
+    axis.plot(times, centre, color="0.4")
+    axis.plot(batch.context.times, batch.context.values[pixel], "o", ms=3, label="observed")
+    axis.plot(times, batch.target.values[pixel], ".", ms=3, label="what came")
+    axis.set(xlabel="frames after the last observed one", ylabel="displacement")
+    axis.legend(fontsize=7, loc="upper left")
+    figure.savefig(HERE / "oscillators.png", dpi=72)
+
+
 if __name__ == "__main__":
     draw_shapes()
+    draw_forks()
+    draw_oscillators()
     draw_sst()
     draw_turntable()

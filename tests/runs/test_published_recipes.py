@@ -29,6 +29,8 @@ MILLIONS = {  # parameters of the published models
     "separable-sst": 15.8,
     "separable-wave": 60.8,
     "separable-wave-100": 15.0,
+    "kvae-ball": 0.14,
+    "td-vae-rolling-digits": 1.82,
     "mim-digits": 13.89,
     "mim-digits-openstl": 37.95,  # published: 38.0, with 0.1 that it never uses
 }

@@ -22,6 +22,8 @@ MODELS: Registry[Forecaster] = Registry(
         "pknl": "statecast.models.pknl.model:PKnl",
         "mcnet": "statecast.models.mcnet.model:MCnet",
         "ddpae": "statecast.models.ddpae.model:DDPAE",
+        "kvae": "statecast.models.kvae.model:KVAE",
+        "td_vae": "statecast.models.td_vae.model:TDVAE",
         "persistence": "statecast.models.baselines:Persistence",
         "climatology": "statecast.models.baselines:Climatology",
         "linear": "statecast.models.baselines:Linear",

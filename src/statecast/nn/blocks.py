@@ -26,6 +26,11 @@ def mlp(inputs: int, hidden: int, outputs: int, *, layers: int) -> nn.Sequential
     return nn.Sequential(*modules[:-1])
 
 
+def apply_in_parts(module: nn.Module, rows: Float[Tensor, "row *shape"], size: int) -> Tensor:
+    """A module applied to `size` rows at once, so that its maps of all of them are never held."""
+    return torch.cat([module(part) for part in rows.split(size)])
+
+
 class Ready(NamedTuple):
     """Weights of a convolution unit, as it convolves."""
 
@@ -235,7 +240,7 @@ def initialise_uniform(module: nn.Module, generator: torch.Generator | None) -> 
     for layer in module.modules():
         if isinstance(layer, nn.Linear):
             bound = 1 / math.sqrt(layer.in_features)
-        elif isinstance(layer, nn.LSTM | nn.GRUCell):
+        elif isinstance(layer, nn.LSTM | nn.LSTMCell | nn.GRUCell):
             bound = 1 / math.sqrt(layer.hidden_size)
         else:
             continue

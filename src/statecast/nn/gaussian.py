@@ -47,6 +47,12 @@ class DiagonalGaussian(NamedTuple):
         """The values that lie as many standard deviations from the mean."""
         return self.mean + self.std * standard
 
+    def log_density(self, values: Float[Tensor, "*shape"]) -> Float[Tensor, "*batch"]:
+        """Logarithm of the density at `values`, summed over the last dimension."""
+        standard = (values - self.mean) / self.std
+        density = -0.5 * standard.square() - self.std.log() - 0.5 * math.log(2 * math.pi)
+        return density.sum(dim=-1)
+
     def divergence(self, other: DiagonalGaussian) -> Float[Tensor, "*batch"]:
         r"""Kullback–Leibler divergence from `other`, summed over the last dimension.
 

@@ -179,6 +179,9 @@ def parser_for(names: Mapping[str, str]) -> Any:
         group = registry[names[kind]]
         parser.add_argument(f"--{kind}.name", type=str, default=names[kind])
         parser.add_class_arguments(group, kind, skip=GIVEN[kind])
+    parser.add_argument(
+        "--data.thin", type=float, default=0.0, help="probability that a frame is left out"
+    )
     parser.add_class_arguments(TrainingOptions, "train")
     parser.add_function_arguments(evaluate, "evaluate", skip=GIVEN["evaluate"])
     return parser

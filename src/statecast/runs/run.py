@@ -13,6 +13,7 @@ import yaml
 from statecast.checks import typed
 from statecast.data import DATASETS
 from statecast.data.base import DataSource, InferredOption, seeded_generator
+from statecast.data.thinned import ThinnedSource
 from statecast.distributed import all_gather, is_main, run_on_main
 from statecast.errors import CorruptionError, FileError, InputError
 from statecast.evaluation.evaluate import evaluate
@@ -125,8 +126,10 @@ def read_checkpoint(folder: Path, which: str, *, fallback: bool = False) -> Chec
 
 def build_data(tables: Tables) -> DataSource:
     """The data source of a recipe."""
-    options = {key: value for key, value in tables["data"].items() if key != "name"}
-    return DATASETS[tables["data"]["name"]](**options)
+    options = {key: value for key, value in tables["data"].items() if key not in ("name", "thin")}
+    source = DATASETS[tables["data"]["name"]](**options)
+    thin = tables["data"].get("thin", 0.0)
+    return ThinnedSource(source, thin=thin) if thin else source
 
 
 @typed

@@ -15,5 +15,6 @@ ANALYSES: Registry[Analysis] = Registry(
         "probes": "statecast.evaluation.analyses.linear_probes:Probes",
         "content_swap": "statecast.evaluation.analyses.content_swap:ContentSwap",
         "steps": "statecast.evaluation.analyses.solver_steps:Steps",
+        "exact_answer": "statecast.evaluation.analyses.exact_answer:ExactAnswer",
     },
 )

@@ -8,7 +8,7 @@ from typing import Any
 from statecast.checks import typed
 from statecast.errors import InputError
 from statecast.models.base import Forecaster
-from statecast.runs.official import ddpae, mcnet, phydnet, pknl, predrnn, svg
+from statecast.runs.official import ddpae, kvae, mcnet, phydnet, pknl, predrnn, svg, td_vae
 
 Build = Callable[[Mapping[str, Any], Mapping[str, Any]], Forecaster]
 BUILDERS: dict[str, Build] = {  # by the beginning of a system's name
@@ -20,6 +20,9 @@ BUILDERS: dict[str, Build] = {  # by the beginning of a system's name
     "mim": predrnn.from_arrays,
     "predrnn": predrnn.from_arrays,
     "convlstm": predrnn.from_arrays,
+    "kvae": kvae.from_arrays,
+    "td_vae": td_vae.from_arrays,
+    "td-vae": td_vae.from_arrays,
 }
 
 
@@ -28,7 +31,8 @@ def from_arrays(system: str, arrays: Mapping[str, Any], config: Mapping[str, Any
     """A model with published weights and sizes, in evaluation mode.
 
     Args:
-        system: name of the system, such as `svg`, `phydnet`, `mim`, `predrnn`, `convlstm`; what
+        system: name of the system, such as `svg`, `phydnet`, `mim`, `predrnn`, `convlstm`, `kvae`,
+            `td_vae`; what
             follows the name, such as the variant in `svg_fp` or `SVG-LP`, is read from `config`.
         arrays: arrays by published name.
         config: sizes and options under the published names.

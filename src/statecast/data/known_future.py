@@ -1,0 +1,57 @@
+"""Windows whose future is known as a distribution: the best forecast that there can be."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from statecast.data.base import Windows
+from statecast.frames import Forecast
+
+
+class KnownFuture(Windows):
+    """Windows with the exact law of their target, given what is observed of their context."""
+
+    @abstractmethod
+    def exact_forecast(
+        self, indices: Tensor, *, samples: int, generator: torch.Generator | None = None
+    ) -> Forecast:
+        """Samples of the target's frames from their exact law, in the units of the data.
+
+        Args:
+            indices: of the windows.
+            samples: futures of each window.
+            generator: source of the draws.
+        """
+
+    @abstractmethod
+    def expected_crps(self, indices: Tensor) -> Float[Tensor, "window time"]:
+        r"""CRPS that the exact law has on average over what can come, in closed form.
+
+        $$\tfrac12 \mathbb E |X - X'|$$
+
+        of two independent draws of each pixel, averaged over pixels. No forecast has a lower one.
+        """
+
+
+class KnownModes(KnownFuture):
+    """Windows whose future takes one of a few ways, each with a known probability.
+
+    Class attributes:
+        modes: names of the ways.
+    """
+
+    modes: tuple[str, ...]
+
+    @abstractmethod
+    def mode_probabilities(self, indices: Tensor) -> Float[Tensor, "window mode"]:
+        """Probability of each way, given what is observed."""
+
+    @abstractmethod
+    def modes_of(
+        self, frames: Float[Tensor, "*batch time channel *space"]
+    ) -> Int[Tensor, "*batch"]:
+        """The way that each future takes, as an index of `modes`."""

@@ -1,0 +1,94 @@
+"""Windows that are made from a seed and their own number, and fresh ones for training."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from abc import abstractmethod
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from statecast.data.base import Split, Windows, window_generators
+from statecast.distributed import Part
+from statecast.errors import InputError
+from statecast.frames import Batch
+from statecast.nn.random import Streams
+
+STREAMS = {"train": 1, "validation": 2, "test": 3}  # streams of random numbers
+DIGEST_BATCH = 64  # windows at once while hashing
+
+
+class GeneratedWindows(Windows):
+    """Windows of one split, each a function of the seed and its number alone.
+
+    Args:
+        split: which one; those of training are fresh ones.
+        count: number of windows.
+        seed: that they follow from.
+        card: facts that training windows follow from besides, for their digest.
+    """
+
+    def __init__(self, split: Split, count: int, seed: int, card: dict[str, Any]) -> None:
+        self.split, self.count, self.seed, self.card = split, count, seed, card
+
+    @abstractmethod
+    def make(self, streams: Streams) -> Batch:
+        """A window from each of the streams."""
+
+    def __len__(self) -> int:
+        return self.count
+
+    def batch(self, indices: Tensor) -> Batch:
+        if len(indices) and not 0 <= int(indices.min()) <= int(indices.max()) < len(self):
+            raise InputError(
+                f"This split has windows 0 to {len(self) - 1}, got {int(indices.min())} to "
+                f"{int(indices.max())}."
+            )
+        return self.make(window_generators(indices, self.seed, STREAMS[self.split]))
+
+    def training_batch(self, step: int, count: int, *, seed: int) -> Batch:
+        """Fresh windows: those of a training never repeat."""
+        return self.training_batch_part(step, count, Part(0, count, count), seed=seed)
+
+    def training_batch_part(self, step: int, count: int, part: Part, *, seed: int) -> Batch:
+        numbers = torch.arange(count)[part.rows]
+        return self.make(window_generators(numbers, seed, STREAMS[self.split], step))
+
+    def training_indices(self, step: int, count: int, *, seed: int) -> Tensor | None:
+        """None: the windows of a training have no numbers."""
+        return None
+
+    @cached_property
+    def digest(self) -> str:
+        """Digest of all frames of a fixed split; of the card for endless windows."""
+        if self.split == "train":
+            return hashlib.sha256(json.dumps(self.card, sort_keys=True).encode()).hexdigest()
+        digest = hashlib.sha256()
+        for start in range(0, len(self), DIGEST_BATCH):
+            batch = self.batch(torch.arange(start, min(start + DIGEST_BATCH, len(self))))
+            digest.update(repr((len(batch.context), len(batch.target))).encode())
+            digest.update(batch.values.numpy().tobytes())
+        return digest.hexdigest()
+
+
+def horizons_of(
+    context: int, horizon: int, test_horizon: int, validation_horizon: int | None
+) -> dict[Split, int]:
+    """Frames to forecast in each split.
+
+    Errors:
+        InputError: there is nothing to observe or to forecast.
+    """
+    found: dict[Split, int] = {
+        "train": horizon,
+        "validation": validation_horizon or horizon,
+        "test": test_horizon,
+    }
+    if min(context, *found.values()) < 1:
+        raise InputError(
+            f"Context and horizons must be at least 1 frame, got {context} and {found}."
+        )
+    return found

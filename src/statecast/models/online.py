@@ -1,0 +1,98 @@
+"""OnlineForecaster: models whose state one more frame updates, in constant time and memory."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import Any, Generic, TypeVar
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from statecast.checks import typed
+from statecast.errors import InputError
+from statecast.frames import Forecast, Frames
+from statecast.models.base import Forecaster, evaluation_mode
+
+S = TypeVar("S")
+
+
+class OnlineForecaster(Forecaster, Generic[S]):
+    """A model that follows frames as they come, and forecasts from what it holds of them.
+
+    A state is a tuple of tensors, of one size whatever the number of frames it has seen.
+    """
+
+    @abstractmethod
+    def filter_frames(self, frames: Frames, state: S | None, dt: float) -> S:
+        """The state after frames on the device of the model; arguments are checked already."""
+
+    @abstractmethod
+    def predict_from(
+        self,
+        state: S,
+        times: Float[Tensor, " time"],
+        *,
+        samples: int,
+        generator: torch.Generator | None,
+    ) -> Float[Tensor, "sample batch time channel *space"]:
+        """Frames at `times` after those that a state has seen, in the units of the data."""
+
+    @typed
+    def filter(self, frames: Frames | Any, state: Any = None, dt: float = 1.0) -> S:
+        """The state once new frames are seen; equal to that of all frames at once.
+
+        Args:
+            frames: one or more new frames of each sequence, as `forecast` takes a context.
+            state: after the frames before; None for the first ones.
+            dt: time from the last frame before to the first new one, in frame intervals.
+
+        Errors:
+            InputError: frames do not fit the model or the state, or dt is not positive.
+        """
+        if dt <= 0:
+            raise InputError(f"Frames must come one after another: dt must be positive, got {dt}.")
+        new = self.check_context(frames, "frames").to(next(self.buffers()).device)
+        with evaluation_mode(self) as model, torch.no_grad():
+            return model.filter_frames(new, state, dt)
+
+    @typed
+    def forecast_from(
+        self,
+        state: Any,
+        horizon: int | None = None,
+        *,
+        times: Sequence[float] | Tensor | None = None,
+        samples: int = 1,
+        generator: torch.Generator | None = None,
+    ) -> Forecast:
+        """Samples of the frames that follow those a state has seen.
+
+        With one seed they are those of `forecast` given the same frames.
+
+        Args:
+            state: from `filter`.
+            horizon: number of frames to forecast; by default that of training.
+            times: instead of `horizon`, the increasing lead times wanted.
+            samples: number of futures to draw.
+            generator: source of the random draws.
+
+        Errors:
+            InputError: a time or an option does not fit.
+        """
+        if samples < 1:
+            raise InputError(f"A forecast needs at least 1 sample, got samples={samples}.")
+        wanted = self._check_times(horizon, times)
+        with evaluation_mode(self) as model, torch.no_grad():
+            values = model.predict_from(state, wanted, samples=samples, generator=generator)
+        return Forecast(samples=values, times=wanted, channels=self.spec.channels)
+
+
+def check_rows(expected: int, found: int) -> None:
+    """Raise `InputError` unless new frames are of as many sequences as a state."""
+    if expected != found:
+        raise InputError(
+            f"The state is of {expected} sequence(s), and the new frames are of {found}. Pass a "
+            "frame of each."
+        )
