@@ -17,6 +17,7 @@ VERBS = (
     "compare",
     "report",
     "forecast",
+    "follow",
     "hindcast",
     "swap",
     "interpolate",

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from statecast.forecasting.forecast_file import Written
 
 TAKES_OPTIONS = True  # --data.OPTION, of how INPUT is read
 SUMMARY = "Forecast the frames that follow those of a file."
@@ -57,14 +62,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace, overrides: Sequence[str] = ()) -> int:
     """Forecast from a file to a file."""
-    from statecast.forecasting.forecast_file import QUANTILES, forecast_file
-    from statecast.runs.load import load_model
     from statecast.runs.trained import example_context
 
     if not options.input:
         options.input = [str(example_context(options.folder))]
+    report(writer(options, overrides)())
+    return 0
+
+
+def writer(options: argparse.Namespace, overrides: Sequence[str]) -> Callable[[], Written]:
+    """What writes the forecast that is asked for, with its model loaded."""
+    from statecast.forecasting.forecast_file import QUANTILES, forecast_file
+    from statecast.runs.load import load_model
+
     predictor = load_model(options.folder, options.checkpoint, device=options.device)
-    written = forecast_file(
+    return partial(
+        forecast_file,
         predictor,
         options.input[0] if len(options.input) == 1 else options.input,
         options.output,
@@ -78,11 +91,14 @@ def run(options: argparse.Namespace, overrides: Sequence[str] = ()) -> int:
         picture=options.picture,
         reading=data_options(overrides),
     )
+
+
+def report(written: Written) -> None:
+    """Print where a forecast is, and what makes it doubtful."""
     for warning in written.warnings:
         print(f"statecast: warning: {warning}", file=sys.stderr)
     shape = ", ".join(map(str, written.shape))
     print(f"Written: {written.path}, (sample, batch, time, channel, *space) = ({shape})")
-    return 0
 
 
 def data_options(overrides: Sequence[str]) -> dict[str, object]:

@@ -1,0 +1,40 @@
+"""statecast follow: a forecast that is written anew whenever its source has new frames."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+
+from statecast.cli import forecast as once
+
+SUMMARY = "Forecast, and again each time that the source has new frames."
+TAKES_OPTIONS = True  # --data.OPTION, of how INPUT is read
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of the verb: those of `forecast`, and when to look."""
+    once.add_arguments(parser)
+    parser.add_argument(
+        "--seconds", type=float, default=10.0, help="between two looks at INPUT; default 10"
+    )
+    parser.add_argument("--times", type=int, help="end after N forecasts; default: never")
+
+
+def run(options: argparse.Namespace, overrides: Sequence[str] = ()) -> int:
+    """Forecast whenever there are new frames; Ctrl-C ends it."""
+    from itertools import islice
+
+    from statecast.errors import InputError
+    from statecast.forecasting.follow import follow
+
+    if options.seconds <= 0 or (options.times is not None and options.times < 1):
+        raise InputError(
+            "A source is looked at every so many seconds, and a forecast made at least once, got "
+            f"--seconds {options.seconds:g} and --times {options.times}."
+        )
+    if not options.input:
+        raise InputError("Give the files, Zarr stores or folders to follow.")
+    write = once.writer(options, overrides)
+    for written in islice(follow(options.input, write, seconds=options.seconds), options.times):
+        once.report(written)
+    return 0

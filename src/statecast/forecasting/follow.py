@@ -1,0 +1,67 @@
+"""follow: a forecast that is written anew whenever its source has new frames."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from statecast.errors import FileError
+from statecast.forecasting.forecast_file import Written
+from statecast.io.paths import existing_paths
+
+LOGGER = logging.getLogger(__name__)
+
+
+def follow(
+    source: str | Path | Sequence[str],
+    forecast: Callable[[], Written],
+    *,
+    seconds: float = 10.0,
+    sleep: Callable[[float], None] = time.sleep,
+) -> Iterator[Written]:
+    """Forecast now, and again each time that the files of a source have changed.
+
+    The last frames alone are read, so a forecast takes as long however many came before. A source
+    that cannot be read, since it is being written, is tried again when it has changed.
+
+    Args:
+        source: files, Zarr stores or folders, as `forecast_file` takes them.
+        forecast: writes the forecast.
+        seconds: between two looks at the source.
+        sleep: waits so long.
+
+    Yields:
+        What was written, for ever.
+
+    Errors:
+        FileError, InputError: the first forecast fails.
+    """
+    known = state_of(source)
+    yield forecast()
+    while True:
+        sleep(seconds)
+        found = state_of(source)
+        if found == known:
+            continue
+        known = found
+        try:
+            yield forecast()
+        except FileError as error:
+            LOGGER.warning("%s Waiting for it to change.", error)
+
+
+def state_of(source: str | Path | Sequence[str]) -> str:
+    """A text that changes when a file of the source is added, removed or written."""
+    digest = hashlib.sha256()
+    for path in existing_paths(source):
+        files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
+        for file in files:
+            try:
+                facts = file.stat()
+            except FileNotFoundError:  # removed since it was listed
+                continue
+            digest.update(f"{file}\0{facts.st_size}\0{facts.st_mtime_ns}\n".encode())
+    return digest.hexdigest()
