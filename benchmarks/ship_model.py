@@ -55,10 +55,10 @@ def main() -> None:
         "command": options.command,
         "minutes": round(load_checkpoint(run.folder, "last").state["seconds"] / 60, 1),
         "seed": run.tables["train"]["seed"],
-        "windows": scores["protocol"]["windows"],
+        "windows": scores.protocol["windows"],
         "scores": {
             f"{metric} {selection}": round(found["value"], 5)
-            for metric, by_selection in scores["forecasters"][run.name].items()
+            for metric, by_selection in scores.to_json()["forecasters"][run.name].items()
             for selection, found in by_selection.items()
         },
     }

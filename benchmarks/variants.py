@@ -60,7 +60,7 @@ def main() -> None:
         options = [*difference, *rest, "--train.steps", str(known.steps)]
         run, result = trained(known.recipe, folder, options)
         minutes[variant] = result.seconds / 60
-        scores = evaluate_run(
+        made = evaluate_run(
             run,
             [
                 "--evaluate.samples", str(known.samples),
@@ -68,6 +68,7 @@ def main() -> None:
                 "--evaluate.metrics", '["psnr","ssim","crps","spread_skill","rank_histogram"]',
             ],
         )  # fmt: skip
+        scores = made.to_json()
         together.setdefault("protocol", scores["protocol"])
         together.setdefault("lead_times", scores["lead_times"])
         forecasters = together.setdefault("forecasters", {})

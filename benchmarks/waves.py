@@ -53,12 +53,15 @@ def main() -> None:
         print(f"{run.folder}: {result.step} steps in {result.seconds / 60:.1f} min", flush=True)
         for protocol in PROTOCOLS:
             scores = evaluate_run(run, ["--data.protocol", protocol, *beside])
-            write_text(run.folder / f"scores-{protocol}.json", json.dumps(scores, indent=1) + "\n")
-            for forecaster, found in scores["forecasters"].items():
+            write_text(
+                run.folder / f"scores-{protocol}.json",
+                json.dumps(scores.to_json(), indent=1) + "\n",
+            )
+            for forecaster, found in scores.forecasters.items():
                 if forecaster == run.name or seed == known.seeds[0]:  # baselines are the same
                     row = name if forecaster == run.name else forecaster
                     values = table.setdefault(row, {}).setdefault(protocol, [])
-                    values.append(found["mse"]["mean"]["value"])
+                    values.append(found["mse"]["mean"].value)
         beside = []
     write_text(known.output / f"{name}.json", json.dumps(table, indent=1) + "\n")
     print(f"\n{'':40s}" + "".join(f"{protocol:>22s}" for protocol in PROTOCOLS))

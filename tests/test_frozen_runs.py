@@ -44,7 +44,7 @@ def numbers_of(name: str, folder: Path) -> dict:
     train_run(run)
     with (run.folder / "metrics.csv").open() as file:
         losses = [float(row["total"]) for row in csv.DictReader(file)]
-    scores = evaluate_run(run)["forecasters"]
+    scores = evaluate_run(run).forecasters
     windows = run.data().windows("test")
     context = windows.batch(torch.arange(2)).context
     model = load(run.folder, "last")
@@ -52,7 +52,7 @@ def numbers_of(name: str, folder: Path) -> dict:
     return {
         "losses": losses,
         "scores": {
-            f"{forecaster}/{metric}/{reduction}": [score["value"], score["half_width"]]
+            f"{forecaster}/{metric}/{reduction}": [score.value, score.half_width]
             for forecaster, by_metric in scores.items()
             for metric, by_reduction in by_metric.items()
             for reduction, score in by_reduction.items()

@@ -42,7 +42,8 @@ class FrameSpec:
         context: frames observed before a forecast.
         horizon: frames forecast in training.
         value_range: smallest and largest value that the data can take, or None where unbounded.
-        unit: unit of the values, `"1"` where they have none.
+        unit: unit of the values, `"1"` where they have none; of channels in different units,
+            that of each, separated by commas.
     """
 
     channels: tuple[str, ...]
@@ -80,6 +81,12 @@ class FrameSpec:
     def frame_shape(self) -> tuple[int, ...]:
         """Shape of one frame: (channel, *space)."""
         return (len(self.channels), *self.space)
+
+    @property
+    def units(self) -> tuple[str, ...]:
+        """Unit of each channel: those of `unit`, separated by commas, or the one of all."""
+        named = tuple(self.unit.split(", "))
+        return named if len(named) == len(self.channels) else (self.unit,) * len(self.channels)
 
     @property
     def length(self) -> int:

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -12,6 +13,11 @@ from statecast.errors import CorruptionError, FileError, InputError
 from statecast.evaluation.comparability import Scored, differences, read_runs, short_labels
 from statecast.evaluation.comparison import Column, compare
 from statecast.evaluation.comparison_formats import as_csv, as_json, as_markdown, as_text
+from statecast.evaluation.evaluation import Evaluation, score_from
+
+
+def of(value):
+    return score_from(score(value))
 
 
 def score(value, half_width=0.5, count=3):
@@ -38,7 +44,7 @@ def scores(*, psnr=17.0, name="smmnist-5-20", model="srvp", **protocol):
 
 
 def scored(label, folder, **options):
-    return Scored(label, folder / label, scores(**options))
+    return Scored(label, folder / label, Evaluation.from_json(scores(**options)))
 
 
 @pytest.fixture
@@ -54,7 +60,6 @@ def folders(tmp_path):
 @pytest.mark.parametrize(
     ("changed", "phrase"),
     [
-        ({"samples": 20}, "samples: 100 in a, 20 in b"),
         ({"context": 4}, "context: 5 in a, 4 in b"),
         ({"horizon": 9}, "horizon: 3 in a, 9 in b"),
         ({"split": "validation"}, "split: test in a, validation in b"),
@@ -73,7 +78,6 @@ def test_all_fields_that_differ_are_named_at_once_and_entries_of_the_data(tmp_pa
     other = {"samples": 20, "digest": "bb", "data": {"name": "digits", "digits": 3}}
     runs = [scored("a", tmp_path), scored("b", tmp_path, **other), scored("c", tmp_path)]
     assert differences(runs) == [
-        "samples: 100 in a and c, 20 in b",
         "digest of the windows: aa… in a and c, bb… in b",
         "data.digits: 2 in a and c, 3 in b",
     ]
@@ -81,7 +85,8 @@ def test_all_fields_that_differ_are_named_at_once_and_entries_of_the_data(tmp_pa
 
 def test_lead_times_must_be_the_same(tmp_path):
     runs = [scored("a", tmp_path), scored("b", tmp_path)]
-    runs[1].scores["lead_times"] = [0.5, 1.0, 1.5]
+    other = replace(runs[1].scores, lead_times=[0.5, 1.0, 1.5])
+    runs[1] = runs[1]._replace(scores=other)
     assert differences(runs) == ["lead times: [1.0, 2.0, 3.0] in a, [0.5, 1.0, 1.5] in b"]
 
 
@@ -97,6 +102,16 @@ def test_windows_simulated_on_another_machine_are_a_remark(tmp_path):
     ]
     assert differences(runs) == []
     assert any("last bits" in remark for remark in compare(runs).remarks)
+
+
+def test_of_other_numbers_of_samples_only_fair_scores_are_shown(tmp_path):
+    runs = [scored("a", tmp_path), scored("b", tmp_path, samples=20)]
+    assert differences(runs) == []
+    table = compare(runs)
+    assert table.columns == [Column("psnr", "mean"), Column("crps", "ensemble")]
+    assert any(remark.startswith("samples: 100 in a, 20 in b;") for remark in table.remarks)
+    with pytest.raises(InputError, match=r"no score 'psnr\.best'"):
+        compare(runs, metrics=["psnr.best"])
 
 
 def test_what_may_differ_is_said(tmp_path):
@@ -121,7 +136,7 @@ def test_rows_are_runs_then_one_persistence_then_published(tmp_path):
 
 def test_persistence_is_shown_twice_where_it_differs(tmp_path):
     runs = [scored("a", tmp_path), scored("b", tmp_path)]
-    runs[1].scores["forecasters"]["persistence"]["psnr"]["best"] = score(11.0)
+    runs[1].scores.forecasters["persistence"]["psnr"]["best"] = of(11.0)
     labels = [row.label for row in compare(runs, published=False).rows]
     assert labels[2:] == ["persistence (a)", "persistence (b)"]
 
@@ -140,7 +155,7 @@ def test_sorting_puts_the_best_first_and_missing_last(tmp_path):
 def test_nearest_to_one_is_best_of_spread_and_skill(tmp_path):
     runs = [scored(label, tmp_path) for label in "ab"]
     for run, value in zip(runs, (1.4, 0.9), strict=True):
-        run.scores["forecasters"]["srvp"]["spread_skill"] = {"ensemble": score(value)}
+        run.scores.forecasters["srvp"]["spread_skill"] = {"ensemble": of(value)}
     table = compare(runs, published=False)
     column = Column("spread_skill", "ensemble")
     assert [table.rows[i].label for i in table.best[column]] == ["b"]

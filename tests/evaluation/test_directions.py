@@ -7,7 +7,6 @@ from helpers.toy_data import Pendulum
 
 from statecast.evaluation.comparison import Cell, Column, Row, best_rows
 from statecast.evaluation.evaluate import evaluate
-from statecast.evaluation.score_tables import table
 from statecast.metrics import METRICS
 from statecast.models.baselines import Persistence
 from statecast.models.srvp import SRVP
@@ -58,11 +57,11 @@ def test_a_deterministic_forecast_has_no_calibration():
     data = Pendulum()
     names = ("mse", "crps", "spread_skill", "rank_histogram", "coverage")
     own = evaluate(Persistence(data.spec), data, metrics=names, samples=5, name="persistence")
-    assert own["forecasters"]["persistence"].keys() == {"mse", "crps"}
-    assert own["not_computed"].keys() >= {"spread_skill", "rank_histogram", "coverage"}
+    assert own.forecasters["persistence"].keys() == {"mse", "crps"}
+    assert own.not_computed.keys() >= {"spread_skill", "rank_histogram", "coverage"}
     model = SRVP(data.spec, architecture="mlp", width=4, code_size=4, latent_size=2, noise_size=2)
     beside = evaluate(model, data, metrics=names, samples=5, name="srvp")
-    assert beside["forecasters"]["srvp"].keys() == set(names)
-    assert beside["forecasters"]["persistence"].keys() == {"mse", "crps"}
-    assert "deterministic" in beside["not_computed"]["coverage of persistence"]
-    assert "–" in table(beside)
+    assert beside.forecasters["srvp"].keys() == set(names)
+    assert beside.forecasters["persistence"].keys() == {"mse", "crps"}
+    assert "deterministic" in beside.not_computed["coverage of persistence"]
+    assert "–" in beside.table()

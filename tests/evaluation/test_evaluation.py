@@ -8,7 +8,6 @@ import torch
 from statecast.data.base import seeded_generator
 from statecast.errors import InputError
 from statecast.evaluation.evaluate import evaluate
-from statecast.evaluation.score_tables import table, write_scores
 from statecast.evaluation.scoring import score_windows
 from statecast.models.baselines import Persistence
 from statecast.models.separable import Separable
@@ -28,22 +27,22 @@ METRICS = ("mse", "psnr", "ssim", "crps", "energy", "spread_skill", "rank_histog
 
 def test_scores_hold_the_protocol_and_persistence(data, tmp_path):
     scores = evaluate(model(data), data, name="srvp", metrics=METRICS, samples=4)
-    protocol = scores["protocol"]
+    protocol = scores.protocol
     assert (protocol["context"], protocol["horizon"], protocol["windows"]) == (4, 5, 40)
     assert protocol["samples"] == 4
     assert protocol["digest"] == data.windows("test").digest
     assert set(protocol["metrics"]) == set(METRICS)
-    assert scores["not_computed"].keys() == {
+    assert scores.not_computed.keys() == {
         "ssim",
         "rank_histogram of persistence",
         "spread_skill of persistence",
     }
-    assert set(scores["forecasters"]) == {"srvp", "persistence"}
-    assert len(scores["forecasters"]["srvp"]["mse"]["best"]["per_lead_time"]) == 5
-    assert len(scores["details"]["srvp"]["mse"]["best_of_n"]) == 4
-    again = json.loads(write_scores(scores, tmp_path).read_text())
+    assert set(scores.forecasters) == {"srvp", "persistence"}
+    assert len(scores.forecasters["srvp"]["mse"]["best"].per_lead_time) == 5
+    assert len(scores.details["srvp"]["mse"]["best_of_n"]) == 4
+    again = json.loads(scores.save(tmp_path).read_text())
     assert again["protocol"]["digest"] == protocol["digest"]
-    lines = table(scores)
+    lines = scores.table()
     assert "persistence" in lines
     assert "mse ↓ best" in lines
 
@@ -51,15 +50,15 @@ def test_scores_hold_the_protocol_and_persistence(data, tmp_path):
 def test_baselines_asked_for_are_scored_beside_persistence(data):
     asked = ("dmd", "climatology", "linear", "dmd")
     scores = evaluate(model(data), data, metrics=("mse",), samples=2, baselines=asked)
-    assert list(scores["forecasters"]) == ["model", "persistence", "dmd", "climatology", "linear"]
-    values = {k: v["mse"]["mean"]["value"] for k, v in scores["forecasters"].items()}
+    assert list(scores.forecasters) == ["model", "persistence", "dmd", "climatology", "linear"]
+    values = {k: v["mse"]["mean"].value for k, v in scores.forecasters.items()}
     # Swings of one frequency each are nearly linear from one frame to the next.
     assert values["dmd"] < 0.1 * min(values[k] for k in ("persistence", "climatology", "linear"))
-    assert table(scores).splitlines()[0].split()[-3:] == ["dmd", "climatology", "linear"]
+    assert scores.table().splitlines()[0].split()[-3:] == ["dmd", "climatology", "linear"]
     again = evaluate(model(data), data, metrics=("mse",), samples=2, baselines=asked)
-    assert again["forecasters"] == scores["forecasters"]
+    assert again.to_json()["forecasters"] == scores.to_json()["forecasters"]
     alone = evaluate(Persistence(data.spec), data, name="persistence", metrics=("mse",))
-    assert list(alone["forecasters"]) == ["persistence"]
+    assert list(alone.forecasters) == ["persistence"]
     with pytest.raises(InputError, match="no baseline 'srvp'; there are persistence"):
         evaluate(model(data), data, baselines=("srvp",))
 
@@ -68,12 +67,11 @@ def test_persistence_scores_what_it_must(data):
     scores = evaluate(Persistence(data.spec), data, name="persistence", metrics=("mse", "crps"))
     windows = data.windows("test").batch(torch.arange(40))
     error = windows.context.values[:, -1:] - windows.target.values
-    found = scores["forecasters"]["persistence"]
+    found = scores.forecasters["persistence"]
     expected = error.square().mean(dim=(0, 2, 3)).double()
-    per_lead_time = torch.tensor(found["mse"]["mean"]["per_lead_time"], dtype=torch.float64)
-    torch.testing.assert_close(per_lead_time, expected)
+    torch.testing.assert_close(found["mse"]["mean"].per_lead_time, expected)
     # Of a forecast without spread the CRPS is the absolute error.
-    assert found["crps"]["ensemble"]["value"] == pytest.approx(float(error.abs().mean()), rel=1e-5)
+    assert found["crps"]["ensemble"].value == pytest.approx(float(error.abs().mean()), rel=1e-5)
 
 
 def test_a_deterministic_model_is_scored_alike_for_any_samples_and_batches(data):
@@ -86,7 +84,7 @@ def test_a_deterministic_model_is_scored_alike_for_any_samples_and_batches(data)
         for samples, size in ((1, 40), (7, 3))
     ]
     for metric in ("mse", "psnr"):
-        one, other = (v["forecasters"]["model"][metric]["mean"]["value"] for v in values)
+        one, other = (v.forecasters["model"][metric]["mean"].value for v in values)
         assert one == pytest.approx(other, rel=1e-6)
 
 

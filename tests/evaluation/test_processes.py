@@ -86,7 +86,7 @@ def numbers(scores):
 
 
 def test_two_processes_score_what_one_does_and_one_of_them_writes(run):
-    alone = evaluate_run(run, device="cpu")
+    alone = evaluate_run(run, device="cpu").to_json()
     (run.folder / "scores.json").unlink()
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
     command += ["--nproc-per-node", "2", "-m", "statecast", "evaluate", str(run.folder)]

@@ -17,7 +17,7 @@ def test_the_model_of_the_page_beats_persistence(tmp_path, monkeypatch):
     module = ModuleType("example_of_the_page")
     monkeypatch.setitem(sys.modules, module.__name__, module)
     exec(compile(code, str(PAGE), "exec"), module.__dict__)
-    scores = module.scores["forecasters"]
+    scores = module.scores.forecasters
     assert module.result.step == module.options.steps
     assert mean_of(scores["carry"]) < 0.5 * mean_of(scores["persistence"])
 
@@ -56,7 +56,8 @@ def test_a_recipe_names_the_model_of_an_installed_package(tmp_path, monkeypatch)
     assert statecast("train", "my_recipe.yaml").returncode == 0
     assert statecast("evaluate", "runs/my_recipe-1").returncode == 0
     scores = json.loads((folder / "runs/my_recipe-1/scores.json").read_text())["forecasters"]
-    assert mean_of(scores["carry"]) < 0.5 * mean_of(scores["persistence"])
+    carry, persistence = (scores[name]["mse"]["mean"]["value"] for name in ("carry", "persistence"))
+    assert carry < 0.5 * persistence
     refused = statecast("train", "broken.yaml")
     assert refused.returncode == 2
     assert "package carry announces 'broken'" in refused.stderr
@@ -64,4 +65,4 @@ def test_a_recipe_names_the_model_of_an_installed_package(tmp_path, monkeypatch)
 
 def mean_of(scores):
     """The mean of MSE over lead times."""
-    return scores["mse"]["mean"]["value"]
+    return scores["mse"]["mean"].value

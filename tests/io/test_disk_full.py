@@ -15,11 +15,12 @@ import torch
 from statecast.data.cache.entries import open_or_make
 from statecast.data.user.videos import Videos
 from statecast.errors import FileError
-from statecast.evaluation.score_tables import write_scores
+from statecast.evaluation.evaluation import Evaluation
 from statecast.frames import Forecast, Frames
 from statecast.io.atomic_files import PART, atomic_path, sweep, write_text
 from statecast.io.locks import process_mark
 from statecast.io.video.encoding import write_mp4
+from statecast.metrics.base import Score
 from statecast.plots.animations import animate_forecast
 from statecast.plots.forecasts import plot_forecast
 from statecast.reports.page.write_report import write_report
@@ -124,7 +125,10 @@ def drawn(folder, size):
 
 
 def scored(folder, size):
-    write_scores({"values": list(range(1000 * size))}, folder)
+    score = Score(torch.arange(1000.0 * size), 1.0, 0.1)
+    Evaluation(protocol={}, lead_times=[], forecasters={"model": {"mse": {"mean": score}}}).save(
+        folder
+    )
 
 
 FILES = {

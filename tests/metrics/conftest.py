@@ -72,4 +72,8 @@ def settings(weight_files, monkeypatch, tmp_path):
     for metric in (LPIPS, VGGLPIPS):
         digest = sha256_of(weight_files / metric.file.name)[:8]
         monkeypatch.setattr(metric, "file", replace(metric.file, digest=digest))
-    return MetricSettings(lpips_weights=str(weight_files), fvd_weights=str(weight_files))
+    return MetricSettings(
+        lpips_weights=str(weight_files),
+        fvd_weights=str(weight_files),
+        climatology=torch.full((2, 16, 12), 0.3),
+    )

@@ -191,3 +191,20 @@ def test_any_budget_gives_the_same_sums(name, masked, monkeypatch):
         assert parts.keys() == whole.keys()
         for key, expected in whole.items():
             torch.testing.assert_close(parts[key], expected, equal_nan=True)
+
+
+def test_reliability_of_probabilities():
+    # 3 of 4 samples above .5 at every point; the event happens at 2 of 3 points.
+    samples = torch.tensor([0.9, 0.8, 0.7, 0.1]).view(4, 1, 1, 1, 1).expand(4, 1, 1, 1, 3)
+    truth = torch.tensor([0.6, 0.9, 0.2]).view(1, 1, 1, 3)
+    forecast = Forecast(samples=samples, times=torch.ones(1), channels=("u",))
+    target = Frames(values=truth, times=torch.ones(1), channels=("u",))
+    metric = Brier(0.5)
+    details = metric.details(metric.sums(forecast, target))
+    assert details["issued"] == [0.0, 0.0, 0.0, 1.0, 0.0]
+    assert details["observed"][3] == pytest.approx(2 / 3)
+    mask = torch.tensor([True, True, False]).view(1, 1, 1, 3)
+    known = Frames(
+        values=truth.masked_fill(~mask, torch.nan), times=torch.ones(1), channels=("u",), mask=mask
+    )
+    assert metric.details(metric.sums(forecast, known))["observed"][3] == 1.0

@@ -204,21 +204,21 @@ def test_evaluation_records_files_and_thresholds(settings):
         metrics=("lpips", "fvd", "brier", "mse"), thresholds=(0.25, 0.75),
         lpips_weights=settings.lpips_weights, fvd_weights=settings.fvd_weights,
     )  # fmt: skip
-    assert scores["not_computed"] == {}
-    assert set(scores["forecasters"]["persistence"]) == {"lpips", "fvd", "brier", "mse"}
-    recorded = scores["protocol"]["metric_settings"]
+    assert scores.not_computed == {}
+    assert set(scores.forecasters["persistence"]) == {"lpips", "fvd", "brier", "mse"}
+    recorded = scores.protocol["metric_settings"]
     assert set(recorded) == {"lpips", "fvd", "brier"}
     assert recorded["brier"] == {"thresholds": [0.25, 0.75]}
     assert len(recorded["lpips"]["sha256"]) == 64
     assert recorded["fvd"]["frames"] == 5
-    assert scores["details"]["persistence"]["fvd"]["clips"] == 6
-    assert "half_widths" in scores["forecasters"]["persistence"]["mse"]["mean"]
-    assert "half_widths" not in scores["forecasters"]["persistence"]["fvd"]["mean"]
+    assert scores.details["persistence"]["fvd"]["clips"] == 6
+    assert scores.forecasters["persistence"]["mse"]["mean"].half_widths is not None
+    assert scores.forecasters["persistence"]["fvd"]["mean"].half_widths is None
 
 
 def test_evaluation_goes_on_without_files(settings):
     scores = evaluate(
         Persistence(Images.spec), Images(), name="persistence", metrics=("lpips", "fvd", "mse")
     )
-    assert set(scores["forecasters"]["persistence"]) == {"mse"}
-    assert set(scores["not_computed"]) == {"lpips", "fvd"}
+    assert set(scores.forecasters["persistence"]) == {"mse"}
+    assert set(scores.not_computed) == {"lpips", "fvd"}

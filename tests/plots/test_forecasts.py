@@ -202,12 +202,9 @@ def test_scores_and_curves_are_drawn(tmp_path):
 
 
 def test_lead_times_are_in_the_unit_of_the_data():
-    scores = {"lead_times": [1.0, 2.0], "forecasters": {}}
-    assert lead_time_axis(scores) == ([1.0, 2.0], "lead time / frames")
-    scores["protocol"] = {"data": {"step": "6 hours"}}
-    assert lead_time_axis(scores) == ([6.0, 12.0], "lead time / hours")
-    scores["protocol"] = {"data": {"step": "1 day"}}
-    assert lead_time_axis(scores) == ([1.0, 2.0], "lead time / days")
+    assert lead_time_axis([1.0, 2.0], None) == ([1.0, 2.0], "lead time / frames")
+    assert lead_time_axis([1.0, 2.0], "6 hours") == ([6.0, 12.0], "lead time / hours")
+    assert lead_time_axis([1.0, 2.0], "1 day") == ([1.0, 2.0], "lead time / days")
 
 
 def test_scores_show_bands_whole_ticks_and_the_line_of_spread_that_equals_skill():

@@ -13,6 +13,7 @@ VERBS = (
     "inspect",
     "train",
     "verify",
+    "calibrate",
     "evaluate",
     "compare",
     "report",

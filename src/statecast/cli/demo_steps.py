@@ -8,7 +8,6 @@ from pathlib import Path
 
 from statecast.data.base import seeded_generator
 from statecast.data.loading import evenly
-from statecast.evaluation.score_tables import table
 from statecast.frames import Batch
 from statecast.io.atomic_files import write_text
 from statecast.models.base import Forecaster
@@ -109,13 +108,13 @@ def make_part(recipe: str, folder: Path) -> str | None:
     shown = windows.batch(evenly(len(windows), SHOWN + 1)[1:])
     pictures = draw(run.load(), shown, run.folder)
     pictures += [run.folder / "scores.png", run.folder / "history.png"]
-    plot_scores(scores, pictures[-2])
+    plot_scores(scores.to_json(), pictures[-2])
     watched = read_log(run.folder, DIAGNOSTICS_NAME)
     plot_history(read_log(run.folder), pictures[-1], diagnostics=watched)
     text = [
         f"{recipe}, {result.step} steps in {result.seconds / 60:.1f} min, "
-        f"{scores['protocol']['windows']} test windows, {len(scores['lead_times'])} frames",
-        table(scores),
+        f"{scores.protocol['windows']} test windows, {len(scores.lead_times)} frames",
+        scores.table(),
         *[f"  {path}" for path in pictures],
     ]
     return "\n".join(text)

@@ -16,6 +16,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--checkpoint", default="best", help="best, last, or a number of steps")
     parser.add_argument("--device", default="auto")
     parser.add_argument(
+        "--calibrated", action="store_true", help="correct forecasts as statecast calibrate fitted"
+    )
+    parser.add_argument(
         "--allow-download", action="store_true", help="fetch the weights that LPIPS needs"
     )
 
@@ -25,7 +28,6 @@ def run(options: argparse.Namespace, overrides: Sequence[str]) -> int:
     from statecast.distributed import is_main, process_group
     from statecast.errors import MissingExtraError
     from statecast.evaluation.analyses import ANALYSES
-    from statecast.evaluation.score_tables import table
     from statecast.plots.curves import plot_scores
     from statecast.runs.run import evaluate_run, open_run
 
@@ -33,17 +35,23 @@ def run(options: argparse.Namespace, overrides: Sequence[str]) -> int:
         overrides = [*overrides, "--evaluate.allow_download=true"]
     with process_group():
         opened = open_run(options.folder)
-        scores = evaluate_run(opened, overrides, which=options.checkpoint, device=options.device)
+        scores = evaluate_run(
+            opened,
+            overrides,
+            which=options.checkpoint,
+            device=options.device,
+            calibrated=options.calibrated,
+        )
         if not is_main():
             return 0
-    print(table(scores))
-    for name, found in scores["analyses"].items():
+    print(scores.table())
+    for name, found in scores.analyses.items():
         print("\n".join(["", f"{name}:", *ANALYSES[name]().lines(found)]))
-    for metric, reason in scores["not_computed"].items():
+    for metric, reason in scores.not_computed.items():
         print(f"{metric} was not computed: {reason}")
     written, picture = [opened.folder / "scores.json"], opened.folder / "scores.png"
     try:
-        plot_scores(scores, picture)
+        plot_scores(scores.to_json(), picture)
         written.append(picture)
     except MissingExtraError as error:
         print(f"No picture of the scores: {error}")

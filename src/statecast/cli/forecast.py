@@ -52,6 +52,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=1, help="of the samples; default 1")
     parser.add_argument("--checkpoint", default="best", help="best, last, or a number of steps")
     parser.add_argument("--device", default="auto")
+    parser.add_argument(
+        "--calibrated", action="store_true", help="correct samples as statecast calibrate fitted"
+    )
     parser.epilog = (
         "--data.OPTION VALUE reads INPUT in another way than in training: fields with "
         "--data.uneven_times fill, --data.missing_frames keep, --data.missing -9999 or "
@@ -75,7 +78,9 @@ def writer(options: argparse.Namespace, overrides: Sequence[str]) -> Callable[[]
     from statecast.forecasting.forecast_file import QUANTILES, forecast_file
     from statecast.runs.load import load_model
 
-    predictor = load_model(options.folder, options.checkpoint, device=options.device)
+    predictor = load_model(
+        options.folder, options.checkpoint, device=options.device, calibrated=options.calibrated
+    )
     return partial(
         forecast_file,
         predictor,

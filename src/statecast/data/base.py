@@ -6,7 +6,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, ClassVar, Literal, NamedTuple, get_args
 
+import numpy as np
 import torch
+from jaxtyping import Int
 from torch import Tensor
 
 from statecast.checks import typed
@@ -54,6 +56,14 @@ class Windows(ABC):
     @abstractmethod
     def digest(self) -> str:
         """Hexadecimal sha256 of the content: equal digests mean equal windows."""
+
+    @property
+    def sequence_numbers(self) -> Int[Tensor, " window"]:
+        """The sequence that each window is cut from: windows of one are not independent.
+
+        By default each is a sequence of its own.
+        """
+        return torch.arange(len(self))
 
     def to_score_units(self, forecast: Forecast, batch: Batch) -> tuple[Forecast, Frames]:
         """A forecast of a batch of these windows, and its target, in the units of their scores.
@@ -110,6 +120,24 @@ class Windows(ABC):
         epoch, position = divmod(step, len(self) // count)
         order = torch.randperm(len(self), generator=seeded_generator(seed, epoch))
         return order[position * count : (position + 1) * count]
+
+
+class CutWindows(Windows):
+    """Windows that are cut from sequences.
+
+    Attributes:
+        starts: (window, 2), the sequence and the first frame of each window.
+    """
+
+    starts: np.ndarray[Any, Any]
+
+    def __len__(self) -> int:
+        return len(self.starts)
+
+    @property
+    def sequence_numbers(self) -> Int[Tensor, " window"]:
+        """The sequence that each window is cut from."""
+        return torch.as_tensor(self.starts[:, 0], dtype=torch.int64)
 
 
 class DataSource(ABC):

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import Int
 from torch import Tensor
 
 from statecast.data.base import Split, seeded_generator
@@ -124,6 +125,11 @@ class ViewWindows(SwappableWindows):
                 "elevation": torch.from_numpy(elevation),
             },
         )
+
+    @property
+    def sequence_numbers(self) -> Int[Tensor, " window"]:
+        """The object that each window shows."""
+        return torch.arange(len(self)) // self.views.shape[1]
 
     @cached_property
     def digest(self) -> str:

@@ -10,15 +10,16 @@ from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import Int
 from torch import Tensor
 
-from statecast.data.base import Windows
+from statecast.data.base import CutWindows, Windows
 from statecast.errors import InputError
 from statecast.frames import Batch, Frames
 from statecast.io.fields.coordinates import Coordinates
 
 
-class SequenceWindows(Windows):
+class SequenceWindows(CutWindows):
     """Windows cut from the sequences of one split.
 
     Args:
@@ -49,9 +50,6 @@ class SequenceWindows(Windows):
         self.sequences, self.starts = sequences, starts
         self.context, self.length, self.channels = context, length, channels
         self.latents = dict(latents or {})
-
-    def __len__(self) -> int:
-        return len(self.starts)
 
     def batch(self, indices: Tensor) -> Batch:
         chosen, first = self.starts[indices.numpy()].T
@@ -103,6 +101,11 @@ class FirstFrames(Windows):
     def coordinates(self, window: int) -> Coordinates | None:
         """Labels of a window's context frames."""
         return self.windows.coordinates(window)
+
+    @property
+    def sequence_numbers(self) -> Int[Tensor, " window"]:
+        """The sequence that each window is cut from."""
+        return self.windows.sequence_numbers
 
     @cached_property
     def digest(self) -> str:

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from statecast.errors import CorruptionError, FileError, InputError
+from statecast.evaluation.evaluation import SCORES_NAME, Evaluation
 from statecast.evaluation.protocols import protocol_names
 from statecast.evaluation.protocols.protocol import read_protocol
-from statecast.evaluation.score_tables import SCORES_NAME
+from statecast.evaluation.window_scores import read_window_scores
 from statecast.io.sealed_json import read_sealed
 
 # Fields that must agree, and fields that may differ, which is then said.
-SAME = ("split", "context", "horizon")
-TOLD = ("name", "windows", "substeps", "checkpoint", "seed", "version", "commit")
+SAME = ("split", "context", "horizon", "area_weights")
+TOLD = ("name", "windows", "calibrated", "substeps", "checkpoint", "seed", "version", "commit")
 NEEDED = ("protocol", "lead_times", "forecasters")
 SHOWN_ENTRIES = 6  # of a data card that differ
 
@@ -25,47 +27,43 @@ class Scored(NamedTuple):
 
     label: str
     folder: Path
-    scores: dict[str, Any]
+    scores: Evaluation
 
     @property
     def protocol(self) -> dict[str, Any]:
         """The protocol that the scores were made under."""
-        return dict(self.scores["protocol"])
+        return self.scores.protocol
 
     @property
     def model(self) -> str:
-        """Name of the run's own forecaster: the first; trivial ones follow."""
-        return next(iter(self.scores["forecasters"]))
+        """Name of the run's own forecaster."""
+        return self.scores.model
 
 
-def read_scores(folder: str | Path) -> dict[str, Any]:
+def read_scores(folder: str | Path) -> Evaluation:
     """The scores of a run folder.
 
     Errors:
         FileError: there are none yet.
-        CorruptionError: the file is damaged.
+        CorruptionError: a file is damaged.
     """
     path = Path(folder) / SCORES_NAME
+    again = f"Make it again: statecast evaluate {folder}"
     if not path.is_file():
         raise FileError(f"{folder} has no scores yet. Make them: statecast evaluate {folder}")
     try:
         content = read_sealed(path)
     except (OSError, ValueError, TypeError) as error:
         raise CorruptionError(f"{path} cannot be read: {error}.") from error
-    whole = all(key in content for key in NEEDED)
-    if not whole or not content["forecasters"]:
-        raise CorruptionError(
-            f"{path} should hold {', '.join(NEEDED)}. Make it again: statecast evaluate {folder}"
-        )
-    if not all(is_score(score) for score in all_scores(content["forecasters"])):
-        raise CorruptionError(
-            f"{path} should hold numbers as scores. Make it again: statecast evaluate {folder}"
-        )
+    if not all(key in content for key in NEEDED) or not content["forecasters"]:
+        raise CorruptionError(f"{path} should hold {', '.join(NEEDED)}. {again}")
+    try:
+        found = Evaluation.from_json(content)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise CorruptionError(f"{path} should hold numbers as scores. {again}") from error
     if not printable(content):
-        raise CorruptionError(
-            f"{path} holds control characters. Make it again: statecast evaluate {folder}"
-        )
-    return content
+        raise CorruptionError(f"{path} holds control characters. {again}")
+    return replace(found, windows=read_window_scores(folder, content.get("window_scores")))
 
 
 def printable(content: Any) -> bool:
@@ -75,24 +73,6 @@ def printable(content: Any) -> bool:
     if isinstance(content, Mapping):
         return all(printable(key) and printable(value) for key, value in content.items())
     return not isinstance(content, list) or all(map(printable, content))
-
-
-def all_scores(forecasters: Any) -> Iterator[Any]:
-    """Every score of every forecaster, metric and selection; None where there should be one."""
-    if not isinstance(forecasters, Mapping):
-        yield None
-        return
-    for metrics in forecasters.values():
-        for selections in metrics.values() if isinstance(metrics, Mapping) else [None]:
-            yield from selections.values() if isinstance(selections, Mapping) else [None]
-
-
-def is_score(score: Any) -> bool:
-    """Whether something read from a file is a score: numbers, or null for NaN."""
-    if not isinstance(score, Mapping) or not isinstance(score.get("per_lead_time"), list):
-        return False
-    numbers = [score.get("value"), score.get("half_width"), *score["per_lead_time"]]
-    return all(number is None or isinstance(number, int | float) for number in numbers)
 
 
 def read_runs(folders: Sequence[str | Path]) -> list[Scored]:
@@ -120,17 +100,15 @@ def short_labels(folders: Sequence[str | Path]) -> list[str]:
 def differences(runs: Sequence[Scored]) -> list[str]:
     """Why scores of runs must not be set side by side, a phrase per field; empty where they may.
 
-    Compared are split, context, horizon and lead times, samples (of stochastic models), the
-    content of the windows, and the versions of the metrics that several runs have.
+    Compared are split, context, horizon and lead times, the content of the windows, and the
+    versions of the metrics that several runs have.
     """
     found = []
     for name in SAME:
         found += _phrase(name, {run.label: run.protocol.get(name) for run in runs})
     if not found:
-        leads = {run.label: [round(t, 6) for t in run.scores["lead_times"]] for run in runs}
+        leads = {run.label: [round(t, 6) for t in run.scores.lead_times] for run in runs}
         found += _phrase("lead times", leads)
-    drawing = [run for run in runs if not run.protocol.get("deterministic", False)]
-    found += _phrase("samples", {run.label: run.protocol.get("samples") for run in drawing})
     found += _other_windows(runs)
     for metric in dict.fromkeys(m for run in runs for m in run.protocol.get("metrics", {})):
         versions = {
@@ -212,12 +190,22 @@ def flat(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return found
 
 
+def other_samples(runs: Sequence[Scored]) -> list[str]:
+    """A phrase where stochastic models were scored with other numbers of samples."""
+    drawing = [run for run in runs if not run.protocol.get("deterministic", False)]
+    return _phrase("samples", {run.label: run.protocol.get("samples") for run in drawing})
+
+
 def remarks_on(runs: Sequence[Scored]) -> list[str]:
     """Differences between runs that are allowed, and the notes of their protocols."""
     told = []
     for name in TOLD:
         values = {run.label: run.protocol.get(name) for run in runs}
         told += _phrase("protocol" if name == "name" else name, values)
+    told += [
+        f"{phrase}; only scores that do not depend on their number are shown."
+        for phrase in other_samples(runs)
+    ]
     if len({run.protocol.get("digest") for run in runs}) > 1:
         told.append("The windows were simulated by several machines, and differ in the last bits.")
     notes = dict.fromkeys(n for run in runs for n in run.protocol.get("notes", []))

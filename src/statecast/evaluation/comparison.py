@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from statecast.errors import InputError
-from statecast.evaluation.comparability import Scored, differences, remarks_on
+from statecast.evaluation.comparability import Scored, differences, other_samples, remarks_on
 from statecast.evaluation.protocols import protocol_names
 from statecast.evaluation.protocols.protocol import read_protocol
 from statecast.evaluation.protocols.published_scores import published_for
+from statecast.evaluation.significance import Difference, significant_differences
 from statecast.metrics import METRICS
 
 ELSEWHERE = {"lpips": False, "fvd": False}  # direction of published metrics, if not ours as well
@@ -23,6 +24,11 @@ class Column(NamedTuple):
 
     metric: str
     selection: str | None  # None where published scores alone have it, and in one way
+
+    @property
+    def is_fair(self) -> bool:
+        """Whether the number of samples does not matter to it, on average."""
+        return self.metric in METRICS and self.selection in METRICS[self.metric].fair
 
     @property
     def title(self) -> str:
@@ -56,6 +62,7 @@ class Comparison(NamedTuple):
     rows: list[Row]
     best: dict[Column, list[int]]  # numbers of the best rows
     remarks: list[str]  # what differs between the runs, and what a reader must know
+    differences: list[Difference]  # between runs, and to baselines, with their significance
 
 
 def compare(
@@ -91,7 +98,7 @@ def compare(
         key = named_columns([sort], columns)[0]
         rows.sort(key=lambda row: merit(key.metric, row.cells.get(key)))
     best = {column: best_rows(rows, column) for column in columns}
-    return Comparison(columns, rows, best, remarks)
+    return Comparison(columns, rows, best, remarks, significant_differences(runs, columns))
 
 
 def chosen_columns(
@@ -99,10 +106,14 @@ def chosen_columns(
 ) -> list[Column]:
     """Columns of the table: those asked for, or the protocol's and then all others.
 
+    Where runs differ in their number of samples, only scores that do not depend on it.
+
     Errors:
         InputError: a column that there is not.
     """
     offered = offered_columns(runs, protocol if published else None)
+    if other_samples(runs):
+        offered = [column for column in offered if column.is_fair]
     if metrics:
         return named_columns(metrics, offered)
     rules = read_protocol(protocol).metrics if protocol else {}
@@ -123,7 +134,7 @@ def offered_columns(runs: Sequence[Scored], protocol: str | None) -> list[Column
     """Columns that some run has, or some published score of a protocol."""
     offered: dict[Column, None] = {}
     for run in runs:
-        for metric, selections in run.scores["forecasters"][run.model].items():
+        for metric, selections in run.scores.forecasters[run.model].items():
             offered |= {Column(metric, selection): None for selection in selections}
     for score in published_for(protocol) if protocol else []:
         if score.selection is not None or score.metric not in {c.metric for c in offered}:
@@ -161,7 +172,7 @@ def baseline_rows(runs: Sequence[Scored], columns: Sequence[Column]) -> list[Row
     """A row per trivial forecast; several runs share one where all its scores agree."""
     found: dict[str, dict[tuple[tuple[Column, float], ...], Row]] = {}
     for run in runs:
-        for name in list(run.scores["forecasters"])[1:]:
+        for name in list(run.scores.forecasters)[1:]:
             cells = cells_of(run, name, columns)
             key = tuple((column, round(cell.value, 9)) for column, cell in cells.items())
             row = Row(f"{name} ({run.label})", "baseline", cells, str(run.folder))
@@ -175,21 +186,16 @@ def baseline_rows(runs: Sequence[Scored], columns: Sequence[Column]) -> list[Row
 
 def cells_of(run: Scored, forecaster: str, columns: Sequence[Column]) -> dict[Column, Cell]:
     """Scores of a forecaster, as far as it has them."""
-    scores = run.scores["forecasters"][forecaster]
+    scores = run.scores.forecasters[forecaster]
     single = forecaster != run.model or run.protocol.get("deterministic", False)
     found = {}
     for column in columns:
         if single and column.metric in CALIBRATION:
             continue
-        score = scores.get(column.metric, {}).get(column.selection)
+        score = scores.get(column.metric, {}).get(column.selection or "")
         if score is not None:
-            found[column] = Cell(number(score["value"]), number(score.get("half_width")))
+            found[column] = Cell(score.value, score.half_width)
     return found
-
-
-def number(value: Any) -> float:
-    """A score as a number; JSON without NaN has null for it."""
-    return math.nan if value is None else float(value)
 
 
 def published_rows(protocol: str, columns: Sequence[Column]) -> list[Row]:

@@ -74,8 +74,8 @@ def as_json(table: Comparison) -> str:
             "source": row.source,
             "scores": {
                 ".".join(filter(None, column)): {
-                    "value": None if math.isnan(cell.value) else cell.value,
-                    "half_width": None if math.isnan(cell.half_width) else cell.half_width,
+                    "value": _or_null(cell.value),
+                    "half_width": _or_null(cell.half_width),
                     "best": index in table.best[column],
                 }
                 for column, cell in row.cells.items()
@@ -83,7 +83,15 @@ def as_json(table: Comparison) -> str:
         }
         for index, row in enumerate(table.rows)
     ]
-    content = {"rows": rows, "remarks": table.remarks}
+    differences = [
+        {
+            **difference._asdict(),
+            **{name: _or_null(getattr(difference, name)) for name in ("low", "high", "p_value")},
+            "significant": difference.significant,
+        }
+        for difference in table.differences
+    ]
+    content = {"rows": rows, "remarks": table.remarks, "differences": differences}
     return json.dumps(content, indent=1, ensure_ascii=False)
 
 
@@ -103,7 +111,19 @@ def numbered_sources(table: Comparison) -> dict[str, int]:
 
 def _below(table: Comparison, form: str) -> list[str]:
     numbered = [f"[{number}] {source}" for source, number in numbered_sources(table).items()]
-    return [form.format(line) for line in [*numbered, *table.remarks]]
+    return [form.format(line) for line in [*numbered, *table.remarks, *statements(table)]]
+
+
+def statements(table: Comparison) -> list[str]:
+    """Which differences are significant, and which are not."""
+    if not table.differences:
+        return []
+    windows = min(difference.windows for difference in table.differences)
+    head = (
+        f"Differences with their 95 % intervals, paired over {windows} windows and resampled by "
+        f"sequence; p-values are Holm's for {len(table.differences)} differences:"
+    )
+    return [head, *map(str, table.differences)]
 
 
 def _marked(table: Comparison, index: int, column: Column, form: str) -> str:
@@ -114,6 +134,10 @@ def _marked(table: Comparison, index: int, column: Column, form: str) -> str:
 def _cell(text: str) -> str:
     """Text that cannot break a table of Markdown."""
     return text.replace("\\", "\\\\").replace("|", "\\|").replace("\n", " ")
+
+
+def _or_null(value: float) -> float | None:
+    return None if math.isnan(value) else value
 
 
 def _known(value: float) -> str:

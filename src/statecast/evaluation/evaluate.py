@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import torch
+
 from statecast.checks import typed
-from statecast.data.base import DataSource, Split
+from statecast.data.base import DataSource, Split, Windows
 from statecast.distributed import all_gather, rank, world_size
 from statecast.errors import InputError
 from statecast.evaluation.analyses import ANALYSES
-from statecast.evaluation.baselines import fitted_baselines
-from statecast.evaluation.protocol_settings import resolve_protocol
-from statecast.evaluation.score_tables import as_json
+from statecast.evaluation.baselines import fit_statistics, fitted_baselines
+from statecast.evaluation.evaluation import Evaluation, Part
+from statecast.evaluation.protocol_settings import EvaluationPlan, resolve_protocol
 from statecast.evaluation.scoring import Scores, device_of, score_windows
+from statecast.evaluation.skill import Skill, skill_against
 from statecast.evaluation.slices import MEMORY_GIB
+from statecast.evaluation.subsets import Subset, subsets_of
+from statecast.evaluation.subsets import area_weights as areas_of
+from statecast.evaluation.window_scores import WindowScores, score_key
+from statecast.frames import FrameSpec
 from statecast.metrics import METRICS
-from statecast.metrics.base import MetricSettings
+from statecast.metrics.base import ROWS, MetricSettings, with_average
 from statecast.models.base import Forecaster
+from statecast.models.baselines import Climatology
 from statecast.solvers.solvers import SolverName
 from statecast.version import __version__, commit
 
@@ -42,9 +51,12 @@ def evaluate(
     fvd_weights: str | None = None,
     allow_download: bool = False,
     thresholds: tuple[float, ...] = (),
+    regions: dict[str, dict[str, tuple[float, float]]] | None = None,
+    seasons: bool = False,
+    area_weights: bool = False,
     max_memory_gib: float = MEMORY_GIB,
     seed: int = 1,
-) -> dict[str, Any]:
+) -> Evaluation:
     """Scores of a model and of baselines on the same windows, with their protocol.
 
     Args:
@@ -70,14 +82,18 @@ def evaluate(
             default it is sought in `STATECAST_FVD_I3D` and the cache. It is code, and it is run.
         allow_download: fetch the published weights of LPIPS where they are not found.
         thresholds: of the Brier score; by default the middle of the data's range.
+        regions: of labelled fields, to be scored besides: ends of coordinates by name, such as
+            `{tropics: {lat: [-20, 20]}}`.
+        seasons: whether seasons of three months are scored besides, of frames with dates.
+        area_weights: whether averages over the points of labelled fields are weighted by cell
+            areas, where there are any, or else by the cosine of latitude.
         max_memory_gib: what forecasts and their scores may take at once, in GiB, beside the model;
             fewer windows are forecast at once where they would take more. Changes no score.
         seed: of the samples.
 
     Returns:
-        `protocol`, `lead_times`, and `forecasters`: for each of them, metric and selection, the
-        score at each lead time and its mean, with the half widths of their 95 % intervals;
-        `analyses`: what each of them found.
+        The scores of each forecaster with their protocol, those of each variable where there are
+        several, and how the model compares with each baseline.
 
     Errors:
         InputError: an unknown metric or baseline, an option that does not fit, or data that do not
@@ -90,26 +106,32 @@ def evaluate(
             "samples, batch_size and max_windows must be at least 1, got "
             f"{samples}, {batch_size} and {max_windows}."
         )
-    terms = resolve_protocol(protocol, data, split=split, samples=samples, metrics=metrics)
+    plan = resolve_protocol(protocol, data, split=split, samples=samples, metrics=metrics)
+    spec = plan.windows.scored_spec(model.spec)
     settings = MetricSettings(
         lpips_weights=lpips_weights,
         fvd_weights=fvd_weights,
         allow_download=allow_download,
         thresholds=tuple(thresholds),
         device=device_of(model),
+        climatology=climatology_of(model, data, plan, seed) if "acc" in plan.metrics else None,
+        weights=areas_of(plan.windows, spec.space) if area_weights else None,
     )
+
+    subsets = subsets_of(plan.windows, spec, regions=regions or {}, seasons=seasons)
 
     def scores_of(forecaster: Forecaster, title: str) -> Scores:
         return score_windows(
             forecaster,
-            terms.windows,
-            metrics=terms.metrics,
-            samples=terms.samples,
+            plan.windows,
+            metrics=plan.metrics,
+            samples=plan.samples,
             batch_size=batch_size,
             count=max_windows,
             substeps=substeps if forecaster is model else None,
             solver=solver if forecaster is model else None,
             settings=settings,
+            subsets=subsets,
             max_memory_gib=max_memory_gib,
             seed=seed,
             title=title,
@@ -126,48 +148,104 @@ def evaluate(
         analyses,
         model,
         data,
-        split=terms.split,
+        split=plan.split,
         windows=max_windows,
         batch_size=batch_size,
         seed=seed,
     )
-    return {
-        "protocol": {
+    return Evaluation(
+        protocol={
             "name": protocol,
             "data": data.card,
-            "split": terms.split,
+            "split": plan.split,
             "windows": own.windows,
-            "available_windows": len(terms.windows),
+            "available_windows": len(plan.windows),
             "context": model.spec.context,
             "horizon": len(own.lead_times),
-            "samples": terms.samples if model.stochastic else 1,
+            "samples": plan.samples if model.stochastic else 1,
             "deterministic": not model.stochastic,
             "substeps": substeps,
             "solver": solver,
-            "metrics": {metric: METRICS[metric].version for metric in terms.metrics},
+            "metrics": {metric: METRICS[metric].version for metric in plan.metrics},
             "metric_settings": own.protocols,
-            "digest": terms.windows.digest,
+            "area_weights": area_weights,
+            "digest": plan.windows.digest,
             "seed": seed,
             "version": __version__,
             "commit": commit(),
-            "notes": terms.notes,
+            "notes": plan.notes,
         },
-        "lead_times": own.lead_times,
-        "forecasters": {key: as_json(value.by_metric) for key, value in scored.items()},
-        "details": {key: value.details for key, value in scored.items() if value.details},
-        "analyses": found,
-        "not_computed": {
-            **terms.not_computed,
-            **own.not_computed,
-            **{
-                f"{metric} of {key}": reason
-                for key, scores in scored.items()
-                for metric, reason in scores.not_computed.items()
-                if metric not in own.not_computed
-            },
-            **reasons,
-        },
+        lead_times=own.lead_times,
+        unit=spec.unit,
+        forecasters={key: scores.by_metric for key, scores in scored.items()},
+        details={key: scores.details for key, scores in scored.items() if scores.details},
+        skill={key: skill_of(own, scored[key], seed) for key in beside},
+        parts=parts_of(scored, subsets, spec),
+        analyses=found,
+        not_computed=plan.not_computed | reasons_of(scored) | reasons,
+        windows=windows_of(scored),
+    )
+
+
+def climatology_of(
+    model: Forecaster, data: DataSource, plan: EvaluationPlan, seed: int
+) -> torch.Tensor | None:
+    """Mean of training frames (channel, *space); None where scores have other units."""
+    if type(plan.windows).to_score_units is not Windows.to_score_units:
+        return None
+    fitted = Climatology(model.spec)
+    windows = data.windows("train")
+    fit_statistics(fitted, windows, batch_size=min(32, len(windows)), seed=seed)
+    return fitted.mean
+
+
+def skill_of(own: Scores, baseline: Scores, seed: int) -> dict[str, dict[str, Skill]]:
+    """How a model compares with a baseline, by every metric that scores single windows."""
+    return {
+        name: skill_against(
+            METRICS[name], own.sums[name], baseline.sums[name], own.sequences, seed=seed
+        )
+        for name in own.by_metric
+        if name in baseline.by_metric and METRICS[name].selections
     }
+
+
+def parts_of(
+    scored: Mapping[str, Scores], subsets: Sequence[Subset], spec: FrameSpec
+) -> dict[str, dict[str, Part]]:
+    """Scores of subsets, by their kind and name."""
+    found: dict[str, dict[str, Part]] = {}
+    for subset in subsets:
+        table = {key: scores.parts[subset.kind, subset.name] for key, scores in scored.items()}
+        found.setdefault(subset.kind, {})[subset.name] = Part(subset.spec(spec).unit, table)
+    return found
+
+
+def reasons_of(scored: Mapping[str, Scores]) -> dict[str, str]:
+    """Why metrics are missing: of the model, and of baselines where the model has them."""
+    own, *_ = scored.values()
+    return own.not_computed | {
+        f"{metric} of {key}": reason
+        for key, scores in scored.items()
+        for metric, reason in scores.not_computed.items()
+        if metric not in own.not_computed
+    }
+
+
+def windows_of(scored: Mapping[str, Scores]) -> WindowScores:
+    """Scores of single windows, averaged over lead times."""
+    own, *_ = scored.values()
+    values = {}
+    for key, scores in scored.items():
+        for metric, found in scores.by_metric.items():
+            sums = scores.sums[metric]
+            for selection in METRICS[metric].selections:
+                if math.isnan(found[selection].value):
+                    continue  # NaN among them must not pass for what is not known
+                rows, known = with_average(sums[f"{selection}{ROWS}"], sums[f"known{ROWS}"])
+                average = torch.where(known[:, -1], rows[:, -1], torch.nan)
+                values[score_key(key, metric, selection)] = average
+    return WindowScores(own.numbers, own.sequences, values)
 
 
 def run_analyses(

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from torch import Tensor
+
 from statecast.frames import Forecast, Frames
-from statecast.metrics.base import Metric, Sums, add
+from statecast.metrics.base import SEQUENCES, Metric, Sums, add
 
 
 class MetricSums(NamedTuple):
@@ -17,7 +19,12 @@ class MetricSums(NamedTuple):
     lead_times: list[float]
 
     def with_batch(
-        self, metrics: Mapping[str, Metric], forecast: Forecast, target: Frames, *, context: Frames
+        self,
+        metrics: Mapping[str, Metric],
+        forecast: Forecast,
+        target: Frames,
+        *,
+        context: Frames | None = None,
     ) -> MetricSums:
         """With the scores of a batch besides, of the metrics that can score all windows so far."""
         refused = {name: metric.why_not_scorable(target) for name, metric in metrics.items()}
@@ -33,13 +40,20 @@ class MetricSums(NamedTuple):
         return MetricSums(sums, reasons, forecast.times.tolist())
 
 
-def merge_sums(parts: Sequence[MetricSums]) -> MetricSums:
-    """Sums of several processes as one, added in their order; one of no windows adds nothing."""
+def merge_sums(parts: Sequence[MetricSums], sequences: Tensor) -> MetricSums:
+    """Sums of several processes as one, added in their order; one of no windows adds nothing.
+
+    Args:
+        parts: of the processes.
+        sequences: number of the sequence of each window of all of them.
+    """
     reasons = {name: reason for part in parts for name, reason in part.reasons.items()}
     sums: dict[str, Sums] = {}
     for part in parts:
         for name in part.sums.keys() - reasons.keys():
             sums[name] = add(sums.get(name), part.sums[name])
+    if len(sequences.unique()) < len(sequences):
+        sums = {name: found | {SEQUENCES: sequences} for name, found in sums.items()}
     return MetricSums(sums, reasons, next((t.lead_times for t in parts if t.lead_times), []))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, Literal, NamedTuple
 
 from torch import Tensor
@@ -14,9 +15,10 @@ from statecast.distributed import all_gather, is_main, share
 from statecast.errors import InputError
 from statecast.evaluation.metric_sums import MetricSums, merge_sums
 from statecast.evaluation.slices import MEMORY_GIB, slices_within
+from statecast.evaluation.subsets import Subset, calendar_of
 from statecast.frames import Batch, Forecast, FrameSpec
 from statecast.metrics import METRICS
-from statecast.metrics.base import Metric, MetricSettings, Score
+from statecast.metrics.base import Metric, MetricSettings, Score, Sums
 from statecast.models.base import Forecaster
 from statecast.solvers.solvers import SolverName
 
@@ -31,7 +33,15 @@ class Scores(NamedTuple):
     not_computed: dict[str, str]  # metric and reason
     protocols: dict[str, dict[str, Any]]  # what else one must know to compute a metric again
     lead_times: list[float]
-    windows: int
+    sums: dict[str, Sums]  # of each metric
+    numbers: Tensor  # of the windows, in their split
+    sequences: Tensor  # number of the sequence of each window
+    parts: dict[tuple[str, str], dict[str, dict[str, Score]]]  # by kind and name of a subset
+
+    @property
+    def windows(self) -> int:
+        """Number of windows."""
+        return len(self.numbers)
 
     def value(self, metric: str, selection: str) -> float:
         """Mean over lead times of a metric.
@@ -75,6 +85,7 @@ def applicable(
             reason = "the forecast is deterministic, and has no spread to judge"
         if reason is None:
             metrics[name] = METRICS[name].of(spec, settings)
+            metrics[name].weights = settings.weights
         else:
             reasons[name] = reason
     return metrics, reasons
@@ -91,6 +102,7 @@ def score_windows(
     substeps: int | None = None,
     solver: SolverName | None = None,
     settings: MetricSettings | None = None,
+    subsets: Sequence[Subset] = (),
     max_memory_gib: float = MEMORY_GIB,
     seed: int = 1,
     title: str | None = None,
@@ -111,6 +123,7 @@ def score_windows(
         substeps: steps of the solver per frame; by default the model's own.
         solver: of the transition's differential equation; by default the model's own.
         settings: what metrics are told, such as paths of weights.
+        subsets: variables, regions and seasons to score besides.
         max_memory_gib: what forecasts and their scores may take at once, in GiB; a window at least
             is forecast whole.
         seed: of the samples.
@@ -119,15 +132,21 @@ def score_windows(
     from tqdm import tqdm
 
     drawn = samples if model.stochastic else 1
+    settings = settings or MetricSettings(device=device_of(model))
+    spec = windows.scored_spec(model.spec)
     # A deterministic forecast is an ensemble of equal members: its CRPS is its absolute error.
-    computed, reasons = applicable(
-        metrics,
-        windows.scored_spec(model.spec),
-        samples if model.stochastic else 2,
-        settings or MetricSettings(device=device_of(model)),
+    fitting = partial(
+        applicable,
+        samples=samples if model.stochastic else 2,
         stochastic=model.stochastic,
     )
-    found = MetricSums({}, reasons, [])
+    computed, reasons = fitting(metrics, spec, settings=settings)
+    of_points = [name for name, m in computed.items() if m.selections or m.judges_spread]
+    others = [
+        fitting(of_points, subset.spec(spec), settings=subset.settings(settings))
+        for subset in subsets
+    ]
+    tallies = [MetricSums({}, found[1], []) for found in [(computed, reasons), *others]]
     chosen = evenly(len(windows), len(windows) if count is None else count)
     own = share(chosen)
 
@@ -141,6 +160,7 @@ def score_windows(
             generator=window_generators(numbers, seed),
         ).to("cpu")
 
+    dated = any(subset.months for subset in subsets)
     silent = title is None or not sys.stderr.isatty() or not is_main()
     with tqdm(total=len(own), desc=title, unit="window", disable=silent) as bar:
         for numbers, batch in slices_within(
@@ -148,27 +168,41 @@ def score_windows(
         ):
             # Nothing here holds a forecast while the next one is made.
             restored = windows.to_score_units(forecast(numbers, batch), batch)
-            found = found.with_batch(computed, *restored, context=batch.context)
+            tallies[0] = tallies[0].with_batch(computed, *restored, context=batch.context)
+            calendar = calendar_of(windows, numbers, restored[1].times) if dated else None
+            for i, (subset, (held, _)) in enumerate(zip(subsets, others, strict=True), start=1):
+                tallies[i] = tallies[i].with_batch(held, *subset.of(*restored, calendar))
             del restored
             bar.update(len(batch))
-    sums, reasons, lead_times = merge_sums(all_gather(found))
-    computed = {name: metric for name, metric in computed.items() if name not in reasons}
+    sequences = windows.sequence_numbers[chosen]
+    gathered = all_gather(tallies)
+    whole, *parts = [
+        merge_sums([found[i] for found in gathered], sequences) for i in range(len(tallies))
+    ]
+    kept = {name: metric for name, metric in computed.items() if name not in whole.reasons}
     return Scores(
-        by_metric={name: metric.scores(sums[name]) for name, metric in computed.items()},
-        details={
-            name: details
-            for name, metric in computed.items()
-            if (details := metric.details(sums[name]))
+        by_metric={name: metric.scores(whole.sums[name]) for name, metric in kept.items()},
+        details=filled({name: m.details(whole.sums[name]) for name, m in kept.items()}),
+        not_computed=whole.reasons,
+        protocols=filled({name: m.protocol(whole.sums[name]) for name, m in kept.items()}),
+        lead_times=whole.lead_times,
+        sums=whole.sums,
+        numbers=chosen,
+        sequences=sequences,
+        parts={
+            (subset.kind, subset.name): {
+                name: metric.scores(found.sums[name])
+                for name, metric in held.items()
+                if name in kept and name not in found.reasons
+            }
+            for subset, (held, _), found in zip(subsets, others, parts, strict=True)
         },
-        not_computed=reasons,
-        protocols={
-            name: protocol
-            for name, metric in computed.items()
-            if (protocol := metric.protocol(sums[name]))
-        },
-        lead_times=lead_times,
-        windows=len(chosen),
     )
+
+
+def filled(tables: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """The tables that are not empty."""
+    return {name: table for name, table in tables.items() if table}
 
 
 def device_of(model: Forecaster) -> str:

@@ -59,7 +59,9 @@ class ForecastRequest:
 
     @property
     def at_once(self) -> int:
-        """Samples of a part."""
+        """Samples of a part: all where a calibration needs their mean."""
+        if self.predictor.model.calibration is not None:
+            return max(1, self.samples)
         horizon = self.predictor.spec.horizon if self.horizon is None else self.horizon
         shape = (len(self.context.values), horizon, *self.predictor.spec.frame_shape)
         return max(1, PART_BYTES // max(1, 4 * math.prod(shape)))

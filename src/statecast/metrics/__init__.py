@@ -29,5 +29,7 @@ METRICS: Registry[Metric] = Registry(
         "rank_histogram": "statecast.metrics.calibration:RankHistogram",
         "coverage": "statecast.metrics.calibration:Coverage",
         "brier": "statecast.metrics.ensemble:Brier",
+        "bias": "statecast.metrics.anomalies:Bias",
+        "acc": "statecast.metrics.anomalies:AnomalyCorrelation",
     },
 )

@@ -8,12 +8,15 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple, Self
 
 import torch
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from statecast.errors import InputError
 from statecast.frames import Forecast, Frames, FrameSpec
 
 Sums = dict[str, Tensor]
+ROWS = ".rows"  # ends the names of what has a row per window
+SEQUENCES = f"sequence{ROWS}"  # number of the sequence of each window, where some share one
 NORMAL_95 = 1.96  # half width of a 95 % interval in standard errors, as published
 
 
@@ -27,6 +30,8 @@ class MetricSettings:
         allow_download: fetch the published weights of LPIPS where they are not found.
         thresholds: of the Brier score; by default the middle of the data's range.
         device: where networks run.
+        climatology: mean of training frames, (channel, *space), for the correlation of anomalies.
+        weights: of the points of space, (*space), for the metrics that average over points.
     """
 
     lpips_weights: str | None = None
@@ -34,6 +39,8 @@ class MetricSettings:
     allow_download: bool = False
     thresholds: tuple[float, ...] = ()
     device: str = "cpu"
+    climatology: Tensor | None = None
+    weights: Tensor | None = None
 
 
 DEFAULTS = MetricSettings()
@@ -58,19 +65,31 @@ class Metric(ABC):
         version: changes when the definition does; recorded with scores.
         higher_is_better: direction, where there is no `ideal`.
         ideal: value that is best, from both sides; None where the best has no bound to miss.
+        perfect: value of a forecast without error, from which skill is counted; None where there
+            is none, or no such value is finite.
         unit: unit of the value: `"dB"`, `"1"`, or `"data"` for the unit of the frames.
         needs_samples: fewest samples of a forecast that it can score.
         judges_spread: whether it judges how samples differ, of which a single forecast has none.
-        selections: ways of combining samples that it scores, the usual one first.
+        reductions: ways to combine samples into its score, the usual one first.
+        fair: ways to combine samples whose score does not depend on their number, on average.
+        selections: ways to combine samples in which single sequences have scores as well.
+
+    Attributes:
+        weights: of the points of space, (*space), in averages over them; None for all alike.
+            Metrics of counts, of windows of points and of whole frames leave them out.
     """
 
     version: ClassVar[str]
     higher_is_better: ClassVar[bool]
     ideal: ClassVar[float | None] = None
+    perfect: ClassVar[float | None] = None
     unit: ClassVar[str]
     needs_samples: ClassVar[int] = 1
     judges_spread: ClassVar[bool] = False
-    selections: ClassVar[tuple[str, ...]] = ("ensemble",)
+    reductions: ClassVar[tuple[str, ...]] = ("ensemble",)
+    fair: ClassVar[tuple[str, ...]] = ()
+    selections: ClassVar[tuple[str, ...]] = ()
+    weights: Tensor | None = None
 
     @classmethod
     def of(cls, spec: FrameSpec, settings: MetricSettings = DEFAULTS) -> Self:
@@ -112,6 +131,8 @@ class Metric(ABC):
     def sums(self, forecast: Forecast, target: Frames, *, context: Frames | None = None) -> Sums:
         """Sums over the batch, float64. Sums of several batches are added key by key.
 
+        A key that ends in `.rows` holds a row of each sequence instead (see `rows_of`).
+
         Args:
             forecast: samples of the target's frames.
             target: what came.
@@ -121,6 +142,11 @@ class Metric(ABC):
     @abstractmethod
     def scores(self, sums: Mapping[str, Tensor]) -> dict[str, Score]:
         """Scores from added sums, by how samples were combined, such as `"mean"` or `"best"`."""
+
+    @classmethod
+    def of_mean(cls, mean: Tensor) -> Tensor:
+        """Scores of sequences from the mean of the rows of each; by default the mean itself."""
+        return mean
 
     def details(self, sums: Mapping[str, Tensor]) -> dict[str, Any]:
         """Details beside the score, such as a histogram (JSON values); nothing by default."""
@@ -136,30 +162,28 @@ class Metric(ABC):
 
 
 def add(left: Mapping[str, Tensor] | None, right: Mapping[str, Tensor]) -> Sums:
-    """Sums of two disjoint sets of sequences, added."""
+    """Sums of two disjoint sets of sequences, added; rows are put one after another."""
     if left is None:
         return dict(right)
-    return {name: left[name] + right[name] for name in right}
+    return {
+        name: torch.cat([left[name], value]) if name.endswith(ROWS) else left[name] + value
+        for name, value in right.items()
+    }
 
 
-def moments(name: str, frames: Tensor, known: Tensor | None = None) -> Sums:
-    """Sums of scores over sequences: per lead time, of their averages, and of the squares of both.
+def rows_of(
+    scores: Mapping[str, Tensor], known: Tensor | None = None
+) -> dict[str, Float[Tensor, "batch time"]]:
+    """A row of each sequence of a batch, of scores by name, and which of them count.
 
     Args:
-        name: of what is summed; begins the keys.
-        frames: scores (batch, time).
-        known: which of them count (batch, time); by default all.
+        scores: by name, each (batch, time).
+        known: which of them count (batch, time); by default all. A sequence without any does not.
     """
-    frames = frames.double()
-    if known is not None:
-        frames = torch.where(known, frames, 0.0)
-    average = average_of(frames, known)
-    return {
-        f"{name}.frames": frames.sum(dim=0),
-        f"{name}.frame_squares": frames.square().sum(dim=0),
-        f"{name}.total": average.sum(),
-        f"{name}.squares": average.square().sum(),
-    }
+    rows = {f"{name}{ROWS}": frames.double() for name, frames in scores.items()}
+    if known is None:
+        known = torch.ones_like(next(iter(rows.values())), dtype=torch.bool)
+    return {**rows, f"known{ROWS}": known}
 
 
 def average_of(frames: Tensor, known: Tensor | None) -> Tensor:
@@ -170,26 +194,57 @@ def average_of(frames: Tensor, known: Tensor | None) -> Tensor:
     return total / known.sum(dim=-1).clamp_min(1)
 
 
-def counts_of(frames: Tensor, known: Tensor | None = None) -> Sums:
-    """Number of sequences in scores (batch, time), altogether and at each lead time.
-
-    Args:
-        frames: the scores.
-        known: which of them count; by default all. A sequence without any does not count.
-    """
-    if known is None:
-        known = torch.ones(frames.shape[:2], dtype=torch.bool, device=frames.device)
-    return {"count": known.any(dim=1).sum().double(), "counts": known.sum(dim=0).double()}
+def count_in(sums: Mapping[str, Tensor]) -> Tensor:
+    """Number of sequences that count in sums."""
+    return sums[f"known{ROWS}"].any(dim=1).sum().double()
 
 
 def score_of(name: str, sums: Mapping[str, Tensor]) -> Score:
-    """The score that `moments` accumulated under `name`, with its intervals over sequences."""
-    count, counts = sums["count"], sums["counts"]
-    mean = sums[f"{name}.total"] / count
-    half_width = half_width_of(sums[f"{name}.total"], sums[f"{name}.squares"], count)
-    frames = sums[f"{name}.frames"]
-    half_widths = half_width_of(frames, sums[f"{name}.frame_squares"], counts)
-    return Score(frames / counts, float(mean), float(half_width), half_widths)
+    """The score whose rows are called `name`, with its intervals over sequences."""
+    scores, known = with_average(sums[f"{name}{ROWS}"], sums[f"known{ROWS}"])
+    means = torch.where(known, scores, 0.0).sum(dim=0) / known.sum(dim=0)
+    widths = half_widths(scores, known, sums.get(SEQUENCES))
+    return Score(means[:-1], float(means[-1]), float(widths[-1]), widths[:-1])
+
+
+def with_average(frames: Tensor, known: Tensor) -> tuple[Tensor, Tensor]:
+    """Scores (window, time) with their average over known frames as a last column; which count."""
+    average = average_of(torch.where(known, frames, 0.0), known)
+    return (
+        torch.cat([frames, average[:, None]], dim=1),
+        torch.cat([known, known.any(dim=1, keepdim=True)], dim=1),
+    )
+
+
+def half_widths(
+    scores: Float[Tensor, "window column"],
+    known: Bool[Tensor, "window column"],
+    sequences: Int[Tensor, " window"] | None = None,
+) -> Float[Tensor, " column"]:
+    r"""Half widths of the 95 % intervals of means over windows; NaN for a single sequence.
+
+    $$1.96 \sqrt{\frac{G}{G-1} \sum_g (S_g - n_g \bar x)^2} \Big/ \sum_g n_g$$
+
+    with the sums $S_g$ and numbers $n_g$ of known scores in each of G sequences, as windows of one
+    sequence are not independent. Liang and Zeger (1986), https://doi.org/10.1093/biomet/73.1.13.
+
+    Args:
+        scores: of windows.
+        known: which of them count.
+        sequences: number of the sequence of each window; by default each has its own.
+    """
+    filled, counts = torch.where(known, scores, 0.0), known.to(scores.dtype)
+    mean = filled.sum(dim=0) / counts.sum(dim=0)
+    rest = filled - counts * mean
+    if sequences is not None:
+        _, places = sequences.unique(return_inverse=True)
+        size = int(places.max()) + 1
+        rest = rest.new_zeros(size, rest.shape[1]).index_add_(0, places, rest)
+        counts = counts.new_zeros(size, counts.shape[1]).index_add_(0, places, counts)
+    groups = (counts > 0).sum(dim=0).to(rest.dtype)
+    # A single sequence has no spread: 0 times infinity, which is NaN.
+    variance = rest.square().sum(dim=0) * (groups / (groups - 1))
+    return NORMAL_95 * variance.sqrt() / counts.sum(dim=0)
 
 
 def half_width_of(total: Tensor, squares: Tensor, count: Tensor) -> Tensor:

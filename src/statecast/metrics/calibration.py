@@ -55,6 +55,7 @@ class SpreadSkill(EnsembleMetric):
     version, higher_is_better, unit = "1", True, "1"
     judges_spread = True
     ideal = 1.0
+    fair = ("ensemble",)
 
     def sums(self, forecast: Forecast, target: Frames, *, context: Frames | None = None) -> Sums:
         return joined(self.part_sums(ensemble) for ensemble in self.parts(forecast, target))
@@ -63,8 +64,8 @@ class SpreadSkill(EnsembleMetric):
         """Sums over the batch at some lead times."""
         samples, known = ensemble.samples.double(), ensemble.known
         members = len(samples)
-        spread = average(samples.var(dim=0), known, 2) * (members + 1) / members
-        error = average((samples.mean(dim=0) - ensemble.truth).square(), known, 2)
+        spread = average(samples.var(dim=0), known, 2, self.weights) * (members + 1) / members
+        error = average((samples.mean(dim=0) - ensemble.truth).square(), known, 2, self.weights)
         frames = frames_known(known)
         if frames is not None:
             spread, error = filled(spread, frames), filled(error, frames)
@@ -145,6 +146,7 @@ class Coverage(EnsembleMetric):
 
     version, higher_is_better, unit = "1", False, "1"
     judges_spread = True
+    fair = ("ensemble",)
 
     def sums(self, forecast: Forecast, target: Frames, *, context: Frames | None = None) -> Sums:
         return joined(self.part_sums(ensemble) for ensemble in self.parts(forecast, target))

@@ -21,8 +21,7 @@ from statecast.metrics.base import (
     Score,
     Sums,
     check_matching,
-    counts_of,
-    moments,
+    rows_of,
     score_of,
 )
 from statecast.metrics.masking import average, filled, frames_known, known_in
@@ -70,6 +69,8 @@ class EnsembleMetric(Metric):
 class FrameEnsembleMetric(EnsembleMetric):
     """A metric with one value per frame, averaged over frames."""
 
+    selections = ("ensemble",)
+
     @abstractmethod
     def frame_scores(self, ensemble: Ensemble) -> Tensor:
         """Scores (batch, time); of a frame without a known point any."""
@@ -77,7 +78,7 @@ class FrameEnsembleMetric(EnsembleMetric):
     def sums(self, forecast: Forecast, target: Frames, *, context: Frames | None = None) -> Sums:
         frames = torch.cat([self.frame_scores(e) for e in self.parts(forecast, target)], dim=1)
         known = frames_known(known_in(target))
-        return {**counts_of(frames, known), **moments("ensemble", frames, known)}
+        return rows_of({"ensemble": frames}, known)
 
     def scores(self, sums: Mapping[str, Tensor]) -> dict[str, Score]:
         return {"ensemble": score_of("ensemble", sums)}
@@ -87,9 +88,10 @@ class CRPS(FrameEnsembleMetric):
     """Fair continuous ranked probability score, averaged over channels and space."""
 
     version, higher_is_better, unit = "1", False, "data"
+    perfect, fair = 0.0, ("ensemble",)
 
     def frame_scores(self, ensemble: Ensemble) -> Tensor:
-        return average(crps(ensemble.samples, ensemble.truth), ensemble.known, 2)
+        return average(crps(ensemble.samples, ensemble.truth), ensemble.known, 2, self.weights)
 
 
 def crps(
@@ -135,10 +137,16 @@ class Energy(FrameEnsembleMetric):
     """
 
     version, higher_is_better, unit = "1", False, "data"
+    perfect, fair = 0.0, ("ensemble",)
 
     def frame_scores(self, ensemble: Ensemble) -> Tensor:
         # Zeros where nothing is known add nothing to a distance.
         samples, truth = ensemble.samples.flatten(3), ensemble.truth.flatten(2)
+        shares = torch.ones_like(ensemble.truth[:1, :1])
+        if self.weights is not None:
+            shares = shares * self.weights.to(truth)
+        root = shares.flatten(2).sqrt()
+        samples, truth = samples * root, truth * root
         members = len(samples)
         error = sum((sample - truth).norm(dim=-1) for sample in samples) / members
         # (batch, time, sample, sample): distances of all pairs of samples of a frame.
@@ -146,15 +154,15 @@ class Energy(FrameEnsembleMetric):
         exact = "donot_use_mm_for_euclid_dist"  # differences, not products that cancel
         pairs = torch.cdist(folded, folded, compute_mode=exact).sum(dim=(2, 3))
         scores = error - pairs / (2 * members * (members - 1))
-        if ensemble.known is None:
-            return scores / truth.shape[-1] ** 0.5
-        return scores / ensemble.known.flatten(2).sum(dim=2).sqrt()
+        size = shares if ensemble.known is None else shares * ensemble.known
+        return scores / size.flatten(2).sum(dim=2).sqrt()
 
 
 class Brier(EnsembleMetric):
     """Brier score of the event that a value lies above a threshold, averaged over thresholds.
 
-    `details` holds the score of each threshold.
+    `details` holds the score of each threshold, and the reliability of probabilities over all of
+    them: of each, 0, 1/M, … 1, how often it was issued, and how often the event then happened.
 
     Reference: Brier (1950),
     https://doi.org/10.1175/1520-0493(1950)078<0001:VOFEIT>2.0.CO;2.
@@ -165,7 +173,8 @@ class Brier(EnsembleMetric):
     """
 
     version, higher_is_better, unit = "1", False, "1"
-    needs_samples = 1
+    needs_samples, perfect = 1, 0.0
+    selections = ("ensemble",)
 
     def __init__(self, *thresholds: float) -> None:
         if not thresholds or not all(math.isfinite(threshold) for threshold in thresholds):
@@ -196,7 +205,7 @@ class Brier(EnsembleMetric):
         members = len(ensemble.samples)
         probability = sum(above(sample, threshold) for sample in ensemble.samples) / members
         error = (probability - above(ensemble.truth, threshold)).square()
-        return average(error, ensemble.known, 2)
+        return average(error, ensemble.known, 2, self.weights)
 
     def sums(self, forecast: Forecast, target: Frames, *, context: Frames | None = None) -> Sums:
         known = frames_known(known_in(target))
@@ -208,21 +217,30 @@ class Brier(EnsembleMetric):
             ],
             dim=2,
         )
-        frames = events.mean(dim=0)
-        sums = {**counts_of(frames, known), **moments("ensemble", frames, known)}
-        if len(events) > 1:
-            for index, event in enumerate(events):
-                sums |= moments(f"event.{index}", event, known)
-        return sums
+        single = {f"event.{i}": event for i, event in enumerate(events)} if len(events) > 1 else {}
+        tables = [
+            reliability_table(ensemble, value)
+            for ensemble in self.parts(forecast, target)
+            for value in self.thresholds
+        ]
+        return {
+            **rows_of({"ensemble": events.mean(dim=0), **single}, known),
+            "reliability": torch.stack(tables).sum(dim=0),
+        }
 
     def scores(self, sums: Mapping[str, Tensor]) -> dict[str, Score]:
         return {"ensemble": score_of("ensemble", sums)}
 
     def details(self, sums: Mapping[str, Tensor]) -> dict[str, Any]:
+        issued, happened = sums["reliability"]
+        reliability = {
+            "issued": (issued / issued.sum()).tolist(),
+            "observed": (happened / issued).tolist(),
+        }
         if len(self.thresholds) == 1:
-            return {}
+            return reliability
         found = [score_of(f"event.{i}", sums) for i in range(len(self.thresholds))]
-        return {
+        return reliability | {
             "thresholds": list(self.thresholds),
             "values": [score.value for score in found],
             "per_lead_time": [score.per_lead_time.tolist() for score in found],
@@ -230,6 +248,25 @@ class Brier(EnsembleMetric):
 
     def protocol(self, sums: Mapping[str, Tensor]) -> dict[str, Any]:
         return {"thresholds": list(self.thresholds)}
+
+
+def reliability_table(ensemble: Ensemble, threshold: float) -> Float[Tensor, "2 probability"]:
+    """How often each share of samples, 0 … M, lay above a threshold, and the truth with it.
+
+    NaN counts nowhere here; it shows in the score.
+    """
+    members = len(ensemble.samples)
+    count = torch.zeros_like(ensemble.truth)
+    for sample in ensemble.samples:
+        count += above(sample, threshold)
+    truth = above(ensemble.truth, threshold)
+    counted = ~(count.isnan() | truth.isnan())
+    if ensemble.known is not None:
+        counted &= ensemble.known
+    shares, happened = count[counted].long(), truth[counted].double()
+    length = members + 1
+    issued = torch.bincount(shares, minlength=length).double()
+    return torch.stack([issued, torch.bincount(shares, happened, minlength=length)])
 
 
 def above(values: Tensor, threshold: float) -> Tensor:

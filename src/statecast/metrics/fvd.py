@@ -53,7 +53,7 @@ class FVD(Metric):
     """
 
     version, higher_is_better, unit = "1", False, "1"
-    selections = ("mean",)
+    reductions = ("mean",)
 
     def __init__(
         self, network: torch.nn.Module, spec: FrameSpec, located: Located, device: str = "cpu"

@@ -47,6 +47,7 @@ class LPIPS(SampleMetric):
     """
 
     version, higher_is_better, unit = "0.1", False, "1"
+    perfect = 0.0
     file: ClassVar[WeightFile] = ALEXNET
     build: ClassVar[Callable[..., PerceptualFeatures]] = staticmethod(alexnet_features)
     heads: ClassVar[str] = "alex"

@@ -26,14 +26,23 @@ def filled(values: Tensor, known: Tensor | None) -> Tensor:
     return values if known is None else torch.where(known, values, 0.0)
 
 
-def average(points: Tensor, known: Tensor | None, start: int) -> Tensor:
+def average(
+    points: Tensor, known: Tensor | None, start: int, weights: Tensor | None = None
+) -> Tensor:
     """Average over the known points along all dimensions from `start` on; NaN without any.
 
     Args:
         points: values at points (batch, time, channel, *space); a NaN that is known stays one.
         known: where they count, of that shape; by default everywhere.
         start: first dimension to average over.
+        weights: of the points of space, such as their areas, (*space); by default all alike.
     """
+    if weights is not None:
+        counted = weights.to(points).expand(points.shape)
+        counted = counted if known is None else torch.where(known, counted, 0.0)
+        # Products of NaN and no weight would be NaN.
+        total = torch.where(counted > 0, points * counted, 0.0).flatten(start).sum(dim=start)
+        return total / counted.flatten(start).sum(dim=start)
     if known is None:
         return points.flatten(start).mean(dim=start)
     total = filled(points, known).flatten(start).sum(dim=start)

@@ -16,14 +16,12 @@ from statecast.metrics.base import (
     Sums,
     average_of,
     check_matching,
-    counts_of,
+    count_in,
     half_width_of,
-    moments,
+    rows_of,
     score_of,
 )
 from statecast.metrics.masking import filled, frames_known, known_in, require_whole
-
-SELECTIONS = ("mean", "best", "worst", "ensemble_mean")
 
 
 class SampleMetric(Metric):
@@ -40,7 +38,8 @@ class SampleMetric(Metric):
     with the half widths of its 95 % intervals over sequences.
     """
 
-    selections = SELECTIONS
+    fair = ("mean",)
+    selections = reductions = ("mean", "best", "worst", "ensemble_mean")
 
     @abstractmethod
     def frame_scores(
@@ -103,24 +102,29 @@ class SampleMetric(Metric):
         # Sequences that do not count have averages of zero, and add nothing to the curve.
         curve = best_of(averages.gather(0, order))
         return {
-            **counts_of(best, known),
-            **moments("mean", members.mean(dim=0), known),
-            **moments("best", best, known),
-            **moments("worst", worst, known),
-            **moments("ensemble_mean", middle, known),
+            **rows_of(
+                {
+                    "mean": members.mean(dim=0),
+                    "best": best,
+                    "worst": worst,
+                    "ensemble_mean": middle,
+                },
+                known,
+            ),
             "curve": curve.sum(dim=1),
             "curve_squares": curve.square().sum(dim=1),
         }
 
     def scores(self, sums: Mapping[str, Tensor]) -> dict[str, Score]:
-        return {name: score_of(name, sums) for name in SELECTIONS}
+        return {name: score_of(name, sums) for name in self.selections}
 
     def details(self, sums: Mapping[str, Tensor]) -> dict[str, Any]:
         if len(sums["curve"]) == 1:
             return {}
-        half_widths = half_width_of(sums["curve"], sums["curve_squares"], sums["count"])
+        count = count_in(sums)
+        half_widths = half_width_of(sums["curve"], sums["curve_squares"], count)
         return {
-            "best_of_n": (sums["curve"] / sums["count"]).tolist(),
+            "best_of_n": (sums["curve"] / count).tolist(),
             "best_of_n_half_widths": half_widths.tolist(),
         }
 

@@ -21,11 +21,12 @@ class MSE(SampleMetric):
     """Mean squared error, over channels and space, then frames."""
 
     version, higher_is_better, unit = "1", False, "data²"
+    perfect = 0.0
 
     def frame_scores(
         self, frames: Tensor, target: Tensor, prepared: Any, known: Tensor | None = None
     ) -> Tensor:
-        return average((frames - target).square(), known, 2)
+        return average((frames - target).square(), known, 2, self.weights)
 
 
 class MSESum(MSE):
@@ -51,6 +52,10 @@ class RMSE(MSE):
 
     unit = "data"
 
+    @classmethod
+    def of_mean(cls, mean: Tensor) -> Tensor:
+        return mean.sqrt()
+
     def scores(self, sums: Mapping[str, Tensor]) -> dict[str, Score]:
         return {name: rooted(score) for name, score in super().scores(sums).items()}
 
@@ -72,11 +77,12 @@ class MAE(SampleMetric):
     """Mean absolute error, over channels and space, then frames."""
 
     version, higher_is_better, unit = "1", False, "data"
+    perfect = 0.0
 
     def frame_scores(
         self, frames: Tensor, target: Tensor, prepared: Any, known: Tensor | None = None
     ) -> Tensor:
-        return average((frames - target).abs(), known, 2)
+        return average((frames - target).abs(), known, 2, self.weights)
 
 
 class PSNR(SampleMetric):

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from statecast.frames import Forecast, Frames, FrameSpec
-from statecast.metrics.base import DEFAULTS, MetricSettings, Sums, check_matching
+from statecast.metrics.base import DEFAULTS, MetricSettings, Sums, check_matching, count_in
 from statecast.metrics.masking import require_whole, whole_frames_only
 from statecast.metrics.per_sample import SampleMetric, with_mean
 
@@ -35,6 +35,7 @@ class Spectrum(SampleMetric):
     """
 
     version, higher_is_better, unit = "1", False, "dB"
+    perfect = 0.0
 
     def __init__(self, space: tuple[int, ...]) -> None:
         self.space = space
@@ -78,7 +79,8 @@ class Spectrum(SampleMetric):
         }
 
     def details(self, sums: Mapping[str, Tensor]) -> dict[str, Any]:
-        means = {name: (sums[name] / sums["count"]).tolist() for name in ("forecast", "target")}
+        count = count_in(sums)
+        means = {name: (sums[name] / count).tolist() for name in ("forecast", "target")}
         return {**super().details(sums), "wavenumber": wavenumbers(self.space), **means}
 
 

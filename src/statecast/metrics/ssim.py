@@ -52,6 +52,7 @@ class SSIM(SampleMetric):
     """
 
     version, higher_is_better, unit = "1", True, "1"
+    perfect = 1.0
     window: ClassVar[Tensor] = gaussian_window()
     sample_factor: ClassVar[float] = 1.0  # of variances and covariances
 

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from statecast.checks import LONGEST, typed
 from statecast.errors import InputError, StatecastError
 from statecast.frames import Batch, Forecast, Frames, FrameSpec, as_tensor, default_channels
+from statecast.models.calibration import Calibration
 from statecast.nn.fast.weight_cache import constant_weights
 from statecast.nn.normaliser import Normalisation, Normaliser
 from statecast.solvers.solvers import SolverName
@@ -50,6 +51,7 @@ class Forecaster(nn.Module, ABC):
     Attributes:
         spec: shape, channels and units of the frames it works on.
         normaliser: maps the units of the data to those of the model and back.
+        calibration: corrects every forecast; None by default.
 
     Class attributes:
         stochastic: False where all samples of a forecast are equal.
@@ -77,6 +79,7 @@ class Forecaster(nn.Module, ABC):
         super().__init__()
         self.spec = spec
         self.normaliser = Normaliser(spec, normalise)
+        self.calibration: Calibration | None = None
 
     @property
     def minimum_context(self) -> int:
@@ -219,7 +222,10 @@ class Forecaster(nn.Module, ABC):
             )
         if len(values) < samples:
             values = values.expand(samples, *values.shape[1:])
-        return Forecast(samples=values, times=wanted, channels=self.spec.channels)
+        forecast = Forecast(samples=values, times=wanted, channels=self.spec.channels)
+        if self.calibration is None:
+            return forecast
+        return self.calibration.apply(forecast, self.spec.value_range)
 
     def frames_of(self, context: Frames | Any) -> Frames:
         """`context` as `Frames`; one sequence without a batch axis gets one."""

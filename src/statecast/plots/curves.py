@@ -44,6 +44,7 @@ class Line(NamedTuple):
     style: Style = "-"
     half_widths: Sequence[float | None] | None = None  # of a band around it
     stepped: bool = False  # as the outline of bars centred on x
+    band: tuple[Sequence[float], Sequence[float]] | None = None  # lower and upper end around it
 
 
 class Chart(NamedTuple):
@@ -94,6 +95,9 @@ def draw_line(panel: Axes, line: Line) -> None:
     if line.half_widths is not None and len(line.half_widths) == len(y):
         width = np.array(line.half_widths, dtype=float)  # None becomes NaN
         panel.fill_between(x, y - width, y + width, color=line.colour, alpha=BAND, linewidth=0)
+    if line.band is not None:
+        low, high = (np.array(end, dtype=float) for end in line.band)
+        panel.fill_between(x, low, high, color=line.colour, alpha=BAND, linewidth=0)
 
 
 def add_legend(
@@ -116,16 +120,16 @@ def add_legend(
         text.set_parse_math(False)
 
 
-def lead_time_axis(scores: Mapping[str, Any]) -> tuple[list[float], str]:
+def lead_time_axis(lead_times: Sequence[float], step: str | None) -> tuple[list[float], str]:
     """Lead times of scores and the label of their axis: in the data's unit of time, or in frames.
 
     Args:
-        scores: what `evaluate` returns.
+        lead_times: in frame intervals.
+        step: time between frames, such as `6 hours`, from the card of the data.
     """
-    data = scores.get("protocol", {}).get("data", {})
-    found = STEP.fullmatch(str(data.get("step")))
+    found = STEP.fullmatch(str(step))
     size, unit = (float(found[1]), f"{found[2]}s") if found else (1.0, "frames")
-    return [size * time for time in scores["lead_times"]], f"lead time / {unit}"
+    return [size * time for time in lead_times], f"lead time / {unit}"
 
 
 def metric_title(metric: str) -> str:
@@ -136,7 +140,8 @@ def metric_title(metric: str) -> str:
 
 def score_charts(scores: Mapping[str, Any]) -> Iterator[Chart]:
     """A chart per metric that has values at lead times, those of whole videos have none."""
-    times, label = lead_time_axis(scores)
+    data = scores.get("protocol", {}).get("data", {})
+    times, label = lead_time_axis(scores["lead_times"], data.get("step"))
     for metric in next(iter(scores["forecasters"].values())):
         lines: list[Line] = []
         for colour, (name, found) in zip(cycle(LINES), scores["forecasters"].items(), strict=False):
@@ -163,7 +168,7 @@ def plot_scores(scores: Mapping[str, Any], path: str | Path | None = None) -> Fi
     dotted, and the ensemble's mean, dashed; bands are 95 % intervals.
 
     Args:
-        scores: what `evaluate` returns.
+        scores: what `Evaluation.to_json` gives.
         path: `.png`, `.pdf` or `.svg` file to write, if any.
 
     Errors:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from statecast.checks import typed
+from statecast.errors import InputError
 from statecast.forecasting.predictor import Predictor
 from statecast.runs.official.loading import is_official, load_official
 from statecast.runs.run import open_run
@@ -14,7 +15,12 @@ from statecast.training.precision import device_of
 
 @typed
 def load(
-    folder: str | Path, which: str = "best", *, device: str = "cpu", fallback: bool = False
+    folder: str | Path,
+    which: str = "best",
+    *,
+    device: str = "cpu",
+    fallback: bool = False,
+    calibrated: bool = False,
 ) -> Predictor:
     """A trained model, ready to forecast.
 
@@ -25,19 +31,33 @@ def load(
         device: where to put it.
         fallback: whether to take the newest whole checkpoint, with a warning, where that one is
             damaged.
+        calibrated: whether forecasts of a run are corrected, as `statecast calibrate` fitted it.
 
     Errors:
-        FileError: there is no such run or checkpoint.
+        FileError: there is no such run or checkpoint, or it has no calibration.
+        InputError: a calibration was fitted for another checkpoint.
         CorruptionError: a file differs from its recorded digest.
     """
     if is_trained(folder):
+        check_uncalibrated(folder, calibrated)
         return load_trained(str(folder), device=device)
-    return open_run(folder).predictor(which, device=device, fallback=fallback)
+    return open_run(folder).predictor(
+        which, device=device, fallback=fallback, calibrated=calibrated
+    )
 
 
 @typed
-def load_model(folder: str | Path, which: str = "best", *, device: str = "cpu") -> Predictor:
+def load_model(
+    folder: str | Path, which: str = "best", *, device: str = "cpu", calibrated: bool = False
+) -> Predictor:
     """The model of a published checkpoint folder, or as `load`."""
     if is_official(folder):
+        check_uncalibrated(folder, calibrated)
         return Predictor(load_official(folder).to(device_of(device)))
-    return load(folder, which, device=device)
+    return load(folder, which, device=device, calibrated=calibrated)
+
+
+def check_uncalibrated(folder: str | Path, calibrated: bool) -> None:
+    """Raise `InputError` where a calibration is asked for that no run holds."""
+    if calibrated:
+        raise InputError(f"{folder} is no run of yours, so there is no calibration of it.")

@@ -17,8 +17,8 @@ from statecast.data.thinned import ThinnedSource
 from statecast.distributed import all_gather, is_main, run_on_main
 from statecast.errors import CorruptionError, FileError, InputError
 from statecast.evaluation.evaluate import evaluate
+from statecast.evaluation.evaluation import Evaluation
 from statecast.evaluation.protocol_settings import apply_protocol
-from statecast.evaluation.score_tables import write_scores
 from statecast.forecasting.predictor import Predictor
 from statecast.frames import FrameSpec
 from statecast.io.fields.preprocessing import FILE_NAME, read_preparation
@@ -26,6 +26,7 @@ from statecast.io.json_yaml import LARGEST_YAML, own_file, read_text
 from statecast.io.video.options import ClipOptions
 from statecast.models import MODELS
 from statecast.models.base import Forecaster
+from statecast.runs.calibration import read_calibration
 from statecast.runs.digests import check_recorded, is_as_recorded
 from statecast.runs.folders import (
     CONFIG_NAME,
@@ -74,7 +75,12 @@ class Run:
         return MODELS[self.name](self.spec, **options, generator=generator)
 
     def load(
-        self, which: str = "best", *, device: str = "cpu", fallback: bool = False
+        self,
+        which: str = "best",
+        *,
+        device: str = "cpu",
+        fallback: bool = False,
+        calibrated: bool = False,
     ) -> Forecaster:
         """Its trained model, in evaluation mode.
 
@@ -83,11 +89,22 @@ class Run:
             device: where to put it.
             fallback: whether to take the newest whole checkpoint, with a warning, where that one
                 is damaged.
+            calibrated: whether its forecasts are corrected, as `statecast calibrate` fitted it.
 
         Errors:
-            FileError: there is no such checkpoint.
+            FileError: there is no such checkpoint, or no calibration.
+            InputError: the calibration was fitted for another checkpoint.
             CorruptionError: a file differs from its recorded digest.
         """
+        model, step = self.load_with_step(which, device=device, fallback=fallback)
+        if calibrated:
+            model.calibration = read_calibration(self.folder, step, model)
+        return model
+
+    def load_with_step(
+        self, which: str = "best", *, device: str = "cpu", fallback: bool = False
+    ) -> tuple[Forecaster, int]:
+        """Its trained model, uncorrected, and the step of its checkpoint; as `load`."""
         model = self.new_model()
         checkpoint = read_checkpoint(self.folder, which, fallback=fallback)
         try:
@@ -97,16 +114,21 @@ class Run:
                 f"The weights in {checkpoint.path} do not fit {self.folder / CONFIG_NAME}: "
                 f"{' '.join(str(error).split())}"
             ) from error
-        return model.to(device_of(device)).eval()
+        return model.to(device_of(device)).eval(), checkpoint.step
 
     def predictor(
-        self, which: str = "best", *, device: str = "cpu", fallback: bool = False
+        self,
+        which: str = "best",
+        *,
+        device: str = "cpu",
+        fallback: bool = False,
+        calibrated: bool = False,
     ) -> Predictor:
         """Its trained model, and what is done to observations first; arguments as `load`."""
         check_recorded(self.folder, FILE_NAME)
         data = self.tables["data"]
         return Predictor(
-            self.load(which, device=device, fallback=fallback),
+            self.load(which, device=device, fallback=fallback, calibrated=calibrated),
             fields=read_preparation(self.folder),
             videos=ClipOptions.of(data) if data["name"] == "videos" else None,
         )
@@ -197,8 +219,13 @@ def train_run(run: Run, *, resume: bool = False) -> TrainingResult:
 
 
 def evaluate_run(
-    run: Run, overrides: Sequence[str] = (), *, which: str = "best", device: str = "auto"
-) -> dict[str, Any]:
+    run: Run,
+    overrides: Sequence[str] = (),
+    *,
+    which: str = "best",
+    device: str = "auto",
+    calibrated: bool = False,
+) -> Evaluation:
     """Score a run's model on its data, and write `scores.json` into the folder.
 
     Under a protocol, options of the data that concern tests alone become the protocol's. Of
@@ -209,6 +236,7 @@ def evaluate_run(
         overrides: `--evaluate.samples 10` …
         which: checkpoint: `best`, `last`, or a number of steps.
         device: `auto`, `cpu`, `cuda`, …
+        calibrated: whether forecasts are corrected, as `statecast calibrate` fitted it.
     """
     tables = resolve(run.tables, overrides, origin=str(run.folder))
     tables = apply_protocol(tables, dict(pairs(overrides)))
@@ -216,11 +244,11 @@ def evaluate_run(
         name: tuple(value) if isinstance(value, list) else value
         for name, value in tables["evaluate"].items()
     }
-    model = run.load(which, device=device)
+    model = run.load(which, device=device, calibrated=calibrated)
     scores = evaluate(model, build_data(tables), name=run.name, **options)
-    scores["protocol"]["checkpoint"] = which
+    scores.protocol.update(checkpoint=which, calibrated=calibrated)
     if is_main():
-        write_scores(scores, run.folder)
+        scores.save(run.folder)
     return scores
 
 

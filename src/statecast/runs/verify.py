@@ -8,8 +8,11 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from statecast.errors import CorruptionError, FileError
-from statecast.evaluation.score_tables import SCORES_NAME
+from statecast.evaluation.evaluation import SCORES_NAME
+from statecast.evaluation.window_scores import FILE_NAME as WINDOW_SCORES
+from statecast.evaluation.window_scores import check_window_scores
 from statecast.io.sealed_json import read_sealed
+from statecast.runs.calibration import CALIBRATION_NAME
 from statecast.runs.digests import (
     RECORD_NAME,
     RECORDED,
@@ -46,9 +49,9 @@ class Checked(NamedTuple):
 def verify_run(folder: str | Path) -> list[Checked]:
     """Check every file of a run folder; nothing is changed.
 
-    Covered are the recipe and what lies beside it, checkpoints, and scores: one changed byte in
-    them is a fault. Logs and pictures are not covered; a log that cannot be read is a fault all the
-    same.
+    Covered are the recipe and what lies beside it, checkpoints, scores, and the calibration: one
+    changed byte in them is a fault. Logs and pictures are not covered; a log that cannot be read is
+    a fault all the same.
 
     Args:
         folder: the run folder.
@@ -66,6 +69,8 @@ def verify_run(folder: str | Path) -> list[Checked]:
     for name in RECORDED:
         found.append(checked(folder / name, partial(check_recorded, folder, name)))
     found.append(checked(folder / SCORES_NAME, partial(check_seal, folder / SCORES_NAME)))
+    found.append(checked(folder / CALIBRATION_NAME, partial(check_seal, folder / CALIBRATION_NAME)))
+    found.append(checked(folder / WINDOW_SCORES, partial(check_windows, folder)))
     for path in list_checkpoints(folder):
         found += checkpoint_of(path)
     # A file that is not there, and need not be, is not spoken of.
@@ -104,6 +109,15 @@ def check_seal(path: Path) -> None:
             read_sealed(path, required=True)
     except (OSError, ValueError, TypeError) as error:
         raise CorruptionError(f"{path} is damaged: {error}") from error
+
+
+def check_windows(folder: Path) -> None:
+    """Raise `CorruptionError` unless scores of windows have the digest that the scores record."""
+    try:
+        content = read_sealed(folder / SCORES_NAME) if (folder / SCORES_NAME).is_file() else {}
+    except (OSError, ValueError, TypeError):
+        content = {}  # which is a fault of its own
+    check_window_scores(folder, content.get("window_scores"))
 
 
 def checkpoint_of(path: Path) -> list[Checked]:

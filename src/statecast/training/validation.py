@@ -17,7 +17,7 @@ from statecast.evaluation.scoring import Selection, check_metrics, score_windows
 from statecast.evaluation.slices import MEMORY_GIB, slices_within
 from statecast.frames import Batch, Frames, FrameSpec
 from statecast.metrics import METRICS
-from statecast.metrics.base import Sums, add, average_of, counts_of, moments, score_of
+from statecast.metrics.base import Sums, add, average_of, rows_of, score_of
 from statecast.metrics.masking import filled, known_in
 from statecast.metrics.per_sample import SampleMetric
 from statecast.models.base import Forecaster
@@ -70,7 +70,7 @@ def check_scorable(model: Forecaster, data: DataSource, metric: str, samples: in
 
 def reduction_of(metric: str, asked: Selection | None) -> Selection:
     """How samples are combined for a metric: as asked, or its usual way."""
-    return asked or cast("Selection", METRICS[metric].selections[0])
+    return asked or cast("Selection", METRICS[metric].reductions[0])
 
 
 def check_validation(
@@ -78,7 +78,7 @@ def check_validation(
 ) -> None:
     """Raise `InputError` unless checkpoints can be ranked this way, with this model and metric."""
     check_metrics([metric])
-    known = METRICS[metric].selections
+    known = METRICS[metric].reductions
     if reduction is not None and reduction not in known:
         raise InputError(
             f"Validation by {metric} combines samples by {' or '.join(known)}, got "
@@ -156,7 +156,7 @@ def validation_score(
         frames, known = chosen_scores(
             cast("StateSpaceForecaster", model), batch, judge, samples, (numbers, seed)
         )
-        sums = add(sums, {**counts_of(frames, known), **moments("best", frames, known)})
+        sums = add(sums, rows_of({"best": frames}, known))
     parts = [part for part in all_gather(sums) if part is not None]
     sums = reduce(add, parts)
     return score_of("best", sums).value

@@ -174,7 +174,7 @@ def test_it_is_made_by_evaluate_and_shown(tmp_path, monkeypatch):
     scores = evaluate(
         separable(data), data, metrics=("mse",), max_windows=6, analyses=("content_swap",)
     )
-    result = scores["analyses"]["content_swap"]
+    result = scores.analyses["content_swap"]
     assert list(result["horizons"]) == ["3"]
     assert (result["truths"], result["windows"]) == (1, 6)
     lines = ContentSwap().lines(result)

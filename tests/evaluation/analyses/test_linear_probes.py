@@ -239,12 +239,12 @@ def test_evaluate_offers_it_and_says_where_it_does_not_apply(data):
     known = Known()
     model = Fake(known, lambda v, g: v, lambda v: v)
     scores = evaluate(model, known, metrics=("mse",), analyses=("probes",))
-    result = scores["analyses"]["probes"]
+    result = scores.analyses["probes"]
     assert json.loads(json.dumps(result)) == result
     text = "\n".join(Probes().lines(result))
     assert "position" in text
     assert "fitted on 200 train windows, scored on 200 test windows" in text
     scores = evaluate(Persistence(known.spec), known, metrics=("mse",), analyses=("probes",))
-    assert "no latent" in scores["not_computed"]["probes"]
+    assert "no latent" in scores.not_computed["probes"]
     other = Fake(known, lambda v, g: v, lambda v: v)
     assert "does not know" in Probes.why_not_applicable(other, data)

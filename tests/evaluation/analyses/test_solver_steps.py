@@ -37,7 +37,7 @@ def srvp(data, **options):
 
 
 def rows_of(scores):
-    return {(r["solver"], r["substeps"]): r for r in scores["analyses"]["steps"]["rows"]}
+    return {(r["solver"], r["substeps"]): r for r in scores.analyses["steps"]["rows"]}
 
 
 def test_every_solver_is_counted_and_scored_on_the_same_windows(data):
@@ -54,12 +54,12 @@ def test_every_solver_is_counted_and_scored_on_the_same_windows(data):
     own = rows["residual", 1]
     for metric in ("mse", "psnr"):
         assert own[metric] == pytest.approx(
-            scores["forecasters"]["model"][metric]["mean"]["value"], rel=1e-6
+            scores.forecasters["model"][metric]["mean"].value, rel=1e-6
         )
     far = abs(rows["euler", 1]["mse"] - rows["dopri5", None]["mse"])
     assert abs(rows["rk4", 8]["mse"] - rows["dopri5", None]["mse"]) < 1e-3 * far
-    assert json.loads(json.dumps(scores["analyses"])) == scores["analyses"]
-    lines = Steps().lines(scores["analyses"]["steps"])
+    assert json.loads(json.dumps(scores.analyses)) == scores.analyses
+    lines = Steps().lines(scores.analyses["steps"])
     assert len(lines) == 22
     assert [line for line in lines if line.endswith("the model's own")] == [lines[1]]
 
@@ -88,4 +88,4 @@ def test_it_is_of_differential_equations_alone(data):
         srvp(data, transition="gru"), data
     )
     scores = evaluate(Persistence(data.spec), data, metrics=("mse",), analyses=("steps",))
-    assert "steps" in scores["not_computed"]
+    assert "steps" in scores.not_computed

@@ -144,11 +144,11 @@ def test_scores_record_the_protocol(data, monkeypatch):
     scores = evaluate(
         Persistence(scored.spec), scored, protocol=SMALL, metrics=("mae",), max_windows=3
     )
-    protocol = scores["protocol"]
+    protocol = scores.protocol
     assert protocol["name"] == SMALL
     assert (protocol["horizon"], protocol["windows"], protocol["available_windows"]) == (15, 3, 256)
     assert list(protocol["metrics"]) == ["psnr", "ssim", "crps", "mae"]
-    assert evaluate(Persistence(data.spec), data)["protocol"]["name"] is None
+    assert evaluate(Persistence(data.spec), data).protocol["name"] is None
 
 
 def test_a_run_is_scored_under_a_protocol_it_was_not_configured_for(recipe, tmp_path):
@@ -161,7 +161,7 @@ def test_a_run_is_scored_under_a_protocol_it_was_not_configured_for(recipe, tmp_
     run = create_run(recipe, tmp_path / "run", ["--train.steps=1", *data])
     train_run(run)
     options = [f"--evaluate.protocol={SMALL}", "--evaluate.max_windows=2"]
-    protocol = evaluate_run(run, options)["protocol"]
+    protocol = evaluate_run(run, options).protocol
     assert (protocol["horizon"], protocol["samples"], protocol["windows"]) == (15, 100, 2)
     assert protocol["digest"] == read_protocol(SMALL).digest.value
     with pytest.raises(InputError, match=r"sets evaluate\.samples to 100"):

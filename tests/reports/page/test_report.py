@@ -18,8 +18,9 @@ from statecast.data.base import seeded_generator
 from statecast.data.user.fields import Fields
 from statecast.errors import FileError, InputError
 from statecast.evaluation.comparability import Scored, grouped
+from statecast.evaluation.evaluation import Evaluation
 from statecast.models.baselines import Persistence
-from statecast.reports.page.ensembles import reliability
+from statecast.reports.page.ensembles import pit, reliability
 from statecast.reports.page.example_windows import (
     Futures,
     as_shown,
@@ -136,9 +137,9 @@ def only_mse(scores):
 
 
 def of_another_protocol(scores):
-    """Other samples, bands around one score, a published protocol, an analysis."""
+    """Another split, bands around one score, a published protocol, an analysis."""
     only_mse(scores)
-    scores["protocol"] |= {"samples": 2, "name": "mmnist-5-95"}
+    scores["protocol"] |= {"split": "validation", "name": "mmnist-5-95"}
     for metrics in scores["forecasters"].values():
         metrics["mse"]["mean"]["half_widths"] = [0.1] * len(scores["lead_times"])
         metrics["mse"]["best"].pop("half_widths", None)
@@ -183,7 +184,7 @@ def test_pictures_are_embedded_as_they_are_in_the_folder(report):
     assert sum(image["src"].startswith("data:image/webp") for image in images) == 3
     folder = report.with_name("report_pictures")
     charts = {p.name for p in folder.glob("scores-1-*.svg")}
-    assert {"scores-1-mse-mean.svg", "scores-1-ranks.svg", "scores-1-coverage-0-9.svg"} <= charts
+    assert {"scores-1-mse-mean.svg", "scores-1-pit.svg", "scores-1-coverage-0-9.svg"} <= charts
     written = sorted(p.read_bytes() for p in folder.iterdir())
     content = [base64.b64decode(image["src"].partition("base64,")[2]) for image in images]
     assert sorted(content) == written
@@ -195,7 +196,7 @@ def test_runs_share_charts_where_they_can_be_compared_and_else_stand_apart(repor
     assert "Scores of first, second" in text
     assert "Scores of third" in text
     assert "must not be compared with those of first, second" in text
-    assert "samples: 4 in first, 2 in third" in text
+    assert "split: test in first, validation in third" in text
     told = [a["alt"] for tag, a in found.tags if tag == "img"]
     shared, alone = (words for words in told if words.startswith("Chart of mse ↓ mean"))
     assert "first: from" in shared
@@ -301,6 +302,19 @@ def test_fields_are_shown_as_they_came(tmp_path):
     assert (context.coordinates.variables["lat"].values == sea["lat"].values).all()
 
 
+def test_ranks_of_any_number_of_samples_make_one_histogram():
+    for ranks in (5, 20, 33):
+        places, density = pit(np.full(ranks, 1 / ranks))
+        assert density == pytest.approx([1.0] * min(20, ranks))
+        assert places[0] == pytest.approx(0.5 / len(places))
+    # The truth below all of 39 samples half of the time, above them the other half.
+    places, density = pit(np.array([0.5, *[0.0] * 38, 0.5]))
+    assert density == pytest.approx([10.0, *[0.0] * 18, 10.0])
+    # One of 25 ranks fills four fifths of the first of 20 bins.
+    _, density = pit(np.array([1.0, *[0.0] * 24]))
+    assert density[:2] == pytest.approx([20.0, 0.0])
+
+
 def test_reliability_of_a_rank_histogram():
     nominal, observed = reliability(np.full(5, 0.2))
     assert nominal == pytest.approx([0.2, 0.6, 1.0])
@@ -380,12 +394,12 @@ def test_a_horizon_of_skill_needs_a_score_per_lead_time():
 
 
 def test_groups_are_of_runs_that_agree(tmp_path):
-    def run(label, samples):
-        protocol = {"samples": samples, "split": "test", "context": 1, "horizon": 1}
+    def run(label, context):
+        protocol = {"samples": 1, "split": "test", "context": context, "horizon": 1}
         scores = {"protocol": protocol, "lead_times": [1.0], "forecasters": {"m": {}}}
-        return Scored(label, tmp_path / label, scores)
+        return Scored(label, tmp_path / label, Evaluation.from_json(scores))
 
     groups = grouped([run("a", 1), run("b", 2), run("c", 1)])
     assert [[r.label for r in group.runs] for group in groups] == [["a", "c"], ["b"]]
-    assert [group.reasons for group in groups] == [[], ["samples: 1 in a, 2 in b"]]
+    assert [group.reasons for group in groups] == [[], ["context: 1 in a, 2 in b"]]
     assert grouped([]) == []

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from statecast.data.base import Windows
+from statecast.data.base import CutWindows
 from statecast.data.benchmarks.sst_files import Zone
 from statecast.frames import Batch, Forecast, Frames, FrameSpec
 
@@ -21,7 +21,7 @@ SMALLEST_STD = 1e-6  # of a frame; one without contrast is divided by one instea
 CHANNELS = ("temperature",)
 
 
-class SeaWindows(Windows):
+class SeaWindows(CutWindows):
     """Windows of zones, normalised; scored in °C.
 
     Args:
@@ -45,9 +45,6 @@ class SeaWindows(Windows):
     ) -> None:
         self.zones, self.starts, self.context, self.length = zones, starts, context, length
         self.protocol, self.value_range = protocol, value_range
-
-    def __len__(self) -> int:
-        return len(self.starts)
 
     def batch(self, indices: Tensor) -> Batch:
         frames: list[Tensor] = []

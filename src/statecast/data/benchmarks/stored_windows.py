@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from statecast.data.base import Windows, seeded_generator
+from statecast.data.base import CutWindows, seeded_generator
 from statecast.data.cache.frame_store import PreparedStore, StoredSequence
 from statecast.errors import InputError
 from statecast.frames import Batch
@@ -22,7 +22,7 @@ HOLD_OUT_SEED = 42  # of NumPy's older generator, as published
 TRAINED_SHARE = 0.95  # of the training sequences; the rest is for validation, as published
 
 
-class StoredWindows(Windows):
+class StoredWindows(CutWindows):
     """Windows of one split.
 
     Args:
@@ -52,9 +52,6 @@ class StoredWindows(Windows):
         self.context, self.length, self.frame_step = context, length, frame_step
         self.scale, self.backwards = scale, backwards
         self.firsts = np.array([sequence.first for sequence in store.sequences])
-
-    def __len__(self) -> int:
-        return len(self.starts)
 
     def batch(self, indices: Tensor) -> Batch:
         return self.cut(self.starts[indices.numpy()])

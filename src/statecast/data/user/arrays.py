@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from statecast.data.base import SPLITS, DataSource, InferredOption, Split, Windows
+from statecast.data.base import SPLITS, CutWindows, DataSource, InferredOption, Split
 from statecast.data.user.array_files import Array, Opened, Sequences, open_sequences
 from statecast.data.user.field_splits import Parts, window_starts
 from statecast.errors import InputError
@@ -206,7 +206,7 @@ class Arrays(DataSource):
         }
 
 
-class ArrayWindows(Windows):
+class ArrayWindows(CutWindows):
     """Windows of stored sequences, bytes as values in [0, 1].
 
     Args:
@@ -228,9 +228,6 @@ class ArrayWindows(Windows):
     ) -> None:
         self.sequences, self.starts = sequences, starts
         self.context, self.length, self.channels = context, length, channels
-
-    def __len__(self) -> int:
-        return len(self.starts)
 
     def batch(self, indices: Tensor) -> Batch:
         pieces = [

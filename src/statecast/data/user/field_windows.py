@@ -9,9 +9,10 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
+from jaxtyping import Int
 from torch import Tensor
 
-from statecast.data.base import Windows
+from statecast.data.base import CutWindows
 from statecast.data.cache.entries import open_or_make
 from statecast.data.user.field_files import FieldFiles
 from statecast.errors import InputError
@@ -79,7 +80,7 @@ class FieldStore:
         return self.preparation.prepare(values, self.files.times[sequence][start:stop])
 
 
-class FieldWindows(Windows):
+class FieldWindows(CutWindows):
     """Windows of one split.
 
     Args:
@@ -108,9 +109,6 @@ class FieldWindows(Windows):
         self.store, self.starts = store, starts
         self.context, self.length, self.channels = context, length, channels
 
-    def __len__(self) -> int:
-        return len(self.starts)
-
     def batch(self, indices: Tensor) -> Batch:
         windows = [
             self.store.read(int(sequence), int(start), int(start) + self.length)
@@ -120,6 +118,16 @@ class FieldWindows(Windows):
         known = ~values.isnan()
         mask = None if bool(known.all()) else known
         return Batch.of(values, self.context, channels=self.channels, mask=mask)
+
+    @property
+    def sequence_numbers(self) -> Int[Tensor, " window"]:
+        """The block of time that each window begins in, as long as a window.
+
+        A series is one sequence, and what lies far apart in it counts as independent.
+        """
+        blocks = self.starts // np.array([1, self.length])
+        _, places = np.unique(blocks, axis=0, return_inverse=True)
+        return torch.from_numpy(places.reshape(-1))
 
     def coordinates(self, window: int) -> Coordinates:
         """Labels of a window's context frames."""

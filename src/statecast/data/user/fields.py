@@ -185,7 +185,7 @@ class Fields(DataSource):
             space=self.padded,
             context=self.lengths.context,
             horizon=self.lengths.horizon,
-            unit=", ".join(dict.fromkeys(unit or "1" for unit in self.field.units)),
+            unit=common_unit(self.field.units),
         )
 
     def windows(self, split: Split) -> Windows:
@@ -380,6 +380,12 @@ ANOMALIES = {
     "seasonal": "seasonal: mean and two waves of the year of each point, from training frames "
     "alone, are subtracted",
 }
+
+
+def common_unit(units: Sequence[str]) -> str:
+    """The unit of all channels, or that of each, separated by commas."""
+    named = [unit or "1" for unit in units]
+    return named[0] if len(set(named)) == 1 else ", ".join(named)
 
 
 def _year(date: Any) -> int:

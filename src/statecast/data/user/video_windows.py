@@ -10,14 +10,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from statecast.data.base import Windows
+from statecast.data.base import CutWindows
 from statecast.data.cache.frame_store import PreparedStore
 from statecast.frames import Batch
 
 LARGEST_BYTE = 255
 
 
-class ClipWindows(Windows):
+class ClipWindows(CutWindows):
     """Windows of one split.
 
     Args:
@@ -41,9 +41,6 @@ class ClipWindows(Windows):
     ) -> None:
         self.store, self.starts = store, starts
         self.context, self.length, self.channels = context, length, channels
-
-    def __len__(self) -> int:
-        return len(self.starts)
 
     def batch(self, indices: Tensor) -> Batch:
         windows = [

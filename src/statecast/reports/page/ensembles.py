@@ -1,4 +1,4 @@
-"""Charts of samples: best of N, ranks, reliability, coverage; and results of analyses."""
+"""Charts of samples: best of N, PIT, reliability, coverage; and results of analyses."""
 
 from __future__ import annotations
 
@@ -13,15 +13,21 @@ from statecast.evaluation.analyses import ANALYSES
 from statecast.evaluation.comparability import flat
 from statecast.evaluation.comparison import CALIBRATION
 from statecast.evaluation.protocols.published_scores import published_for
-from statecast.plots.curves import Chart, Line, lead_time_axis
+from statecast.plots.curves import Chart, Line
 from statecast.reports.page.charts import Picture, drawn
 from statecast.reports.page.scores import ScoredMember, unit_of
 
 LEVELS = ("0.5", "0.9")  # of central intervals
+PIT_BINS = 20  # at most; an ensemble has one rank more than samples
+SELDOM = 1e-5  # share of forecasts; a probability that is issued less often is not drawn
 BEST = "It improves with N for any forecast that spreads, right or wrong."
 FLAT = (
     "Flat, at the dotted line, where the truth is like a sample; high at both ends where samples "
     "spread too little."
+)
+EVENTS = (
+    "How often values lay above the thresholds of the Brier score, against the share of samples "
+    "that did: flatter than the dotted line where forecasts are too sure of themselves."
 )
 RELIABLE = (
     "How often the truth lies in a central interval of the samples, against how often it should: "
@@ -34,7 +40,8 @@ def ensemble_charts(members: Sequence[ScoredMember], folder: Path, stem: str) ->
     """Charts of all that the scores hold about samples."""
     found = [
         *((*named, BEST) for named in best_of_n(members)),
-        ("ranks", rank_chart(members), FLAT),
+        ("pit", pit_chart(members), FLAT),
+        ("events", event_chart(members), EVENTS),
         ("reliability", reliability_chart(members), RELIABLE),
         *((f"coverage-{level}", coverage_chart(members, level), COVERED) for level in LEVELS),
     ]
@@ -47,7 +54,7 @@ def ensemble_charts(members: Sequence[ScoredMember], folder: Path, stem: str) ->
 
 def details(scored: ScoredMember, metric: str) -> dict[str, Any]:
     """Details beside a score of a run's own model."""
-    found = scored.scored.scores.get("details", {}).get(scored.scored.model, {})
+    found = scored.scored.scores.details.get(scored.scored.model, {})
     return dict(found.get(metric, {}))
 
 
@@ -55,7 +62,7 @@ def best_of_n(members: Sequence[ScoredMember]) -> Iterator[tuple[str, Chart]]:
     """Average score of the best of 1, 2, … samples, per metric."""
     lines: dict[str, list[Line]] = {}
     for found in members:
-        for metric in found.scored.scores["forecasters"][found.scored.model]:
+        for metric in found.scored.scores.forecasters[found.scored.model]:
             curve = details(found, metric).get("best_of_n") or []
             line = found.member.line(range(1, len(curve) + 1), curve)
             lines.setdefault(metric, []).extend([line] if curve else [])
@@ -74,21 +81,51 @@ def histograms(
             yield found, np.asarray(histogram, dtype=float).mean(axis=0)
 
 
-def rank_chart(members: Sequence[ScoredMember]) -> Chart:
-    """Rank of the truth among the samples."""
-    lines, levels = [], set()
+def pit_chart(members: Sequence[ScoredMember]) -> Chart:
+    """Density of the truth's place among the samples, whatever their number."""
+    lines = []
     for found, shares in histograms(members):
-        line = found.member.line(range(len(shares)), shares.tolist())
-        lines.append(line._replace(stepped=True))
-        levels.add(1 / len(shares))
-    level = levels.pop() if len(levels) == 1 else None
-    return Chart("Rank of the truth among the samples", lines, "rank", "fraction of values", level)
+        places, density = pit(shares)
+        lines.append(found.member.line(places, density)._replace(stepped=True))
+    return Chart("PIT histogram", lines, "share of samples below the truth", "density", level=1.0)
+
+
+def pit(histogram: np.ndarray[Any, Any]) -> tuple[list[float], list[float]]:
+    """Probability integral transform from a histogram of ranks: middles of bins, and densities.
+
+    A rank r of M samples stands for the places r/(M + 1) to (r + 1)/(M + 1), all alike; bins that
+    cut through it share it.
+    """
+    bins = min(PIT_BINS, len(histogram))
+    edges = np.linspace(0, 1, bins + 1)
+    below = np.concatenate([[0.0], histogram.cumsum()])
+    found = np.diff(np.interp(edges, np.linspace(0, 1, len(below)), below)) * bins
+    return ((edges[1:] + edges[:-1]) / 2).tolist(), found.tolist()
+
+
+def event_chart(members: Sequence[ScoredMember]) -> Chart:
+    """How often events happened, against the probability that was forecast."""
+    lines = []
+    for found in members:
+        observed = details(found, "brier").get("observed") or []
+        issued = details(found, "brier").get("issued") or []
+        shown = [
+            (place / (len(observed) - 1), frequency)
+            for place, (frequency, share) in enumerate(zip(observed, issued, strict=True))
+            if share > SELDOM
+        ]
+        if len(shown) > 1:
+            lines.append(found.member.line(*map(list, zip(*shown, strict=True))))
+    title = "Reliability of events"
+    return Chart(title, lines, "forecast probability", "observed frequency", diagonal=True)
 
 
 def reliability_chart(members: Sequence[ScoredMember]) -> Chart:
     """Observed against nominal fractions of truths in central intervals of the samples."""
     lines = [found.member.line(*reliability(shares)) for found, shares in histograms(members)]
-    return Chart("Reliability", lines, "nominal fraction", "observed fraction", diagonal=True)
+    return Chart(
+        "Reliability of intervals", lines, "nominal fraction", "observed fraction", diagonal=True
+    )
 
 
 def reliability(histogram: np.ndarray[Any, Any]) -> tuple[list[float], list[float]]:
@@ -107,15 +144,15 @@ def coverage_chart(members: Sequence[ScoredMember], level: str) -> Chart:
         if (inside := details(found, "coverage").get(f"inside_{level}"))
     ]
     title = f"Truths inside the central {100 * float(level):.0f} % of samples"
-    label = lead_time_axis(members[0].scored.scores)[1]
+    label = members[0].time_label
     return Chart(title, lines, label, "fraction", level=float(level))
 
 
 def missing_metrics(found: ScoredMember) -> tuple[str, str] | None:
     """Metrics of calibration that a run was not scored by, and the command that does."""
     scores, model = found.scored.scores, found.scored.model
-    present = scores["forecasters"][model]
-    said = flat(scores.get("not_computed", {}))
+    present = scores.forecasters[model]
+    said = flat(scores.not_computed)
     known = {*present, *(name.removeprefix(f"{model}.") for name in said)}
     absent = [metric for metric in CALIBRATION if metric not in known]
     if not absent or found.scored.protocol.get("samples", 1) == 1:
@@ -129,7 +166,7 @@ def analyses(members: Sequence[ScoredMember]) -> Iterator[tuple[str, str, list[l
     """Title and lines of what each analysis found; rows and sources of published scores of it."""
     for found in members:
         protocol = found.scored.protocol.get("name")
-        for name, result in found.scored.scores.get("analyses", {}).items():
+        for name, result in found.scored.scores.analyses.items():
             published = published_for(protocol, analysis=name) if protocol else []
             rows = [[score.model, score.metric, score.value] for score in published]
             sources = "; ".join(dict.fromkeys(score.source for score in published))

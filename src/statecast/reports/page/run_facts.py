@@ -57,7 +57,9 @@ def examples(
 ) -> Examples:
     """Best, median and worst test window of a run; or why there are none."""
     try:
-        model, chosen = member.run.load(checkpoint, device=device), test_windows(member)
+        calibrated = bool(member.scored and member.scored.protocol.get("calibrated"))
+        model = member.run.load(checkpoint, device=device, calibrated=calibrated)
+        chosen = test_windows(member)
         futures = Futures(model, chosen, count=windows, samples=samples, seed=seed)
         found = survey(futures, first_metric(metrics_of(member), chosen.scored_spec(model.spec)))
         preparation = read_preparation(member.run.folder)

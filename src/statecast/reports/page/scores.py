@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,7 +17,10 @@ from statecast.evaluation.comparison import (
     is_higher_better,
 )
 from statecast.evaluation.comparison_formats import numbered_sources, shown
+from statecast.evaluation.evaluation import score_rows as part_rows
+from statecast.evaluation.skill import Skill
 from statecast.metrics import METRICS
+from statecast.metrics.base import Score
 from statecast.plots.curves import Chart, Line, lead_time_axis
 from statecast.reports.page.charts import REFERENCE, STYLES, Picture, drawn
 from statecast.reports.page.runs import Member
@@ -25,7 +28,7 @@ from statecast.reports.page.skill import skill_horizon
 
 TRIVIAL = "persistence"
 FACTS = ("name", "split", "windows", "available_windows", "context", "horizon", "samples",
-         "checkpoint", "seed", "digest")  # fmt: skip
+         "checkpoint", "calibrated", "seed", "digest")  # fmt: skip
 
 
 class ScoredMember(NamedTuple):
@@ -42,15 +45,25 @@ class ScoredMember(NamedTuple):
     @property
     def times(self) -> list[float]:
         """Lead times, in the unit of the data's time."""
-        return lead_time_axis(self.scored.scores)[0]
+        return self._axis[0]
+
+    @property
+    def time_label(self) -> str:
+        """Label of the axis of lead times."""
+        return self._axis[1]
+
+    @property
+    def _axis(self) -> tuple[list[float], str]:
+        step = self.scored.protocol.get("data", {}).get("step")
+        return lead_time_axis(self.scored.scores.lead_times, step)
 
 
 class Course(NamedTuple):
     """A metric and the forecasts that have it at each lead time."""
 
     column: Column
-    own: dict[str, dict[str, Any]]  # label of a run, and its score
-    trivial: dict[str, dict[str, Any]]  # name of the trivial forecast, and its score
+    own: dict[str, Score]  # label of a run, and its score
+    trivial: dict[str, Score]  # name of the trivial forecast, and its score
 
 
 class TableCell(NamedTuple):
@@ -86,7 +99,7 @@ def notes_on(members: Sequence[ScoredMember], found: Comparison) -> list[str]:
     reasons = [
         f"{name.replace('.', ', ')} was not computed: {reason}."
         for _, scored in members
-        for name, reason in flat(scored.scores.get("not_computed", {})).items()
+        for name, reason in flat(scored.scores.not_computed).items()
     ]
     return list(dict.fromkeys([*notes, *found.remarks, *reasons]))
 
@@ -96,9 +109,9 @@ def courses(members: Sequence[ScoredMember], found: Comparison) -> Iterator[Cour
     for column in found.columns:
         course = Course(column, {}, {})
         for member, scored in members:
-            for name, scores in scored.scores["forecasters"].items():
-                score = scores.get(column.metric, {}).get(column.selection)
-                if score is None or len(score["per_lead_time"]) != len(scored.scores["lead_times"]):
+            for name, scores in scored.scores.forecasters.items():
+                score = scores.get(column.metric, {}).get(column.selection or "")
+                if score is None or len(score.per_lead_time) != len(scored.scores.lead_times):
                     continue
                 if name == scored.model:
                     course.own[member.label] = score
@@ -121,16 +134,16 @@ def course_chart(
     for found in members:
         score = course.own.get(found.label)
         if score is not None:
-            line = found.member.line(found.times, numbers(score, "per_lead_time"))
-            lines.append(line._replace(half_widths=numbers(score, "half_widths")))
+            line = found.member.line(found.times, score.per_lead_time.tolist())
+            lines.append(line._replace(half_widths=widths_of(score)))
     for index, (name, score) in enumerate(course.trivial.items(), start=1):
-        values, widths = numbers(score, "per_lead_time"), numbers(score, "half_widths")
+        values, widths = score.per_lead_time.tolist(), widths_of(score)
         style = STYLES[index % len(STYLES)]
         lines.append(Line(name, members[0].times, values, REFERENCE, style, widths))
     chart = Chart(
         title_of(course.column),
         lines,
-        lead_time_axis(members[0].scored.scores)[1],
+        members[0].time_label,
         unit_of(metric, members[0].member.run.spec.unit),
         level=1.0 if metric == "spread_skill" else None,
     )
@@ -144,23 +157,70 @@ def unit_of(metric: str, unit: str) -> str:
     return "" if found == "1" else found
 
 
-def numbers(score: Mapping[str, Any], name: str) -> list[float]:
-    """Numbers of a score at each lead time; JSON without NaN has null for it."""
-    return [math.nan if value is None else float(value) for value in score.get(name) or []]
+def widths_of(score: Score) -> list[float] | None:
+    """Half widths of a score's intervals at each lead time, where it has them."""
+    return None if score.half_widths is None else score.half_widths.tolist()
 
 
 def skill_statement(member: ScoredMember, course: Course) -> str:
-    """At which lead times a run beats persistence; a dash where it lacks the score."""
+    """At which lead times a run beats persistence, by how sure; a dash where it lacks the score."""
     if member.label not in course.own:
         return "–"
-    own = member.scored.scores["forecasters"].get(TRIVIAL, {}).get(course.column.metric, {})
-    reference = own.get(course.column.selection, course.trivial[TRIVIAL])
-    return skill_horizon(
+    own = member.scored.scores.forecasters.get(TRIVIAL, {}).get(course.column.metric, {})
+    reference = own.get(course.column.selection or "", course.trivial[TRIVIAL])
+    higher = is_higher_better(course.column.metric)
+    means = skill_horizon(
         member.times,
-        numbers(course.own[member.label], "per_lead_time"),
-        numbers(reference, "per_lead_time"),
-        higher_is_better=is_higher_better(course.column.metric),
-    ).statement
+        course.own[member.label].per_lead_time.tolist(),
+        reference.per_lead_time.tolist(),
+        higher_is_better=higher,
+    )
+    found = skill_of(member, course.column)
+    if found is None or not means.better:
+        return means.statement
+    bounds = found.difference.lows if higher else found.difference.highs
+    sure = skill_horizon(member.times, bounds, [0.0] * len(bounds), higher_is_better=higher)
+    if sure.better == means.better:
+        return f"{means.statement}, beyond chance"
+    return f"{means.statement}, beyond chance at {sure.ranges or 'none of them'}"
+
+
+def skill_of(member: ScoredMember, column: Column) -> Skill | None:
+    """How a run compares with persistence by a metric; None where that is not known."""
+    found = member.scored.scores.skill.get(TRIVIAL, {}).get(column.metric, {})
+    return found.get(column.selection or "")
+
+
+def skill_charts(
+    members: Sequence[ScoredMember], columns: Sequence[Column], folder: Path, stem: str
+) -> Iterator[Picture]:
+    """Skill score against persistence, or the difference where there is none, with its band."""
+    for column in columns:
+        lines, scored_as = [], "skill"
+        for member in members:
+            found = skill_of(member, column)
+            if found is None or not member.scored.scores.lead_times:
+                continue
+            scored_as = "difference" if found.skill is None else "skill"
+            shown = found.skill or found.difference
+            line = member.member.line(member.times, shown.per_lead_time)
+            lines.append(line._replace(band=(shown.lows, shown.highs)))
+        if lines:
+            title = f"{scored_as.capitalize()} against {TRIVIAL}, {title_of(column)}"
+            chart = Chart(title, lines, members[0].time_label, scored_as, level=0.0)
+            name = "-".join(filter(None, (stem, "skill", column.metric, column.selection)))
+            yield drawn(name, chart, folder)
+
+
+def part_tables(members: Sequence[ScoredMember]) -> Iterator[tuple[str, list[str], list[Any]]]:
+    """Scores of variables, regions and seasons: title, forecasters, and rows of each."""
+    for found in members:
+        for kind, parts in found.scored.scores.parts.items():
+            for name, part in parts.items():
+                unit = "" if part.unit == "1" else f" / {part.unit}"
+                title = f"{found.label}: {kind} {name}{unit}"
+                head, *rows = part_rows(title, part.forecasters, single=False)
+                yield title, head, rows
 
 
 def summaries(members: Sequence[ScoredMember], courses: Sequence[Course]) -> list[str]:
@@ -171,10 +231,10 @@ def summaries(members: Sequence[ScoredMember], courses: Sequence[Course]) -> lis
         if course is None or member.label not in course.own:
             continue
         own, trivial = (
-            "unknown" if score["value"] is None else f"{score['value']:.4g}"
+            "unknown" if math.isnan(score.value) else f"{score.value:.4g}"
             for score in (course.own[member.label], course.trivial[TRIVIAL])
         )
-        unit = lead_time_axis(member.scored.scores)[1].rpartition(" ")[2]
+        unit = member.time_label.rpartition(" ")[2]
         windows, better = member.scored.protocol.get("windows"), skill_statement(member, course)
         told.append(
             f"{member.label}: {title_of(course.column)} {own}, where {TRIVIAL} has {trivial}, "

@@ -15,6 +15,7 @@ class SkillHorizon(NamedTuple):
     """Where a forecast is better than a reference, by lead times."""
 
     better: list[tuple[float, float]]  # first and last of each range in which it is better
+    ranges: str  # the same in words
     statement: str
 
 
@@ -58,4 +59,4 @@ def skill_horizon(
     if better == [(lead_times[0], lead_times[-1])]:
         where = "every lead time up to"
     doubt = "" if np.isfinite(gain).all() else " (some scores are no finite numbers)"
-    return SkillHorizon(better, f"better than {name} at {where} {lead_times[-1]:g}{doubt}")
+    return SkillHorizon(better, ranges, f"better than {name} at {where} {lead_times[-1]:g}{doubt}")

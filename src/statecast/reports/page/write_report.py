@@ -11,6 +11,7 @@ from typing import Any
 from statecast.checks import typed
 from statecast.errors import FileError, InputError, require
 from statecast.evaluation.comparability import Group, grouped
+from statecast.evaluation.comparison_formats import statements
 from statecast.io.atomic_files import atomic_path, write_text
 from statecast.reports.page import ensembles, run_facts, scores
 from statecast.reports.page.runs import Member, members_of
@@ -117,6 +118,9 @@ def group_content(
         "rows": scores.score_rows(found),
         "notes": scores.notes_on(chosen, found),
         "charts": [scores.course_chart(chosen, course, pictures, stem) for course in courses],
+        "differences": statements(found),
+        "parts": list(scores.part_tables(chosen)),
+        "skills": list(scores.skill_charts(chosen, found.columns, pictures, stem)),
         "skill": [
             [scores.title_of(c.column), *(scores.skill_statement(m, c) for m in chosen)]
             for c in beside

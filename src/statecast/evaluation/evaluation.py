@@ -1,0 +1,258 @@
+"""Evaluation: scores of a model and of baselines on the same windows, with their protocol."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import torch
+
+from statecast.evaluation.skill import Skill
+from statecast.evaluation.window_scores import WindowScores
+from statecast.io.atomic_files import write_text
+from statecast.io.sealed_json import sealed
+from statecast.metrics import METRICS
+from statecast.metrics.base import Score
+
+if TYPE_CHECKING:
+    import xarray
+
+SCORES_NAME = "scores.json"
+WHOLE = "all"  # variables, regions and seasons together
+Table = dict[str, dict[str, dict[str, Score]]]  # forecaster, metric, selection
+
+
+class Part(NamedTuple):
+    """Scores of a part of what is scored, such as a variable."""
+
+    unit: str
+    forecasters: Table
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """Scores of a model and of baselines, and everything that they depend on.
+
+    Attributes:
+        protocol: settings that the scores depend on: data, split, windows, samples, versions, …
+        lead_times: in frame intervals.
+        unit: of the values that are scored; several are separated by commas.
+        forecasters: score by forecaster (the model first), metric and selection, that is how
+            samples are combined.
+        details: by forecaster and metric, what does not fit a score, such as a histogram.
+        skill: by baseline, metric and selection: the model's score against that of the baseline.
+        parts: by kind (`variable`, `region`, `season`) and name.
+        analyses: what each analysis found.
+        not_computed: metrics, analyses and the reasons why they are missing.
+        windows: scores of single windows; None where they are not kept.
+    """
+
+    protocol: dict[str, Any]
+    lead_times: list[float]
+    unit: str = "1"
+    forecasters: Table
+    details: dict[str, dict[str, Any]] = field(default_factory=dict)
+    skill: dict[str, dict[str, dict[str, Skill]]] = field(default_factory=dict)
+    parts: dict[str, dict[str, Part]] = field(default_factory=dict)
+    analyses: dict[str, Any] = field(default_factory=dict)
+    not_computed: dict[str, str] = field(default_factory=dict)
+    windows: WindowScores | None = None
+
+    @property
+    def model(self) -> str:
+        """Name of the model; baselines follow."""
+        return next(iter(self.forecasters))
+
+    def to_json(self) -> dict[str, Any]:
+        """Everything but scores of single windows, as JSON values."""
+        return {
+            "protocol": self.protocol,
+            "lead_times": self.lead_times,
+            "unit": self.unit,
+            "forecasters": table_json(self.forecasters),
+            "details": self.details,
+            "skill": {
+                baseline: {
+                    metric: {selection: skill.to_json() for selection, skill in found.items()}
+                    for metric, found in metrics.items()
+                }
+                for baseline, metrics in self.skill.items()
+            },
+            "parts": {
+                kind: {
+                    name: {"unit": part.unit, "forecasters": table_json(part.forecasters)}
+                    for name, part in parts.items()
+                }
+                for kind, parts in self.parts.items()
+            },
+            "analyses": self.analyses,
+            "not_computed": self.not_computed,
+        }
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> Evaluation:
+        """What `to_json` gave; null stands for NaN.
+
+        Errors:
+            KeyError, TypeError, ValueError, AttributeError: it is not that.
+        """
+        made = cls(
+            protocol=dict(content["protocol"]),
+            lead_times=[float(time) for time in content["lead_times"]],
+            unit=str(content.get("unit", "1")),
+            forecasters=table_from(content["forecasters"]),
+            details=dict(content.get("details", {})),
+            skill={
+                baseline: {
+                    metric: {selection: Skill.from_json(s) for selection, s in found.items()}
+                    for metric, found in metrics.items()
+                }
+                for baseline, metrics in content.get("skill", {}).items()
+            },
+            parts={
+                kind: {
+                    name: Part(str(part["unit"]), table_from(part["forecasters"]))
+                    for name, part in parts.items()
+                }
+                for kind, parts in content.get("parts", {}).items()
+            },
+            analyses=dict(content.get("analyses", {})),
+            not_computed=dict(content.get("not_computed", {})),
+        )
+        if not made.forecasters:
+            raise ValueError("there are no forecasters")
+        return made
+
+    def save(self, folder: str | Path) -> Path:
+        """Write `scores.json`, and beside it the scores of single windows, into a folder."""
+        content = self.to_json()
+        if self.windows is not None:
+            content["window_scores"] = self.windows.save(folder)
+        return write_text(Path(folder) / SCORES_NAME, sealed(content))
+
+    def table(self) -> str:
+        """Lines of text: a row per metric and selection, a column per forecaster."""
+        single = self.protocol.get("samples") == 1  # then all selections are the same
+        blocks = [aligned(score_rows("score", self.forecasters, single=single))]
+        for kind, parts in self.parts.items():
+            for name, part in parts.items():
+                title = f"{kind} {name}" + (f" / {part.unit}" if part.unit != "1" else "")
+                blocks.append(aligned(score_rows(title, part.forecasters, single=single)))
+        if self.skill:
+            blocks.append(aligned(skill_rows(self.skill, self.model, single=single)))
+        return "\n\n".join(blocks)
+
+    def to_xarray(self) -> xarray.Dataset:
+        """A variable per metric, (forecaster, selection, lead_time), and its half width.
+
+        Parts add a dimension each, such as `variable`, whose first entry is `all`: all together.
+
+        Errors:
+            MissingExtraError: xarray is not installed.
+        """
+        from statecast.evaluation.labelled_scores import labelled_scores
+
+        return labelled_scores(self)
+
+
+def table_json(table: Table) -> dict[str, Any]:
+    """Scores as numbers and lists; half widths per lead time only where there are any."""
+    return {
+        forecaster: {
+            metric: {selection: score_json(score) for selection, score in selections.items()}
+            for metric, selections in metrics.items()
+        }
+        for forecaster, metrics in table.items()
+    }
+
+
+def score_json(score: Score) -> dict[str, Any]:
+    """A score as numbers and lists."""
+    found = {
+        "per_lead_time": score.per_lead_time.tolist(),
+        "value": score.value,
+        "half_width": score.half_width,
+    }
+    if score.half_widths is not None:
+        found["half_widths"] = score.half_widths.tolist()
+    return found
+
+
+def table_from(content: Mapping[str, Any]) -> Table:
+    """What `table_json` gave."""
+    return {
+        forecaster: {
+            metric: {selection: score_from(score) for selection, score in selections.items()}
+            for metric, selections in metrics.items()
+        }
+        for forecaster, metrics in content.items()
+    }
+
+
+def score_from(content: Mapping[str, Any]) -> Score:
+    """What `score_json` gave; null stands for NaN."""
+
+    def number(value: float | None) -> float:
+        if value is not None and not isinstance(value, int | float):
+            raise TypeError(f"a score is a number, got {value!r:.40}")
+        return math.nan if value is None else float(value)
+
+    def numbers(values: list[float | None]) -> torch.Tensor:
+        return torch.tensor([number(value) for value in values], dtype=torch.float64)
+
+    widths = content.get("half_widths")
+    return Score(
+        numbers(content["per_lead_time"]),
+        number(content["value"]),
+        number(content.get("half_width")),
+        None if widths is None else numbers(widths),
+    )
+
+
+def score_rows(title: str, table: Table, *, single: bool) -> Iterator[list[str]]:
+    """Rows of a table of scores."""
+    names = list(table)
+    yield [title, *names]
+    for metric, selections in table[names[0]].items():
+        for selection in list(selections)[: 1 if single else None]:
+            arrow = METRICS[metric].arrow() if metric in METRICS else ""
+            row = [f"{metric} {arrow}" + ("" if single else f" {selection}")]
+            for name in names:
+                found = table[name].get(metric, {}).get(selection)
+                row.append("–" if found is None else shown(found))
+            yield row
+
+
+def skill_rows(
+    skill: Mapping[str, dict[str, dict[str, Skill]]], model: str, *, single: bool
+) -> Iterator[list[str]]:
+    """Rows of differences to baselines; a star where the interval leaves zero out."""
+    names = list(skill)
+    yield [f"{model} minus", *names]
+    for metric, selections in skill[names[0]].items():
+        for selection in list(selections)[: 1 if single else None]:
+            arrow = METRICS[metric].arrow() if metric in METRICS else ""
+            row = [f"{metric} {arrow}" + ("" if single else f" {selection}")]
+            for name in names:
+                found = skill[name].get(metric, {}).get(selection)
+                row.append("–" if found is None else found.shown())
+            yield row
+
+
+def aligned(rows: Iterator[list[str]]) -> str:
+    """Rows as lines of text with columns of equal width."""
+    found = list(rows)
+    widths = [max(map(len, column)) for column in zip(*found, strict=True)]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in found
+    )
+
+
+def shown(score: Score) -> str:
+    """A score with the half width of its interval, where there is one."""
+    interval = "" if math.isnan(score.half_width) else f" ± {score.half_width:.2g}"
+    return f"{score.value:.4g}{interval}"

@@ -1,0 +1,105 @@
+"""Skill: a forecast's scores against those of a baseline on the same windows, with intervals."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from statecast.evaluation.bootstrap import Interval, bootstrap
+from statecast.metrics.base import ROWS, Metric, Sums, with_average
+
+
+class Estimate(NamedTuple):
+    """A value at each lead time and of their mean, with 95 % intervals; NaN where there is none."""
+
+    value: float
+    low: float
+    high: float
+    per_lead_time: list[float]
+    lows: list[float]
+    highs: list[float]
+
+    @classmethod
+    def of(cls, found: Interval, columns: slice) -> Estimate:
+        """From columns of lead times, of which the last is their mean."""
+        value, low, high = (bound[columns].tolist() for bound in found[:3])
+        return cls(value[-1], low[-1], high[-1], value[:-1], low[:-1], high[:-1])
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> Estimate:
+        """What `_asdict` gave; null stands for NaN."""
+
+        def number(value: float | None) -> float:
+            return math.nan if value is None else float(value)
+
+        value, low, high = (number(content[name]) for name in cls._fields[:3])
+        along = ([number(v) for v in content[name]] for name in cls._fields[3:])
+        return cls(value, low, high, *along)
+
+
+class Skill(NamedTuple):
+    r"""How a forecast compares with a baseline.
+
+    The skill score is $(S - S_b)/(S_p - S_b)$, with the scores of forecast, baseline and a perfect
+    forecast: 1 at best, 0 where nothing is gained. Metrics without a perfect score have none.
+    """
+
+    difference: Estimate  # score of the forecast minus that of the baseline
+    skill: Estimate | None
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON values."""
+        skill = None if self.skill is None else self.skill._asdict()
+        return {"difference": self.difference._asdict(), "skill": skill}
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> Skill:
+        """What `to_json` gave."""
+        skill = content["skill"]
+        return cls(
+            Estimate.from_json(content["difference"]),
+            None if skill is None else Estimate.from_json(skill),
+        )
+
+    def shown(self) -> str:
+        """The difference with its interval, and the skill; a star where zero lies outside."""
+        d = self.difference
+        text = f"{d.value:.3g}"
+        if not math.isnan(d.low):
+            text += f" [{d.low:.3g}, {d.high:.3g}]" + (" *" if d.low > 0 or d.high < 0 else "")
+        return text if self.skill is None else f"{text} skill {self.skill.value:.2f}"
+
+
+def skill_against(
+    metric: type[Metric], own: Sums, baseline: Sums, sequences: Tensor, *, seed: int
+) -> dict[str, Skill]:
+    """Skill of a forecast by each selection of a metric.
+
+    Args:
+        metric: what both were scored by.
+        own: the forecast's sums.
+        baseline: the baseline's, of the same windows.
+        sequences: number of the sequence of each window.
+        seed: of the bootstrap.
+    """
+    found = {}
+    for selection in metric.selections:
+        parts = [with_average(s[f"{selection}{ROWS}"], s[f"known{ROWS}"]) for s in (own, baseline)]
+        scores, known = (torch.cat(columns, dim=1) for columns in zip(*parts, strict=True))
+        count = scores.shape[1] // 2
+
+        def compared(mean: Tensor, count: int = count) -> Tensor:
+            one, other = metric.of_mean(mean).split(count, dim=-1)
+            rest = torch.nan if metric.perfect is None else metric.perfect - other
+            return torch.cat([one - other, (one - other) / rest], dim=-1)
+
+        interval = bootstrap(compared, scores, known, sequences, seed=seed)
+        skill = Estimate.of(interval, slice(count, None))
+        found[selection] = Skill(
+            Estimate.of(interval, slice(count)), None if metric.perfect is None else skill
+        )
+    return found

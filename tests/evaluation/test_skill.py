@@ -1,0 +1,135 @@
+"""Skill against baselines, and which differences between runs are significant."""
+
+import json
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from statecast.data.user.arrays import Arrays
+from statecast.errors import CorruptionError
+from statecast.evaluation.comparability import Scored, read_scores
+from statecast.evaluation.comparison import compare
+from statecast.evaluation.comparison_formats import as_text
+from statecast.evaluation.evaluate import evaluate
+from statecast.evaluation.evaluation import Evaluation
+from statecast.evaluation.window_scores import FILE_NAME
+from statecast.models.baselines import Persistence
+from statecast.runs.verify import check_window_scores
+
+
+class Offset(Persistence):
+    """Persistence, and something more."""
+
+    offset = 0.0
+
+    def extrapolate(self, values, times):
+        return super().extrapolate(values, times) + self.offset
+
+
+def offset(spec, by):
+    model = Offset(spec)
+    model.offset = by
+    return model
+
+
+@pytest.fixture
+def ramps(tmp_path):
+    """Sequences that rise by about one a frame, each at its own pace."""
+    generator = np.random.default_rng(1)
+    pace = 1 + 0.2 * generator.standard_normal((100, 1, 1, 1))
+    values = pace * np.arange(9)[None, :, None, None] + np.zeros((1, 1, 1, 4))
+    np.save(tmp_path / "ramps.npy", values.astype(np.float32))
+    return Arrays(
+        path=str(tmp_path / "ramps.npy"), axes="ntcx", context=2, horizon=2, value_range=(0.0, 20.0)
+    )
+
+
+def scored(model, data, **options):
+    return evaluate(model, data, metrics=("mse", "rmse", "psnr", "mae"), samples=1, **options)
+
+
+def test_skill_is_the_share_of_error_that_is_gone(ramps):
+    model = offset(ramps.spec, 0.5)
+    found = scored(model, ramps)
+    for metric in ("mse", "rmse", "mae"):
+        skill = found.skill["persistence"][metric]["mean"]
+        own, still = (found.forecasters[f][metric]["mean"] for f in ("model", "persistence"))
+        assert skill.difference.value == pytest.approx(own.value - still.value)
+        assert skill.skill.value == pytest.approx(1 - own.value / still.value)
+        expected = 1 - own.per_lead_time / still.per_lead_time
+        assert skill.skill.per_lead_time == pytest.approx(expected.tolist())
+        assert skill.difference.low < skill.difference.value < skill.difference.high < 0
+    decibels = found.skill["persistence"]["psnr"]["mean"]
+    assert decibels.skill is None  # a perfect forecast has no finite one
+    assert decibels.difference.low > 0
+
+
+def test_the_interval_of_a_difference_is_paired(ramps):
+    # Errors of persistence differ much between sequences; what the offset takes away does not.
+    found = scored(offset(ramps.spec, 0.5), ramps).skill["persistence"]["mae"]["mean"].difference
+    assert found.value == pytest.approx(-0.5, abs=1e-5)
+    assert found.high - found.low < 1e-5
+
+
+def test_json_and_back_keeps_everything(ramps, tmp_path):
+    found = scored(offset(ramps.spec, 0.5), ramps)
+    found.save(tmp_path)
+    again = read_scores(tmp_path)
+    assert json.dumps(again.to_json()) == json.dumps(found.to_json())
+    assert torch.equal(again.windows.numbers, found.windows.numbers)
+    assert again.windows.values.keys() == found.windows.values.keys()
+    for name, values in found.windows.values.items():
+        torch.testing.assert_close(again.windows.values[name], values.float())
+    averages = again.windows.values["model/mae/mean"]
+    assert float(averages.mean()) == pytest.approx(found.forecasters["model"]["mae"]["mean"].value)
+    assert len(again.windows.sequences.unique()) < len(averages)  # several windows of each
+    path = tmp_path / FILE_NAME
+    path.write_bytes(path.read_bytes()[:-1] + b"x")
+    with pytest.raises(CorruptionError, match="Make them again"):
+        read_scores(tmp_path)
+    with pytest.raises(CorruptionError):
+        check_window_scores(tmp_path, None)
+
+
+def test_runs_differ_or_not_beyond_chance(ramps, tmp_path):
+    runs = [
+        Scored(label, tmp_path / label, scored(offset(ramps.spec, by), ramps))
+        for label, by in (("half", 0.5), ("same", 0.5), ("none", 0.0))
+    ]
+    table = compare(runs, metrics=["rmse.mean", "psnr.mean"])
+    found = {(d.metric, d.one, d.other): d for d in table.differences}
+    assert not found["rmse", "half", "same"].significant
+    assert found["rmse", "half", "same"].value == 0
+    better = found["rmse", "half", "none"]
+    assert better.significant
+    assert str(better).endswith("half is better")
+    assert str(found["psnr", "half", "none"]).endswith("half is better")  # higher is better
+    assert found["rmse", "none", "persistence (none)"].p_value == 1.0
+    own = [run.scores.forecasters["model"]["rmse"]["mean"].value for run in runs]
+    assert better.value == pytest.approx(own[0] - own[2])
+    text = as_text(table)
+    assert "Holm" in text
+    assert str(better) in text
+
+
+def test_only_windows_that_both_were_scored_on_are_compared(ramps, tmp_path):
+    every, some = (scored(offset(ramps.spec, 0.5), ramps, max_windows=n) for n in (None, 9))
+    runs = [Scored("every", tmp_path, every), Scored("some", tmp_path, some)]
+    (between, *_) = compare(runs, metrics=["mae.mean"]).differences
+    assert between.windows == 9
+    assert between.value == pytest.approx(0, abs=1e-6)
+
+
+def test_scores_without_windows_are_compared_without_statements(ramps, tmp_path):
+    found = replace(scored(offset(ramps.spec, 0.5), ramps), windows=None)
+    assert compare([Scored("a", tmp_path, found)]).differences == []
+
+
+def test_a_score_that_is_nan_is_no_unknown_window(ramps):
+    found = scored(offset(ramps.spec, math.nan), ramps)
+    assert math.isnan(found.forecasters["model"]["mae"]["mean"].value)
+    assert "model/mae/mean" not in found.windows.values
+    assert isinstance(found, Evaluation)
