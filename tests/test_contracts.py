@@ -11,7 +11,7 @@ from statecast.data import DATASETS
 from statecast.data.base import SPLITS, seeded_generator, window_generators
 from statecast.distributed import Part
 from statecast.errors import InputError
-from statecast.frames import Batch, FrameSpec
+from statecast.frames import Batch, Frames, FrameSpec
 from statecast.models import MODELS
 from statecast.models.latent_space import infer_and_continue
 from statecast.models.state_space import StateSpaceForecaster
@@ -31,6 +31,9 @@ SMALL = {
     "predrnn": {"width": 4, "layers": 2},
     "mim": {"width": 4, "layers": 3},
     "phydnet": {"state_channels": 8, "residual_hidden": (6,), "groups": 2},
+    "drnet": {"width": 3, "content_size": 5, "pose_size": 4, "discriminator_hidden": 6,
+              "recurrent_size": 7},
+    "dsvae": {"width": 4, "code_size": 6, "content_size": 5, "motion_size": 3, "hidden": 7},
     "ddpae": {"width": 2, "image_code_size": 6, "content_size": 5, "recurrent_size": 4},
     "mcnet": {"width": 4},
     "pknl": {"width": 4, "levels": 3},
@@ -229,6 +232,36 @@ class TestModel:
         one, other = (model.reconstruct(context, samples=2, generator=seeded()) for _ in range(2))
         assert one.shape == (2, 3, 3, 2, 16, 16)
         assert torch.equal(one, other)
+
+    def test_a_model_with_content_takes_it_from_any_context(self, name):
+        model, own, other = made(name), frames(length=3), frames(length=3, seed=2)
+        if not model.supports_content_swap:
+            with pytest.raises(InputError, match="no content to swap"):
+                model.forecast(own, 2, content_from=other)
+            return
+        for weight in model.parameters():  # so large that content reaches the frames
+            torch.nn.init.normal_(weight, std=0.3, generator=seeded())
+        plain = model.forecast(own, 2, samples=2, generator=seeded()).samples
+        same = model.forecast(own, 2, samples=2, content_from=own, generator=seeded()).samples
+        torch.testing.assert_close(same, plain)
+        swapped = model.forecast(own, 2, samples=2, content_from=other, generator=seeded()).samples
+        assert not torch.equal(swapped, plain)
+
+    def test_dynamics_and_content_are_a_vector_each_of_every_window(self, name):
+        model, context = made(name).eval(), Frames.context_of(frames(length=3), SPEC.channels)
+        if not model.supports_content_swap:
+            with pytest.raises(InputError, match="does not tell content from dynamics"):
+                model.codes_of(context)
+            return
+        with torch.no_grad():
+            streams = window_generators(torch.tensor([5, 6, 7]), 1)
+            whole = model.codes_of(context, generator=streams)
+            one = model.codes_of(context.select(slice(1, 2)), generator=seeded_generator(1, 6))
+        assert whole.dynamics.shape[0] == whole.content.shape[0] == 3
+        assert whole.dynamics.ndim == whole.content.ndim == 2
+        assert whole.time in (0, 1)
+        for codes, alone in zip(whole[:2], one[:2], strict=True):
+            torch.testing.assert_close(codes[1:2], alone, atol=1e-6, rtol=1e-5)
 
 
 @pytest.mark.parametrize("name", DATASETS)

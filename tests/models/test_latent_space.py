@@ -7,6 +7,7 @@ import torch
 
 from statecast.errors import InputError
 from statecast.frames import FrameSpec
+from statecast.models.base import Forecaster
 from statecast.models.baselines import Persistence
 from statecast.models.latent_space import (
     change_speed,
@@ -22,6 +23,7 @@ from statecast.models.latent_space import (
 from statecast.models.separable import Separable
 from statecast.models.srvp import SRVP
 from statecast.nn.blocks import initialise_normal
+from statecast.nn.random import standard_normal
 
 IMAGES = FrameSpec(
     channels=("u",), space=(16, 16), context=3, horizon=4, value_range=(250.0, 310.0)
@@ -68,12 +70,43 @@ def model(request):
     return MODELS[request.param]()
 
 
+class Painter(Forecaster):
+    """The last frame of the content, moved by one number per frame, drawn for the dynamics."""
+
+    supports_content_swap = stochastic = True
+
+    def __init__(self, spec):
+        super().__init__(spec)
+
+    def loss(self, batch, *, step=0, generator=None):
+        return {"total": torch.zeros(())}
+
+    def predict(self, context, times, *, samples, substeps, solver, content_from, generator):
+        content = context if content_from is None else content_from
+        batch = len(context.values)
+        drawn = standard_normal((samples, batch, len(times), 1, 1, 1), context.values, generator)
+        return content.values[None, :, -1:] + context.values.mean() + drawn
+
+
 def own_video(model, context, horizon=4, seed=7):
     """Reconstruction and forecast of a context."""
     return model.decode_latents(infer_and_continue(model, context, horizon, generator=seeded(seed)))
 
 
 class TestContentSwap:
+    def test_a_model_without_latents_shows_its_forecasts(self):
+        """With random numbers in common, so that a row differs from the next by content alone."""
+        contents, dynamics = frames(3, seed=1), frames(2, seed=2)
+        made = content_swap(Painter(IMAGES), contents, dynamics, 4, samples=2, generator=seeded())
+        assert made.samples.shape == (2, 3, 2, 4, 1, 16, 16)
+        assert made.times.tolist() == [1, 2, 3, 4]
+        last = contents[:, None, -1:]  # (content, dynamics, time, …)
+        motion = made.samples - last
+        torch.testing.assert_close(motion[:, :1].expand_as(motion), motion)
+        assert float(motion.std(dim=0).min()) > 0  # samples differ
+        with pytest.raises(InputError, match="Persistence has no content to swap"):
+            content_swap(Persistence(IMAGES), contents, dynamics)
+
     def test_every_cell_is_the_forecast_with_that_content(self, model):
         contents, dynamics = frames(3, seed=1), frames(2, seed=2)
         made = content_swap(model, contents, dynamics, 4, samples=2, generator=seeded())
@@ -307,7 +340,6 @@ class TestTime:
     "act",
     [
         lambda m, path: infer_and_continue(m, frames()),
-        lambda m, path: content_swap(m, frames(), frames()),
         lambda m, path: interpolate(m, frames(), frames(), [0.5]),
         lambda m, path: interpolate_latents(m, path, path, 0.5),
         reverse,

@@ -1,5 +1,6 @@
 """Pictures and verbs of the latent space: grids of the right size, data green, mistakes named."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,7 @@ from statecast.plots.latent_space import (
     limits_of,
     plot_content_swap,
     plot_interpolation,
+    plot_swaps_of_models,
     write_sheet,
 )
 from statecast.plots.panels import FORECAST, OBSERVED, strided
@@ -291,10 +293,36 @@ def test_a_model_without_latents_is_named(tmp_path, files, capsys):
     persistence.write_text("model: {name: persistence}\n" + tables)
     made_run = create_run(str(persistence), tmp_path / "run")
     train_run(made_run)
-    for verb in ("swap", "interpolate"):
+    for verb, lack in (("swap", "content to swap"), ("interpolate", "latent space")):
         output = str(tmp_path / "out.png")
         assert main([verb, str(made_run.folder), *files, "--output", output]) == MISTAKE
-        assert "Persistence has no latent space" in capsys.readouterr().err
+        assert f"Persistence has no {lack}" in capsys.readouterr().err
+
+
+def test_runs_beside_each_other_are_rows_of_one_picture(run, files, tmp_path, capsys):
+    heights = []
+    for count in (1, 3):
+        output = tmp_path / f"{count}.png"
+        beside = ["--beside", *[str(run)] * count, "--output", str(output)]
+        assert main(["swap", str(run), *files, *beside]) == 0
+        assert f"Written: {output}; content of a, dynamics of b" in capsys.readouterr().out
+        assert not output.with_suffix(".gif").exists()
+        heights.append(pixels(output).shape[0])
+    assert heights[0] < heights[1]
+
+
+def test_a_picture_of_several_models_has_the_times_that_all_of_them_show(tmp_path):
+    one, other = made(2, 2), replace(made(2, 2), times=torch.arange(7.0))  # times 0 to 4 in common
+    drawn = [
+        pixels(
+            plot_swaps_of_models(tables, tmp_path / "a.png", contents=videos(2), dynamics=videos(2))
+        )
+        for tables in ([("one", one)], [("one", one), ("other", other)])
+    ]
+    assert all(holds(image, FORECAST) and holds(image, OBSERVED) for image in drawn)
+    (rows, columns), (more, fewer) = (image.shape[:2] for image in drawn)
+    assert rows < more
+    assert columns > fewer
 
 
 def test_published_checkpoints_are_swapped_from_files(tmp_path):

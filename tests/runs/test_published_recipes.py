@@ -15,6 +15,7 @@ MILLIONS = {  # parameters of the published models
     "srvp-human36m": 23.88,
     "srvp-bair": 23.85,
     "svg-digits-stochastic": 12.61,
+    "drnet-digits": 14.39,
     "svg-bair": 22.83,
     "svg-kth": 22.21,
     "phydnet-digits": 3.09,

@@ -3,6 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import json
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from statecast.evaluation.comparability import Scored
 
 SUMMARY = "Set scored runs side by side, beside published scores of their protocol."
 FORMAT_NAMES = ("text", "markdown", "csv", "json")
@@ -21,20 +27,43 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=True,
         help="published scores of the same protocol; shown by default",
     )
+    parser.add_argument(
+        "--analyses",
+        action="store_true",
+        help="what probes and content swaps found instead; runs of several seeds are one row",
+    )
     parser.add_argument("--sort", metavar="METRIC", help="order by a column, best first")
 
 
 def run(options: argparse.Namespace) -> int:
     """Print the table."""
+    from statecast.evaluation.analyses_comparison import compare_analyses
     from statecast.evaluation.comparability import read_runs
     from statecast.evaluation.comparison import compare
     from statecast.evaluation.comparison_formats import FORMATS
 
+    runs = read_runs(options.folders)
+    if options.analyses:
+        print(FORMATS[options.format](compare_analyses(groups_by_recipe(runs))))
+        return 0
     table = compare(
-        read_runs(options.folders),
+        runs,
         metrics=[name.strip() for name in options.metrics.split(",") if name.strip()],
         published=options.published,
         sort=options.sort,
     )
     print(FORMATS[options.format](table))
     return 0
+
+
+def groups_by_recipe(runs: Sequence[Scored]) -> list[list[Scored]]:
+    """Runs whose recipes differ in the seed of the training alone, together."""
+    from statecast.runs.run import open_run
+
+    groups: dict[str, list[Scored]] = {}
+    for run in runs:
+        tables = open_run(run.folder).tables
+        train = {name: value for name, value in tables["train"].items() if name != "seed"}
+        key = json.dumps([tables["model"], tables["data"], train], sort_keys=True)
+        groups.setdefault(key, []).append(run)
+    return list(groups.values())

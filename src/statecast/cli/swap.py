@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 from statecast.cli.sequence_arguments import add_sequence_arguments
 
@@ -13,6 +14,13 @@ MOST = 6  # sequences that a picture has room for
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the verb."""
     add_sequence_arguments(parser)
+    parser.add_argument(
+        "--beside",
+        metavar="RUN",
+        nargs="+",
+        default=(),
+        help="other runs: draw one row per run, the first content with the last dynamics",
+    )
 
 
 def run(options: argparse.Namespace) -> int:
@@ -20,26 +28,40 @@ def run(options: argparse.Namespace) -> int:
     from statecast.cli.sequence_arguments import outputs, read_sequences
     from statecast.data.base import seeded_generator
     from statecast.errors import InputError
-    from statecast.models.latent_space import content_swap, require_latents
-    from statecast.plots.latent_space import animate_content_swap, plot_content_swap
+    from statecast.models.latent_space import content_swap
+    from statecast.plots.latent_space import (
+        animate_content_swap,
+        plot_content_swap,
+        plot_swaps_of_models,
+    )
     from statecast.runs.load import load_model
 
     picture, animation = outputs(options.output)
     predictor = load_model(options.folder, options.checkpoint, device=options.device)
-    model = require_latents(predictor.model)
     videos = read_sequences(options, predictor)
     if not 2 <= len(videos.names) <= MOST:
         raise InputError(
             f"A content swap is drawn of 2 to {MOST} sequences, got {len(videos.names)}."
         )
-    table = content_swap(
-        model,
-        videos.context,
-        videos.context,
-        options.horizon,
-        substeps=options.substeps,
-        generator=seeded_generator(options.seed),
-    )
+    others = [load_model(f, options.checkpoint, device=options.device) for f in options.beside]
+    tables = [
+        content_swap(
+            one.model,
+            videos.context,
+            videos.context,
+            options.horizon,
+            substeps=options.substeps,
+            generator=seeded_generator(options.seed),
+        )
+        for one in (predictor, *others)
+    ]
+    if others:
+        names = [Path(folder).name for folder in (options.folder, *options.beside)]
+        rows = list(zip(names, tables, strict=True))
+        plot_swaps_of_models(rows, picture, contents=videos, dynamics=videos)
+        print(f"Written: {picture}; content of {videos.names[0]}, dynamics of {videos.names[-1]}")
+        return 0
+    (table,) = tables
     plot_content_swap(table, picture, contents=videos, dynamics=videos)
     animate_content_swap(table, animation, contents=videos, dynamics=videos)
     count = len(videos.names)

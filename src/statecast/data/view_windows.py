@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from functools import cached_property
 from typing import Any
 
@@ -56,6 +57,7 @@ class ViewWindows(SwappableWindows):
             and a window stays in its own.
         channels: names of the channels.
         angles: (view, 2), azimuth and elevation in degrees.
+        measures: what is known of the shape of each object of the data set, by name, (object,).
     """
 
     def __init__(
@@ -68,6 +70,7 @@ class ViewWindows(SwappableWindows):
         ring: int,
         channels: tuple[str, ...],
         angles: Array,
+        measures: Mapping[str, Array] | None = None,
     ) -> None:
         if views.shape[1] % ring or len(angles) != views.shape[1]:
             raise InputError(
@@ -75,6 +78,7 @@ class ViewWindows(SwappableWindows):
                 f"angles, got {len(angles)}."
             )
         self.views, self.objects, self.angles = views, objects, angles
+        self.measures = measures or {}
         self.context, self.length, self.ring, self.channels = context, length, ring, channels
 
     def __len__(self) -> int:
@@ -115,6 +119,8 @@ class ViewWindows(SwappableWindows):
         numbers = ring[:, None] + (first[:, None] + np.arange(self.length)) % self.ring
         frames = torch.from_numpy(np.asarray(self.views[objects[:, None], numbers]))
         azimuth, elevation = np.moveaxis(self.angles[numbers], 2, 0).astype(np.float32)
+        turned = np.radians(azimuth)  # a circle, which degrees cut open
+        direction = np.stack([np.cos(turned), np.sin(turned)], axis=-1)
         return Batch.of(
             frames.float().div_(LARGEST_BYTE),
             self.context,
@@ -123,6 +129,11 @@ class ViewWindows(SwappableWindows):
                 "object": torch.from_numpy(objects.astype(np.int64)),
                 "azimuth": torch.from_numpy(azimuth),
                 "elevation": torch.from_numpy(elevation),
+                "direction": torch.from_numpy(direction),
+                **{
+                    name: torch.from_numpy(known[objects].astype(np.float32))
+                    for name, known in self.measures.items()
+                },
             },
         )
 

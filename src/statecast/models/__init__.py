@@ -19,6 +19,8 @@ MODELS: Registry[Forecaster] = Registry(
         "predrnn": "statecast.models.predrnn:PredRNN",
         "mim": "statecast.models.mim:MIM",
         "phydnet": "statecast.models.phydnet.model:PhyDNet",
+        "drnet": "statecast.models.drnet.model:DrNet",
+        "dsvae": "statecast.models.dsvae.model:DSVAE",
         "pknl": "statecast.models.pknl.model:PKnl",
         "mcnet": "statecast.models.mcnet.model:MCnet",
         "ddpae": "statecast.models.ddpae.model:DDPAE",

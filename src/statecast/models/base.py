@@ -40,6 +40,14 @@ class Update(NamedTuple):
     shares: str | None = None  # an earlier update, whose optimiser and random numbers it takes
 
 
+class Codes(NamedTuple):
+    """What a model makes of a context: what moves, and what stays."""
+
+    dynamics: Float[Tensor, "batch feature"]  # of one frame
+    content: Float[Tensor, "batch feature"]
+    time: int  # of that frame; 0 is the last observed one
+
+
 class Forecaster(nn.Module, ABC):
     """A model of how frames go on.
 
@@ -55,7 +63,8 @@ class Forecaster(nn.Module, ABC):
 
     Class attributes:
         stochastic: False where all samples of a forecast are equal.
-        supports_content_swap: whether content and dynamics can come from two contexts.
+        supports_content_swap: whether content and dynamics can come from two contexts. Such a
+            model takes `content_from` in its forecasts, and gives both by `codes_of`.
         statistics_batches: training batches that `fit_statistics` needs.
     """
 
@@ -155,6 +164,18 @@ class Forecaster(nn.Module, ABC):
     def needs_statistics(self) -> bool:
         """Whether `fit_statistics` has anything to set."""
         return self.normaliser.needs_data
+
+    def codes_of(self, context: Frames, *, generator: torch.Generator | None = None) -> Codes:
+        """Dynamics and content of a context, as the decoder sees them, one vector each.
+
+        Args:
+            context: observed frames, on the device of the model.
+            generator: source of the random draws; one draw is given where the model draws.
+
+        Errors:
+            InputError: the model does not tell them apart.
+        """
+        raise InputError(f"{type(self).__name__} does not tell content from dynamics.")
 
     def inputs(self, frames: Frames | Batch) -> Float[Tensor, "batch time channel *space"]:
         """Frames in the units of the model, with unknown values at 0, the location."""

@@ -115,10 +115,12 @@ def content_swap(
     substeps: int | None = None,
     generator: torch.Generator | None = None,
 ) -> ContentSwapTable:
-    """Every content with every dynamics, over the context and the forecast.
+    """Every content with every dynamics: of a state-space model, over context and forecast.
+
+    Another model has no latents of its context, and shows the forecast alone.
 
     Args:
-        model: a state-space model.
+        model: any model with content.
         contents: observed frames whose content is used.
         dynamics: observed frames whose motion is used; another number of sequences as may be.
         horizon: frames to forecast; by default that of training.
@@ -127,13 +129,16 @@ def content_swap(
         generator: source of the random draws.
 
     Errors:
-        InputError: a model without latents, or frames or options that do not fit.
+        InputError: a model without content, or frames or options that do not fit.
     """
-    model = require_latents(model)
     shown, moved = (
         model.check_context(contents, "contents"),
         model.check_context(dynamics, "dynamics"),
     )
+    if not isinstance(model, StateSpaceForecaster):
+        return swap_by_forecasts(
+            model, shown, moved, horizon, samples=samples, substeps=substeps, generator=generator
+        )
     # Content takes no chance: the draws of these latents are not used.
     given = model.infer_latents(shown, generator=torch.Generator())
     moving = infer_and_continue(
@@ -145,6 +150,39 @@ def content_swap(
     ]
     return ContentSwapTable(
         samples=torch.stack(rows, dim=1), times=moving.times, channels=model.spec.channels
+    )
+
+
+def swap_by_forecasts(
+    model: Forecaster,
+    contents: Frames,
+    dynamics: Frames,
+    horizon: int | None,
+    *,
+    samples: int,
+    substeps: int | None,
+    generator: torch.Generator | None,
+) -> ContentSwapTable:
+    """`content_swap` by a forecast per content, each with the same random numbers."""
+    if generator is None:
+        generator = torch.Generator().manual_seed(int(torch.randint(2**62, ())))
+    start, rows = generator.get_state(), []
+    for index in range(len(contents.values)):
+        generator.set_state(start)
+        rows.append(
+            model.forecast(
+                dynamics,
+                horizon,
+                samples=samples,
+                substeps=substeps,
+                content_from=contents.select(slice(index, index + 1)),
+                generator=generator,
+            )
+        )
+    return ContentSwapTable(
+        samples=torch.stack([row.samples for row in rows], dim=1),
+        times=rows[0].times,
+        channels=model.spec.channels,
     )
 
 

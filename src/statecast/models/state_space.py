@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from statecast.checks import LONGEST, typed
 from statecast.errors import InputError
 from statecast.frames import Forecast, Frames
-from statecast.models.base import Forecaster, evaluation_mode
+from statecast.models.base import Codes, Forecaster, evaluation_mode
 from statecast.models.latents import (
     TIME_TOLERANCE,
     Latents,
@@ -85,6 +85,18 @@ class StateSpaceForecaster(Forecaster):
     def noise_prior(self, latent: Float[Tensor, "*batch latent"]) -> DiagonalGaussian | None:
         """Distribution of the next interval's noise; None where the transition takes none."""
         return None
+
+    def dynamics_code(self, latent: Float[Tensor, "*batch latent"]) -> Float[Tensor, "*batch code"]:
+        """What decoding reads of a latent; all of it, unless the latent also carries a memory."""
+        return latent
+
+    def codes_of(self, context: Frames, *, generator: torch.Generator | None = None) -> Codes:
+        state = self.observe(self.inputs(context), generator=generator)
+        # Some states begin before the last observed frame, and some after it.
+        time = max(state.time, 0.0)
+        latent = self.advance(state, torch.tensor([time]), generator=generator)[0, :, 0]
+        dynamics = self.dynamics_code(latent).flatten(1)
+        return Codes(dynamics, state.content.code.flatten(1), round(time))
 
     @property
     def largest_feature_map(self) -> int:

@@ -240,7 +240,7 @@ def initialise_uniform(module: nn.Module, generator: torch.Generator | None) -> 
     for layer in module.modules():
         if isinstance(layer, nn.Linear):
             bound = 1 / math.sqrt(layer.in_features)
-        elif isinstance(layer, nn.LSTM | nn.LSTMCell | nn.GRUCell):
+        elif isinstance(layer, nn.RNNBase | nn.RNNCellBase):
             bound = 1 / math.sqrt(layer.hidden_size)
         else:
             continue

@@ -5,7 +5,7 @@ Green borders are of data, purple ones of frames that the model made.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -28,6 +28,7 @@ from statecast.plots.panels import (
 )
 
 Strip = list[Array | None]  # images at successive times; None where there is nothing to show
+Row = tuple[str, Strip, str]  # label, images, colour of their borders
 
 CELL_FRAMES = 16  # frames across a picture of content swaps, roughly
 POINTS_WIDE, POINTS_TIMES = 3, 12  # width of a picture of points over its height, from so many on
@@ -134,14 +135,65 @@ def plot_interpolation(
     """
     require("matplotlib", "plots", "draw an interpolation")
     times, scale, sheet = forecasts[0].times.tolist(), limits_of(first, second), Sheet()
-    points = len(first.context.space) == 1
-    chosen = strided(len(times), len(times) if points else columns)
-    shape = joined([first.last(0)], scale, OBSERVED).shape
-    rows: list[tuple[str, Strip, str]] = [(first.names[0], first.strip(0, times), OBSERVED)]
+    rows: list[Row] = [(first.names[0], first.strip(0, times), OBSERVED)]
     for weight, forecast in zip(weights, forecasts, strict=True):
         made = images(forecast.samples[0, 0], forecast.channels)
         rows.append((f"weight {weight:.3g}", list(made), FORECAST))
     rows.append((second.names[0], second.strip(0, times), OBSERVED))
+    draw_rows(sheet, rows, times, scale, columns=columns, apart=(1, len(rows) - 1))
+    return write_sheet(sheet, path)
+
+
+def plot_swaps_of_models(
+    tables: Sequence[tuple[str, ContentSwapTable]],
+    path: str | Path,
+    *,
+    contents: Videos,
+    dynamics: Videos,
+    columns: int = 12,
+) -> Path:
+    """Draw a row per model: the first content with the last dynamics, under both videos.
+
+    The first sample is drawn, at the times that all models show.
+
+    Args:
+        tables: what to draw of each model, after its name.
+        path: `.png` file to write.
+        contents: where the contents are from.
+        dynamics: where the dynamics are from.
+        columns: largest number of frames to show, equally spaced; of points all are shown.
+
+    Errors:
+        MissingExtraError: matplotlib is not installed.
+    """
+    require("matplotlib", "plots", "draw content swaps")
+    scale, sheet = limits_of(contents, dynamics), Sheet()
+    times = sorted(set.intersection(*(set(table.times.tolist()) for _, table in tables)))
+    rows: list[Row] = [
+        (f"{kind} of\n{videos.names[place]}", videos.strip(place, times), OBSERVED)
+        for kind, videos, place in (("content", contents, 0), ("dynamics", dynamics, -1))
+    ]
+    for name, table in tables:
+        made = images(table.samples[0, 0, -1], table.channels)
+        at = dict(zip(table.times.tolist(), made, strict=True))
+        rows.append((name, [at[time] for time in times], FORECAST))
+    draw_rows(sheet, rows, times, scale, columns=columns, apart=(2,))
+    return write_sheet(sheet, path)
+
+
+def draw_rows(
+    sheet: Sheet,
+    rows: Sequence[Row],
+    times: Sequence[float],
+    scale: Scale,
+    *,
+    columns: int,
+    apart: Collection[int],
+) -> None:
+    """Draw labelled strips under each other, with a gap before those `apart`."""
+    known = next(image for _, strip, _ in rows for image in strip if image is not None)
+    points, shape = known.ndim == 1, joined([known], scale, OBSERVED).shape
+    chosen = strided(len(times), len(times) if points else columns)
     top = HEAD // 2
     for index, (label, strip, edge) in enumerate(rows):
         drawn = joined([strip[i] for i in chosen], scale, edge, shape)
@@ -149,12 +201,11 @@ def plot_interpolation(
             tell_times(
                 sheet, top, MARGIN, drawn.shape[1], [times[i] for i in chosen], points=points
             )
-        if index in (1, len(rows) - 1):
+        if index in apart:
             top += APART
         sheet.image(top, MARGIN, drawn)
         sheet.word(MARGIN - NEAR, top + drawn.shape[0] / 2, cut(label))
         top += drawn.shape[0] + NEAR
-    return write_sheet(sheet, path)
 
 
 def animate_content_swap(

@@ -159,6 +159,17 @@ class TestWindows:
             found = batch.values[0, time].mul(255).round().numpy()
             assert (np.abs(found - expected) <= 2).mean() > 0.99
 
+    def test_latents_are_those_of_the_seats(self, cache):
+        data = Turntable(**SMALL)
+        latents = data.windows("test").batch(torch.tensor([40])).latents
+        seat = random_seat(seeded_generator(42, 8, int(latents["object"][0])))
+        assert float(latents["width"][0]) == pytest.approx(2 * seat.halves[0, 0])
+        assert float(latents["depth"][0]) == pytest.approx(2 * seat.halves[0, 2])
+        top = (seat.centres + seat.halves)[:, 1].max()
+        assert float(latents["height"][0]) == pytest.approx(2 * top)  # the camera looks halfway up
+        back = torch.atan2(latents["direction"][..., 1], latents["direction"][..., 0])
+        torch.testing.assert_close(back.rad2deg() % 360, latents["azimuth"], atol=1e-3, rtol=0)
+
     def test_no_object_is_in_two_splits_and_all_in_one(self, cache):
         data = Turntable(**SMALL)
         seen = []

@@ -1,13 +1,15 @@
 """Probes: exact where codes are the truth, nothing where they are noise, never fitted on scores."""
 
 import json
+import math
 
 import pytest
 import torch
 
 from statecast.data.base import DataSource, Windows, seeded_generator
+from statecast.evaluation.analyses.code_shares import Shares, concentration, disentanglement
 from statecast.evaluation.analyses.ground_truth import counts_of, order_of, quantities, share_found
-from statecast.evaluation.analyses.linear_probes import Probes
+from statecast.evaluation.analyses.linear_probes import CODES, Probes
 from statecast.evaluation.analyses.ridge_regression import explained, fit_probe
 from statecast.evaluation.evaluate import evaluate
 from statecast.frames import Batch, FrameSpec
@@ -115,6 +117,37 @@ def test_a_latent_that_is_the_truth_explains_all_of_it_and_nothing_of_the_other(
     assert label["latent"]["accuracy"] < label["chance"] + 0.1
     assert label["chance"] < 0.4
     assert label["classes"] == CLASSES
+
+
+def test_codes_that_have_one_kind_each_are_disentangled_and_equal_codes_are_not():
+    data = Known()
+    apart = found(Fake(data, lambda v, g: v, lambda v: v), data)
+    assert set(apart["completeness"]) == {"position", "velocity", "label"}
+    assert min(apart["completeness"].values()) > 0.7
+    assert min(apart["disentanglement"].values()) > 0.7
+
+    class Same(Fake):
+        def content_of(self, context):
+            return Content(context[:, -1, 0])
+
+        def observe(self, context, *, samples=1, generator=None):
+            return State(self.content_of(context), context[None, :, -1, 0], 0.0)
+
+    same = found(Same(data, None, None), data)
+    assert same["completeness"] == pytest.approx(dict.fromkeys(apart["completeness"], 0), abs=1e-9)
+    assert same["disentanglement"] == pytest.approx(dict.fromkeys(CODES, 0), abs=1e-6)
+    assert "disentanglement" in Probes().lines(same)[-2]
+
+
+def test_shares_are_concentrated_as_their_entropy_says():
+    assert concentration([0.3, 0.0]) == 1
+    assert concentration([0.2, 0.2, 0.2]) == pytest.approx(0)
+    quarter = -(0.25 * math.log2(0.25) + 0.75 * math.log2(0.75))
+    assert concentration([0.1, 0.3]) == pytest.approx(1 - quarter)
+    assert math.isnan(concentration([0.0, 0.0]))
+    assert math.isnan(concentration([0.01, 0.02]))  # chance
+    moving = {"position": Shares(True, {"latent": 1.0, "content": 0.5})}
+    assert math.isnan(disentanglement(moving, CODES)["latent"])  # nothing that stays is known
 
 
 def test_a_linear_mixture_of_the_truth_explains_all_of_it():

@@ -12,7 +12,7 @@ import numpy as np
 from statecast.data.base import DataSource, Split, Windows, seeded_generator
 from statecast.data.cache.entries import open_or_make
 from statecast.data.synthetic.chair_shapes import random_seat
-from statecast.data.synthetic.ray_casting import camera_at, picture
+from statecast.data.synthetic.ray_casting import Parts, camera_at, picture
 from statecast.data.view_windows import ViewWindows, split_objects
 from statecast.errors import InputError
 from statecast.frames import FrameSpec
@@ -32,8 +32,9 @@ class Turntable(DataSource):
 
     Views, windows and splits are those of the rendered chairs of Aubry et al. (2014) as used by
     Donà et al. (2021), https://arxiv.org/abs/2008.01352; the objects are made of boxes, cylinders
-    and ellipsoids. Each window carries its latents: the `object`'s number, and the `azimuth` and
-    `elevation` of each view in degrees.
+    and ellipsoids. Each window carries its latents: the `object`'s number, the `width` and `depth`
+    of its seat and its whole `height`, the `azimuth` and `elevation` of each view in degrees, and
+    its `direction`, cosine and sine of the azimuth.
 
     Args:
         context: views observed.
@@ -92,7 +93,23 @@ class Turntable(DataSource):
             ring=AZIMUTHS if self.protocol == "rings" else AZIMUTHS * len(ELEVATIONS),
             channels=CHANNELS,
             angles=angles(),
+            measures=self.measures,
         )
+
+    @cached_property
+    def measures(self) -> dict[str, Array]:
+        """Width and depth of each seat, and height of the whole object, in units of the scene."""
+        seats = [self.seat(number) for number in range(self.objects)]
+        ends = [(seat.centres[:, 1], seat.halves[:, 1]) for seat in seats]
+        return {
+            "width": np.array([2 * seat.halves[0, 0] for seat in seats]),
+            "depth": np.array([2 * seat.halves[0, 2] for seat in seats]),
+            "height": np.array([max(y + half) - min(y - half) for y, half in ends]),
+        }
+
+    def seat(self, number: int) -> Parts:
+        """The parts of an object, the seat itself first."""
+        return random_seat(seeded_generator(self.seed, STREAM, number))
 
     @property
     def card(self) -> dict[str, Any]:
@@ -128,7 +145,7 @@ class Turntable(DataSource):
         cameras = [camera_at(*np.radians(view)) for view in angles()]
         silent = not sys.stderr.isatty()
         for number in tqdm(range(self.objects), desc="rendering objects", disable=silent):
-            seat = random_seat(seeded_generator(self.seed, STREAM, number))
+            seat = self.seat(number)
             yield np.stack([picture(seat, camera, self.frame_size) for camera in cameras])[None]
 
 

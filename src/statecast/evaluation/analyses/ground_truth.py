@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -49,6 +51,14 @@ def at_frame(batch: Batch, frame: int) -> dict[str, Tensor]:
         chosen = value[:, frame] if varies else value
         found[name] = chosen[:, None] if chosen.ndim == 1 else chosen
     return found
+
+
+def moving(batch: Batch, names: Iterable[str]) -> set[str]:
+    """Those of the names that `quantities` gives whose truths have a time axis."""
+    length = len(batch.context) + len(batch.target)
+    known = {name for name, v in batch.latents.items() if v.ndim > 1 and v.shape[1] == length}
+    ends = ("", "_mean", "_sorted")
+    return {name for name in names if any(name.removesuffix(end) in known for end in ends)}
 
 
 def order_of(keys: Float[Tensor, "window object key"]) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -11,10 +12,16 @@ from torch import Tensor
 from statecast.data.base import DataSource, Split, Windows, seeded_generator
 from statecast.data.loading import ordered_batches
 from statecast.evaluation.analyses.base import Analysis
-from statecast.evaluation.analyses.ground_truth import counts_of, labels, quantities, share_found
+from statecast.evaluation.analyses.code_shares import Shares, completeness, disentanglement
+from statecast.evaluation.analyses.ground_truth import (
+    counts_of,
+    labels,
+    moving,
+    quantities,
+    share_found,
+)
 from statecast.evaluation.analyses.ridge_regression import explained, fit_probe
 from statecast.models.base import Forecaster, evaluation_mode
-from statecast.models.state_space import StateSpaceForecaster
 
 FIT_WINDOWS = 1024  # that probes are fitted on, evenly spaced, or as many as there are
 FITTING, SCORING = 1, 2  # streams of random numbers
@@ -27,15 +34,19 @@ class Read(NamedTuple):
     codes: dict[str, Tensor]  # (window, feature)
     quantities: dict[str, Tensor]  # (window, component)
     labels: dict[str, Tensor]  # (window, object)
+    moves: set[str]  # quantities that change within a window
 
 
 class Probes(Analysis):
     """Linear probes of positions, speeds and identities, read from latent and content.
 
-    A disentangled model has what moves in its latent (y of SRVP, T of Separable) and what stays
-    in its content (w, S), and neither in the other. Probes are ridge regressions, fitted to
+    A disentangled model has what moves in its latent (y of SRVP, T of Separable, the pose of
+    DrNet, z of DSVAE) and what stays in its content, and neither in the other. Both are as the
+    decoder sees them, see `Forecaster.codes_of`. Probes are ridge regressions, fitted to
     windows of another split than the scored one: to training windows, or to validation windows
     where training windows are scored.
+
+    Shares of truths that are explained give completeness and disentanglement, see `code_shares`.
 
     The latent is that of the last observed frame, or of the first frame that the model has one of;
     it is one draw where the model draws. Truths are those of the same frame.
@@ -43,7 +54,7 @@ class Probes(Analysis):
 
     @classmethod
     def why_not_applicable(cls, model: Forecaster, data: DataSource) -> str | None:
-        if not isinstance(model, StateSpaceForecaster):
+        if not model.supports_content_swap:
             return "the model has no latent and no content"
         if not data.windows("test").batch(torch.arange(1)).latents:
             return "the data set does not know its true latents"
@@ -59,29 +70,41 @@ class Probes(Analysis):
         batch_size: int,
         seed: int,
     ) -> dict[str, Any]:
-        assert isinstance(model, StateSpaceForecaster)
         fitting: Split = "validation" if split == "train" else "train"
         fitted = read(model, data.windows(fitting), FIT_WINDOWS, batch_size, (seed, FITTING))
         scored = read(model, data.windows(split), windows, batch_size, (seed, SCORING))
+        measures = {
+            name: {code: measured(fitted, scored, code, name) for code in CODES}
+            for name in fitted.quantities
+        }
+        recognitions = {
+            name: recognised(fitted, scored, name)
+            for name, known in fitted.labels.items()
+            if torch.isin(scored.labels[name], known).any()  # else no class can be learned
+        }
+        truths = shares_of(measures, recognitions, scored.moves)
         return {
             "split": split,
             "windows": len(scored.codes["latent"]),
             "fitted_on": fitting,
             "fitted_windows": len(fitted.codes["latent"]),
-            "quantities": {
-                name: {code: measured(fitted, scored, code, name) for code in CODES}
-                for name in fitted.quantities
-            },
-            "labels": {name: recognised(fitted, scored, name) for name in fitted.labels},
+            "quantities": measures,
+            "labels": recognitions,
+            "completeness": completeness(truths),
+            "disentanglement": disentanglement(truths, CODES),
         }
 
     def lines(self, result: dict[str, Any]) -> list[str]:
-        rows = [["R² of linear probes", *CODES]]
+        rows, complete = [["R² of linear probes", *CODES, "complete"]], result["completeness"]
         for name, found in result["quantities"].items():
-            rows.append([name, *(f"{found[code]['r2']:.3f}" for code in CODES)])
+            scores = [*(found[code]["r2"] for code in CODES), complete.get(name, math.nan)]
+            rows.append([name, *(f"{score:.3f}" for score in scores)])
         for name, found in result["labels"].items():
-            row = [f"{name}, accuracy (chance {found['chance']:.3f})"]
-            rows.append([*row, *(f"{found[code]['accuracy']:.3f}" for code in CODES)])
+            scores = [*(found[code]["accuracy"] for code in CODES), complete[name]]
+            row = f"{name}, accuracy (chance {found['chance']:.3f})"
+            rows.append([row, *(f"{score:.3f}" for score in scores)])
+        apart = [f"{result['disentanglement'][code]:.3f}" for code in CODES]
+        rows.append(["disentanglement", *apart, ""])
         width = max(len(row[0]) for row in rows)
         lines = ["  ".join([row[0].ljust(width), *(c.rjust(7) for c in row[1:])]) for row in rows]
         return [
@@ -89,6 +112,22 @@ class Probes(Analysis):
             f"fitted on {result['fitted_windows']} {result['fitted_on']} windows, "
             f"scored on {result['windows']} {result['split']} windows",
         ]
+
+
+def shares_of(
+    measures: dict[str, Any], recognitions: dict[str, Any], moves: set[str]
+) -> dict[str, Shares]:
+    """Shares of truths that are explained: R², and accuracy above chance, none below 0."""
+    shares = {
+        name: Shares(name in moves, {code: max(found[code]["r2"], 0.0) for code in CODES})
+        for name, found in measures.items()
+        if all(math.isfinite(found[code]["r2"]) for code in CODES)
+    }
+    for name, found in recognitions.items():
+        chance = found["chance"]
+        above = {code: (found[code]["accuracy"] - chance) / (1 - chance) for code in CODES}
+        shares[name] = Shares(False, {code: max(share, 0.0) for code, share in above.items()})
+    return shares
 
 
 def measured(fitted: Read, scored: Read, code: str, name: str) -> dict[str, Any]:
@@ -115,27 +154,24 @@ def recognised(fitted: Read, scored: Read, name: str) -> dict[str, Any]:
 
 
 def read(
-    model: StateSpaceForecaster,
+    model: Forecaster,
     windows: Windows,
     count: int | None,
     batch_size: int,
     seed: tuple[int, ...],
 ) -> Read:
     """Codes and truths of all windows, or of `count` evenly spaced ones."""
-    parts: dict[str, list[dict[str, Tensor]]] = {"codes": [], "quantities": [], "labels": []}
     with evaluation_mode(model) as reader, torch.no_grad():
-        for part in read_batches(reader, windows, count, batch_size, seed):
-            for kind, found in part._asdict().items():
-                parts[kind].append(found)
-    joined = {
-        kind: {name: torch.cat([part[name] for part in found]) for name in found[0]}
-        for kind, found in parts.items()
-    }
-    return Read(**joined)
+        parts = list(read_batches(reader, windows, count, batch_size, seed))
+    codes, known, classes = (
+        {name: torch.cat([part[name] for part in kind]) for name in kind[0]}
+        for kind in list(zip(*parts, strict=True))[:3]
+    )
+    return Read(codes, known, classes, parts[0].moves)
 
 
 def read_batches(
-    model: StateSpaceForecaster,
+    model: Forecaster,
     windows: Windows,
     count: int | None,
     batch_size: int,
@@ -144,15 +180,11 @@ def read_batches(
     """Codes and truths, batch by batch."""
     device = next((tensor.device for tensor in model.buffers()), torch.device("cpu"))
     for first, batch in ordered_batches(windows, batch_size, count=count):
-        observed = model.inputs(batch.context.to(device))
-        generator = seeded_generator(*seed, first)
-        state = model.observe(observed, generator=generator)
-        # Some states begin before the last observed frame, and some after it.
-        time = max(state.time, 0.0)
-        latent = model.advance(state, torch.tensor([time]), generator=generator)[0, :, 0]
-        codes = {"latent": latent, "content": state.content.code}
+        codes = model.codes_of(batch.context.to(device), generator=seeded_generator(*seed, first))
+        known = quantities(batch, len(batch.context) - 1 + codes.time)
         yield Read(
-            {name: code.flatten(1).cpu() for name, code in codes.items()},
-            quantities(batch, len(batch.context) - 1 + round(time)),
+            {"latent": codes.dynamics.cpu(), "content": codes.content.cpu()},
+            known,
             labels(batch),
+            moving(batch, known),
         )

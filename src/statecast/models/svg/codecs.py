@@ -6,6 +6,8 @@ Sizes as in Denton and Fergus (2018), https://arxiv.org/abs/1802.07687, for fram
 
 from __future__ import annotations
 
+import math
+from itertools import repeat
 from typing import Literal, cast
 
 import torch
@@ -83,7 +85,7 @@ class SkipEncoder(Staged):
 
 
 class SkipDecoder(Staged):
-    """The mirror of the encoder; each stage sees the encoder's map of its size as well."""
+    """The mirror of the encoder; with skips, each stage sees the encoder's map of its size."""
 
     def __init__(
         self,
@@ -93,9 +95,13 @@ class SkipDecoder(Staged):
         backbone: Backbone,
         width: int,
         output: Output,
+        skips: bool = True,
     ) -> None:
         super().__init__()
         self.pools, self.output = backbone == "vgg", output
+        # The last map before the frame has half its sides, that of VGG all of them.
+        largest = width if self.pools else max(width // 4, frame_shape[0])
+        self.largest_feature_map = largest * math.prod(frame_shape[1:])
         widths = widths_of(backbone, frame_shape)
         channels = width * widths[-1][-1]
         grid = coarsest_grid(backbone, frame_shape)
@@ -103,7 +109,7 @@ class SkipDecoder(Staged):
         self.stages = nn.ModuleList()
         for finer, factors in zip((None, *widths), widths, strict=False):
             block = Block()
-            channels = 2 * width * factors[-1]
+            channels = (2 if skips else 1) * width * factors[-1]
             for factor in factors[:-1]:
                 block.append(unit(channels, width * factor, True))
                 channels = width * factor
@@ -121,18 +127,17 @@ class SkipDecoder(Staged):
 
     def convolve_skips(self, skips: Maps) -> Maps:
         """Contribution of skip maps to the first convolution of each stage, for any codes."""
-        blocks = [cast("Block", stage) for stage in self.stages]
         return tuple(
-            block.first.convolve_shared(maps, first=False)
-            for block, maps in zip(blocks, skips, strict=True)
+            cast("Block", stage).first.convolve_shared(maps, first=False)
+            for stage, maps in zip(self.stages, skips, strict=bool(skips))
         )
 
     def forward(
         self, skips: Maps, codes: Float[Tensor, "few many code"]
     ) -> Float[Tensor, "few many channel y x"]:
-        """Decode many codes with each set of skip maps, which `convolve_skips` made."""
+        """Decode many codes with each set of skip maps, which `convolve_skips` made, if any."""
         frames = self.first(codes.flatten(0, 1)[..., None, None])
-        for stage, once in zip(self.stages, skips, strict=True):
+        for stage, once in zip(self.stages, skips or repeat(None), strict=False):
             if self.pools:
                 frames = nn.functional.interpolate(frames, scale_factor=2, mode="nearest")
             frames = self.stage(stage, frames, once)

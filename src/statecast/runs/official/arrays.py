@@ -8,7 +8,18 @@ from typing import Any
 from statecast.checks import typed
 from statecast.errors import InputError
 from statecast.models.base import Forecaster
-from statecast.runs.official import ddpae, kvae, mcnet, phydnet, pknl, predrnn, svg, td_vae
+from statecast.runs.official import (
+    ddpae,
+    drnet,
+    dsvae,
+    kvae,
+    mcnet,
+    phydnet,
+    pknl,
+    predrnn,
+    svg,
+    td_vae,
+)
 
 Build = Callable[[Mapping[str, Any], Mapping[str, Any]], Forecaster]
 BUILDERS: dict[str, Build] = {  # by the beginning of a system's name
@@ -20,6 +31,8 @@ BUILDERS: dict[str, Build] = {  # by the beginning of a system's name
     "mim": predrnn.from_arrays,
     "predrnn": predrnn.from_arrays,
     "convlstm": predrnn.from_arrays,
+    "drnet": drnet.from_arrays,
+    "dsvae": dsvae.from_arrays,
     "kvae": kvae.from_arrays,
     "td_vae": td_vae.from_arrays,
     "td-vae": td_vae.from_arrays,

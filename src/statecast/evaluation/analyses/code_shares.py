@@ -1,0 +1,55 @@
+"""How far truths are each in one code alone, and codes each of one kind of truth."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+LEAST = 0.05  # explained by all codes together: what is less is taken for chance
+
+
+class Shares(NamedTuple):
+    """What probes read of a truth from each code, and whether the truth changes within a window."""
+
+    moves: bool
+    of_code: Mapping[str, float]  # explained share in [0, 1]: 0 as good as no code, 1 exact
+
+
+def concentration(shares: Sequence[float]) -> float:
+    r"""How far one of some shares has it all: $1 - H_n(q)$ with $q_i = s_i / \sum_j s_j$.
+
+    The entropy has the number of shares for its base: 1 where a single share is not 0, 0 where all
+    are equal; NaN where they add up to less than `LEAST`.
+    """
+    whole = sum(shares)
+    if not whole >= LEAST:
+        return math.nan
+    parts = [share / whole for share in shares if share > 0]
+    return 1 + sum(part * math.log(part) for part in parts) / math.log(len(shares))
+
+
+def completeness(truths: Mapping[str, Shares]) -> dict[str, float]:
+    """For each truth, how far one code alone has what can be read of it.
+
+    Reference: Eastwood and Williams (2018), https://openreview.net/forum?id=By-7dz-AZ, with a code
+    in the place of a unit.
+    """
+    return {name: concentration(list(shares.of_code.values())) for name, shares in truths.items()}
+
+
+def disentanglement(truths: Mapping[str, Shares], codes: Sequence[str]) -> dict[str, float]:
+    """For each code, how far it has only what moves, or only what stays.
+
+    A kind's share of a code is the mean over the truths of that kind. NaN where the data set knows
+    truths of one kind only.
+    """
+    found = {}
+    for code in codes:
+        kinds = [
+            [shares.of_code[code] for shares in truths.values() if shares.moves == moves]
+            for moves in (True, False)
+        ]
+        means = [sum(kind) / len(kind) for kind in kinds if kind]
+        found[code] = concentration(means) if len(means) == len(kinds) else math.nan
+    return found

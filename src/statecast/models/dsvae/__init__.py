@@ -1,0 +1,1 @@
+"""DSVAE: a disentangled sequential auto-encoder, whose content has a prior."""
