@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 TORCH := $(shell grep '^torch==' constraints.txt)
 
-.PHONY: demo test slow lint audit docs clean
+.PHONY: demo test slow mutation lint audit docs clean
 
 demo: $(VENV)/.demo
 	$(BIN)/statecast demo --output demo
@@ -17,6 +17,12 @@ test: $(VENV)/.dev
 
 slow: $(VENV)/.dev
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m slow
+
+# Mutants at random: SEED for others, COUNT for more.
+SEED ?= 1
+COUNT ?= 100
+mutation: $(VENV)/.dev
+	OMP_NUM_THREADS=1 $(BIN)/python tests/mutation/mutate.py --seed $(SEED) --count $(COUNT)
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -51,8 +51,10 @@ def main() -> None:
             options += ["--train.max_minutes", str(known.minutes)]
         run, result = trained(known.recipe, known.output / f"{name}-{seed}", options)
         print(f"{run.folder}: {result.step} steps in {result.seconds / 60:.1f} min", flush=True)
+        scale = run.data().card["scale"]  # of its training, whichever windows are scored
         for protocol in PROTOCOLS:
-            scores = evaluate_run(run, ["--data.protocol", protocol, *beside])
+            rule = ["--data.protocol", protocol, "--data.scale", scale]
+            scores = evaluate_run(run, [*rule, *beside])
             write_text(
                 run.folder / f"scores-{protocol}.json",
                 json.dumps(scores.to_json(), indent=1) + "\n",

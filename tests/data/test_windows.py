@@ -1,11 +1,13 @@
 """Windows of stored sequences, and batches of training steps."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from statecast.data.loading import ordered_batches, training_batches
-from statecast.data.windows import SequenceWindows, all_starts
+from statecast.data.windows import FirstFrames, SequenceWindows, all_starts, first_frames
 from statecast.errors import InputError
 
 
@@ -37,6 +39,8 @@ def test_an_epoch_shows_every_window_once_and_epochs_differ():
         epochs.append([v for b in batches for v in b.values[:, 0, 0, 0].tolist()])
     assert sorted(epochs[0]) == sorted(epochs[1]) == [9, 10, 11, 12, 13, 18, 19, 20, 21, 22]
     assert epochs[0] != epochs[1]
+    orders = {tuple(found.training_indices(0, 10, seed=seed).tolist()) for seed in range(5)}
+    assert len(orders) == 5
 
 
 @pytest.mark.parametrize("workers", [0, 2])
@@ -57,8 +61,37 @@ def test_ordered_batches_cover_all_windows_in_order():
     assert some == [[9, 12], [19]]  # evenly spaced, so that no sequence stands for all
 
 
+@pytest.mark.parametrize(("sequence", "same"), [(0, True), (1, False), (2, False), (3, True)])
+def test_a_digest_tells_of_the_sequences_that_windows_are_cut_from(sequence, same):
+    found = windows()
+    found.sequences = found.sequences.copy()
+    found.sequences[sequence, 8] += 1
+    assert (found.digest == windows().digest) == same
+    assert windows(length=6).digest != windows().digest
+
+
+def test_the_first_frames_of_a_target_are_its_first_frames():
+    whole, short = windows(length=6), FirstFrames(windows(length=6), 1)
+    numbers = torch.arange(8)
+    one, other = whole.batch(numbers), short.batch(numbers)
+    assert len(short) == len(whole) == 8
+    assert torch.equal(other.context.values, one.context.values)
+    assert torch.equal(other.target.values, one.target.values[:, :1])
+    assert other.target.times.tolist() == [1.0]
+    assert len({whole.digest, short.digest, FirstFrames(whole, 2).digest}) == 3
+    known = one.target.values > 14
+    masked = replace(one.target, values=one.target.values.where(known, torch.nan), mask=known)
+    assert torch.equal(first_frames(masked, 2).mask, known[:, :2])
+    with pytest.raises(InputError, match="at least 1 frame, got 0"):
+        FirstFrames(whole, 0)
+
+
 def test_windows_longer_than_the_sequences_are_refused():
     with pytest.raises(InputError, match="no windows of 10 frames"):
         windows(length=10)
+    with pytest.raises(InputError, match="no windows of 5 frames"):
+        SequenceWindows(
+            np.zeros((1, 9, 1, 1)), np.array([[0, 5], [0, 0]]), context=2, length=5, channels=("u",)
+        )
     with pytest.raises(InputError, match="at least 11 windows"):
         windows().training_batch(0, 11, seed=1)

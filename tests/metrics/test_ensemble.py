@@ -118,6 +118,15 @@ def test_brier_score_of_known_probabilities():
     assert scored(Brier(0.15), forecast, target)[0].value == pytest.approx(1 / 16)
 
 
+@pytest.mark.parametrize(
+    ("value", "truth", "expected"), [(0.5, 0.5, 0), (0.5, 0.6, 1), (0.6, 0.5, 1), (0.5, 0.4, 0)]
+)
+def test_a_value_on_the_threshold_does_not_lie_above_it(value, truth, expected):
+    forecast = Forecast(samples=torch.full((2, 1, 1, 1, 3), value), times=TIMES, channels=("u",))
+    target = Frames(values=torch.full((1, 1, 1, 3), truth), times=TIMES, channels=("u",))
+    assert scored(Brier(0.5), forecast, target)[0].value == expected
+
+
 def test_ranks_and_coverage_agree_with_counting():
     forecast, target = drawn(9, 40, spread=0.6)
     x, y = forecast.samples.flatten(1).numpy(), target.values.flatten().numpy()

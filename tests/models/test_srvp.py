@@ -9,11 +9,12 @@ from torch.distributions import Normal, kl_divergence
 
 from statecast.errors import InputError
 from statecast.frames import Batch
-from statecast.nn.random import standard_normal
+from statecast.nn.codecs.base import Encoding
+from statecast.nn.random import standard_normal, uniform
 
 
-def slow_loss(model, values, generator):
-    """The bound of one batch in evaluation mode, frame by frame, with torch's distributions."""
+def slow_loss(model, values, generator, mask=None):
+    """Terms of the bound of one batch, frame by frame, with torch's distributions."""
     codes = [model.encoder(values[:, t]).code for t in range(values.shape[1])]
     n = model.inference_frames
 
@@ -27,12 +28,19 @@ def slow_loss(model, values, generator):
     initial = split(model.initial(torch.cat(codes[:n], dim=-1)))
     latent = initial.loc + initial.scale * normal(initial.loc.shape)
     posteriors = [
-        split(model.posterior(model.filter(torch.stack(codes[: t + 1], dim=1))[0][:, -1]))
+        split(model.posterior(torch.cat([model.filter(one[None])[0][:, -1] for one in past])))
         for t in range(1, len(codes))
+        for past in [torch.stack(codes[: t + 1], dim=1)]  # of one video after the other
     ]
     shape = (len(values), len(posteriors), posteriors[0].loc.shape[-1])
     draws = normal(shape)
-    content = model.content_of_sum(sum(model.content_of_frame(code) for code in codes[-n:]))
+    seen = torch.arange(len(codes) - n, len(codes)).expand(len(values), n)
+    if model.training:  # frames of each video, drawn from all of them
+        seen = uniform((len(values), len(codes)), values, generator).argsort(dim=1)[:, :n]
+    of_frames = [
+        model.content_of_frame(torch.stack(codes, dim=1)[i, s]) for i, s in enumerate(seen)
+    ]
+    content = model.content_of_sum(torch.stack([frames.sum(dim=0) for frames in of_frames]))
     latents, divergence, residual = [latent], 0.0, 0.0
     for t, posterior in enumerate(posteriors):
         noise = posterior.loc + posterior.scale * draws[:, t]
@@ -46,7 +54,8 @@ def slow_loss(model, values, generator):
     for t, y in enumerate(latents):
         mean = torch.sigmoid(model.decoder.layers(torch.cat([content, y], dim=-1)))
         density = Normal(mean, model.observation_std).log_prob(values[:, t].flatten(1))
-        reconstruction -= density.sum(dim=-1)
+        known = torch.ones_like(density, dtype=torch.bool) if mask is None else mask[:, t, 0]
+        reconstruction -= torch.stack([row[k].sum() for row, k in zip(density, known, strict=True)])
     standard = Normal(torch.zeros_like(initial.loc), torch.ones_like(initial.scale))
     return {
         "reconstruction": reconstruction.mean(),
@@ -57,20 +66,48 @@ def slow_loss(model, values, generator):
 
 
 @pytest.mark.parametrize("substeps", [1, 3])
-def test_loss_equals_a_slow_twin(substeps):
-    model = small(substeps=substeps, observation_std=0.4, kl_noise_weight=2.0).eval()
-    values = frames()
-    found = model.loss(Batch.of(values, SPEC.context), generator=seeded())
-    expected = slow_loss(model, values, seeded())
+@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize("masked", [False, True])
+def test_loss_equals_a_slow_twin(substeps, training, masked):
+    model = small(substeps=substeps, observation_std=0.4).train(training)
+    values = frames(batch=5)
+    mask = torch.rand(values.shape, generator=seeded(2)) > 0.3 if masked else None
+    given = values if mask is None else values.masked_fill(~mask, torch.nan)
+    batch = Batch.of(given, SPEC.context, mask=mask)
+    found = model.loss(batch, generator=seeded())
+    expected = slow_loss(model, model.inputs(batch), seeded(), mask)
     for name, value in expected.items():
         torch.testing.assert_close(found[name], value, msg=name, rtol=1e-4, atol=1e-5)
-    total = (
-        expected["reconstruction"]
-        + expected["divergence_initial"]
-        + 2.0 * expected["divergence_noise"]
-        + expected["residual"]
-    )
-    torch.testing.assert_close(found["total"], total, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("weights", [(1.0, 1.0, 1.0), (3.0, 0.5, 7.0), (0.25, 2.0, 0.0)])
+def test_the_total_weighs_each_term(weights):
+    names = ("kl_initial_weight", "kl_noise_weight", "step_norm_weight")
+    model = small(**dict(zip(names, weights, strict=True)))
+    terms = model.loss(Batch.of(frames(), SPEC.context), generator=seeded())
+    total, first, *rest = terms.values()
+    assert list(terms) == [
+        "total", "reconstruction", "divergence_initial", "divergence_noise", "residual"
+    ]  # fmt: skip
+    assert min(term.item() for term in rest) > 0.1
+    expected = first + sum(w * term for w, term in zip(weights, rest, strict=True))
+    torch.testing.assert_close(total, expected)
+
+
+def test_training_skips_are_of_one_random_frame_of_the_same_video():
+    model = small()
+    model.skips = True
+    number = 10 * torch.arange(6.0)[:, None] + torch.arange(7)
+    codes = Encoding(torch.zeros(6, 7, 8), (number, -number))
+    drawn = []
+    for seed in range(30):
+        one, other = model.training_content(codes, seeded(seed)).skips
+        assert torch.equal(one, -other)
+        assert torch.equal(one // 10, torch.arange(6.0))
+        drawn.append(one % 10)
+    found = torch.stack(drawn)
+    assert sorted(found.unique().tolist()) == list(range(7))
+    assert (found.std(dim=1) > 0).any()  # not one frame for all videos
 
 
 def test_noise_of_a_frame_depends_on_no_later_frame():
@@ -144,15 +181,6 @@ def test_samples_are_folded_and_differ():
     forecast = model.forecast(frames(length=4), 5, samples=4, generator=seeded())
     assert forecast.samples.shape == (4, 3, 5, 1, 9)
     assert (forecast.std.mean(dim=(0, 2, 3)) > 0).all()
-
-
-def test_decoding_in_parts_changes_nothing(monkeypatch):
-    model = small()
-    whole = model.forecast(frames(length=4), 5, samples=4, generator=seeded())
-    for budget in (1, 4 * 16 * 9 * 7, 4 * 16 * 9 * 45):
-        monkeypatch.setattr("statecast.models.state_space.DECODE_BYTES", budget)
-        parts = model.forecast(frames(length=4), 5, samples=4, generator=seeded())
-        torch.testing.assert_close(parts.samples, whole.samples)
 
 
 def test_content_does_not_depend_on_the_order_of_frames():

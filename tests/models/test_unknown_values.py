@@ -104,6 +104,9 @@ def test_separable_counts_known_values_in_its_means():
     decoded = model.decode(content, model.path_from(latent, SPEC.length))
     expected = (decoded - frames).square()[given.mask].mean()
     torch.testing.assert_close(terms["forecast"], expected, rtol=1e-5, atol=0)
+    decoded = model.decode(content, model.dynamics_of(frames[:, 1:5])[:, None])[:, 0]
+    expected = (decoded - frames[:, 1]).square()[given.mask[:, 1]].mean()
+    torch.testing.assert_close(terms["alignment"], expected, rtol=1e-5, atol=0)
 
 
 def test_persistence_takes_the_last_known_value_of_each_point():

@@ -1,4 +1,4 @@
-"""Recipes of published results: they are complete, and build models of the published sizes."""
+"""Recipes of published results: their values, and models of the published sizes."""
 
 import pytest
 import torch
@@ -57,3 +57,121 @@ def test_a_published_recipe_builds_a_model_of_the_published_size(name, tmp_path,
         model = MODELS[tables["model"]["name"]](build_data(tables).spec, **options)
     count = sum(parameter.numel() for parameter in model.parameters()) / 1e6
     assert round(count, 1 if name in ROUGH else 2) == MILLIONS[name]
+
+
+# As published for SRVP (Franceschi et al., 2020) and Separable (Donà et al., 2021).
+SRVP_NAMES = (
+    "srvp-digits-stochastic", "srvp-digits-deterministic", "srvp-kth", "srvp-human36m", "srvp-bair"
+)  # fmt: skip
+SRVP = {
+    "model.latent_size": (20, 20, 50, 50, 50),
+    "model.noise_size": (20, 20, 50, 50, 50),
+    "model.kl_noise_weight": (2, 2, 1, 1, 1),
+    "model.substeps": (1, 1, 2, 2, 2),
+    "model.transition_gain": (1.41, 1.41, 1.2, 1.2, 1.41),
+    "model.architecture": ("dcgan", "dcgan", "vgg", "vgg", "vgg"),
+    "model.skips": (False, False, True, True, True),
+    "model.inference_frames": (5, 5, 3, 3, 2),
+    "model.observation_std": (1, 1, 0.2, 0.2, 0.71),
+    "data.context": (5, 5, 10, 8, 2),
+    "data.horizon": (10, 10, 10, 8, 10),
+    "data.test_horizon": (20, 95, 30, 45, 28),
+    "data.validation_horizon": (None, None, 20, 45, None),
+    "train.batch_size": (128, 128, 100, 100, 192),
+    "train.decay_start": (1_000_000, 800_000, 150_000, 325_000, 1_000_000),
+    "train.steps": (1_100_000, 900_000, 200_000, 350_000, 1_500_000),
+    "train.validate_every": (20_000, 20_000, 5_000, 20_000, 20_000),
+    "train.validation_windows": (400, 400, 400, 200, 400),  # 25 batches
+    "train.validation_batch_size": (16, 16, 16, 8, 16),
+    "evaluate.samples": (100, 1, 100, 100, 100),
+}
+SRVP_COMMON = {
+    "model.name": "srvp", "model.width": 64, "model.code_size": 128, "model.stochastic": True,
+    "model.inference_hidden": 256, "model.content_size": 256, "model.inference_layers": 3,
+    "model.transition": "residual", "model.transition_hidden": 512, "model.transition_layers": 4,
+    "model.solver": "euler", "model.kl_initial_weight": 1, "model.step_norm_weight": 1,
+    "train.learning_rate": 3e-4, "train.adam_betas": [0.9, 0.999], "train.schedule": "linear",
+    "train.validation_samples": 100, "train.validation_metric": "psnr",
+    "train.validation_reduction": "best", "train.validation_ranking": "paper",
+}  # fmt: skip
+SEPARABLE_NAMES = (
+    "separable-digits", "separable-chairs", "separable-taxibj", "separable-sst", "separable-wave",
+    "separable-wave-100",
+)  # fmt: skip
+SEPARABLE = {
+    "model.architecture": ("dcgan", "resnet", "vgg", "maps", "mlp", "mlp"),
+    "model.skips": (False, False, False, True, False, False),
+    "model.encoder_width": (64, 64, 64, 64, 1200, 2400),
+    "model.encoder_layers": (3, 3, 3, 3, 3, 3),
+    "model.decoder_width": (64, 64, 64, 64, 1200, 150),
+    "model.decoder_layers": (3, 3, 3, 3, 4, 3),
+    "model.content_size": (128, 128, 128, 196, 32, 32),
+    "model.latent_size": (20, 10, 20, 64, 32, 32),
+    "model.mixing": ("concat",) * 4 + ("product",) * 2,
+    "model.dynamics_blocks": (1, 1, 1, 2, 3, 3),
+    "model.dynamics_gain": (1.41, 0.71, 0.71, 0.71, 0.71, 0.71),
+    "model.rollout_from": ("context",) * 3 + ("target",) + ("context",) * 2,
+    "model.alignment_weight": (10, 1, 45, 1, 1, 1),
+    "model.invariance_weight": (45, 1, 1e-4, 100, 45, 45),
+    "model.prior_weight": (1e-3, 1e-3, 1e-3, 5e-6, 1e-3, 1e-3),
+    "model.output": (None, None, "identity", "identity", None, None),  # None: a sigmoid
+    "data.context": (5, 5, 4, 4, 5, 5),
+    "data.horizon": (10, 10, 4, 6, 20, 20),
+    "train.batch_size": (128, 128, 100, 128, 128, 128),
+    "train.learning_rate": (4e-4, 4e-4, 4e-5, 4e-4, 4e-4, 4e-4),
+    "train.adam_betas": ([0.5, 0.99],) + ([0.9, 0.99],) * 5,
+    # Epochs, of as many batches as the recipes say.
+    "train.steps": (
+        800 * 200_000 // 128, 120 * 573, 550 * 195, 30 * 500, 250 * (30_240 // 128),
+        250 * (30_240 // 128),
+    ),
+    "train.schedule": ("milestones", "constant", "milestones", "constant", "constant", "constant"),
+}  # fmt: skip
+SEPARABLE_COMMON = {
+    "model.name": "separable", "model.content": "learned", "model.dynamics_hidden": 512,
+    "model.dynamics_layers": 3, "model.solver": "residual", "model.substeps": 1,
+    "model.forecast_weight": 45, "model.alignment_window": "batch",
+    "model.prior_reduction": None, "model.shooting_segments": 1, "model.initialisation": "normal",
+    "evaluate.samples": 1,
+}  # fmt: skip
+NO_MORE = {
+    "train.gradient_clip": None, "train.warmup": 0, "train.phases": [],
+    "train.adam_epsilon_inside_root": False, "model.normalise": "auto",
+}  # fmt: skip
+SINGLE = {  # what one recipe alone has
+    "separable-digits": {
+        "train.milestones": [200_000 * epoch // 128 for epoch in (300, 400, 500, 600, 700)],
+        "train.decay_factor": 0.5, "data.stochastic": False, "data.digits": 2,
+        "data.test_horizon": 95, "data.test_videos": 5000,
+    },
+    "separable-taxibj": {
+        "train.milestones": [195 * epoch for epoch in (250, 300, 350, 400, 450)],
+        "train.decay_factor": 0.2,
+    },
+    "separable-sst": {"data.test_horizon": 10},
+    "separable-wave": {"data.test_horizon": 40, "data.points": None, "data.sequences": 300},
+    "separable-wave-100": {"data.test_horizon": 40, "data.points": 100, "data.sequences": 300},
+    "srvp-digits-stochastic": {"data.stochastic": True, "data.digits": 2, "data.max_speed": 4,
+                               "data.test_videos": 5000},
+    "srvp-digits-deterministic": {"data.stochastic": False, "data.digits": 2, "data.max_speed": 4,
+                                  "data.test_videos": 5000},
+}  # fmt: skip
+PUBLISHED = {
+    name: common | {option: values[row] for option, values in table.items()} | NO_MORE
+    | SINGLE.get(name, {})
+    for names, table, common in (
+        (SRVP_NAMES, SRVP, SRVP_COMMON), (SEPARABLE_NAMES, SEPARABLE, SEPARABLE_COMMON)
+    )
+    for row, name in enumerate(names)
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_a_published_recipe_has_the_published_values(name):
+    tables = resolve(read_recipe(name))
+    found = {
+        option: tables[table][key]
+        for option in PUBLISHED[name]
+        for table, _, key in [option.partition(".")]
+    }
+    assert found == PUBLISHED[name]

@@ -10,12 +10,14 @@ from helpers.prepared_stores import CHOSEN, tiny_store
 from statecast.cli.main import main
 from statecast.data import DATASETS
 from statecast.errors import CorruptionError, FileError, InputError
+from statecast.evaluation.comparability import read_scores
 from statecast.models import MODELS
 from statecast.recipes import recipe_names
 from statecast.runs.create import create_run
 from statecast.runs.load import load
 from statecast.runs.recipes import read_recipe, resolve
 from statecast.runs.run import build_data, evaluate_run, open_run, train_run
+from statecast.training.checkpoints import load_checkpoint, save_checkpoint
 
 LENGTHS = {"kth": 41, "human36m": 420, "bair": 30}  # frames, so that published windows fit
 
@@ -47,28 +49,6 @@ def test_every_shipped_recipe_resolves_and_says_the_same_again(name, tmp_path, m
         return
     spec = build_data(tables).spec
     assert spec.context == tables["data"]["context"]
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("name", "millions"),
-    [
-        ("srvp-digits-stochastic", 10.68),
-        ("srvp-kth", 23.88),
-        ("srvp-human36m", 23.88),
-        ("srvp-bair", 23.85),
-        ("separable-digits", 10.99),
-        ("separable-wave", 60.8),
-        ("separable-wave-100", 15.0),
-    ],
-)
-def test_published_recipes_have_the_published_sizes(name, millions, tmp_path, monkeypatch):
-    tables = resolve(read_recipe(name))
-    prepare_data(tables, tmp_path, monkeypatch)
-    options = {key: value for key, value in tables["model"].items() if key != "name"}
-    model = MODELS[tables["model"]["name"]](build_data(tables).spec, **options)
-    count = sum(parameter.numel() for parameter in model.parameters())
-    assert count / 1e6 == pytest.approx(millions, rel=0.005)
 
 
 @pytest.mark.parametrize("name", ["srvp-kth", "srvp-human36m", "srvp-bair"])
@@ -182,6 +162,22 @@ def test_a_run_opened_again_forecasts_the_same(recipe, tmp_path):
     scores = evaluate_run(again, ["--evaluate.samples", "2"])
     assert scores["protocol"]["samples"] == 2
     assert (tmp_path / "run" / "scores.json").is_file()
+
+
+def test_the_best_checkpoint_is_scored_unless_another_is_asked_for(recipe, tmp_path):
+    run = create_run(recipe, tmp_path / "run")
+    train_run(run)
+    last = load_checkpoint(run.folder)
+    changed = {name: value + 0.1 for name, value in last.model.items()}
+    save_checkpoint(run.folder, 13, model=changed, state=last.state, info={}, keep=2)
+    values = {}
+    for options in ({}, {"which": "best"}, {"which": "last"}):
+        scores = evaluate_run(run, **options)
+        values[options.get("which")] = scores["forecasters"]["srvp"]["mse"]["mean"]["value"]
+        assert scores["protocol"]["checkpoint"] == options.get("which", "best")
+    assert values[None] == values["best"] != values["last"]
+    assert main(["evaluate", str(run.folder)]) == 0
+    assert read_scores(run.folder)["protocol"]["checkpoint"] == "best"
 
 
 def test_a_folder_is_never_overwritten(recipe, tmp_path):

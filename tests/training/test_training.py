@@ -1,19 +1,23 @@
 """Training: resumed runs are the same runs, signals save, NaN stops, the best is kept."""
 
 import signal
+from collections import Counter
 
 import pytest
 import torch
+from helpers.toy_data import PendulumWindows
 from helpers.trainings import ORIGINAL_LOSS, interrupt_at
 
+from statecast.data.base import SPLITS
 from statecast.errors import InputError, NonFiniteLossError
+from statecast.evaluation.evaluate import evaluate
 from statecast.evaluation.scoring import score_windows
 from statecast.models.baselines import Climatology, Persistence
 from statecast.models.dmd import DMD
 from statecast.models.srvp import SRVP
 from statecast.runs.create import create_run
 from statecast.runs.run import open_run, train_run
-from statecast.training.checkpoints import list_checkpoints, load_checkpoint
+from statecast.training.checkpoints import load_checkpoint
 from statecast.training.logs import read_log
 from statecast.training.options import TrainingOptions
 from statecast.training.train import train
@@ -101,21 +105,6 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_checkpoint(
     assert all(torch.isfinite(tensor).all() for tensor in checkpoint.model.values())
 
 
-def test_the_best_checkpoint_is_that_of_the_best_validation(recipe, tmp_path, monkeypatch):
-    scores = iter([0.5, 0.2, 0.3])
-
-    class Fixed:
-        def value(self, metric, selection):
-            return next(scores)
-
-    monkeypatch.setattr("statecast.training.validation.score_windows", lambda *a, **k: Fixed())
-    run = create_run(recipe, tmp_path / "run")
-    assert train_run(run).best == 0.2
-    assert load_checkpoint(run.folder, "best").step == 8
-    assert load_checkpoint(run.folder, "last").step == 12
-    assert [int(p.name[5:]) for p in list_checkpoints(run.folder)] == [8, 12]
-
-
 def test_training_lowers_the_loss_and_logs_every_term(recipe, tmp_path):
     run = create_run(recipe, tmp_path / "run", ["--train.steps", "60", "--train.log_every", "1"])
     train_run(run)
@@ -143,16 +132,27 @@ def test_validation_leaves_training_as_it_is(recipe, tmp_path):
     assert same(weights(often.folder), weights(never.folder))
 
 
-def test_no_test_window_is_touched(data, tmp_path, monkeypatch):
-    asked = []
-    windows = type(data).windows
-    monkeypatch.setattr(
-        type(data), "windows", lambda self, split: asked.append(split) or windows(self, split)
-    )
+def test_each_part_of_a_training_and_an_evaluation_is_given_its_own_split(
+    data, tmp_path, monkeypatch
+):
+    """Windows asked for, by split: trained on 2 × 4; validated and diagnosed twice on 7 each."""
+    asked = Counter()
+    batch = PendulumWindows.batch
+
+    def counted(self, indices):
+        asked[SPLITS[self.stream]] += len(indices)
+        return batch(self, indices)
+
+    monkeypatch.setattr(PendulumWindows, "batch", counted)
     model = SRVP(data.spec, architecture="mlp", width=4, code_size=4, latent_size=2, noise_size=2)
-    options = TrainingOptions(steps=2, batch_size=4, validate_every=1, checkpoint_every=1)
+    options = TrainingOptions(steps=2, batch_size=4, validate_every=1, validation_windows=7)
     train(model, data, tmp_path, options)
-    assert set(asked) == {"train", "validation"}
+    assert asked == {"train": 2 * 4, "validation": 2 * (7 + 7)}
+    for split in ("validation", "test"):
+        asked.clear()
+        evaluate(model, data, split=split, metrics=("mse",), samples=1, baselines=("climatology",))
+        # The model and two baselines are scored; the climatology is fitted.
+        assert asked == {"train": Climatology.statistics_batches * 32, split: 3 * 40}
 
 
 def test_baselines_are_fitted_in_no_steps(data, tmp_path):

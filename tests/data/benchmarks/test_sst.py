@@ -86,7 +86,7 @@ def test_honest_windows_are_normalised_by_their_context_alone(ocean, folder):
 
 
 def test_splits_are_cut_first_with_days_between(ocean):
-    data = SeaSurfaceTemperature(folder=str(ocean), gap=7)
+    data = SeaSurfaceTemperature(folder=str(ocean), split_gap=7)
     days = {}
     for split in ("train", "validation", "test"):
         windows = data.windows(split)
@@ -201,7 +201,7 @@ class TestBadInput:
             data.windows("test")
 
     @pytest.mark.parametrize(
-        "options", [{"context": 0}, {"gap": -1}, {"zones": 0}, {"zones": 2, "land_zones": 3}]
+        "options", [{"context": 0}, {"split_gap": -1}, {"zones": 0}, {"zones": 2, "land_zones": 3}]
     )
     def test_options(self, options):
         with pytest.raises(InputError):

@@ -8,8 +8,14 @@ import torch
 
 from statecast.data.base import SPLITS
 from statecast.data.cache.entries import ARRAY_NAME
-from statecast.data.synthetic.waves import WaveEquation, observed_pixels
-from statecast.data.synthetic.waves_simulation import WaveParameters, draw_parameters, simulate
+from statecast.data.synthetic.waves import RANGE, WaveEquation, observed_pixels
+from statecast.data.synthetic.waves_simulation import (
+    SOURCE_RANGE,
+    SPEED_RANGE,
+    WaveParameters,
+    draw_parameters,
+    simulate,
+)
 from statecast.errors import CorruptionError, InputError
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "wave_sequence.npz"
@@ -34,6 +40,29 @@ def test_frames_equal_the_published_ones():
     assert error < 1e-5 * size
     assert abs(frames.min() - golden["min_0"]) < 1e-5 * size
     assert abs(frames.max() - golden["max_0"]) < 1e-5 * size
+
+
+@pytest.mark.parametrize("speed", [310.0, 390.0])
+def test_frames_of_any_speed_equal_a_slow_twin(speed):
+    second = np.zeros((64, 64))
+    for i in range(2, 62):
+        second[i, i - 2 : i + 3] = np.array([-1, 16, -30, 16, -1]) / 12
+    offset = np.arange(64) - 32
+    source = 7.0 * (offset[:, None] ** 2 + offset**2 < 25)
+
+    def rate(time, state):
+        w, v = state
+        return np.array([v, speed**2 * (second @ w + w @ second.T) + source * np.exp(-20 * time)])
+
+    state, h, frames = np.zeros((2, 64, 64)), 0.001, []
+    for t in h * np.arange(50):
+        frames.append(state[0])
+        k1 = rate(t, state)
+        k2 = rate(t + h / 2, state + h / 2 * k1)
+        k3 = rate(t + h / 2, state + h / 2 * k2)
+        state = state + h / 6 * (k1 + 2 * k2 + 2 * k3 + rate(t + h, state + h * k3))
+    error = np.abs(solved([7.0], [speed], frames=50)[0].numpy() - np.array(frames)).max()
+    assert error < 1e-5 * np.abs(frames).max()
 
 
 def test_the_rim_stays_at_rest_and_the_pattern_is_symmetric():
@@ -91,8 +120,24 @@ def test_the_paper_protocol_has_the_published_windows():
     assert not set(train[:, 0]) & set(data.starts("validation")[:, 0])
 
 
-def test_windows_are_cut_from_scaled_sequences(cache):
-    data = WaveEquation(sequences=10, points=7)
+def test_no_sequence_leaves_the_range_that_frames_are_scaled_by():
+    frames = solved([SOURCE_RANGE[1]] * 3, [SPEED_RANGE[0], 350.0, SPEED_RANGE[1]])
+    assert RANGE[0] <= frames.min() <= 0.99 * RANGE[0]
+    assert RANGE[1] >= frames.max() >= 0.99 * RANGE[1]
+
+
+@pytest.mark.parametrize(
+    ("options", "scale"),
+    [({}, "range"), ({"scale": "sequence"}, "sequence"), ({"protocol": "paper"}, "sequence"),
+     ({"protocol": "paper", "scale": "range"}, "range")],
+)  # fmt: skip
+def test_the_scale_looks_into_the_future_only_as_published(options, scale):
+    assert WaveEquation(**options).card["scale"] == scale
+
+
+@pytest.mark.parametrize("scale", ["range", "sequence"])
+def test_windows_are_cut_from_scaled_sequences(cache, scale):
+    data = WaveEquation(sequences=10, points=7, scale=scale)
     windows = data.windows("test")
     batch = windows.batch(torch.tensor([3, 110]))
     assert batch.values.shape == (2, 45, 1, 7)
@@ -100,7 +145,8 @@ def test_windows_are_cut_from_scaled_sequences(cache):
     frames = solved(*parameters)
     rows, columns = observed_pixels(7)
     for window, (sequence, start) in enumerate([(8, 3), (9, 4)]):
-        low, high = frames[sequence].min(), frames[sequence].max()
+        ends = frames[sequence].min(), frames[sequence].max()
+        low, high = RANGE if scale == "range" else ends
         scaled = ((frames[sequence] - low) / (high - low))[::2][start : start + 45]
         torch.testing.assert_close(batch.values[window, :, 0], scaled[:, rows, columns])
         assert batch.latents["speed"][window] == np.float32(parameters.speed[sequence])

@@ -14,7 +14,7 @@ LENGTHS = {"context": 3, "horizon": 4, "test_horizon": 5}
 
 
 def fields(path, **options):
-    return Fields(path=path, **(LENGTHS | {"anomaly": "none"} | options))
+    return Fields(path=path, **(LENGTHS | {"anomaly": "none", "split_gap": 0} | options))
 
 
 @pytest.fixture
@@ -169,10 +169,22 @@ def test_short_series_work_as_far_as_they_can(tmp_path, frames):
     assert len(data.windows("train").training_batch(0, 8, seed=1)) == 8
 
 
-def test_a_gap_keeps_splits_apart(sea):
-    data = fields(sea, gap=3, test_horizon=4)
-    ends = [data.parts[split][0][1:] for split in ("train", "validation", "test")]
-    assert ends == [(0, 38), (41, 49), (52, 60)]
+@pytest.mark.parametrize(
+    ("options", "gap", "ends"),
+    [
+        ({"split_gap": 2}, 2, [(0, 40), (42, 50), (52, 60)]),
+        ({}, 3, [(0, 38), (41, 49), (52, 60)]),  # as many frames as are observed
+        ({"test_horizon": 6}, 1, [(0, 40), (41, 50), (51, 60)]),  # as many as leave room
+    ],
+)
+def test_a_gap_keeps_splits_apart_and_is_said(sea, options, gap, ends):
+    data = Fields(path=sea, anomaly="none", **LENGTHS | options)
+    assert [data.parts[split][0][1:] for split in ("train", "validation", "test")] == ends
+    assert data.card["split_gap"] == gap
+    said = {c.option: (c.chosen, c.value) for c in data.inferred_options}
+    expected = (f"{gap} frames between splits belong to none", gap)
+    assert said.get("split_gap", expected) == expected
+    assert ("split_gap" in said) != ("split_gap" in options)
 
 
 def test_files_that_go_on_from_one_another_are_one_series(tmp_path):

@@ -179,13 +179,11 @@ def test_folders_of_splits_are_taken_as_they_are(folder):
 
 def test_one_video_is_split_in_time(tmp_path):
     write_video(tmp_path / "a.mkv", noise(60))
-    data = open_videos(tmp_path, gap=3)
-    assert data.split == "time"
-    ends = [data.parts[split][0][1:] for split in SPLITS]
-    assert ends[0][0] == 0
-    assert ends[1][0] - ends[0][1] == 3
-    assert ends[2][0] - ends[1][1] == 3
-    assert ends[2][1] == 60
+    for options, gap in (({"split_gap": 3}, 3), ({}, open_videos(tmp_path).lengths.context)):
+        data = open_videos(tmp_path, **options)
+        assert data.split == "time"
+        (start, one), (two, three), (four, end) = (data.parts[s][0][1:] for s in SPLITS)
+        assert (start, two - one, four - three, end) == (0, gap, gap, 60)
     with pytest.raises(InputError, match="too few"):
         open_videos(tmp_path, split="video")
 

@@ -46,7 +46,7 @@ class SeaSurfaceTemperature(DataSource):
             forecast is then given.
         test_zones: zones of the test split; by default 17 to 20 as published, or all where one
             of these is missing.
-        gap: days left out between two splits.
+        split_gap: days left out between two splits.
         zones: zones of the synthetic ocean.
         days: days of the synthetic ocean.
         land_zones: zones of the synthetic ocean, the first ones, that have coasts and islands.
@@ -63,23 +63,24 @@ class SeaSurfaceTemperature(DataSource):
         folder: str | None = None,
         protocol: Protocol = "honest",
         test_zones: tuple[int, ...] | None = None,
-        gap: int = 10,
+        split_gap: int = 10,
         zones: int = 29,
         days: int = 730,
         land_zones: int = 0,
         seed: int = 42,
     ) -> None:
         self.context, self.folder, self.protocol = context, folder, protocol
-        self.test_zones, self.gap = test_zones, gap
+        self.test_zones, self.split_gap = test_zones, split_gap
         self.horizons = {
             "train": horizon,
             "validation": validation_horizon or horizon,
             "test": test_horizon,
         }
-        if min(context, *self.horizons.values()) < 1 or gap < 0:
+        if min(context, *self.horizons.values()) < 1 or split_gap < 0:
             raise InputError(
                 "Sea-surface temperature needs at least 1 frame of context and horizon, and no "
-                f"negative gap, got context {context}, horizons {self.horizons} and gap {gap}."
+                f"negative split_gap, got context {context}, horizons {self.horizons} "
+                f"and split_gap {split_gap}."
             )
         if min(zones, days) < 1 or not 0 <= land_zones <= zones:
             raise InputError(
@@ -126,11 +127,11 @@ class SeaSurfaceTemperature(DataSource):
         trained = math.floor(TRAIN_SHARE * days)
         held_out = max(
             round(VALIDATION_SHARE * trained),
-            self.context + self.horizons["validation"] + self.gap,
+            self.context + self.horizons["validation"] + self.split_gap,
         )
         ranges = {
-            "train": range(trained - held_out - self.gap),
-            "validation": range(trained - held_out, trained - self.gap),
+            "train": range(trained - held_out - self.split_gap),
+            "validation": range(trained - held_out, trained - self.split_gap),
             "test": range(trained, days),
         }
         for name, part in ranges.items():
@@ -138,7 +139,7 @@ class SeaSurfaceTemperature(DataSource):
             if len(part) < length:
                 raise InputError(
                     f"{days} days leave {len(part)} for the {name} split, whose windows have "
-                    f"{length}. Shorten context, horizon or gap, or give more days."
+                    f"{length}. Shorten context, horizon or split_gap, or give more days."
                 )
         return ranges
 
@@ -191,5 +192,5 @@ class SeaSurfaceTemperature(DataSource):
             "horizons": self.horizons,
             "protocol": self.protocol,
             "test_zones": None if self.test_zones is None else list(self.test_zones),
-            "gap": self.gap,
+            "split_gap": self.split_gap,
         }

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Literal, NamedTuple
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Any, Literal, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -12,6 +13,7 @@ from statecast.errors import InputError
 
 Array = np.ndarray[Any, np.dtype[Any]]
 SplitBy = Literal["time", "file"]
+Cut = TypeVar("Cut")
 
 USUAL_CONTEXT, USUAL_HORIZON = 8, 12  # frames, where there are enough of them
 Parts = dict[Split, list[tuple[int, int, int]]]  # sequence, first frame, frame after the last
@@ -32,7 +34,7 @@ class Lengths(NamedTuple):
 
 
 def split_sequences(
-    lengths: Sequence[int], by: SplitBy, split_fractions: Sequence[float], gap: int
+    lengths: Sequence[int], by: SplitBy, split_fractions: Sequence[float], split_gap: int
 ) -> Parts:
     """Frames of each split: first those for training, then validation, then tests.
 
@@ -40,21 +42,12 @@ def split_sequences(
         lengths: frames of each sequence.
         by: `time` cuts every sequence; `file` gives whole sequences to each split, in order.
         split_fractions: of training, validation and tests; they add up to 1.
-        gap: frames left out between the splits of a sequence.
+        split_gap: frames left out between the splits of a sequence.
 
     Errors:
         InputError: split_fractions that do not fit, or too few frames or files.
     """
-    if (
-        len(split_fractions) != 3
-        or min(split_fractions) <= 0
-        or abs(sum(split_fractions) - 1) > 1e-6
-        or gap < 0
-    ):
-        raise InputError(
-            "split_fractions are three positive numbers that add up to 1, and gap is at least 0; "
-            f"got {list(split_fractions)} and {gap}."
-        )
+    check_fractions(split_fractions, split_gap)
     if by == "file":
         if len(lengths) < 3:
             raise InputError(
@@ -67,17 +60,48 @@ def split_sequences(
         }
     parts: Parts = {split: [] for split in SPLITS}
     for sequence, length in enumerate(lengths):
-        if length - 2 * gap < 6:
+        if length - 2 * split_gap < 6:
             raise InputError(
                 f"Sequence {sequence} has {length} frames; to be split in time it needs at least "
-                f"{6 + 2 * gap}: 2 each for training, validation and tests"
-                + (" and two gaps." if gap else ".")
+                f"{6 + 2 * split_gap}: 2 each for training, validation and tests"
+                + (" and two gaps." if split_gap else ".")
             )
         for index, (split, (start, stop)) in enumerate(
-            zip(SPLITS, cuts(length - 2 * gap, split_fractions), strict=True)
+            zip(SPLITS, cuts(length - 2 * split_gap, split_fractions), strict=True)
         ):
-            parts[split].append((sequence, start + index * gap, stop + index * gap))
+            parts[split].append((sequence, start + index * split_gap, stop + index * split_gap))
     return parts
+
+
+def check_fractions(split_fractions: Sequence[float], split_gap: int) -> None:
+    """Raise `InputError` unless split_fractions are three positive numbers that add up to 1."""
+    if (
+        len(split_fractions) != len(SPLITS)
+        or min(split_fractions) <= 0
+        or abs(sum(split_fractions) - 1) > 1e-6
+        or split_gap < 0
+    ):
+        raise InputError(
+            "split_fractions are three positive numbers that add up to 1, and split_gap is at "
+            f"least 0; got {list(split_fractions)} and {split_gap}."
+        )
+
+
+def with_usual_gap(cut: Callable[[int], Cut], context: Callable[[Cut], int]) -> Cut:
+    """What is cut with the usual gap between splits in time.
+
+    The gap is the length of the context, so that no context of a test begins right after a
+    validation frame; or as much of it as leaves room for the windows.
+
+    Args:
+        cut: parts and window lengths with a gap; raises `InputError` where windows do not fit.
+        context: frames observed in the windows of a cut.
+    """
+    without = cut(0)
+    for gap in range(context(without), 0, -1):
+        with suppress(InputError):
+            return cut(gap)
+    return without
 
 
 def cuts(total: int, split_fractions: Sequence[float]) -> list[tuple[int, int]]:

@@ -19,6 +19,7 @@ from statecast.data.user.field_splits import (
     split_sequences,
     window_lengths,
     window_starts,
+    with_usual_gap,
 )
 from statecast.data.user.field_windows import FieldStore, FieldWindows, Storage
 from statecast.errors import InputError
@@ -74,7 +75,8 @@ class Fields(DataSource):
             files that go on from one another; `auto` joins them where they do.
         split: by `time`, in every sequence; or whole sequences by `file`.
         split_fractions: of training, validation and test frames (or files), in this order.
-        gap: frames left out between splits in time.
+        split_gap: frames left out between splits in time; by default as many as are observed, or
+            as leave room for the windows.
         context: frames observed; by default, as the other lengths, what the data has room for.
         horizon: frames forecast in training.
         test_horizon: frames forecast in tests.
@@ -113,7 +115,7 @@ class Fields(DataSource):
         joining: Joining = "auto",
         split: SplitBy = "time",
         split_fractions: tuple[float, float, float] = (0.7, 0.15, 0.15),
-        gap: int = 0,
+        split_gap: int | None = None,
         context: int | None = None,
         horizon: int | None = None,
         test_horizon: int | None = None,
@@ -143,7 +145,7 @@ class Fields(DataSource):
         self.asked = {
             "variables": variables, "context": context, "horizon": horizon, "anomaly": anomaly,
             "test_horizon": test_horizon, "validation_horizon": validation_horizon,
-            "multiple": multiple, "storage": storage,
+            "multiple": multiple, "storage": storage, "split_gap": split_gap,
         }  # fmt: skip
         self.files = FieldFiles(
             files_of(path if isinstance(path, str) else list(path)), options,
@@ -151,11 +153,19 @@ class Fields(DataSource):
         )  # fmt: skip
         self.field = self.files.opened[0]
         self.split, self.window_stride = split, window_stride
-        self.parts: Parts = split_sequences(self.files.lengths, split, split_fractions, gap)
-        self.lengths: Lengths = window_lengths(
-            self.parts, context=context, horizon=horizon,
-            validation_horizon=validation_horizon, test_horizon=test_horizon,
-        )  # fmt: skip
+
+        def cut(gap: int) -> tuple[int, Parts, Lengths]:
+            parts = split_sequences(self.files.lengths, split, split_fractions, gap)
+            return gap, parts, window_lengths(
+                parts, context=context, horizon=horizon,
+                validation_horizon=validation_horizon, test_horizon=test_horizon,
+            )  # fmt: skip
+
+        if split_gap is None and split == "time":
+            found = with_usual_gap(cut, lambda made: made[2].context)
+        else:
+            found = cut(split_gap or 0)
+        self.split_gap, self.parts, self.lengths = found
         self.anomaly = self.check_anomaly(anomaly)
         self.multiple = multiple_for(self.field.space) if multiple is None else multiple
         self.storage = storage
@@ -302,6 +312,7 @@ class Fields(DataSource):
                 for split, part in self.parts.items()
             },
             **self.lengths._asdict(),
+            "split_gap": self.split_gap,
             "window_stride": self.window_stride,
             "anomaly": self.anomaly,
             "version": VERSION,
@@ -359,6 +370,9 @@ class Fields(DataSource):
         counts = {split: sum(b - a for _, a, b in self.parts[split]) for split in SPLITS}
         shown = ", ".join(f"{count} {split}" for split, count in counts.items())
         choose("splits", f"{shown} frames, by {self.split}")
+        if self.split == "time":
+            between = f"{self.split_gap} frames between splits belong to none"
+            choose("split_gap", between, "split_gap", self.split_gap)
         for name, value in lengths._asdict().items():
             choose(name, f"{value} frames", name, value)
         what = f"{ANOMALIES[self.anomaly]}{self.series}"

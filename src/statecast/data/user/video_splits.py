@@ -9,7 +9,13 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from statecast.data.base import SPLITS, Split
-from statecast.data.user.field_splits import Lengths, Parts, split_sequences
+from statecast.data.user.field_splits import (
+    Lengths,
+    Parts,
+    check_fractions,
+    split_sequences,
+    with_usual_gap,
+)
 from statecast.errors import InputError
 
 SplitBy = Literal["auto", "folder", "video", "time"]
@@ -34,6 +40,15 @@ class Wanted(NamedTuple):
     test_horizon: int | None
 
 
+class CutClips(NamedTuple):
+    """Clips split, and what windows of them are."""
+
+    split_gap: int
+    parts: Parts
+    lengths: Lengths
+    too_short: set[int]  # clips that hold no window of their split
+
+
 def chosen_split(by: SplitBy, names: Sequence[str]) -> Literal["folder", "video", "time"]:
     """How `auto` splits: by folders named so, else by video, or in time where they are too few."""
     if by != "auto":
@@ -55,7 +70,7 @@ def split_clips(
     by: Literal["folder", "video", "time"],
     *,
     split_fractions: Sequence[float],
-    gap: int,
+    split_gap: int,
     seed: int | None,
 ) -> Parts:
     """Parts (clip, first frame, frame after the last) of each split.
@@ -65,22 +80,54 @@ def split_clips(
         frames: how many each has.
         by: see `chosen_split`.
         split_fractions: of training, validation and tests.
-        gap: frames left out between splits in time.
+        split_gap: frames left out between splits in time.
         seed: shuffles the clips before they are split by video; None keeps their order.
 
     Errors:
         InputError: too few clips or frames, or clips outside the folders of splits.
     """
-    check_fractions(split_fractions, gap)
+    check_fractions(split_fractions, split_gap)
     if by == "folder":
         return by_folder(names, frames, split_fractions)
     if by == "time":
-        long = [number for number, count in enumerate(frames) if count - 2 * gap >= 6]
+        long = [number for number, count in enumerate(frames) if count - 2 * split_gap >= 6]
         if not long:
             raise InputError("No video is long enough to be split in time: 6 frames and two gaps.")
-        parts = split_sequences([frames[number] for number in long], "time", split_fractions, gap)
+        parts = split_sequences(
+            [frames[number] for number in long], "time", split_fractions, split_gap
+        )
         return {s: [(long[i], a, b) for i, a, b in part] for s, part in parts.items()}
     return by_video(frames, split_fractions, seed)
+
+
+def cut_clips(
+    names: Sequence[str],
+    frames: Sequence[int],
+    by: Literal["folder", "video", "time"],
+    *,
+    split_fractions: Sequence[float],
+    split_gap: int | None,
+    seed: int | None,
+    wanted: Wanted,
+) -> CutClips:
+    """Split clips, and choose the lengths of windows; arguments as `split_clips`.
+
+    Without a `split_gap`, splits in time have the usual one.
+
+    Errors:
+        InputError: clips or frames are too few.
+    """
+
+    def cut(gap: int) -> CutClips:
+        parts = split_clips(
+            names, frames, by, split_fractions=split_fractions, split_gap=gap, seed=seed
+        )
+        lengths = clip_lengths(parts, wanted)
+        return CutClips(gap, parts, lengths, too_short(parts, lengths))
+
+    if split_gap is None and by == "time":
+        return with_usual_gap(cut, lambda made: made.lengths.context)
+    return cut(split_gap or 0)
 
 
 def by_video(frames: Sequence[int], split_fractions: Sequence[float], seed: int | None) -> Parts:
@@ -105,20 +152,6 @@ def by_video(frames: Sequence[int], split_fractions: Sequence[float], seed: int 
         split: [(number, 0, frames[number]) for number in order[start:stop]]
         for split, start, stop in zip(SPLITS, bounds[:-1], bounds[1:], strict=True)
     }
-
-
-def check_fractions(split_fractions: Sequence[float], gap: int) -> None:
-    """Raise `InputError` unless split_fractions are three positive numbers that add up to 1."""
-    if (
-        len(split_fractions) != len(SPLITS)
-        or min(split_fractions) <= 0
-        or abs(sum(split_fractions) - 1) > 1e-6
-        or gap < 0
-    ):
-        raise InputError(
-            "split_fractions are three positive numbers that add up to 1, and gap is at least 0; "
-            f"got {list(split_fractions)} and {gap}."
-        )
 
 
 def by_folder(

@@ -14,10 +14,8 @@ from statecast.data.user.video_splits import (
     SplitBy,
     Wanted,
     chosen_split,
-    clip_lengths,
+    cut_clips,
     shown_fractions,
-    split_clips,
-    too_short,
 )
 from statecast.data.user.video_windows import ClipWindows
 from statecast.errors import FileError, InputError, require
@@ -55,7 +53,8 @@ class Videos(DataSource):
         split: by `folder`, named train, validation and test; by `video`, in the order of their
             names; or in `time`, within every video; `auto`: the first of them that is possible.
         split_fractions: of training, validation and tests, in this order.
-        gap: frames left out between splits in time.
+        split_gap: frames left out between splits in time; by default as many as are observed, or
+            as leave room for the windows.
         shuffle: seed that shuffles videos before they are split; by default they stay in order,
             so that pieces of one recording, named alike, stay together.
         context: frames observed; by default, as the other lengths, what the videos have room for.
@@ -80,7 +79,7 @@ class Videos(DataSource):
         bits: int | None = None,
         split: SplitBy = "auto",
         split_fractions: tuple[float, float, float] = (0.8, 0.1, 0.1),
-        gap: int = 0,
+        split_gap: int | None = None,
         shuffle: int | None = None,
         context: int | None = None,
         horizon: int | None = None,
@@ -99,12 +98,7 @@ class Videos(DataSource):
             resampling=resampling, colour=colour, frames_per_second=frames_per_second,
             frame_step=frame_step, bits=bits,
         )  # fmt: skip
-        self.on_error, self.window_stride, self.gap, self.shuffle = (
-            on_error,
-            window_stride,
-            gap,
-            shuffle,
-        )
+        self.on_error, self.window_stride, self.shuffle = on_error, window_stride, shuffle
         self.found, self.ignored = find_clips(path, follow_links=follow_links)
         self.bits_found = bits_used(self.found) if bits is None else None
         self.options = replace(self.options, bits=bits or self.bits_found)
@@ -115,11 +109,12 @@ class Videos(DataSource):
             *((clip.name, clip.frames) for clip in self.store.sequences), strict=True
         )
         self.split = chosen_split(split, names)
-        self.parts = split_clips(
-            names, frames, self.split, split_fractions=split_fractions, gap=gap, seed=shuffle
-        )
-        self.lengths = clip_lengths(self.parts, self.wanted)
-        self.short = sorted(names[number] for number in too_short(self.parts, self.lengths))
+        self.asked_gap = split_gap
+        self.split_gap, self.parts, self.lengths, short = cut_clips(
+            names, frames, self.split,
+            split_fractions=split_fractions, split_gap=split_gap, seed=shuffle, wanted=self.wanted,
+        )  # fmt: skip
+        self.short = sorted(names[number] for number in short)
 
     def decoded(self) -> PreparedStore:
         """All videos, decoded: from the cache, or now.
@@ -205,7 +200,7 @@ class Videos(DataSource):
                 split: [[names[number], start, stop] for number, start, stop in part]
                 for split, part in self.parts.items()
             },
-            "gap": self.gap,
+            "split_gap": self.split_gap,
             "shuffle": self.shuffle,
             **self.lengths._asdict(),
             "window_stride": self.window_stride,
@@ -227,6 +222,9 @@ class Videos(DataSource):
         if self.asked_split == "auto":
             found.append(InferredOption("split", f"by {self.split}", "split", self.split))
         found.append(InferredOption("splits", shown_fractions(self.parts)))
+        if self.split == "time" and self.asked_gap is None:
+            between = f"{self.split_gap} frames between splits belong to none"
+            found.append(InferredOption("split_gap", between, "split_gap", self.split_gap))
         asked = self.wanted._asdict()
         for name, value in self.lengths._asdict().items():
             if asked[name] is None:

@@ -13,9 +13,8 @@ import numpy as np
 from statecast.data.user.video_splits import (
     Wanted,
     chosen_split,
-    clip_lengths,
+    cut_clips,
     shown_fractions,
-    split_clips,
 )
 from statecast.errors import FileError, InputError
 from statecast.io.video.decoding import RawFrame, video_facts
@@ -132,9 +131,12 @@ def describe(
     names = list(seen)
     try:
         by = chosen_split("auto", names)
-        parts = split_clips(names, counts, by, split_fractions=SHARES, gap=0, seed=None)
-        lengths = clip_lengths(parts, Wanted(None, None, None, None))
-        finding.say("splits", f"by {by}: {shown_fractions(parts)}")
+        wanted = Wanted(None, None, None, None)
+        found = cut_clips(
+            names, counts, by, split_fractions=SHARES, split_gap=None, seed=None, wanted=wanted
+        )
+        finding.say("splits", f"by {by}: {shown_fractions(found.parts)}")
+        lengths = found.lengths
         finding.say("windows", f"{lengths.context} frames observed, {lengths.horizon} forecast")
     except InputError as error:
         finding.warn(error)
