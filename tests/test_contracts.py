@@ -140,7 +140,9 @@ class TestModel:
         )
         torch.testing.assert_close(long[:, :, :2], short, atol=1e-6, rtol=1e-5)
 
-    @pytest.mark.parametrize("options", [{}, {"solver": "rk4", "substeps": 2}])
+    @pytest.mark.parametrize(
+        "options", [{}, {"solver": "rk4", "substeps": 2}, {"solver": "reversible_heun"}]
+    )
     def test_to_advance_by_two_frames_is_to_advance_by_one_twice(self, name, options):
         model = made(name).eval()
         if not isinstance(model, StateSpaceForecaster):

@@ -100,14 +100,14 @@ def test_same_seed_same_scores_and_others_differ(data):
 def test_the_protocol_records_the_seed_and_the_solver_that_were_used(data):
     used = {"seed": 5, "substeps": 3, "solver": "midpoint"}
     found = evaluate(model(data), data, metrics=("mse",), samples=2, **used)
-    assert {name: found["protocol"][name] for name in used} == used
+    assert {name: found.protocol[name] for name in used} == used
 
     def best(**options):
         windows = data.windows("test")
         scores = score_windows(model(data), windows, metrics=["mse"], samples=2, **options)
         return scores.value("mse", "best")
 
-    assert found["forecasters"]["model"]["mse"]["best"]["value"] == best(**used)
+    assert found.forecasters["model"]["mse"]["best"].value == best(**used)
     for other in ({"seed": 1}, {"substeps": 1}, {"solver": "euler"}):
         assert best(**used | other) != best(**used)
 

@@ -80,6 +80,17 @@ def test_pictures_and_arrays_work_too(trained, tmp_path):
         assert content["samples"].shape == (2, 1, 2, 1, 6, 9)
 
 
+def test_times_may_lie_between_frames_and_before_the_context(trained, tmp_path):
+    output = tmp_path / "path.npz"
+    words = ["forecast", str(trained / "run"), str(trained / "later.nc"), "--output", str(output)]
+    times = ["--times", "-4", "-1", "0.5", "2"]
+    assert main([*words, *times, "--solver", "reversible_heun", "--substeps", "2"]) == 0
+    with np.load(output) as content:
+        assert content["times"].tolist() == [-4, -1, 0.5, 2]
+        assert content["samples"].shape == (1, 1, 4, 1, 6, 9)
+    assert main([*words, *times]) == MISTAKE  # steps of Euler's cannot be undone
+
+
 def test_a_run_on_fields_is_evaluated(trained, tmp_path, capsys):
     # Land, and unknown points at the edges: validation and scores count neither.
     path = write_field(tmp_path / "sea.nc", sea_surface(island=True))

@@ -66,7 +66,8 @@ def frames(length=3, batch=2):
 
 def advanced(model, times, **options):
     state = model.observe(frames(), generator=seeded())
-    return model.advance(state, torch.tensor(times), generator=seeded(3), **options).detach()
+    found = model.advance(state, torch.tensor(times), generator=seeded(3), **options)
+    return found[..., : model.latent_width].detach()  # without the shadow of reversible_heun
 
 
 @pytest.mark.parametrize("times", [[2.0], [0.37, 1.81]], ids=["frames", "between"])

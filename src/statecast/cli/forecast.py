@@ -36,10 +36,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=".nc, .zarr, .npz, .gif, .webp, .mp4, .png, .pdf or .svg",
     )
     parser.add_argument("--horizon", type=int, help="frames to forecast")
+    parser.add_argument(
+        "--times", type=float, nargs="+", metavar="T",
+        help="instead of --horizon: times in frame intervals after the last observed frame; below "
+        "0 with a solver or a transition whose steps can be undone",
+    )  # fmt: skip
     parser.add_argument("--samples", type=int, default=1, help="futures to draw; default 1")
     parser.add_argument("--context", type=int, help="last frames of INPUT to use")
     parser.add_argument("--substeps", type=int, help="steps of the solver per frame")
-    parser.add_argument("--solver", help="residual, euler, midpoint, heun, rk4 or dopri5")
+    parser.add_argument(
+        "--solver", help="residual, euler, midpoint, heun, rk4, reversible_heun or dopri5"
+    )
     parser.add_argument(
         "--quantiles", type=float, nargs="*", metavar="P",
         help="probabilities of the quantiles in .nc and .zarr; default 0.1 0.5 0.9",
@@ -87,6 +94,7 @@ def writer(options: argparse.Namespace, overrides: Sequence[str]) -> Callable[[]
         options.input[0] if len(options.input) == 1 else options.input,
         options.output,
         horizon=options.horizon,
+        times=options.times,
         samples=options.samples,
         context=options.context,
         substeps=options.substeps,

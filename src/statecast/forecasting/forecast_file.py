@@ -33,6 +33,7 @@ def forecast_file(
     output: str | Path,
     *,
     horizon: int | None = None,
+    times: Sequence[float] | None = None,
     samples: int = 1,
     context: int | None = None,
     substeps: int | None = None,
@@ -58,6 +59,8 @@ def forecast_file(
             and quantiles, with the coordinates of `source`, written part by part, so that memory
             does not limit the number of samples.
         horizon: frames to forecast; by default as many as in training.
+        times: instead of `horizon`, increasing times in frame intervals after the last observed
+            frame, whole or not; below 0 of a model whose steps can be undone.
         samples: futures to draw.
         context: last frames of the file to use; by default as many as in training.
         substeps: steps of the solver per frame; by default the model's own.
@@ -82,6 +85,7 @@ def forecast_file(
         predictor,
         frames,
         horizon=horizon,
+        times=None if times is None else tuple(times),
         samples=samples,
         substeps=substeps,
         solver=solver,

@@ -44,6 +44,7 @@ class ForecastRequest:
         quantiles: probabilities of quantiles to write besides, where the format has room.
         picture: what pictures show.
         rate: frames a second of the source; None where it has none.
+        times: times to forecast, instead of a horizon.
     """
 
     predictor: Predictor
@@ -56,6 +57,7 @@ class ForecastRequest:
     quantiles: tuple[float, ...] = ()
     picture: Picture = "mosaic"
     rate: float | None = None
+    times: tuple[float, ...] | None = None
 
     @property
     def at_once(self) -> int:
@@ -63,6 +65,7 @@ class ForecastRequest:
         if self.predictor.model.calibration is not None:
             return max(1, self.samples)
         horizon = self.predictor.spec.horizon if self.horizon is None else self.horizon
+        horizon = horizon if self.times is None else len(self.times)
         shape = (len(self.context.values), horizon, *self.predictor.spec.frame_shape)
         return max(1, PART_BYTES // max(1, 4 * math.prod(shape)))
 
@@ -71,6 +74,7 @@ class ForecastRequest:
         return self.predictor.forecast(
             self.context,
             self.horizon,
+            times=self.times,
             samples=min(self.at_once, self.samples - start),
             substeps=self.substeps,
             solver=self.solver,

@@ -279,8 +279,10 @@ class Forecaster(nn.Module, ABC):
                 f"The model needs a {what} of at least {self.minimum_context} frame(s), got "
                 f"{len(frames)}."
             )
-        if frames.values.dtype != torch.float32:
-            frames = replace(frames, values=frames.values.float())
+        own = next((weight.dtype for weight in self.parameters()), torch.float32)
+        wanted = torch.promote_types(own, torch.float32)
+        if frames.values.dtype != wanted:
+            frames = replace(frames, values=frames.values.to(wanted))
         return frames.require_finite(what)
 
     def _check_content_from(self, content_from: Frames | Any, batch: int) -> Frames:

@@ -233,6 +233,11 @@ def interpolate_latents(
     ):
         if one != other:
             raise InputError(f"Paths to interpolate need the same {what}, got {one} and {other}.")
+    if first.evidence is not None:
+        raise InputError(
+            "Noise that is made of keys cannot be interpolated: paths in between need noise that "
+            "is held on frames."
+        )
     states = torch.lerp(first.states, second.states, weight)
     noise = first.noise
     if noise is not None and second.noise is not None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
 from statecast.checks import typed
@@ -29,10 +29,14 @@ class Latents:
         states: what moves, one per frame: y of SRVP, T of Separable.
         times: of the states, one frame interval apart; 0 is the last observed frame.
         solvers: how the transition is followed through each frame interval.
-        noise: z of each frame interval; None where the transition takes none.
+        noise: z of each frame interval, or the keys that it is made of; None where the transition
+            takes none.
         initial: q(y₁ | x), where the first state is drawn from it; (batch, latent).
         posterior: q(z | x) of the observed intervals, which come first; (batch, interval, noise).
         prior: p(z | y) of every interval; (sample, batch, interval, noise).
+        evidence: what observed frames say of the noise of each interval, where that is made of
+            keys; NaN where nothing was observed. (batch, interval, size).
+        origin: number of the state at which clocks of noise began.
         model: fingerprint of the model that they belong to.
     """
 
@@ -40,10 +44,12 @@ class Latents:
     states: Float[Tensor, "sample batch time latent"]
     times: Float[Tensor, " time"]
     solvers: tuple[Solver, ...]
-    noise: Float[Tensor, "sample batch interval noise"] | None = None
+    noise: Shaped[Tensor, "sample batch interval noise"] | None = None
     initial: DiagonalGaussian | None = None
     posterior: DiagonalGaussian | None = None
     prior: DiagonalGaussian | None = None
+    evidence: Float[Tensor, "batch interval size"] | None = None
+    origin: int = 0
     model: str = ""
 
     def __repr__(self) -> str:
@@ -93,6 +99,18 @@ class Latents:
         """Time of the last state."""
         return float(self.times[-1])
 
+    @property
+    def elapsed(self) -> int:
+        """Frame intervals between the beginning of clocks and the last state."""
+        return len(self) - 1 - self.origin
+
+    def evidence_of(self, interval: int) -> Float[Tensor, "batch 1 size"] | None:
+        """What observed frames say of the noise of one interval; None where they say nothing."""
+        if self.evidence is None:
+            return None
+        found = self.evidence[:, interval : interval + 1]
+        return None if bool(found.isnan().all()) else found
+
     @typed
     def with_samples(self, samples: int) -> Latents:
         """N samples: as they are, or the only one repeated.
@@ -122,7 +140,7 @@ class Rollout(NamedTuple):
     """States along frame intervals, the first one included, and the noise on the way."""
 
     states: Float[Tensor, "sample batch time latent *grid"]
-    noise: Float[Tensor, "sample batch interval noise"] | None
+    noise: Shaped[Tensor, "sample batch interval noise"] | None
     prior: DiagonalGaussian | None  # of noise that was drawn; None where it was given
 
 
@@ -138,14 +156,28 @@ def extend(latents: Latents, path: Rollout, solvers: tuple[Solver, ...]) -> Late
             torch.cat([latents.prior.mean, prior.mean], dim=2),
             torch.cat([latents.prior.std, prior.std], dim=2),
         )
+    evidence = latents.evidence
+    if evidence is not None:
+        unknown = evidence.new_full((len(evidence), len(solvers), evidence.shape[2]), torch.nan)
+        evidence = torch.cat([evidence, unknown], dim=1)
+    width = max(latents.states.shape[3], path.states.shape[3])
+    states = [with_width(latents.states, width), with_width(path.states, width)[:, :, 1:]]
     return replace(
         latents,
-        states=torch.cat([latents.states, path.states[:, :, 1:]], dim=2),
+        states=torch.cat(states, dim=2),
         times=latents.start + torch.arange(float(len(latents) + len(solvers))),
         solvers=latents.solvers + solvers,
         noise=noise,
         prior=prior,
+        evidence=evidence,
     )
+
+
+def with_width(
+    states: Float[Tensor, "sample batch time latent *grid"], width: int
+) -> Float[Tensor, "sample batch time width *grid"]:
+    """States with a shadow beside them, where they have none and others do."""
+    return states if states.shape[3] == width else torch.cat([states, states], dim=3)
 
 
 def check_own(model: nn.Module, latents: Latents) -> Latents:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import accumulate
 from typing import Literal, TypeVar, cast
 
@@ -14,7 +14,8 @@ from statecast.errors import InputError
 from statecast.frames import Batch, FrameSpec
 from statecast.models.base import Losses, known_mean
 from statecast.models.multiple_shooting import shoot
-from statecast.models.state_space import State, StateSpaceForecaster
+from statecast.models.roll_out import State
+from statecast.models.state_space import StateSpaceForecaster
 from statecast.nn.blocks import (
     ConvolutionUnit,
     MapLayers,
@@ -35,6 +36,8 @@ from statecast.nn.fast.switches import enabled
 from statecast.nn.gaussian import widened
 from statecast.nn.normaliser import Normalisation
 from statecast.nn.random import uniform
+from statecast.solvers.interval_noise import Constant, Interval, IntervalNoise
+from statecast.solvers.reversible import Followed
 from statecast.solvers.solvers import SOLVERS, Solver, SolverName
 
 Codes = TypeVar("Codes", Tensor, Content)
@@ -76,7 +79,7 @@ class Separable(StateSpaceForecaster):
         dynamics_layers: linear layers, or convolutions, of each residual block.
         dynamics_gain: gain of the blocks' orthogonal initial weights.
         solver: how T is followed: `residual` (as published), `euler`, `midpoint`, `heun`, `rk4`,
-            or the adaptive `dopri5`.
+            `reversible_heun`, whose steps can be undone, or the adaptive `dopri5`.
         substeps: steps of the solver per frame; none of an adaptive one.
         relative_tolerance: largest local error of `dopri5`, in shares of T.
         absolute_tolerance: largest local error of `dopri5`, in units of T.
@@ -156,6 +159,7 @@ class Separable(StateSpaceForecaster):
         )
         self.skips, self.initialisation = skips, initialisation
         self.latent_shape = code_shape(architecture, spec.frame_shape, latent_size)
+        self.latent_width = latent_size
         self.solver, self.substeps, self.solvers = solver, substeps, SOLVERS
         self.tolerances = (relative_tolerance, absolute_tolerance)
         self.choose_solver(substeps=substeps)
@@ -336,7 +340,7 @@ class Separable(StateSpaceForecaster):
     ) -> Float[Tensor, "batch time latent *grid"]:
         """The latent itself and those of the frames that follow it, `length` altogether."""
         solvers = (self.choose_solver(),) * (length - 1)
-        return self.roll_out(latent.unsqueeze(0), solvers).states[0]
+        return self.roll_out(latent.unsqueeze(0), solvers).states[0][:, :, : self.latent_width]
 
     def diagnostics(
         self, batch: Batch, generator: torch.Generator | None = None
@@ -385,16 +389,29 @@ class Separable(StateSpaceForecaster):
         generator: torch.Generator | None = None,
     ) -> State:
         latent = self.dynamics_of(context).expand(samples, len(context), *self.latent_shape)
-        start = 1.0 - self.spec.context if self.rollout_from == "context" else 1.0
-        return State(self.content_of(context), latent, start)
+        return State(self.content_of(context), latent, self.earliest_time(len(context)))
+
+    def earliest_time(self, length: int) -> float:
+        return 1.0 - self.spec.context if self.rollout_from == "context" else 1.0
 
     def dynamics(self) -> nn.Module | None:
         return self.dynamics_blocks[0]
 
     def step(
-        self, latent: Tensor, noise: Tensor | None, *, solver: Solver, fractions: Sequence[float]
-    ) -> list[Tensor]:
+        self,
+        latent: Followed,
+        noise: Tensor | Interval | None,
+        *,
+        solver: Solver,
+        fractions: Sequence[float],
+    ) -> list[Followed]:
         return solver.at(list(self.dynamics_blocks), latent, fractions)
+
+    def interval_noise(self, noise: Tensor | Interval | None) -> IntervalNoise:
+        return Constant(list(self.dynamics_blocks))
+
+    def step_weights(self) -> Iterator[nn.Parameter]:
+        return self.dynamics_blocks.parameters()
 
     @property
     def largest_feature_map(self) -> int:
@@ -406,7 +423,7 @@ class Separable(StateSpaceForecaster):
     def decode(
         self, content: Content, latents: Float[Tensor, "batch many latent *grid"]
     ) -> Float[Tensor, "batch many channel *space"]:
-        return self.decoder(content, latents)
+        return self.decoder(content, latents[:, :, : self.latent_width])
 
 
 def bring_to_rest(block: nn.Module) -> None:

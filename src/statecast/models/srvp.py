@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Mapping
 
 import torch
 from jaxtyping import Float
@@ -13,14 +12,20 @@ from statecast.errors import InputError
 from statecast.frames import Batch, FrameSpec
 from statecast.models.base import Losses, known_part
 from statecast.models.latents import Latents
-from statecast.models.state_space import State, StateSpaceForecaster
+from statecast.models.roll_out import State
+from statecast.models.srvp_process import LatentProcess, check_noise
 from statecast.nn.blocks import initialise_normal, initialise_uniform, mlp
 from statecast.nn.codecs.base import Content, Encoding, Output
 from statecast.nn.codecs.build import Architecture, decoder_of, encoder_of
-from statecast.nn.gaussian import DiagonalGaussian, negative_log_density, widened
+from statecast.nn.diffusive_noise import DiffusionName
+from statecast.nn.gaussian import negative_log_density, widened
+from statecast.nn.noise_models import NoiseName, RenewalName, noise_model_of
 from statecast.nn.normaliser import Normalisation
 from statecast.nn.random import uniform
-from statecast.nn.transitions import ResidualTransition, TransitionName, transition_of
+from statecast.nn.transitions import (
+    TransitionName,
+    transition_of,
+)
 from statecast.solvers.solvers import ODE_SOLVERS, OdeSolverName, Solver
 
 WEIGHT_STD = 0.02  # of the codec's initial weights, as published
@@ -30,18 +35,7 @@ REMEDY = (
 )
 
 
-class Inference(NamedTuple):
-    """Latents of observed frames, drawn from the posterior, and the Gaussians behind them."""
-
-    latents: Float[Tensor, "sample batch time latent"]
-    increments: Float[Tensor, "sample batch step latent"]  # of every step of the solver
-    noise: Float[Tensor, "sample batch interval noise"] | None  # z₂ … z_T
-    initial: DiagonalGaussian  # q(y₁), (batch, latent)
-    posterior: DiagonalGaussian | None  # q(z₂ … z_T), (batch, time − 1, noise)
-    prior: DiagonalGaussian | None  # p(z₂ … z_T | y), (sample, batch, time − 1, noise)
-
-
-class SRVP(StateSpaceForecaster):
+class SRVP(LatentProcess):
     r"""Stochastic latent residual video prediction.
 
     A latent follows Euler steps of a differential equation with fresh noise in each frame
@@ -72,15 +66,30 @@ class SRVP(StateSpaceForecaster):
         inference_hidden: hidden units of the inference networks.
         content_size: size of the content code w.
         inference_layers: linear layers of q(y₁).
-        transition: `residual` (as published), `gru` or `mlp`.
+        transition: `residual` (as published), `coupling`, whose steps can be undone, `gru` or
+            `mlp`.
         transition_hidden: hidden units of the transition and of the noise's prior.
         transition_layers: linear layers of the transition and of the noise's prior.
         transition_gain: gain of the transition's orthogonal initial weights.
         solver: how the `residual` transition is followed: `euler` (as published), `midpoint`,
-            `heun`, `rk4`, or the adaptive `dopri5`.
+            `heun`, `rk4`, `reversible_heun`, whose steps can be undone, or the adaptive `dopri5`.
+            A `coupling` transition takes its own steps by `euler`.
         substeps: steps of the solver per frame; none of an adaptive one.
         relative_tolerance: largest local error of `dopri5`, in shares of the latent.
         absolute_tolerance: largest local error of `dopri5`, in units of the latent.
+        noise: how z lives in continuous time: `held` between renewals (as published), `white`, or
+            `coloured`, with a correlation time.
+        renewal: when held noise is renewed: on `frames` (as published), on a `grid` of times, at
+            random times of a learned rate (`poisson`), or where the posterior disagrees with the
+            prior (`adaptive`).
+        renewal_interval: frames between renewals on a grid.
+        renewal_rate: renewals per frame that learning a rate begins with.
+        largest_rate: renewals per frame that a learned rate stays below.
+        renewal_threshold: divergence in nats above which adaptive noise is renewed.
+        correlation_time: of coloured noise, in frames.
+        diffusion: whether the scale σ of white noise depends on the `state`, which only the solver
+            `euler` takes, or is `constant`.
+        smallest_diffusion: added to σ of white and coloured noise.
         observation_std: standard deviation √ν of a pixel around the decoded frame.
         kl_initial_weight: weight of the divergence of y₁.
         kl_noise_weight: weight of the divergence of z.
@@ -119,6 +128,15 @@ class SRVP(StateSpaceForecaster):
         substeps: int = 1,
         relative_tolerance: float = 1e-5,
         absolute_tolerance: float = 1e-6,
+        noise: NoiseName = "held",
+        renewal: RenewalName = "frames",
+        renewal_interval: float = 1.0,
+        renewal_rate: float = 1.0,
+        largest_rate: float = 4.0,
+        renewal_threshold: float = 1.0,
+        correlation_time: float = 1.0,
+        diffusion: DiffusionName = "state",
+        smallest_diffusion: float = 0.01,
         observation_std: float = 1.0,
         kl_initial_weight: float = 1.0,
         kl_noise_weight: float = 1.0,
@@ -162,14 +180,36 @@ class SRVP(StateSpaceForecaster):
         self.initial = mlp(
             code_size * self.inference_frames, hidden, 2 * latent_size, layers=inference_layers
         )
+        self.noise_model = noise_model_of(
+            noise,
+            renewal,
+            latent_size,
+            noise_size,
+            renewal_interval=renewal_interval,
+            renewal_rate=renewal_rate,
+            largest_rate=largest_rate,
+            renewal_threshold=renewal_threshold,
+            correlation_time=correlation_time,
+            diffusion=diffusion,
+            smallest_diffusion=smallest_diffusion,
+        )
+        self.latent_size = self.latent_width = latent_size
+        sizes, enters = (2 * noise_size, 2 * noise_size), stochastic
+        if self.noise_model is not None:
+            check_noise(noise, renewal, transition, stochastic=stochastic)
+            self.noise_from_keys, self.latent_width = True, latent_size + self.noise_model.carried
+            sizes = self.noise_model.posterior_size, self.noise_model.prior_size
+            enters = self.noise_model.enters_velocity
         self.transition = transition_of(
             transition,
             latent_size,
-            noise_size if stochastic else 0,
+            noise_size if enters else 0,
             hidden=transition_hidden,
             layers=transition_layers,
         )
         self.solvers = ODE_SOLVERS if self.transition.continuous else ()
+        if self.noise_model is not None:
+            self.solvers = self.noise_model.solvers
         if not self.continuous and (substeps > 1 or solver != "euler"):
             raise InputError(
                 f"The {transition} transition takes whole frames only, and no solver: leave "
@@ -179,10 +219,8 @@ class SRVP(StateSpaceForecaster):
         self.filter, self.posterior, self.prior = None, None, None
         if stochastic:
             self.filter = nn.LSTM(code_size, hidden, batch_first=True)
-            self.posterior = nn.Linear(hidden, 2 * noise_size)
-            self.prior = mlp(
-                latent_size, transition_hidden, 2 * noise_size, layers=transition_layers
-            )
+            self.posterior = nn.Linear(hidden, sizes[0])
+            self.prior = mlp(latent_size, transition_hidden, sizes[1], layers=transition_layers)
         self.initialise(generator)
 
     def _check_options(self, architecture: Architecture) -> None:
@@ -206,6 +244,8 @@ class SRVP(StateSpaceForecaster):
         for codec in (self.encoder, self.decoder):
             initialise_normal(codec, WEIGHT_STD, generator)
         self.transition.initialise(self.transition_gain, generator)
+        if self.noise_model is not None:
+            self.noise_model.initialise(generator)
 
     @property
     def minimum_context(self) -> int:
@@ -240,9 +280,8 @@ class SRVP(StateSpaceForecaster):
             "divergence_noise": zero,
             "residual": inferred.increments.norm(dim=-1).sum(dim=-1).mean(),
         }
-        if inferred.posterior is not None and inferred.prior is not None:
-            divergence = inferred.posterior.divergence(inferred.prior)  # (sample, batch, time − 1)
-            terms["divergence_noise"] = divergence.sum(dim=-1).mean()
+        if inferred.divergence is not None:
+            terms["divergence_noise"] = inferred.divergence.sum(dim=-1).mean()
         total = (
             terms["reconstruction"]
             + self.kl_initial_weight * terms["divergence_initial"]
@@ -288,10 +327,9 @@ class SRVP(StateSpaceForecaster):
             "residual_per_frame": inferred.increments[0].norm(dim=-1).sum(dim=-1) / intervals,
             "initial": inferred.initial.mean,
         }
-        if inferred.posterior is not None and inferred.prior is not None:
+        if inferred.posterior and inferred.prior and inferred.divergence is not None:
             moved = (inferred.posterior.mean - inferred.prior.mean[0]) / inferred.prior.std[0]
-            divergence = inferred.posterior.divergence(inferred.prior)[0]
-            found["divergence_noise_per_frame"] = divergence.mean(dim=1)
+            found["divergence_noise_per_frame"] = inferred.divergence[0].mean(dim=1)
             found["noise_gap"] = moved.abs().mean(dim=(1, 2))
             found["noise"] = moved
         return found
@@ -330,34 +368,6 @@ class SRVP(StateSpaceForecaster):
     def content_of(self, context: Float[Tensor, "batch time channel *space"]) -> Content:
         return self.content_of_last_frames(self.encode(context[:, -self.inference_frames :]))
 
-    def infer(
-        self,
-        codes: Float[Tensor, "batch time code"],
-        *,
-        samples: int = 1,
-        solver: Solver | None = None,
-        generator: torch.Generator | None = None,
-    ) -> Inference:
-        """Draw y₁ and z₂ … z_T from the posterior, and follow the latent through all frames."""
-        initial = DiagonalGaussian.from_output(
-            self.initial(codes[:, : self.inference_frames].flatten(1))
-        )
-        first = initial.draw(generator, samples)
-        posterior, noise = None, None
-        if self.filter is not None and self.posterior is not None:
-            # z_t depends on frames up to t, so those of all times come from one pass.
-            posterior = DiagonalGaussian.from_output(self.posterior(self.filter(codes)[0][:, 1:]))
-            noise = posterior.draw(generator, samples)
-        solver = solver or self.choose_solver()
-        intervals, every = codes.shape[1] - 1, solver.substeps
-        steps = tuple(index / every for index in range(1, every + 1))
-        path = self.roll_out(
-            first, (solver,) * intervals, fractions=(steps,) * intervals, noise=noise
-        ).states
-        latents = path[:, :, ::every]
-        prior = self.noise_prior(latents[:, :, :-1])
-        return Inference(latents, path.diff(dim=2), noise, initial, posterior, prior)
-
     # Forecasting
 
     def observe(
@@ -370,7 +380,10 @@ class SRVP(StateSpaceForecaster):
         codes = self.encode(context)
         inferred = self.infer(codes.code, samples=samples, generator=generator)
         return State(
-            self.content_of_last_frames(codes), inferred.latents[:, :, -1].contiguous(), 0.0
+            self.content_of_last_frames(codes),
+            inferred.latents[:, :, -1].contiguous(),
+            0.0,
+            1.0 - context.shape[1],
         )
 
     def infer_path(
@@ -393,21 +406,8 @@ class SRVP(StateSpaceForecaster):
             initial=inferred.initial,
             posterior=inferred.posterior,
             prior=inferred.prior,
+            evidence=inferred.evidence,
         )
-
-    def noise_prior(self, latent: Float[Tensor, "*batch latent"]) -> DiagonalGaussian | None:
-        if self.prior is None:
-            return None
-        return DiagonalGaussian.from_output(self.prior(latent))
-
-    def dynamics(self) -> nn.Module | None:
-        kind = self.transition
-        return kind.velocity if isinstance(kind, ResidualTransition) else None
-
-    def step(
-        self, latent: Tensor, noise: Tensor | None, *, solver: Solver, fractions: Sequence[float]
-    ) -> list[Tensor]:
-        return self.transition.step(latent, noise, solver=solver, fractions=fractions)
 
     @property
     def largest_feature_map(self) -> int:
@@ -419,4 +419,4 @@ class SRVP(StateSpaceForecaster):
     def decode(
         self, content: Content, latents: Float[Tensor, "batch many latent"]
     ) -> Float[Tensor, "batch many channel *space"]:
-        return self.decoder(content, latents)
+        return self.decoder(content, latents[..., : self.latent_size])

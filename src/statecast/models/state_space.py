@@ -4,58 +4,43 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from statecast.checks import LONGEST, typed
 from statecast.errors import InputError
 from statecast.frames import Forecast, Frames
-from statecast.models.base import Codes, Forecaster, evaluation_mode
+from statecast.models.base import Codes, evaluation_mode
 from statecast.models.latents import (
     TIME_TOLERANCE,
     Latents,
-    Rollout,
     check_clock,
     check_own,
     extend,
     fingerprint_of,
 )
+from statecast.models.roll_out import LatentRollout, State
 from statecast.nn.codecs.base import Content
-from statecast.nn.gaussian import DiagonalGaussian
-from statecast.nn.random import normal_draws
-from statecast.solvers.solvers import ADAPTIVE, ODE_SOLVERS, Solver, SolverName, solver_of
+from statecast.solvers.solvers import Solver, SolverName
 
 DECODE_BYTES = 2**26  # of maps that decoding holds at once: on processors few stay in caches
 GPU_DECODE_BYTES = 2**30  # the same on other devices, which need many
 DECODE_MAPS = 4  # maps of the largest kind that a decoder holds of each frame, measured
 
 
-class State(NamedTuple):
-    """State of a state-space model, carried forward from a context."""
-
-    content: Content  # what stays, one per sequence
-    latent: Float[Tensor, "sample batch latent *grid"]  # what moves: a vector, or a map
-    time: float  # time of the latent, in frame intervals after the last observed frame
-
-
-class StateSpaceForecaster(Forecaster):
+class StateSpaceForecaster(LatentRollout):
     """A model that encodes the context once, carries a latent forward, and decodes.
 
     A forecast is `observe`, `advance`, `decode`; no generated frame is ever looked at.
     """
 
     supports_content_swap = True
-    substeps: int = 1  # steps of the solver per frame, unless asked otherwise
-    solver: SolverName = "euler"  # unless asked otherwise
-    solvers: tuple[SolverName, ...] = ODE_SOLVERS  # none where the transition knows frames only
-    tolerances: tuple[float, float] = (1e-5, 1e-6)  # relative and absolute, of adaptive solvers
     reconstructs: bool = False  # whether there are latents of the context's own frames
-    _compiled: Callable[..., Rollout] | None = None  # `_roll_out` as training uses it
 
     @abstractmethod
     def content_of(self, context: Float[Tensor, "batch time channel *space"]) -> Content:
@@ -70,21 +55,6 @@ class StateSpaceForecaster(Forecaster):
         generator: torch.Generator | None = None,
     ) -> State:
         """Content and latent of observed frames, in the units of the model."""
-
-    @abstractmethod
-    def step(
-        self,
-        latent: Float[Tensor, "*latents"],
-        noise: Float[Tensor, "*batch noise"] | None,
-        *,
-        solver: Solver,
-        fractions: Sequence[float],
-    ) -> list[Float[Tensor, "*latents"]]:
-        """Latents at increasing fractions of one frame interval, given the noise of it all."""
-
-    def noise_prior(self, latent: Float[Tensor, "*batch latent"]) -> DiagonalGaussian | None:
-        """Distribution of the next interval's noise; None where the transition takes none."""
-        return None
 
     def dynamics_code(self, latent: Float[Tensor, "*batch latent"]) -> Float[Tensor, "*batch code"]:
         """What decoding reads of a latent; all of it, unless the latent also carries a memory."""
@@ -113,161 +83,9 @@ class StateSpaceForecaster(Forecaster):
     ) -> Float[Tensor, "batch many channel *space"]:
         """Frames of many latents of each sequence, in the units of the model."""
 
-    @property
-    def continuous(self) -> bool:
-        """Whether the transition is a differential equation, known between frames as well."""
-        return bool(self.solvers)
-
-    def dynamics(self) -> nn.Module | None:
-        """The network that runs once per evaluation of the velocity; None where there is none."""
-        return None
-
-    def compile_rollout(self, mode: str) -> None:
-        """Compile the loop of the transition through a sequence, `roll_out`, for training.
-
-        Many small operations become few, or one recorded graph: on GPUs their launches, not their
-        arithmetic, take the time.
-
-        Args:
-            mode: of `torch.compile`: `default`, or `reduce-overhead` for a graph of a GPU.
-
-        Errors:
-            InputError: the solver chooses its steps by what it finds, which cannot be compiled.
-        """
-        if self.choose_solver().adaptive:
-            raise InputError(
-                f"The solver {self.solver} cannot be compiled. Choose one of fixed steps, or set "
-                "train.compile: false."
-            )
-        self._compiled = torch.compile(self._roll_out, mode=mode)
-
-    def choose_solver(
-        self, solver: SolverName | None = None, substeps: int | None = None
-    ) -> Solver:
-        """The solver to follow the transition with; the model's own by default.
-
-        Errors:
-            InputError: the model does not take it, or a number does not fit.
-        """
-        name = self.solver if solver is None else solver
-        if not self.continuous and (solver is not None or (substeps or 1) > 1):
-            raise InputError(
-                "This transition takes whole frames only: leave `substeps` and `solver` out."
-            )
-        if self.continuous and name not in self.solvers:
-            raise InputError(
-                f"{type(self).__name__} takes the solvers {', '.join(self.solvers)}, got {name!r}."
-            )
-        if substeps is None:
-            substeps = 1 if name in ADAPTIVE else self.substeps
-        return solver_of(name, substeps, *self.tolerances)
-
-    def _check_solver(self, solver: SolverName | None, substeps: int | None) -> None:
-        self.choose_solver(solver, substeps)
-
-    def roll_out(
-        self,
-        latent: Float[Tensor, "sample batch latent *grid"],
-        solvers: Sequence[Solver],
-        *,
-        fractions: Sequence[Sequence[float]] | None = None,
-        noise: Float[Tensor, "sample batch interval noise"] | None = None,
-        generator: torch.Generator | None = None,
-    ) -> Rollout:
-        """Carry a latent through frame intervals: in training, forecasts and latents alike.
-
-        Args:
-            latent: the state that the first interval begins with.
-            solvers: one per interval.
-            fractions: of each interval, the increasing times in (0, 1] to give the state at; by
-                default its end alone.
-            noise: of each interval; by default drawn from its prior, once per interval.
-            generator: source of the draws.
-
-        Errors:
-            InputError: a time between frames where the transition knows whole frames only.
-        """
-        run = self._roll_out if self._compiled is None or not self.training else self._compiled
-        return run(latent, solvers, fractions, noise, generator)
-
-    def _roll_out(
-        self,
-        latent: Tensor,
-        solvers: Sequence[Solver],
-        fractions: Sequence[Sequence[float]] | None,
-        noise: Tensor | None,
-        generator: torch.Generator | None,
-    ) -> Rollout:
-        latent = latent.contiguous()  # a strided input may give other last bits
-        states, drawn, priors = [latent], [], []
-        standard: Tensor | None = None
-        for index, solver in enumerate(solvers):
-            now = None if noise is None else noise[:, :, index]
-            prior = self.noise_prior(latent) if noise is None else None
-            if prior is not None:
-                if standard is None:  # of all intervals at once, as if drawn one after another
-                    shape = tuple(prior.mean.shape)
-                    standard = normal_draws(len(solvers), shape, prior.mean, generator)
-                now = prior.at(standard[index])
-                drawn.append(now)
-                priors.append(prior)
-            wanted = (1.0,) if fractions is None else tuple(fractions[index])
-            inside = tuple(fraction for fraction in wanted if fraction < 1)
-            if inside and not self.continuous:
-                raise InputError("This transition knows whole frames only: ask for whole `times`.")
-            # Whatever is asked for, the next interval begins at the end of this one.
-            *between, latent = self.step(latent, now, solver=solver, fractions=(*inside, 1.0))
-            states += [*between, latent][: len(wanted)]
-        return Rollout(
-            states=torch.stack(states, dim=2),
-            noise=torch.stack(drawn, dim=2) if drawn else noise,
-            prior=DiagonalGaussian.stack(priors, dim=2) if priors else None,
-        )
-
-    def advance(
-        self,
-        state: State,
-        times: Float[Tensor, " time"],
-        *,
-        substeps: int | None = None,
-        solver: SolverName | None = None,
-        noise: Float[Tensor, "sample batch interval noise"] | None = None,
-        generator: torch.Generator | None = None,
-    ) -> Float[Tensor, "sample batch time latent *grid"]:
-        """Latents at increasing times, none of them before the state's.
-
-        Noise is drawn once per frame interval, whatever the solver, substeps and times asked for;
-        `noise` takes the place of the draws, and must hold every interval up to the last time.
-        Times between the steps of a solver are as accurate as those at its steps; of Euler's
-        method that is a straight line.
-
-        Errors:
-            InputError: a time before the state's, or between frames where the transition knows
-                whole frames only.
-        """
-        chosen = self.choose_solver(solver, substeps)
-        wanted = (times.double() - state.time).tolist()
-        if wanted and wanted[0] < -TIME_TOLERANCE:
-            raise InputError(
-                f"This model goes back to time {state.time:g} at most (0 is the last observed "
-                f"frame), got a time of {wanted[0] + state.time:g}."
-            )
-        if wanted and noise is not None and wanted[-1] > noise.shape[2] + TIME_TOLERANCE:
-            raise InputError(
-                f"Noise of {noise.shape[2]} frame intervals does not reach to time "
-                f"{wanted[-1] + state.time:g}."
-            )
-        fractions = fractions_of(wanted)
-        states = self.roll_out(
-            state.latent,
-            (chosen,) * len(fractions),
-            fractions=fractions,
-            noise=noise,
-            generator=generator,
-        ).states
-        at_once = len(wanted) - sum(map(len, fractions))  # times that are the state's own
-        first = states[:, :, :1].expand(-1, -1, at_once, *states.shape[3:])
-        return torch.cat([first, states[:, :, 1:]], dim=2) if at_once else states[:, :, 1:]
+    def earliest_time(self, length: int) -> float:
+        """Time of the state that a context of this length gives; earlier ones lie behind it."""
+        return 0.0
 
     # The latent space: a path through it is inferred, continued, run again, decoded.
 
@@ -361,7 +179,9 @@ class StateSpaceForecaster(Forecaster):
             latents = latents.with_samples(samples)
         with evaluation_mode(self) as model, torch.no_grad():
             solvers = (chosen,) * count
-            path = model.roll_out(latents.states[:, :, -1], solvers, generator=generator)
+            path = model.roll_out(
+                latents.states[:, :, -1], solvers, elapsed=latents.elapsed, generator=generator
+            )
         return extend(latents, path, solvers)
 
     @typed
@@ -384,7 +204,13 @@ class StateSpaceForecaster(Forecaster):
         if substeps is not None or solver is not None:
             solvers = (self.choose_solver(solver, substeps),) * len(solvers)
         with evaluation_mode(self) as model, torch.no_grad():
-            path = model.roll_out(latents.states[:, :, 0], solvers, noise=latents.noise)
+            path = model.roll_out(
+                latents.states[:, :, 0],
+                solvers,
+                noise=latents.noise,
+                evidence=latents.evidence,
+                elapsed=-latents.origin,
+            )
             prior = model.noise_prior(path.states[:, :, :-1])
         return replace(latents, states=path.states, prior=prior, solvers=solvers)
 
@@ -438,7 +264,12 @@ class StateSpaceForecaster(Forecaster):
             if time - frame > TIME_TOLERANCE:
                 now = None if latents.noise is None else latents.noise[:, :, frame : frame + 1]
                 state = self.roll_out(
-                    state, latents.solvers[frame : frame + 1], fractions=[[time - frame]], noise=now
+                    state,
+                    latents.solvers[frame : frame + 1],
+                    fractions=[[time - frame]],
+                    noise=now,
+                    evidence=latents.evidence_of(frame),
+                    elapsed=frame - latents.origin,
                 ).states[:, :, 1]
             found.append(state)
         return torch.stack(found, dim=2)
@@ -455,12 +286,23 @@ class StateSpaceForecaster(Forecaster):
         generator: torch.Generator | None,
     ) -> Float[Tensor, "sample batch time channel *space"]:
         observed = self.inputs(context)
-        state = self.observe(observed, samples=samples, generator=generator)
+        chosen = self.choose_solver(solver, substeps)
+        state: State | Latents
+        if float(times[0]) < self.earliest_time(len(context)) and self.invertible(chosen):
+            from statecast.models.reversal import states_around
+
+            state, latents = states_around(
+                self, observed, times, samples=samples, solver=chosen, generator=generator
+            )
+        else:
+            state = self.observe(observed, samples=samples, generator=generator)
+            latents = self.advance(
+                state, times, substeps=substeps, solver=solver, generator=generator
+            )
+        content = state.content
         if content_from is not None:
-            content = self.content_of(self.inputs(content_from))
-            state = state._replace(content=content.expand(len(context.values)))
-        latents = self.advance(state, times, substeps=substeps, solver=solver, generator=generator)
-        return self.normaliser.restore(self.decode_all(state.content, latents), axis=3)
+            content = self.content_of(self.inputs(content_from)).expand(len(context.values))
+        return self.normaliser.restore(self.decode_all(content, latents), axis=3)
 
     @typed
     def reconstruct(
@@ -519,18 +361,3 @@ class StateSpaceForecaster(Forecaster):
         for sequence in range(0, batch, at_once):
             latents = [slice(start, start + step) for start in range(0, many, step)]
             yield slice(sequence, sequence + at_once), latents
-
-
-def fractions_of(times: Sequence[float]) -> list[list[float]]:
-    """Increasing times after a state, in frame intervals, as fractions of each interval.
-
-    Those that are the state's own are left out.
-    """
-    # Intervals are counted in whole numbers: a sum of 1/3's would miss the frames.
-    ends = [math.ceil(time - TIME_TOLERANCE) for time in times]
-    found: list[list[float]] = [[] for _ in range(max(ends, default=0))]
-    for time, end in zip(times, ends, strict=True):
-        if end > 0:
-            inside = time - (end - 1)
-            found[end - 1].append(1.0 if inside > 1 - TIME_TOLERANCE else inside)
-    return found

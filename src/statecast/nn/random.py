@@ -5,15 +5,14 @@ of sample s of window b are those of a counter-based generator with a key of the
 number, b and s. So they do not depend on the number of samples, on the batch, or on how a batch is
 shared by processes, and nothing is drawn that is not used.
 
-Counters are mixed by the finaliser of SplitMix64: Steele, Lea and Flood (2014),
-https://doi.org/10.1145/2660193.2660195. Normal values are made of them by Box and Muller (1958).
+Values are made of keys by `statecast.solvers.counters`.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 import torch
@@ -22,15 +21,10 @@ from torch import Tensor
 
 from statecast.distributed import Part
 from statecast.errors import InputError
+from statecast.solvers.counters import WEYL, Integers, counter_normals, mix, numbers
 
-WEYL = np.uint64(0x9E3779B97F4A7C15)  # SplitMix64's step from one counter to the next
 WINDOW = np.uint64(0xD1342543DE82EF95)  # step between windows: odd, and no small multiple of WEYL
-FIRST, SECOND = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
-SHIFTS = np.uint64(30), np.uint64(27), np.uint64(31)
 KEYS = 2**63 - 1
-
-Integers = np.ndarray[Any, np.dtype[np.uint64]]
-Floats = np.ndarray[Any, np.dtype[Any]]
 
 
 class Streams(torch.Generator):
@@ -112,34 +106,17 @@ def normal_draws(
 ) -> Float[Tensor, "draw sample batch *shape"]:
     """The values of `count` calls of `standard_normal`, in one call."""
     samples, batch = shape[:2]
-    size = math.prod(shape[2:])
+    keys = sample_keys(generator, samples, batch, count)
+    values = counter_normals(keys, math.prod(shape[2:]), double=like.dtype == torch.float64)
+    return torch.from_numpy(values).reshape(count, *shape).to(like.device, like.dtype)
+
+
+def sample_keys(
+    generator: torch.Generator | None, samples: int, batch: int, count: int
+) -> Integers:
+    """Keys (draw, sample, window) of `count` draws, for `statecast.solvers.counters`."""
     first = generator.first if isinstance(generator, LaterSamples) else 0
-    keys = window_keys(generator, batch, count)[:, None] + numbers(first, samples)[:, None] * WEYL
-    counters = numbers(1, (size + 1) // 2) * WEYL
-    values = box_muller(mix(np.add.outer(mix(keys), counters)), like.dtype == torch.float64)
-    found = torch.from_numpy(values[..., :size]).view(count, *shape)
-    return found.to(like.device, like.dtype)
-
-
-def box_muller(bits: Integers, double: bool) -> Floats:
-    """Normal values (…, 2 * pair) from 64 bits for each pair.
-
-    Half of the bits make the radius, which is at most 6.8, and half the angle.
-    """
-    kind: Any = np.float64 if double else np.float32
-    fractions: Floats = bits.view(np.uint32).reshape(*bits.shape, 2).astype(kind)
-    fractions *= kind(2**-32)
-    radius = fractions[..., 0]
-    radius += kind(2**-33)  # never 0
-    np.log(radius, out=radius)
-    radius *= kind(-2)
-    np.sqrt(radius, out=radius)
-    angle = fractions[..., 1] * kind(2 * math.pi)
-    count = bits.shape[-1]
-    values = np.empty((*bits.shape[:-1], 2 * count), kind)
-    np.multiply(np.cos(angle), radius, out=values[..., :count])
-    np.multiply(np.sin(angle), radius, out=values[..., count:])
-    return values
+    return window_keys(generator, batch, count)[:, None] + numbers(first, samples)[:, None] * WEYL
 
 
 def uniform(
@@ -183,21 +160,3 @@ def check_count(known: int, batch: int) -> None:
             f"A generator of {known} windows draws for as many, got a batch of {batch}. Pass a "
             "single generator."
         )
-
-
-def numbers(first: int, count: int) -> Integers:
-    """`count` whole numbers from `first` on."""
-    return np.arange(first, first + count, dtype=np.uint64)
-
-
-def mix(values: Integers) -> Integers:
-    """Bits that look independent of each other, whatever the values' own; in place."""
-    shifted = values >> SHIFTS[0]
-    values ^= shifted
-    values *= FIRST
-    np.right_shift(values, SHIFTS[1], out=shifted)
-    values ^= shifted
-    values *= SECOND
-    np.right_shift(values, SHIFTS[2], out=shifted)
-    values ^= shifted
-    return values

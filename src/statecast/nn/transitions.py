@@ -1,21 +1,24 @@
-"""How a latent with noise goes from one frame to the next: residual, GRU, or plain layers."""
+"""How a latent with noise goes from one frame to the next: residual, coupling, GRU, or layers."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import ClassVar, Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn.functional import pad
 
 from statecast.errors import InputError
 from statecast.nn.blocks import initialise_orthogonal, initialise_uniform, mlp
 from statecast.nn.gaussian import widened
+from statecast.solvers.reversible import Followed
 from statecast.solvers.solvers import Solver, Velocity
 
-TransitionName = Literal["residual", "gru", "mlp"]
+TransitionName = Literal["residual", "coupling", "gru", "mlp"]
 
 
 class Transition(nn.Module, ABC):
@@ -30,12 +33,12 @@ class Transition(nn.Module, ABC):
     @abstractmethod
     def step(
         self,
-        latent: Float[Tensor, "*batch latent"],
+        latent: Followed,
         noise: Float[Tensor, "*batch noise"] | None,
         *,
         solver: Solver,
         fractions: Sequence[float],
-    ) -> list[Float[Tensor, "*batch latent"]]:
+    ) -> list[Followed]:
         """Latents at increasing fractions of the interval; its end alone unless continuous."""
 
     @abstractmethod
@@ -43,7 +46,30 @@ class Transition(nn.Module, ABC):
         """Draw the weights."""
 
 
-class ResidualTransition(Transition):
+class ContinuousTransition(Transition):
+    """A differential equation, whose velocity is a sum of parts."""
+
+    continuous = True
+
+    @abstractmethod
+    def parts(self, noise: Float[Tensor, "*batch noise"] | None) -> list[Velocity]:
+        """Velocities of the latent, whose sum is its own, given the noise."""
+
+    def stepper(self, solver: Solver) -> Solver:
+        """The solver that follows it, where one is asked for."""
+        return solver
+
+    def invertible(self, solver: Solver) -> bool:
+        """Whether steps of a solver can be undone to the last bits."""
+        return solver.paired
+
+    def step(
+        self, latent: Followed, noise: Tensor | None, *, solver: Solver, fractions: Sequence[float]
+    ) -> list[Followed]:
+        return self.stepper(solver).at(self.parts(noise), latent, fractions)
+
+
+class ResidualTransition(ContinuousTransition):
     r"""An ordinary differential equation whose noise is constant in an interval.
 
     $$\frac{dy}{dt} = f(y, z_{\lfloor t\rfloor+1})$$
@@ -51,22 +77,65 @@ class ResidualTransition(Transition):
     Reference: Franceschi et al. (2020), https://arxiv.org/abs/2002.09219, section 3.
     """
 
-    continuous = True
-
     def __init__(self, latent_size: int, noise_size: int, *, hidden: int, layers: int) -> None:
         super().__init__()
         self.velocity = mlp(latent_size + noise_size, hidden, latent_size, layers=layers)
 
-    def step(
-        self, latent: Tensor, noise: Tensor | None, *, solver: Solver, fractions: Sequence[float]
-    ) -> list[Tensor]:
-        return solver.at([self._given(noise)], latent, fractions)
-
-    def _given(self, noise: Tensor | None) -> Velocity:
-        return lambda latent: self.velocity(joined(latent, noise))
+    def parts(self, noise: Tensor | None) -> list[Velocity]:
+        return [lambda latent: self.velocity(joined(latent, noise))]
 
     def initialise(self, gain: float, generator: torch.Generator | None) -> None:
         initialise_orthogonal(self.velocity, gain, generator)
+
+
+class CouplingTransition(ContinuousTransition):
+    r"""Additive couplings: each half of the latent moves by a function of the other.
+
+    $$a' = a + h\, F(b, z), \qquad b' = b + h\, G(a', z)$$
+
+    A step of $da/dt = F(b, z)$, $db/dt = G(a, z)$ that can be undone for any h: b first, then a.
+    It keeps volumes. Solvers other than `euler` follow the same equation.
+
+    References: Dinh et al. (2015), https://arxiv.org/abs/1410.8516; Gomez et al. (2017),
+    https://arxiv.org/abs/1707.04585.
+    """
+
+    def __init__(self, latent_size: int, noise_size: int, *, hidden: int, layers: int) -> None:
+        super().__init__()
+        if latent_size % 2:
+            raise InputError(
+                f"The coupling transition halves the latent: latent_size must be even, got "
+                f"{latent_size}."
+            )
+        self.half_size = latent_size // 2
+        self.first, self.second = (
+            mlp(self.half_size + noise_size, hidden, self.half_size, layers=layers)
+            for _ in range(2)
+        )
+
+    def parts(self, noise: Tensor | None) -> list[Velocity]:
+        def first(latent: Tensor) -> Tensor:
+            return pad(
+                self.first(joined(latent[..., self.half_size :], noise)), (0, self.half_size)
+            )
+
+        def second(latent: Tensor) -> Tensor:
+            return pad(
+                self.second(joined(latent[..., : self.half_size], noise)), (self.half_size, 0)
+            )
+
+        return [first, second]
+
+    def stepper(self, solver: Solver) -> Solver:
+        # One half after the other: the splitting that `residual` blocks are.
+        return replace(solver, name="residual") if solver.name == "euler" else solver
+
+    def invertible(self, solver: Solver) -> bool:
+        return solver.paired or solver.name == "euler"
+
+    def initialise(self, gain: float, generator: torch.Generator | None) -> None:
+        for network in (self.first, self.second):
+            initialise_orthogonal(network, gain, generator)
 
 
 class MLPTransition(Transition):
@@ -77,8 +146,9 @@ class MLPTransition(Transition):
         self.next = mlp(latent_size + noise_size, hidden, latent_size, layers=layers)
 
     def step(
-        self, latent: Tensor, noise: Tensor | None, *, solver: Solver, fractions: Sequence[float]
-    ) -> list[Tensor]:
+        self, latent: Followed, noise: Tensor | None, *, solver: Solver, fractions: Sequence[float]
+    ) -> list[Followed]:
+        assert isinstance(latent, Tensor)
         return [widened(self.next(joined(latent, noise)))]
 
     def initialise(self, gain: float, generator: torch.Generator | None) -> None:
@@ -95,8 +165,9 @@ class GRUTransition(Transition):
         self.cell = nn.GRUCell(noise_size, latent_size)
 
     def step(
-        self, latent: Tensor, noise: Tensor | None, *, solver: Solver, fractions: Sequence[float]
-    ) -> list[Tensor]:
+        self, latent: Followed, noise: Tensor | None, *, solver: Solver, fractions: Sequence[float]
+    ) -> list[Followed]:
+        assert isinstance(latent, Tensor)
         assert noise is not None
         after = self.cell(noise.flatten(0, -2), latent.flatten(0, -2))
         return [widened(after).view_as(latent)]
@@ -111,7 +182,8 @@ def transition_of(
     """The transition of this name; `noise_size` is 0 where there is no noise."""
     if name == "gru":
         return GRUTransition(latent_size, noise_size)
-    kind = ResidualTransition if name == "residual" else MLPTransition
+    kinds = (ResidualTransition, CouplingTransition, MLPTransition)
+    kind = kinds[("residual", "coupling", "mlp").index(name)]
     return kind(latent_size, noise_size, hidden=hidden, layers=layers)
 
 

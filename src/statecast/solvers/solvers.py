@@ -6,22 +6,23 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Literal, get_args
+from typing import Literal, cast, get_args
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from statecast.checks import LONGEST, is_number, is_whole
 from statecast.errors import InputError
 from statecast.solvers.adaptive import dormand_prince
+from statecast.solvers.reversible import Followed, Pair, reversible_heun
 from statecast.solvers.steppers import STEPPERS
 
-OdeSolverName = Literal["euler", "midpoint", "heun", "rk4", "dopri5"]
-SolverName = Literal["residual", "euler", "midpoint", "heun", "rk4", "dopri5"]
+OdeSolverName = Literal["euler", "midpoint", "heun", "rk4", "reversible_heun", "dopri5"]
+SolverName = Literal["residual", "euler", "midpoint", "heun", "rk4", "reversible_heun", "dopri5"]
 ODE_SOLVERS: tuple[SolverName, ...] = get_args(OdeSolverName)
 SOLVERS: tuple[SolverName, ...] = get_args(SolverName)
 ADAPTIVE = ("dopri5",)  # they choose their steps themselves
+PAIRED = ("reversible_heun",)  # they carry a state and its shadow
 FRACTION_TOLERANCE = 1e-5  # times closer than this, in intervals, are the same
 
 Velocity = Callable[[Tensor], Tensor]
@@ -38,6 +39,9 @@ class Solver:
     A fixed step of order p reaches the grid points k/`substeps`; a time in between is reached by
     one shorter step from the grid point before it, so that it is as accurate as they are. For
     methods of first order that is the straight line between grid points.
+
+    `reversible_heun` carries a `Pair`, whose steps `step_back` undoes to the last bits. So it does
+    with those of `residual` where no part moves what it depends on itself.
 
     Attributes:
         name: one of `SOLVERS`.
@@ -88,42 +92,59 @@ class Solver:
         return self.name in ADAPTIVE
 
     @property
+    def paired(self) -> bool:
+        """Whether it carries a state and its shadow."""
+        return self.name in PAIRED
+
+    @property
     def order(self) -> int:
         """The error at a fixed time shrinks as this power of the step."""
         if self.adaptive:
             return 5
+        if self.paired:
+            return 2
         return 1 if self.name == "residual" else STEPPERS[self.name].order
 
-    def step(
-        self, parts: Sequence[Velocity], state: Float[Tensor, "*shape"], length: float
-    ) -> Float[Tensor, "*shape"]:
-        """One fixed step of this length."""
+    def step(self, parts: Sequence[Velocity], state: Followed, length: float | Tensor) -> Followed:
+        """One fixed step of this length, or of a length for each row."""
+        if isinstance(state, Pair):
+            velocity = total(parts)
+            return reversible_heun(lambda y: length * velocity(y), state)
         if self.name != "residual":
             velocity = total(parts)
             increment = STEPPERS[self.name].increment
-            return state + increment(lambda _, y: velocity(y), 0.0, state, length)
+            # Lengths of rows are broadcast as a number is.
+            return state + increment(lambda _, y: velocity(y), 0.0, state, cast("float", length))
         for part in parts:
-            state = torch.add(state, part(state), alpha=length)
+            if isinstance(length, Tensor):
+                state = state + length * part(state)
+            else:
+                state = torch.add(state, part(state), alpha=length)
         return state
 
+    def step_back(self, parts: Sequence[Velocity], state: Followed, length: float) -> Followed:
+        """The state that one fixed step leads to this one from."""
+        return self.step(list(reversed(parts)), state, -length)
+
     def at(
-        self,
-        parts: Sequence[Velocity],
-        state: Float[Tensor, "*shape"],
-        fractions: Sequence[float],
-    ) -> list[Float[Tensor, "*shape"]]:
+        self, parts: Sequence[Velocity], state: Followed, fractions: Sequence[float]
+    ) -> list[Followed]:
         """States at increasing fractions of the interval, each above 0 and at most 1.
 
         Args:
             parts: velocities whose sum is that of the state.
-            state: at fraction 0.
+            state: at fraction 0; a `Pair` of a paired solver.
             fractions: times wanted, in intervals.
 
         Errors:
             ConvergenceError: an adaptive solver did not get there.
         """
+        if self.paired and isinstance(state, Tensor):
+            pairs = self.at(parts, Pair(state, state), fractions)
+            return [pair.state for pair in pairs if isinstance(pair, Pair)]
         if self.adaptive:
-            return dormand_prince(
+            assert isinstance(state, Tensor)
+            states = dormand_prince(
                 total(parts),
                 state,
                 fractions,
@@ -131,9 +152,10 @@ class Solver:
                 absolute_tolerance=self.absolute_tolerance,
                 maximum_steps=self.maximum_steps,
             )
-        path, found = [state], []
+            return list(states)
+        path, found = [state], list[Followed]()
 
-        def grid(index: int) -> Tensor:
+        def grid(index: int) -> Followed:
             while len(path) <= index:
                 path.append(self.step(parts, path[-1], 1 / self.substeps))
             return path[index]
@@ -146,7 +168,10 @@ class Solver:
             if beyond <= tolerance:
                 found.append(grid(before))
             elif self.order == 1:
-                found.append(grid(before).lerp(grid(before + 1), beyond))
+                start, end = grid(before), grid(before + 1)
+                assert isinstance(start, Tensor)
+                assert isinstance(end, Tensor)
+                found.append(start.lerp(end, beyond))
             else:
                 found.append(self.step(parts, grid(before), beyond / self.substeps))
         return found

@@ -75,7 +75,8 @@ class TrainingOptions:
         precision: `float32`, `bf16`, or `auto`: bf16 where the hardware multiplies it.
         device: `auto`, `cpu`, `cuda`, …
         activation_checkpointing: compute activations of a codec's stages again in the backward
-            pass, which takes a third more arithmetic and much less memory.
+            pass, which takes a third more arithmetic and much less memory; and steps of a
+            transition that can be undone (`reversible_heun`, `coupling`) without storing the path.
         compile: compile the loop of the transition with PyTorch's compiler, on a GPU into one
             graph. It takes a minute at the start, and pays on GPUs.
         loader_workers: processes that prepare batches, for each process that trains; 0 for none.

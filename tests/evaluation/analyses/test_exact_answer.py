@@ -110,4 +110,4 @@ def test_it_says_why_it_does_not_apply():
         result = evaluate(
             Persistence(data.spec), data, metrics=("mse",), samples=1, analyses=("exact_answer",)
         )
-        assert reason in result["not_computed"]["exact_answer"]
+        assert reason in result.not_computed["exact_answer"]

@@ -14,7 +14,8 @@ from statecast.evaluation.analyses.ridge_regression import explained, fit_probe
 from statecast.evaluation.evaluate import evaluate
 from statecast.frames import Batch, FrameSpec
 from statecast.models.baselines import Persistence
-from statecast.models.state_space import State, StateSpaceForecaster
+from statecast.models.roll_out import State
+from statecast.models.state_space import StateSpaceForecaster
 from statecast.nn.codecs.base import Content
 
 CONTEXT, LENGTH, CLASSES = 3, 5, 4

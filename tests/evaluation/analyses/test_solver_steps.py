@@ -44,9 +44,10 @@ def test_every_solver_is_counted_and_scored_on_the_same_windows(data):
     model = separable(data)
     scores = evaluate(model, data, metrics=("mse", "psnr"), max_windows=12, analyses=("steps",))
     rows = rows_of(scores)
-    assert len(rows) == 5 * 4 + 1
+    assert len(rows) == 6 * 4 + 1
     # From the first of 4 context frames to the fifth target frame.
-    intervals, stages = 8, {"residual": 1, "euler": 1, "midpoint": 2, "heun": 2, "rk4": 4}
+    intervals, stages = 8, {"residual": 1, "euler": 1, "midpoint": 2, "heun": 2, "rk4": 4,
+                         "reversible_heun": 2}  # fmt: skip
     for (solver, substeps), row in rows.items():
         if solver != "dopri5":
             assert row["evaluations"] == intervals * stages[solver] * substeps
@@ -60,7 +61,7 @@ def test_every_solver_is_counted_and_scored_on_the_same_windows(data):
     assert abs(rows["rk4", 8]["mse"] - rows["dopri5", None]["mse"]) < 1e-3 * far
     assert json.loads(json.dumps(scores.analyses)) == scores.analyses
     lines = Steps().lines(scores.analyses["steps"])
-    assert len(lines) == 22
+    assert len(lines) == 26
     assert [line for line in lines if line.endswith("the model's own")] == [lines[1]]
 
 

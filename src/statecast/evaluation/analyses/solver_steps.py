@@ -11,7 +11,7 @@ from torch import nn
 
 from statecast.data.base import DataSource, Split, window_generators
 from statecast.data.loading import evenly, numbered_batches
-from statecast.errors import ConvergenceError, MissingExtraError
+from statecast.errors import ConvergenceError, InputError, MissingExtraError
 from statecast.evaluation.analyses.base import Analysis
 from statecast.metrics import METRICS
 from statecast.metrics.base import Sums, add
@@ -63,7 +63,7 @@ class Steps(Analysis):
                         model, data, solver, substeps,
                         split=split, windows=windows, batch_size=batch_size, seed=seed,
                     )  # fmt: skip
-                except (ConvergenceError, MissingExtraError) as error:
+                except (ConvergenceError, InputError, MissingExtraError) as error:
                     row["failed"] = str(error)
                 rows.append(row)
         total = len(data.windows(split))
@@ -76,11 +76,11 @@ class Steps(Analysis):
 
     def lines(self, result: dict[str, Any]) -> list[str]:
         names = [name for name in SCORED if any(name in row for row in result["rows"])]
-        found = [f"{'solver':10}{'substeps':>9}{'evaluations':>13}{'seconds':>9}"]
+        found = [f"{'solver':16}{'substeps':>9}{'evaluations':>13}{'seconds':>9}"]
         found[0] += "".join(f"{name:>10}" for name in names)
         for row in result["rows"]:
             substeps = "–" if row["substeps"] is None else row["substeps"]
-            line = f"{row['solver']:10}{substeps:>9}"
+            line = f"{row['solver']:16}{substeps:>9}"
             if "failed" in row:
                 found.append(f"{line}  {row['failed']}")
                 continue

@@ -26,12 +26,15 @@ from statecast.models.ddpae.networks import (
     halvings,
 )
 from statecast.models.ddpae.spatial_transformer import constrain, crop, paste, positions
-from statecast.models.state_space import State, StateSpaceForecaster
+from statecast.models.roll_out import State
+from statecast.models.state_space import StateSpaceForecaster
 from statecast.nn.blocks import initialise_normal, initialise_uniform
 from statecast.nn.codecs.base import Content, Output, grid_of
 from statecast.nn.gaussian import DiagonalGaussian, negative_log_density, widened
 from statecast.nn.noise import Noise
 from statecast.nn.normaliser import Normalisation
+from statecast.solvers.interval_noise import Interval
+from statecast.solvers.reversible import Followed
 from statecast.solvers.solvers import Solver, SolverName
 
 INCREMENT_STD = 0.1  # of the prior of pose increments
@@ -175,14 +178,20 @@ class DDPAE(StateSpaceForecaster):
         return DiagonalGaussian(zeros, torch.ones_like(zeros))
 
     def step(
-        self, latent: Tensor, noise: Tensor | None, *, solver: Solver, fractions: Sequence[float]
-    ) -> list[Tensor]:
+        self,
+        latent: Followed,
+        noise: Tensor | Interval | None,
+        *,
+        solver: Solver,
+        fractions: Sequence[float],
+    ) -> list[Followed]:
         """The latent a frame later; noise is in standard deviations of each increment."""
+        assert isinstance(latent, Tensor)
         pose, tracks = self.split(latent.flatten(0, -2))
         tracks = self.poses.advance(tracks)
         increments = self.poses.increment(tracks.hidden)
         moved = increments.mean
-        if noise is not None:
+        if isinstance(noise, Tensor):
             moved = increments.at(noise.reshape(moved.shape))
         return [self.joined(pose + moved, tracks).view_as(latent)]
 

@@ -14,7 +14,8 @@ from statecast.errors import InputError
 from statecast.frames import Batch, FrameSpec
 from statecast.models.base import Losses, Update, known_mean
 from statecast.models.drnet.networks import PoseBackbone, PoseEncoder, SceneDiscriminator
-from statecast.models.state_space import State, StateSpaceForecaster
+from statecast.models.roll_out import State
+from statecast.models.state_space import StateSpaceForecaster
 from statecast.models.svg.codecs import Backbone, SkipDecoder, SkipEncoder
 from statecast.models.svg.recurrent import FramePredictor
 from statecast.models.svg.statistics import batch_statistics, check_batch, precise_statistics
@@ -23,6 +24,8 @@ from statecast.nn.codecs.base import Content, Output
 from statecast.nn.gaussian import widened
 from statecast.nn.normaliser import Normalisation
 from statecast.nn.random import uniform
+from statecast.solvers.interval_noise import Interval
+from statecast.solvers.reversible import Followed
 from statecast.solvers.solvers import Solver
 
 WEIGHT_STD = 0.02  # of the initial weights of all but the LSTM, as in the published code
@@ -342,9 +345,15 @@ class DrNet(StateSpaceForecaster):
         return State(content, latent.expand(samples, *latent.shape), 0.0)
 
     def step(
-        self, latent: Tensor, noise: Tensor | None, *, solver: Solver, fractions: Sequence[float]
-    ) -> list[Tensor]:
+        self,
+        latent: Followed,
+        noise: Tensor | Interval | None,
+        *,
+        solver: Solver,
+        fractions: Sequence[float],
+    ) -> list[Followed]:
         """The state after a frame: (pose, content as the LSTM sees it, the LSTM's own state)."""
+        assert isinstance(latent, Tensor)
         rows = latent.flatten(0, -2)
         layers, units = self.recurrent
         own = 2 * layers * units

@@ -24,13 +24,16 @@ from statecast.models.dsvae.networks import (
     MotionPrior,
 )
 from statecast.models.latents import Latents, check_own
-from statecast.models.state_space import State, StateSpaceForecaster
+from statecast.models.roll_out import State
+from statecast.models.state_space import StateSpaceForecaster
 from statecast.nn.blocks import initialise_uniform
 from statecast.nn.codecs.base import Content, Output
 from statecast.nn.gaussian import DiagonalGaussian, widened
 from statecast.nn.noise import Noise
 from statecast.nn.normaliser import Normalisation
 from statecast.nn.random import standard_normal
+from statecast.solvers.interval_noise import Interval
+from statecast.solvers.reversible import Followed
 from statecast.solvers.solvers import Solver
 
 Posterior = Literal["factorised", "full"]
@@ -366,10 +369,16 @@ class DSVAE(StateSpaceForecaster):
         return prior
 
     def step(
-        self, latent: Tensor, noise: Tensor | None, *, solver: Solver, fractions: Sequence[float]
-    ) -> list[Tensor]:
+        self,
+        latent: Followed,
+        noise: Tensor | Interval | None,
+        *,
+        solver: Solver,
+        fractions: Sequence[float],
+    ) -> list[Followed]:
         """The state after a frame: its z, and the state that the prior draws the next z with."""
-        assert noise is not None
+        assert isinstance(latent, Tensor)
+        assert isinstance(noise, Tensor)
         memory = latent[..., self.motion_size :].flatten(0, -2)
         motion = noise.flatten(0, -2)
         after = self.prior.advance(motion, (memory[:, : self.hidden], memory[:, self.hidden :]))

@@ -1,0 +1,311 @@
+"""The one roll-out of a latent: how it is carried through frame intervals, with its noise."""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float, Shaped
+from torch import Tensor, nn
+
+from statecast.errors import InputError
+from statecast.models.base import Forecaster
+from statecast.models.carried_states import (
+    follow_without_path,
+    interval_keys,
+    interval_of,
+    lifted,
+    lowered,
+)
+from statecast.models.latents import TIME_TOLERANCE, Rollout
+from statecast.nn.activation_checkpointing import Staged
+from statecast.nn.codecs.base import Content
+from statecast.nn.gaussian import DiagonalGaussian
+from statecast.nn.noise_model import main_state
+from statecast.nn.random import normal_draws
+from statecast.solvers.interval_noise import Interval, IntervalNoise
+from statecast.solvers.reversible import Followed
+from statecast.solvers.solvers import ADAPTIVE, ODE_SOLVERS, Solver, SolverName, solver_of
+
+BACKWARDS = " Forecast with solver: reversible_heun to run it backwards."
+
+
+class State(NamedTuple):
+    """State of a state-space model, carried forward from a context."""
+
+    content: Content  # what stays, one per sequence
+    latent: Float[Tensor, "sample batch latent *grid"]  # what moves: a vector, or a map
+    time: float  # time of the latent, in frame intervals after the last observed frame
+    origin: float = 0.0  # time at which clocks of noise began, in the same units
+
+
+class LatentRollout(Staged, Forecaster):
+    """A model that carries a latent through frame intervals by a solver, with noise or without."""
+
+    substeps: int = 1  # steps of the solver per frame, unless asked otherwise
+    solver: SolverName = "euler"  # unless asked otherwise
+    solvers: tuple[SolverName, ...] = ODE_SOLVERS  # none where the transition knows frames only
+    tolerances: tuple[float, float] = (1e-5, 1e-6)  # relative and absolute, of adaptive solvers
+    latent_width: int = 0  # of a latent and the noise carried beside it, without its shadow
+    noise_from_keys: bool = False  # whether noise is made inside of an interval, of its keys
+    _compiled: Callable[..., Rollout] | None = None  # `_roll_out` as training uses it
+
+    @abstractmethod
+    def step(
+        self,
+        latent: Followed,
+        noise: Float[Tensor, "*batch noise"] | Interval | None,
+        *,
+        solver: Solver,
+        fractions: Sequence[float],
+    ) -> list[Followed]:
+        """Latents at increasing fractions of one frame interval, given the noise of it all."""
+
+    def interval_noise(self, noise: Tensor | Interval | None) -> IntervalNoise:
+        """The noise of one frame interval, with the velocity that it drives.
+
+        Errors:
+            InputError: the transition is no differential equation.
+        """
+        raise InputError(f"The transition of this {type(self).__name__} cannot be run backwards.")
+
+    def invertible(self, solver: Solver) -> bool:
+        """Whether steps of a solver can be undone to the last bits."""
+        return self.continuous and solver.paired
+
+    def step_weights(self) -> Iterator[nn.Parameter]:
+        """Weights that a step depends on by itself, and not by the noise that it is given."""
+        return iter(())
+
+    def noise_prior(self, latent: Float[Tensor, "*batch latent"]) -> DiagonalGaussian | None:
+        """Distribution of the next interval's noise; None where the transition takes none."""
+        return None
+
+    @property
+    def continuous(self) -> bool:
+        """Whether the transition is a differential equation, known between frames as well."""
+        return bool(self.solvers)
+
+    def dynamics(self) -> nn.Module | None:
+        """The network that runs once per evaluation of the velocity; None where there is none."""
+        return None
+
+    def choose_solver(
+        self, solver: SolverName | None = None, substeps: int | None = None
+    ) -> Solver:
+        """The solver to follow the transition with; the model's own by default.
+
+        Errors:
+            InputError: the model does not take it, or a number does not fit.
+        """
+        name = self.solver if solver is None else solver
+        if not self.continuous and (solver is not None or (substeps or 1) > 1):
+            raise InputError(
+                "This transition takes whole frames only: leave `substeps` and `solver` out."
+            )
+        if self.continuous and name not in self.solvers:
+            raise InputError(
+                f"{type(self).__name__} takes the solvers {', '.join(self.solvers)}, got {name!r}."
+            )
+        if substeps is None:
+            substeps = 1 if name in ADAPTIVE else self.substeps
+        return solver_of(name, substeps, *self.tolerances)
+
+    def _check_solver(self, solver: SolverName | None, substeps: int | None) -> None:
+        self.choose_solver(solver, substeps)
+
+    def compile_rollout(self, mode: str) -> None:
+        """Compile the loop of the transition through a sequence, `roll_out`, for training.
+
+        Many small operations become few, or one recorded graph: on GPUs their launches, not their
+        arithmetic, take the time.
+
+        Args:
+            mode: of `torch.compile`: `default`, or `reduce-overhead` for a graph of a GPU.
+
+        Errors:
+            InputError: the solver chooses its steps by what it finds, which cannot be compiled.
+        """
+        if self.noise_from_keys:
+            raise InputError(
+                "Noise that is made inside of an interval cannot be compiled. Set "
+                "train.compile: false."
+            )
+        if self.choose_solver().adaptive:
+            raise InputError(
+                f"The solver {self.solver} cannot be compiled. Choose one of fixed steps, or set "
+                "train.compile: false."
+            )
+        self._compiled = torch.compile(self._roll_out, mode=mode)
+
+    def roll_out(
+        self,
+        latent: Float[Tensor, "sample batch latent *grid"],
+        solvers: Sequence[Solver],
+        *,
+        fractions: Sequence[Sequence[float]] | None = None,
+        noise: Shaped[Tensor, "sample batch interval noise"] | None = None,
+        evidence: Float[Tensor, "batch interval size"] | None = None,
+        elapsed: int = 0,
+        generator: torch.Generator | None = None,
+    ) -> Rollout:
+        """Carry a latent through frame intervals: in training, forecasts and latents alike.
+
+        Args:
+            latent: the state that the first interval begins with.
+            solvers: one per interval.
+            fractions: of each interval, the increasing times in (0, 1] to give the state at; by
+                default its end alone.
+            noise: of each interval, or the keys that it is made of; by default drawn from its
+                prior, once per interval.
+            evidence: what observed frames say of each interval, where noise is made of keys.
+            elapsed: frame intervals that clocks of noise have seen before.
+            generator: source of the draws.
+
+        Errors:
+            InputError: a time between frames where the transition knows whole frames only.
+        """
+        run = self._roll_out if self._compiled is None or not self.training else self._compiled
+        return run(
+            latent,
+            solvers,
+            fractions=fractions,
+            noise=noise,
+            evidence=evidence,
+            elapsed=elapsed,
+            generator=generator,
+        )
+
+    def _roll_out(
+        self,
+        latent: Tensor,
+        solvers: Sequence[Solver],
+        *,
+        fractions: Sequence[Sequence[float]] | None,
+        noise: Tensor | None,
+        evidence: Tensor | None,
+        elapsed: int,
+        generator: torch.Generator | None,
+    ) -> Rollout:
+        state = lifted(latent, solvers[0], self.latent_width) if solvers else latent.contiguous()
+        doubled = any(solver.paired for solver in solvers)
+        states, drawn, priors = [lowered(state, doubled)], [], []
+        standard: Tensor | None = None
+        if noise is None and self.noise_from_keys:
+            samples, batch = latent.shape[:2]
+            noise = interval_keys(generator, samples, batch, len(solvers))
+        for index, solver in enumerate(solvers):
+            state = lifted(state, solver, self.latent_width)
+            now = self.noise_at(noise, evidence, index, elapsed)
+            prior = self.noise_prior(main_state(state)) if noise is None else None
+            if prior is not None:
+                if standard is None:  # of all intervals at once, as if drawn one after another
+                    shape = tuple(prior.mean.shape)
+                    standard = normal_draws(len(solvers), shape, prior.mean, generator)
+                now = prior.at(standard[index])
+                drawn.append(now)
+                priors.append(prior)
+            wanted = (1.0,) if fractions is None else tuple(fractions[index])
+            inside = tuple(fraction for fraction in wanted if fraction < 1)
+            if inside and not self.continuous:
+                raise InputError("This transition knows whole frames only: ask for whole `times`.")
+            # Whatever is asked for, the next interval begins at the end of this one.
+            *between, state = self._step(state, now, solver, (*inside, 1.0))
+            states += [lowered(found, doubled) for found in [*between, state][: len(wanted)]]
+        return Rollout(
+            states=torch.stack(states, dim=2),
+            noise=torch.stack(drawn, dim=2) if drawn else noise,
+            prior=DiagonalGaussian.stack(priors, dim=2) if priors else None,
+        )
+
+    def noise_at(
+        self, noise: Tensor | None, evidence: Tensor | None, index: int, elapsed: int
+    ) -> Tensor | Interval | None:
+        """Noise of one interval, as `step` takes it."""
+        if noise is None or not self.noise_from_keys:
+            return None if noise is None else noise[:, :, index]
+        return interval_of(noise, evidence, index, elapsed)
+
+    def _step(
+        self, state: Followed, now: Tensor | Interval | None, solver: Solver, ends: Sequence[float]
+    ) -> list[Followed]:
+        if self.recompute and torch.is_grad_enabled() and self.invertible(solver):
+            noise = self.interval_noise(now)
+            found = follow_without_path(noise, solver, state, ends, list(self.step_weights()))
+            if found is not None:
+                return found
+        return self.step(state, now, solver=solver, fractions=ends)
+
+    def advance(
+        self,
+        state: State,
+        times: Float[Tensor, " time"],
+        *,
+        substeps: int | None = None,
+        solver: SolverName | None = None,
+        noise: Shaped[Tensor, "sample batch interval noise"] | None = None,
+        generator: torch.Generator | None = None,
+    ) -> Float[Tensor, "sample batch time latent *grid"]:
+        """Latents at increasing times, none of them before the state's.
+
+        Noise is drawn once per frame interval, whatever the solver, substeps and times asked for;
+        `noise` takes the place of the draws, and must hold every interval up to the last time.
+        Times between the steps of a solver are as accurate as those at its steps; of Euler's
+        method that is a straight line.
+
+        Errors:
+            InputError: a time before the state's, or between frames where the transition knows
+                whole frames only.
+        """
+        chosen = self.choose_solver(solver, substeps)
+        wanted = (times.double() - state.time).tolist()
+        if wanted and wanted[0] < -TIME_TOLERANCE:
+            raise InputError(
+                f"This model goes back to time {state.time:g} at most (0 is the last observed "
+                f"frame), got a time of {wanted[0] + state.time:g}."
+                + (BACKWARDS if self.continuous else "")
+            )
+        if wanted and noise is not None and wanted[-1] > noise.shape[2] + TIME_TOLERANCE:
+            raise InputError(
+                f"Noise of {noise.shape[2]} frame intervals does not reach to time "
+                f"{wanted[-1] + state.time:g}."
+            )
+        fractions = fractions_of(wanted)
+        states = self.roll_out(
+            state.latent,
+            (chosen,) * len(fractions),
+            fractions=fractions,
+            noise=noise,
+            elapsed=self._elapsed(state),
+            generator=generator,
+        ).states
+        at_once = len(wanted) - sum(map(len, fractions))  # times that are the state's own
+        first = states[:, :, :1].expand(-1, -1, at_once, *states.shape[3:])
+        return torch.cat([first, states[:, :, 1:]], dim=2) if at_once else states[:, :, 1:]
+
+    def _elapsed(self, state: State) -> int:
+        elapsed = state.time - state.origin
+        if self.noise_from_keys and abs(elapsed - round(elapsed)) > TIME_TOLERANCE:
+            raise InputError(
+                "Clocks of noise go on from whole frames after their beginning, at "
+                f"{state.origin:g}, got a state of time {state.time:g}."
+            )
+        return round(elapsed)
+
+
+def fractions_of(times: Sequence[float]) -> list[list[float]]:
+    """Increasing times after a state, in frame intervals, as fractions of each interval.
+
+    Those that are the state's own are left out.
+    """
+    # Intervals are counted in whole numbers: a sum of 1/3's would miss the frames.
+    ends = [math.ceil(time - TIME_TOLERANCE) for time in times]
+    found: list[list[float]] = [[] for _ in range(max(ends, default=0))]
+    for time, end in zip(times, ends, strict=True):
+        if end > 0:
+            inside = time - (end - 1)
+            found[end - 1].append(1.0 if inside > 1 - TIME_TOLERANCE else inside)
+    return found

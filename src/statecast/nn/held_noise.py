@@ -1,0 +1,287 @@
+r"""Noise that is held between renewals: on a grid of times, at random times, or where needed.
+
+$$\frac{dy}{dt} = f(y, z_k) \text{ on } [\tau_k, \tau_{k+1}), \qquad
+z_k \sim p(z \mid y(\tau_k)) \text{ or } q(z \mid x_{\le \lfloor\tau_k\rfloor + 1})$$
+
+The posterior of noise renewed at τ knows the frames up to the first one after τ, as the published
+one does: a state can be updated as frames arrive.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn.functional import pad
+
+from statecast.nn.gaussian import DiagonalGaussian, widened
+from statecast.nn.noise_model import (
+    Dynamics,
+    NoiseModel,
+    Steps,
+    main_state,
+    node_normals,
+    rate_divergence,
+    with_noise,
+)
+from statecast.solvers.counters import counter_uniforms, node_keys
+from statecast.solvers.interval_noise import (
+    Interval,
+    IntervalNoise,
+    grid_renewals,
+    number_of_time,
+    poisson_times,
+)
+from statecast.solvers.reversible import Followed
+from statecast.solvers.solvers import Solver, Velocity
+
+TIMES, GATES = 2**32, 2**32 + 1  # nodes of an interval that times and decisions are drawn from
+
+
+class HeldInterval(IntervalNoise):
+    """A frame interval of noise that is held between renewals."""
+
+    def __init__(self, model: NoiseModel, interval: Interval, dynamics: Dynamics) -> None:
+        self.model, self.interval_, self.dynamics = model, interval, dynamics
+        self.inputs = () if interval.evidence is None else (interval.evidence,)
+
+    def move(self, solver: Solver, state: Followed, length: float | Tensor) -> Followed:
+        """The state one step later, with the noise that it carries."""
+        size = self.model.latent_size
+        noise = main_state(state)[..., size:]
+
+        def held(part: Velocity) -> Velocity:
+            return lambda both: pad(part(both[..., :size]), (0, self.model.noise_size))
+
+        parts = [held(part) for part in self.dynamics.parts(noise)]
+        return self.dynamics.stepper(solver).step(parts, state, length)
+
+    def gaussian(self, parameters: Tensor) -> DiagonalGaussian:
+        """Distribution of noise renewed at a latent with these prior parameters."""
+        evidence = self.interval_.evidence
+        return self.model.gaussian(parameters if evidence is None else evidence)
+
+    def fresh(self, node: int, state: Followed) -> Tensor:
+        """Noise renewed at a state, (sample, batch, noise)."""
+        latent = main_state(state)[..., : self.model.latent_size]
+        parameters = self.dynamics.prior(latent)
+        standard = node_normals(self.interval_, node, self.model.noise_size, latent)
+        return self.gaussian(parameters).at(standard)
+
+    def renew(self, node: int, state: Followed, gate: Tensor | None = None) -> Followed:
+        """The state with fresh noise, in all rows or in those whose gate is 1."""
+        fresh = self.fresh(node, state)
+        if gate is not None:
+            fresh = torch.lerp(main_state(state)[..., self.model.latent_size :], fresh, gate)
+        return with_noise(state, fresh, self.model.latent_size)
+
+
+class GridNoise(NoiseModel):
+    r"""Noise renewed every `period` frames, from the beginning of a path on.
+
+    $$\sum_k KL(q(z_k) \,\|\, p(z_k \mid y(\tau_k)))$$
+
+    With a period of 1 it is the published noise.
+    """
+
+    def __init__(self, latent_size: int, noise_size: int, *, period: float) -> None:
+        super().__init__(latent_size, noise_size)
+        self.period = period
+
+    def interval(self, interval: Interval, dynamics: Dynamics) -> IntervalNoise:
+        return GridInterval(self, interval, dynamics, self.renewals(interval.elapsed))
+
+    def renewals(self, elapsed: int) -> list[float]:
+        """Times in [0, 1) of an interval at which noise is renewed."""
+        return grid_renewals(self.period, elapsed)
+
+    def divergence(
+        self, steps: Steps, evidence: Tensor, dynamics: Dynamics
+    ) -> Float[Tensor, "sample batch interval"]:
+        chosen = [
+            index
+            for index, (start, interval) in enumerate(
+                zip(steps.starts, steps.intervals, strict=True)
+            )
+            if number_of_time(self.renewals(interval), start) is not None
+        ]
+        intervals = [steps.intervals[index] for index in chosen]
+        prior = self.gaussian(dynamics.prior(steps.latents[:, :, chosen]))
+        terms = self.gaussian(evidence[:, intervals]).divergence(prior)
+        count = max(steps.intervals) + 1
+        index = torch.tensor(intervals, device=terms.device)
+        return terms.new_zeros(*terms.shape[:2], count).index_add(2, index, terms)
+
+
+class GridInterval(HeldInterval):
+    """A frame interval with renewals at times common to all rows."""
+
+    def __init__(
+        self, model: NoiseModel, interval: Interval, dynamics: Dynamics, times: Sequence[float]
+    ) -> None:
+        super().__init__(model, interval, dynamics)
+        self.renewals = times
+
+    def piece(self, solver: Solver, state: Followed, start: float, end: float) -> Followed:
+        node = number_of_time(self.renewals, start)
+        if node is not None:
+            state = self.renew(node, state)
+        return self.move(solver, state, end - start)
+
+
+class RandomNoise(NoiseModel):
+    """Noise renewed at random, at a learned rate λ(y) between 0 and the largest."""
+
+    def __init__(self, latent_size: int, noise_size: int, *, rate: float, largest: float) -> None:
+        super().__init__(latent_size, noise_size)
+        self.largest = largest
+        self.offset = math.log(rate / (largest - rate))
+        self.prior_size = 2 * noise_size + 1
+
+    def rate(self, parameters: Float[Tensor, "*batch size"]) -> Float[Tensor, "*batch"]:
+        """Renewals per frame, by the last of the parameters."""
+        return self.largest * torch.sigmoid(widened(parameters[..., -1]) + self.offset)
+
+    @abstractmethod
+    def interval(self, interval: Interval, dynamics: Dynamics) -> IntervalNoise:
+        """The noise of a frame interval."""
+
+
+class PoissonNoise(RandomNoise):
+    r"""Noise renewed at random times, those of a Poisson process of rate λ(y).
+
+    Times are thinned from a process of the largest rate (Lewis and Shedler, 1979): exact, whatever
+    the steps. The posterior has a rate of its own in each frame interval. With marks,
+
+    $$KL(q(z_0) \,\|\, p(z_0)) + \int \lambda_q \ln\frac{\lambda_q}{\lambda_p} - \lambda_q
+    + \lambda_p + \lambda_q\, KL(q(z) \,\|\, p(z \mid y))\; dt$$
+
+    by left points of the steps. Gradients of a decision are those of its probability, straight
+    through.
+    """
+
+    def __init__(self, latent_size: int, noise_size: int, *, rate: float, largest: float) -> None:
+        super().__init__(latent_size, noise_size, rate=rate, largest=largest)
+        self.posterior_size = 2 * noise_size + 1
+
+    def interval(self, interval: Interval, dynamics: Dynamics) -> IntervalNoise:
+        return PoissonInterval(self, interval, dynamics)
+
+    def divergence(
+        self, steps: Steps, evidence: Tensor, dynamics: Dynamics
+    ) -> Float[Tensor, "sample batch interval"]:
+        parameters = dynamics.prior(steps.latents)
+        observed = evidence[:, list(steps.intervals)]
+        marks = self.gaussian(observed).divergence(self.gaussian(parameters))
+        rate = self.rate(observed)
+        density = rate_divergence(rate, self.rate(parameters)) + rate * marks
+        terms = density * density.new_tensor(steps.lengths)
+        return self.per_interval(torch.cat([(terms + marks)[..., :1], terms[..., 1:]], -1), steps)
+
+
+class PoissonInterval(HeldInterval):
+    """A frame interval in which each row is renewed at times of its own."""
+
+    def __init__(self, model: PoissonNoise, interval: Interval, dynamics: Dynamics) -> None:
+        super().__init__(model, interval, dynamics)
+        self.random = model
+        times = poisson_times(node_keys(interval.keys, TIMES), model.largest)
+        self.times = torch.from_numpy(times)  # (sample, batch, event)
+        gates = counter_uniforms(node_keys(interval.keys, GATES), times.shape[-1])
+        self.gates = torch.from_numpy(gates)
+
+    def piece(self, solver: Solver, state: Followed, start: float, end: float) -> Followed:
+        if start == 0 and self.interval_.elapsed == 0:
+            state = self.renew(0, state)
+        like = main_state(state)
+        now = torch.full_like(self.times[..., 0], start)
+        inside = (self.times >= start) & (self.times < end)
+        for event in torch.nonzero(inside.flatten(0, -2).any(dim=0)).flatten().tolist():
+            here = inside[..., event]
+            then = torch.where(here, self.times[..., event], now)
+            state = self.move(solver, state, (then - now).unsqueeze(-1).to(like))
+            now, gate = then, self.gate(event, state, here)
+            state = self.renew(1 + event, state, gate)
+        return self.move(solver, state, (end - now).unsqueeze(-1).to(like))
+
+    def gate(self, event: int, state: Followed, here: Tensor) -> Tensor:
+        """1 in rows that are renewed at this event, 0 elsewhere."""
+        latent = main_state(state)[..., : self.model.latent_size]
+        evidence = self.interval_.evidence
+        parameters = self.dynamics.prior(latent) if evidence is None else evidence
+        chance = (self.random.rate(parameters) / self.random.largest).expand(here.shape)
+        taken = here.to(chance.device) & (self.gates[..., event].to(chance) < chance)
+        gate = taken + here.to(chance) * (chance - chance.detach())
+        return gate.unsqueeze(-1).to(latent)
+
+
+class AdaptiveNoise(RandomNoise):
+    r"""Noise renewed at frames at which it is needed.
+
+    While frames are observed, it is renewed where the posterior disagrees with the prior,
+    $KL(q(z) \,\|\, p(z \mid y)) > c$, which depends on the frames that the posterior knows. In a
+    forecast it is renewed with the probability $1 - e^{-\lambda(y)}$, which learns from that:
+
+    $$\sum_t m_t \left(KL(q(z_t) \,\|\, p(z_t \mid y_t)) - \ln(1 - e^{-\lambda(y_t)})\right)
+    + (1 - m_t) \lambda(y_t)$$
+
+    is the divergence of renewals m and their noise together.
+    """
+
+    def __init__(
+        self, latent_size: int, noise_size: int, *, threshold: float, rate: float, largest: float
+    ) -> None:
+        super().__init__(latent_size, noise_size, rate=rate, largest=largest)
+        self.threshold = threshold
+
+    def interval(self, interval: Interval, dynamics: Dynamics) -> IntervalNoise:
+        return AdaptiveInterval(self, interval, dynamics)
+
+    def renewed(
+        self, parameters: Float[Tensor, "*batch prior"], evidence: Float[Tensor, "*batch size"]
+    ) -> tuple[Tensor, Tensor]:
+        """Whether observed noise is renewed, and its divergence from the prior."""
+        divergence = self.gaussian(evidence).divergence(self.gaussian(parameters))
+        return divergence > self.threshold, divergence
+
+    def divergence(
+        self, steps: Steps, evidence: Tensor, dynamics: Dynamics
+    ) -> Float[Tensor, "sample batch interval"]:
+        chosen = [index for index, start in enumerate(steps.starts) if start == 0]
+        parameters = dynamics.prior(steps.latents[:, :, chosen])
+        renewed, divergence = self.renewed(parameters, evidence)
+        rate = self.rate(parameters)
+        terms = torch.where(renewed, divergence - torch.log(-torch.expm1(-rate)), rate)
+        # The first noise is always drawn: there was none before.
+        return torch.cat([divergence[..., :1], terms[..., 1:]], dim=-1)
+
+
+class AdaptiveInterval(HeldInterval):
+    """A frame interval whose noise is renewed at its beginning, in the rows that need it."""
+
+    def __init__(self, model: AdaptiveNoise, interval: Interval, dynamics: Dynamics) -> None:
+        super().__init__(model, interval, dynamics)
+        self.adaptive = model
+
+    def piece(self, solver: Solver, state: Followed, start: float, end: float) -> Followed:
+        if start == 0:
+            state = self.renew(0, state, self.gate(state))
+        return self.move(solver, state, end - start)
+
+    def gate(self, state: Followed) -> Tensor | None:
+        """1 in rows that are renewed; None where all are."""
+        if self.interval_.elapsed == 0:
+            return None
+        latent = main_state(state)[..., : self.model.latent_size]
+        parameters = self.dynamics.prior(latent)
+        if self.interval_.evidence is not None:
+            renewed, _ = self.adaptive.renewed(parameters, self.interval_.evidence)
+        else:
+            chance = -torch.expm1(-self.adaptive.rate(parameters))
+            draws = counter_uniforms(node_keys(self.interval_.keys, GATES), 1)[..., 0]
+            renewed = torch.from_numpy(draws).to(chance) < chance
+        return renewed.unsqueeze(-1).to(latent)
