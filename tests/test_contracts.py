@@ -40,6 +40,11 @@ SMALL = {
     "kvae": {"filters": (4, 4), "mixing_hidden": 6},
     "td_vae": {"code_size": 8, "belief_size": 6, "latent_size": 3, "map_hidden": 7,
                "decoder_hidden": 9},
+    "cdna": {"width": 4, "lstm_widths": (4,) * 7},
+    "sv2p": {"width": 4, "lstm_widths": (4,) * 7, "tower_widths": (4, 4, 4)},
+    "savp": {"width": 4, "encoder_width": 4, "discriminator_width": 2, "noise_size": 3},
+    "struct_vrnn": {"keypoints": 4, "heat_width": 8, "width": 4, "layers": 1, "recurrent_size": 8,
+                    "prior_hidden": 5, "posterior_hidden": 5, "latent_size": 3, "candidates": 2},
     "dmd": {"rank": 4},
 }  # fmt: skip
 DATA = {

@@ -16,7 +16,7 @@ from statecast.models.baselines import Persistence
 
 SPEC = FrameSpec(channels=("u", "v"), space=(13, 12), context=2, horizon=3, value_range=(0.0, 1.0))
 TIMES = torch.arange(1.0, 4.0)
-WHOLE = ("lpips", "lpips_vgg", "fvd", "spectrum")
+WHOLE = ("lpips", "lpips_vgg", "fvd", "perceptual_small", "fvd_small", "spectrum")
 MASKABLE = [name for name in METRICS if name not in (*WHOLE, "acc")]  # acc: test_anomalies
 
 

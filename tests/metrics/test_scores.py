@@ -19,7 +19,7 @@ from statecast.metrics.ssim import SSIM
 GOLDEN = Path(__file__).parents[1] / "golden" / "frame_metrics.npz"
 SPEC = FrameSpec(channels=("u", "v"), space=(16, 12), context=2, horizon=3, value_range=(0.0, 1.0))
 IMAGES = replace(SPEC, channels=("red", "green", "blue"), space=(32, 35))
-NETWORKS = ("lpips", "lpips_vgg", "fvd")
+NETWORKS = ("lpips", "lpips_vgg", "fvd", "perceptual_small", "fvd_small")
 CALIBRATION = ("spread_skill", "rank_histogram", "coverage")
 
 

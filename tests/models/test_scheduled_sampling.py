@@ -7,7 +7,9 @@ import torch
 
 from statecast.models.scheduled_sampling import (
     TrueFrames,
+    draw_true_counts,
     draw_true_frames,
+    inverse_sigmoid_sampling,
     reverse_scheduled_sampling,
     scheduled_sampling,
 )
@@ -80,3 +82,26 @@ def test_channels_of_a_patch_lie_row_by_row_with_those_of_a_pixel_together():
 def test_patches_unfold_to_what_was_folded():
     frames = torch.rand(2, 3, 2, 6, 9, generator=torch.Generator().manual_seed(1))
     assert torch.equal(unfold_patches(fold_patches(frames, 3), 3), frames)
+
+
+def test_the_inverse_sigmoid_of_any_step():
+    for step in (0, 900, 6122, 12_345):
+        expected = 900 / (900 + math.exp(step / 900))
+        assert inverse_sigmoid_sampling(step, decay=900.0).horizon == pytest.approx(expected)
+    assert inverse_sigmoid_sampling(10**7, decay=900.0) == (1.0, 0.0)
+
+
+def test_counts_of_true_frames_are_those_asked_for_and_windows_are_drawn():
+    found = [
+        draw_true_counts(
+            TrueFrames(1.0, 0.4),
+            windows=5,
+            context=2,
+            horizon=3,
+            generator=torch.Generator().manual_seed(seed),
+        )
+        for seed in range(40)
+    ]
+    assert all(drawn.sum(dim=0).tolist() == [5, 2, 2] for drawn in found)
+    share = torch.stack(found).float().mean(dim=0)
+    torch.testing.assert_close(share[:, 1:], torch.full((5, 2), 0.4), atol=0.25, rtol=0)

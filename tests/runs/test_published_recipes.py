@@ -32,6 +32,11 @@ MILLIONS = {  # parameters of the published models
     "separable-wave-100": 15.0,
     "kvae-ball": 0.14,
     "td-vae-rolling-digits": 1.82,
+    "sv2p-bair": 8.38,
+    "savp-bair": 17.64,
+    "savp-vae-bair": 7.35,
+    "savp-gan-bair": 12.49,
+    "struct-vrnn-human36m": 2.51,
     "mim-digits": 13.89,
     "mim-digits-openstl": 37.95,  # published: 38.0, with 0.1 that it never uses
 }

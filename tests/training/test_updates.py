@@ -185,3 +185,18 @@ def test_an_update_whose_weights_all_rest_is_left_out(data, tmp_path):
     assert "decoder_total" not in trainer.training_step(batch)
     trainer.step = 1
     assert "decoder_total" in trainer.training_step(batch)
+
+
+def test_each_gradient_is_shortened_by_itself(data, tmp_path):
+    batch = data.windows("train").batch(torch.arange(4))
+    gradients = []
+    for limit in (None, 0.01):
+        model = small(data)
+        trainer_of(data, tmp_path, model, batch_size=4, gradient_clip_each=limit).training_step(
+            batch
+        )
+        gradients.append([weight.grad for weight in model.parameters()])
+    for whole, short in zip(*gradients, strict=True):
+        scale = min(1.0, 0.01 / float(whole.norm() + 1e-30))
+        torch.testing.assert_close(short, scale * whole, rtol=1e-3, atol=1e-8)
+    assert sum(float(whole.norm()) > 0.01 for whole in gradients[0]) > 1

@@ -31,5 +31,7 @@ METRICS: Registry[Metric] = Registry(
         "brier": "statecast.metrics.ensemble:Brier",
         "bias": "statecast.metrics.anomalies:Bias",
         "acc": "statecast.metrics.anomalies:AnomalyCorrelation",
+        "perceptual_small": "statecast.metrics.small_features:SmallPerceptual",
+        "fvd_small": "statecast.metrics.small_features:SmallFVD",
     },
 )

@@ -70,3 +70,38 @@ def draw_true_frames(
         [numbers[:, :inside] < probabilities.context, numbers[:, inside:] < probabilities.horizon],
         dim=1,
     )
+
+
+def inverse_sigmoid_sampling(step: int, *, decay: float) -> TrueFrames:
+    r"""True frames in the context; after it, less and less of them, and less steeply in the end.
+
+    The probability is $k / (k + e^{n / k})$ at step n, counted from 0, with the decay k: almost 1
+    until about n = k, and 1/2 at n = k ln k.
+
+    Reference: Bengio et al. (2015), https://arxiv.org/abs/1506.03099.
+    """
+    odds = decay * math.exp(-step / decay)
+    return TrueFrames(1.0, odds / (1 + odds))
+
+
+def draw_true_counts(
+    probabilities: TrueFrames,
+    *,
+    windows: int,
+    context: int,
+    horizon: int,
+    generator: torch.Generator | None,
+) -> Bool[Tensor, "batch input"]:
+    """As `draw_true_frames`, with fixed numbers of true frames at each time instead of chances.
+
+    Which windows of a batch take them is drawn at each time. Where processes share a batch, each
+    takes its part of the number, rounded.
+    """
+    inside = context - 1
+    numbers = uniform((windows, inside + horizon - 1), torch.empty(0), generator)
+    ranks = numbers.argsort(dim=0).argsort(dim=0)
+    counts = torch.tensor(
+        [round(windows * probabilities.context)] * inside
+        + [round(windows * probabilities.horizon)] * (horizon - 1)
+    )
+    return ranks < counts

@@ -347,6 +347,9 @@ class Trainer:
         may_skip = self.skipped < self.options.max_nonfinite_steps
         buffers = {n: b.clone() for n, b in self.model.named_buffers()} if may_skip else {}
         terms = self.differentiate(updater, batch)
+        if self.options.gradient_clip_each is not None:
+            for weight in updater.weights:
+                torch.nn.utils.clip_grad_norm_(weight, self.options.gradient_clip_each)
         clip = math.inf if self.options.gradient_clip is None else self.options.gradient_clip
         norm = torch.nn.utils.clip_grad_norm_(updater.weights, clip)
         # One transfer for all values: each one would wait for the device.

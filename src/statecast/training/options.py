@@ -48,6 +48,8 @@ class TrainingOptions:
         weight_decay: added to the gradient of every weight, times the weight (L2, not decoupled).
         adam_epsilon_inside_root: add Adam's epsilon inside the root, see `InnerEpsilonAdam`.
         gradient_clip: largest norm of the gradient; longer ones are shortened to it.
+        gradient_clip_each: largest norm of the gradient of each weight by itself, before that of
+            all of them.
         max_nonfinite_steps: how many steps of the whole training may be left out because their
             loss or gradient is not finite, before one stops it.
         schedule: `constant`, `linear` (to 0, after `decay_start`), `milestones`, `cosine`, or
@@ -95,6 +97,7 @@ class TrainingOptions:
     weight_decay: float = 0.0
     adam_epsilon_inside_root: bool = False
     gradient_clip: float | None = None
+    gradient_clip_each: float | None = None
     max_nonfinite_steps: int = 0
     # Schedule
     schedule: Schedule = "constant"

@@ -146,7 +146,7 @@ def test_an_imported_run_trains_forecasts_and_is_scored(tmp_path):
     before = load_checkpoint(run.folder)
     assert (before.step, before.state["best"]) == (0, None)
     scores = evaluate_run(run, device="cpu")
-    assert scores["protocol"]["checkpoint"] == "best"
+    assert scores.protocol["checkpoint"] == "best"
     context = torch.rand(1, 4, 3, 64, 64, generator=torch.Generator().manual_seed(0))
     one, other = (
         model.forecast(context, 3, generator=torch.Generator().manual_seed(1)).samples

@@ -2,40 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from importlib import import_module
 from typing import Any
 
 from statecast.checks import typed
 from statecast.errors import InputError
 from statecast.models.base import Forecaster
-from statecast.runs.official import (
-    ddpae,
-    drnet,
-    dsvae,
-    kvae,
-    mcnet,
-    phydnet,
-    pknl,
-    predrnn,
-    svg,
-    td_vae,
-)
 
-Build = Callable[[Mapping[str, Any], Mapping[str, Any]], Forecaster]
-BUILDERS: dict[str, Build] = {  # by the beginning of a system's name
-    "svg": svg.from_arrays,
-    "ddpae": ddpae.from_arrays,
-    "mcnet": mcnet.from_arrays,
-    "phydnet": phydnet.from_arrays,
-    "pknl": pknl.from_arrays,
-    "mim": predrnn.from_arrays,
-    "predrnn": predrnn.from_arrays,
-    "convlstm": predrnn.from_arrays,
-    "drnet": drnet.from_arrays,
-    "dsvae": dsvae.from_arrays,
-    "kvae": kvae.from_arrays,
-    "td_vae": td_vae.from_arrays,
-    "td-vae": td_vae.from_arrays,
+MODULES = {  # beginning of a system's name -> file of this folder, with `from_arrays`
+    "svg": "svg",
+    "phydnet": "phydnet",
+    "mim": "predrnn",
+    "predrnn": "predrnn",
+    "convlstm": "predrnn",
+    "pknl": "pknl",
+    "mcnet": "mcnet",
+    "drnet": "drnet",
+    "ddpae": "ddpae",
+    "dsvae": "dsvae",
+    "kvae": "kvae",
+    "td_vae": "td_vae",
+    "cdna": "sv2p",
+    "sv2p": "sv2p",
+    "savp": "savp",
+    "struct": "struct_vrnn",
 }
 
 
@@ -44,9 +35,8 @@ def from_arrays(system: str, arrays: Mapping[str, Any], config: Mapping[str, Any
     """A model with published weights and sizes, in evaluation mode.
 
     Args:
-        system: name of the system, such as `svg`, `phydnet`, `mim`, `predrnn`, `convlstm`, `kvae`,
-            `td_vae`; what
-            follows the name, such as the variant in `svg_fp` or `SVG-LP`, is read from `config`.
+        system: name of the system, such as `svg`, `phydnet` or `td_vae`; what follows the name,
+            such as the variant in `svg_fp` or `SVG-LP`, is read from `config`.
         arrays: arrays by published name.
         config: sizes and options under the published names.
 
@@ -54,7 +44,10 @@ def from_arrays(system: str, arrays: Mapping[str, Any], config: Mapping[str, Any
         InputError: no system of this name; a setting or an array is missing, left over, or of
             another shape.
     """
-    for name, build in BUILDERS.items():
-        if system.lower().startswith(name):
-            return build(arrays, config)
-    raise InputError(f"There is no published system {system!r}; there are {', '.join(BUILDERS)}.")
+    asked = system.lower().replace("-", "_")
+    for name, module in MODULES.items():
+        if asked.startswith(name):
+            build = import_module(f"statecast.runs.official.{module}").from_arrays
+            model: Forecaster = build(arrays, config)
+            return model
+    raise InputError(f"There is no published system {system!r}; there are {', '.join(MODULES)}.")

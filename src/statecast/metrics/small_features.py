@@ -1,0 +1,149 @@
+"""Fréchet and perceptual distances in the features of a small network that comes with statecast.
+
+They need no download, and are no substitutes for FVD and LPIPS: their values do not compare.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Self
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from statecast.frames import Frames, FrameSpec
+from statecast.metrics.base import DEFAULTS, MetricSettings
+from statecast.metrics.fvd import FVD
+from statecast.metrics.lpips_networks import TINY
+from statecast.metrics.masking import whole_frames_only
+from statecast.metrics.per_sample import SampleMetric
+from statecast.metrics.pointwise import unbounded
+from statecast.metrics.small_network import FILE, SmallVideoNetwork, read_small_network
+
+AT_ONCE = 256  # images that pass through the network together
+
+
+def why_not_images(spec: FrameSpec) -> str | None:
+    """Why frames are not images that the network sees; None where they are."""
+    if len(spec.space) != 2:
+        return f"it needs images, got space {spec.space}"
+    if len(spec.channels) not in (1, 3):
+        return f"it needs 1 or 3 channels, got {len(spec.channels)}"
+    return unbounded(spec)
+
+
+class SmallFVD(FVD):
+    """Fréchet distance of whole clips, as `fvd`, in 96 features of a small network of ours.
+
+    The network was trained on moving shapes that are made by the program. Values do not compare
+    with those of FVD.
+
+    Args:
+        network: gives the features of clips.
+        spec: of the frames.
+        digest: of the network's weights.
+        device: where it runs.
+    """
+
+    def __init__(
+        self, network: SmallVideoNetwork, spec: FrameSpec, digest: str, device: str = "cpu"
+    ) -> None:
+        self.network, self.spec, self.digest, self.device = network, spec, digest, device
+
+    @classmethod
+    def of(cls, spec: FrameSpec, settings: MetricSettings = DEFAULTS) -> Self:
+        network, digest = read_small_network(settings.device)
+        return cls(network, spec, digest, settings.device)
+
+    @classmethod
+    def why_not_applicable(
+        cls, spec: FrameSpec, samples: int, settings: MetricSettings = DEFAULTS
+    ) -> str | None:
+        return why_not_images(spec)
+
+    def seen(self, clips: Float[Tensor, "clip 3 time y x"]) -> Float[Tensor, "clip feature"]:
+        scaled = (clips / 127.5 - 1).transpose(1, 2).to(self.device)
+        found: Tensor = self.network(scaled)
+        return found.cpu().double()
+
+    def protocol(self, sums: Mapping[str, Tensor]) -> dict[str, Any]:
+        return {
+            "file": FILE,
+            "sha256": self.digest,
+            "resolution": list(self.spec.space),
+            "frames": round(float(sums["frames"] / sums["clips"])),
+            "runs": len(sums["runs.sum"]),
+        }
+
+
+class SmallPerceptual(SampleMetric):
+    """Distance of frames in the features of a small network of ours, as LPIPS without heads.
+
+    At each of three layers, the squared distance of unit channel vectors, averaged over points;
+    then the mean of the layers. Values do not compare with those of LPIPS.
+
+    Args:
+        network: with its weights, on the device where it runs.
+        value_range: smallest and largest value of the data.
+        digest: of the network's weights.
+        device: where it runs.
+    """
+
+    version, higher_is_better, unit = "1", False, "1"
+
+    def __init__(
+        self,
+        network: SmallVideoNetwork,
+        value_range: tuple[float, float],
+        digest: str,
+        device: str = "cpu",
+    ) -> None:
+        self.network, self.value_range = network, value_range
+        self.digest, self.device = digest, device
+
+    @classmethod
+    def of(cls, spec: FrameSpec, settings: MetricSettings = DEFAULTS) -> Self:
+        network, digest = read_small_network(settings.device)
+        return cls(network, spec.value_range or (0.0, 1.0), digest, settings.device)
+
+    @classmethod
+    def why_not_applicable(
+        cls, spec: FrameSpec, samples: int, settings: MetricSettings = DEFAULTS
+    ) -> str | None:
+        return super().why_not_applicable(spec, samples, settings) or why_not_images(spec)
+
+    def why_not_scorable(self, target: Frames) -> str | None:
+        return whole_frames_only(target, "it")
+
+    def prepare(self, target: Tensor, known: Tensor | None = None) -> list[list[Tensor]]:
+        return [self.features(part) for part in target.flatten(0, 1).split(AT_ONCE)]
+
+    def frame_scores(
+        self, frames: Tensor, target: Tensor, prepared: Any, known: Tensor | None = None
+    ) -> Tensor:
+        parts = frames.flatten(0, 1).split(AT_ONCE)
+        scores = [
+            self.distance(self.features(part), truth)
+            for part, truth in zip(parts, prepared, strict=True)
+        ]
+        return torch.cat(scores).unflatten(0, target.shape[:2])
+
+    def distance(self, features: list[Tensor], others: list[Tensor]) -> Float[Tensor, " image"]:
+        """Distances of as many images."""
+        layers = [
+            (one - other).square().sum(dim=1).mean(dim=(1, 2))
+            for one, other in zip(features, others, strict=True)
+        ]
+        return torch.stack(layers).mean(dim=0).cpu()
+
+    @torch.no_grad()
+    def features(self, images: Float[Tensor, "image channel y x"]) -> list[Tensor]:
+        """Unit channel vectors of images in the data's range, of each layer."""
+        low, high = self.value_range
+        scaled = 2 * (images.to(self.device) - low) / (high - low) - 1
+        maps = self.network.frame_features(scaled.expand(-1, 3, -1, -1))
+        return [layer / (layer.square().sum(dim=1, keepdim=True).sqrt() + TINY) for layer in maps]
+
+    def protocol(self, sums: Mapping[str, Tensor]) -> dict[str, Any]:
+        return {"file": FILE, "sha256": self.digest}

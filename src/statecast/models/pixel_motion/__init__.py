@@ -1,0 +1,1 @@
+"""Forecasters that move the pixels of the last frame: CDNA and SV2P."""

@@ -1,0 +1,141 @@
+"""PixelMotion: what CDNA and SV2P share: the cell, its roll-out, and scheduled sampling."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from statecast.errors import InputError
+from statecast.frames import FrameSpec
+from statecast.models.frame_feedback import FrameFeedback
+from statecast.models.pixel_motion.cell import CellOptions, MotionCell, States
+from statecast.models.scheduled_sampling import (
+    draw_true_counts,
+    draw_true_frames,
+    inverse_sigmoid_sampling,
+)
+from statecast.nn.noise import Noise
+from statecast.nn.normaliser import Normalisation
+from statecast.nn.same_padding import initialise_xavier
+
+
+class MotionState(NamedTuple):
+    """State of a `PixelMotion` after a frame, for each row."""
+
+    lstms: States
+    latent: (
+        Float[Tensor, "row latent y x"] | None
+    )  # of the whole sequence; None where there is none
+
+
+class PixelMotion(FrameFeedback[MotionState]):
+    """A forecaster whose frames are the one before, moved.
+
+    Args:
+        spec: shape, channels and units of the frames; the sides must be divisible by 8.
+        options: of the cell.
+        sampling_decay: decay k of `inverse_sigmoid_sampling`.
+        published: whether training feeds true frames in by count, see `draw_true_counts`.
+        normalise: see `Normaliser`.
+
+    Errors:
+        InputError: frames are points, or their sides do not divide.
+    """
+
+    def __init__(
+        self,
+        spec: FrameSpec,
+        *,
+        options: CellOptions,
+        sampling_decay: float,
+        published: bool,
+        normalise: Normalisation,
+    ) -> None:
+        super().__init__(spec, normalise=normalise)
+        name = type(self).__name__
+        if len(spec.space) != 2:
+            raise InputError(
+                f"{name} moves pixels of frames (channel, height, width), got points of shape "
+                f"{spec.frame_shape}. Use another model."
+            )
+        if sampling_decay <= 0:
+            raise InputError(f"sampling_decay must be positive, got {sampling_decay}.")
+        self.sampling_decay, self.published = sampling_decay, published
+        self.cell = MotionCell(spec.frame_shape, options)
+
+    def initialise(self, generator: torch.Generator | None) -> None:
+        """Draw the initial weights; affine maps begin near the identity."""
+        initialise_xavier(self, generator)
+        if isinstance(self.cell.affine, nn.Linear):
+            nn.init.normal_(self.cell.affine.weight, std=0.01, generator=generator)
+
+    # Forecasting
+
+    def draw_latent(self, like: Tensor, noise: Noise) -> Tensor | None:
+        """The latent of a step from its prior; None where the model has none."""
+        return None
+
+    def draw_sequence_latent(self, like: Tensor, noise: Noise) -> Tensor | None:
+        """The latent of all steps from its prior; None where each step has its own."""
+        return None
+
+    def observe(
+        self, context: Float[Tensor, "batch time channel y x"], *, noise: Noise
+    ) -> tuple[Float[Tensor, "row channel y x"], MotionState]:
+        latent = self.draw_sequence_latent(context, noise)
+        return self.step_through(noise.rows(context), MotionState(self.start, latent), noise=noise)
+
+    @property
+    def start(self) -> States:
+        """The states that a sequence begins with."""
+        return (None,) * len(self.cell.lstms)
+
+    def step(
+        self, frame: Float[Tensor, "row channel y x"], state: MotionState, *, noise: Noise
+    ) -> tuple[Float[Tensor, "row channel y x"], MotionState]:
+        latent = self.draw_latent(frame, noise) if state.latent is None else state.latent
+        following, lstms = self.cell(frame, state.lstms, latent)
+        return following, state._replace(lstms=lstms)
+
+    # Training
+
+    def draw_true_frames(
+        self, step: int, windows: int, horizon: int, context: int, generator: torch.Generator | None
+    ) -> Bool[Tensor, "batch input"]:
+        """Which inputs of a training window after the first are true, by the schedule."""
+        draw = draw_true_counts if self.published else draw_true_frames
+        return draw(
+            inverse_sigmoid_sampling(step, decay=self.sampling_decay),
+            windows=windows,
+            context=context,
+            horizon=horizon,
+            generator=generator,
+        )
+
+    def predict_window(
+        self,
+        frames: Float[Tensor, "batch time channel y x"],
+        true_frames: Bool[Tensor, "batch input"],
+        latents: Float[Tensor, "batch step latent small_y small_x"] | None = None,
+    ) -> Float[Tensor, "batch predicted channel y x"]:
+        """Predictions of all frames but the first.
+
+        Args:
+            frames: a training window, in the units of the model.
+            true_frames: whether each input, from the second frame to the last but one, is the
+                true frame; else it is the prediction of it.
+            latents: one for each step.
+        """
+        states = self.start
+        predicted: list[Tensor] = []
+        for index, frame in enumerate(frames[:, :-1].unbind(1)):
+            if index > 0:
+                chosen = true_frames[:, index - 1].view(-1, 1, 1, 1)
+                frame = torch.where(chosen, frame, predicted[-1])  # noqa: PLW2901
+            latent = None if latents is None else latents[:, index]
+            following, states = self.cell(frame, states, latent)
+            predicted.append(following)
+        return torch.stack(predicted, dim=1)

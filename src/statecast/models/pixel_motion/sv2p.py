@@ -1,0 +1,242 @@
+"""SV2P: stochastic variational video prediction, CDNA with a latent of the sequence or step."""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+from torch.nn import functional
+
+from statecast.errors import InputError
+from statecast.frames import Batch, FrameSpec
+from statecast.models.base import Losses, known_mean
+from statecast.models.pixel_motion.cdna import WIDTHS, fitting_output
+from statecast.models.pixel_motion.cell import REDUCTION, CellOptions, layer_norm
+from statecast.models.pixel_motion.forecaster import PixelMotion
+from statecast.nn.codecs.base import Output
+from statecast.nn.gaussian import DiagonalGaussian, widened
+from statecast.nn.noise import Noise
+from statecast.nn.normaliser import Normalisation
+from statecast.nn.pixel_motion import Motion
+from statecast.nn.same_padding import SameConv2d
+
+TimeScale = Literal["sequence", "step"]
+LOG_VARIANCE = -5.0  # smallest of the posterior, as published
+
+
+class LatentTower(nn.Module):
+    """The posterior of the latent, given all frames of a training window.
+
+    Args:
+        inputs: channels of all frames together.
+        widths: channels of its three convolutions.
+        latent_channels: channels of the latent.
+    """
+
+    def __init__(self, inputs: int, widths: tuple[int, int, int], latent_channels: int) -> None:
+        super().__init__()
+        one, two, three = widths
+        sizes = ((inputs, one, 2), (one, two, 2), (two, three, 1))
+        self.convolutions = nn.ModuleList(
+            SameConv2d(before, after, 3, stride=stride, bias=False)
+            for before, after, stride in sizes
+        )
+        self.norms = nn.ModuleList(layer_norm(width) for width in widths)
+        self.mean = SameConv2d(three, latent_channels, 3, stride=2, bias=False)
+        self.mean_norm = layer_norm(latent_channels)
+        self.log_variance = SameConv2d(three, latent_channels, 3, stride=2, bias=False)
+        self.log_variance_norm = layer_norm(latent_channels)
+
+    def forward(self, frames: Float[Tensor, "batch time channel y x"]) -> DiagonalGaussian:
+        """The distribution of the latent, (batch, y, x, latent)."""
+        maps = frames.flatten(1, 2)
+        for convolution, norm in zip(self.convolutions, self.norms, strict=True):
+            maps = functional.relu(norm(convolution(maps)))
+        mean = widened(self.mean_norm(self.mean(maps)))
+        raised = functional.relu(widened(self.log_variance_norm(self.log_variance(maps))))
+        std = torch.exp(0.5 * (raised + LOG_VARIANCE))
+        return DiagonalGaussian(mean.movedim(1, -1), std.movedim(1, -1))
+
+
+class Stage(NamedTuple):
+    """What the loss is at a step of the training."""
+
+    posterior: bool  # whether latents come from the posterior, not from N(0, I)
+    kl_weight: float
+
+
+class SV2P(PixelMotion):
+    r"""Stochastic variational video prediction (Babaeizadeh et al., 2018).
+
+    $$z \sim N(0, I), \qquad \hat x_{t+1} = f(x_{1:t}, z), \qquad
+    q(z | x_{1:T}) = N(\mu_\phi, \sigma_\phi^2)$$
+
+    The cell is that of `CDNA`; the latent is a map of an eighth of the frame's sides beside its
+    smallest maps. Forecasts are samples, and feed frames back. Training has three stages: noise in
+    the place of latents; latents of the posterior; then the divergence as well. Commands and states
+    of a robot are not taken. Reference: https://arxiv.org/abs/1710.11252.
+
+    With `published`, two things are as in the published code. One more kernel is computed, and not
+    used. True frames are fed in by count, see `draw_true_counts`.
+
+    Args:
+        spec: shape, channels and units of the frames; the sides must be divisible by 8.
+        latent: whether z is drawn once per `sequence`, or anew at each `step`.
+        latent_channels: channels of z.
+        tower_widths: channels of the posterior's three convolutions.
+        kl_weight: weight of the divergence, once it has risen.
+        posterior_start: step from which latents come from the posterior.
+        kl_start: step from which the divergence counts, more and more.
+        kl_end: step from which it counts with its whole weight.
+        motion: `cdna` (kernels of the whole frame), `dna` (a kernel for each pixel) or `stp`
+            (affine maps).
+        transformations: kernels or affine maps; `dna` has one.
+        kernel_size: odd side of the kernels.
+        width: channels of the first convolution.
+        lstm_widths: channels of the seven convolutional LSTMs.
+        sampling_decay: decay k of scheduled sampling, in steps, see `inverse_sigmoid_sampling`.
+        published: whether to do as the published code does, see above.
+        output: function of the frame from scratch: `sigmoid` for frames in [0, 1], `identity` for
+            unbounded ones; by default what fits the normalised data.
+        normalise: `auto`, `none`, `range` or `standard`, see `Normaliser`.
+        generator: source of the initial weights.
+    """
+
+    stochastic = True
+
+    def __init__(
+        self,
+        spec: FrameSpec,
+        *,
+        latent: TimeScale = "sequence",
+        latent_channels: int = 1,
+        tower_widths: tuple[int, int, int] = (32, 64, 64),
+        kl_weight: float = 0.001,
+        posterior_start: int = 50_000,
+        kl_start: int = 100_000,
+        kl_end: int = 120_000,
+        motion: Motion = "cdna",
+        transformations: int = 9,
+        kernel_size: int = 5,
+        width: int = 32,
+        lstm_widths: tuple[int, ...] = WIDTHS,
+        sampling_decay: float = 900.0,
+        published: bool = False,
+        output: Output | None = None,
+        normalise: Normalisation = "auto",
+        generator: torch.Generator | None = None,
+    ) -> None:
+        options = CellOptions(
+            motion=motion,
+            transformations=transformations,
+            kernel_size=kernel_size,
+            width=width,
+            lstm_widths=lstm_widths,
+            latent_channels=latent_channels,
+            rectified=False,
+            spare_kernel=published,
+            output=output or fitting_output(spec, normalise),
+        )
+        super().__init__(
+            spec,
+            options=options,
+            sampling_decay=sampling_decay,
+            published=published,
+            normalise=normalise,
+        )
+        if not 0 <= posterior_start <= kl_start <= kl_end:
+            raise InputError(
+                "Stages follow each other: 0 ≤ posterior_start ≤ kl_start ≤ kl_end, got "
+                f"{posterior_start}, {kl_start} and {kl_end}."
+            )
+        self.per_step = latent == "step"
+        self.latent_channels, self.kl_weight = latent_channels, kl_weight
+        self.posterior_start, self.kl_start, self.kl_end = posterior_start, kl_start, kl_end
+        height, width_ = spec.space
+        self.latent_shape = (latent_channels, height // REDUCTION, width_ // REDUCTION)
+        inputs = spec.length * len(spec.channels)
+        self.tower = LatentTower(inputs, tower_widths, latent_channels)
+        self.initialise(generator)
+
+    # Forecasting
+
+    def draw_sequence_latent(self, like: Tensor, noise: Noise) -> Tensor | None:
+        return None if self.per_step else noise.draw(*self.latent_shape, like=widened(like))
+
+    def draw_latent(self, like: Tensor, noise: Noise) -> Tensor | None:
+        return noise.draw(*self.latent_shape, like=widened(like))
+
+    # Training
+
+    def stage_at(self, step: int) -> Stage:
+        """The stage of a step, counted from 0."""
+        if step >= self.kl_end:
+            risen = 1.0
+        else:
+            risen = max(0.0, (step - self.kl_start) / max(self.kl_end - self.kl_start, 1))
+        return Stage(step >= self.posterior_start, risen * self.kl_weight)
+
+    def loss(
+        self, batch: Batch, *, step: int = 0, generator: torch.Generator | None = None
+    ) -> Losses:
+        r"""Mean squared error of all frames but the first, and the divergence.
+
+        $$\overline{(\hat x_t - x_t)^2} + w\, \overline{KL(q(z | x_{1:T}) \| N(0, I))}$$
+
+        The divergence is summed over channels of z, and averaged over its points and the batch.
+        True frames are drawn by the schedule; the weight w depends on the step.
+        """
+        length, shape = batch.values.shape[1], self.latent_shape
+        true_frames = self.draw_true_frames(
+            step, len(batch), len(batch.target), len(batch.context), generator
+        )
+        count = length - 1 if self.per_step else 1
+        noise = Noise(1, len(batch), generator).draw(count, *shape, like=batch.context.values)
+        return self.loss_given(batch, true_frames, noise, self.stage_at(step))
+
+    def loss_given(
+        self,
+        batch: Batch,
+        true_frames: Bool[Tensor, "batch input"],
+        noise: Float[Tensor, "batch count latent y x"],
+        stage: Stage,
+    ) -> Losses:
+        """The loss with these true frames fed in, and this noise of each step, or of all.
+
+        Errors:
+            InputError: the windows are not as long as those of the data that sized the model.
+        """
+        frames = self.inputs(batch)
+        predicted, posterior = self.infer(frames, true_frames.to(frames.device), noise, stage)
+        mask = None if batch.mask is None else batch.mask[:, 1:]
+        terms = {
+            "reconstruction": known_mean((predicted - frames[:, 1:]).square(), mask),
+            "divergence": posterior.divergence_from_standard().mean(),
+        }
+        total = terms["reconstruction"] + stage.kl_weight * terms["divergence"]
+        return {"total": total, **terms}
+
+    def infer(
+        self,
+        frames: Float[Tensor, "batch time channel y x"],
+        true_frames: Bool[Tensor, "batch input"],
+        noise: Float[Tensor, "batch count latent y x"],
+        stage: Stage,
+    ) -> tuple[Float[Tensor, "batch predicted channel y x"], DiagonalGaussian]:
+        """Predictions of all frames but the first, and the posterior of the latent."""
+        length = frames.shape[1]
+        if length != self.spec.length:
+            raise InputError(
+                "The posterior of SV2P sees windows of context and horizon together, "
+                f"{self.spec.length} frames, got {length}."
+            )
+        posterior = self.tower(frames)
+        latents = noise
+        if stage.posterior:
+            # A posterior that sees the whole window is the same at every step.
+            mean, std = (part.movedim(-1, 1).unsqueeze(1) for part in posterior)
+            latents = mean + std * noise
+        latents = latents.expand(-1, length - 1, -1, -1, -1)
+        return self.predict_window(frames, true_frames, latents), posterior

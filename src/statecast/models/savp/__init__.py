@@ -1,0 +1,1 @@
+"""SAVP: stochastic adversarial video prediction, a variational and adversarial CDNA."""

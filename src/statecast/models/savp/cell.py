@@ -1,0 +1,306 @@
+"""SAVPCell: the recurrent network that moves the pixels of a frame, given a latent."""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional
+
+from statecast.nn.codecs.base import Output, grid_of
+from statecast.nn.conv_lstm import ConvLSTM, ConvLSTMState, instance_norm
+from statecast.nn.gaussian import widened
+from statecast.nn.pixel_motion import move_by_kernels, normalised_kernels
+from statecast.nn.st_lstm import remember
+
+BILINEAR = (0.25, 0.75, 0.75, 0.25)  # weights that double the size of a row
+KEPT = 3  # images besides the moved ones: the last frame, the first one, and one from scratch
+
+
+class StageSpec(NamedTuple):
+    """One size of maps in a `SAVPCell`."""
+
+    multiple: int  # of the width, its channels
+    recurrent: bool  # whether it has a convolutional LSTM
+
+
+class SAVPState(NamedTuple):
+    """State of a `SAVPCell` after a frame."""
+
+    first: Float[Tensor, "row channel y x"]  # the first frame of the sequence
+    latent: tuple[Tensor, Tensor] | None  # hidden and cell state (row, noise) of the latent's LSTM
+    lstms: tuple[ConvLSTMState | None, ...]  # of each stage
+
+
+def stage_specs(side: int) -> tuple[list[StageSpec], list[StageSpec]]:
+    """Stages down and up for frames with this smaller side, as published.
+
+    Frames of less than 64 pixels are halved twice, of less than 128 three times, and so on, at
+    most five times.
+    """
+    if side >= 256:
+        down, up = (
+            [(1, 0), (2, 0), (4, 1), (8, 1), (8, 1)],
+            [(8, 1), (4, 1), (2, 0), (1, 0), (1, 0)],
+        )
+    elif side >= 128:
+        down, up = [(1, 0), (2, 1), (4, 1), (8, 1)], [(8, 1), (4, 1), (2, 0), (1, 0)]
+    elif side >= 64:
+        down, up = [(1, 1), (2, 1), (4, 1)], [(2, 1), (1, 1), (1, 0)]
+    else:
+        down, up = [(1, 1), (2, 1)], [(1, 1), (1, 0)]
+    stages = [[StageSpec(size, bool(lstm)) for size, lstm in part] for part in (down, up)]
+    return stages[0], stages[1]
+
+
+def beside(maps: Tensor, latent: Float[Tensor, "row noise"] | None) -> Tensor:
+    """Maps with the latent at each of their points."""
+    if latent is None:
+        return maps
+    tiled = latent[:, :, None, None].expand(-1, -1, *maps.shape[2:])
+    return torch.cat([maps, tiled], dim=1)
+
+
+class LatentLSTM(nn.Module):
+    """An LSTM from latents to latents, with 1 added to what opens its forget gate."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.gates = nn.Linear(2 * size, 4 * size)
+
+    def forward(
+        self, latent: Float[Tensor, "row noise"], state: tuple[Tensor, Tensor] | None
+    ) -> tuple[Tensor, Tensor]:
+        """Hidden and cell state after a latent; a sequence begins with zeros."""
+        hidden, cell = state or (torch.zeros_like(latent), torch.zeros_like(latent))
+        i, g, f, o = self.gates(torch.cat([latent, hidden], dim=1)).chunk(4, dim=1)
+        cell = remember(cell, i, f, g)
+        return torch.tanh(cell) * torch.sigmoid(o), cell
+
+
+class Resize(nn.Module):
+    """A convolution that halves maps, or doubles them, then normalisation and a rectifier.
+
+    Halving is a convolution that keeps the size, then the mean of each 2×2 points. Doubling is
+    bilinear, with zeros beyond the border, by as much as the 3×3 convolution then takes away.
+    """
+
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        *,
+        direction: Literal["down", "up"],
+        kernel: int,
+        epsilon: float,
+    ) -> None:
+        super().__init__()
+        padding = kernel // 2 if direction == "down" else 0
+        self.direction = direction
+        self.convolution = nn.Conv2d(inputs, outputs, kernel, padding=padding)
+        self.norm = instance_norm(outputs, epsilon)
+
+    def forward(
+        self, maps: Float[Tensor, "row channel y x"]
+    ) -> Float[Tensor, "row out_channel out_y out_x"]:
+        """Maps of half or twice the size."""
+        return functional.relu(self.norm(self.resized(maps)))
+
+    def resized(
+        self, maps: Float[Tensor, "row channel y x"]
+    ) -> Float[Tensor, "row out_channel out_y out_x"]:
+        """The same before normalisation."""
+        if self.direction == "down":
+            return functional.avg_pool2d(self.convolution(maps), 2)
+        channels = maps.shape[1]
+        row = torch.tensor(BILINEAR, device=maps.device, dtype=maps.dtype)
+        weights = torch.outer(row, row).expand(channels, 1, 4, 4)
+        doubled = functional.conv_transpose2d(maps, weights, stride=2, groups=channels)
+        convolved: Tensor = self.convolution(doubled)
+        return convolved
+
+
+class Stage(nn.Module):
+    """Maps of another size, and in some stages what a convolutional LSTM makes of them."""
+
+    def __init__(
+        self,
+        inputs: int,
+        spec: StageSpec,
+        *,
+        width: int,
+        noise_size: int,
+        direction: Literal["down", "up"],
+        kernel: int,
+        epsilon: float,
+    ) -> None:
+        super().__init__()
+        outputs = width * spec.multiple
+        self.resize = Resize(
+            inputs + noise_size, outputs, direction=direction, kernel=kernel, epsilon=epsilon
+        )
+        self.lstm = None
+        if spec.recurrent:
+            self.lstm = ConvLSTM(outputs + noise_size, outputs, norm_epsilon=epsilon)
+
+    def forward(
+        self, maps: Tensor, latent: Tensor | None, state: ConvLSTMState | None
+    ) -> tuple[Tensor, ConvLSTMState | None]:
+        """Its maps, and the state after them."""
+        maps = self.resize(beside(maps, latent))
+        if self.lstm is None:
+            return maps, None
+        state = self.lstm(beside(maps, latent), state)
+        return state.hidden, state
+
+
+class Head(nn.Module):
+    """Two convolutions with normalisation and a rectifier between them.
+
+    Args:
+        inputs: channels of its input.
+        width: channels after the first convolution.
+        outputs: channels of its output.
+        more: channels of images that the second convolution sees as well.
+        epsilon: of the normalisation.
+    """
+
+    def __init__(
+        self, inputs: int, width: int, outputs: int, *, more: int = 0, epsilon: float
+    ) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(inputs, width, 3, padding=1)
+        self.norm = instance_norm(width, epsilon)
+        self.second = nn.Conv2d(width + more, outputs, 3, padding=1)
+
+    def forward(self, maps: Tensor, images: Tensor | None = None) -> Tensor:
+        """Maps of the same size."""
+        maps = functional.relu(self.norm(self.first(maps)))
+        if images is not None:
+            maps = torch.cat([maps, images], dim=1)
+        return widened(self.second(maps))
+
+
+class SAVPCell(nn.Module):
+    r"""From a frame and a latent to the next frame.
+
+    $$\hat x_{t+1} = \sum_k m_k \odot K_k * x_t + m_a \odot x_t + m_b \odot x_1 + m_c \odot s_t$$
+
+    A U-net of convolutional LSTMs, each of whose convolutions sees the latent, gives kernels K, an
+    image s from scratch, and masks m, which add up to one and see the images that they mix.
+
+    Args:
+        frame_shape: (channel, height, width).
+        width: channels of the largest maps.
+        noise_size: size of the latent; 0 for none.
+        transformations: number of kernels.
+        kernel_size: their odd side.
+        output: function of the image from scratch.
+        epsilon: of instance normalisation.
+
+    Errors:
+        InputError: the sides cannot be halved often enough.
+    """
+
+    def __init__(
+        self,
+        frame_shape: tuple[int, ...],
+        *,
+        width: int,
+        noise_size: int,
+        transformations: int,
+        kernel_size: int,
+        output: Output,
+        epsilon: float,
+    ) -> None:
+        super().__init__()
+        self.output, self.transformations, self.kernel_size = output, transformations, kernel_size
+        channels, side = frame_shape[0], min(frame_shape[1:])
+        down, up = stage_specs(side)
+        grid = grid_of(frame_shape, 2 ** len(down), "This model")
+        self.lstm = LatentLSTM(noise_size) if noise_size else None
+        self.stages_down, self.stages_up = nn.ModuleList(), nn.ModuleList()
+        sizes = [2 * channels]  # of the maps before each stage, and after the last
+        for index, spec in enumerate(down):
+            stage = Stage(
+                sizes[-1], spec, width=width, noise_size=noise_size, direction="down",
+                kernel=3 if index else 5, epsilon=epsilon,
+            )  # fmt: skip
+            self.stages_down.append(stage)
+            sizes.append(width * spec.multiple)
+        before = flat = sizes.pop()
+        for spec in up:
+            stage = Stage(
+                before, spec, width=width, noise_size=noise_size, direction="up",
+                kernel=3, epsilon=epsilon,
+            )  # fmt: skip
+            self.stages_up.append(stage)
+            before = width * spec.multiple + sizes.pop()
+        full = width * up[-1].multiple
+        images = transformations + KEPT
+        self.kernels = nn.Linear(flat * grid[0] * grid[1], transformations * kernel_size**2)
+        self.scratch = Head(full, width, channels, epsilon=epsilon)
+        self.masks = Head(full, width, images, more=images * channels, epsilon=epsilon)
+
+    def start(self, first: Float[Tensor, "row channel y x"]) -> SAVPState:
+        """The state of sequences that begin with these frames."""
+        stages = len(self.stages_down) + len(self.stages_up)
+        return SAVPState(first, None, (None,) * stages)
+
+    def forward(
+        self,
+        frame: Float[Tensor, "row channel y x"],
+        latent: Float[Tensor, "row noise"] | None,
+        state: SAVPState,
+    ) -> tuple[Float[Tensor, "row channel y x"], SAVPState]:
+        """The next frame, and the state after it."""
+        images, masks, state = self.layers(frame, latent, state)
+        return (masks.unsqueeze(2) * images).sum(dim=1), state
+
+    def layers(
+        self, frame: Tensor, latent: Tensor | None, state: SAVPState
+    ) -> tuple[Float[Tensor, "row image channel y x"], Float[Tensor, "row image y x"], SAVPState]:
+        """The images that make a frame, their masks, and the state after it."""
+        memory = state.latent
+        if self.lstm is not None:
+            assert latent is not None
+            memory = self.lstm(latent, state.latent)
+            latent = memory[0]
+        full, smallest, lstms = self.features(frame, latent, state)
+        kernels = self.kernels_of(smallest)
+        moved = move_by_kernels(frame, kernels, padding="edge")
+        scratch = self.scratch(full)
+        scratch = scratch.sigmoid() if self.output == "sigmoid" else scratch
+        kept = torch.stack([frame, state.first, scratch], dim=1)
+        images = torch.cat([moved, kept], dim=1)
+        masks = self.masks(full, images.flatten(1, 2)).softmax(dim=1)
+        return images, masks, SAVPState(state.first, memory, lstms)
+
+    def features(
+        self, frame: Tensor, latent: Tensor | None, state: SAVPState
+    ) -> tuple[Tensor, Tensor, tuple[ConvLSTMState | None, ...]]:
+        """Maps as large as the frame, the smallest ones, and the states of the stages."""
+        maps, skips, after = torch.cat([frame, state.first], dim=1), [], []
+        before = iter(state.lstms)
+        for stage in self.stages_down:
+            maps, memory = stage(maps, latent, next(before))
+            skips.append(maps)
+            after.append(memory)
+        smallest = skips.pop()
+        for index, stage in enumerate(self.stages_up):
+            if index > 0:
+                maps = torch.cat([maps, skips.pop()], dim=1)
+            maps, memory = stage(maps, latent, next(before))
+            after.append(memory)
+        return maps, smallest, tuple(after)
+
+    def kernels_of(self, smallest: Tensor) -> Float[Tensor, "row transformation kernel kernel"]:
+        """Kernels from the smallest maps: the identity, and what is added to it."""
+        side = self.kernel_size
+        # Points before channels, as in published weights.
+        raw = widened(self.kernels(smallest.permute(0, 2, 3, 1).flatten(1)))
+        identity = torch.zeros(side, side, device=raw.device)
+        identity[side // 2, side // 2] = 1
+        return normalised_kernels(raw.unflatten(1, (side, side, -1)).permute(0, 3, 1, 2) + identity)

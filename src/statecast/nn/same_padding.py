@@ -1,0 +1,69 @@
+"""Convolutions whose output is as large as their input over the stride, as TensorFlow pads them."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+
+class SameConv2d(nn.Conv2d):
+    """A convolution with TensorFlow's padding `SAME`.
+
+    With a stride s the output has ⌈n/s⌉ points, and zeros lie around the input. Where their number
+    is odd, the additional one lies after the last point: a kernel of 3 and a stride of 2 pad 0
+    before and 1 after.
+    """
+
+    def __init__(
+        self, inputs: int, outputs: int, kernel: int, *, stride: int = 1, bias: bool = True
+    ) -> None:
+        super().__init__(inputs, outputs, kernel, stride, bias=bias)
+
+    def forward(
+        self, maps: Float[Tensor, "batch channel y x"]
+    ) -> Float[Tensor, "batch out_channel out_y out_x"]:
+        kernel, stride = self.kernel_size[0], self.stride[0]
+        pads = [
+            max((-(-side // stride) - 1) * stride + kernel - side, 0) for side in maps.shape[2:]
+        ]
+        if any(pad % 2 for pad in pads):
+            height, width = pads
+            before_and_after = (width // 2, -(-width // 2), height // 2, -(-height // 2))
+            return super().forward(nn.functional.pad(maps, before_and_after))
+        padding = [pad // 2 for pad in pads]
+        return nn.functional.conv2d(maps, self.weight, self.bias, stride, padding)
+
+
+class SameConvTranspose2d(nn.ConvTranspose2d):
+    """A transposed convolution with TensorFlow's padding `SAME`: from n points to n times stride.
+
+    It is the adjoint of `SameConv2d`: of what the kernel reaches, as much is cut off on each side
+    as that one pads.
+    """
+
+    def __init__(
+        self, inputs: int, outputs: int, kernel: int, *, stride: int, bias: bool = True
+    ) -> None:
+        super().__init__(inputs, outputs, kernel, stride, bias=bias)
+
+    def forward(
+        self, maps: Float[Tensor, "batch channel y x"], output_size: list[int] | None = None
+    ) -> Float[Tensor, "batch out_channel out_y out_x"]:
+        kernel, stride = self.kernel_size[0], self.stride[0]
+        before = max(kernel - stride, 0) // 2
+        height, width = (stride * side for side in maps.shape[2:])
+        reached = super().forward(maps, output_size)
+        return reached[..., before : before + height, before : before + width]
+
+
+def initialise_xavier(module: nn.Module, generator: torch.Generator | None) -> None:
+    """Draw weights uniformly in ±√(6 / (inputs + outputs)); biases are zero.
+
+    Reference: Glorot and Bengio (2010), https://proceedings.mlr.press/v9/glorot10a.html.
+    """
+    for layer in module.modules():
+        if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
+            nn.init.xavier_uniform_(layer.weight, generator=generator)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)

@@ -1,0 +1,138 @@
+"""The published weights of SV2P and of its CDNA without latents, read into our models."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from statecast.errors import InputError
+from statecast.frames import FrameSpec
+from statecast.models.pixel_motion.cdna import CDNA
+from statecast.models.pixel_motion.sv2p import SV2P
+from statecast.runs.official.settings import channel_names
+from statecast.runs.official.tensorflow import Arrays, load_variables, own_names, setting
+
+SCOPE = "generator/"
+MODULES = {  # ours: published
+    "cell.enter": "scale1_conv1",
+    "cell.enter_norm": "scale1_conv1/layer_norm1",
+    "cell.downsample.0": "conv2",
+    "cell.downsample.1": "conv3",
+    "cell.mix": "conv4",
+    "cell.upsample.0": "convt1",
+    "cell.upsample.1": "convt2",
+    "cell.leave": "convt3",
+    "cell.leave_norm": "convt3/layer_norm9",
+    "cell.scratch": "convt4",
+    "cell.masks": "convt7",
+    **{f"cell.lstms.{index}.gates": f"state{index + 1}/Gates" for index in range(7)},
+    **{f"cell.norms.{index}": f"layer_norm{index + 2}" for index in range(7)},
+    **{f"tower.convolutions.{index}": f"latent_conv{index + 1}" for index in range(3)},
+    **{
+        f"tower.norms.{index}": f"latent_conv{index + 1}/latent_norm{index + 1}"
+        for index in range(3)
+    },
+    "tower.mean": "latent_mean",
+    "tower.mean_norm": "latent_mean/latent_norm_mean",
+    "tower.log_variance": "latent_std",
+    "tower.log_variance_norm": "latent_std/latent_std_norm",
+}
+MOTION = {"cdna": "cdna_params", "dna": "convt4"}
+POINTWISE = ("convt4", "convt7")  # transposed convolutions of one point, which are plain ones
+# The head that forecasts the state of a robot, which is always there; we take no states.
+UNUSED = (f"{SCOPE}state_pred/weights", f"{SCOPE}state_pred/biases")
+
+
+def from_arrays(arrays: Arrays, config: Mapping[str, Any]) -> SV2P | CDNA:
+    """The published model with these weights, in evaluation mode.
+
+    Args:
+        arrays: by name of the published variable.
+        config: `system`, such as `SV2P, time-invariant latent, CDNA`: a latent that is
+            `time-variant` is drawn at each step, and a system without `SV2P` has no latent; and
+            published sizes and settings.
+
+    Errors:
+        InputError: a setting is missing, or an array is missing, left over, or of another shape.
+    """
+    system = str(setting(config, "system", "SV2P"))
+
+    def found(name: str) -> Any:
+        return setting(config, name, system)
+
+    frames = found("sequence_length")
+    side = found("frame")
+    spec = FrameSpec(
+        channels=channel_names(found("channels")),
+        space=(side, side) if isinstance(side, int) else tuple(side),
+        context=found("context_frames"),
+        horizon=frames - found("context_frames"),
+        value_range=(0.0, 1.0),
+    )
+    motion = motion_of(system)
+    options: dict[str, Any] = {
+        "motion": motion,
+        "width": found("first_conv"),
+        "lstm_widths": tuple(found("lstm_sizes")),
+        "transformations": max(found("num_masks") - 1, 1),
+        "kernel_size": found("kernel"),
+        "sampling_decay": found("schedule_sampling_k"),
+        "published": True,
+    }
+    if "sv2p" not in system.lower():
+        return load(CDNA(spec, **options), arrays, motion)
+    start, end = found("kl_anneal_steps")
+    options |= {
+        "latent": "step" if is_time_variant(config, system) else "sequence",
+        "latent_channels": found("latent_channels"),
+        "tower_widths": tuple(found("latent_tower")),
+        "kl_weight": found("kl_weight"),
+        "posterior_start": found("num_iterations_1st_stage"),
+        "kl_start": start,
+        "kl_end": end,
+    }
+    if found("latent_std_min") != -5.0:
+        raise InputError(f"latent_std_min is −5 in SV2P, got {found('latent_std_min')}.")
+    return load(SV2P(spec, **options), arrays, motion)
+
+
+def motion_of(system: str) -> str:
+    """How a published system moves pixels.
+
+    Errors:
+        InputError: by spatial transformers, whose published variables are not known.
+    """
+    words = system.lower().replace(",", " ").split()
+    if "stp" in words:
+        raise InputError("Published weights of STP cannot be read: their names are not known.")
+    return "dna" if "dna" in words else "cdna"
+
+
+def is_time_variant(config: Mapping[str, Any], system: str) -> bool:
+    """Whether each step has a latent of its own, by the setting `multi_latent` or by the name."""
+    return bool(config.get("multi_latent", "time-variant" in system.lower()))
+
+
+def load(model: SV2P | CDNA, arrays: Arrays, motion: str) -> SV2P | CDNA:
+    """The model with published weights, in evaluation mode."""
+    pointwise = {f"{SCOPE}{name}/weights" for name in POINTWISE}
+    turned = {
+        name: array.swapaxes(-1, -2) if name in pointwise else array
+        for name, array in arrays.items()
+    }
+    load_variables(model, sv2p_names(model, motion), turned, unused=UNUSED)
+    return model.eval()
+
+
+def sv2p_names(model: SV2P | CDNA, motion: str) -> dict[str, str]:
+    """The published name of each of a model's tensors."""
+    modules = MODULES | {"cell.motion": MOTION[motion]}
+    names = {}
+    for name in own_names(model):
+        module, _, part = name.rpartition(".")
+        norm = "norm" in modules[module].rpartition("/")[2]
+        ending = (
+            {"weight": "gamma", "bias": "beta"} if norm else {"weight": "weights", "bias": "biases"}
+        )
+        names[name] = f"{SCOPE}{modules[module]}/{ending[part]}"
+    return names

@@ -1,0 +1,162 @@
+"""fvd_small and perceptual_small: they rank degraded videos, whatever batches and units are."""
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional
+
+from statecast.frames import Batch, Forecast, FrameSpec
+from statecast.metrics.base import add
+from statecast.metrics.fvd import frechet_distance
+from statecast.metrics.small_features import SmallFVD, SmallPerceptual
+from statecast.metrics.small_network import FEATURES, read_small_network
+
+SPEC = FrameSpec(channels=("grey",), space=(32, 40), context=4, horizon=8, value_range=(0.0, 1.0))
+
+
+def videos(count, seed):
+    """Soft discs that move by 1 to 3 points a frame over a gradient, (clip, time, 1, y, x)."""
+    generator = torch.Generator().manual_seed(seed)
+    start = 8 + 12 * torch.rand(count, 1, 2, generator=generator)
+    speed = 1 + 2 * torch.rand(count, 1, 2, generator=generator)
+    places = (start + torch.arange(12.0)[None, :, None] * speed) % 32
+    size = 3 + 5 * torch.rand(count, 1, 1, 1, generator=generator)
+    y = torch.arange(32.0)[:, None] - places[..., 1, None, None]
+    x = torch.arange(40.0) - places[..., 0, None, None]
+    cover = torch.sigmoid(2 * (size - (x.square() + y.square()).sqrt()))
+    return torch.lerp(torch.linspace(0, 0.6, 40).expand_as(cover), torch.ones(()), cover)[
+        :, :, None
+    ]
+
+
+def blurred(frames):
+    flat = functional.pad(frames.flatten(0, 1), [2] * 4, mode="replicate")
+    return functional.avg_pool2d(flat, 5, 1).view_as(frames)
+
+
+def noisy(frames):
+    return frames + 0.15 * torch.randn(frames.shape, generator=torch.Generator().manual_seed(9))
+
+
+DEGRADED = {
+    "blur": blurred,
+    "noise": noisy,
+    "frozen": lambda frames: frames[:, [*range(5), *[4] * 7]],
+    "order": lambda frames: frames[:, [0, 3, 1, 2, 7, 5, 4, 6, 9, 11, 8, 10]],
+    "speed": lambda frames: frames[:, torch.arange(12) // 3],
+}
+
+
+def gaussian(frames):
+    """Mean and covariance of the features of whole videos."""
+    features = SmallFVD.of(SPEC).features(frames)
+    return features.mean(dim=0), torch.from_numpy(np.cov(features.T))
+
+
+@pytest.fixture(scope="module")
+def others():
+    return gaussian(videos(64, 1))
+
+
+@pytest.fixture(scope="module")
+def between(others):
+    """The distance of two sets of the same kind."""
+    return float(frechet_distance(*gaussian(videos(64, 0)), *others))
+
+
+@pytest.mark.parametrize("name", DEGRADED)
+def test_degraded_videos_are_farther_from_others_than_those_are_from_each_other(
+    name, others, between
+):
+    degraded = gaussian(DEGRADED[name](videos(64, 0)))
+    assert float(frechet_distance(*degraded, *others)) > 1.5 * between
+
+
+def test_the_metric_is_the_distance_of_context_and_forecast_together():
+    one, other = videos(24, 0), videos(24, 1)
+    metric = SmallFVD.of(SPEC)
+    batch = Batch.of(other, SPEC.context, channels=SPEC.channels)
+    forecast = Forecast(
+        samples=one[None, :, SPEC.context :], times=batch.target.times, channels=SPEC.channels
+    )
+    joined = torch.cat([batch.context.values, forecast.samples[0]], dim=1)
+    halves = [
+        metric.sums(
+            Forecast(samples=forecast.samples[:, part], times=forecast.times,
+                     channels=SPEC.channels),
+            batch.select(part).target, context=batch.select(part).context,
+        )
+        for part in (slice(0, 9), slice(9, 24))
+    ]  # fmt: skip
+    score = metric.scores(add(halves[0], halves[1]))["mean"].value
+    expected = float(frechet_distance(*gaussian(joined), *gaussian(other)))
+    assert score == pytest.approx(expected, rel=1e-4)
+
+
+def test_perceptual_distance_is_zero_of_equal_frames_and_grows_with_blur_and_noise():
+    metric, frames = SmallPerceptual.of(SPEC), videos(4, 2)
+    none = metric.frame_scores(frames, frames, metric.prepare(frames))
+    assert none.shape == (4, 12)
+    assert not none.any()
+    for degrade in (blurred, noisy):
+        little = metric.frame_scores(
+            torch.lerp(frames, degrade(frames), 0.3), frames, metric.prepare(frames)
+        )
+        much = metric.frame_scores(degrade(frames), frames, metric.prepare(frames))
+        assert (little > 0).all()
+        assert float(much.mean()) > float(little.mean())
+
+
+def scores(spec, frames, target):
+    metric = SmallPerceptual.of(spec)
+    return metric.frame_scores(frames, target, metric.prepare(target))
+
+
+def test_units_and_grey_or_equal_colours_change_nothing():
+    frames = videos(3, 3)
+    kelvin = FrameSpec(
+        channels=("k",), space=(32, 40), context=4, horizon=8, value_range=(270, 310)
+    )
+    colour = FrameSpec(
+        channels=("r", "g", "b"), space=(32, 40), context=4, horizon=8, value_range=(0.0, 1.0)
+    )
+    expected = scores(SPEC, blurred(frames), frames)
+    for spec, change in (
+        (kelvin, lambda values: 270 + 40 * values),
+        (colour, lambda values: values.expand(-1, -1, 3, -1, -1)),
+    ):
+        found = scores(spec, change(blurred(frames)), change(frames))
+        torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-3)
+
+
+def test_a_nan_stays_visible():
+    frames = videos(2, 4)
+    broken = frames.clone()
+    broken[1, 3, 0, 5, 5] = torch.nan
+    found = scores(SPEC, broken, frames)
+    assert found.isnan().nonzero().tolist() == [[1, 3]]
+    assert SmallFVD.of(SPEC).features(broken).isnan().any(dim=1).tolist() == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ({"space": (7,)}, "images"),
+        ({"channels": ("u", "v")}, "1 or 3 channels, got 2"),
+        ({"value_range": None}, "range"),
+    ],
+)
+@pytest.mark.parametrize("metric", [SmallFVD, SmallPerceptual])
+def test_what_it_cannot_score_is_named(metric, spec, message):
+    fields = {"channels": ("c",), "space": (8, 8), "value_range": (0.0, 1.0)} | spec
+    found = metric.why_not_applicable(FrameSpec(context=1, horizon=1, **fields), 1)
+    assert message in found
+
+
+def test_the_network_is_small_and_its_weights_are_whole():
+    network, digest = read_small_network("cpu")
+    assert sum(weight.numel() for weight in network.parameters()) < 150_000
+    assert len(digest) == 64
+    found = network(2 * videos(2, 5).expand(-1, -1, 3, -1, -1) - 1)
+    assert found.shape == (2, FEATURES)
+    assert bool((found.std(dim=0) > 0).any())
