@@ -24,7 +24,7 @@ from statecast.data.synthetic.moving_digits import MovingDigits
 from statecast.data.user.videos import Videos
 from statecast.frames import Batch
 from statecast.io.video.encoding import write_mp4
-from statecast.models import MODELS
+from statecast.models.build import model_of
 from statecast.runs.recipes import read_recipe, resolve
 
 WORKERS = (0, 1, 2)
@@ -60,8 +60,7 @@ def rate(batches: Iterator[Batch], seconds: float) -> tuple[float, float]:
 def step_seconds(recipe: str, data: DataSource, overrides: list[str], seconds: float) -> float:
     """Seconds of a training step of a recipe on a batch that is there already."""
     tables = resolve(read_recipe(recipe), overrides)
-    options = {name: value for name, value in tables["model"].items() if name != "name"}
-    model = MODELS[tables["model"]["name"]](data.spec, **options, generator=seeded_generator(1))
+    model = model_of(tables["model"], data.spec, generator=seeded_generator(1))
     batch = data.windows("train").training_batch(0, tables["train"]["batch_size"], seed=1)
     if model.needs_statistics:
         model.fit_statistics([batch])

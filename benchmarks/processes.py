@@ -21,7 +21,7 @@ from statistics import median
 
 from statecast.data.loading import training_batches
 from statecast.distributed import LAUNCHED, is_main, launched_rank, process_group, world_size
-from statecast.models import MODELS
+from statecast.models.build import model_of
 from statecast.runs.recipes import read_recipe, resolve
 from statecast.runs.run import build_data
 from statecast.training.loop import Trainer
@@ -35,8 +35,7 @@ def step_seconds(recipe: str, batch_size: int, steps: int) -> float:
     """Median time of a step of this many windows, from the batch to the changed weights."""
     tables = resolve(read_recipe(recipe))
     data = build_data(tables)
-    options = {name: value for name, value in tables["model"].items() if name != "name"}
-    model = MODELS[tables["model"]["name"]](data.spec, **options)
+    model = model_of(tables["model"], data.spec)
     training = TrainingOptions(
         batch_size=batch_size, validate_every=0, precision="float32", device="cpu"
     )

@@ -26,6 +26,8 @@ RUNS = {
     "srvp-digits-small": ["--model.width=8", "--evaluate.samples=3"],
     "separable-wave-small": ["--data.sequences=12"],
     "fields": [
+        "--model.reference=none",
+        "--evaluate.baselines=[persistence]",
         "--model.width=8",
         "--evaluate.samples=3",
         "--data.context=4",

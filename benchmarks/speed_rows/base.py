@@ -12,6 +12,7 @@ from statecast.data.base import seeded_generator
 from statecast.frames import FrameSpec
 from statecast.models import MODELS
 from statecast.models.base import Forecaster
+from statecast.models.build import own_options
 from statecast.runs.recipes import Tables, read_recipe
 
 SEED = 1
@@ -96,7 +97,7 @@ def model_of(
 ) -> Forecaster:
     """The model of a recipe with new weights, on the device."""
     tables = read_recipe(recipe)
-    options = {name: value for name, value in tables["model"].items() if name != "name"}
+    options = own_options(tables["model"])
     spec = spec_of(recipe, tables, space=space, horizon=horizon)
     made = MODELS[tables["model"]["name"]](
         spec, **options | settings.sizes, generator=seeded_generator(0)

@@ -175,6 +175,11 @@ class Frames:
         mask = None if self.mask is None else self.mask[sequences]
         return replace(self, values=self.values[sequences], mask=mask)
 
+    def first(self, count: int) -> Frames:
+        """At most the first `count` frames of each sequence."""
+        mask = None if self.mask is None else self.mask[:, :count]
+        return replace(self, values=self.values[:, :count], times=self.times[:count], mask=mask)
+
     def require_finite(self, what: str = "frames") -> Frames:
         """Return self, or raise `InputError` naming the first known value that is not finite."""
         finite = torch.isfinite(self.values)

@@ -2,10 +2,14 @@
 
 import json
 
+import numpy as np
 import pytest
 import torch
+from helpers.labelled_fields import sea_surface, write_field
 
 from statecast.data.base import seeded_generator
+from statecast.data.user.arrays import Arrays
+from statecast.data.user.fields import Fields
 from statecast.errors import InputError
 from statecast.evaluation.evaluate import evaluate
 from statecast.evaluation.scoring import score_windows
@@ -45,6 +49,26 @@ def test_scores_hold_the_protocol_and_persistence(data, tmp_path):
     lines = scores.table()
     assert "persistence" in lines
     assert "mse ↓ best" in lines
+
+
+def test_a_baseline_that_cannot_be_fitted_is_left_out_with_the_reason(tmp_path):
+    values = np.random.default_rng(1).standard_normal((20, 12, 6)).astype(np.float32)
+    np.save(tmp_path / "short.npy", values)
+    data = Arrays(path=str(tmp_path / "short.npy"), axes="ntx", context=1, horizon=3)
+    scores = evaluate(model(data), data, metrics=("mse",), samples=2, baselines=("linear", "dmd"))
+    assert set(scores.forecasters) == {"model", "persistence", "dmd"}
+    assert "at least 2 frame" in scores.not_computed["linear"]
+
+
+def test_dmd_on_a_field_with_land_does_not_end_the_evaluation(tmp_path):
+    made = sea_surface(frames=60, height=6, width=6)
+    made["sst"][:, :2] = np.nan
+    data = Fields(path=write_field(tmp_path / "sea.nc", made), context=3, horizon=2, test_horizon=2)
+    assert data.windows("train").batch(torch.arange(2)).mask is not None
+    names = ("dmd", "damped_persistence", "analogue", "climatology")
+    scores = evaluate(Persistence(data.spec), data, metrics=("mse",), baselines=names)
+    assert set(scores.forecasters) == {"model", *names[1:]}
+    assert "without NaN" in scores.not_computed["dmd"]
 
 
 def test_baselines_asked_for_are_scored_beside_persistence(data):

@@ -12,6 +12,7 @@ from statecast.nn.random import (
     LaterSamples,
     PartGenerator,
     Streams,
+    branch,
     normal_draws,
     standard_normal,
     uniform,
@@ -33,6 +34,32 @@ def test_the_first_samples_are_the_same_however_many_are_drawn(streams):
     for shape in ((6,), (2, 5), (7,)):  # time after time, of any shape
         one, other = normal((2, 3, *shape), few), normal((50, 3, *shape), many)
         assert torch.equal(one, other[:2])
+
+
+@pytest.mark.parametrize("streams", [False, True])
+def test_a_branch_is_apart_and_takes_one_number_however_much_it_gives(streams):
+    def generator():
+        return window_generators(NUMBERS, 3) if streams else seeded_generator(3)
+
+    found = []
+    for size in (2, 50):
+        whole = generator()
+        made = branch(whole)
+        found.append(
+            (normal((2, 3, size), made), normal((2, 3, 5), made), normal((2, 3, 4), whole))
+        )
+    assert torch.equal(found[0][2], found[1][2])
+    plain = generator()
+    normal((2, 3, 4), plain)
+    assert not torch.equal(normal((2, 3, 5), plain), found[0][1])
+    later = LaterSamples(seeded_generator(3), 4)
+    assert torch.equal(
+        normal((3, 3, 6), branch(later)), normal((7, 3, 6), branch(seeded_generator(3)))[4:]
+    )
+    part = PartGenerator(seeded_generator(3), Part(1, 3, 3))
+    assert torch.equal(
+        normal((2, 2, 6), branch(part)), normal((2, 3, 6), branch(seeded_generator(3)))[:, 1:]
+    )
 
 
 @pytest.mark.parametrize("streams", [False, True])

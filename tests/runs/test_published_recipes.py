@@ -4,7 +4,7 @@ import pytest
 import torch
 from helpers.labelled_fields import one_zone
 
-from statecast.models import MODELS
+from statecast.models.build import model_of
 from statecast.runs.recipes import read_recipe, resolve
 from statecast.runs.run import build_data
 
@@ -57,9 +57,8 @@ def test_a_published_recipe_builds_a_model_of_the_published_size(name, tmp_path,
     if "-sst" in name:
         one_zone(tmp_path / "sst")
     tables = resolve(read_recipe(name))
-    options = {key: value for key, value in tables["model"].items() if key != "name"}
     with torch.device("meta"):  # sizes without numbers
-        model = MODELS[tables["model"]["name"]](build_data(tables).spec, **options)
+        model = model_of(tables["model"], build_data(tables).spec)
     count = sum(parameter.numel() for parameter in model.parameters()) / 1e6
     assert round(count, 1 if name in ROUGH else 2) == MILLIONS[name]
 

@@ -12,6 +12,7 @@ from statecast.data import DATASETS
 from statecast.errors import CorruptionError, FileError, InputError
 from statecast.evaluation.comparability import read_scores
 from statecast.models import MODELS
+from statecast.models.build import model_of, own_options
 from statecast.recipes import recipe_names
 from statecast.runs.create import create_run
 from statecast.runs.load import load
@@ -79,8 +80,8 @@ def test_recipes_of_videos_train_on_prepared_stores(name, tmp_path, monkeypatch)
 )
 def test_variants_of_the_paper_are_one_override_away(kind, override, parameters):
     tables = resolve(read_recipe(f"srvp-digits-{kind}"), [*override, "--model.width", "2"])
-    options = {key: value for key, value in tables["model"].items() if key != "name"}
-    model = MODELS["srvp"](build_data(tables).spec, **options)
+    options = own_options(tables["model"])
+    model = model_of(tables["model"], build_data(tables).spec)
     found = {name for name, _ in model.named_parameters()}
     for part in ("transition.velocity", "transition.cell", "transition.next", "prior"):
         assert (part in parameters) == any(name.startswith(part) for name in found)
@@ -160,7 +161,7 @@ def test_a_run_opened_again_forecasts_the_same(recipe, tmp_path):
     )
     assert torch.equal(one.samples, other.samples)
     scores = evaluate_run(again, ["--evaluate.samples", "2"])
-    assert scores["protocol"]["samples"] == 2
+    assert scores.protocol["samples"] == 2
     assert (tmp_path / "run" / "scores.json").is_file()
 
 
@@ -173,8 +174,8 @@ def test_the_best_checkpoint_is_scored_unless_another_is_asked_for(recipe, tmp_p
     values = {}
     for options in ({}, {"which": "best"}, {"which": "last"}):
         scores = evaluate_run(run, **options)
-        values[options.get("which")] = scores["forecasters"]["srvp"]["mse"]["mean"]["value"]
-        assert scores["protocol"]["checkpoint"] == options.get("which", "best")
+        values[options.get("which")] = scores.forecasters["srvp"]["mse"]["mean"].value
+        assert scores.protocol["checkpoint"] == options.get("which", "best")
     assert values[None] == values["best"] != values["last"]
     assert main(["evaluate", str(run.folder)]) == 0
     assert read_scores(run.folder)["protocol"]["checkpoint"] == "best"

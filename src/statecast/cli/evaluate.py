@@ -28,6 +28,7 @@ def run(options: argparse.Namespace, overrides: Sequence[str]) -> int:
     from statecast.distributed import is_main, process_group
     from statecast.errors import MissingExtraError
     from statecast.evaluation.analyses import ANALYSES
+    from statecast.evaluation.skill import skill_lines
     from statecast.plots.curves import plot_scores
     from statecast.runs.run import evaluate_run, open_run
 
@@ -45,6 +46,9 @@ def run(options: argparse.Namespace, overrides: Sequence[str]) -> int:
         if not is_main():
             return 0
     print(scores.table())
+    print("\n".join(["", *skill_lines(scores.skill)]))
+    for warning in scores.warnings:
+        print(f"Warning: {warning}")
     for name, found in scores.analyses.items():
         print("\n".join(["", f"{name}:", *ANALYSES[name]().lines(found)]))
     for metric, reason in scores.not_computed.items():

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from statecast.data.base import CutWindows, Windows
 from statecast.errors import InputError
-from statecast.frames import Batch, Frames
+from statecast.frames import Batch
 from statecast.io.fields.coordinates import Coordinates
 
 
@@ -96,7 +96,7 @@ class FirstFrames(Windows):
 
     def batch(self, indices: Tensor) -> Batch:
         whole = self.windows.batch(indices)
-        return replace(whole, target=first_frames(whole.target, self.horizon))
+        return replace(whole, target=whole.target.first(self.horizon))
 
     def coordinates(self, window: int) -> Coordinates | None:
         """Labels of a window's context frames."""
@@ -112,9 +112,3 @@ class FirstFrames(Windows):
         """Digest of the whole windows and of what is kept of them."""
         content = f"first {self.horizon} of {self.windows.digest}"
         return hashlib.sha256(content.encode()).hexdigest()
-
-
-def first_frames(frames: Frames, count: int) -> Frames:
-    """The first frames of some."""
-    mask = None if frames.mask is None else frames.mask[:, :count]
-    return replace(frames, values=frames.values[:, :count], times=frames.times[:count], mask=mask)

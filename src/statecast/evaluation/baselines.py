@@ -12,6 +12,7 @@ from statecast.errors import InputError
 from statecast.frames import Batch
 from statecast.models import BASELINES, MODELS
 from statecast.models.base import Forecaster
+from statecast.models.change import ChangeForecaster
 
 STATISTICS = 2  # stream of random numbers, apart from those of weights, steps and the data
 
@@ -57,7 +58,7 @@ def fit_statistics(model: Forecaster, windows: Windows, *, batch_size: int, seed
 
 def fitted_baselines(
     names: tuple[str, ...], model: Forecaster, data: DataSource, *, seed: int
-) -> dict[str, Forecaster]:
+) -> tuple[dict[str, Forecaster], dict[str, str]]:
     """Baselines with their own default options to hold a model against, fitted where they need it.
 
     Args:
@@ -66,10 +67,17 @@ def fitted_baselines(
         data: whose training windows they are fitted on.
         seed: of the windows drawn.
 
+    Returns:
+        The baselines by name, and why others cannot be fitted. A model with a reference brings
+        that as well, by the name `reference`.
+
     Errors:
         InputError: a name is no baseline.
     """
     found: dict[str, Forecaster] = {}
+    reasons: dict[str, str] = {}
+    if isinstance(model, ChangeForecaster):
+        found["reference"] = model.reference_alone()
     device = next((t.device for t in model.buffers()), torch.device("cpu"))
     for name in names:
         if name not in BASELINES:
@@ -78,6 +86,11 @@ def fitted_baselines(
             continue
         baseline = MODELS[name](model.spec).to(device)
         windows = data.windows("train")
-        fit_statistics(baseline, windows, batch_size=min(32, len(windows)), seed=seed)
+        try:
+            baseline.check_context_length(model.spec.context)
+            fit_statistics(baseline, windows, batch_size=min(32, len(windows)), seed=seed)
+        except InputError as error:
+            reasons[name] = f"it cannot be fitted: {error}"
+            continue
         found[name] = baseline
-    return found
+    return found, reasons

@@ -17,6 +17,7 @@ from statecast.evaluation.baselines import fit_statistics, fitted_baselines
 from statecast.evaluation.evaluation import Evaluation, Part
 from statecast.evaluation.protocol_settings import EvaluationPlan, resolve_protocol
 from statecast.evaluation.scoring import Scores, device_of, score_windows
+from statecast.evaluation.shift import shift_warnings
 from statecast.evaluation.skill import Skill, skill_against
 from statecast.evaluation.slices import MEMORY_GIB
 from statecast.evaluation.subsets import Subset, subsets_of
@@ -73,7 +74,9 @@ def evaluate(
         substeps: steps of the solver per frame; by default the model's own.
         solver: of the transition's differential equation; by default the model's own.
         baselines: scored beside the model, of `persistence`, which always is, `climatology`,
-            `linear` and `dmd`; fitted on training windows where they need it.
+            `damped_persistence`, `linear`, `analogue` and `dmd`; fitted on training windows where
+            they need it. One that does not fit the data is named in the result with the reason.
+            The reference of a model that has one is scored as well, as samples of the same kind.
         analyses: names of analyses to make besides; one that does not apply is named in the result
             with the reason.
         lpips_weights: file of the network behind LPIPS, or a folder that holds it; by default
@@ -93,7 +96,8 @@ def evaluate(
 
     Returns:
         The scores of each forecaster with their protocol, those of each variable where there are
-        several, and how the model compares with each baseline.
+        several, how the model compares with each baseline, and in what the windows are unlike
+        those of training.
 
     Errors:
         InputError: an unknown metric or baseline, an option that does not fit, or data that do not
@@ -138,7 +142,7 @@ def evaluate(
         )
 
     # Before the model is scored, which takes longer: a wrong name is found at once.
-    beside = fitted_baselines(
+    beside, left_out = fitted_baselines(
         tuple(dict.fromkeys(("persistence", *baselines))), model, data, seed=seed
     )
     scored = {name: scores_of(model, name)}
@@ -182,7 +186,8 @@ def evaluate(
         skill={key: skill_of(own, scored[key], seed) for key in beside},
         parts=parts_of(scored, subsets, spec),
         analyses=found,
-        not_computed=plan.not_computed | reasons_of(scored) | reasons,
+        warnings=shift_warnings(data.windows("train"), plan.windows),
+        not_computed=plan.not_computed | reasons_of(scored) | left_out | reasons,
         windows=windows_of(scored),
     )
 

@@ -46,6 +46,7 @@ class Evaluation:
         skill: by baseline, metric and selection: the model's score against that of the baseline.
         parts: by kind (`variable`, `region`, `season`) and name.
         analyses: what each analysis found.
+        warnings: in what the windows are unlike those of training.
         not_computed: metrics, analyses and the reasons why they are missing.
         windows: scores of single windows; None where they are not kept.
     """
@@ -58,6 +59,7 @@ class Evaluation:
     skill: dict[str, dict[str, dict[str, Skill]]] = field(default_factory=dict)
     parts: dict[str, dict[str, Part]] = field(default_factory=dict)
     analyses: dict[str, Any] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
     not_computed: dict[str, str] = field(default_factory=dict)
     windows: WindowScores | None = None
 
@@ -89,6 +91,7 @@ class Evaluation:
                 for kind, parts in self.parts.items()
             },
             "analyses": self.analyses,
+            "warnings": self.warnings,
             "not_computed": self.not_computed,
         }
 
@@ -120,6 +123,7 @@ class Evaluation:
                 for kind, parts in content.get("parts", {}).items()
             },
             analyses=dict(content.get("analyses", {})),
+            warnings=list(map(str, content.get("warnings", []))),
             not_computed=dict(content.get("not_computed", {})),
         )
         if not made.forecasters:

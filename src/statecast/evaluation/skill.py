@@ -103,3 +103,38 @@ def skill_against(
             Estimate.of(interval, slice(count)), None if metric.perfect is None else skill
         )
     return found
+
+
+TOLD = {"mse": ("ensemble_mean", "mean squared error"), "crps": ("ensemble", "CRPS")}
+
+
+def skill_lines(skill: Mapping[str, Mapping[str, Mapping[str, Skill]]]) -> list[str]:
+    """Whether a model beats each baseline, and by how much, in words.
+
+    Args:
+        skill: by baseline, metric and selection.
+    """
+    return [
+        f"{title}: {verdict(found[metric][selection], baseline)}"
+        for baseline, found in skill.items()
+        for metric, (selection, title) in TOLD.items()
+        if selection in found.get(metric, {})
+    ]
+
+
+def verdict(found: Skill, baseline: str) -> str:
+    """Whether an error lies below a baseline's, of errors that are 0 at best."""
+    difference, share = found.difference, found.skill
+    if difference.value == 0:
+        return f"the same as {baseline}'s"
+    order = "below" if difference.value < 0 else "ABOVE"
+    if share is None or math.isnan(share.value):
+        amount = f"{abs(difference.value):.3g}"
+    else:
+        amount = f"{100 * abs(share.value):.1f} %"
+    if math.isnan(difference.low):
+        return f"{amount} {order} {baseline}'s; too few sequences for an interval"
+    interval = f"difference [{difference.low:.3g}, {difference.high:.3g}]"
+    if difference.low <= 0 <= difference.high:
+        return f"not to be told from {baseline}'s: {amount} {order.lower()}, {interval}"
+    return f"{amount} {order} {baseline}'s, {interval}"

@@ -32,8 +32,17 @@ MODELS: Registry[Forecaster] = Registry(
         "struct_vrnn": "statecast.models.struct_vrnn.model:StructVRNN",
         "persistence": "statecast.models.baselines:Persistence",
         "climatology": "statecast.models.baselines:Climatology",
+        "damped_persistence": "statecast.models.damped_persistence:DampedPersistence",
         "linear": "statecast.models.baselines:Linear",
+        "analogue": "statecast.models.analogue:Analogue",
         "dmd": "statecast.models.dmd:DMD",
     },
 )
-BASELINES = ("persistence", "climatology", "linear", "dmd")  # what `evaluate` can score beside
+BASELINES = (  # what `evaluate` can score beside
+    "persistence",
+    "climatology",
+    "damped_persistence",
+    "linear",
+    "analogue",
+    "dmd",
+)

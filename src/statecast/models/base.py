@@ -177,6 +177,24 @@ class Forecaster(nn.Module, ABC):
         """
         raise InputError(f"{type(self).__name__} does not tell content from dynamics.")
 
+    @property
+    def needs_validation_fit(self) -> bool:
+        """Whether `fit_on_validation` has anything to set."""
+        return False
+
+    def fit_on_validation(
+        self, windows: Iterable[tuple[Batch, torch.Generator]], *, samples: int, step: int
+    ) -> None:
+        """Set what comes from validation windows without gradients: by default, nothing.
+
+        Called before each validation, in evaluation mode and without gradients.
+
+        Args:
+            windows: batches of validation windows, each with the source of its random draws.
+            samples: samples per window to draw.
+            step: optimiser steps done before.
+        """
+
     def inputs(self, frames: Frames | Batch) -> Float[Tensor, "batch time channel *space"]:
         """Frames in the units of the model, with unknown values at 0, the location."""
         values = self.normaliser.normalise(frames.values)
@@ -274,16 +292,20 @@ class Forecaster(nn.Module, ABC):
                 f"The model works on the channels {self.spec.channels}, the {what} has "
                 f"{frames.channels}. Reorder or rename them."
             )
-        if len(frames) < self.minimum_context:
-            raise InputError(
-                f"The model needs a {what} of at least {self.minimum_context} frame(s), got "
-                f"{len(frames)}."
-            )
+        self.check_context_length(len(frames), what)
         own = next((weight.dtype for weight in self.parameters()), torch.float32)
         wanted = torch.promote_types(own, torch.float32)
         if frames.values.dtype != wanted:
             frames = replace(frames, values=frames.values.to(wanted))
         return frames.require_finite(what)
+
+    def check_context_length(self, length: int, what: str = "context") -> None:
+        """Raise `InputError` where a context of so many frames is too short."""
+        if length < self.minimum_context:
+            raise InputError(
+                f"The model needs a {what} of at least {self.minimum_context} frame(s), got "
+                f"{length}."
+            )
 
     def _check_content_from(self, content_from: Frames | Any, batch: int) -> Frames:
         if not self.supports_content_swap:

@@ -82,6 +82,36 @@ def filled(context: Frames) -> Float[Tensor, "batch context channel *space"]:
     return result
 
 
+def along_leads(
+    values: Float[Tensor, "lead *shape"],
+    times: Float[Tensor, " time"],
+    *,
+    at_zero: float | None = None,
+) -> Float[Tensor, "time *shape"]:
+    """Values at lead times, linear between whole ones; beyond the last one, that one's.
+
+    Args:
+        values: at leads 1, 2, …
+        times: lead times.
+        at_zero: value at lead 0; by default that at lead 1.
+    """
+    first = values[:1] if at_zero is None else torch.full_like(values[:1], at_zero)
+    every = torch.cat([first, values])
+    within = times.clamp(0, len(values)).to(values.device)
+    low = within.floor().long()
+    share = (within - low).view(-1, *[1] * (values.ndim - 1)).to(values)
+    return torch.lerp(every[low], every[(low + 1).clamp_max(len(values))], share)
+
+
+def check_repeatable(batches: Iterable[Batch], name: str) -> None:
+    """Raise `InputError` for an iterator, which ends after one pass."""
+    if iter(batches) is batches:
+        raise InputError(
+            f"{name} passes over its training windows twice, got an iterator that ends after "
+            "once. Give a list, or anything that can be started anew."
+        )
+
+
 class Persistence(Baseline):
     """The last observed frame, for ever."""
 

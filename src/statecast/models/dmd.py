@@ -11,7 +11,7 @@ from torch import Tensor
 
 from statecast.errors import InputError
 from statecast.frames import Batch, FrameSpec
-from statecast.models.baselines import Baseline
+from statecast.models.baselines import Baseline, check_repeatable
 from statecast.models.incremental_svd import IncrementalBasis
 
 WHOLE = 1e-5  # times this close to a whole number of frames are one
@@ -94,11 +94,7 @@ class DMD(Baseline):
             InputError: there are no windows, they can be passed over once only, they are too
                 short, or a value is not finite.
         """
-        if iter(batches) is batches:
-            raise InputError(
-                "dmd passes over its training windows twice, got an iterator that ends after "
-                "once. Give a list, or anything that can be started anew."
-            )
+        check_repeatable(batches, "dmd")
         found = IncrementalBasis(self.rank)
         for frames in self._flattened(batches):
             # Neighbours in time are much alike, and a pass costs with the square of what it adds.

@@ -15,6 +15,7 @@ from statecast.checks import typed
 from statecast.errors import InputError
 from statecast.frames import Forecast, Frames
 from statecast.models.base import Forecaster, as_times
+from statecast.models.change import ChangeForecaster
 from statecast.models.latents import Latents
 from statecast.models.state_space import StateSpaceForecaster
 
@@ -48,6 +49,11 @@ def require_latents(model: Forecaster) -> StateSpaceForecaster:
     Errors:
         InputError: it has none.
     """
+    if isinstance(model, ChangeForecaster):
+        raise InputError(
+            "Latents of a model of changes are not those of frames. Train with model.reference: "
+            "none."
+        )
     if not isinstance(model, StateSpaceForecaster):
         raise InputError(
             f"{type(model).__name__} has no latent space. Use a state-space model: srvp, separable."

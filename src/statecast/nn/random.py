@@ -88,6 +88,21 @@ class LaterSamples(torch.Generator):
         self.manual_seed(seeded.initial_seed())
 
 
+def branch(generator: torch.Generator | None) -> torch.Generator:
+    """A generator of the same windows and samples, apart from the one that it is drawn from.
+
+    One number is taken from that, of each window, however much is drawn from the branch.
+    """
+    if isinstance(generator, Streams):
+        return Streams(branch(stream) for stream in generator.generators)
+    made = torch.Generator().manual_seed(int(keys_of(generator, 1)[0]))
+    if isinstance(generator, LaterSamples):
+        return LaterSamples(made, generator.first)
+    if isinstance(generator, PartGenerator):
+        return PartGenerator(made, generator.part)
+    return made
+
+
 def standard_normal(
     shape: tuple[int, ...], like: Tensor, generator: torch.Generator | None
 ) -> Float[Tensor, "sample batch *shape"]:

@@ -13,9 +13,12 @@ from typing import Any
 import torch
 
 from statecast.checks import typed
+from statecast.data.base import DataSource, InferredOption
 from statecast.errors import InputError
+from statecast.evaluation.references import choose_reference
 from statecast.io.atomic_files import write_text
 from statecast.io.fields.preprocessing import write_preparation
+from statecast.models import BASELINES
 from statecast.runs.digests import record_digests
 from statecast.runs.folders import (
     CONFIG_NAME,
@@ -26,7 +29,7 @@ from statecast.runs.folders import (
 )
 from statecast.runs.initial_weights import write_initial_weights
 from statecast.runs.load import load_model
-from statecast.runs.recipes import pairs, read_recipe, resolve, without_code
+from statecast.runs.recipes import Tables, pairs, read_recipe, resolve, without_code
 from statecast.runs.run import Run, build_data, dump
 from statecast.training.options import FIXED, TrainingOptions
 from statecast.training.validation import validation_choices
@@ -69,8 +72,9 @@ def create_run(
     tables["data"] |= {c.option: c.value for c in choices if c.option is not None}
     # So that options that do not fit leave nothing behind.
     TrainingOptions.of(tables["train"])
-    model = Run(Path(), tables, spec, choices).new_model()
     options = tables["train"]
+    choices += reference_choice(tables, data)
+    model = Run(Path(), tables, spec, choices).new_model()
     if options["validate_every"]:
         others = validation_choices(
             model,
@@ -93,6 +97,19 @@ def create_run(
         # Last, because a folder is a run once it holds this file.
         write_text(made / CONFIG_NAME, config)
     return Run(made, tables, spec, choices)
+
+
+def reference_choice(tables: Tables, data: DataSource) -> tuple[InferredOption, ...]:
+    """The reference that validation chooses for `reference: auto`, written into the recipe."""
+    model, options = tables["model"], tables["train"]
+    if model["name"] in BASELINES and model["reference"] != "none":
+        model["reference"] = "none"
+        return (InferredOption("reference", "none, because the model is a baseline"),)
+    if model["reference"] != "auto":
+        return ()
+    chosen = choose_reference(data, batch_size=options["batch_size"], seed=options["seed"])
+    model["reference"] = chosen.value
+    return (chosen,)
 
 
 def absolute_paths(data: Mapping[str, Any]) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from statecast.errors import FileError, InputError
 from statecast.evaluation.evaluate import evaluate
 from statecast.io.json_yaml import LARGEST_YAML, check_plain, parse_yaml, read_text
 from statecast.models import MODELS
+from statecast.models.change import ReferenceName
 from statecast.recipes import recipe_names
 from statecast.training.options import TrainingOptions
 
@@ -182,6 +183,8 @@ def parser_for(names: Mapping[str, str]) -> Any:
     parser.add_argument(
         "--data.thin", type=float, default=0.0, help="probability that a frame is left out"
     )
+    parser.add_argument("--model.reference", type=ReferenceName, default="none")
+    parser.add_argument("--model.spread", type=bool, default=True)
     parser.add_class_arguments(TrainingOptions, "train")
     parser.add_function_arguments(evaluate, "evaluate", skip=GIVEN["evaluate"])
     return parser

@@ -24,8 +24,8 @@ from statecast.frames import FrameSpec
 from statecast.io.fields.preprocessing import FILE_NAME, read_preparation
 from statecast.io.json_yaml import LARGEST_YAML, own_file, read_text
 from statecast.io.video.options import ClipOptions
-from statecast.models import MODELS
 from statecast.models.base import Forecaster
+from statecast.models.build import model_of
 from statecast.runs.calibration import read_calibration
 from statecast.runs.digests import check_recorded, is_as_recorded
 from statecast.runs.folders import (
@@ -70,9 +70,8 @@ class Run:
 
     def new_model(self) -> Forecaster:
         """Its model, with initial weights that follow from the seed of the training."""
-        options = {key: value for key, value in self.tables["model"].items() if key != "name"}
         generator = seeded_generator(self.tables["train"]["seed"], WEIGHTS)
-        return MODELS[self.name](self.spec, **options, generator=generator)
+        return model_of(self.tables["model"], self.spec, generator=generator)
 
     def load(
         self,

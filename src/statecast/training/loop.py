@@ -41,7 +41,12 @@ from statecast.training.options import TrainingOptions
 from statecast.training.precision import autocast, choose_precision, compile_rollout, device_of
 from statecast.training.schedules import Plateau, learning_rate_at
 from statecast.training.signals import Stopped, StopRequest
-from statecast.training.validation import check_scorable, check_validation, validation_score
+from statecast.training.validation import (
+    check_scorable,
+    check_validation,
+    fit_on_validation,
+    validation_score,
+)
 
 NOISE = 1  # stream of random numbers, apart from the data's own
 Reason = Literal["steps", "minutes", "signal"]
@@ -113,6 +118,11 @@ class Trainer:
             options.validation_reduction,
             options.validation_ranking,
         )
+        if model.needs_validation_fit and not options.validate_every:
+            raise InputError(
+                "Changes from a reference are weighed on validation windows. Set validate_every, "
+                "or model.reference: none."
+            )
         if options.validate_every:
             check_scorable(model, data, options.validation_metric, options.validation_samples)
         self.device = device_of(options.device)
@@ -282,6 +292,9 @@ class Trainer:
             improved = self.validate(stop)
             if improved or self.validated == last:
                 self.save(best=improved)
+        if self.model.needs_validation_fit and not self.step and not ended:
+            # What it forecasts before training is a candidate as well.
+            self.save(best=self.validate(stop))
         while not ended:
             try:
                 with stop.interruptible():
@@ -424,6 +437,15 @@ class Trainer:
         self.log.work_on("validation")
         try:
             with stop.interruptible():
+                fit_on_validation(
+                    self.model,
+                    self.validation,
+                    samples=options.validation_samples,
+                    batch_size=self.validation_batch_size,
+                    count=options.validation_windows,
+                    seed=options.seed,
+                    step=self.step,
+                )
                 score = validation_score(
                     self.model,
                     self.validation,

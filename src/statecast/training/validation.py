@@ -20,9 +20,11 @@ from statecast.metrics import METRICS
 from statecast.metrics.base import Sums, add, average_of, rows_of, score_of
 from statecast.metrics.masking import filled, known_in
 from statecast.metrics.per_sample import SampleMetric
-from statecast.models.base import Forecaster
+from statecast.models.base import Forecaster, evaluation_mode
 from statecast.models.state_space import StateSpaceForecaster
 from statecast.training.options import Ranking
+
+CALIBRATION = 4  # stream of random numbers, apart from those that validation scores
 
 
 def validation_choices(
@@ -160,6 +162,46 @@ def validation_score(
     parts = [part for part in all_gather(sums) if part is not None]
     sums = reduce(add, parts)
     return score_of("best", sums).value
+
+
+def fit_on_validation(
+    model: Forecaster,
+    windows: Windows,
+    *,
+    samples: int,
+    batch_size: int,
+    count: int | None,
+    seed: int,
+    step: int,
+) -> None:
+    """Let a model take what it needs from validation windows; see its `fit_on_validation`.
+
+    Args:
+        model: changed in place.
+        windows: of the validation split, never of the test split.
+        samples: futures per window.
+        batch_size: windows at once.
+        count: windows, evenly spaced; by default all.
+        seed: of the samples.
+        step: of the training.
+    """
+    if not model.needs_validation_fit:
+        return
+    chosen = evenly(len(windows), len(windows) if count is None else count)
+    device = next((t.device for t in model.buffers()), torch.device("cpu"))
+    slices = slices_within(
+        MEMORY_GIB,
+        windows,
+        chosen,
+        samples=samples if model.stochastic else 1,
+        batch_size=batch_size,
+    )
+    batches = (
+        (batch.to(device), window_generators(numbers, seed, CALIBRATION))
+        for numbers, batch in slices
+    )
+    with evaluation_mode(model) as evaluated, torch.no_grad():
+        evaluated.fit_on_validation(batches, samples=samples, step=step)
 
 
 def metric_of(name: str, spec: FrameSpec) -> SampleMetric:

@@ -152,13 +152,24 @@ def test_choices_are_said_and_a_recipe_with_them_is_the_same_data(tmp_path):
     chosen = {c.option: c.value for c in data.inferred_options if c.option}
     assert chosen["context"] == 8
     assert chosen["horizon"] == 12
-    assert chosen["anomaly"] == "mean"  # 630 days are no two years
+    assert chosen["anomaly"] == "seasonal"  # of 630 days
     again = Fields(path=path, **chosen)
     assert not [c for c in again.inferred_options if c.option]
     assert again.card == data.card
     assert again.windows("test").digest == data.windows("test").digest
-    longer = Fields(path=write_field(tmp_path / "b.nc", sea_surface(frames=300, step="5D")))
-    assert longer.anomaly == "seasonal"
+
+
+@pytest.mark.parametrize(
+    ("frames", "trained", "anomaly"),
+    [(520, 364, "mean"), (521, 365, "seasonal"), (1036, 726, "seasonal")],
+)
+def test_a_year_of_training_tells_seasons_and_less_is_said(tmp_path, frames, trained, anomaly):
+    path = write_field(tmp_path / "a.nc", sea_surface(frames=frames, step="1D"))
+    data = Fields(path=path, split_gap=0)
+    assert data.parts["train"] == [(0, 0, trained)]
+    assert data.anomaly == anomaly
+    said = {c.what: c.chosen for c in data.inferred_options}["anomaly"]
+    assert ("do not tell seasons" in said) == (anomaly == "mean")
 
 
 @pytest.mark.parametrize("frames", [6, 7, 15, 40])

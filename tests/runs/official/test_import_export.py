@@ -15,6 +15,7 @@ from statecast.data import DATASETS
 from statecast.data.base import seeded_generator
 from statecast.errors import FileError, InputError
 from statecast.io.torch_files import load_torch_file
+from statecast.models.build import own_options
 from statecast.runs.create import create_run
 from statecast.runs.load import load
 from statecast.runs.official import separable as official_separable
@@ -339,7 +340,7 @@ def test_options_that_came_later_must_be_at_their_default(tmp_path):
         "separable": lambda m, o: official_separable.separable_settings(m, o, {}),
     }.items():
         run = create_run(recipe_of(tmp_path, name), tmp_path / name)
-        model, options = run.new_model(), run.tables["model"]
+        model, options = run.new_model(), own_options(run.tables["model"])
         assert write(model, options)
         with pytest.raises(InputError, match="cannot hold spin: 3"):
             write(model, options | {"spin": 3})

@@ -24,21 +24,26 @@ from statecast.data.user.field_splits import (
 from statecast.data.user.field_windows import FieldStore, FieldWindows, Storage
 from statecast.errors import InputError
 from statecast.frames import FrameSpec
-from statecast.io.fields.climatology import Anomaly, Climatology, fit_climatology
+from statecast.io.fields.climatology import (
+    Anomaly,
+    Climatology,
+    fit_climatology,
+    waves_of_the_day,
+)
 from statecast.io.fields.kinds import files_of
 from statecast.io.fields.preprocessing import Preparation
 from statecast.io.fields.regions import dimension_of
 from statecast.io.fields.source import FieldOptions, Gaps
 from statecast.io.fields.time_axis import Duplicates, Uneven
-from statecast.io.fields.time_steps import DAY, phase, text_of
+from statecast.io.fields.time_steps import phase, text_of
 from statecast.io.paths import is_remote
 from statecast.nn.codecs.build import multiple_for, suited
 
 IN_MEMORY = 512 << 20  # bytes of prepared frames that `auto` holds in memory
 LARGE_SIDE = 256  # points; beyond, training on a laptop is slow
 LONGEST_SEASON = 2  # months between frames that still tell the half-year's wave
-SEASONS = 2  # years of training that `auto` wants before it fits seasons
-VERSION = 1  # changes when the same options give other frames
+SEASONS = 1  # years of training that tell seasons
+VERSION = 2  # changes when the same options give other frames
 
 
 class Fields(DataSource):
@@ -83,8 +88,9 @@ class Fields(DataSource):
         validation_horizon: frames forecast in validation.
         window_stride: frames between the starts of windows.
         anomaly: subtract the `mean` of each training point, or `seasonal`: its mean and two waves
-            of the year; `auto`: seasonal where there are two years of training, else mean; none
-            where files lie in different places.
+            of the year; either with waves of the day where frames are 8 hours apart or less;
+            `auto`: seasonal where there is a year of training, else mean; none where files lie in
+            different places.
         multiple: add unknown points until the sides are multiples of it; by default, what the
             codec that suits the grid needs.
         storage: `memory`, `cache` (a prepared file in the cache folder), `files` (read each
@@ -214,25 +220,23 @@ class Fields(DataSource):
         Errors:
             InputError: one that the data does not allow.
         """
-        dated = self.files.times[0].dtype.kind in "MO"
-        years = self.years_of_training() if dated else 0.0
         if anomaly == "auto":
             if not self.files.one_place:
                 return "none"
-            return "seasonal" if years >= SEASONS and not self.coarse_in_time else "mean"
+            return "seasonal" if self.tells_seasons else "mean"
         if anomaly != "none" and not self.files.one_place:
             raise InputError(
                 f"anomaly: {anomaly} needs files of one place, but their coordinates differ. Set "
                 "anomaly: none."
             )
-        if anomaly == "seasonal" and years < 1:
-            raise InputError(
-                f"Seasons need dates and at least a year of training, got {years:.2g} years. Set "
-                "anomaly: mean or none."
-            )
         if anomaly == "seasonal" and self.coarse_in_time:
             raise InputError(
                 f"Frames {self.files.step} apart do not tell seasons. Set anomaly: mean or none."
+            )
+        if anomaly == "seasonal" and not self.tells_seasons:
+            raise InputError(
+                "Seasons need dates and at least a year of training, got "
+                f"{self.years_of_training():.2g} years. Set anomaly: mean or none."
             )
         return anomaly
 
@@ -241,9 +245,25 @@ class Fields(DataSource):
         """Whether a year has too few frames to tell its waves."""
         return self.files.step.unit == "months" and self.files.step.size > LONGEST_SEASON
 
+    @property
+    def tells_seasons(self) -> bool:
+        """Whether training frames cover a year, densely enough to tell its waves."""
+        frames = max(stop - start for _, start, stop in self.parts["train"])
+        # The year from the first frame to the one before the next year's.
+        covered = self.years_of_training() * frames / max(frames - 1, 1)
+        return not self.coarse_in_time and covered >= SEASONS
+
+    @property
+    def daily(self) -> int:
+        """Waves of the day in the climatology."""
+        dated = self.files.times[0].dtype.kind in "MO"
+        return waves_of_the_day(self.files.step) if dated and self.anomaly != "none" else 0
+
     def years_of_training(self) -> float:
-        """Years between the first and the last training frame."""
+        """Years between the first and the last training frame; 0 of times that are no dates."""
         years = 0.0
+        if self.files.times[0].dtype.kind not in "MO":
+            return years
         for sequence, start, stop in self.parts["train"]:
             ends = self.files.times[sequence][[start, stop - 1]]
             first, last = (_year(date) for date in ends)
@@ -261,7 +281,7 @@ class Fields(DataSource):
             for sequence, start, stop in self.parts["train"]
             for block in self.files.blocks(sequence, start, stop)
         )
-        return fit_climatology(blocks, self.anomaly)
+        return fit_climatology(blocks, self.anomaly, daily=self.daily)
 
     @cached_property
     def preparation(self) -> Preparation:
@@ -332,10 +352,13 @@ class Fields(DataSource):
         step = self.files.step
         if step.unit == "numbers":
             return "; times are no dates, so seasons are not known"
+        daily = f"; with {self.daily} waves of the day" if self.daily else ""
         if self.coarse_in_time:
             return f"; frames {step} apart have no seasons"
-        daily = step.unit == "seconds" and step.size < DAY and self.anomaly == "seasonal"
-        return "; the cycle of the day stays" if daily else ""
+        if not self.tells_seasons:
+            years = self.years_of_training()
+            return f"{daily}; {years:.2g} years of training do not tell seasons, which stay"
+        return daily
 
     def files_say(self, *names: str) -> str:
         """The first of some attributes that the first file has."""

@@ -1,4 +1,4 @@
-"""Climatology: what is usual at each point, at each time of the year."""
+"""Climatology: what is usual at each point, at each time of the year and of the day."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 
 from statecast.errors import InputError
-from statecast.io.fields.time_steps import phase
+from statecast.io.fields.time_steps import DAY, Step, day_phase, phase
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Anomaly = Literal["none", "mean", "seasonal"]
@@ -22,54 +22,69 @@ POINTS = 1 << 16  # solved at once
 
 @dataclass(frozen=True)
 class Climatology:
-    r"""Mean of each point and, where seasonal, waves of the year.
+    r"""Mean of each point and, where seasonal, waves of the year; and waves of the day.
 
     $$\bar x(\varphi) = a_0 + \sum_{k=1}^{K} a_k \cos 2\pi k\varphi + b_k \sin 2\pi k\varphi$$
 
-    with φ the share of the year that has passed: smooth in time, for any calendar and step.
+    with φ the share of the year that has passed: smooth in time, for any calendar and step. Waves
+    of the day are added alike.
 
     Attributes:
-        coefficients: (wave, channel, *space), float32; 0 where no value was ever known.
+        coefficients: (wave, channel, *space), float32, the mean, then the year, then the day; 0
+            where no value was ever known.
+        daily: waves of the day among them, each a cosine and a sine.
     """
 
     coefficients: Array
+    daily: int = 0
 
     def at(self, times: Array) -> Array:
         """Climatology at these times, (time, channel, *space) as float32."""
-        waves = basis(times, (len(self.coefficients) - 1) // 2).astype(np.float32)
+        yearly = (len(self.coefficients) - 1) // 2 - self.daily
+        waves = basis(times, yearly, self.daily).astype(np.float32)
         return np.tensordot(waves, self.coefficients, axes=1)
 
 
-def basis(times: Array, harmonics: int) -> Array:
-    """Waves of the year at these times, (time, 1 + 2 · harmonics)."""
+def basis(times: Array, yearly: int, daily: int = 0) -> Array:
+    """A constant, and waves of the year and of the day, (time, 1 + 2 · (yearly + daily))."""
     columns = [np.ones(len(times))]
-    if harmonics:
-        angle = 2 * np.pi * phase(times)
+    for harmonics, share in ((yearly, phase), (daily, day_phase)):
+        angle = 2 * np.pi * share(times) if harmonics else np.zeros(0)
         for number in range(1, harmonics + 1):
             columns += [np.cos(number * angle), np.sin(number * angle)]
     return np.stack(columns, axis=1)
 
 
-def fit_climatology(blocks: Iterable[tuple[Array, Array]], anomaly: Anomaly) -> Climatology:
+def waves_of_the_day(step: Step) -> int:
+    """How many waves of the day frames tell that are so far apart: 3 frames each, at most 2."""
+    if step.unit != "seconds":
+        return 0
+    return min(2, int(DAY / (3 * step.size) + 1e-9))
+
+
+def fit_climatology(
+    blocks: Iterable[tuple[Array, Array]], anomaly: Anomaly, *, daily: int = 0
+) -> Climatology:
     """Least squares at each point, over the values that are known there.
 
     Args:
         blocks: times and values (time, channel, *space) of consecutive training frames; NaN is
             unknown.
         anomaly: `mean` or `seasonal`.
+        daily: waves of the day to fit besides.
 
     Errors:
         InputError: no frames; or seasons of a time axis without dates.
     """
     harmonics = HARMONICS[anomaly]
-    size = 1 + 2 * harmonics
+    size = 1 + 2 * (harmonics + daily)
     products: Array | None = None
     moments: Array = np.zeros(0)
     shape: tuple[int, ...] = ()
     for times, values in blocks:
-        if harmonics and times.dtype.kind not in "MO":
+        if (harmonics or daily) and times.dtype.kind not in "MO":
             raise InputError("Seasons need a time axis with dates. Set anomaly: mean or none.")
-        waves = basis(times, harmonics)
+        waves = basis(times, harmonics, daily)
         flat = values.reshape(len(values), -1)
         known = ~np.isnan(flat)
         if products is None:
@@ -83,7 +98,8 @@ def fit_climatology(blocks: Iterable[tuple[Array, Array]], anomaly: Anomaly) -> 
                 products[j, i] = products[i, j]
     if products is None:
         raise InputError("A climatology cannot be fitted without frames.")
-    return Climatology(solved(products, moments).reshape(size, *shape).astype(np.float32))
+    coefficients = solved(products, moments).reshape(size, *shape).astype(np.float32)
+    return Climatology(coefficients, daily)
 
 
 def solved(products: Array, moments: Array) -> Array:

@@ -264,6 +264,7 @@ def write_preparation(preparation: Preparation, folder: Path) -> Path:
         "channels": preparation.channels,
         "units": preparation.units,
         "step": preparation.step,
+        "daily": 0 if preparation.climatology is None else preparation.climatology.daily,
         "names": {k: v.tolist() for k, v in preparation.grid.items() if v.dtype.kind == "U"},
     }
     arrays = {
@@ -286,6 +287,7 @@ def check_described(
         "texts": all(type(text) is str for text in (*found["units"], *found["channels"])),
         "sizes": all(type(size) is int and size > 0 for size in sizes) and options.coarsen > 0,
         "space": 1 <= len(found["space"]) <= 2 and len(found["padded"]) == len(found["space"]),
+        "daily": found.get("daily", 0) in (0, 1, 2),
         "grid": all(values.ndim <= 2 for values in grid.values()),
     }
     wrong = [name for name, fitting in fits.items() if not fitting]
@@ -341,7 +343,7 @@ def read_preparation(folder: Path) -> Preparation | None:
             units=tuple(found["units"]),
             step=None if found["step"] is None else Step(*found["step"]),
             grid=grid,
-            climatology=None if usual is None else Climatology(usual),
+            climatology=None if usual is None else Climatology(usual, found.get("daily", 0)),
         )
     except (
         OSError, SafetensorError, ValueError, KeyError, TypeError, AttributeError, RecursionError,

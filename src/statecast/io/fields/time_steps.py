@@ -211,6 +211,14 @@ def phase(times: Array) -> Array:
     )
 
 
+def day_phase(times: Array) -> Array:
+    """Share of its day that has passed at each date, in [0, 1)."""
+    if times.dtype.kind == "M":
+        since: Array = (times - times.astype("datetime64[D]")) / np.timedelta64(1, "us")
+        return since / (DAY * 1e6)
+    return np.array([(t.hour * 3600 + t.minute * 60 + t.second) / DAY for t in times])
+
+
 def text_of(time: Any) -> str:
     """A time for people: the date, and the hour where there is one."""
     if isinstance(time, np.datetime64):

@@ -16,6 +16,7 @@ from statecast.errors import CorruptionError, InputError
 from statecast.io.atomic_files import atomic_folder, write_bytes, write_text
 from statecast.io.json_yaml import read_json
 from statecast.models.base import Forecaster
+from statecast.models.build import own_options
 from statecast.models.separable import Separable
 from statecast.models.srvp import SRVP
 from statecast.nn.codecs.resnet import ResNetEncoder
@@ -50,9 +51,14 @@ def export_official(folder: str | Path, output: str | Path, *, which: str = "bes
         InputError: the published layout cannot hold the model; names the option.
     """
     run, output = open_run(folder), Path(output)
+    if run.tables["model"]["reference"] != "none":
+        raise InputError(
+            "There is no published layout for changes from a reference: model.reference is "
+            f"{run.tables['model']['reference']}."
+        )
     model = run.load(which)
     base = published_settings(run)
-    options = run.tables["model"]
+    options = own_options(run.tables["model"])
     if isinstance(model, SRVP):
         own = official_srvp.srvp_settings(model, options) | srvp_training(run, base)
         files, name = {"model": published_tensors(model)}, "config.json"

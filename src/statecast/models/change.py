@@ -1,0 +1,273 @@
+"""ChangeForecaster: any model, of changes from a reference forecast instead of frames."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
+from functools import reduce
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from statecast.errors import InputError
+from statecast.frames import Batch, Frames, FrameSpec
+from statecast.models.base import Forecaster, Losses, Update
+from statecast.models.baselines import Baseline, Climatology, Persistence, along_leads, filled
+from statecast.models.damped_persistence import DampedPersistence
+from statecast.models.error_sums import ErrorSums
+from statecast.nn.random import branch, normal_draws
+from statecast.solvers.solvers import SolverName
+
+ReferenceName = Literal[
+    "none", "auto", "persistence", "damped_persistence", "recent_damped_persistence", "climatology"
+]
+REFERENCES: dict[str, Callable[[FrameSpec], Baseline]] = {
+    "persistence": Persistence,
+    "damped_persistence": DampedPersistence,
+    "recent_damped_persistence": lambda spec: DampedPersistence(spec, normal="context"),
+    "climatology": Climatology,
+}
+STATE_SCALE = 3.0  # what the observed state is divided by: it is an input more than a target
+
+
+class ChangeForecaster(Forecaster):
+    r"""A model of changes from a reference forecast, which is added again, and what both lack.
+
+    $$\hat x_h = r_h + w_h\, \hat d_h + s_h\, \varepsilon$$
+
+    with r the reference; d the change that the model forecasts, trained on x − r in standard
+    deviations; w in [0, 1] the weight of changes, of each channel and lead; and s the standard
+    deviation of what remains, of each point as well. w and s are estimated on validation windows,
+    by `calibrate`. Before that both are 0, and the forecast is the reference itself.
+
+    The model sees twice as many channels: changes, of which those of observed frames are from the
+    last one; and beside each the last observed frame, which stays the same in a window.
+
+    Args:
+        spec: shape, channels and units of the frames; comes from the data.
+        build: makes the model for frames of the spec that it is given.
+        reference: a name in `REFERENCES`.
+        spread: whether samples differ by what remains.
+    """
+
+    weight: Tensor  # (lead, channel)
+    noise_std: Tensor  # (lead, channel, *space)
+    reference_std: Tensor  # (lead, channel, *space): noise_std where the weight is 0
+
+    def __init__(
+        self,
+        spec: FrameSpec,
+        build: Callable[[FrameSpec], Forecaster],
+        *,
+        reference: ReferenceName,
+        spread: bool = True,
+    ) -> None:
+        super().__init__(spec, normalise="none")
+        if reference not in REFERENCES:
+            raise InputError(f"The reference is one of {', '.join(REFERENCES)}, got {reference}.")
+        self.reference = REFERENCES[reference](spec)
+        observed = (f"{name}_observed" for name in spec.channels)
+        self.model = build(replace(spec, channels=(*spec.channels, *observed), value_range=None))
+        self.spread = spread
+        shape = (spec.horizon, *spec.frame_shape)
+        self.register_buffer("weight", torch.zeros(shape[:2]))
+        self.register_buffer("noise_std", torch.zeros(shape))
+        self.register_buffer("reference_std", torch.zeros(shape))
+
+    @property
+    def stochastic(self) -> bool:  # type: ignore[override]
+        """Whether samples differ."""
+        return self.spread or self.model.stochastic
+
+    @property
+    def minimum_context(self) -> int:
+        return max(self.reference.minimum_context, self.model.minimum_context)
+
+    def reference_alone(self) -> ChangeForecaster:
+        """The same forecaster with nothing of the model: what it was before training."""
+        alone = copy.deepcopy(self)
+        alone.weight.zero_()
+        alone.noise_std.copy_(alone.reference_std)
+        return alone
+
+    # What the model sees
+
+    def changes(self, batch: Batch) -> Batch:
+        """A batch as the model sees it."""
+        target = batch.target
+        change = replace(target, values=target.values - self.usual(batch.context, target.times))
+        return Batch(
+            context=self.observed_changes(batch.context),
+            target=self.with_state(change, batch.context),
+            latents=batch.latents,
+        )
+
+    def observed_changes(self, context: Frames) -> Frames:
+        """Observed frames as the model sees them."""
+        now = self.usual(context, torch.zeros(1))
+        return self.with_state(replace(context, values=context.values - now), context)
+
+    def with_state(self, change: Frames, context: Frames) -> Frames:
+        """Changes, and the last observed frame beside each of them."""
+        seen = context.known.any(dim=1, keepdim=True)
+        state = filled(context)[:, -1:].masked_fill(~seen, torch.nan)
+        both = [change.values, state.expand_as(change.values)]
+        mask = None
+        if change.mask is not None or context.mask is not None:
+            mask = torch.cat([change.known, seen.expand_as(change.values)], dim=2)
+        channels = self.model.spec.channels
+        return replace(change, values=torch.cat(both, dim=2), mask=mask, channels=channels)
+
+    def usual(
+        self, context: Frames, times: Float[Tensor, " time"]
+    ) -> Float[Tensor, "batch time channel *space"]:
+        """The reference forecast at lead times; at 0, what changes of observed frames are from."""
+        return self.reference.extrapolate(filled(context), times.to(context.values.device))
+
+    # Training
+
+    def fit_statistics(self, batches: Iterable[Batch]) -> None:
+        """Fit the reference on training windows, then the model on changes from it."""
+        self.reference.fit_statistics(batches)
+        self.model.fit_statistics(MappedBatches(batches, self.changes))
+        if self.model.normaliser.method == "standard":
+            self.model.normaliser.scale[len(self.spec.channels) :] *= STATE_SCALE
+
+    @property
+    def needs_statistics(self) -> bool:
+        return True
+
+    @property
+    def updates(self) -> tuple[Update, ...]:
+        return tuple(
+            update._replace(parameters=tuple(f"model.{name}" for name in update.parameters))
+            for update in self.model.updates
+        )
+
+    def loss(
+        self, batch: Batch, *, step: int = 0, generator: torch.Generator | None = None
+    ) -> Losses:
+        return self.model.loss(self.changes(batch), step=step, generator=generator)
+
+    def update_loss(
+        self, name: str, batch: Batch, *, step: int = 0, generator: torch.Generator | None = None
+    ) -> Losses:
+        changes = self.changes(batch)
+        return self.model.update_loss(name, changes, step=step, generator=generator)
+
+    def diagnostics(
+        self, batch: Batch, generator: torch.Generator | None = None
+    ) -> dict[str, Tensor]:
+        return self.model.diagnostics(self.changes(batch), generator)
+
+    def training_warning(self, diagnosed: Mapping[str, float]) -> str | None:
+        return self.model.training_warning(diagnosed)
+
+    @property
+    def needs_validation_fit(self) -> bool:
+        return True
+
+    def fit_on_validation(
+        self, windows: Iterable[tuple[Batch, torch.Generator]], *, samples: int, step: int
+    ) -> None:
+        leads = len(self.weight)
+        found: list[ErrorSums] = []
+        for batch, generator in windows:
+            target = batch.target.first(leads)
+            error = target.values - self.usual(batch.context, target.times)
+            drawn = error.new_zeros(1, *error.shape)
+            if step:  # before the first one, the model has learned nothing
+                count = samples if self.model.stochastic else 1
+                drawn = self.model_changes(batch.context, target.times, generator, samples=count)
+            found.append(ErrorSums.of(error, drawn, target, leads))
+        sums = reduce(ErrorSums.__add__, found)
+        self.weight.copy_(sums.weight())
+        if self.spread:
+            self.reference_std.copy_(sums.error(torch.zeros_like(self.weight)).sqrt())
+            lacking = sums.error(self.weight) - sums.variance(self.weight)
+            self.noise_std.copy_(lacking.clamp_min(0).sqrt())
+
+    # Forecasting
+
+    def predict(
+        self,
+        context: Frames,
+        times: Float[Tensor, " time"],
+        *,
+        samples: int,
+        substeps: int | None,
+        solver: SolverName | None,
+        content_from: Frames | None,
+        generator: torch.Generator | None,
+    ) -> Float[Tensor, "sample batch time channel *space"]:
+        apart = branch(generator)
+        forecast = self.usual(context, times).unsqueeze(0)
+        weight = along_leads(self.weight, times)
+        if bool((weight > 0).any()):
+            count = samples if self.model.stochastic else 1
+            change = self.model_changes(
+                context, times, generator, samples=count, substeps=substeps, solver=solver
+            )
+            forecast = forecast + weight.view(*weight.shape, *[1] * len(context.space)) * change
+        forecast = forecast.expand(samples, *forecast.shape[1:])
+        if self.spread:
+            forecast = forecast + self.noise(forecast, times, apart)
+        if self.spec.value_range is None:
+            return forecast
+        return forecast.clamp(*self.spec.value_range)
+
+    def model_changes(
+        self,
+        context: Frames,
+        times: Float[Tensor, " time"],
+        generator: torch.Generator | None,
+        *,
+        samples: int,
+        substeps: int | None = None,
+        solver: SolverName | None = None,
+    ) -> Float[Tensor, "sample batch time channel *space"]:
+        """Changes as the model forecasts them."""
+        drawn = self.model.predict(
+            self.observed_changes(context),
+            times,
+            samples=samples,
+            substeps=substeps,
+            solver=solver,
+            content_from=None,
+            generator=generator,
+        )
+        return drawn[:, :, :, : len(self.spec.channels)]
+
+    def noise(
+        self,
+        like: Float[Tensor, "sample batch time channel *space"],
+        times: Float[Tensor, " time"],
+        generator: torch.Generator,
+    ) -> Float[Tensor, "sample batch time channel *space"]:
+        """What remains of each lead, drawn for whole frames: times between two share the later."""
+        frames = times.ceil().long().clamp_min(1) - 1
+        shape = (*like.shape[:2], *like.shape[3:])
+        drawn = normal_draws(int(frames.max()) + 1, shape, like, generator)[frames]
+        std = along_leads(self.noise_std, times, at_zero=0.0)
+        return drawn.movedim(0, 2) * std
+
+    def _check_solver(self, solver: SolverName | None, substeps: int | None) -> None:
+        self.model._check_solver(solver, substeps)
+
+
+class MappedBatches:
+    """Batches, each of them changed, that can be iterated over again.
+
+    Args:
+        batches: the batches.
+        change: what is done to each.
+    """
+
+    def __init__(self, batches: Iterable[Batch], change: Callable[[Batch], Batch]) -> None:
+        self.batches, self.change = batches, change
+
+    def __iter__(self) -> Iterator[Batch]:
+        return map(self.change, self.batches)
