@@ -53,7 +53,6 @@ def main() -> None:
             f"--data.path={options.folder / 'past.nc'}",
             "--data.variables=sst",
             f"--train.steps={options.steps}",
-            "--train.validate_every=0",
         ],
     )
     for choice in run.inferred_options:

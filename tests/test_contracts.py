@@ -311,7 +311,8 @@ class TestDataSet:
             batch = windows.batch(torch.arange(count))
             # There are few black-and-white frames of a ball: of these, no window is shared.
             frames = batch.values if name == "bouncing_ball" else batch.values.flatten(0, 1)
-            there = [frame for frame in frames if not frame.isnan().all()]
+            # Nor does a frame without contrast, as of a membrane at rest, tell a sequence.
+            there = [f for f in frames if not f.isnan().all() and f.amin() != f.amax()]
             seen.append({frame.numpy().tobytes() for frame in there})
         assert not seen[0] & seen[2]
         assert not seen[1] & seen[2]

@@ -15,9 +15,7 @@ def main() -> None:
     forecast = statecast.load("digits").forecast(
         batch.context, len(batch.target), samples=20, generator=seeded_generator(3)
     )
-    animate_forecast(
-        batch.context, forecast, HERE / "digits.gif", target=batch.target, sequences=3
-    )
+    animate_forecast(batch.context, forecast, HERE / "digits.gif", target=batch.target, sequences=3)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from statecast.data.loading import ordered_batches, training_batches
-from statecast.data.windows import FirstFrames, SequenceWindows, all_starts, first_frames
+from statecast.data.windows import FirstFrames, SequenceWindows, all_starts
 from statecast.errors import InputError
 
 
@@ -81,7 +81,7 @@ def test_the_first_frames_of_a_target_are_its_first_frames():
     assert len({whole.digest, short.digest, FirstFrames(whole, 2).digest}) == 3
     known = one.target.values > 14
     masked = replace(one.target, values=one.target.values.where(known, torch.nan), mask=known)
-    assert torch.equal(first_frames(masked, 2).mask, known[:, :2])
+    assert torch.equal(masked.first(2).mask, known[:, :2])
     with pytest.raises(InputError, match="at least 1 frame, got 0"):
         FirstFrames(whole, 0)
 

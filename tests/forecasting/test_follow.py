@@ -58,7 +58,7 @@ def test_the_command_forecasts_as_often_as_it_is_asked(recipe, tmp_path, capsys)
     assert main(["train", recipe, "--output", run]) == 0
     np.save(source, np.random.default_rng(2).random((9, 6), dtype=np.float32))
     words = ["follow", run, str(source), "--output", str(tmp_path / "out.npz")]
-    assert main([*words, "--times", "1"]) == 0
+    assert main([*words, "--count", "1"]) == 0
     assert "Written" in capsys.readouterr().out
     assert main([*words, "--seconds", "0"]) == MISTAKE
     assert "--seconds 0" in capsys.readouterr().err

@@ -178,7 +178,7 @@ def test_the_best_checkpoint_is_scored_unless_another_is_asked_for(recipe, tmp_p
         assert scores.protocol["checkpoint"] == options.get("which", "best")
     assert values[None] == values["best"] != values["last"]
     assert main(["evaluate", str(run.folder)]) == 0
-    assert read_scores(run.folder)["protocol"]["checkpoint"] == "best"
+    assert read_scores(run.folder).protocol["checkpoint"] == "best"
 
 
 def test_a_folder_is_never_overwritten(recipe, tmp_path):

@@ -151,8 +151,10 @@ def test_each_part_of_a_training_and_an_evaluation_is_given_its_own_split(
     for split in ("validation", "test"):
         asked.clear()
         evaluate(model, data, split=split, metrics=("mse",), samples=1, baselines=("climatology",))
-        # The model and two baselines are scored; the climatology is fitted.
-        assert asked == {"train": Climatology.statistics_batches * 32, split: 3 * 40}
+        # The model and two baselines are scored; the climatology is fitted; then contexts of all
+        # windows are held against those of training, whose channels one more window tells.
+        fitted = Climatology.statistics_batches * 32
+        assert asked == {"train": fitted + 40 + 1, split: 3 * 40 + 40}
 
 
 def test_baselines_are_fitted_in_no_steps(data, tmp_path):

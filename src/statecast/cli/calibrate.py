@@ -26,7 +26,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Fit, and show scores without and with the calibration."""
-    from statecast.runs.calibration import CALIBRATION_NAME, calibrate_run
+    from statecast.runs.calibrate import calibrate_run
+    from statecast.runs.calibration import CALIBRATION_NAME
     from statecast.runs.run import open_run
 
     opened = open_run(options.folder)

@@ -17,7 +17,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--seconds", type=float, default=10.0, help="between two looks at INPUT; default 10"
     )
-    parser.add_argument("--times", type=int, help="end after N forecasts; default: never")
+    parser.add_argument(
+        "--count", type=int, metavar="N", help="end after N forecasts; default: never"
+    )
 
 
 def run(options: argparse.Namespace, overrides: Sequence[str] = ()) -> int:
@@ -27,14 +29,14 @@ def run(options: argparse.Namespace, overrides: Sequence[str] = ()) -> int:
     from statecast.errors import InputError
     from statecast.forecasting.follow import follow
 
-    if options.seconds <= 0 or (options.times is not None and options.times < 1):
+    if options.seconds <= 0 or (options.count is not None and options.count < 1):
         raise InputError(
             "A source is looked at every so many seconds, and a forecast made at least once, got "
-            f"--seconds {options.seconds:g} and --times {options.times}."
+            f"--seconds {options.seconds:g} and --count {options.count}."
         )
     if not options.input:
         raise InputError("Give the files, Zarr stores or folders to follow.")
     write = once.writer(options, overrides)
-    for written in islice(follow(options.input, write, seconds=options.seconds), options.times):
+    for written in islice(follow(options.input, write, seconds=options.seconds), options.count):
         once.report(written)
     return 0

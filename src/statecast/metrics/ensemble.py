@@ -208,6 +208,7 @@ class Brier(EnsembleMetric):
         return average(error, ensemble.known, 2, self.weights)
 
     def sums(self, forecast: Forecast, target: Frames, *, context: Frames | None = None) -> Sums:
+        check_matching(forecast, target)
         known = frames_known(known_in(target))
         # (event, batch, time)
         events = torch.cat(

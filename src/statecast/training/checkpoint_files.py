@@ -100,7 +100,7 @@ def read_tensors(path: Path, name: str, manifest: Mapping[str, Any]) -> dict[str
     check_digest(path, name, manifest)
     try:
         return dict(load_file(path / name))
-    except (SafetensorError, OSError, ValueError) as error:
+    except (SafetensorError, OSError, ValueError, RuntimeError) as error:
         raise CorruptionError(f"{path / name} cannot be read: {error}. {remedy(path)}") from error
 
 
