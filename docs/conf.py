@@ -1,11 +1,14 @@
-"""Sphinx settings: MyST pages, docstrings with $-maths, the furo theme."""
+"""Sphinx settings: MyST pages, docstrings with $-maths, formulas as MathML, the furo theme."""
 
 import re
+
+from docutils.nodes import SkipNode
+from docutils.utils.math.latex2mathml import tex2mathml
 
 project = "statecast"
 author = "The statecast authors"
 copyright = "2026, the statecast authors"  # noqa: A001
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.mathjax"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 myst_enable_extensions = ["dollarmath", "colon_fence"]
 myst_heading_anchors = 3
 exclude_patterns = ["_build"]
@@ -38,6 +41,38 @@ def plain_docstring(*arguments):
     lines[:] = text.split("\n")
 
 
+# What docutils reads in another way than LaTeX does, and how it has to be written for it.
+UNDERSTOOD_LATEX = {
+    r"\\[bB]ig(?![a-zA-Z])": "",  # brackets grow by themselves
+    r"\\dots(?![a-zA-Z])": r"\\ldots",
+    r"(\\[td]?frac)(\w)(\w)": r"\1{\2}{\3}",
+    r"(\\(?:hat|tilde|bar))(?: *\{(\w)\}| (\w))(?=[_^])": r"\1{\2\3}{}",  # an index is no limit
+}
+
+
+def mathml(formula, *, block):
+    """A LaTeX formula as MathML, which browsers draw without a script or a network."""
+    for written, understood in UNDERSTOOD_LATEX.items():
+        formula = re.sub(written, understood, formula)
+    return tex2mathml(formula, as_block=block)
+
+
+def visit_math(translator, node):
+    """Write a formula within a line."""
+    translator.body.append(mathml(node.astext(), block=False))
+    raise SkipNode
+
+
+def visit_math_block(translator, node):
+    """Write a formula on lines of its own, which scrolls where it is wider than the page."""
+    formula = mathml(node.astext(), block=True)
+    translator.body.append(
+        f'<div class="math" style="overflow: auto hidden; padding: .3em 0">{formula}</div>\n'
+    )
+    raise SkipNode
+
+
 def setup(app):
-    """Register the hook."""
+    """Register the hook of docstrings, and how formulas are written."""
     app.connect("autodoc-process-docstring", plain_docstring, priority=100)
+    app.add_html_math_renderer("mathml", (visit_math, None), (visit_math_block, None))

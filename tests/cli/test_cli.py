@@ -8,6 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
+from statecast.cli.evaluate import INCOMPLETE
 from statecast.cli.main import MISTAKE, main
 from statecast.cli.train import STOPPED
 from statecast.runs.create import create_run
@@ -53,6 +54,29 @@ def test_train_evaluate_forecast(recipe, frames, tmp_path, capsys):
 
         expected = model.forecast(context, 7, samples=3, generator=seeded_generator(1))
         np.testing.assert_array_equal(content["samples"], expected.samples)
+
+
+IMAGES = """
+model: {name: srvp, architecture: dcgan, width: 4, code_size: 6, latent_size: 4, noise_size: 3,
+        inference_hidden: 8, content_size: 8, transition_hidden: 10}
+data: {name: arrays, path: images.npy, context: 3, horizon: 2, value_range: [0.0, 1.0]}
+train: {steps: 1, batch_size: 2, validate_every: 0, precision: float32}
+evaluate: {samples: 2, metrics: [lpips, mse, fvd], max_windows: 2}
+"""
+
+
+def test_scores_that_lack_weights_end_with_a_code_of_their_own(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    for place in ("STATECAST_CACHE", "TORCH_HOME"):
+        monkeypatch.setenv(place, str(tmp_path))
+    np.save("images.npy", np.random.default_rng(0).random((60, 1, 32, 32), dtype=np.float32))
+    (tmp_path / "images.yaml").write_text(IMAGES)
+    train_run(create_run("images.yaml", "run"))
+    capsys.readouterr()
+    assert main(["evaluate", "run"]) == INCOMPLETE
+    assert capsys.readouterr().err.count("\n") == 1
+    assert "mse" in json.loads((tmp_path / "run/scores.json").read_text())["forecasters"]["srvp"]
+    assert main(["evaluate", "run", "--evaluate.metrics", "[mse]"]) == 0
 
 
 def test_scores_are_written_where_nothing_can_draw_them(run, monkeypatch, capsys):

@@ -5,10 +5,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from torch.utils.data import ConcatDataset, DataLoader, Subset
 
+from statecast.data.base import collate_batches
 from statecast.data.loading import ordered_batches, training_batches
 from statecast.data.windows import FirstFrames, SequenceWindows, all_starts
 from statecast.errors import InputError
+from statecast.frames import Batch
 
 
 def windows(length=5):
@@ -29,6 +32,30 @@ def test_every_window_of_the_chosen_sequences_is_there_once():
     torch.testing.assert_close(batch.values.diff(dim=1), torch.ones(10, 4, 1, 1))
     assert batch.latents["number"].tolist() == [1] * 5 + [2] * 5
     assert batch.context.values.shape[1] == 2
+
+
+def test_windows_feed_a_loader_of_pytorch():
+    found = windows()
+    expected = found.batch(torch.arange(10))
+    several = ConcatDataset([Subset(found, range(4)), Subset(found, range(4, 10))])
+    for data in (found, several, Subset(found, range(10))):
+        first, second, last = DataLoader(data, batch_size=4)
+        assert [len(batch) for batch in (first, second, last)] == [4, 4, 2]
+        joined = torch.cat([batch.values for batch in (first, second, last)])
+        assert torch.equal(joined, expected.values)
+        assert torch.equal(second.latents["number"], expected.latents["number"][4:8])
+        assert (len(first.context), first.context.channels) == (2, ("u",))
+    assert [float(one.values[0, 0]) for one in found] == expected.values[:, 0].flatten().tolist()
+
+
+def test_a_loader_keeps_what_is_unknown():
+    pair = [Batch.of(torch.full((1, 3, 1, 2), float(i)), 1) for i in range(2)]
+    gap = torch.ones(1, 3, 1, 2, dtype=torch.bool)
+    gap[0, 2, 0, 1] = False
+    pair[1] = Batch.of(pair[1].values.masked_fill(~gap, torch.nan), 1, mask=gap)
+    joined = collate_batches(pair)
+    assert joined.mask.sum() == 11
+    assert not joined.target.known[1, 1, 0, 1]
 
 
 def test_an_epoch_shows_every_window_once_and_epochs_differ():

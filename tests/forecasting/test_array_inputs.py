@@ -33,6 +33,15 @@ def moving(sequences=6, frames=12, side=24):
     return found
 
 
+def test_axes_that_are_not_needed_are_left_out():
+    context = torch.rand(1, 4, 1, 24, 24)
+    whole = model_for().forecast(context).samples
+    for bare in (context[0], context[0, :, 0], context[0, :, 0].numpy()):
+        assert torch.equal(model_for().forecast(bare).samples, whole)
+    with pytest.raises(InputError, match=r"The context has \(24, 24\)|should|must"):
+        model_for(channels=2).forecast(context[0, :, 0])
+
+
 class TestContexts:
     frames = moving()
     expected = torch.from_numpy(moving()[:, -3:, None] / np.float32(255))

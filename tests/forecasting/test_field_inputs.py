@@ -11,6 +11,7 @@ import xarray
 from helpers.field_files import daily_files, days, labelled, raw_file, wave
 
 from statecast.cli.main import MISTAKE, main
+from statecast.errors import InputError
 from statecast.reports.inspection import inspect_path
 from statecast.runs.create import create_run
 from statecast.runs.load import load
@@ -58,6 +59,23 @@ def expected(run, tmp_path_factory):
     folder = tmp_path_factory.mktemp("whole")
     labelled(60).to_netcdf(folder / "whole.nc")
     return forecast(run, folder, [folder / "whole.nc"])[1]
+
+
+def test_a_latitude_that_runs_the_other_way_is_turned(run, expected, tmp_path):
+    space = [name for name in ("lat", "latitude", "lon", "longitude") if name in labelled(9).dims]
+    assert len(space) == 2
+    turned = labelled(60).isel({name: slice(None, None, -1) for name in space})
+    turned.to_netcdf(tmp_path / "turned.nc")
+    found = forecast(run, tmp_path, [tmp_path / "turned.nc"])[1]
+    xarray.testing.assert_equal(found, expected)
+
+
+def test_what_does_not_fit_is_said_in_sentences(run):
+    field = labelled(9)
+    name = next(iter(field.data_vars))
+    field[name].attrs["units"] = "furlong"
+    with pytest.raises(InputError, match=r"in '.+'\. The context has it in 'furlong'\. Convert"):
+        load(run, "last").forecast(field[name])
 
 
 @pytest.mark.parametrize("way", ["folder", "pattern", "list", "brackets", "other ending", "zarr"])

@@ -78,7 +78,7 @@ class Clock:
         self.started = time.monotonic()
 
     def left(self) -> str:
-        """The minutes left, by how the parts before went."""
+        """The minutes left, estimated from the parts that are done."""
         pace = (time.monotonic() - self.started) / 60 / self.done if self.done else 1.0
         return f" ({max(pace, 1.0) * sum(self.rest):.0f} min to go, more on a busy machine)"
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Sequence
 
+INCOMPLETE = 3  # exit code where metrics that were asked for lack a file of weights
 SUMMARY = "Score a run on its test data, beside persistence."
 TAKES_OPTIONS = True
 TAKES_PROCESSES = True
@@ -60,4 +62,19 @@ def run(options: argparse.Namespace, overrides: Sequence[str]) -> int:
     except MissingExtraError as error:
         print(f"No picture of the scores: {error}")
     print(f"Written: {', '.join(map(str, written))}")
-    return 0
+    lacking = [name for name, reason in scores.not_computed.items() if names_weights(reason)]
+    if not lacking:
+        return 0
+    print(
+        f"statecast: Scores are incomplete: {', '.join(lacking)} needs a file of weights, as said "
+        "above.",
+        file=sys.stderr,
+    )
+    return INCOMPLETE
+
+
+def names_weights(reason: str) -> bool:
+    """Whether a metric was not computed because the weights of its network are not here."""
+    from statecast.metrics.pretrained_weights import ALEXNET, I3D, VGG16
+
+    return any(file.name in reason for file in (ALEXNET, VGG16, I3D))

@@ -20,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Look, and say what was seen."""
+    """Inspect a path, and print the findings."""
     from statecast.reports.inspection import inspect_path, write_sheet
 
     path = options.path[0] if len(options.path) == 1 else options.path

@@ -1,4 +1,4 @@
-"""statecast list: what there is."""
+"""statecast list: names of models, recipes, data sets, metrics and the like."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ SUMMARY = "Name the recipes, models, data sets, metrics and protocols."
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """It takes none."""
+    """Add no arguments."""
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print what there is."""
+    """Print the names."""
     from statecast.data import DATASETS
     from statecast.evaluation.analyses import ANALYSES
     from statecast.evaluation.protocols import protocol_names

@@ -62,7 +62,7 @@ def wait_passively() -> None:
 
 
 class StandardError(logging.Handler):
-    """Writes to the standard error of the moment."""
+    """Writes to what `sys.stderr` is when a message comes."""
 
     def emit(self, record: logging.LogRecord) -> None:
         print(self.format(record), file=sys.stderr, flush=True)
@@ -83,7 +83,7 @@ def one_line(
 
 
 def split_overrides(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Words of the command line without, and only, `--table.option value` and its like."""
+    """The command line without its `--table.option value` pairs, and these pairs alone."""
     words, overrides = [], []
     rest = list(arguments)
     while rest:

@@ -134,7 +134,7 @@ def start(options: argparse.Namespace, overrides: Sequence[str]) -> Run | None:
 
 
 def report(made: Run, result: TrainingResult) -> None:
-    """Print how a training ended, and what comes next."""
+    """Print how a training ended, and the next command."""
     if result.reason == "signal":
         print(f"Saved at step {result.step}. Go on with: statecast train --resume {made.folder}")
         return

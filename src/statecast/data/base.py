@@ -10,6 +10,8 @@ import numpy as np
 import torch
 from jaxtyping import Int
 from torch import Tensor
+from torch.utils.data import Dataset
+from torch.utils.data._utils.collate import default_collate_fn_map
 
 from statecast.checks import typed
 from statecast.distributed import Part
@@ -24,7 +26,7 @@ SPLITS: tuple[Split, ...] = get_args(Split)
 
 
 class InferredOption(NamedTuple):
-    """Something that a data set chose by itself."""
+    """A choice that a data set made from its data."""
 
     what: str  # for people
     chosen: str  # for people
@@ -32,10 +34,11 @@ class InferredOption(NamedTuple):
     value: Any = None  # of the option
 
 
-class Windows(ABC):
+class Windows(Dataset[Batch], ABC):
     """The windows of one split: sequences cut into context and target.
 
-    A window is addressed by its index and is the same each time it is asked for.
+    A window is addressed by its index and is the same each time it is asked for. Windows are a
+    data set of PyTorch: `DataLoader(windows, batch_size=8)` gives a `Batch` of 8 windows at a time.
 
     Class attributes:
         repeats: whether windows come again in a training batch that is larger than the split, as
@@ -81,6 +84,20 @@ class Windows(ABC):
         """Range and unit of what `to_score_units` gives, from the spec of the windows."""
         return spec
 
+    def __getitem__(self, index: int) -> Batch:
+        """One window, as a batch of its own.
+
+        Errors:
+            IndexError: there is no such window, at which an iteration over all of them ends.
+        """
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"There are {len(self)} windows, and none of index {index}.")
+        return self.batch(torch.tensor([index % len(self)]))
+
+    def __getitems__(self, indices: Sequence[int]) -> list[Batch]:
+        """The windows of a batch of PyTorch's `DataLoader`, read at once."""
+        return [self.batch(torch.tensor(indices))]
+
     def training_batch(self, step: int, count: int, *, seed: int) -> Batch:
         """The batch of a training step: a function of (seed, step) alone, whatever came before.
 
@@ -91,7 +108,7 @@ class Windows(ABC):
         return self.batch(numbers)
 
     def training_batch_part(self, step: int, count: int, part: Part, *, seed: int) -> Batch:
-        """The windows of `training_batch` that fall to one of several processes.
+        """One process's share of the windows of `training_batch`.
 
         Sources that override `training_batch` may override this as well, to make no others.
         """
@@ -138,6 +155,27 @@ class CutWindows(Windows):
     def sequence_numbers(self) -> Int[Tensor, " window"]:
         """The sequence that each window is cut from."""
         return torch.as_tensor(self.starts[:, 0], dtype=torch.int64)
+
+
+def collate_batches(batches: Sequence[Batch], **options: object) -> Batch:
+    """One batch of the windows of several, for PyTorch's `DataLoader`."""
+    first = batches[0]
+    if len(batches) == 1:
+        return first
+    masked = any(batch.mask is not None for batch in batches)
+    known = [torch.cat([batch.context.known, batch.target.known], dim=1) for batch in batches]
+    return Batch.of(
+        torch.cat([batch.values for batch in batches]),
+        len(first.context),
+        channels=first.context.channels,
+        latents={
+            name: torch.cat([batch.latents[name] for batch in batches]) for name in first.latents
+        },
+        mask=torch.cat(known) if masked else None,
+    )
+
+
+default_collate_fn_map[Batch] = collate_batches
 
 
 class DataSource(ABC):

@@ -1,4 +1,4 @@
-"""Windows whose content can be swapped, with the truth of what must come out."""
+"""Windows whose content can be swapped, with the true result of each swap."""
 
 from __future__ import annotations
 

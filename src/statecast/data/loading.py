@@ -38,7 +38,7 @@ def training_batches(
     loader_workers: int = 0,
     part: Part | None = None,
 ) -> Iterator[Batch]:
-    """The batch of each step, in order, or the part of it that falls to one of several processes.
+    """The batch of each step, in order, or one process's share of it.
 
     A batch is a function of (seed, step) alone: training that goes on from step 1000 sees what it
     would have seen, whatever the number of workers and processes.
@@ -94,7 +94,7 @@ def evenly(total: int, count: int) -> torch.Tensor:
 
 
 def outlive_signals(worker: int) -> None:
-    """Let a process that prepares batches go on when the whole group is asked to stop.
+    """Keep a loader worker running when its whole process group gets a signal to stop.
 
     One that is killed would end the main process, which saves meanwhile and then ends it.
     """

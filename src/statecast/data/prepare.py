@@ -140,7 +140,7 @@ def chosen_source(name: str) -> type[PreparedSource]:
 
 
 def place_of(chosen: type[PreparedSource], output: str | Path | None) -> Path:
-    """Folder of a store that is to be made, whose parent exists.
+    """Folder of a new store, whose parent exists.
 
     Errors:
         FileError: the parent cannot be made.
@@ -159,7 +159,7 @@ def place_of(chosen: type[PreparedSource], output: str | Path | None) -> Path:
 
 
 def mismatches(counts: list[Count]) -> list[str]:
-    """Counts that are not as expected, a sentence each."""
+    """A sentence for each count that differs from the expected one."""
     return [
         f"{count.found} {count.what} were found, {count.expected} were expected: scores are not "
         "comparable with published ones unless the files are complete."

@@ -1,4 +1,4 @@
-"""Windows of objects seen from all around: views follow each other in rings, without end."""
+"""Windows of objects seen from all around: the views of each object form a ring."""
 
 from __future__ import annotations
 

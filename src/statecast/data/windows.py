@@ -79,7 +79,7 @@ def all_starts(
 
 
 class FirstFrames(Windows):
-    """Windows of which only the first frames after the context are to be forecast.
+    """Windows whose targets are cut to the first frames after the context.
 
     Args:
         windows: the whole ones.

@@ -132,7 +132,7 @@ class Hindcast:
         return round(between)
 
     def description(self, series: Field, starts: Array) -> dict[str, Any]:
-        """Everything that the numbers follow from (JSON values)."""
+        """Everything that determines the numbers (JSON values)."""
         times = "\n".join(text_of(series.frames.times[number]) for number in starts)
         return {
             "model": fingerprint_of(self.predictor.model),
@@ -212,7 +212,7 @@ def write_on_cluster(
 
 
 def write_block(hindcast: Hindcast, output: Path, starts: Array, block: Array) -> None:
-    """Forecast from some of the starts, given by their places, and write them."""
+    """Forecast from the starts at some positions, and write the forecasts."""
     import zarr
 
     series = hindcast.series()
@@ -260,7 +260,7 @@ def forecasts(hindcast: Hindcast, series: Field, numbers: Array) -> Iterator[Arr
 
 
 def dates_of(labels: Sequence[Coordinates]) -> torch.Tensor:
-    """A number for the last observed date of each start, which its samples follow from."""
+    """A seed for each start, from its last observed date."""
     digests = [hashlib.sha256(text_of(one.times[-1]).encode()).digest() for one in labels]
     return torch.tensor([int.from_bytes(digest[:7], "big") for digest in digests])
 
@@ -286,7 +286,7 @@ def prepare_store(hindcast: Hindcast, series: Field, starts: Array, output: Path
 
 
 def request_of(output: Path) -> dict[str, Any]:
-    """What a store was asked to hold.
+    """The request that a store was made for.
 
     Errors:
         FileError: it is no hindcast.
@@ -351,7 +351,7 @@ def chunks_of(sizes: Sequence[int]) -> tuple[int, ...]:
 
 
 def written(output: Path) -> Array:
-    """Which starts of a store are written."""
+    """Whether each start of a store is written."""
     import zarr
 
     flags: Any = zarr.open_group(output, mode="r")[WRITTEN]
@@ -359,7 +359,7 @@ def written(output: Path) -> Array:
 
 
 def consolidate(output: Path) -> None:
-    """Put the metadata of a store in one place, which makes it quick to open."""
+    """Consolidate the metadata of a store, so that it opens fast."""
     import zarr
 
     zarr.consolidate_metadata(output, zarr_format=FORMAT)

@@ -1,4 +1,4 @@
-"""Observed frames from files: what a path is, its content tells."""
+"""Observed frames from files, whose kind is told by their content."""
 
 from __future__ import annotations
 
@@ -196,7 +196,7 @@ def read_clip_context(
 
 
 def clip_options(predictor: Predictor, reading: Mapping[str, Any]) -> ClipOptions:
-    """How frames of videos are prepared for a model: as in training, but for what is asked for."""
+    """The preparation of videos for a model: that of training, with the given changes."""
     options = predictor.videos or clip_options_for(predictor.spec)
     known = [option.name for option in fields(ClipOptions) if option.name != "size"]
     check_options(reading, known, "videos")
@@ -208,7 +208,7 @@ def clip_options(predictor: Predictor, reading: Mapping[str, Any]) -> ClipOption
 def source_rate(
     path: str | Path | Sequence[str], predictor: Predictor, reading: Mapping[str, Any] | None
 ) -> float | None:
-    """Frames a second of a context that comes from videos; None of other sources, and images."""
+    """Frames per second of a context that comes from videos; None for other sources."""
     if labelled_files(path) or holds_arrays((paths := existing_paths(path))[0]):
         return None
     options = clip_options(predictor, reading or {})

@@ -1,4 +1,4 @@
-"""Forecasts to files: one writer per ending; those that can, write part by part."""
+"""Forecasts to files: one writer per ending, part by part where the format allows it."""
 
 from __future__ import annotations
 
@@ -170,7 +170,7 @@ def write_parts(request: ForecastRequest, path: Path) -> Path:
 
 
 def shown(context: Frames, request: ForecastRequest) -> Frames:
-    """Context frames as a forecast of them looks: of labelled fields, without added points."""
+    """Context frames on the grid of their forecast: labelled fields without added points."""
     labels = context.coordinates
     if labels is None:
         return context

@@ -1,4 +1,4 @@
-"""Predictor: a trained model together with what is done to observations before it sees them."""
+"""Predictor: a trained model with the preprocessing of its observations."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Predictor:
 
     @property
     def preparation(self) -> Preparation:
-        """How labelled fields are prepared: as they are for a model of bare arrays."""
+        """The preparation of labelled fields; it changes nothing for a model of bare arrays."""
         return self.fields or plain_preparation(self.spec.channels, self.spec.space)
 
     def context(
@@ -85,7 +85,7 @@ class Predictor:
         )
 
     def with_added_points(self, frames: Frames) -> Frames:
-        """Frames of the grid that was trained on, with the unknown points that were added to it.
+        """Frames on the grid of training, padded by the unknown points that training added.
 
         Errors:
             InputError: a climatology was subtracted in training, for which frames need dates.

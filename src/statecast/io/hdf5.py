@@ -55,11 +55,11 @@ class HDF5Array:
         return int(self.shape[0])
 
     def __getstate__(self) -> dict[str, Any]:
-        """Without the handle, which belongs to one process."""
+        """The state without the file handle, which belongs to one process."""
         return {**self.__dict__, "handle": None, "process": 0}
 
     def __getitem__(self, key: Any) -> Array:
-        """A piece of it, by slices and numbers."""
+        """A part of the array, by slices and indices."""
         if self.process != os.getpid():  # a loader's worker opens the file for itself
             self.handle, self.process = open_file(self.path), os.getpid()
         with reading(self.path):
@@ -68,7 +68,7 @@ class HDF5Array:
 
 
 def open_file(path: Path) -> Any:
-    """Open an HDF5 file for reading, all of which lies in it.
+    """Open an HDF5 file for reading, and refuse links to other files.
 
     Errors:
         FileError: there is no such file, or it refers to others.
@@ -118,7 +118,7 @@ def reading(path: Path) -> Iterator[None]:
 
 
 def check_contained(content: Any, path: Path) -> None:
-    """Raise `FileError` unless everything in an opened file lies in it."""
+    """Raise `FileError` where an opened file links to data outside it."""
     import h5py
 
     def leaving(name: str, link: Any) -> str | None:
@@ -156,7 +156,7 @@ def chosen(arrays: dict[str, Any], name: str | None, known: Sequence[str], path:
     """Name of the array to read.
 
     Errors:
-        InputError: there is none of this name, or which one is not clear.
+        InputError: no data set has this name, or several could be meant.
     """
     if name is not None and name.strip("/") in arrays:
         return name.strip("/")

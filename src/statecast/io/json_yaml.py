@@ -1,4 +1,4 @@
-"""JSON and YAML of strangers: bounded, plain values alone, and no link to another file."""
+"""Untrusted JSON and YAML: bounded size, plain values only, no links to other files."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def check_link(path: Path) -> None:
 
 
 def read_text(path: Path, limit: int) -> str:
-    """Read UTF-8 text from a file of a stranger's folder.
+    """Read UTF-8 text from a file of an untrusted folder.
 
     Errors:
         FileError: it is no file of its own, or larger than `limit` bytes.
@@ -94,7 +94,7 @@ def parse_yaml(text: str) -> Any:
 
 
 def check_plain(text: str) -> None:
-    """Raise `ValueError` for YAML that is too long, or in which a part stands for another.
+    """Raise `ValueError` for YAML that is too long or has aliases.
 
     A few lines of such references can stand for more than any memory holds.
     """

@@ -96,7 +96,7 @@ def process_mark() -> str:
 
 
 def has_ended(mark: str) -> bool:
-    """Whether the process of a mark has certainly ended, also if its number is in use again."""
+    """Whether the process of a mark has certainly ended, even if its number was reused."""
     host, number, started = mark.split("-")
     if host != host_digest():
         return False
@@ -119,7 +119,7 @@ def start_of(number: int) -> str | None:
 
 
 def is_running(number: int) -> bool:
-    """Whether a process of this number runs on this host; yes where that cannot be known."""
+    """Whether a process of this number runs on this host; true where that is unknown."""
     if os.name == "nt":  # there, signal 0 is a Ctrl-C
         return True
     try:

@@ -218,7 +218,8 @@ class Forecaster(nn.Module, ABC):
 
         Args:
             context: observed frames, `Frames` or a bare array or tensor
-                (batch, time, channel, *space), in the units of the data.
+                (batch, time, channel, *space), or of one sequence (time, channel, *space), in the
+                units of the data.
             horizon: number of frames to forecast; by default that of training.
             times: instead of `horizon`, the increasing lead times wanted, in frame intervals
                 after the last observed frame; not necessarily whole numbers.
@@ -267,12 +268,14 @@ class Forecaster(nn.Module, ABC):
         return self.calibration.apply(forecast, self.spec.value_range)
 
     def frames_of(self, context: Frames | Any) -> Frames:
-        """`context` as `Frames`; one sequence without a batch axis gets one."""
+        """`context` as `Frames`: one sequence needs no batch axis, and then one channel no axis."""
         if isinstance(context, Frames):
             return context
         values = as_tensor(context)
-        unbatched = values.ndim == 1 + len(self.spec.frame_shape)
-        return Frames.context_of(values[None] if unbatched else values)
+        missing = 2 + len(self.spec.frame_shape) - values.ndim
+        if missing == 2 and len(self.spec.channels) == 1:
+            values = values.unsqueeze(1)  # (time, *space)
+        return Frames.context_of(values[None] if missing in (1, 2) else values)
 
     def check_context(self, context: Frames | Any, what: str = "context") -> Frames:
         """`context` as `Frames` that fit the model.
@@ -284,12 +287,12 @@ class Forecaster(nn.Module, ABC):
         shape = (frames.values.shape[2], *frames.space)
         if shape != self.spec.frame_shape:
             raise InputError(
-                f"The model works on frames (channel, *space) = {self.spec.frame_shape}, the "
-                f"{what} has {shape}."
+                f"The model works on frames (channel, *space) = {self.spec.frame_shape}. The "
+                f"{what} has {shape}. Give it as (batch, time, channel, *space)."
             )
         if frames.channels not in (self.spec.channels, default_channels(frames.values)):
             raise InputError(
-                f"The model works on the channels {self.spec.channels}, the {what} has "
+                f"The model works on the channels {self.spec.channels}. The {what} has "
                 f"{frames.channels}. Reorder or rename them."
             )
         self.check_context_length(len(frames), what)

@@ -380,7 +380,7 @@ def change_speed(
         model: whose latents they are.
         latents: a path of the model.
         rate: frame intervals of the path per frame shown: 2 is twice as fast, 0.5 half as fast.
-        substeps: run the path again with so many Euler steps per frame, from the same state with
+        substeps: run the path again with N Euler steps per frame, from the same state with
             the same noise; by default its own, which leaves whole frames as they were.
 
     Errors:

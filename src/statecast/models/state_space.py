@@ -157,7 +157,7 @@ class StateSpaceForecaster(LatentRollout):
         Args:
             latents: a path of this model.
             horizon: last lead time, in whole frames after time 0; by default that of training.
-            samples: futures of a path that has a single sample; by default as many as there are.
+            samples: futures of a path that has a single sample; by default all that it has.
             substeps: steps of the solver per frame from here on; by default the model's own.
             solver: of the transition's differential equation; by default the model's own.
             generator: source of the random draws.
@@ -354,7 +354,7 @@ class StateSpaceForecaster(LatentRollout):
     def _decode_parts(
         self, batch: int, many: int, limit: int
     ) -> Iterator[tuple[slice, list[slice]]]:
-        """Slices of sequences, and of their latents, whose maps fit in so many bytes."""
+        """Slices of sequences, and of their latents, whose maps fit into `limit` bytes."""
         frames = max(1, limit // (DECODE_MAPS * 4 * self.largest_feature_map))
         at_once = max(1, frames // many)
         step = min(many, frames)

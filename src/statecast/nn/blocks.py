@@ -131,7 +131,7 @@ class ConvolutionUnit(nn.Module):
         return not self.training and not torch.is_grad_enabled() and enabled("fold_batch_norm")
 
     def ready(self, channels: int, *, start: bool, fold: bool) -> Ready:
-        """The weight of the first or the last so many input channels, ready to convolve with."""
+        """The weight of the first or the last `channels` input channels, ready to convolve with."""
 
         def make() -> Ready:
             weight, bias = self.convolution.weight, self.convolution.bias
@@ -142,7 +142,7 @@ class ConvolutionUnit(nn.Module):
             if self.norm is None or not fold:
                 return Ready(weight, bias, None)
             scale, shift = folded(self.norm)
-            # Of stored statistics, normalisation is linear, and so is the convolution before it.
+            # With stored statistics, normalisation is linear, as is the convolution before it.
             weight = weight * scale.view(-1, 1, 1, *() if self.transposed else (1,))
             if bias is not None and whole:  # else it is in what frames share
                 shift = torch.addcmul(shift, bias, scale)

@@ -30,7 +30,7 @@ KEYS = 2**63 - 1
 class Streams(torch.Generator):
     """A generator for a batch of windows, each of which draws from a stream of its own.
 
-    What is drawn for a window is the same whatever batch it is in. Whatever takes a generator
+    Draws for a window do not depend on the batch it is in. Whatever takes a generator
     without knowing of windows draws from the generator that this one is as well.
 
     Args:

@@ -70,7 +70,7 @@ def create_run(
     data = build_data(tables)
     spec, choices = data.spec, tuple(data.inferred_options)
     tables["data"] |= {c.option: c.value for c in choices if c.option is not None}
-    # So that options that do not fit leave nothing behind.
+    # Checked before the folder is made: options that do not fit leave nothing behind.
     TrainingOptions.of(tables["train"])
     options = tables["train"]
     choices += reference_choice(tables, data)

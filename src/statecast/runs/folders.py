@@ -25,7 +25,7 @@ def being_trained(folder: Path) -> AbstractContextManager[None]:
 
 
 def check_free(folder: Path) -> None:
-    """Raise `FileError` unless a folder is empty, not there, or was left when making it ended."""
+    """Raise `FileError` unless a folder is missing, empty, or left by a killed `create_run`."""
     if folder.exists() and not (folder.is_dir() and unfinished(folder)):
         raise FileError(
             f"{folder} is not empty. Choose another folder, or go on with its training: "
@@ -46,7 +46,7 @@ def unfinished(folder: Path) -> bool:
 
 @contextmanager
 def new_folder(name: str, folder: Path | None) -> Iterator[Path]:
-    """The folder of a new run, owned inside the block; after an error nothing is left of it.
+    """The folder of a new run, owned inside the block, and removed after an error.
 
     Args:
         name: of the recipe.

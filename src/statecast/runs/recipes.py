@@ -133,7 +133,7 @@ def check_code(tables: Tables, origin: str) -> None:
 
 
 def check_texts(values: Any, origin: str) -> None:
-    """Raise `InputError` for a text that could stand for more than it is, see `check_plain`.
+    """Raise `InputError` for YAML that expands when it is read; see `check_plain`.
 
     jsonargparse reads a text as YAML where an option takes something else.
     """
@@ -152,7 +152,7 @@ def check_texts(values: Any, origin: str) -> None:
 
 
 def without_code(tables: Tables) -> Tables:
-    """Tables to be written down: options that name code are left to whoever uses them."""
+    """Tables to write down, without options that name code: only a user may give those."""
     kept = {table: dict(values) for table, values in tables.items()}
     for option in CODE:
         table, name = option.split(".")
@@ -161,7 +161,7 @@ def without_code(tables: Tables) -> Tables:
 
 
 def name_of(kind: str, tables: Tables, given: Mapping[str, str], origin: str) -> str:
-    """The model or data set that is asked for."""
+    """The requested model or data set."""
     name = given.get(f"{kind}.name", tables.get(kind, {}).get("name"))
     registry = REGISTRIES[kind]
     if name is None:

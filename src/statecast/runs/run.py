@@ -168,7 +168,7 @@ def open_run(folder: str | Path) -> Run:
 
 
 def read_run(folder: Path) -> Run:
-    """Open a run folder, whatever digest is recorded of its recipe; errors as `open_run`."""
+    """Open a run folder without comparing its recipe with a digest; errors as `open_run`."""
     path = folder / CONFIG_NAME
     if not path.exists():
         raise FileError(

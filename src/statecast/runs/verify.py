@@ -81,7 +81,7 @@ def verify_run(folder: str | Path) -> list[Checked]:
 
 
 def accept(folder: str | Path) -> Path:
-    """Record the digests of the files that a run is opened by as they are now.
+    """Record the present digests of the files that a run is opened by.
 
     For a recipe that was edited on purpose.
 
@@ -94,7 +94,7 @@ def accept(folder: str | Path) -> Path:
 
 
 def checked(path: Path, check: Callable[[], object]) -> Checked:
-    """Say what a check finds of a file."""
+    """Turn the outcome of a check of a file into a finding."""
     try:
         check()
     except FileError as error:
@@ -137,7 +137,7 @@ def checkpoint_of(path: Path) -> list[Checked]:
 
 
 def other_file(path: Path) -> Checked:
-    """A file without a digest: a log, a picture, something left over or put there by others."""
+    """A file without a digest: a log, a picture, a leftover, or a file of somebody else."""
     if TEMPORARY in path.name or any(TEMPORARY in part.name for part in path.parents):
         return Checked("not covered", path, "left by a killed process; the next training sweeps it")
     if any(part.name.startswith(DAMAGED) for part in path.parents):

@@ -16,7 +16,7 @@ from statecast.io.atomic_files import cache_path
 
 
 class Origin(NamedTuple):
-    """Whose files a data set is made of."""
+    """The publisher of the files that a data set is made from."""
 
     title: str
     source: str  # where its owner gives them
@@ -72,7 +72,7 @@ class PreparedSource(DataSource):
     @classmethod
     @abstractmethod
     def write(cls, source: Path, writer: StoreWriter) -> list[Count]:
-        """Read the owner's files in a folder, and write all sequences; what was counted.
+        """Read the owner's files in a folder, write all sequences, and return counts to check.
 
         Errors:
             FileError: files are missing.
@@ -92,7 +92,7 @@ class PreparedSource(DataSource):
 
     @property
     def spec(self) -> FrameSpec:
-        """It does not depend on the store, which need not be there."""
+        """The spec, for which the store need not exist."""
         return FrameSpec(
             channels=self.channels,
             space=self.kind.frame_shape[1:],
@@ -122,5 +122,5 @@ class PreparedSource(DataSource):
 
 
 def default_folder(kind: Kind) -> Path:
-    """Where a data set's store is unless told otherwise."""
+    """The default place of a data set's store."""
     return cache_path() / kind.name

@@ -1,4 +1,4 @@
-"""Finding the files of a data set's owner, with errors that say what was expected where."""
+"""Finding the files of a data set's owner; errors name the expected files and places."""
 
 from __future__ import annotations
 

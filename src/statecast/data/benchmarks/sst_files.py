@@ -127,7 +127,7 @@ def read_zone(path: Path, number: int) -> Zone:
 
 
 def packed(variable: Any, path: Path, *, climatology: bool = False) -> Packed:
-    """A variable (time, y, x) as it is stored; an axis of one level of depth is dropped."""
+    """A stored variable (time, y, x), without an axis of a single depth."""
     stored = np.asarray(variable[:])
     if stored.ndim == 4 and stored.shape[1] == 1:
         stored = stored[:, 0]

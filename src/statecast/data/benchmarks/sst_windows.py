@@ -142,8 +142,8 @@ def normalised(
         values: °C, (time, y, x), NaN where unknown.
         zone: the zone.
         days: which they are.
-        context: take mean and spread of so many first frames, for all; None: of each frame, for
-            itself.
+        context: number of first frames whose mean and spread serve all frames; None: each frame
+            has its own.
 
     Returns:
         Frames, and the location and scale of each, (time,); all float32.

@@ -1,4 +1,4 @@
-"""Windows of a prepared store: sequences of any length, cut where a data set says."""
+"""Windows of a prepared store: sequences of any length, cut at given starts."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ class RandomClips(StoredWindows):
     """Windows drawn in training as published: a random sequence, then a random start in it."""
 
     def training_indices(self, step: int, count: int, *, seed: int) -> Tensor | None:
-        """As in `Windows`, but every sequence is as likely as another, however long it is."""
+        """As in `Windows`, but all sequences are equally likely, whatever their lengths."""
         generator = seeded_generator(seed, step)
         first, counts = self.blocks
         chosen = torch.randint(len(first), (count,), generator=generator).numpy()
@@ -94,7 +94,7 @@ class RandomClips(StoredWindows):
 
     @cached_property
     def blocks(self) -> tuple[Array, Array]:
-        """First window of each sequence, and how many it has."""
+        """First window of each sequence, and its number of windows."""
         first = np.flatnonzero(np.diff(self.starts[:, 0], prepend=-1))
         return first, np.diff(first, append=len(self.starts))
 

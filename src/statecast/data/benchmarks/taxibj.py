@@ -29,7 +29,7 @@ DATE_FORMAT, DATE_LENGTH = "%Y%m%d", 10  # then two digits of the slot, from 1
 
 
 class Day(NamedTuple):
-    """A day that has all its slots."""
+    """A day whose slots are complete."""
 
     date: datetime.date
     first: int  # its first frame in the file

@@ -54,7 +54,7 @@ def masked(crc: int) -> int:
 
 
 def checksum() -> Callable[[bytes], int]:
-    """CRC-32C: that of google-crc32c where it is installed, else our own, far slower."""
+    """CRC-32C, by google-crc32c where it is installed, else by slower Python."""
     try:
         import google_crc32c
     except ImportError:

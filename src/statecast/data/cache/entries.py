@@ -43,7 +43,7 @@ def make_entry(folder: Path, options: dict[str, Any], write: Write) -> bool:
     Args:
         folder: of the entry.
         options: everything that its content follows from (JSON values).
-        write: puts files into the folder that it is given, and returns what else is to be written
+        write: puts files into the folder that it is given, and returns what else to write
             down (JSON values).
 
     Errors:

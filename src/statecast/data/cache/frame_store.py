@@ -28,7 +28,7 @@ class Kind(NamedTuple):
 
     @property
     def identity(self) -> dict[str, Any]:
-        """As the manifest has it."""
+        """The entries by which a manifest names this kind."""
         return {"format": FORMAT, "data": self.name, "version": self.version}
 
 

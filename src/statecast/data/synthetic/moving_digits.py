@@ -234,7 +234,7 @@ class DigitWindows(SwappableWindows):
         return chosen
 
     def _block(self, number: int) -> Trajectories:
-        """Motion of the windows of a block, so that one can be asked for without all others."""
+        """Motion of the windows of a block, so that one window does not need all others."""
         if number not in self._blocks:
             while len(self._blocks) >= BLOCKS_KEPT:
                 self._blocks.pop(next(iter(self._blocks)))
@@ -267,7 +267,7 @@ class DigitWindows(SwappableWindows):
             digest = hashlib.sha256(self.glyphs.digest.encode())
             digest.update(json.dumps(self.source.card, sort_keys=True).encode())
             return digest.hexdigest()
-        # Frames alone: equal tests are equal whatever the training around them.
+        # Frames alone: equal tests have equal digests under any training.
         digest = hashlib.sha256(repr((self.source.context, self.length)).encode())
         for start in range(0, len(self), DIGEST_BATCH):
             rows = torch.arange(start, min(start + DIGEST_BATCH, len(self)))

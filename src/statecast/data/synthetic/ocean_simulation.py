@@ -188,7 +188,7 @@ def interpolate(
         (2 + torch.cos(2 * math.pi / DOMAIN * wave)) / 3 for wave in frequencies(DOMAIN)
     )
     coefficients = torch.fft.irfft2(torch.fft.rfft2(fields) / (rows * columns), s=fields.shape[1:])
-    # Of the four weights along an axis, pairs are one linear interpolation each, between points.
+    # The four weights along an axis form two pairs, each of them one linear interpolation.
     fraction = displacement - displacement.floor()
     last = fraction**3 / 6
     third = (1 + 3 * fraction + 3 * fraction**2 - 3 * fraction**3) / 6

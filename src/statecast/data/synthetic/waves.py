@@ -44,7 +44,7 @@ class WaveEquation(DataSource):
         horizon: frames forecast in training.
         test_horizon: frames forecast in tests.
         validation_horizon: frames forecast in validation; by default as in training.
-        points: observe so many random pixels instead of the whole grid; 100 in WaveEq-100.
+        points: observe N random pixels instead of the whole grid; 100 in WaveEq-100.
         sequences: simulated sequences, 300 as published: the first 80 % for training, of which
             the last tenth is for validation; the rest for tests.
         protocol: `corrected` uses every window; `paper` as many as the published code did, which

@@ -225,7 +225,7 @@ def choose(
     Arrays of one name in several groups, and numbered ones, are a sequence each.
 
     Errors:
-        InputError: there is none of this name, or which one is not clear.
+        InputError: no array has this name, or several could be meant.
     """
     there = ", ".join(f"{name} {shape}" for name, (shape, _) in arrays.items()) or "no arrays"
     if dataset is not None:

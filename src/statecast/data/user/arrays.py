@@ -19,7 +19,7 @@ from statecast.errors import InputError
 from statecast.frames import Batch, FrameSpec
 
 LARGEST_BYTE = 255
-LOOKED_THROUGH = 1 << 31  # bytes; of larger data, so much is searched for NaN before training
+LOOKED_THROUGH = 1 << 31  # bytes that are searched for NaN before training
 COLOURS = {1: ("intensity",), 3: ("red", "green", "blue")}  # channel names of bytes
 
 

@@ -121,7 +121,7 @@ def window_lengths(
     validation_horizon: int | None,
     test_horizon: int | None,
 ) -> Lengths:
-    """Lengths of windows that fit every part: as asked for, or what there is room for.
+    """Lengths of windows that fit every part: the given ones, or the longest that fit.
 
     Errors:
         InputError: a part is too short for what is asked for.

@@ -64,7 +64,7 @@ class Fields(DataSource):
         channels: dimension of which each value is a channel, such as levels.
         crop: range of each named coordinate to keep, such as `{lat: [30, 45]}`, ends included; of
             time, dates: `{time: [2010-01-01, 2019-12-31]}`.
-        coarsen: average blocks of so many points along each dimension of space.
+        coarsen: average blocks of N points along each dimension of space.
         time_units: of times whose file does not say, such as `seconds since 1970-01-01`.
         time_step: average frames over steps of this length, such as `1D` or `1M` (month).
         uneven_times: `refuse` uneven_times times; `fill` them with unknown frames; or

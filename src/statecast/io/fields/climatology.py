@@ -1,4 +1,4 @@
-"""Climatology: what is usual at each point, at each time of the year and of the day."""
+"""Climatology: the usual value at each point, at each time of the year and of the day."""
 
 from __future__ import annotations
 

@@ -28,8 +28,8 @@ class Field:
         sources: of one grid and the same variables, in any order.
         options: how to make one even series of them.
         known_step: between frames, where it is known.
-        last: read no more than so many of the last stored frames; None for all. With fewer, what
-            happened long ago does not matter.
+        last: read at most this number of the last stored frames, so that gaps of long ago do
+            not matter; None for all.
 
     Attributes:
         frames: the even time axis.
@@ -122,7 +122,7 @@ class Field:
 
     @property
     def notes(self) -> list[str]:
-        """Remarks for people on how it is read."""
+        """Remarks for the user on how the series is read."""
         found = list(self.first.notes)
         unknown = int((self.starts == self.stops).sum())
         if unknown:
@@ -187,7 +187,7 @@ class Field:
             )
 
     def check_missing(self) -> None:
-        """Raise `InputError` where a value is probably one that stands for none.
+        """Raise `InputError` where a value probably marks missing data.
 
         Looked at are the first frame, the middle and the last; nothing, where `missing` says it.
         """
@@ -218,7 +218,7 @@ class Field:
         )
 
     def span(self) -> str:
-        """First and last time, for people."""
+        """First and last time as text."""
         return f"{text_of(self.frames.times[0])} to {text_of(self.frames.times[-1])}"
 
 
@@ -258,7 +258,7 @@ def index_of(times: Array) -> pandas.Index:
 
 
 def equal_runs(times: Array) -> Array:
-    """Numbers of the frames that do not have the time of the one before."""
+    """Indices of the frames whose time differs from that of the frame before."""
     return np.flatnonzero(np.diff(numbers(times), prepend=-np.inf) != 0)
 
 

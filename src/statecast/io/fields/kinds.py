@@ -62,7 +62,7 @@ def files_of(path: str | Path | Sequence[str | Path]) -> list[Path]:
 
 
 def labelled_files(path: str | Path | Sequence[str | Path]) -> list[Path]:
-    """The same, where all of it is fields by its content; nothing where it leads to others."""
+    """The files of `files_of` where all hold fields; empty where any does not."""
     try:
         found = files_of(path)
     except FileError:

@@ -126,7 +126,7 @@ class Preparation:
 
         Args:
             labelled: `xarray.DataArray` or `Dataset`, or a dict of data sets that are one series.
-            count: frames wanted; fewer are taken where there are not so many.
+            count: frames wanted; all of them where there are fewer.
             origin: named in errors.
             reading: options of `FieldOptions` in the place of those of training.
 
@@ -162,7 +162,7 @@ class Preparation:
         options = replace(self.options, **changes)
         several = isinstance(labelled, dict)
         found = labelled if several else {origin: self.as_dataset(labelled, origin)}
-        sources = [Source(dataset, options, name) for name, dataset in found.items()]
+        sources = [Source(self.turned(dataset), options, name) for name, dataset in found.items()]
         field = Field(
             sources, options, known_step=self.step, last=None if self.step is None else last
         )
@@ -171,21 +171,33 @@ class Preparation:
         step = field.frames.step
         if self.step is not None and len(field) > 1 and not step.matches(self.step):
             raise InputError(
-                f"The model was trained on frames {self.step} apart, those of {origin} are {step}."
+                f"The model was trained on frames {self.step} apart. {origin} has frames {step} "
+                "apart. Take frames of the same step, such as by --data.time_step."
             )
         field.check_missing()
         return field
+
+    def turned(self, dataset: Dataset) -> Dataset:
+        """A data set whose coordinates along space run in the direction of those of training."""
+        against = [
+            name
+            for name, expected in self.grid.items()
+            if name in dataset.coords
+            and dataset[name].dims == (name,)
+            and direction(expected) * direction(dataset[name].values) < 0
+        ]
+        return dataset.isel({name: slice(None, None, -1) for name in against})
 
     def check(self, found: Source) -> None:
         """Raise `InputError` unless a source has the channels, units and grid of training."""
         if found.space != self.space:
             raise InputError(
-                f"The model works on {self.space} points of {found.axes.space}, {found.origin} has "
+                f"The model works on {self.space} points of {found.axes.space}. {found.origin} has "
                 f"{found.space}. Regrid it, or crop it to the same region."
             )
         if self.channels and found.channels != self.channels:
             raise InputError(
-                f"The model works on the channels {list(self.channels)}, {found.origin} has "
+                f"The model works on the channels {list(self.channels)}. {found.origin} has "
                 f"{list(found.channels)}."
             )
         check_units(found.channels, self.units, found.units, found.origin)
@@ -207,7 +219,7 @@ class Preparation:
             )
         if channels and self.units and labelled.name not in (None, channels[0]):
             raise InputError(
-                f"The model was trained on {channels[0]!r}, {origin} is named {labelled.name!r}. "
+                f"The model was trained on {channels[0]!r}. {origin} is named {labelled.name!r}. "
                 "Rename it if it is the same quantity."
             )
         name = channels[0] if channels else str(labelled.name or "values")
@@ -221,7 +233,7 @@ def check_units(
     for channel, ours, theirs in zip(channels, known, found, strict=False):
         if ours and theirs and not same_unit(ours, theirs):
             raise InputError(
-                f"The model was trained on {channel} in {ours!r}, {origin} has it in {theirs!r}. "
+                f"The model was trained on {channel} in {ours!r}. {origin} has it in {theirs!r}. "
                 "Convert it first."
             )
 
@@ -232,23 +244,30 @@ def same_unit(left: str, right: str) -> bool:
     return a == b or any(a in names and b in names for names in SAME_UNITS)
 
 
+def direction(values: Array) -> float:
+    """1 where most steps of numbers go up, -1 where most go down, 0 where neither."""
+    if values.ndim != 1 or len(values) < 2 or values.dtype.kind not in "fiu":
+        return 0.0
+    return float(np.sign(np.median(np.sign(np.diff(values.astype(np.float64))))))
+
+
 def check_grid(name: str, expected: Array, found: Array, origin: str) -> None:
     """Raise `InputError` where coordinates of a dimension differ from those of training."""
     if found.dtype.kind not in "fiu":
         if list(map(str, found)) != list(map(str, expected)):
-            raise InputError(f"{origin} has other {name} than the data that the model knows.")
+            raise InputError(f"{origin} has another {name} than the data that the model knows.")
         return
     apart = np.abs(found.astype(np.float64) - expected)
     spacing = np.abs(np.diff(expected)).min() if len(expected) > 1 else 1.0
     if apart.max() > max(GRID_TOLERANCE * spacing, 1e-5 * np.abs(expected).max()):
         raise InputError(
-            f"The model was trained on {name} from {expected[0]:g} to {expected[-1]:g}, {origin} "
+            f"The model was trained on {name} from {expected[0]:g} to {expected[-1]:g}. {origin} "
             f"has it from {found[0]:g} to {found[-1]:g}. Regrid it, or crop it to that region."
         )
 
 
 def plain_preparation(channels: tuple[str, ...], space: tuple[int, ...]) -> Preparation:
-    """For a model that was trained on bare arrays: fields are taken as they are."""
+    """The preparation of a model that was trained on bare arrays: it changes nothing."""
     named = () if len(channels) == 1 else channels
     return Preparation(options=FieldOptions(variables=named), space=space, padded=space)
 

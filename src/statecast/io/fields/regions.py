@@ -91,7 +91,7 @@ def points_within(
 
 
 def shown(value: Any) -> str:
-    """A number or text, for people."""
+    """A number or text as a message shows it."""
     return f"{value:g}" if isinstance(value, int | float | np.number) else str(value)
 
 
@@ -129,7 +129,7 @@ def space_variables(
 
 
 def once(coordinate: DataArray, time: str) -> DataArray:
-    """Latitudes or longitudes that are repeated at each time, once; others as they are."""
+    """Latitudes or longitudes that are equal at all times, without time; others unchanged."""
     if time not in coordinate.dims or coordinate.ndim == 1 or not is_place(coordinate):
         return coordinate
     first, last = (coordinate.isel({time: number}) for number in (0, -1))

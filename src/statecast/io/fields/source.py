@@ -56,7 +56,7 @@ class FieldOptions:
         sequences: dimension of which each value is a sequence of its own, such as members.
         channels: dimension of which each value is a channel, such as levels.
         crop: range of each named coordinate to keep.
-        coarsen: average blocks of so many points along each dimension of space.
+        coarsen: average blocks of N points along each dimension of space.
         time_units: of times whose file does not say, such as `seconds since 1970-01-01`.
         uneven_times: see `even_frames`.
         time_step: see `even_frames`.
@@ -163,7 +163,7 @@ class Source:
 
     @property
     def notes(self) -> list[str]:
-        """Remarks for people on how it is read."""
+        """Remarks for the user on how the data set is read."""
         found = []
         if looks_like_seconds(self.times):
             found.append(
@@ -236,7 +236,7 @@ class Source:
 def chosen_variables(
     dataset: Dataset, options: FieldOptions, origin: str, scalar: str | None
 ) -> tuple[str, ...]:
-    """Names of the variables to read: those asked for, or the only one that has frames.
+    """Names of the variables to read: the given ones, or the only one that has frames.
 
     Errors:
         InputError: one is missing, or there is a choice.

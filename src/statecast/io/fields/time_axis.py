@@ -120,7 +120,7 @@ def even_frames(
 
 
 def missing_between(times: Array, step: Step) -> str:
-    """In words, the first time that an axis of this step would have and these times have not."""
+    """The first time, in words, that an axis of this step has and these times lack."""
     gaps = np.diff(months(times)) if step.unit == "months" else np.diff(numbers(times))
     wide = np.flatnonzero(gaps > 1.5 * step.size)
     if len(wide) == 0:

@@ -148,7 +148,7 @@ def _calendar_step(times: Array) -> tuple[Step | None, float]:
 
 
 def after(last: Any, step: Step, frames: float) -> Any:
-    """The time so many frames after `last`, in its calendar.
+    """The time a number of frames after `last`, in its calendar.
 
     A frame of months keeps the day of the month, or the last one that there is; between two
     such frames time is linear.

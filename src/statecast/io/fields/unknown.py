@@ -27,7 +27,7 @@ APART = 2.0  # times the range of all other values that lie between them and a s
 
 
 class Unknown(NamedTuple):
-    """Values that stand for no value, and the range in which others lie."""
+    """Values that mark missing data, and the valid range of the others."""
 
     values: tuple[float, ...]
     low: float = -np.inf
@@ -90,7 +90,7 @@ def unknown_of(array: DataArray, missing: Sequence[float]) -> Unknown:
 
 
 def bounds_of(attributes: Mapping[Any, Any]) -> tuple[Any, Any]:
-    """Ends of the valid range, None where there is none."""
+    """Ends of the valid range; None where none is declared."""
     both = numbers_in(attributes.get("valid_range"))
     if len(both) == 2:
         return both[0], both[1]

@@ -153,7 +153,7 @@ def watched(parts: Iterable[Array], failures: list[Exception]) -> Iterator[Array
 
 
 def close_quietly(sink: Sink) -> None:
-    """Close a sink whose writing has failed already: that error is the one to report."""
+    """Close a sink after a failed write, whose error is the one to report."""
     try:
         sink.close()
     except (OSError, RuntimeError):

@@ -1,4 +1,4 @@
-"""Zarr stores of strangers: files of their own, codecs that decode numbers, nothing elsewhere."""
+"""Untrusted Zarr stores: only files of their own, and only codecs that decode numbers."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ CODEC_LISTS = ("filters", "compressor", "codecs", "index_codecs")  # keys of met
 
 
 def check_store(folder: Path) -> None:
-    """Raise `FileError` unless a store holds nothing but itself.
+    """Raise `FileError` where a store refers to data outside it, or to unknown codecs.
 
     Refused are links that lead out of it, pipes and devices, codecs that do not just decode
     numbers, and storage that is transformed.

@@ -35,8 +35,8 @@ class ClipOptions:
         frames_per_second: frames taken per second of video, by its time stamps: at each tick the
             frame that is shown then. None takes every frame, whatever its time.
         frame_step: take every N-th of these frames.
-        bits: bits that images of more than 8 use, such as 12 of a camera's counts: the largest
-            number of so many bits is white. None finds them.
+        bits: bits that images of more than 8 use, such as 12 of a camera's counts, whose
+            largest number is white. None finds them.
     """
 
     size: tuple[int, int] = (64, 64)

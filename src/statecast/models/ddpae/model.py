@@ -43,7 +43,7 @@ WEIGHT_STD = 0.02  # of the initial weights of all but LSTMs
 
 
 class Decomposition(NamedTuple):
-    """What a video is made of, context and forecast, in the units of the model."""
+    """A video as a sum of moving objects, over context and forecast, in the units of the model."""
 
     objects: Float[Tensor, "batch object channel y x"]
     poses: Float[Tensor, "batch time object 3"]  # scale s and shift: see `spatial_transformer`
@@ -58,7 +58,7 @@ class Decomposition(NamedTuple):
 
 
 class Observed(NamedTuple):
-    """What is inferred of the poses in observed frames."""
+    """The inferred poses of objects in observed frames."""
 
     increments: DiagonalGaussian  # (batch, time, object, 3)
     initial: DiagonalGaussian  # (batch, object, 3)
@@ -253,7 +253,7 @@ class DDPAE(StateSpaceForecaster):
     def decode_objects(
         self, contents: Float[Tensor, "many code"], *, copies: int = 1
     ) -> Float[Tensor, "many channel y x"]:
-        """Pictures of objects; each counts as so many in batch normalisation."""
+        """Pictures of objects; each counts as `copies` of itself in batch normalisation."""
         with counted_as(self.object_decoder, copies):
             objects = widened(self.object_decoder(contents[..., None, None]))
         return objects.sigmoid() if self.output == "sigmoid" else objects

@@ -154,13 +154,13 @@ class ContentNetwork(nn.Module):
         self.head = nn.Linear(hidden, 2 * code_size)
 
     def forward(self, codes: Float[Tensor, "many time code"]) -> DiagonalGaussian:
-        """Of many objects, one after another in time."""
+        """The Gaussian of each of many objects, from its codes in order of time."""
         return DiagonalGaussian.from_output(self.head(self.lstm(codes)[0][:, -1]))
 
 
 @contextmanager
 def counted_as(network: nn.Module, copies: int) -> Iterator[None]:
-    """Context in which batch normalisation counts each input as so many equal ones.
+    """Context in which batch normalisation counts each input as `copies` equal ones.
 
     Mean and variance of a batch are the same; running variances are the unbiased ones of the
     larger number, N / (N − 1) times that of the batch.

@@ -119,7 +119,7 @@ class MCnet(FrameFeedback[MCnetState]):
     def motion_image(
         self, frames: Float[Tensor, "*batch channel y x"]
     ) -> Float[Tensor, "*batch motion_channel y x"]:
-        """What differences are taken of: grey images of colours, else all channels."""
+        """The image whose differences show motion: grey for colours, else all channels."""
         if not self.in_colour:
             return frames
         weights = frames.new_tensor([LUMINANCE[name] for name in self.spec.channels])
@@ -232,7 +232,7 @@ class MCnet(FrameFeedback[MCnetState]):
         context: Float[Tensor, "batch time channel y x"],
         following: Float[Tensor, "batch horizon channel y x"],
     ) -> Float[Tensor, "batch 1"]:
-        """What the discriminator makes of a context and the frames that follow it."""
+        """The discriminator's logit for a context and the frames that follow it."""
         assert self.discriminator is not None
         window = 2 * torch.cat([context, following], dim=1) - 1
         return widened(self.discriminator(window.flatten(1, 2)))

@@ -16,7 +16,7 @@ MOTION_KERNELS = (5, 5, 7)
 
 
 class Features(NamedTuple):
-    """What an encoder makes of an image."""
+    """An encoder's features of an image."""
 
     coarse: Float[Tensor, "many channel y x"]  # an eighth of the sides
     maps: tuple[Float[Tensor, "many channel y x"], ...]  # before each pooling, fine to coarse

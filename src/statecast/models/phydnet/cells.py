@@ -155,7 +155,7 @@ def moment_matrix(size: int) -> Float[Tensor, "order position"]:
 
 
 def group_norm(groups: int, channels: int) -> nn.GroupNorm:
-    """Group normalisation of so many channels.
+    """Group normalisation of `channels` channels.
 
     Errors:
         InputError: the groups do not divide the channels.

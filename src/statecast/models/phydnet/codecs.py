@@ -25,7 +25,7 @@ class Branches(NamedTuple):
     skips: tuple[Tensor, ...]  # fine to coarse; empty where the codec has none
 
     def rows(self, rows: slice) -> Branches:
-        """Some of the rows."""
+        """The chosen rows."""
         skips = tuple(skip[rows] for skip in self.skips)
         return Branches(self.physical[rows], self.residual[rows], skips)
 

@@ -140,7 +140,7 @@ class PhyDNet(FrameFeedback[PhyDNetState]):
         """Feed frames in, one after another, from the state before them, by default zero.
 
         Returns:
-            What is to be decoded after each frame, all rows of one time after those of the one
+            Codes to decode after each frame, all rows of one time after those of the one
             before; and the last state.
         """
         rows = len(frames)

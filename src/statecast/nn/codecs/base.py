@@ -38,7 +38,7 @@ class Content(NamedTuple):
     ] = ()  # what a decoder made of them: see `Decoder.precompute`
 
     def expand(self, batch: int) -> Content:
-        """The content of a single sequence for each of `batch`; as it is for so many already."""
+        """One content for each of `batch` sequences: the only one repeated, or all as they are."""
         if len(self.code) == batch:
             return self
         return self._each(lambda values: values.expand(batch, *values.shape[1:]))

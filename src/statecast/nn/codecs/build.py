@@ -27,7 +27,7 @@ WITHOUT_SKIPS = {
     "resnet": "has no maps of the sizes that its decoder makes",
 }
 
-SMALL_GRID = 1024  # points: up to so many, `auto` is the multilayer codec
+SMALL_GRID = 1024  # points, up to which `auto` is the multilayer codec
 HIDDEN = 16  # hidden units of the multilayer codec per channel of a convolutional one, with `auto`
 
 

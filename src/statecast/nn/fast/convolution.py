@@ -21,7 +21,7 @@ class Geometry(NamedTuple):
 
     @classmethod
     def of(cls, layer: nn.Conv2d | nn.ConvTranspose2d) -> Geometry:
-        """That of a layer; layers of this library have neither dilation nor groups."""
+        """The settings of a layer; layers of this library have neither dilation nor groups."""
         assert not isinstance(layer.padding, str)
         return cls(layer.stride, layer.padding, isinstance(layer, nn.ConvTranspose2d))
 

@@ -18,7 +18,7 @@ from statecast.errors import InputError
 
 VARIABLE = "STATECAST_WITHOUT"  # names, separated by commas, switched off from the start
 
-# What each does. What it gains is measured by `benchmarks/speed.py --ablation`, see docs/speed.md.
+# Each fast path and its effect; `benchmarks/speed.py --ablation` measures the gain (docs/speed.md).
 NAMES: dict[str, str] = {
     "channels_last": "maps lie in memory channel by channel of a pixel, as convolutions read them",
     "winograd": "convolutions of wide maps by Winograd's algorithm, on a processor",

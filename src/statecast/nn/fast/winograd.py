@@ -88,7 +88,7 @@ class WinogradPlan:
     def reading(
         cls, maps: Tensor, weight: Tensor, stride: int, *, transposed: bool
     ) -> WinogradPlan:
-        """That of a convolution of these maps."""
+        """The plan of a convolution of these maps."""
         sides = [side if transposed else side // stride for side in maps.shape[2:]]
         return cls(weight, stride, (len(maps), weight.shape[0], *sides))
 
@@ -99,11 +99,11 @@ class WinogradPlan:
             yield slice(start, start + count), count
 
     def of(self, buffer: Tensor, count: int, values: int) -> Tensor:
-        """The part of a buffer (rows, …) for so many maps, (rows, place, value)."""
+        """The part of a buffer (rows, …) for `count` maps, (rows, place, value)."""
         places = count * self.rows * self.columns
         return buffer.flatten()[: len(buffer) * places * values].view(len(buffer), places, values)
 
-    # Of the weight: (feature, channel, kernel, kernel) ↔ (n², depth, feature)
+    # The weight: (feature, channel, kernel, kernel) ↔ (n², depth, feature)
 
     def weight_values(self) -> Tensor:
         """The transformed weight."""
@@ -118,7 +118,7 @@ class WinogradPlan:
         shape = (self.taps, self.taps, self.stride, self.stride, self.channels, self.features)
         return taps.view(shape).permute(5, 4, 0, 2, 1, 3).reshape(self.weight.shape)
 
-    # Of fine maps: (many, y, x, channel) ↔ (n², place, depth)
+    # Fine maps: (many, y, x, channel) ↔ (n², place, depth)
 
     def windows(self, padded: Tensor, count: int) -> Tensor:
         """The tiles of padded fine maps, which overlap, (n, n, many, row, column, …)."""
@@ -153,7 +153,7 @@ class WinogradPlan:
                 windows[row, column] += scattered.view(windows.shape)[row, column]
         fine.copy_(self.summed[:count, 1 : 1 + fine.shape[1], 1 : 1 + fine.shape[2]])
 
-    # Of coarse maps: (many, y, x, feature) ↔ (n², place, feature)
+    # Coarse maps: (many, y, x, feature) ↔ (n², place, feature)
 
     def tiled(self, coarse: Tensor) -> Tensor:
         """The tiles of coarse maps, (m, m, many, row, column, feature)."""

@@ -84,7 +84,7 @@ def export_official(folder: str | Path, output: str | Path, *, which: str = "bes
 
 
 def published_settings(run: Run) -> Settings:
-    """The settings that a run was imported with; none where it was not.
+    """The settings that a run was imported with; empty where it was not imported.
 
     Errors:
         CorruptionError: the record of them cannot be read.

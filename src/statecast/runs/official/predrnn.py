@@ -132,7 +132,7 @@ def published_names(model: Forecaster, layout: Layout) -> Names:
 
 
 def unwrapped(arrays: Mapping[str, Any], config: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Weights without what checkpoints put around them and before their names."""
+    """Weights without the wrappers of checkpoints and the prefixes of their names."""
     for wrapper in ("net_param", "state_dict"):
         arrays = arrays.get(wrapper, arrays)
     versions = {name[:3] for name in arrays} & {"v1.", "v2."}
@@ -180,7 +180,7 @@ def build(tensors: Mapping[str, Tensor], config: Mapping[str, Any]) -> Forecaste
 
 
 def setting(config: Mapping[str, Any], key: str, kind: type) -> Any:
-    """A setting of a kind; true and false are whole numbers, and these numbers."""
+    """A setting of a kind; a whole number may also be true or false, and a number whole."""
     kinds = {int: (int, bool), float: (float, int)}.get(kind, (kind,))
     if not isinstance(config.get(key), kinds):
         raise InputError(

@@ -17,7 +17,7 @@ POINTS = ["mse", "rmse", "mae"]
 
 
 class Guess(NamedTuple):
-    """Tables of a recipe, as far as published settings tell them."""
+    """The tables of a recipe that published settings determine."""
 
     published: str  # name of the data set
     data: Table  # empty where it cannot be made here
@@ -105,7 +105,7 @@ def separable_tables(official: Official) -> Guess:
 
 
 def separable_data(official: Official) -> Table:
-    """The data set of published settings, where it can be made here."""
+    """The data set of published settings; empty where statecast cannot make it."""
     config = official.settings
     windows = {"context": official.spec.context, "horizon": official.spec.horizon}
     if config["data"] == "mnist":
@@ -129,6 +129,6 @@ def epoch_of(config: Settings) -> int | None:
 
 
 def seed_of(config: Settings) -> int:
-    """The published seed, or 1 where there is none."""
+    """The published seed, 1 by default."""
     seed = config.get("seed")
     return seed if type(seed) is int else 1

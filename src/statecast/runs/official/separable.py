@@ -144,7 +144,7 @@ def codecs_of(config: Settings) -> tuple[str, str]:
 
 
 def own_decoder(encoder: str) -> str:
-    """The decoder of a codec, where none is named."""
+    """The default decoder of a codec."""
     return "dcgan" if encoder == "resnet" else encoder
 
 
@@ -172,7 +172,7 @@ def read_part(path: Path) -> Part:
 
 
 def width_of(file: str, part: Part) -> int:
-    """Width of a convolutional codec, which some published settings leave out."""
+    """Width of a convolutional codec; some published settings leave it out."""
     for name, dimension, factor in WIDTHS[file]:
         if name in part.tensors and part.tensors[name].ndim == 4:
             return part.tensors[name].shape[dimension] // factor
@@ -191,7 +191,7 @@ def frame_of(config: Settings, decoder: str, part: Part) -> tuple[int, ...]:
 
 
 def points_of(config: Settings, part: Part) -> tuple[int, ...]:
-    """Shape of the frames of a multilayer decoder: as it says itself, or by its data set."""
+    """Shape of the frames of a multilayer decoder: its own, or that of its data set."""
     shape = part.shape
     if shape is None and config["data"] == "wave":
         return (1, SIDE, SIDE)

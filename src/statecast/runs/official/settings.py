@@ -20,7 +20,7 @@ COLOURS = {1: ("intensity",), 3: ("red", "green", "blue")}
 
 
 class Official(NamedTuple):
-    """A published checkpoint in our words."""
+    """A published checkpoint under our names of options and tensors."""
 
     name: str  # of the model, in MODELS
     spec: FrameSpec
@@ -71,7 +71,7 @@ class Settings(dict[str, Any]):
         return value
 
     def unfit(self, key: str, expected: str) -> InputError:
-        """The error of a setting that is not what it should be."""
+        """The error for a setting of a wrong kind or value."""
         found = json.dumps(self[key])[:40]
         return InputError(f"{self.path} should set {key!r} to {expected}, got {found}.")
 

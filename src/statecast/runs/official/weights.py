@@ -17,7 +17,7 @@ Model = TypeVar("Model", bound=Forecaster)
 
 
 def load_weights(model: Model, names: Mapping[str, str], tensors: Mapping[str, Tensor]) -> Model:
-    """The model, in evaluation mode, with published tensors in the place of its own.
+    """The model, in evaluation mode, with published tensors in place of its own.
 
     Args:
         model: of the published sizes.
