@@ -24,6 +24,7 @@ from statecast.models.latents import (
     extend,
     fingerprint_of,
 )
+from statecast.models.reversed_path import run_back
 from statecast.models.roll_out import LatentRollout, State
 from statecast.nn.codecs.base import Content
 from statecast.solvers.solvers import Solver, SolverName
@@ -289,10 +290,8 @@ class StateSpaceForecaster(LatentRollout):
         chosen = self.choose_solver(solver, substeps)
         state: State | Latents
         if float(times[0]) < self.earliest_time(len(context)) and self.invertible(chosen):
-            from statecast.models.reversal import states_around
-
-            state, latents = states_around(
-                self, observed, times, samples=samples, solver=chosen, generator=generator
+            state, latents = self.states_around(
+                observed, times, samples=samples, solver=chosen, generator=generator
             )
         else:
             state = self.observe(observed, samples=samples, generator=generator)
@@ -303,6 +302,29 @@ class StateSpaceForecaster(LatentRollout):
         if content_from is not None:
             content = self.content_of(self.inputs(content_from)).expand(len(context.values))
         return self.normaliser.restore(self.decode_all(content, latents), axis=3)
+
+    def states_around(
+        self,
+        observed: Float[Tensor, "batch time channel *space"],
+        times: Float[Tensor, " time"],
+        *,
+        samples: int,
+        solver: Solver,
+        generator: torch.Generator | None,
+    ) -> tuple[Latents, Float[Tensor, "sample batch time latent *grid"]]:
+        """Latents at times that begin before a model's state: the context, run backwards and on."""
+        path = self.infer_path(observed, samples=samples, solver=solver, generator=generator)
+        path = replace(path, model=fingerprint_of(self))
+        after = max(math.ceil(float(times[-1]) - path.end), 0)
+        if after:
+            solvers = (solver,) * after
+            found = self.roll_out(
+                path.states[:, :, -1], solvers, elapsed=path.elapsed, generator=generator
+            )
+            path = extend(path, found, solvers)
+        before = max(math.ceil(path.start - float(times[0])), 0)
+        path = run_back(self, path, before, generator)
+        return path, self.states_at(path, times)
 
     @typed
     def reconstruct(
