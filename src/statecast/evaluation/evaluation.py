@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 
+from statecast.evaluation.labelled_scores import Table, labelled_scores
 from statecast.evaluation.skill import Skill
 from statecast.evaluation.window_scores import WindowScores
 from statecast.io.atomic_files import write_text
@@ -21,8 +23,6 @@ if TYPE_CHECKING:
     import xarray
 
 SCORES_NAME = "scores.json"
-WHOLE = "all"  # variables, regions and seasons together
-Table = dict[str, dict[str, dict[str, Score]]]  # forecaster, metric, selection
 
 
 class Part(NamedTuple):
@@ -157,9 +157,9 @@ class Evaluation:
         Errors:
             MissingExtraError: xarray is not installed.
         """
-        from statecast.evaluation.labelled_scores import labelled_scores
-
-        return labelled_scores(self)
+        found = labelled_scores(self.forecasters, self.parts, self.lead_times, self.unit)
+        protocol = json.dumps(self.protocol, ensure_ascii=False)
+        return found.assign_attrs(model=self.model, unit=self.unit, protocol=protocol)
 
 
 def table_json(table: Table) -> dict[str, Any]:

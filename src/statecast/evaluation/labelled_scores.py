@@ -2,21 +2,35 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from statecast.errors import require
-from statecast.evaluation.evaluation import WHOLE, Evaluation, Table
 from statecast.metrics import METRICS
+from statecast.metrics.base import Score
 
 if TYPE_CHECKING:
     import xarray
 
+WHOLE = "all"  # variables, regions and seasons together
+Table = dict[str, dict[str, dict[str, Score]]]  # forecaster, metric, selection
 
-def labelled_scores(found: Evaluation) -> xarray.Dataset:
-    """See `Evaluation.to_xarray`.
+
+def labelled_scores(
+    whole: Table,
+    parts: Mapping[str, Mapping[str, tuple[str, Table]]],
+    lead_times: Sequence[float],
+    unit: str,
+) -> xarray.Dataset:
+    """Scores as `Evaluation.to_xarray` gives them, without its attributes.
+
+    Args:
+        whole: scores of everything.
+        parts: units and scores of parts, by kind and name.
+        lead_times: of the scores.
+        unit: of the values that `whole` scores.
 
     Errors:
         MissingExtraError: xarray is not installed.
@@ -24,23 +38,21 @@ def labelled_scores(found: Evaluation) -> xarray.Dataset:
     require("xarray", "fields", "export scores as a labelled data set")
     import xarray
 
-    whole = labelled(found.forecasters, found)
-    for number, (kind, parts) in enumerate(found.parts.items()):
-        names = [WHOLE, *parts]
-        others = {earlier: [WHOLE] for earlier in list(found.parts)[:number]}
-        tables = [labelled(p.forecasters, found).expand_dims(others) for p in parts.values()]
-        added = xarray.concat([whole, *tables], dim=kind, join="outer", combine_attrs="override")
-        whole = added.assign_coords({kind: names})
-        units = [found.unit, *(part.unit for part in parts.values())]
+    found = labelled(whole, lead_times)
+    for number, (kind, of_kind) in enumerate(parts.items()):
+        names = [WHOLE, *of_kind]
+        others = {earlier: [WHOLE] for earlier in list(parts)[:number]}
+        tables = [labelled(t, lead_times).expand_dims(others) for _, t in of_kind.values()]
+        added = xarray.concat([found, *tables], dim=kind, join="outer", combine_attrs="override")
+        found = added.assign_coords({kind: names})
         if kind == "variable":
-            whole = whole.assign_coords({"unit": (kind, units)})
+            units = [unit, *(own for own, _ in of_kind.values())]
+            found = found.assign_coords({"unit": (kind, units)})
     # An outer join sorts.
-    whole = whole.reindex({kind: [WHOLE, *parts] for kind, parts in found.parts.items()})
-    protocol = json.dumps(found.protocol, ensure_ascii=False)
-    return whole.assign_attrs(model=found.model, unit=found.unit, protocol=protocol)
+    return found.reindex({kind: [WHOLE, *of_kind] for kind, of_kind in parts.items()})
 
 
-def labelled(table: Table, found: Evaluation) -> xarray.Dataset:
+def labelled(table: Table, lead_times: Sequence[float]) -> xarray.Dataset:
     """Scores (forecaster, selection, lead_time) of each metric; NaN where there is none."""
     import xarray
 
@@ -49,10 +61,10 @@ def labelled(table: Table, found: Evaluation) -> xarray.Dataset:
     ways = list(dict.fromkeys(w for name in names for m in metrics for w in table[name].get(m, {})))
     dims = ("forecaster", "selection", "lead_time")
     made = xarray.Dataset(
-        coords={"forecaster": names, "selection": ways, "lead_time": found.lead_times}
+        coords={"forecaster": names, "selection": ways, "lead_time": list(lead_times)}
     )
     for metric in metrics:
-        shape = (len(names), len(ways), len(found.lead_times))
+        shape = (len(names), len(ways), len(lead_times))
         values, widths = np.full(shape, np.nan), np.full(shape, np.nan)
         for i, name in enumerate(names):
             for way, score in table[name].get(metric, {}).items():
