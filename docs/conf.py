@@ -32,10 +32,10 @@ def plain_docstring(*arguments):
         flags=re.S,
     )
     text = re.sub(r"(?<!\$)\$([^$\n]+)\$(?!\$)", r":math:`\1`", text)
-    # `code`, or a starred name outside it, which would begin emphasis.
+    # `code`, or a starred name outside it, which would begin emphasis; formulas stay.
     text = re.sub(
-        r"(?<![`:\w])`([^`\n]+)`(?!`)|(?<=[ (])(\*[a-z_]+)(?=[,)])",
-        lambda m: f"``{m[1] or m[2]}``",
+        r"(:math:`[^`]*`)|(?<![`:\w])`([^`\n]+)`(?!`)|(?<=[ (])(\*[a-z_]+)(?=[,)])",
+        lambda m: m[1] or f"``{m[2] or m[3]}``",
         text,
     )
     lines[:] = text.split("\n")
