@@ -38,7 +38,7 @@ def test_axes_that_are_not_needed_are_left_out():
     whole = model_for().forecast(context).samples
     for bare in (context[0], context[0, :, 0], context[0, :, 0].numpy()):
         assert torch.equal(model_for().forecast(bare).samples, whole)
-    with pytest.raises(InputError, match=r"The context has \(24, 24\)|should|must"):
+    with pytest.raises(InputError, match=r"Those of the context are \(24, 24\)|should|must"):
         model_for(channels=2).forecast(context[0, :, 0])
 
 

@@ -155,7 +155,7 @@ class TestContentSwap:
             with_content(latents, srvp(seed=3).infer_latents(frames()))
         with pytest.raises(InputError, match="1 sequence or of 3"):
             with_content(latents, model.infer_latents(frames(2)))
-        with pytest.raises(InputError, match=r"the contents has \(1, 8, 8\)"):
+        with pytest.raises(InputError, match=r"Those of the contents are \(1, 8, 8\)"):
             content_swap(model, torch.zeros(1, 3, 1, 8, 8), frames())
         with pytest.raises(InputError, match="at least 3 frame"):
             content_swap(model, frames(length=2), frames())

@@ -248,7 +248,7 @@ def test_arguments_that_do_not_fit_are_refused(arguments, message):
     [
         (torch.rand(3, 2, 1, 9), "at least 3 frame"),
         (torch.rand(3, 4, 2, 9), r"\(2, 9\)"),
-        (torch.rand(3, 4), "space dimensions"),
+        (torch.rand(3, 4), r"Those of the context are \(1, 4\)"),
         (torch.full((3, 4, 1, 9), torch.nan), "finite"),
         (torch.zeros(3, 4, 1, 9, dtype=torch.uint8), "floating point"),
     ],

@@ -287,12 +287,12 @@ class Forecaster(nn.Module, ABC):
         shape = (frames.values.shape[2], *frames.space)
         if shape != self.spec.frame_shape:
             raise InputError(
-                f"The model works on frames (channel, *space) = {self.spec.frame_shape}. The "
-                f"{what} has {shape}. Give it as (batch, time, channel, *space)."
+                f"The model works on frames (channel, *space) = {self.spec.frame_shape}. Those of "
+                f"the {what} are {shape}. Give them as (batch, time, channel, *space)."
             )
         if frames.channels not in (self.spec.channels, default_channels(frames.values)):
             raise InputError(
-                f"The model works on the channels {self.spec.channels}. The {what} has "
+                f"The model works on the channels {self.spec.channels}. Those of the {what} are "
                 f"{frames.channels}. Reorder or rename them."
             )
         self.check_context_length(len(frames), what)
