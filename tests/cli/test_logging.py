@@ -20,11 +20,14 @@ def test_quiet_says_results_alone(recipe, tmp_path, capsys, words):
     assert "step 12/12" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(("given", "wanted"), [({}, "passive"), ({"GOMP_SPINCOUNT": "9"}, "None")])
-def test_threads_wait_passively_unless_told_otherwise(given, wanted):
+@pytest.mark.parametrize(
+    ("given", "wanted"),
+    [({}, "10000"), ({"GOMP_SPINCOUNT": "9"}, "9"), ({"OMP_WAIT_POLICY": "active"}, "None")],
+)
+def test_threads_wait_briefly_unless_told_otherwise(given, wanted):
     code = (
         "import os, sys; from statecast.cli.main import main; main(['list']); "
-        "sys.stderr.write(str(os.environ.get('OMP_WAIT_POLICY')))"
+        "sys.stderr.write(str(os.environ.get('GOMP_SPINCOUNT')))"
     )
     unset = {k: v for k, v in os.environ.items() if k not in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")}
     found = subprocess.run(

@@ -16,12 +16,13 @@ from statecast.errors import InputError, StatecastError
 from statecast.version import __version__
 
 MISTAKE = 2  # exit code of a user's mistake
+SPINS = "10000"  # of a thread before it sleeps: microseconds
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; return its exit code."""
     warnings.formatwarning = one_line
-    wait_passively()
+    wait_briefly()
     words, overrides = split_overrides(sys.argv[1:] if arguments is None else arguments)
     parser = command_parser()
     known = parser.parse_args(words)
@@ -52,13 +53,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
 
 
-def wait_passively() -> None:
-    """Let waiting threads sleep, unless the user says otherwise; PyTorch reads it as it loads.
+def wait_briefly() -> None:
+    """Let threads that wait long sleep, unless the user says otherwise, before PyTorch loads.
 
     Threads that spin while they wait take the processor from those that they wait for.
     """
     if not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & os.environ.keys():
-        os.environ["OMP_WAIT_POLICY"] = "passive"
+        os.environ["GOMP_SPINCOUNT"] = SPINS
 
 
 class StandardError(logging.Handler):
