@@ -97,7 +97,7 @@ def fits(value: object, wanted: Any) -> bool:
     if isinstance(origin, type):
         return fits_container(value, origin, inner)
     if isinstance(wanted, type):
-        # Of a shape of jaxtyping's, the sizes are left to the function.
+        # The function itself checks the sizes that a jaxtyping annotation names.
         expected = getattr(wanted, "array_type", wanted)
         # What looks like a data source or a model without deriving from it is taken for one.
         return isinstance(value, expected) or type(value).__module__ not in STRANGE

@@ -476,7 +476,7 @@ def as_tensor(values: Any) -> Tensor:
             array = array.astype(np.float64)
         if array.dtype.kind == "u" and array.itemsize > 1:  # nor these, everywhere
             array = array.astype(np.int64)
-        # Of a single number, NumPy keeps a negative stride, which torch refuses.
+        # NumPy keeps the negative stride of a single number, which torch refuses.
         array = np.ascontiguousarray(array)
         values = torch.from_numpy(array.copy() if min(array.strides, default=0) < 0 else array)
     if not is_dense(values):

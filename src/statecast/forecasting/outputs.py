@@ -16,8 +16,6 @@ from statecast.errors import FileError, InputError
 from statecast.forecasting.predictor import Predictor
 from statecast.frames import Forecast, Frames
 from statecast.io.fields.writers import SINKS, write_labelled
-from statecast.models.ddpae.model import DDPAE
-from statecast.models.pknl.model import PKnl
 from statecast.nn.random import LaterSamples
 from statecast.solvers.solvers import SolverName
 
@@ -148,19 +146,19 @@ def write_picture(request: ForecastRequest, path: Path) -> Path:
 
 
 def write_parts(request: ForecastRequest, path: Path) -> Path:
-    """Arrows of the motion over the forecast of a PKnl, or the objects that a DDPAE sees.
+    """Arrows of the estimated motion over the forecast, or the objects that a model sees.
 
     Errors:
         InputError: the model has neither.
     """
-    from statecast.plots.decomposition import plot_decomposition
-    from statecast.plots.motion import plot_motion
+    from statecast.plots.decomposition import Decomposes, plot_decomposition
+    from statecast.plots.motion import EstimatesMotion, plot_motion
 
     model = request.predictor.model
-    if request.picture == "motion" and isinstance(model, PKnl):
+    if request.picture == "motion" and isinstance(model, EstimatesMotion):
         motion = model.motion(request.context, request.horizon)
         plot_motion(shown(request.context, request), request.whole(), motion, path)
-    elif request.picture == "objects" and isinstance(model, DDPAE):
+    elif request.picture == "objects" and isinstance(model, Decomposes):
         parts = model.decompose(request.context, request.horizon)
         values = model.inputs(model.check_context(request.context))
         plot_decomposition(replace(request.context, values=values, mask=None), parts, path)

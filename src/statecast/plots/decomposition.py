@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -31,6 +31,14 @@ if TYPE_CHECKING:
 COLOURS = ("#CC6677", "#88CCEE", "#DDCC77", "#999933", "#882255")  # of objects; Tol's muted palette
 HEAD = 0.3  # inches over the rows
 TOP = 0.1
+
+
+@runtime_checkable
+class Decomposes(Protocol):
+    """A model that sees frames as a sum of objects."""
+
+    def decompose(self, context: Frames | Any, horizon: int | None = None) -> Decomposition:
+        """See the model."""
 
 
 def plot_decomposition(

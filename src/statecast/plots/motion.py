@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -33,6 +33,14 @@ if TYPE_CHECKING:
 WIDTH = 2.2  # inches: width of a map
 ARROWS = 14  # along the longer side
 LONGEST = 1.5  # of an arrow, in distances between arrows
+
+
+@runtime_checkable
+class EstimatesMotion(Protocol):
+    """A model that estimates how a forecast moves."""
+
+    def motion(self, context: Frames | Any, horizon: int | None = None) -> MotionField:
+        """See the model."""
 
 
 def plot_motion(

@@ -66,7 +66,7 @@ class Diagnostics:
         )
         if not found or not is_main():
             return None
-        # Of a step that is validated again, after a signal, the new row counts.
+        # Where a step is validated again, after a signal, the new row counts.
         known = drop_rows_after(self.path, step - 1)
         head = ["step", *found]
         lines = self.path.read_text() if known == head else ",".join(head) + "\n"

@@ -7,7 +7,7 @@ import platform
 
 from statecast.nn.fast.switches import enabled
 
-# Of mallopt, from malloc.h of the GNU C library
+# Options of mallopt, from malloc.h of the GNU C library
 TRIM_THRESHOLD, MMAP_MAX = -1, -4
 NEVER = -1  # taken as the largest size
 

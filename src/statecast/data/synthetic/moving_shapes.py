@@ -2,29 +2,24 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
-from functools import cached_property
 from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from statecast.data.base import DataSource, Split, Windows, window_generators
-from statecast.distributed import Part
+from statecast.data.base import DataSource, Split
+from statecast.data.synthetic.generated_windows import GeneratedWindows, horizons_of
 from statecast.errors import InputError
 from statecast.frames import Batch, FrameSpec
-from statecast.nn.random import standard_normal, uniform
+from statecast.nn.random import Streams, standard_normal, uniform
 
-STREAMS = {"train": 1, "validation": 2, "test": 3}  # streams of random numbers
 KINDS = ("disc", "square", "triangle", "ring")
 CHANNELS = ("red", "green", "blue")
 MARGIN = 1.0  # pixels between a shape's edge and the wall that it bounces off
 WAVES = 2  # periods of the background across a frame, at most
 SWAY = 0.8  # share of the camera's velocity that is left after a frame
-DIGEST_BATCH = 64  # windows at once while hashing
 
 
 class MovingShapes(DataSource):
@@ -73,19 +68,15 @@ class MovingShapes(DataSource):
         epoch: int = 500_000,
         seed: int = 42,
     ) -> None:
-        self.horizons = {
-            "train": horizon,
-            "validation": validation_horizon or horizon,
-            "test": test_horizon,
-        }
+        self.horizons = horizons_of(context, horizon, test_horizon, validation_horizon)
         self.counts = {"train": epoch, "validation": validation_videos, "test": test_videos}
         self.context, self.stochastic, self.shapes = context, stochastic, shapes
         self.frame_size, self.shape_size, self.max_speed = frame_size, shape_size, max_speed
         self.camera, self.noise, self.seed = camera, noise, seed
-        if min(context, *self.horizons.values(), *self.counts.values(), shapes) < 1:
+        if min(*self.counts.values(), shapes) < 1:
             raise InputError(
-                "Frames, windows and shapes of moving shapes must be at least 1 each, got context "
-                f"{context}, horizons {self.horizons}, windows {self.counts}, shapes {shapes}."
+                "Moving shapes need at least 1 shape, and 1 window in each split, got "
+                f"{shapes} and {self.counts}."
             )
         room = frame_size - 2 * (shape_size + MARGIN)
         if shape_size < 1 or not 0 < max_speed <= room:
@@ -107,7 +98,7 @@ class MovingShapes(DataSource):
             value_range=(0.0, 1.0),
         )
 
-    def windows(self, split: Split) -> Windows:
+    def windows(self, split: Split) -> ShapeWindows:
         return ShapeWindows(self, split)
 
     @property
@@ -143,44 +134,20 @@ class Scene(NamedTuple):
     background: Float[Tensor, "window 6"]  # two colours' levels, wave numbers (x, y), two phases
 
 
-class ShapeWindows(Windows):
-    """Windows of one split."""
+class ShapeWindows(GeneratedWindows):
+    """Windows of one split of `MovingShapes`."""
 
     def __init__(self, source: MovingShapes, split: Split) -> None:
-        self.source, self.split = source, split
-        self.length = source.context + source.horizons[split]
+        super().__init__(split, source.counts[split], source.seed, source.card)
+        self.source, self.length = source, source.context + source.horizons[split]
 
-    def __len__(self) -> int:
-        return self.source.counts[self.split]
-
-    def training_batch(self, step: int, count: int, *, seed: int) -> Batch:
-        """Fresh windows: those of a training never repeat."""
-        return self.training_batch_part(step, count, Part(0, count, count), seed=seed)
-
-    def training_batch_part(self, step: int, count: int, part: Part, *, seed: int) -> Batch:
-        numbers = torch.arange(step * count, (step + 1) * count)[part.rows]
-        return self.made(numbers, seed)
-
-    def training_indices(self, step: int, count: int, *, seed: int) -> Tensor | None:
-        """None: the windows of a training have no numbers."""
-        return None
-
-    def batch(self, indices: Tensor) -> Batch:
-        if len(indices) and not 0 <= int(indices.min()) <= int(indices.max()) < len(self):
-            raise InputError(
-                f"This split has windows 0 to {len(self) - 1}, got {int(indices.min())} to "
-                f"{int(indices.max())}."
-            )
-        return self.made(indices, self.source.seed)
-
-    def made(self, numbers: Tensor, seed: int) -> Batch:
-        """The windows of these numbers."""
-        streams = window_generators(numbers, seed, STREAMS[self.split])
-        scene = draw_scene(self.source, self.length, len(numbers), streams)
-        frames = render(scene, self.source.frame_size)
-        if self.source.noise:
+    def make(self, streams: Streams) -> Batch:
+        source, count = self.source, len(streams.generators)
+        scene = draw_scene(source, self.length, count, streams)
+        frames = render(scene, source.frame_size)
+        if source.noise:
             drawn = standard_normal((1, *frames.shape), frames, streams)[0]
-            frames = (frames + self.source.noise * drawn).clamp(0, 1)
+            frames = (frames + source.noise * drawn).clamp(0, 1)
         latents = {
             "position": scene.positions,
             "velocity": scene.velocities,
@@ -188,18 +155,7 @@ class ShapeWindows(Windows):
             "label": scene.kinds,
             "camera": scene.camera,
         }
-        return Batch.of(frames, self.source.context, channels=CHANNELS, latents=latents)
-
-    @cached_property
-    def digest(self) -> str:
-        """Digest of all frames of a fixed split; of the options for endless windows."""
-        text = json.dumps(self.source.card, sort_keys=True) if self.split == "train" else ""
-        digest = hashlib.sha256(f"{self.source.context} {self.length} {text}".encode())
-        for start in range(0, 0 if text else len(self), DIGEST_BATCH):
-            rows = torch.arange(start, min(start + DIGEST_BATCH, len(self)))
-            levels = self.batch(rows).values.mul(255).round().to(torch.uint8)
-            digest.update(levels.numpy().tobytes())
-        return digest.hexdigest()
+        return Batch.of(frames, source.context, channels=CHANNELS, latents=latents)
 
 
 def draw_scene(source: MovingShapes, length: int, count: int, streams: torch.Generator) -> Scene:

@@ -119,7 +119,7 @@ def scored(
                 len(batch.target),
                 solver=solver,
                 substeps=substeps,
-                # Of the window and not of the solver, so that rows differ by their solver alone.
+                # The seed is the window's, not the solver's, so that rows differ by their solver alone.
                 generator=window_generators(numbers, seed),
             ).to("cpu")
             seconds, batches = seconds + time.perf_counter() - started, batches + 1
