@@ -23,7 +23,7 @@ from statecast.runs.recipes import read_recipe
 from statecast.training.precision import autocast
 
 SCORED = ("psnr", "ssim")
-# Samples for best of N: as published on a GPU; fewer on a processor, where a row takes a minute.
+# Samples for best of N: as published on a GPU, fewer on a processor, where a row takes a minute.
 SAMPLES = {"cpu": 10, "cuda": 100}
 FRAMES = {"cpu": 10, "cuda": None}
 WINDOWS = {"cpu": 1, "cuda": 4}

@@ -119,7 +119,7 @@ def scored(
                 len(batch.target),
                 solver=solver,
                 substeps=substeps,
-                # The seed is the window's, not the solver's, so that rows differ by their solver alone.
+                # One seed per window, so that rows differ by their solver alone.
                 generator=window_generators(numbers, seed),
             ).to("cpu")
             seconds, batches = seconds + time.perf_counter() - started, batches + 1
