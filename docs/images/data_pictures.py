@@ -58,7 +58,8 @@ def draw_forks() -> None:
     windows = Forks(test_horizon=6, horizon=6).windows("test")
     batch = windows.batch(torch.arange(40))
     chosen = batch.latents["brightness"].argsort()[[2, 20, 37]]
-    futures, probability = windows.futures(chosen)
+    futures = windows.futures(chosen)
+    probability = windows.mode_probabilities(chosen)[:, 1]
     figure, axes = plt.subplots(3, 7, figsize=(5.6, 2.7), layout="constrained")
     for row, axis in enumerate(axes):
         window = chosen[row]

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from statecast.data.base import Windows
 from statecast.frames import Forecast
+from statecast.nn.random import standard_normal
 
 
 class KnownFuture(Windows):
@@ -55,3 +56,27 @@ class KnownModes(KnownFuture):
         self, frames: Float[Tensor, "*batch time channel *space"]
     ) -> Int[Tensor, "*batch"]:
         """The way that each future takes, as an index of `modes`."""
+
+
+class TwoWays(KnownModes):
+    """Windows whose future goes one of two ways, known but for which of them it is."""
+
+    @abstractmethod
+    def futures(self, indices: Tensor) -> Float[Tensor, "mode window time channel *space"]:
+        """Target frames of each way."""
+
+    def exact_forecast(
+        self, indices: Tensor, *, samples: int, generator: torch.Generator | None = None
+    ) -> Forecast:
+        first, second = self.futures(indices)
+        probability = self.mode_probabilities(indices)[:, 1]
+        drawn = standard_normal((samples, len(indices)), probability, generator)
+        chosen = torch.special.ndtr(drawn) < probability
+        values = torch.where(chosen[(..., *[None] * (first.ndim - 1))], second, first)
+        target = self.batch(indices[:1]).target
+        return Forecast(samples=values, times=target.times, channels=target.channels)
+
+    def expected_crps(self, indices: Tensor) -> Float[Tensor, "window time"]:
+        first, second = self.futures(indices)
+        both = self.mode_probabilities(indices).prod(dim=1)
+        return both[:, None] * (second - first).abs().flatten(2).mean(dim=2)

@@ -59,7 +59,7 @@ def test_modes_are_read_from_frames(windows):
 
 
 def test_one_of_the_exact_futures_is_what_came(windows):
-    batch, (futures, _) = windows.batch(EVERY), windows.futures(EVERY)
+    batch, futures = windows.batch(EVERY), windows.futures(EVERY)
     side = batch.latents["side"][:, 0]
     torch.testing.assert_close(futures[side, EVERY], batch.target.values)
     assert torch.equal(windows.modes_of(futures), torch.tensor([[0], [1]]).expand(2, 400))
@@ -73,7 +73,7 @@ def test_samples_of_the_exact_law_have_its_probabilities_and_its_crps(windows):
     probability = windows.mode_probabilities(few)[:, 1]
     assert bool(((shares - probability).abs() < 4 * 0.5 / 2000**0.5).all())
     # The mean score over outcomes: half the mean distance of two draws.
-    futures, _ = windows.futures(few)
+    futures = windows.futures(few)
     scores = [crps(forecast.samples, future).flatten(2).mean(dim=2) for future in futures]
     mean = probability[:, None] * scores[1] + (1 - probability[:, None]) * scores[0]
     torch.testing.assert_close(mean, windows.expected_crps(few), atol=2e-3, rtol=0.05)

@@ -9,10 +9,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from statecast.data.base import DataSource, Split
-from statecast.data.synthetic.generated_windows import GeneratedWindows, horizons_of
+from statecast.data.base import Split
+from statecast.data.synthetic.generated_windows import (
+    GeneratedSource,
+    GeneratedWindows,
+    horizons_of,
+)
 from statecast.errors import InputError
-from statecast.frames import Batch, FrameSpec
+from statecast.frames import Batch
 from statecast.nn.random import Streams, standard_normal, uniform
 
 WALL = 2  # pixels from the border of a frame to the wall, as published
@@ -20,7 +24,7 @@ MARGIN = 4  # least distance from a wall to where the ball starts, as published
 START_STD = 10 / 32  # of the start around the middle, in sides of a frame, as published
 
 
-class BouncingBall(DataSource):
+class BouncingBall(GeneratedSource):
     """A ball that moves at constant speed and bounces off the walls of a box, which is drawn.
 
     Pixels are 0 or 1. Sizes, speeds and start are those of Fraccaro et al. (2017),
@@ -78,33 +82,16 @@ class BouncingBall(DataSource):
         """Smallest and largest coordinate of the ball's centre."""
         return WALL + self.radius, self.frame_size - 1 - WALL - self.radius
 
-    @property
-    def spec(self) -> FrameSpec:
-        return FrameSpec(
-            channels=("intensity",),
-            space=(self.frame_size, self.frame_size),
-            context=self.context,
-            horizon=self.horizons["train"],
-            value_range=(0.0, 1.0),
-        )
-
     def windows(self, split: Split) -> BallWindows:
         return BallWindows(self, split)
 
     @property
     def card(self) -> dict[str, Any]:
-        return {
-            "name": "bouncing_ball",
-            "frame_size": self.frame_size,
-            "radius": self.radius,
-            "speeds": list(self.speeds),
-            "context": self.context,
-            "horizons": self.horizons,
-            "windows": self.counts,
-            "seed": self.seed,
-            "source": "made by statecast",
-            "licence": "Apache-2.0",
-        }
+        return self.card_of(
+            "bouncing_ball",
+            radius=self.radius,
+            speeds=list(self.speeds),
+        )
 
     def render(
         self, positions: Float[Tensor, "window time 2"]

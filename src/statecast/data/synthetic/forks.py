@@ -8,12 +8,16 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from statecast.data.base import DataSource, Split
-from statecast.data.known_future import KnownModes
-from statecast.data.synthetic.generated_windows import GeneratedWindows, horizons_of
+from statecast.data.base import Split
+from statecast.data.known_future import TwoWays
+from statecast.data.synthetic.generated_windows import (
+    GeneratedSource,
+    GeneratedWindows,
+    horizons_of,
+)
 from statecast.errors import InputError
-from statecast.frames import Batch, Forecast, FrameSpec
-from statecast.nn.random import Streams, standard_normal, uniform
+from statecast.frames import Batch
+from statecast.nn.random import Streams, uniform
 
 DARKEST = 0.3  # brightness of the darkest ball; the brightest one is white
 LATEST = 3.0  # frames after the last observed one in which the ball reaches the fork
@@ -21,7 +25,7 @@ RADIUS = 0.1  # of the ball, in shares of a frame's side
 SIDES = ("left", "right")
 
 
-class Forks(DataSource):
+class Forks(GeneratedSource):
     r"""A ball that falls to the middle of a frame, and goes left or right from there.
 
     The probability of right grows in a straight line with the ball's brightness, which every
@@ -75,32 +79,15 @@ class Forks(DataSource):
                 f"way at the end, got {self.horizons}."
             )
 
-    @property
-    def spec(self) -> FrameSpec:
-        return FrameSpec(
-            channels=("intensity",),
-            space=(self.frame_size, self.frame_size),
-            context=self.context,
-            horizon=self.horizons["train"],
-            value_range=(0.0, 1.0),
-        )
-
     def windows(self, split: Split) -> ForkWindows:
         return ForkWindows(self, split)
 
     @property
     def card(self) -> dict[str, Any]:
-        return {
-            "name": "forks",
-            "frame_size": self.frame_size,
-            "probabilities": list(self.probabilities),
-            "context": self.context,
-            "horizons": self.horizons,
-            "windows": self.counts,
-            "seed": self.seed,
-            "source": "made by statecast",
-            "licence": "Apache-2.0",
-        }
+        return self.card_of(
+            "forks",
+            probabilities=list(self.probabilities),
+        )
 
     def positions(
         self, lead: Float[Tensor, " window"], side: Float[Tensor, " window"], length: int
@@ -135,7 +122,7 @@ class Forks(DataSource):
         return low + (high - low) * (brightness - DARKEST) / (1 - DARKEST)
 
 
-class ForkWindows(GeneratedWindows, KnownModes):
+class ForkWindows(GeneratedWindows, TwoWays):
     """Windows of one split of `Forks`."""
 
     modes = SIDES
@@ -163,8 +150,8 @@ class ForkWindows(GeneratedWindows, KnownModes):
             },
         )
 
-    def futures(self, indices: Tensor) -> tuple[Tensor, Tensor]:
-        """Target frames of each way (mode, window, time, 1, y, x), and probabilities of right."""
+    def futures(self, indices: Tensor) -> Float[Tensor, "mode window time 1 y x"]:
+        """Target frames of each way."""
         source, latents = self.source, self.batch(indices).latents
         brightness, true = latents["brightness"], latents["position"][:, :, 0]
         middle = (source.frame_size - 1) / 2
@@ -173,22 +160,7 @@ class ForkWindows(GeneratedWindows, KnownModes):
             source.render(torch.cat([middle + side * away, true[..., 1:]], dim=2), brightness)
             for side in (-1, 1)
         ]
-        return torch.stack(ways)[:, :, source.context :], latents["probability"]
-
-    def exact_forecast(
-        self, indices: Tensor, *, samples: int, generator: torch.Generator | None = None
-    ) -> Forecast:
-        futures, probability = self.futures(indices)
-        drawn = standard_normal((samples, len(indices)), probability, generator)
-        right = torch.special.ndtr(drawn) < probability
-        values = torch.where(right[..., None, None, None, None], futures[1], futures[0])
-        times = torch.arange(1.0, values.shape[2] + 1.0)
-        return Forecast(samples=values, times=times, channels=self.source.spec.channels)
-
-    def expected_crps(self, indices: Tensor) -> Float[Tensor, "window time"]:
-        futures, probability = self.futures(indices)
-        distance = (futures[1] - futures[0]).abs().flatten(2).mean(dim=2)
-        return (probability * (1 - probability))[:, None] * distance
+        return torch.stack(ways)[:, :, source.context :]
 
     def mode_probabilities(self, indices: Tensor) -> Float[Tensor, "window mode"]:
         probability = self.batch(indices).latents["probability"]

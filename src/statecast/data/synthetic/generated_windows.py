@@ -6,19 +6,59 @@ import hashlib
 import json
 from abc import abstractmethod
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
-from statecast.data.base import Split, Windows, window_generators
+from statecast.data.base import DataSource, Split, Windows, window_generators
 from statecast.distributed import Part
 from statecast.errors import InputError
-from statecast.frames import Batch
+from statecast.frames import Batch, FrameSpec
 from statecast.nn.random import Streams
 
 STREAMS = {"train": 1, "validation": 2, "test": 3}  # streams of random numbers
 DIGEST_BATCH = 64  # windows at once while hashing
+
+
+class GeneratedSource(DataSource):
+    """A source of square frames whose windows are made from a seed and their own number.
+
+    Class attributes:
+        channels: names of the channels.
+        value_range: smallest and largest value; None where unbounded.
+    """
+
+    channels: ClassVar[tuple[str, ...]] = ("intensity",)
+    value_range: ClassVar[tuple[float, float] | None] = (0.0, 1.0)
+    context: int
+    frame_size: int
+    seed: int
+    horizons: dict[Split, int]
+    counts: dict[Split, int]
+
+    @property
+    def spec(self) -> FrameSpec:
+        return FrameSpec(
+            channels=self.channels,
+            space=(self.frame_size, self.frame_size),
+            context=self.context,
+            horizon=self.horizons["train"],
+            value_range=self.value_range,
+        )
+
+    def card_of(self, name: str, **options: Any) -> dict[str, Any]:
+        """The card: the options that all such sources have, and these of its own."""
+        return {
+            "name": name,
+            "frame_size": self.frame_size,
+            "context": self.context,
+            "horizons": self.horizons,
+            "windows": self.counts,
+            "seed": self.seed,
+            "source": "made by statecast",
+            "licence": "Apache-2.0",
+        } | options
 
 
 class GeneratedWindows(Windows):

@@ -9,10 +9,14 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from statecast.data.base import DataSource, Split
-from statecast.data.synthetic.generated_windows import GeneratedWindows, horizons_of
+from statecast.data.base import Split
+from statecast.data.synthetic.generated_windows import (
+    GeneratedSource,
+    GeneratedWindows,
+    horizons_of,
+)
 from statecast.errors import InputError
-from statecast.frames import Batch, FrameSpec
+from statecast.frames import Batch
 from statecast.nn.random import Streams, standard_normal, uniform
 
 KINDS = ("disc", "square", "triangle", "ring")
@@ -22,7 +26,7 @@ WAVES = 2  # periods of the background across a frame, at most
 SWAY = 0.8  # share of the camera's velocity that is left after a frame
 
 
-class MovingShapes(DataSource):
+class MovingShapes(GeneratedSource):
     """Coloured shapes that move, bounce off walls in a new direction and hide each other.
 
     Every window follows from its number and a seed alone: training windows are made as they are
@@ -48,6 +52,8 @@ class MovingShapes(DataSource):
         epoch: windows called an epoch, of which there is no end.
         seed: of validation and test windows.
     """
+
+    channels = CHANNELS
 
     def __init__(
         self,
@@ -88,37 +94,20 @@ class MovingShapes(DataSource):
         if min(camera, noise) < 0:
             raise InputError(f"camera and noise are at least 0, got {camera} and {noise}.")
 
-    @property
-    def spec(self) -> FrameSpec:
-        return FrameSpec(
-            channels=CHANNELS,
-            space=(self.frame_size, self.frame_size),
-            context=self.context,
-            horizon=self.horizons["train"],
-            value_range=(0.0, 1.0),
-        )
-
     def windows(self, split: Split) -> ShapeWindows:
         return ShapeWindows(self, split)
 
     @property
     def card(self) -> dict[str, Any]:
-        return {
-            "name": "moving_shapes",
-            "stochastic": self.stochastic,
-            "shapes": self.shapes,
-            "frame_size": self.frame_size,
-            "shape_size": self.shape_size,
-            "max_speed": self.max_speed,
-            "camera": self.camera,
-            "noise": self.noise,
-            "context": self.context,
-            "horizons": self.horizons,
-            "windows": self.counts,
-            "seed": self.seed,
-            "source": "made here",
-            "licence": "Apache-2.0",
-        }
+        return self.card_of(
+            "moving_shapes",
+            stochastic=self.stochastic,
+            shapes=self.shapes,
+            shape_size=self.shape_size,
+            max_speed=self.max_speed,
+            camera=self.camera,
+            noise=self.noise,
+        )
 
 
 class Scene(NamedTuple):

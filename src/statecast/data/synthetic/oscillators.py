@@ -10,11 +10,15 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from statecast.data.base import DataSource, Split
+from statecast.data.base import Split
 from statecast.data.known_future import KnownFuture
-from statecast.data.synthetic.generated_windows import GeneratedWindows, horizons_of
+from statecast.data.synthetic.generated_windows import (
+    GeneratedSource,
+    GeneratedWindows,
+    horizons_of,
+)
 from statecast.errors import InputError
-from statecast.frames import Batch, Forecast, FrameSpec
+from statecast.frames import Batch, Forecast
 from statecast.nn.kalman import Moments, apply, correct, discretise
 from statecast.nn.random import Streams, standard_normal, uniform
 
@@ -27,7 +31,7 @@ class Dynamics(NamedTuple):
     stationary: Moments  # law of a state of which nothing is known
 
 
-class Oscillators(DataSource):
+class Oscillators(GeneratedSource):
     r"""Standing waves of a square drum, each a damped oscillator that noise keeps going.
 
     $$dq_k = v_k\,dt, \qquad dv_k = -(\omega_k^2 q_k + \gamma v_k)\,dt + \sigma_k\,dW_k, \qquad
@@ -57,6 +61,8 @@ class Oscillators(DataSource):
         epoch: windows called an epoch, of which there is no end.
         seed: of validation and test windows.
     """
+
+    channels, value_range = ("displacement",), None
 
     def __init__(
         self,
@@ -92,35 +98,19 @@ class Oscillators(DataSource):
                 f"[0, 1), got {period}, {damping}, {pixel_noise} and {missing}."
             )
 
-    @property
-    def spec(self) -> FrameSpec:
-        return FrameSpec(
-            channels=("displacement",),
-            space=(self.frame_size, self.frame_size),
-            context=self.context,
-            horizon=self.horizons["train"],
-        )
-
     def windows(self, split: Split) -> OscillatorWindows:
         return OscillatorWindows(self, split)
 
     @property
     def card(self) -> dict[str, Any]:
-        return {
-            "name": "oscillators",
-            "modes": self.modes,
-            "period": self.period,
-            "damping": self.damping,
-            "pixel_noise": self.pixel_noise,
-            "missing": self.missing,
-            "frame_size": self.frame_size,
-            "context": self.context,
-            "horizons": self.horizons,
-            "windows": self.counts,
-            "seed": self.seed,
-            "source": "made by statecast",
-            "licence": "Apache-2.0",
-        }
+        return self.card_of(
+            "oscillators",
+            modes=self.modes,
+            period=self.period,
+            damping=self.damping,
+            pixel_noise=self.pixel_noise,
+            missing=self.missing,
+        )
 
     @cached_property
     def waves(self) -> list[tuple[int, int]]:

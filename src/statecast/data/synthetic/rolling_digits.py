@@ -8,16 +8,20 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from statecast.data.base import DataSource, Split
-from statecast.data.known_future import KnownModes
+from statecast.data.base import Split
+from statecast.data.known_future import TwoWays
 from statecast.data.synthetic.digit_images import SIDE, Glyphs, embedded_glyphs, mnist_glyphs
-from statecast.data.synthetic.generated_windows import GeneratedWindows, horizons_of
+from statecast.data.synthetic.generated_windows import (
+    GeneratedSource,
+    GeneratedWindows,
+    horizons_of,
+)
 from statecast.errors import InputError
-from statecast.frames import Batch, Forecast, FrameSpec
-from statecast.nn.random import Streams, standard_normal, uniform
+from statecast.frames import Batch
+from statecast.nn.random import Streams, uniform
 
 
-class RollingDigits(DataSource):
+class RollingDigits(GeneratedSource):
     """A digit that fills the frame and rolls by one pixel per frame, to the left or to the right.
 
     After two frames all is known; after one, either direction is as likely, and the law of the
@@ -63,31 +67,16 @@ class RollingDigits(DataSource):
                 f"{self.counts}, {frame_size} and {self.horizons}."
             )
 
-    @property
-    def spec(self) -> FrameSpec:
-        return FrameSpec(
-            channels=("intensity",),
-            space=(self.frame_size, self.frame_size),
-            context=self.context,
-            horizon=self.horizons["train"],
-            value_range=(0.0, 1.0),
-        )
-
     def windows(self, split: Split) -> RollingWindows:
         return RollingWindows(self, split)
 
     @property
     def card(self) -> dict[str, Any]:
-        return {
-            "name": "rolling_digits",
-            "frame_size": self.frame_size,
-            "context": self.context,
-            "horizons": self.horizons,
-            "windows": self.counts,
-            "seed": self.seed,
-            "source": "scikit-learn digits" if self.folder is None else "MNIST",
-            "licence": "CC BY 4.0" if self.folder is None else "see the folder's owner",
-        }
+        return self.card_of(
+            "rolling_digits",
+            source="scikit-learn digits" if self.folder is None else "MNIST",
+            licence="CC BY 4.0" if self.folder is None else "see the folder's owner",
+        )
 
     def glyphs(self, split: Split) -> Glyphs:
         """The digits of a split; those of the three splits are disjoint."""
@@ -96,7 +85,7 @@ class RollingDigits(DataSource):
         return mnist_glyphs(self.folder, split, side=self.frame_size)
 
 
-class RollingWindows(GeneratedWindows, KnownModes):
+class RollingWindows(GeneratedWindows, TwoWays):
     """Windows of one split of `RollingDigits`."""
 
     modes = ("left", "right")
@@ -136,22 +125,6 @@ class RollingWindows(GeneratedWindows, KnownModes):
             return torch.full((len(indices), 2), 0.5)
         direction = self.batch(indices).latents["direction"][:, 0]
         return torch.nn.functional.one_hot(direction, 2).float()
-
-    def exact_forecast(
-        self, indices: Tensor, *, samples: int, generator: torch.Generator | None = None
-    ) -> Forecast:
-        probability = self.mode_probabilities(indices)[:, 1]
-        drawn = standard_normal((samples, len(indices)), probability, generator)
-        right = (torch.special.ndtr(drawn) < probability)[..., None, None, None, None]
-        left_way, right_way = self.futures(indices)
-        values = torch.where(right, right_way, left_way)
-        times = torch.arange(1.0, values.shape[2] + 1.0)
-        return Forecast(samples=values, times=times, channels=self.source.spec.channels)
-
-    def expected_crps(self, indices: Tensor) -> Float[Tensor, "window time"]:
-        left_way, right_way = self.futures(indices)
-        probabilities = self.mode_probabilities(indices).prod(dim=1)
-        return probabilities[:, None] * (right_way - left_way).abs().flatten(2).mean(dim=2)
 
     def modes_of(self, frames: Float[Tensor, "*batch time channel y x"]) -> Int[Tensor, "*batch"]:
         """The direction in which a frame, moved by a pixel, is more like the next one."""
