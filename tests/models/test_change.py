@@ -205,3 +205,12 @@ def test_a_baseline_takes_no_reference_and_auto_is_for_recipes():
     with pytest.raises(InputError, match="got auto"):
         build_model("srvp", SPEC, SMALL["srvp"], reference="auto")
     assert type(build_model("srvp", SPEC, SMALL["srvp"])) is MODELS["srvp"]
+
+
+def test_an_update_rests_where_the_model_lets_it_rest():
+    model = build_model(
+        "mcnet", SPEC, {"width": 4, "adversary": True, "adversary_gates": True},
+        reference="persistence", generator=seeded_generator(4),
+    )  # fmt: skip
+    model.model.gates.copy_(torch.tensor([False, True]))
+    assert [model.takes_update(update.name) for update in model.updates] == [False, True]

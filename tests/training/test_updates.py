@@ -200,3 +200,10 @@ def test_each_gradient_is_shortened_by_itself(data, tmp_path):
         scale = min(1.0, 0.01 / float(whole.norm() + 1e-30))
         torch.testing.assert_close(short, scale * whole, rtol=1e-3, atol=1e-8)
     assert sum(float(whole.norm()) > 0.01 for whole in gradients[0]) > 1
+
+
+def test_a_phase_that_freezes_nothing_is_refused_and_leaves_no_folder(recipe, tmp_path):
+    phases = '[{"name": "a", "steps": 12, "frozen": ["transition", "transitoin"]}]'
+    with pytest.raises(InputError, match=r"'a' freezes 'transitoin'.* encoder, .*transition"):
+        create_run(recipe, tmp_path / "run", ["--train.phases", phases])
+    assert not (tmp_path / "run").exists()

@@ -158,6 +158,9 @@ class ChangeForecaster(Forecaster):
         changes = self.changes(batch)
         return self.model.update_loss(name, changes, step=step, generator=generator)
 
+    def takes_update(self, name: str) -> bool:
+        return self.model.takes_update(name)
+
     def diagnostics(
         self, batch: Batch, generator: torch.Generator | None = None
     ) -> dict[str, Tensor]:

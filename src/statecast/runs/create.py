@@ -31,6 +31,7 @@ from statecast.runs.initial_weights import write_initial_weights
 from statecast.runs.load import load_model
 from statecast.runs.recipes import Tables, pairs, read_recipe, resolve, without_code
 from statecast.runs.run import Run, build_data, dump
+from statecast.training.loop import check_phases
 from statecast.training.options import FIXED, TrainingOptions
 from statecast.training.validation import validation_choices
 from statecast.version import __version__, commit
@@ -75,6 +76,7 @@ def create_run(
     options = tables["train"]
     choices += reference_choice(tables, data)
     model = Run(Path(), tables, spec, choices).new_model()
+    check_phases(model, TrainingOptions.of(options))
     if options["validate_every"]:
         others = validation_choices(
             model,

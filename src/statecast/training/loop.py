@@ -89,6 +89,18 @@ class Updater(NamedTuple):
     stream: int  # of its random numbers
 
 
+def check_phases(model: Forecaster, options: TrainingOptions) -> None:
+    """Raise `InputError` for weights that a phase should freeze and the model does not have."""
+    names = [name for name, _ in model.named_parameters()]
+    for phase in options.phases:
+        for beginning in phase.frozen:
+            if not any(name.startswith(beginning) for name in names):
+                raise InputError(
+                    f"The phase {phase.name!r} freezes {beginning!r}, and no weight's name begins "
+                    f"so. Names begin with {', '.join(sorted({n.split('.')[0] for n in names}))}."
+                )
+
+
 class Trainer:
     """A model in training: what is carried from step to step, and one step.
 
@@ -125,6 +137,7 @@ class Trainer:
             )
         if options.validate_every:
             check_scorable(model, data, options.validation_metric, options.validation_samples)
+        check_phases(model, options)
         self.device = device_of(options.device)
         self.windows: Windows = data.windows("train")
         model.to(self.device)
