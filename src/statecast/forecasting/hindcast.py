@@ -141,6 +141,7 @@ class Hindcast:
             "samples": self.samples,
             "seed": self.seed,
             "channels": list(series.channels),
+            "reading": json.dumps(dict(self.reading), sort_keys=True, default=str),
         }
 
 
