@@ -100,6 +100,7 @@ def test_it_goes_on_with_the_starts_that_are_missing(past, whole, tmp_path):
         ({"seed": 6}, "other seed"),
         ({"samples": 2}, "other samples"),
         ({"every": 2}, "other starts"),
+        ({"reading": {"missing": [-9.0]}}, "other reading"),
     ],
 )
 def test_another_hindcast_is_not_written_over(past, whole, capsys, options, message):
