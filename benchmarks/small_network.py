@@ -1,6 +1,6 @@
 """Train the small network behind `fvd_small` and `perceptual_small`, and see how it ranks.
 
-    python benchmarks/small_network.py train --steps 3000 --output WEIGHTS.safetensors
+    python benchmarks/small_network.py train --steps 1500 --output WEIGHTS.safetensors
     python benchmarks/small_network.py rank
 
 Clips of shapes that move over a textured background are made here, in colour and in grey. The
@@ -215,7 +215,7 @@ def main() -> None:
     )
     verbs = parser.add_subparsers(dest="verb", required=True)
     trained = verbs.add_parser("train", help="make the weights")
-    trained.add_argument("--steps", type=int, default=3000)
+    trained.add_argument("--steps", type=int, default=1500)
     trained.add_argument("--seed", type=int, default=1)
     trained.add_argument("--output", type=Path, required=True)
     ranked = verbs.add_parser("rank", help="distances of degraded clips")
