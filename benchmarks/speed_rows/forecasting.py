@@ -222,7 +222,7 @@ def scores_of(model: Any, setting: Setting) -> dict[str, float]:
         model, Fixed(setting.batch), metrics=SCORED, samples=setting.samples, batch_size=count,
         max_memory_gib=64.0, seed=SEED,
     )  # fmt: skip
-    return {name: found.value(name, "best") for name in SCORED}
+    return {name: found.of(name, "best").value for name in SCORED}
 
 
 def furthest(ours: dict[str, float], plain: dict[str, float]) -> float:

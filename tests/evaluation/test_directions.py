@@ -3,11 +3,13 @@
 import math
 
 import pytest
+import torch
 from helpers.toy_data import Pendulum
 
 from statecast.evaluation.comparison import Cell, Column, Row, best_rows
 from statecast.evaluation.evaluate import evaluate
 from statecast.metrics import METRICS
+from statecast.metrics.base import Score
 from statecast.models.baselines import Persistence
 from statecast.models.srvp import SRVP
 from statecast.runs.create import create_run
@@ -46,7 +48,7 @@ def test_higher_lower_or_nearest(metric, better, worse, arrow):
 def test_the_best_checkpoint_follows_the_metric(
     recipe, tmp_path, monkeypatch, metric, values, best
 ):
-    scores = iter(values)
+    scores = (Score(torch.zeros(1), value, math.nan) for value in values)
     monkeypatch.setattr("statecast.training.loop.validation_score", lambda *a, **k: next(scores))
     run = create_run(recipe, tmp_path / "run", ["--train.validation_metric", metric])
     train_run(run)

@@ -117,8 +117,8 @@ def test_same_seed_same_scores_and_others_differ(data):
         windows = data.windows("test")
         return score_windows(model(data), windows, metrics=["mse"], samples=2, seed=seed)
 
-    assert scored(1).value("mse", "best") == scored(1).value("mse", "best")
-    assert scored(1).value("mse", "best") != scored(2).value("mse", "best")
+    assert scored(1).of("mse", "best").value == scored(1).of("mse", "best").value
+    assert scored(1).of("mse", "best").value != scored(2).of("mse", "best").value
 
 
 def test_the_protocol_records_the_seed_and_the_solver_that_were_used(data):
@@ -129,7 +129,7 @@ def test_the_protocol_records_the_seed_and_the_solver_that_were_used(data):
     def best(**options):
         windows = data.windows("test")
         scores = score_windows(model(data), windows, metrics=["mse"], samples=2, **options)
-        return scores.value("mse", "best")
+        return scores.of("mse", "best").value
 
     assert found.forecasters["model"]["mse"]["best"].value == best(**used)
     for other in ({"seed": 1}, {"substeps": 1}, {"solver": "euler"}):
@@ -179,15 +179,14 @@ def test_a_window_is_forecast_alike_whatever_others_are_scored(data):
         for number in (0, 20)
     ]  # fmt: skip
     expected = float(torch.cat(drawn, dim=1).square().mean())
-    assert scored(2).value("mse", "mean") == pytest.approx(expected, rel=1e-5)
+    assert scored(2).of("mse", "mean").value == pytest.approx(expected, rel=1e-5)
 
 
 def test_best_of_more_samples_is_better(data):
     def best(samples):
         windows = data.windows("test")
-        return score_windows(model(data), windows, metrics=["mse"], samples=samples).value(
-            "mse", "best"
-        )
+        scores = score_windows(model(data), windows, metrics=["mse"], samples=samples)
+        return scores.of("mse", "best").value
 
     assert best(30) < best(3) < best(1)
 
@@ -214,6 +213,6 @@ def test_options_that_do_not_fit_are_refused(data, options, message):
 def test_a_score_that_was_not_computed_is_no_zero(data):
     scores = score_windows(model(data), data.windows("test"), metrics=["mse", "ssim"])
     with pytest.raises(InputError, match="11×11"):
-        scores.value("ssim", "mean")
+        scores.of("ssim", "mean")
     with pytest.raises(InputError, match="it has mean, best"):
-        scores.value("mse", "ensemble")
+        scores.of("mse", "ensemble")

@@ -122,7 +122,7 @@ def test_it_beats_the_trivial_forecasts_on_waves():
     model = DMD(data.spec)
     fit_statistics(model, data.windows("train"), batch_size=16, seed=1)
     scores = [
-        score_windows(m, data.windows("test"), metrics=["mse"], count=64).value("mse", "mean")
+        score_windows(m, data.windows("test"), metrics=["mse"], count=64).of("mse", "mean").value
         for m in (model, Persistence(data.spec), Linear(data.spec))
     ]
     assert scores[0] < 1e-3 * min(scores[1:])

@@ -1,11 +1,13 @@
 """verify: one changed byte anywhere in a run folder is found, and the file named."""
 
 import hashlib
+import math
 import random
 import shutil
 import warnings
 
 import pytest
+import torch
 from helpers.toy_data import TINY, Pendulum
 
 from statecast.cli.main import MISTAKE, main
@@ -14,6 +16,7 @@ from statecast.data import DATASETS
 from statecast.errors import CorruptionError, FileError
 from statecast.evaluation.comparability import read_scores
 from statecast.io.fields.preprocessing import FILE_NAME, plain_preparation
+from statecast.metrics.base import Score
 from statecast.runs.create import create_run
 from statecast.runs.load import load
 from statecast.runs.run import evaluate_run, open_run, train_run
@@ -33,7 +36,7 @@ def made(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(DATASETS, "pendulum", Pendulum)
         patch.setattr(Pendulum, "preparation", plain_preparation(("angle",), (6,)))
-        scores = iter([0.5, 0.2, 0.3])
+        scores = (Score(torch.zeros(1), value, math.nan) for value in [0.5, 0.2, 0.3])
         patch.setattr("statecast.training.loop.validation_score", lambda *a, **k: next(scores))
         run = create_run(str(folder / "tiny.yaml"), folder / "run")
         train_run(run)

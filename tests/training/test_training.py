@@ -174,7 +174,7 @@ def test_a_linear_model_is_fitted_in_no_steps_and_beats_persistence(data, tmp_pa
     again = DMD(data.spec)
     again.load_state_dict(load_checkpoint(tmp_path, "best").model)
     found, trivial = (
-        score_windows(m, data.windows("test"), metrics=["mse"]).value("mse", "mean")
+        score_windows(m, data.windows("test"), metrics=["mse"]).of("mse", "mean").value
         for m in (again, Persistence(data.spec))
     )
     assert found < 0.1 * trivial

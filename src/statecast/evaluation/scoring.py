@@ -43,8 +43,8 @@ class Scores(NamedTuple):
         """Number of windows."""
         return len(self.numbers)
 
-    def value(self, metric: str, selection: str) -> float:
-        """Mean over lead times of a metric.
+    def of(self, metric: str, selection: str) -> Score:
+        """The score by a metric.
 
         Errors:
             InputError: the metric was not computed, or has no such selection.
@@ -57,7 +57,7 @@ class Scores(NamedTuple):
             raise InputError(
                 f"The metric {metric} has no selection {selection!r}; it has {', '.join(found)}."
             )
-        return found[selection].value
+        return found[selection]
 
 
 def check_metrics(names: Sequence[str]) -> None:

@@ -479,11 +479,12 @@ class Trainer:
         if warning:
             self.log.say(warning, logging.WARNING)
         penalty = METRICS[options.validation_metric].penalty
-        better = self.best is None or penalty(score) < penalty(self.best)
-        better = better and not math.isnan(score)
+        better = self.best is None or penalty(score.value) < penalty(self.best)
+        better = better and not math.isnan(score.value)
         self.plateau.observe(better, options)
-        found = f"step {self.step}  validation {score:.5g}"
+        interval = "" if math.isnan(score.half_width) else f" ± {score.half_width:.2g}"
+        found = f"step {self.step}  {options.validation_metric} {score.value:.5g}{interval}"
         self.log.say(f"{found}{'  best so far' if better else ''}")
         if better:
-            self.best = score
+            self.best = score.value
         return better

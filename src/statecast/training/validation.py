@@ -17,7 +17,7 @@ from statecast.evaluation.scoring import Selection, check_metrics, score_windows
 from statecast.evaluation.slices import MEMORY_GIB, slices_within
 from statecast.frames import Batch, Frames, FrameSpec
 from statecast.metrics import METRICS
-from statecast.metrics.base import Sums, add, average_of, rows_of, score_of
+from statecast.metrics.base import Score, Sums, add, average_of, rows_of, score_of
 from statecast.metrics.masking import filled, known_in
 from statecast.metrics.per_sample import SampleMetric
 from statecast.models.base import Forecaster, evaluation_mode
@@ -114,8 +114,8 @@ def validation_score(
     batch_size: int = 16,
     count: int | None = None,
     seed: int = 1,
-) -> float:
-    """Mean over lead times of a metric on windows.
+) -> Score:
+    """Score of windows by a metric, with its interval.
 
     Of several processes each scores a part of them, and all give the same.
 
@@ -147,7 +147,7 @@ def validation_score(
             count=count,
             seed=seed,
         )
-        return scores.value(metric, reduction_of(metric, reduction))
+        return scores.of(metric, reduction_of(metric, reduction))
     judge = metric_of(metric, model.spec)
     sums: Sums | None = None
     chosen = evenly(len(windows), len(windows) if count is None else count)
@@ -161,7 +161,7 @@ def validation_score(
         sums = add(sums, rows_of({"best": frames}, known))
     parts = [part for part in all_gather(sums) if part is not None]
     sums = reduce(add, parts)
-    return score_of("best", sums).value
+    return score_of("best", sums)
 
 
 def fit_on_validation(

@@ -111,7 +111,7 @@ def test_scores_are_in_degrees_celsius(ocean):
         held = batch.context.values[row, -1] * factor + offset
         errors.append((held[:, 0] - torch.from_numpy(target)).square().mean())
     expected = float(torch.stack(errors).mean())
-    assert scores.value("mse", "mean") == pytest.approx(expected, rel=1e-3)
+    assert scores.of("mse", "mean").value == pytest.approx(expected, rel=1e-3)
     low, high = data.value_range
     temperatures = celsius_of(ocean, 2, slice(0, 90))
     assert low <= temperatures.min() < temperatures.max() <= high
