@@ -74,6 +74,12 @@ def test_the_interval_of_a_difference_is_paired(ramps):
     assert found.high - found.low < 1e-5
 
 
+def test_equal_forecasts_have_no_difference_however_scores_are_rounded(ramps):
+    for skill in scored(offset(ramps.spec, 0.0), ramps).skill["persistence"].values():
+        assert skill["mean"].difference[:3] == (0, 0, 0)
+        assert "*" not in skill["mean"].shown()
+
+
 def test_json_and_back_keeps_everything(ramps, tmp_path):
     found = scored(offset(ramps.spec, 0.5), ramps)
     found.save(tmp_path)

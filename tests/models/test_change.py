@@ -9,6 +9,7 @@ from statecast.frames import Batch, FrameSpec
 from statecast.models import MODELS
 from statecast.models.build import build_model
 from statecast.models.change import REFERENCES
+from statecast.models.error_patterns import MOST, ErrorPatterns
 
 SPEC = FrameSpec(channels=("u",), space=(16, 16), context=3, horizon=4, value_range=None)
 SMALL = {
@@ -160,6 +161,50 @@ def test_errors_differ_by_point_and_lead():
     assert (std[:, 8:].mean(dim=(1, 2)).diff() > 0).all()
 
 
+@pytest.mark.parametrize("together", [True, False])
+def test_samples_err_together_where_forecasts_did(together):
+    given = batch(count=60, seed=6)
+    shape = (60, 4, 1, 1, 1) if together else (60, 4, 1, 16, 16)
+    jumps = torch.randn(*shape, generator=seeded_generator(9)).cumsum(dim=1)
+    values = given.values.clone()
+    values[:, SPEC.context :] = values[:, SPEC.context - 1 : SPEC.context] + jumps
+    other = Batch.of(values, SPEC.context, channels=SPEC.channels)
+    model = calibrated(fitted(reference="persistence"), other, step=0)
+    forecast = model.forecast(given.context, samples=200, generator=seeded_generator(2))
+    error = forecast.samples - forecast.mean
+    points = torch.corrcoef(error[:, 0, 3].flatten(1).T)
+    leads = torch.corrcoef(error[:, 0, :, 0, 5, 5].T)
+    if together:
+        assert points.min() > 0.999
+    else:
+        assert points.fill_diagonal_(0).abs().mean() < 0.2  # 32 patterns of white errors
+    # Random walks: corr(x₁, x₄) = √(1/4), and corr(x₃, x₄) = √(3/4).
+    assert leads[0, 3] == pytest.approx(0.5, abs=0.3)
+    assert leads[2, 3] == pytest.approx(0.87, abs=0.12)
+
+
+def test_patterns_have_the_covariance_of_the_errors():
+    shape, weight = (2, 1, 3), torch.tensor([[0.5], [0.0]])
+    error, change = torch.randn(2, 40, *shape, generator=seeded_generator(0)).unbind()
+    known = torch.rand(40, *shape, generator=seeded_generator(1)) < 0.9
+
+    def patterns(*parts):
+        made = ErrorPatterns(shape)
+        for part in parts:
+            made.add(error[part], change[part], known[part])
+        return made.remaining(weight)
+
+    few = slice(0, MOST)
+    left = (error - torch.tensor([0.5, 0.0]).view(2, 1, 1) * change) * known
+    expected = left[few].flatten(1).T @ left[few].flatten(1)
+    size = expected.diagonal().sqrt()
+    found = patterns(few).flatten(1)
+    torch.testing.assert_close(found.T @ found, expected / size / size[:, None])
+    every = patterns(slice(0, 40))
+    torch.testing.assert_close(every.square().sum(dim=0), torch.ones(shape))
+    torch.testing.assert_close(every, patterns(slice(0, 7), slice(7, 33), slice(33, 40)))
+
+
 def test_reference_alone_is_what_the_model_was_before_training():
     given = batch(seed=6)
     before = calibrated(fitted(), given, step=0)
@@ -170,7 +215,7 @@ def test_reference_alone_is_what_the_model_was_before_training():
         m.forecast(given.context, samples=3, generator=seeded_generator(1)).samples
         for m in (before, alone)
     )
-    assert torch.equal(one, other)
+    torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-5)
     assert (trained.weight > 0).all()
 
 

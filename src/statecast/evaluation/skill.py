@@ -12,6 +12,8 @@ from torch import Tensor
 from statecast.evaluation.bootstrap import Interval, bootstrap
 from statecast.metrics.base import ROWS, Metric, Sums, with_average
 
+ROUNDING = 1e-9  # relative difference of scores that are equal
+
 
 class Estimate(NamedTuple):
     """A value at each lead time and of their mean, with 95 % intervals; NaN where there is none."""
@@ -71,7 +73,7 @@ class Skill(NamedTuple):
         text = f"{d.value:.3g}"
         if not math.isnan(d.low):
             text += f" [{d.low:.3g}, {d.high:.3g}]" + (" *" if d.low > 0 or d.high < 0 else "")
-        return text if self.skill is None else f"{text} skill {self.skill.value:.2f}"
+        return text if self.skill is None else f"{text} skill {self.skill.value + 0.0:.2f}"
 
 
 def skill_against(
@@ -95,7 +97,9 @@ def skill_against(
         def compared(mean: Tensor, count: int = count) -> Tensor:
             one, other = metric.of_mean(mean).split(count, dim=-1)
             rest = torch.nan if metric.perfect is None else metric.perfect - other
-            return torch.cat([one - other, (one - other) / rest], dim=-1)
+            # Equal scores differ by rounding, always in the same way: no difference.
+            gain = (one - other).masked_fill(one.isclose(other, rtol=ROUNDING, atol=0), 0)
+            return torch.cat([gain, gain / rest], dim=-1)
 
         interval = bootstrap(compared, scores, known, sequences, seed=seed)
         skill = Estimate.of(interval, slice(count, None))

@@ -17,6 +17,7 @@ from statecast.frames import Batch, Frames, FrameSpec
 from statecast.models.base import Forecaster, Losses, Update
 from statecast.models.baselines import Baseline, Climatology, Persistence, along_leads, filled
 from statecast.models.damped_persistence import DampedPersistence
+from statecast.models.error_patterns import ErrorPatterns, pattern_count
 from statecast.models.error_sums import ErrorSums
 from statecast.nn.random import branch, normal_draws
 from statecast.solvers.solvers import SolverName
@@ -36,12 +37,13 @@ STATE_SCALE = 3.0  # what the observed state is divided by: it is an input more 
 class ChangeForecaster(Forecaster):
     r"""A model of changes from a reference forecast, which is added again, and what both lack.
 
-    $$\hat x_h = r_h + w_h\, \hat d_h + s_h\, \varepsilon$$
+    $$\hat x_h = r_h + w_h\, \hat d_h + s_h \sum_p \varepsilon_p P_{p,h}$$
 
     with r the reference; d the change that the model forecasts, trained on x − r in standard
-    deviations; w in [0, 1] the weight of changes, of each channel and lead; and s the standard
-    deviation of what remains, of each point as well. w and s are estimated on validation windows,
-    by `calibrate`. Before that both are 0, and the forecast is the reference itself.
+    deviations; w in [0, 1] the weight of changes, of each channel and lead; s the standard
+    deviation of what remains, of each point as well; and P patterns in which it does, so that
+    samples err together where forecasts did. All are estimated on validation windows, by
+    `fit_on_validation`. Before that w and s are 0, and the forecast is the reference itself.
 
     The model sees twice as many channels: changes, of which those of observed frames are from the
     last one; and beside each the last observed frame, which stays the same in a window.
@@ -56,6 +58,7 @@ class ChangeForecaster(Forecaster):
     weight: Tensor  # (lead, channel)
     noise_std: Tensor  # (lead, channel, *space)
     reference_std: Tensor  # (lead, channel, *space): noise_std where the weight is 0
+    patterns: Tensor  # (pattern, lead, channel, *space), squares of which add up to 1
 
     def __init__(
         self,
@@ -76,6 +79,8 @@ class ChangeForecaster(Forecaster):
         self.register_buffer("weight", torch.zeros(shape[:2]))
         self.register_buffer("noise_std", torch.zeros(shape))
         self.register_buffer("reference_std", torch.zeros(shape))
+        count = pattern_count(shape)
+        self.register_buffer("patterns", torch.full((count, *shape), count**-0.5))
 
     @property
     def stochastic(self) -> bool:  # type: ignore[override]
@@ -87,7 +92,10 @@ class ChangeForecaster(Forecaster):
         return max(self.reference.minimum_context, self.model.minimum_context)
 
     def reference_alone(self) -> ChangeForecaster:
-        """The same forecaster with nothing of the model: what it was before training."""
+        """The same forecaster with nothing of the model: what it was before training.
+
+        It keeps the patterns in which forecasts of the trained one err.
+        """
         alone = copy.deepcopy(self)
         alone.weight.zero_()
         alone.noise_std.copy_(alone.reference_std)
@@ -178,6 +186,7 @@ class ChangeForecaster(Forecaster):
     ) -> None:
         leads = len(self.weight)
         found: list[ErrorSums] = []
+        patterns = ErrorPatterns(tuple(self.noise_std.shape))
         for batch, generator in windows:
             target = batch.target.first(leads)
             error = target.values - self.usual(batch.context, target.times)
@@ -186,12 +195,14 @@ class ChangeForecaster(Forecaster):
                 count = samples if self.model.stochastic else 1
                 drawn = self.model_changes(batch.context, target.times, generator, samples=count)
             found.append(ErrorSums.of(error, drawn, target, leads))
+            patterns.add(error, drawn.mean(dim=0), target.known)
         sums = reduce(ErrorSums.__add__, found)
         self.weight.copy_(sums.weight())
         if self.spread:
             self.reference_std.copy_(sums.error(torch.zeros_like(self.weight)).sqrt())
             lacking = sums.error(self.weight) - sums.variance(self.weight)
             self.noise_std.copy_(lacking.clamp_min(0).sqrt())
+            self.patterns.copy_(patterns.remaining(self.weight))
 
     # Forecasting
 
@@ -250,12 +261,15 @@ class ChangeForecaster(Forecaster):
         times: Float[Tensor, " time"],
         generator: torch.Generator,
     ) -> Float[Tensor, "sample batch time channel *space"]:
-        """What remains of each lead, drawn for whole frames: times between two share the later."""
-        frames = times.ceil().long().clamp_min(1) - 1
-        shape = (*like.shape[:2], *like.shape[3:])
-        drawn = normal_draws(int(frames.max()) + 1, shape, like, generator)[frames]
+        """What remains, drawn for all leads at once: times between two share the later's pattern.
+
+        Beyond the last lead its pattern stays.
+        """
+        frames = times.ceil().long().clamp(1, len(self.noise_std)) - 1
+        shape = (*like.shape[:2], len(self.patterns))
+        (drawn,) = normal_draws(1, shape, like, generator)
         std = along_leads(self.noise_std, times, at_zero=0.0)
-        return drawn.movedim(0, 2) * std
+        return torch.tensordot(drawn, self.patterns[:, frames], dims=1) * std
 
     def _check_solver(self, solver: SolverName | None, substeps: int | None) -> None:
         self.model._check_solver(solver, substeps)

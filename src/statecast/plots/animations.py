@@ -71,11 +71,7 @@ def animate_forecast(
     ]
     rows = [moving(panels) for panels in blocks]
     names = [
-        [
-            " ".join(filter(None, (name, panels.label)))
-            for name in panels.rows
-            if name not in MAGNITUDES
-        ]
+        (panels.label or "", [name for name in panels.rows if name not in MAGNITUDES])
         for panels in blocks
     ]
     times = [*context.times.tolist(), *forecast.times.tolist()]
@@ -225,15 +221,25 @@ class Sheet:
         return whole
 
 
-def labelled(rows: list[list[Array]], names: Sequence[Sequence[str]], title: str) -> Image:
-    """Panels in rows under a title; with their names where these change."""
+def labelled(
+    rows: list[list[Array]], names: Sequence[tuple[str, Sequence[str]]], title: str
+) -> Image:
+    """Panels in rows under a title, with the name of their variable and their own.
+
+    Names are told where they change, those of variables on a line of their own.
+    """
     sheet, top, above = Sheet(), WORDS, None
     sheet.word(GAP, WORDS / 2, title, align="left")
     for row, told in zip(rows, names, strict=True):
         step = row[0].shape[1] + GAP
-        for column, name in enumerate(told if told != above else ()):
-            sheet.word(GAP + column * step, top + WORDS / 2, name, align="left")
-        top += WORDS if told != above else 0
+        if told != above:
+            variable, panels = told
+            if variable:
+                sheet.word(GAP, top + WORDS / 2, variable, align="left")
+                top += WORDS
+            for column, name in enumerate(panels):
+                sheet.word(GAP + column * step, top + WORDS / 2, name, align="left")
+            top += WORDS
         for column, panel in enumerate(row):
             sheet.image(top + GAP, GAP + column * step, panel)
         top, above = top + row[0].shape[0] + GAP, told
