@@ -11,7 +11,7 @@ both into frames:
     forecast = model.forecast(context, horizon=20, samples=50)
     forecast.mean, forecast.std, forecast.quantile(0.9), forecast.samples
 
-What there is: `MODELS`, `DATASETS`, `METRICS` by name; `train`, `evaluate`, `forecast_file`;
+Contents: `MODELS`, `DATASETS`, `METRICS` by name; `train`, `evaluate`, `forecast_file`;
 `create_run`, `open_run`, and `load`, which returns a `Predictor`; `example`; `load_official`,
 `import_official`, `export_official`; the records `Frames`, `Batch`, `Forecast`, `FrameSpec`,
 `Latents`; `content_swap`, `interpolate` and the rest of

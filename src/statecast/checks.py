@@ -16,9 +16,9 @@ from statecast.errors import FileError, InputError, StatecastError
 P = ParamSpec("P")
 R = TypeVar("R")
 
-MOST = 1 << 40  # whole numbers beyond are taken for mistakes, but for seeds
+MOST = 1 << 40  # larger integers are taken for mistakes, except seeds
 LONGEST = 1_000_000  # frames after the last observed one that are forecast, and steps per frame
-STRANGE = ("builtins", "numpy", "numpy.ma", "torch")  # modules whose values stand for no object
+STRANGE = ("builtins", "numpy", "numpy.ma", "torch")  # modules whose types are not ours
 SHOWN = 60  # letters of a value in a message
 ALLOCATION = ("allocate memory", "out of memory", "Storage size calculation overflowed",
               "numel: integer multiplication overflow", "negative dimension",
@@ -28,10 +28,10 @@ ALLOCATION = ("allocate memory", "out of memory", "Storage size calculation over
 def typed(function: Callable[P, R]) -> Callable[P, R]:
     """Decorate a public function: arguments of another type than its signature says are refused.
 
-    Whole numbers may be NumPy's and tuples may be lists; a truth value is no number, and NaN is
-    none that an option takes. What is no plain type, such as a tensor's, is left to the function.
+    Integers may be NumPy's and tuples may be lists; a bool is not a number, and NaN is not
+    accepted. Types that are not plain, such as tensors', are left to the function.
 
-    Errors, of the decorated function:
+    Errors of the decorated function:
         InputError: an argument does not fit, or more memory would be needed than there is.
         FileError: the system cannot take the name of a file.
     """
@@ -49,7 +49,7 @@ def typed(function: Callable[P, R]) -> Callable[P, R]:
             return function(*args, **kwargs)
         except StatecastError:
             raise
-        except (OSError, UnicodeError) as error:  # of names that the system cannot take
+        except (OSError, UnicodeError) as error:  # such as a name that the system refuses
             reason = getattr(error, "strerror", None) or str(error)
             raise FileError(f"A file cannot be reached: {reason[:160]}.") from error
         except (MemoryError, RuntimeError, OverflowError) as error:
@@ -71,7 +71,7 @@ def is_allocation(error: BaseException) -> bool:
 
 
 def annotations_of(function: Callable[..., Any], signature: inspect.Signature) -> dict[str, Any]:
-    """Types of the arguments; those that are known to type checkers alone are left out."""
+    """Types of the arguments, without those that only type checkers can resolve."""
     found: dict[str, Any] = {}
     scope = inspect.unwrap(function).__globals__
     for name, parameter in signature.parameters.items():
@@ -99,7 +99,7 @@ def fits(value: object, wanted: Any) -> bool:
     if isinstance(wanted, type):
         # The function itself checks the sizes that a jaxtyping annotation names.
         expected = getattr(wanted, "array_type", wanted)
-        # What looks like a data source or a model without deriving from it is taken for one.
+        # An object may act as a data source or a model without deriving from it.
         return isinstance(value, expected) or type(value).__module__ not in STRANGE
     return True
 
@@ -115,7 +115,7 @@ def fits_container(value: object, origin: type, inner: tuple[Any, ...]) -> bool:
 
 
 def fits_sequence(value: object, origin: type, inner: tuple[Any, ...]) -> bool:
-    """Whether a value is a list or tuple of elements of a type; no text."""
+    """Whether a value is a list or tuple of elements of a type, and not text."""
     if not isinstance(value, list | tuple) and (
         origin is tuple or isinstance(value, str | bytes) or not isinstance(value, Sequence)
     ):
@@ -123,7 +123,7 @@ def fits_sequence(value: object, origin: type, inner: tuple[Any, ...]) -> bool:
     elements = list(value)
     if origin is tuple and Ellipsis not in inner:
         return len(elements) == len(inner) and all(map(fits, elements, inner))
-    if inner[:1] == (float,):  # what NaN means among numbers, the function says
+    if inner[:1] == (float,):  # the function itself decides what NaN means
         return all(is_number(e) or isinstance(e, float) for e in elements)
     return all(fits(element, inner[0]) for element in elements) if inner else True
 
@@ -134,12 +134,12 @@ def is_seed(name: str, value: object) -> bool:
 
 
 def is_whole(value: object) -> bool:
-    """Whether a value is a whole number, and no truth value."""
+    """Whether a value is an integer, and not a bool."""
     return not isinstance(value, bool) and isinstance(value, Integral) and abs(int(value)) < MOST
 
 
 def is_number(value: object) -> bool:
-    """Whether a value is a real number, neither a truth value nor NaN."""
+    """Whether a value is a real number, neither a bool nor NaN."""
     if isinstance(value, Integral):
         return is_whole(value)
     return isinstance(value, Real) and not math.isnan(value)
@@ -159,7 +159,7 @@ PLAIN: dict[Any, Callable[[object], bool]] = {
 
 
 def refusal(name: str, value: object, wanted: object) -> str:
-    """The message on an argument that does not fit."""
+    """The error message for an argument that does not fit."""
     shown = " ".join(repr(value).split())[:SHOWN] if is_plain(value) else type(value).__name__
     return f"{name} should be {described(wanted)}, got {shown}."
 

@@ -141,7 +141,7 @@ def share(items: Tensor) -> Tensor:
 
 
 def part_of_batch(count: int) -> Part:
-    """The windows of a batch that fall to this process: as many as to every other one.
+    """This process's share of a batch: equal shares for all processes.
 
     Errors:
         InputError: the batch does not divide by the number of processes.

@@ -7,6 +7,7 @@ from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from html import escape
+from operator import lt
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, TypeGuard
@@ -84,7 +85,7 @@ class FrameSpec:
 
     @property
     def units(self) -> tuple[str, ...]:
-        """Unit of each channel: those of `unit`, separated by commas, or the one of all."""
+        """Unit of each channel: those of `unit`, separated by commas, or one shared by all."""
         named = tuple(self.unit.split(", "))
         return named if len(named) == len(self.channels) else (self.unit,) * len(self.channels)
 
@@ -166,6 +167,8 @@ class Frames:
 
     def to(self, device: torch.device | str, *, non_blocking: bool = False) -> Frames:
         """The same frames with their values on `device`."""
+        if self.values.device == torch.device(device):
+            return self
         mask = None if self.mask is None else self.mask.to(device, non_blocking=non_blocking)
         values = self.values.to(device, non_blocking=non_blocking)
         return replace(self, values=values, mask=mask)
@@ -507,7 +510,7 @@ def as_names(channels: object) -> tuple[str, ...]:
 
 
 def is_dense(values: object) -> TypeGuard[Tensor]:
-    """Whether something is a tensor whose numbers are all there, one after another."""
+    """Whether something is a dense tensor that holds its numbers."""
     return isinstance(values, Tensor) and values.layout == torch.strided and not values.is_meta
 
 
@@ -558,5 +561,6 @@ def check_times(times: Tensor, length: int) -> None:
         raise InputError(f"Times are a tensor of floating-point numbers, got {found}.")
     if times.shape != (length,):
         raise InputError(f"{length} frames need {length} times, got shape {tuple(times.shape)}.")
-    if not bool(torch.isfinite(times).all()) or not bool((times.diff() > 0).all()):
-        raise InputError(f"Times must be finite and increase, got {times.tolist()}.")
+    listed = times.tolist()
+    if not all(map(math.isfinite, listed)) or not all(map(lt, listed, listed[1:])):
+        raise InputError(f"Times must be finite and increase, got {listed}.")

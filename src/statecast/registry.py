@@ -29,7 +29,7 @@ class Registry(MutableMapping[str, type[T]], Generic[T]):
             name: EntryPoint(name, place, group) for name, place in places.items()
         }
         for entry in entry_points(group=group):
-            # What comes with statecast cannot be replaced by what is installed beside it.
+            # Names that come with statecast cannot be replaced by other packages.
             self.entries.setdefault(entry.name, entry)
 
     def __getitem__(self, name: str) -> type[T]:

@@ -1,4 +1,4 @@
-"""statecast data: prepare data sets from their owners' files, and look at what is there."""
+"""statecast data: prepare data sets from their owners' files, and list those prepared."""
 
 from __future__ import annotations
 

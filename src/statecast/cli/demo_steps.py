@@ -33,7 +33,7 @@ SEED = 3  # of the futures in the pictures
 def demo(folder: str | Path = "demo", *, recipes: Mapping[str, str] | None = None) -> Path | None:
     """Forecast with shipped models, then train, score and draw; return the folder of the results.
 
-    Started again, it goes on where it was stopped; parts that are done stay.
+    Started again, it continues where it was stopped; finished parts stay.
 
     Args:
         folder: where runs and pictures go.
@@ -97,7 +97,7 @@ def show_trained(folder: Path) -> None:
 
 
 def make_part(recipe: str, folder: Path) -> str | None:
-    """Train a recipe, or go on with its run, score and draw; None where a signal stopped it."""
+    """Train a recipe or resume its run, then score and draw; None where a signal stopped it."""
     begun = (folder / CONFIG_NAME).exists()
     run = open_run(folder) if begun else create_run(recipe, folder)
     result = train_run(run, resume=begun)

@@ -1,4 +1,4 @@
-"""statecast follow: a forecast that is written anew whenever its source has new frames."""
+"""statecast follow: a forecast that is rewritten whenever its source has new frames."""
 
 from __future__ import annotations
 

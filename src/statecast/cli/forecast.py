@@ -81,7 +81,7 @@ def run(options: argparse.Namespace, overrides: Sequence[str] = ()) -> int:
 
 
 def writer(options: argparse.Namespace, overrides: Sequence[str]) -> Callable[[], Written]:
-    """What writes the forecast that is asked for, with its model loaded."""
+    """The writer of the requested forecast, with its model loaded."""
     from statecast.forecasting.forecast_file import QUANTILES, forecast_file
     from statecast.runs.load import load_model
 

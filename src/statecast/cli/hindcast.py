@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace, overrides: Sequence[str] = ()) -> int:
-    """Write a hindcast, or go on with one."""
+    """Write a hindcast, or resume one."""
     from statecast.cli.forecast import data_options
     from statecast.distributed import is_main, process_group
     from statecast.forecasting.hindcast import Hindcast, write_hindcast, written

@@ -1,4 +1,4 @@
-"""statecast list: names of models, recipes, data sets, metrics and the like."""
+"""statecast list: names of models, recipes, data sets, metrics and so on."""
 
 from __future__ import annotations
 

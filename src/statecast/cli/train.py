@@ -1,4 +1,4 @@
-"""statecast train: train a recipe, or go on with a run."""
+"""statecast train: train a recipe, or resume a run."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class RecipeHelp(argparse.Action):
 
 
 def run(options: argparse.Namespace, overrides: Sequence[str]) -> int:
-    """Train a recipe, or go on with a run; by all processes that were launched for it."""
+    """Train a recipe or resume a run, on all processes that were launched for it."""
     from statecast.distributed import is_main, process_group, run_on_main
     from statecast.runs.run import train_run
     from statecast.training.signals import Interrupted, interrupting

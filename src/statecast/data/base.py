@@ -99,7 +99,7 @@ class Windows(Dataset[Batch], ABC):
         return [self.batch(torch.tensor(indices))]
 
     def training_batch(self, step: int, count: int, *, seed: int) -> Batch:
-        """The batch of a training step: a function of (seed, step) alone, whatever came before.
+        """The batch of a training step: a function of (seed, step) alone, not of earlier batches.
 
         Sources that generate fresh windows override this, and give None as `training_indices`.
         """

@@ -59,7 +59,7 @@ class KnownModes(KnownFuture):
 
 
 class TwoWays(KnownModes):
-    """Windows whose future goes one of two ways, known but for which of them it is."""
+    """Windows whose future takes one of two known paths; which one is random."""
 
     @abstractmethod
     def futures(self, indices: Tensor) -> Float[Tensor, "mode window time channel *space"]:

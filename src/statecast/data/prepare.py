@@ -46,7 +46,7 @@ def preparable() -> dict[str, type[PreparedSource]]:
 
 
 def prepare(name: str, source: str | Path, output: str | Path | None = None) -> Prepared:
-    """Make the prepared store of a data set, unless it is there.
+    """Make the prepared store of a data set, unless it exists.
 
     It takes its name when it is whole. Of two processes that prepare it at once, the second waits
     for the first, and uses what that has made.
@@ -59,7 +59,7 @@ def prepare(name: str, source: str | Path, output: str | Path | None = None) -> 
     Errors:
         InputError: a data set that is not prepared, or files that are not what they should be.
         FileError: files are missing, or the store cannot be written.
-        CorruptionError: a file is damaged, or the store that is there is.
+        CorruptionError: a file or an existing store is damaged.
     """
     chosen = chosen_source(name)
     folder, source = place_of(chosen, output), Path(source)
@@ -128,7 +128,7 @@ def chosen_source(name: str) -> type[PreparedSource]:
     """A data set that is prepared, by name.
 
     Errors:
-        InputError: there is none, or it is used without preparation.
+        InputError: no such data set, or it needs no preparation.
     """
     known = preparable()
     if name in UNPREPARED:

@@ -32,7 +32,7 @@ STREAM = 13  # of random numbers, apart from those of windows
 
 
 class ThinnedSource(DataSource):
-    """A data set of which frames are missing at random.
+    """A data set with frames missing at random.
 
     The first and the last frame of each context are always there, and so are the targets of
     validation and test windows: what is scored is not thinned.
@@ -68,7 +68,7 @@ class ThinnedSource(DataSource):
 
 
 class ThinnedWindows(Windows):
-    """Windows of which frames are missing: of each window the same ones whenever it comes.
+    """Windows with missing frames: the same ones each time a window is read.
 
     Args:
         windows: the whole ones.
@@ -135,7 +135,7 @@ class ThinnedWindows(Windows):
 
 
 def without(frames: Frames, kept: Bool[Tensor, "batch time"]) -> Frames:
-    """Frames of which some are unknown; as they are where all are kept."""
+    """Frames with some of them unknown; unchanged where all are kept."""
     if bool(kept.all()):
         return frames
     there = kept.view(*kept.shape, *[1] * (frames.values.ndim - 2))

@@ -66,14 +66,14 @@ def bootstrap(
     )
     found = value + (found - value) * (groups / (groups - 1)) ** 0.5
     low, high = found.quantile(torch.tensor([TAIL, 1 - TAIL], dtype=found.dtype), dim=0)
-    # A draw is counted besides those that were made: no p-value is 0.
+    # One extra draw is counted, so that no p-value is 0.
     tails = torch.stack([(found <= 0).sum(dim=0), (found >= 0).sum(dim=0)]).amin(dim=0)
     p_value = (2 * (tails + 1) / (draws + 1)).clamp_max(1)
     return Interval(value, low, high, torch.where(low.isnan(), torch.nan, p_value))
 
 
 def resampled(groups: int, draws: int, seed: int) -> Iterator[Float[Tensor, "draw group"]]:
-    """How often each group is drawn in each resampling, some resamplings at once."""
+    """Number of times each group is drawn in each resampling, a block of resamplings at a time."""
     generator = seeded_generator(seed, groups)
     for chunk in torch.arange(draws).split(max(1, CHUNK // groups)):
         chosen = torch.randint(groups, (len(chunk), groups), generator=generator)

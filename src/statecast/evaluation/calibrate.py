@@ -42,7 +42,7 @@ def fit_calibration(
         windows: of the validation split.
         samples: futures of each window; a deterministic model gives one, and a bias alone.
         batch_size: windows at once, at most.
-        max_windows: fit on so many windows, evenly spaced; by default all.
+        max_windows: fit on this many windows, evenly spaced; by default all.
         seed: of the samples, and of the points that are fitted on.
 
     Errors:

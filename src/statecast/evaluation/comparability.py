@@ -44,7 +44,7 @@ def read_scores(folder: str | Path) -> Evaluation:
     """The scores of a run folder.
 
     Errors:
-        FileError: there are none yet.
+        FileError: no scores exist yet.
         CorruptionError: a file is damaged.
     """
     path = Path(folder) / SCORES_NAME

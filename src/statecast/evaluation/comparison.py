@@ -40,7 +40,7 @@ class Column(NamedTuple):
 
 
 class Cell(NamedTuple):
-    """A score and the half width of its interval; NaN where there is none."""
+    """A score and the half width of its interval; NaN if undefined."""
 
     value: float
     half_width: float = math.nan
@@ -226,7 +226,7 @@ def is_higher_better(metric: str) -> bool:
 
 
 def merit(metric: str, cell: Cell | None) -> float:
-    """A number that is smaller for a better score; infinite where there is none."""
+    """A number that is smaller for a better score; infinite without a score."""
     if cell is None or math.isnan(cell.value):
         return math.inf
     if metric in METRICS:

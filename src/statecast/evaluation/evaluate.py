@@ -70,14 +70,14 @@ def evaluate(
         metrics: names of metrics; one that does not apply is named in the result with the reason.
         samples: futures per window; a deterministic model gives one.
         batch_size: windows at once, at most.
-        max_windows: score so many windows, evenly spaced; by default all.
+        max_windows: score this many windows, evenly spaced; by default all.
         substeps: steps of the solver per frame; by default the model's own.
         solver: of the transition's differential equation; by default the model's own.
         baselines: scored beside the model, of `persistence`, which always is, `climatology`,
             `damped_persistence`, `linear`, `analogue` and `dmd`; fitted on training windows where
             they need it. One that does not fit the data is named in the result with the reason.
             The reference of a model that has one is scored as well, as samples of the same kind.
-        analyses: names of analyses to make besides; one that does not apply is named in the result
+        analyses: names of analyses to add; one that does not apply is named in the result
             with the reason.
         lpips_weights: file of the network behind LPIPS, or a folder that holds it; by default
             it is sought in `STATECAST_LPIPS_WEIGHTS`, the cache, and the folder of PyTorch's hub.
@@ -85,9 +85,9 @@ def evaluate(
             default it is sought in `STATECAST_FVD_I3D` and the cache. It is code, and it is run.
         allow_download: fetch the published weights of LPIPS where they are not found.
         thresholds: of the Brier score; by default the middle of the data's range.
-        regions: of labelled fields, to be scored besides: ends of coordinates by name, such as
+        regions: regions of labelled fields to score as well: coordinate bounds by name, such as
             `{tropics: {lat: [-20, 20]}}`.
-        seasons: whether seasons of three months are scored besides, of frames with dates.
+        seasons: whether to score seasons of three months as well, for frames with dates.
         area_weights: whether averages over the points of labelled fields are weighted by cell
             areas, where there are any, or else by the cosine of latitude.
         max_memory_gib: what forecasts and their scores may take at once, in GiB, beside the model;
@@ -265,7 +265,7 @@ def run_analyses(
 ) -> tuple[dict[str, Any], dict[str, str]]:
     """Results of the analyses that apply, and the reasons why others do not.
 
-    Of several processes each makes some of the analyses, and all give the results of all.
+    With several processes, each makes some of the analyses, and all return every result.
 
     Errors:
         InputError: there is no analysis of a name.

@@ -97,7 +97,7 @@ class Evaluation:
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Evaluation:
-        """What `to_json` gave; null stands for NaN.
+        """The inverse of `to_json`; null is NaN.
 
         Errors:
             KeyError, TypeError, ValueError, AttributeError: it is not that.
@@ -186,7 +186,7 @@ def score_json(score: Score) -> dict[str, Any]:
 
 
 def table_from(content: Mapping[str, Any]) -> Table:
-    """What `table_json` gave."""
+    """The inverse of `table_json`."""
     return {
         forecaster: {
             metric: {selection: score_from(score) for selection, score in selections.items()}
@@ -197,7 +197,7 @@ def table_from(content: Mapping[str, Any]) -> Table:
 
 
 def score_from(content: Mapping[str, Any]) -> Score:
-    """What `score_json` gave; null stands for NaN."""
+    """The inverse of `score_json`; null is NaN."""
 
     def number(value: float | None) -> float:
         if value is not None and not isinstance(value, int | float):

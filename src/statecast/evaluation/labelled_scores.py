@@ -53,7 +53,7 @@ def labelled_scores(
 
 
 def labelled(table: Table, lead_times: Sequence[float]) -> xarray.Dataset:
-    """Scores (forecaster, selection, lead_time) of each metric; NaN where there is none."""
+    """Scores (forecaster, selection, lead_time) of each metric; NaN where missing."""
     import xarray
 
     names = list(table)

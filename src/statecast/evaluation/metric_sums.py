@@ -26,7 +26,7 @@ class MetricSums(NamedTuple):
         *,
         context: Frames | None = None,
     ) -> MetricSums:
-        """With the scores of a batch besides, of the metrics that can score all windows so far."""
+        """Add the scores of a batch, for metrics that have scored every window so far."""
         refused = {name: metric.why_not_scorable(target) for name, metric in metrics.items()}
         reasons = {name: reason for name, reason in refused.items() if reason} | self.reasons
         sums = {}

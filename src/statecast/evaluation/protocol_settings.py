@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
 import torch
@@ -93,36 +93,30 @@ def _other_content(agreed: Protocol, windows: Windows, notes: list[str]) -> list
     return []
 
 
-def apply_protocol(
-    tables: Mapping[str, Mapping[str, Any]], given: Mapping[str, str]
-) -> dict[str, dict[str, Any]]:
-    """Tables of a run with the options that the protocol in `evaluate` sets.
-
-    Options of the data that concern tests alone, such as `test_horizon`, become the protocol's,
-    and all windows are scored unless `evaluate.max_windows` is given.
+def data_options(protocol: str | None, data: Mapping[str, Any]) -> dict[str, Any]:
+    """Options of a data set, with those that concern tests alone as a protocol sets them.
 
     Args:
-        tables: complete tables of options.
-        given: options of the command line, as table.option.
-
-    Errors:
-        InputError: an option was given that the protocol sets.
+        protocol: its name; None for the options as they are.
+        data: name and options of the data set.
     """
-    changed = {name: dict(table) for name, table in tables.items()}
-    name = changed["evaluate"].get("protocol")
-    if name is None:
-        return changed
-    agreed = read_protocol(name)
+    agreed = None if protocol is None else read_protocol(protocol)
+    return {**data, **(agreed.sets if agreed and agreed.data == data["name"] else {})}
+
+
+def refuse_settings_of(protocol: str, given: Collection[str]) -> None:
+    """Raise `InputError` where an option of the command line is one that a protocol sets.
+
+    Args:
+        protocol: its name.
+        given: names of options, as `table.option`.
+    """
+    agreed = read_protocol(protocol)
     sets = {f"data.{option}": value for option, value in agreed.sets.items()}
     sets |= {f"evaluate.{option}": getattr(agreed, option) for option in FIXED}
-    for option in sets:
-        if option in given:
+    for option in given:
+        if option in sets:
             raise InputError(
-                f"The protocol {name} sets {option} to {sets[option]}; leave --{option} out, "
+                f"The protocol {protocol} sets {option} to {sets[option]}; leave --{option} out, "
                 "or the protocol."
             )
-    if changed["data"]["name"] == agreed.data:
-        changed["data"] |= agreed.sets
-    if "evaluate.max_windows" not in given:
-        changed["evaluate"]["max_windows"] = None
-    return changed

@@ -1,4 +1,4 @@
-"""Forecasts of windows and their scores, whatever the memory and the number of processes."""
+"""Forecasts of windows and their scores, within any memory and number of processes."""
 
 from __future__ import annotations
 
@@ -119,11 +119,11 @@ def score_windows(
         metrics: names of the metrics.
         samples: futures per window.
         batch_size: windows at once, at most.
-        count: score so many windows, evenly spaced; by default all.
+        count: score this many windows, evenly spaced; by default all.
         substeps: steps of the solver per frame; by default the model's own.
         solver: of the transition's differential equation; by default the model's own.
         settings: what metrics are told, such as paths of weights.
-        subsets: variables, regions and seasons to score besides.
+        subsets: variables, regions and seasons to score as well.
         max_memory_gib: what forecasts and their scores may take at once, in GiB; a window at least
             is forecast whole.
         seed: of the samples.

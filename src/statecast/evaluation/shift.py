@@ -54,7 +54,7 @@ def observed_means(windows: Windows) -> Float[Tensor, "window channel"]:
 
 
 def means_of(frames: Frames) -> Float[Tensor, "batch channel"]:
-    """Mean of each channel over known values of each sequence; NaN where there is none."""
+    """Mean of each channel over known values of each sequence; NaN without any."""
     known = frames.known.movedim(2, 1).flatten(2)
     values = frames.values.movedim(2, 1).flatten(2).masked_fill(~known, 0)
     return values.sum(dim=2) / known.sum(dim=2)

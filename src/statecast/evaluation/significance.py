@@ -44,7 +44,7 @@ class Difference(NamedTuple):
 
     @property
     def significant(self) -> bool:
-        """Whether the difference is none of chance, at 95 %."""
+        """Whether the difference is significant at 95 %."""
         return self.p_value < LEVEL
 
     def __str__(self) -> str:

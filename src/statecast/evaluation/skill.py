@@ -16,7 +16,7 @@ ROUNDING = 1e-9  # relative difference of scores that are equal
 
 
 class Estimate(NamedTuple):
-    """A value at each lead time and of their mean, with 95 % intervals; NaN where there is none."""
+    """A value at each lead time and for their mean, with 95 % intervals; NaN if undefined."""
 
     value: float
     low: float
@@ -27,13 +27,13 @@ class Estimate(NamedTuple):
 
     @classmethod
     def of(cls, found: Interval, columns: slice) -> Estimate:
-        """From columns of lead times, of which the last is their mean."""
+        """From columns of lead times; the last column is their mean."""
         value, low, high = (bound[columns].tolist() for bound in found[:3])
         return cls(value[-1], low[-1], high[-1], value[:-1], low[:-1], high[:-1])
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Estimate:
-        """What `_asdict` gave; null stands for NaN."""
+        """The inverse of `_asdict`; null is NaN."""
 
         def number(value: float | None) -> float:
             return math.nan if value is None else float(value)
@@ -60,7 +60,7 @@ class Skill(NamedTuple):
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Skill:
-        """What `to_json` gave."""
+        """The inverse of `to_json`."""
         skill = content["skill"]
         return cls(
             Estimate.from_json(content["difference"]),

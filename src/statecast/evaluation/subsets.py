@@ -48,7 +48,7 @@ class Subset(NamedTuple):
     def of(
         self, forecast: Forecast, target: Frames, calendar: Tensor | None
     ) -> tuple[Forecast, Frames]:
-        """What it holds of a forecast and its target.
+        """Its part of a forecast and of its target.
 
         Args:
             forecast: of a batch of windows.
@@ -122,7 +122,7 @@ def inside(
     ends: Mapping[str, Sequence[float]],
     space: tuple[int, ...],
 ) -> Bool[Tensor, " *space"]:
-    """Which points lie in a region.
+    """Mask of the points in a region.
 
     Errors:
         InputError: a coordinate that there is not, or no point.
@@ -136,7 +136,7 @@ def inside(
                 f"{', '.join(labels.variables)}."
             )
         within = (variable.values >= low) & (variable.values <= high)
-        held = np.zeros(space, dtype=bool)  # points that were added at the edges lie in no region
+        held = np.zeros(space, dtype=bool)  # points added at the edges belong to no region
         put(held, within, variable.dims, labels)
         found &= held
     if not found.any():

@@ -55,7 +55,7 @@ def check_window_scores(folder: str | Path, digest: str | None) -> None:
 
 
 def read_window_scores(folder: str | Path, digest: str | None) -> WindowScores | None:
-    """Scores of the windows of a run folder; None where there are none.
+    """Scores of the windows of a run folder; None if it has none.
 
     Args:
         folder: the run folder.

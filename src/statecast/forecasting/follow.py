@@ -1,4 +1,4 @@
-"""follow: a forecast that is written anew whenever its source has new frames."""
+"""follow: a forecast that is rewritten whenever its source has new frames."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def follow(
     """Forecast now, and again each time that the files of a source have changed.
 
     The last frames alone are read, so a forecast takes as long however many came before. A source
-    that cannot be read, since it is being written, is tried again when it has changed.
+    that cannot be read, because it is still being written, is tried again once it changes.
 
     Args:
         source: files, Zarr stores or folders, as `forecast_file` takes them.
@@ -34,7 +34,7 @@ def follow(
         sleep: waits so long.
 
     Yields:
-        What was written, for ever.
+        Every file written, without end.
 
     Errors:
         FileError, InputError: the first forecast fails.

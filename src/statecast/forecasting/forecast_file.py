@@ -58,11 +58,11 @@ def forecast_file(
             picture, `.png`, `.pdf` or `.svg`; or `.nc`, `.zarr`: samples, mean, standard deviation
             and quantiles, with the coordinates of `source`, written part by part, so that memory
             does not limit the number of samples.
-        horizon: frames to forecast; by default as many as in training.
+        horizon: frames to forecast; by default the number in training.
         times: instead of `horizon`, increasing times in frame intervals after the last observed
             frame, whole or not; below 0 of a model whose steps can be undone.
         samples: futures to draw.
-        context: last frames of the file to use; by default as many as in training.
+        context: last frames of the file to use; by default the number in training.
         substeps: steps of the solver per frame; by default the model's own.
         solver: of the transition's differential equation; by default the model's own.
         quantiles: probabilities of the quantiles in `.nc` and `.zarr`.

@@ -57,7 +57,7 @@ def read_context(
             content. Of arrays and videos, every sequence is one of the batch; fields are one
             series.
         predictor: the model that the context is for, and how its data are prepared.
-        count: frames to take; by default as many as in training.
+        count: frames to take; by default the number in training.
         reading: options of the data set in the place of those of training: of arrays `dataset`
             and `axes`; of videos those of `ClipOptions`; of fields those of `FieldOptions`, such
             as `{"uneven_times": "fill"}`, and the `engine`.

@@ -34,12 +34,12 @@ class ForecastRequest:
     Attributes:
         predictor: the model, and how its data are prepared.
         context: the observed frames.
-        horizon: frames to forecast; None for as many as in training.
+        horizon: frames to forecast; None for the number in training.
         samples: futures to draw.
         substeps: steps of the solver per frame; None for the model's own.
         solver: of the transition's differential equation; None for the model's own.
         seed: of the samples.
-        quantiles: probabilities of quantiles to write besides, where the format has room.
+        quantiles: probabilities of quantiles to write as well, where the format has room.
         picture: what pictures show.
         rate: frames a second of the source; None where it has none.
         times: times to forecast, instead of a horizon.
@@ -85,7 +85,7 @@ class ForecastRequest:
         return self.part(0)
 
     def parts(self) -> Iterator[Forecast]:
-        """All parts, one after another."""
+        """All parts in order."""
         yield self.first
         for start in range(len(self.first.samples), self.samples, self.at_once):
             yield self.part(start)
@@ -136,7 +136,7 @@ def write_animation(request: ForecastRequest, path: Path) -> Path:
 
 
 def write_picture(request: ForecastRequest, path: Path) -> Path:
-    """Mean and samples, side by side; or what a model of motion or of objects sees besides."""
+    """Mean and samples, side by side; or the motion or objects that the model infers."""
     from statecast.plots.forecasts import plot_forecast
 
     if request.picture in STILL:

@@ -65,7 +65,7 @@ class Predictor:
                 `xarray.DataArray` or `Dataset`, or a dict of data sets that are one series, of
                 which the last frames are prepared as in training, and whose missing values are
                 taken as unknown.
-            count: last frames to take of labelled ones; by default as many as in training.
+            count: last frames to take of labelled ones; by default the number in training.
             origin: named in errors.
             reading: of labelled ones, options of `FieldOptions` in the place of those of training,
                 such as `{"uneven_times": "fill"}`.

@@ -46,12 +46,12 @@ def atomic_path(
 
     It lies beside `path`, with the same suffix, and is flushed to disk before it is renamed: a
     reader sees the old content or the new one, never a part. After an error nothing is left of it;
-    what killed processes have left is removed by the next that writes in the same folder.
+    leftovers of killed processes are removed by the next one that writes in the same folder.
 
     Args:
         path: file or folder; an older one is replaced.
         join: move the files of a new folder into an older one instead of replacing it.
-        also: exceptions besides `OSError` of a library that cannot write.
+        also: exceptions other than `OSError` that a library raises when it cannot write.
         advice: sentence for the error.
 
     Errors:
@@ -179,7 +179,7 @@ def sweep(folder: Path) -> None:
 
 
 def remove(place: Path) -> None:
-    """Remove a file or folder, if it is there."""
+    """Remove a file or folder, if it exists."""
     if place.is_dir() and not place.is_symlink():
         shutil.rmtree(place, ignore_errors=True)
     else:

@@ -42,7 +42,7 @@ def check_regular(path: Path) -> None:
 
 
 def check_link(path: Path) -> None:
-    """Raise `FileError` for a link that leads out of the folder it lies in."""
+    """Raise `FileError` for a link that leads out of its folder."""
     if path.is_symlink():
         target, folder = (Path(os.path.realpath(place)) for place in (path, path.parent))
         if not target.is_relative_to(folder):
@@ -71,7 +71,7 @@ def read_json(path: Path) -> Any:
 
 
 def parse_json(text: str) -> Any:
-    """Parse JSON; ValueError: it is none."""
+    """Parse JSON; ValueError: it is not valid."""
     try:
         return json.loads(text)
     except RecursionError:
@@ -96,7 +96,7 @@ def parse_yaml(text: str) -> Any:
 def check_plain(text: str) -> None:
     """Raise `ValueError` for YAML that is too long or has aliases.
 
-    A few lines of such references can stand for more than any memory holds.
+    A few lines of such references can expand to more than any memory holds.
     """
     if len(text) > LARGEST_YAML:
         raise ValueError(f"it has more than {LARGEST_YAML} letters")

@@ -47,7 +47,7 @@ def exclusive_lock(path: str | Path, doing: str, *, wait: bool = False) -> Itera
         try:
             lock.acquire(blocking=False)
         except Timeout:
-            time.sleep(0.05)  # a process that has just taken the lock is about to sign it
+            time.sleep(0.05)  # a process that has just taken the lock will soon sign it
             said = f"{doing} by {read_holder(path)}."
             if not wait:
                 raise OwnedError(f"{said} Wait for it, or stop it.") from None

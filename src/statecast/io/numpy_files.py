@@ -17,7 +17,7 @@ from statecast.errors import CorruptionError, FileError, StatecastError
 Array = np.ndarray[Any, np.dtype[Any]]
 
 ENDING = ".npy"  # of the members of an `.npz`
-UNPACKED = 1 << 28  # bytes that are unpacked whatever they were packed into
+UNPACKED = 1 << 28  # bytes that are unpacked at any compression ratio
 EXPANSION = 200  # beyond, the largest ratio of unpacked to packed bytes
 
 

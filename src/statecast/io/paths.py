@@ -22,10 +22,10 @@ def existing_paths(path: str | Path | Sequence[str | Path]) -> list[Path]:
     """The files and folders behind a path, a pattern such as `clips/*.mp4`, or a list of them.
 
     A path that exists is that path, even where brackets in its name could make it a pattern.
-    What a pattern matches comes in `natural` order.
+    Matches of a pattern come in `natural` order.
 
     Errors:
-        FileError: nothing is there, or a path is remote.
+        FileError: nothing exists there, or a path is remote.
     """
     found: list[Path] = []
     for item in [path] if isinstance(path, str | Path) else path:

@@ -51,14 +51,14 @@ class Score(NamedTuple):
 
     per_lead_time: Tensor  # (time,)
     value: float  # mean over lead times
-    half_width: float  # of the 95 % interval over sequences; NaN where there is none
+    half_width: float  # of the 95 % interval over sequences; NaN if undefined
     half_widths: Tensor | None = None  # (time,), the same at each lead time, where there is one
 
 
 class Metric(ABC):
     """A score of forecasts against what came, accumulated over batches.
 
-    A NaN in a forecast or a target makes the score NaN, but for values that the target's mask
+    A NaN in a forecast or a target makes the score NaN, except for values that the target's mask
     calls unknown: they count nowhere, and a frame without a known value counts at no lead time.
 
     Class attributes:
@@ -69,7 +69,7 @@ class Metric(ABC):
             is none, or no such value is finite.
         unit: unit of the value: `"dB"`, `"1"`, or `"data"` for the unit of the frames.
         needs_samples: fewest samples of a forecast that it can score.
-        judges_spread: whether it judges how samples differ, of which a single forecast has none.
+        judges_spread: whether it judges how samples differ, which a single forecast cannot show.
         reductions: ways to combine samples into its score, the usual one first.
         fair: ways to combine samples whose score does not depend on their number, on average.
         selections: ways to combine samples in which single sequences have scores as well.
@@ -162,7 +162,7 @@ class Metric(ABC):
 
 
 def add(left: Mapping[str, Tensor] | None, right: Mapping[str, Tensor]) -> Sums:
-    """Sums of two disjoint sets of sequences, added; rows are put one after another."""
+    """Sums of two disjoint sets of sequences, added; rows are concatenated."""
     if left is None:
         return dict(right)
     return {

@@ -28,7 +28,7 @@ def ranks_of(samples: Tensor, truth: Tensor) -> Ranks:
     """Ranks of a truth (batch, time, channel, *space) among samples of it."""
     below, equal = torch.zeros_like(truth), torch.zeros_like(truth)
     broken = truth.isnan()
-    for sample in samples:  # one at a time: nothing of the ensemble's size is stored
+    for sample in samples:  # one at a time: nothing as large as the ensemble is stored
         below += sample < truth
         equal += sample == truth
         broken |= sample.isnan()
@@ -120,7 +120,7 @@ class RankHistogram(EnsembleMetric):
 
 
 def histogram_of(below: Tensor, equal: Tensor, weights: Tensor, ranks: int) -> Tensor:
-    """Weight of each rank (rank,) of truths with so many samples below and equal to them."""
+    """Weight of each rank (rank,) of truths, from the number of samples below and equal to them."""
     low, high = below.flatten().long(), (below + equal).flatten().long()
     share = weights.flatten().double() / (high - low + 1)
     # A share for each rank from `low` to `high`: by differences, then summed up.
@@ -136,7 +136,7 @@ def _distance(histogram: Tensor) -> Tensor:
 
 
 class Coverage(EnsembleMetric):
-    """How often the truth lies in the central interval of the samples, against how often it should.
+    """Observed against nominal coverage of the samples' central interval.
 
     The score is the mean absolute difference over the 50 % and 90 % intervals; `details` holds
     the share of truths inside each. An interval of M samples at level p leaves out

@@ -162,7 +162,7 @@ class Brier(EnsembleMetric):
     """Brier score of the event that a value lies above a threshold, averaged over thresholds.
 
     `details` holds the score of each threshold, and the reliability of probabilities over all of
-    them: of each, 0, 1/M, … 1, how often it was issued, and how often the event then happened.
+    them: for each, 0, 1/M, … 1, how often it was issued, and how often the event then happened.
 
     Reference: Brier (1950),
     https://doi.org/10.1175/1520-0493(1950)078<0001:VOFEIT>2.0.CO;2.
@@ -252,7 +252,7 @@ class Brier(EnsembleMetric):
 
 
 def reliability_table(ensemble: Ensemble, threshold: float) -> Float[Tensor, "2 probability"]:
-    """How often each share of samples, 0 … M, lay above a threshold, and the truth with it.
+    """Counts of how many samples, 0 … M, exceeded a threshold, and of the truth exceeding it.
 
     NaN counts nowhere here; it shows in the score.
     """

@@ -174,7 +174,7 @@ def load_script(located: Located, device: str) -> torch.nn.Module:
     """A TorchScript file as a module; it is code.
 
     Errors:
-        CorruptionError: it is none.
+        CorruptionError: it is not one.
     """
     try:
         with warnings.catch_warnings():  # TorchScript is deprecated; the published file is one
@@ -219,7 +219,7 @@ def frechet_distance(
 
 
 def root_of(covariance: Float[Tensor, "feature feature"]) -> Float[Tensor, "feature feature"]:
-    """Symmetric root of a covariance; eigenvalues that are zero but for rounding count as zero."""
+    """Symmetric root of a covariance; eigenvalues that are zero up to rounding count as zero."""
     values, vectors = torch.linalg.eigh(0.5 * (covariance + covariance.transpose(0, 1)))
     noise = len(values) * torch.finfo(values.dtype).eps * values.abs().max()
     roots = torch.where(values > noise, values, 0.0).sqrt()

@@ -25,7 +25,7 @@ from statecast.metrics.masking import filled, frames_known, known_in, require_wh
 
 
 class SampleMetric(Metric):
-    """A metric that scores every frame of every sample by itself.
+    """A metric that scores every frame of every sample separately.
 
     Scores, by how samples are combined:
 
@@ -82,7 +82,7 @@ class SampleMetric(Metric):
         return self.combined(scores, self.scorable(known))
 
     def combined(self, scores: Tensor, known: Tensor | None) -> Sums:
-        """Sums of scores (sample, batch, time), the last of which is of the ensemble's mean.
+        """Sums of scores (sample, batch, time); the last sample is the ensemble mean.
 
         Args:
             scores: of the samples and of their mean; of a single sample alone.
@@ -93,7 +93,7 @@ class SampleMetric(Metric):
         members, middle = (scores, scores[0]) if single else (scores[:-1], scores[-1])
         averages = average_of(members, known)
         # A NaN sample must not hide behind better ones, nor be passed over: NaN sorts last as the
-        # highest, so the rank of every sequence that has one is made NaN altogether.
+        # highest, so the ranks of every sequence that has one are all made NaN.
         broken = averages.isnan().any(dim=0)
         order = averages.argsort(dim=0, descending=self.higher_is_better)
         sequences = torch.arange(members.shape[1], device=members.device)

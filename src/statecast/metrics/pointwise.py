@@ -44,7 +44,7 @@ class MSESum(MSE):
 
 
 class RMSE(MSE):
-    """Root of the mean squared error over sequences, at each lead time and altogether.
+    """Root of the mean squared error over sequences, at each lead time and over all.
 
     The root is taken last: a mean of roots would depend on what is averaged first. So its
     interval is that of the mean squared error, carried over by the slope of the root.

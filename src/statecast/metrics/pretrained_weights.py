@@ -2,7 +2,7 @@
 
 In this order: the path that is given; the one in an environment variable; `weights` in the cache
 folder; the folder of PyTorch's hub; and, where that is allowed, the place of publication. A file
-that is code is run, so it is taken only from a path that somebody chose for it: the first three.
+that is code is run, so it is taken only from a path chosen by the user: the first three.
 """
 
 from __future__ import annotations

@@ -120,7 +120,7 @@ class SkimageSSIM(SSIM):
     Reference: Tan et al. (2023), https://arxiv.org/abs/2306.11249.
 
     Args:
-        extent: size of the data's range, which stands for [0, 1].
+        extent: size of the data's range, which corresponds to [0, 1].
         low: its lower end.
     """
 

@@ -20,7 +20,7 @@ class Analogue(Baseline):
 
     The last observed frame is compared with that of every window kept; the frames after the K
     nearest ones by squared distance are averaged. Beyond the horizon of training, analogues of
-    the last forecast frame are sought in turn. Between frames the forecast is linear.
+    the last forecast frame are sought next. Between frames the forecast is linear.
 
     Reference: Lorenz (1969), https://doi.org/10.1175/1520-0469(1969)26<636:APARBN>2.0.CO;2.
 
@@ -62,7 +62,7 @@ class Analogue(Baseline):
         """Keep training windows.
 
         Errors:
-            InputError: there are none, or they are shorter than the horizon.
+            InputError: no sequences, or they are shorter than the horizon.
         """
         known = 0
         for batch in batches:

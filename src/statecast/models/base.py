@@ -41,7 +41,7 @@ class Update(NamedTuple):
 
 
 class Codes(NamedTuple):
-    """What a model makes of a context: what moves, and what stays."""
+    """Codes of a context: dynamics, which move, and content, which stays."""
 
     dynamics: Float[Tensor, "batch feature"]  # of one frame
     content: Float[Tensor, "batch feature"]
@@ -49,7 +49,7 @@ class Codes(NamedTuple):
 
 
 class Forecaster(nn.Module, ABC):
-    """A model of how frames go on.
+    """A model that forecasts frames.
 
     Args:
         spec: shape, channels and units of the frames; comes from the data.
@@ -139,7 +139,7 @@ class Forecaster(nn.Module, ABC):
     def diagnostics(
         self, batch: Batch, generator: torch.Generator | None = None
     ) -> dict[str, Tensor]:
-        """Values to watch in training besides the loss, of each window of a batch.
+        """Values to watch in training in addition to the loss, for each window of a batch.
 
         Called in evaluation mode and without gradients. A value of one dimension (batch,) is
         averaged over windows. A value with more (batch, …, unit) is counted: how many of its
@@ -148,7 +148,7 @@ class Forecaster(nn.Module, ABC):
         return {}
 
     def training_warning(self, diagnosed: Mapping[str, float]) -> str | None:
-        """A problem that diagnostics show, and what to do about it; None where there is none."""
+        """A problem shown by diagnostics and its remedy; None if all is well."""
         return None
 
     def fit_statistics(self, batches: Iterable[Batch]) -> None:
@@ -303,7 +303,7 @@ class Forecaster(nn.Module, ABC):
         return frames.require_finite(what)
 
     def check_context_length(self, length: int, what: str = "context") -> None:
-        """Raise `InputError` where a context of so many frames is too short."""
+        """Raise `InputError` where a context of this length is too short."""
         if length < self.minimum_context:
             raise InputError(
                 f"The model needs a {what} of at least {self.minimum_context} frame(s), got "
@@ -425,7 +425,7 @@ def known_part(
 def known_mean(
     values: Float[Tensor, "*shape"], mask: Bool[Tensor, "*shape"] | None
 ) -> Float[Tensor, ""]:
-    """Mean over known values; 0 where there is none."""
+    """Mean over known values; 0 without any."""
     if mask is None:
         return values.mean()
     return known_part(values, mask).sum() / mask.sum().clamp_min(1)

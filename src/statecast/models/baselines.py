@@ -64,7 +64,7 @@ class Baseline(Forecaster):
 def filled(context: Frames) -> Float[Tensor, "batch context channel *space"]:
     """Context values where unknown ones take the last known one of their point.
 
-    Those before the first known one take that; a point that is never known takes the mean of its
+    Those before the first known one take its value; a point never known takes the mean of its
     channel and sequence.
     """
     values, mask = context.values, context.mask
@@ -134,7 +134,7 @@ class Linear(Baseline):
 
 
 class Climatology(Baseline):
-    """The mean of all training frames, whatever the context."""
+    """The mean of all training frames, for any context."""
 
     mean: Tensor
     fitted: Tensor
@@ -166,7 +166,7 @@ class Climatology(Baseline):
         if not bool((count > 0).any()):
             raise InputError("A climatology cannot be fitted without frames.")
         usual = total.flatten(1).sum(dim=1) / count.flatten(1).sum(dim=1)
-        # Where nothing was ever known, as on land, stands the mean of the channel.
+        # Points that are never known, as on land, take the mean of the channel.
         usual = usual.view(-1, *[1] * (total.ndim - 1))
         self.mean.copy_(torch.where(count > 0, total / count.clamp_min(1), usual))
         self.fitted.fill_(1)

@@ -90,7 +90,7 @@ class Calibration:
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Calibration:
-        """What `to_json` gave.
+        """The inverse of `to_json`.
 
         Errors:
             KeyError, TypeError, ValueError: it is not that.

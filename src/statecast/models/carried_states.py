@@ -1,4 +1,4 @@
-"""What a roll-out carries: a latent, the noise beside it, and the shadow of a reversible solver."""
+"""The state of a roll-out: a latent, the noise beside it, and the shadow of a reversible solver."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ COLUMNS = 2  # axis of (sample, batch, latent, *grid)
 
 
 def lifted(state: Followed, solver: Solver, width: int) -> Followed:
-    """What a solver carries, from a latent with its shadow beside it or without.
+    """The state a solver carries, from a latent with or without its shadow beside it.
 
     Args:
         state: a latent (sample, batch, latent, *grid), or what another solver carried.
-        solver: the solver that goes on.
+        solver: the solver that continues.
         width: columns of a latent without its shadow.
     """
     if isinstance(state, Pair):
@@ -49,7 +49,7 @@ def lowered(state: Followed, doubled: bool) -> Float[Tensor, "sample batch laten
 def interval_keys(
     generator: torch.Generator | None, samples: int, batch: int, count: int
 ) -> Int64[Tensor, "sample batch interval 1"]:
-    """Keys of the noise of `count` intervals, drawn one after another."""
+    """Keys of the noise of `count` intervals, drawn in order."""
     keys = sample_keys(generator, samples, batch, count).view(np.int64)
     return torch.from_numpy(keys).movedim(0, 2).unsqueeze(-1)
 
@@ -60,7 +60,7 @@ def interval_of(
     index: int,
     elapsed: int,
 ) -> Interval:
-    """One of several intervals; evidence that is NaN says nothing of it."""
+    """One of several intervals; evidence that is NaN is ignored."""
     found = None if evidence is None else evidence[:, index]
     if found is not None and bool(found.detach().isnan().all()):
         found = None

@@ -1,4 +1,4 @@
-"""Damped persistence: the last observed anomaly, of which less is left at each lead."""
+"""Damped persistence: the last observed anomaly, decaying with lead time."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class DampedPersistence(Baseline):
 
     φ is fitted for each channel, point and lead, and drawn towards that of all points of the
     channel as if 20 windows more had been seen. Between leads it is linear; beyond those of
-    training it goes on to fall as $\phi_H^{h/H}$.
+    training it continues to decay as $\phi_H^{h/H}$.
 
     Args:
         spec: shape, channels and units of the frames; comes from the data.

@@ -28,7 +28,7 @@ class DMD(Baseline):
 
     Directions come from a first pass over the training windows, A and b from a second one by
     ridge regression; neither pass holds more than one batch and what it sums. Frames are forecast
-    one after another from their own reduced states, never from decoded frames.
+    step by step from their own reduced states, never from decoded frames.
 
     References: Schmid (2010), https://doi.org/10.1017/S0022112010001217; delays: Arbabi and
     Mezić (2017), https://doi.org/10.1137/17M1125236.

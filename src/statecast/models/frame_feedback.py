@@ -25,7 +25,7 @@ class FrameFeedback(Forecaster, Generic[S]):
     """A model that reads its own forecast frames to forecast the next ones.
 
     A forecast is one `observe` of the context, which gives the first frame, then one `step` per
-    further frame: linear time, and memory that does not grow with the horizon besides the output.
+    further frame: linear time, and memory that grows with the horizon by the output alone.
     All samples of all sequences are the rows of one batch, see `Noise`. Frames are in the units of
     the model. A state is a tuple of tensors that `step` never changes in place.
     """

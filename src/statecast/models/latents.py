@@ -1,4 +1,4 @@
-"""Latents: a path through the latent space of a state-space model, and how to go on from it."""
+"""Latents: a path through the latent space of a state-space model, and how to continue it."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Latents:
         initial: q(y₁ | x), where the first state is drawn from it; (batch, latent).
         posterior: q(z | x) of the observed intervals, which come first; (batch, interval, noise).
         prior: p(z | y) of every interval; (sample, batch, interval, noise).
-        evidence: what observed frames say of the noise of each interval, where that is made of
+        evidence: what observed frames tell of the noise of each interval, where that is made from
             keys; NaN where nothing was observed. (batch, interval, size).
         origin: number of the state at which clocks of noise began.
         model: fingerprint of the model that they belong to.
@@ -105,7 +105,7 @@ class Latents:
         return len(self) - 1 - self.origin
 
     def evidence_of(self, interval: int) -> Float[Tensor, "batch 1 size"] | None:
-        """What observed frames say of the noise of one interval; None where they say nothing."""
+        """Evidence of observed frames on the noise of one interval; None where there is none."""
         if self.evidence is None:
             return None
         found = self.evidence[:, interval : interval + 1]
@@ -145,7 +145,7 @@ class Rollout(NamedTuple):
 
 
 def extend(latents: Latents, path: Rollout, solvers: tuple[Solver, ...]) -> Latents:
-    """Latents that go on with a roll-out from their last state, by these solvers."""
+    """Latents continued by a roll-out from their last state, with these solvers."""
     if not solvers:
         return latents
     noise, prior = path.noise, path.prior

@@ -122,7 +122,7 @@ class MIM(PatchRNN[MIMState]):
             initialise_fan_in(self, generator)
 
     def initialise_original(self, generator: torch.Generator | None) -> None:
-        """Draw weights as published: uniform, by numbers of channels whatever the kernel's area."""
+        """Draw weights as published: uniform, by numbers of channels, not the kernel's area."""
         small = {layer for cell in self.difference_cells for layer in cell.modules()}
         for layer in self.modules():
             if not isinstance(layer, nn.Conv2d):
@@ -179,7 +179,7 @@ class MIM(PatchRNN[MIMState]):
     ) -> Losses:
         terms = super().loss(batch, step=step, generator=generator)
         if self.variant == "original" and isinstance(generator, PartGenerator):
-            # Processes weight their losses by their shares of a batch, as suits means, not sums.
+            # Processes weight losses by their shares of a batch, which suits means, not sums.
             terms["total"] = terms["total"] * generator.part.whole / len(generator.part)
         return terms
 

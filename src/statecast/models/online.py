@@ -21,7 +21,7 @@ S = TypeVar("S")
 class OnlineForecaster(Forecaster, Generic[S]):
     """A model that follows frames as they come, and forecasts from what it holds of them.
 
-    A state is a tuple of tensors, of one size whatever the number of frames it has seen.
+    A state is a tuple of tensors whose sizes do not depend on the number of frames seen.
     """
 
     @abstractmethod

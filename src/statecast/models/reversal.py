@@ -22,7 +22,7 @@ def reverse_latents(
 ) -> Latents:
     """A path run backwards from its last state, with its own noise, and further back.
 
-    Every step is undone, so that states are those of the path but for rounding. The noise before
+    Every step is undone, so that states are those of the path up to rounding. The noise before
     its first state is not known. Where it is held on frames, that of an interval is drawn from its
     prior at the interval's end; white and coloured noise are drawn as they are forwards. That is a
     past that leads to the present, not a draw from the distribution of pasts.

@@ -50,6 +50,7 @@ class LatentRollout(Staged, Forecaster):
     solvers: tuple[SolverName, ...] = ODE_SOLVERS  # none where the transition knows frames only
     tolerances: tuple[float, float] = (1e-5, 1e-6)  # relative and absolute, of adaptive solvers
     latent_width: int = 0  # of a latent and the noise carried beside it, without its shadow
+    autonomous: bool = False  # whether the velocity is the same in every interval: takes no noise
     noise_from_keys: bool = False  # whether noise is made inside of an interval, of its keys
     _compiled: Callable[..., Rollout] | None = None  # `_roll_out` as training uses it
 
@@ -62,7 +63,10 @@ class LatentRollout(Staged, Forecaster):
         solver: Solver,
         fractions: Sequence[float],
     ) -> list[Followed]:
-        """Latents at increasing fractions of one frame interval, given the noise of it all."""
+        """Latents at increasing fractions of a frame interval, given the noise of all of it.
+
+        Where the transition is `autonomous`, times in later intervals may follow.
+        """
 
     def interval_noise(self, noise: Tensor | Interval | None) -> IntervalNoise:
         """The noise of one frame interval, with the velocity that it drives.
@@ -77,7 +81,7 @@ class LatentRollout(Staged, Forecaster):
         return self.continuous and solver.paired
 
     def step_weights(self) -> Iterator[nn.Parameter]:
-        """Weights that a step depends on by itself, and not by the noise that it is given."""
+        """Weights that a step depends on directly, not through the noise it is given."""
         return iter(())
 
     def noise_prior(self, latent: Float[Tensor, "*batch latent"]) -> DiagonalGaussian | None:
@@ -90,7 +94,7 @@ class LatentRollout(Staged, Forecaster):
         return bool(self.solvers)
 
     def dynamics(self) -> nn.Module | None:
-        """The network that runs once per evaluation of the velocity; None where there is none."""
+        """The network that runs once per evaluation of the velocity; None if there is none."""
         return None
 
     def choose_solver(
@@ -161,7 +165,7 @@ class LatentRollout(Staged, Forecaster):
                 default its end alone.
             noise: of each interval, or the keys that it is made of; by default drawn from its
                 prior, once per interval.
-            evidence: what observed frames say of each interval, where noise is made of keys.
+            evidence: what observed frames tell of each interval, where noise is made from keys.
             elapsed: frame intervals that clocks of noise have seen before.
             generator: source of the draws.
 
@@ -191,6 +195,9 @@ class LatentRollout(Staged, Forecaster):
         generator: torch.Generator | None,
     ) -> Rollout:
         state = lifted(latent, solvers[0], self.latent_width) if solvers else latent.contiguous()
+        if self.autonomous and same_fixed_steps(solvers):
+            path = self.step(state, None, solver=solvers[0], fractions=ends_of(solvers, fractions))
+            return Rollout(torch.stack([state, *path], dim=2), noise, None)
         doubled = any(solver.paired for solver in solvers)
         states, drawn, priors = [lowered(state, doubled)], [], []
         standard: Tensor | None = None
@@ -212,7 +219,7 @@ class LatentRollout(Staged, Forecaster):
             inside = tuple(fraction for fraction in wanted if fraction < 1)
             if inside and not self.continuous:
                 raise InputError("This transition knows whole frames only: ask for whole `times`.")
-            # Whatever is asked for, the next interval begins at the end of this one.
+            # In every case the next interval begins at the end of this one.
             *between, state = self._step(state, now, solver, (*inside, 1.0))
             states += [lowered(found, doubled) for found in [*between, state][: len(wanted)]]
         return Rollout(
@@ -251,7 +258,7 @@ class LatentRollout(Staged, Forecaster):
     ) -> Float[Tensor, "sample batch time latent *grid"]:
         """Latents at increasing times, none of them before the state's.
 
-        Noise is drawn once per frame interval, whatever the solver, substeps and times asked for;
+        Noise is drawn once per frame interval, for any solver, substeps and times;
         `noise` takes the place of the draws, and must hold every interval up to the last time.
         Times between the steps of a solver are as accurate as those at its steps; of Euler's
         method that is a straight line.
@@ -296,10 +303,24 @@ class LatentRollout(Staged, Forecaster):
         return round(elapsed)
 
 
+def same_fixed_steps(solvers: Sequence[Solver]) -> bool:
+    """Whether all intervals, at least one, are followed by the same fixed steps of a state."""
+    if not solvers or solvers[0].adaptive or solvers[0].paired:
+        return False
+    return all(solver == solvers[0] for solver in solvers)
+
+
+def ends_of(solvers: Sequence[Solver], fractions: Sequence[Sequence[float]] | None) -> list[float]:
+    """Times after the first state, of fractions of each interval; by default their ends."""
+    if fractions is None:
+        return [float(end) for end in range(1, len(solvers) + 1)]
+    return [index + inside for index, parts in enumerate(fractions) for inside in parts]
+
+
 def fractions_of(times: Sequence[float]) -> list[list[float]]:
     """Increasing times after a state, in frame intervals, as fractions of each interval.
 
-    Those that are the state's own are left out.
+    Times equal to the state's own are left out.
     """
     # Intervals are counted in whole numbers: a sum of 1/3's would miss the frames.
     ends = [math.ceil(time - TIME_TOLERANCE) for time in times]

@@ -81,7 +81,7 @@ class Separable(StateSpaceForecaster):
         solver: how T is followed: `residual` (as published), `euler`, `midpoint`, `heun`, `rk4`,
             `reversible_heun`, whose steps can be undone, or the adaptive `dopri5`.
         substeps: steps of the solver per frame; none of an adaptive one.
-        relative_tolerance: largest local error of `dopri5`, in shares of T.
+        relative_tolerance: largest local error of `dopri5`, relative to T.
         absolute_tolerance: largest local error of `dopri5`, in units of T.
         rollout_from: frame that the inferred T belongs to: the first one of the `context`, so
             that training reconstructs the context as well; or the first one of the `target`.
@@ -93,7 +93,7 @@ class Separable(StateSpaceForecaster):
             published, or for each `sequence`.
         prior_reduction: whether ‖T‖² is a `sum` over the code, or a `mean`; by default as
             published, a mean where T is a map.
-        shooting_segments: forecasts that one training sequence is cut into. T is inferred anew at
+        shooting_segments: forecasts that one training sequence is cut into. T is inferred again at
             evenly spaced frames and rolled out up to the next of them, so that long sequences can
             be trained on; 1 is the published loss, one forecast from the first frames.
         continuity_weight: weight of the squared difference of T rolled out and inferred where
@@ -106,6 +106,8 @@ class Separable(StateSpaceForecaster):
         normalise: `auto`, `none`, `range` or `standard`, see `Normaliser`.
         generator: source of the initial weights.
     """
+
+    autonomous = True
 
     def __init__(
         self,
@@ -338,7 +340,7 @@ class Separable(StateSpaceForecaster):
     def path_from(
         self, latent: Float[Tensor, "batch latent *grid"], length: int
     ) -> Float[Tensor, "batch time latent *grid"]:
-        """The latent itself and those of the frames that follow it, `length` altogether."""
+        """The latent itself and those of the frames that follow it, `length` in total."""
         solvers = (self.choose_solver(),) * (length - 1)
         return self.roll_out(latent.unsqueeze(0), solvers).states[0][:, :, : self.latent_width]
 

@@ -75,7 +75,7 @@ class SRVP(LatentProcess):
             `heun`, `rk4`, `reversible_heun`, whose steps can be undone, or the adaptive `dopri5`.
             A `coupling` transition takes its own steps by `euler`.
         substeps: steps of the solver per frame; none of an adaptive one.
-        relative_tolerance: largest local error of `dopri5`, in shares of the latent.
+        relative_tolerance: largest local error of `dopri5`, relative to the latent.
         absolute_tolerance: largest local error of `dopri5`, in units of the latent.
         noise: how z lives in continuous time: `held` between renewals (as published), `white`, or
             `coloured`, with a correlation time.
@@ -317,7 +317,7 @@ class SRVP(LatentProcess):
         - `initial`, of y₁, and `noise`, of z: posterior means in standard deviations from the
           prior's, whose units are counted as active where they vary. For a standard normal prior
           that is the definition of Burda et al. (2016), https://arxiv.org/abs/1509.00519, section
-          5.2; a learned prior may vary with the data by itself, which tells nothing of z.
+          5.2; a learned prior may vary with the data regardless of z.
         """
         frames = self.inputs(batch)
         inferred = self.infer(self.encode(frames).code, generator=generator)
@@ -348,7 +348,7 @@ class SRVP(LatentProcess):
     # Inference
 
     def encode(self, frames: Float[Tensor, "batch time channel *space"]) -> Encoding:
-        """Code and skip maps of each frame by itself, (batch, time, …)."""
+        """Code and skip maps of each frame separately, (batch, time, …)."""
         code, skips = self.encoder(frames.flatten(0, 1))
         shape = frames.shape[:2]
         skips = tuple(skip.unflatten(0, shape) for skip in skips) if self.skips else ()
@@ -362,7 +362,7 @@ class SRVP(LatentProcess):
     def pool_content(
         self, codes: Float[Tensor, "batch frame code"], skips: tuple[Tensor, ...]
     ) -> Content:
-        """Content of some frames, whatever their order."""
+        """Content of some frames, in any order."""
         return Content(self.content_of_sum(self.content_of_frame(codes).sum(dim=1)), skips)
 
     def content_of(self, context: Float[Tensor, "batch time channel *space"]) -> Content:

@@ -180,7 +180,7 @@ class LatentProcess(StateSpaceForecaster):
 
     @property
     def noise_dynamics(self) -> Dynamics:
-        """What kinds of noise are given of this model."""
+        """The facts about this model that kinds of noise are given."""
         assert isinstance(self.transition, ContinuousTransition)
         assert self.prior is not None
         return Dynamics(self.transition.parts, self.prior, self.transition.stepper)

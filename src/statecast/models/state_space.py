@@ -58,7 +58,7 @@ class StateSpaceForecaster(LatentRollout):
         """Content and latent of observed frames, in the units of the model."""
 
     def dynamics_code(self, latent: Float[Tensor, "*batch latent"]) -> Float[Tensor, "*batch code"]:
-        """What decoding reads of a latent; all of it, unless the latent also carries a memory."""
+        """The part of a latent that is decoded: all, unless the latent also carries a memory."""
         return latent
 
     def codes_of(self, context: Frames, *, generator: torch.Generator | None = None) -> Codes:
@@ -71,7 +71,7 @@ class StateSpaceForecaster(LatentRollout):
 
     @property
     def largest_feature_map(self) -> int:
-        """Values of the largest map that decoding makes of a frame, to bound memory."""
+        """Size of the largest feature map in decoding a frame, to bound memory."""
         return math.prod(self.spec.frame_shape)
 
     def precompute_content(self, content: Content) -> Content:

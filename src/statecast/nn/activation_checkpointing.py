@@ -13,7 +13,7 @@ from torch.utils.checkpoint import checkpoint
 class Staged(nn.Module):
     """A network whose stages may be recomputed: a third more arithmetic, for less memory.
 
-    Of each stage only the input is kept. Gradients and statistics are the same to the last bit.
+    Only the input of each stage is kept. Gradients and statistics are the same to the last bit.
     """
 
     recompute = False

@@ -9,6 +9,7 @@ from typing import Literal, NamedTuple
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn import functional
 
 from statecast.nn.fast.convolution import Geometry, convolve
 from statecast.nn.fast.switches import enabled
@@ -17,13 +18,31 @@ from statecast.nn.fast.weight_cache import cached
 LEAK = 0.2  # negative slope of every leaky rectifier of the published codecs
 
 
-def mlp(inputs: int, hidden: int, outputs: int, *, layers: int) -> nn.Sequential:
-    """`layers` linear layers with a rectifier between any two of them."""
+class MLP(nn.Sequential):
+    """Linear layers with a rectifier between any two of them.
+
+    The layers are applied as functions of their weights: a forecast of few values consists of
+    many small layers, and calling each as a module would take longer than its product.
+    """
+
+    def forward(self, values: Float[Tensor, "*batch inputs"]) -> Float[Tensor, "*batch outputs"]:
+        first, *others = cached(self, self._weights)
+        values = functional.linear(values, *first)
+        for weight, bias in others:
+            values = functional.linear(torch.relu(values), weight, bias)
+        return values
+
+    def _weights(self) -> list[tuple[Tensor, Tensor]]:
+        return [(layer.weight, layer.bias) for layer in self if isinstance(layer, nn.Linear)]
+
+
+def mlp(inputs: int, hidden: int, outputs: int, *, layers: int) -> MLP:
+    """A multilayer perceptron of `layers` linear layers."""
     sizes = [inputs, *[hidden] * (layers - 1), outputs]
     modules: list[nn.Module] = []
     for before, after in pairwise(sizes):
         modules += [nn.Linear(before, after), nn.ReLU()]
-    return nn.Sequential(*modules[:-1])
+    return MLP(*modules[:-1])
 
 
 def apply_in_parts(module: nn.Module, rows: Float[Tensor, "row *shape"], size: int) -> Tensor:
@@ -161,7 +180,7 @@ def folded(norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
 
 
 class MapLayers(nn.Sequential):
-    """3×3 convolutions of maps with batch normalisation, rectified but for the last.
+    """3×3 convolutions of maps with batch normalisation; all but the last are rectified.
 
     Takes any number of batch dimensions, as linear layers do.
     """

@@ -19,7 +19,7 @@ class ConvLSTMState(NamedTuple):
 
 
 def instance_norm(channels: int, epsilon: float) -> nn.GroupNorm:
-    """Normalisation of each channel of each map by itself, with a scale and an offset."""
+    """Normalisation of each channel of each map separately, with a scale and an offset."""
     return nn.GroupNorm(channels, channels, eps=epsilon)
 
 

@@ -1,4 +1,4 @@
-"""Noise that never stands still: white noise, and coloured noise with a correlation time."""
+"""Noise that changes at all times: white noise, and coloured noise with a correlation time."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class DiffusiveInterval(IntervalNoise):
         self._path: BrownianPath | None = None
 
     def velocity(self, state: Followed, start: float, end: float) -> Velocity:
-        """Of the state in one step, with the increment of the path spread over it."""
+        """Velocity of the state in one step, with the increment of the path spread over it."""
         if self._path is None:
             like, size = main_state(state), self.model.noise_size
             self._path = BrownianPath.of_keys(self.interval_.keys, size, like)
@@ -117,7 +117,7 @@ class WhiteNoise(NoiseModel):
     def velocity(
         self, latent: Tensor, slope: Tensor, interval: Interval, dynamics: Dynamics
     ) -> Tensor:
-        """Of the latent, with ΔW/Δt in the place of dW/dt."""
+        """Velocity of the latent, with ΔW/Δt in place of dW/dt."""
         prior = self.gaussian(dynamics.prior(latent))
         mean = prior.mean if interval.evidence is None else widened(interval.evidence)
         moved = total(dynamics.parts(None))(latent)
@@ -189,7 +189,7 @@ class ColouredNoise(NoiseModel):
     def velocity(
         self, both: Tensor, slope: Tensor, interval: Interval, dynamics: Dynamics
     ) -> Tensor:
-        """Of the latent and of z, with ΔW/Δt in the place of dW/dt."""
+        """Velocity of the latent and of z, with ΔW/Δt in place of dW/dt."""
         latent, noise = both[..., : self.latent_size], both[..., self.latent_size :]
         prior = self.gaussian(dynamics.prior(latent))
         mean = prior.mean

@@ -24,7 +24,7 @@ class Moments(NamedTuple):
         return cls(torch.stack(means, dim), torch.stack(covariances, dim))
 
     def at(self, standard: Float[Tensor, "*shape size"]) -> Float[Tensor, "*shape size"]:
-        """The values that standard normal ones stand for."""
+        """The values that correspond to standard normal ones."""
         root = torch.linalg.cholesky(self.covariance)
         return self.mean + apply(root, standard)
 
@@ -61,12 +61,12 @@ def correct(
     emission: Float[Tensor, "*batch value size"],
     noise: Float[Tensor, "value value"],
 ) -> Moments:
-    r"""The state once a value is seen: one update of the filter; unchanged where it is missing.
+    r"""The state after a value is seen: one update of the filter; unchanged where it is missing.
 
     $$K = \Sigma C^T (C \Sigma C^T + R)^{-1}, \qquad \mu' = \mu + K (a - C \mu), \qquad
     \Sigma' = (I - K C) \Sigma (I - K C)^T + K R K^T$$
 
-    The last form, Joseph's, stays symmetric and positive whatever the rounding.
+    The last form, Joseph's, stays symmetric and positive despite rounding.
     """
     expected = state.transform(emission, noise)
     gain = gain_of(emission @ state.covariance, expected.covariance)

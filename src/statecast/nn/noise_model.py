@@ -23,7 +23,7 @@ from statecast.solvers.solvers import ADAPTIVE, ODE_SOLVERS, Solver, SolverName,
 
 
 class Dynamics(NamedTuple):
-    """What a kind of noise is given of the model that it drives."""
+    """The facts about a model that its noise is built from."""
 
     parts: Callable[[Tensor | None], list[Velocity]]  # of the latent's velocity, given the noise
     prior: Callable[[Tensor], Tensor]  # latent to the prior's parameters
@@ -114,7 +114,7 @@ class NoiseModel(nn.Module, ABC):
     def drift(
         self, steps: Steps, evidence: Float[Tensor, "batch interval size"], dynamics: Dynamics
     ) -> Float[Tensor, "sample batch step latent"] | None:
-        """What the drift of each step adds to the latent; None where that is all of it."""
+        """The drift's contribution to the latent in each step; None where that is all of it."""
         return None
 
     def per_interval(

@@ -55,7 +55,7 @@ def move_by_kernels(
 def mirrored(
     frames: Float[Tensor, "row channel y x"], reach: int
 ) -> Float[Tensor, "row channel padded_y padded_x"]:
-    """Frames that go on beyond their border, mirrored at it: the edge comes twice."""
+    """Frames extended beyond their border, mirrored at it: the edge appears twice."""
     for dim in (-2, -1):
         side = frames.shape[dim]
         before = frames.narrow(dim, 0, reach).flip(dim)

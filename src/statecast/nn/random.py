@@ -1,4 +1,4 @@
-"""Random values of which each sample and each window has its own, however many there are.
+"""Random values of each sample and each window, independent of how many there are.
 
 A draw takes one whole number from a generator (one per window from `Streams`), its key. The values
 of sample s of window b are those of a counter-based generator with a key of their own, made of that
@@ -28,9 +28,9 @@ KEYS = 2**63 - 1
 
 
 class Streams(torch.Generator):
-    """A generator for a batch of windows, each of which draws from a stream of its own.
+    """A generator for a batch of windows, each with its own stream.
 
-    Draws for a window do not depend on the batch it is in. Whatever takes a generator
+    Draws for a window do not depend on the batch it is in. Any function that takes a generator
     without knowing of windows draws from the generator that this one is as well.
 
     Args:
@@ -144,7 +144,7 @@ def uniform(
     """
     (keys,) = window_keys(generator, shape[0], 1)
     bits = mix(np.add.outer(keys, numbers(1, math.prod(shape[1:])) * WEYL))
-    # 24 bits, all of which float32 holds: none is rounded up to 1.
+    # 24 bits, which float32 holds exactly: no value is rounded up to 1.
     values = (bits >> np.uint64(40)).astype(np.float32) * np.float32(2**-24)
     return torch.from_numpy(values).view(shape).to(like.device)
 

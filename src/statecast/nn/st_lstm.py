@@ -69,7 +69,7 @@ class ConvLSTMCell(nn.Module):
     c' = \sigma(f + P_f \odot c + b) \odot c + \sigma(i + P_i \odot c) \odot \tanh g, \quad
     h' = \sigma(o + Q \odot c') \odot \tanh c'$$
 
-    P and Q have a weight for each point of the grid. Gates lie in the order i, g, f, o.
+    P and Q have a weight for each point of the grid. Gates come in the order i, g, f, o.
 
     Reference: Shi et al. (2015), https://arxiv.org/abs/1506.04214.
     """
@@ -118,7 +118,7 @@ class STLSTMCell(nn.Module):
     h' = \sigma(o + W_o * [c', m']) \odot \tanh(W_1 * [c', m'])$$
 
     with $\Delta c = \sigma(i) \odot \tanh g$, $\Delta m = \sigma(i_m) \odot \tanh g_m$. Each
-    memory has gates of its own; those of the input lie in the order i, f, g, i_m, f_m, g_m, o.
+    memory has gates of its own; those of the input come in the order i, f, g, i_m, f_m, g_m, o.
 
     Reference: Wang et al. (2017), https://papers.nips.cc/paper/6689.
     """
@@ -164,7 +164,7 @@ class MIMBlock(nn.Module):
     with gates X of the input, T of h and S of the old m. What remains of the cell is
     $\tau = \sigma(X_f + T_f + 1) \odot c$ in the first layer. In those above it is the output of
     MIM-S, a ConvLSTM with peepholes, whose input is the difference d, hidden state c, and cell s.
-    Gates lie in the order i, g, f, o; T has no f there.
+    Gates come in the order i, g, f, o; T has no f there.
 
     Reference: Wang et al. (2019), https://arxiv.org/abs/1811.07490.
     """

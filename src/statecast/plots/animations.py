@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 SMALLEST = 96  # pixels of a panel's shorter side; small frames are enlarged by a whole number
 BORDER, GAP, WORDS = 3, 6, 16  # pixels; the last is the height of a line of words
-PAUSE = 4  # the last frame is shown so many times longer
+PAUSE = 4  # how many times longer the last frame is shown
 
 
 def animate_forecast(
@@ -49,7 +49,7 @@ def animate_forecast(
     """Write a `.gif`, `.webp` or `.mp4`: truth, forecast mean and samples side by side.
 
     There is a row per sequence and variable, and the time of the frame, with its date where that
-    is known, above them. Borders are green while frames are observed, and purple once they are
+    is known, above them. Borders are green while frames are observed, and purple when they are
     forecast. Maps are drawn north up, with land in grey; points as bars of colour.
 
     Args:
@@ -157,7 +157,7 @@ def write_repeating(
 
 
 def moving(panels: Panels) -> list[list[Array]]:
-    """Each row's pictures at all times, but for spread and error: bytes (y, x, 3) with a border."""
+    """Each row's pictures at all times, except spread and error: bytes (y, x, 3) with a border."""
     found = []
     for name, row in panels.rows.items():
         if name in MAGNITUDES:

@@ -164,7 +164,7 @@ def score_charts(scores: Mapping[str, Any]) -> Iterator[Chart]:
 def plot_scores(scores: Mapping[str, Any], path: str | Path | None = None) -> Figure:
     """Draw scores against lead time, a panel per metric, a line per forecaster; return the figure.
 
-    Of each metric the mean over samples is drawn, and where samples differ also the best one,
+    For each metric the mean over samples is drawn and, where samples differ, also the best one,
     dotted, and the ensemble's mean, dashed; bands are 95 % intervals.
 
     Args:

@@ -54,7 +54,7 @@ def plot_forecast(
 ) -> Figure:
     """Draw context, truth, forecast mean, samples and spread of one sequence; return the figure.
 
-    Of a single sample whose truth is known, the absolute error takes the place of the spread.
+    For a single sample whose truth is known, the absolute error replaces the spread.
 
     Each variable has rows of its own; channels named red, green, blue are drawn in colour. Maps
     are drawn north up, with their coordinates and dates; what is never observed, as on land, is

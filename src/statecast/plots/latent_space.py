@@ -31,7 +31,7 @@ Strip = list[Array | None]  # images at successive times; None where there is no
 Row = tuple[str, Strip, str]  # label, images, colour of their borders
 
 CELL_FRAMES = 16  # frames across a picture of content swaps, roughly
-POINTS_WIDE, POINTS_TIMES = 3, 12  # width of a picture of points over its height, from so many on
+POINTS_WIDE, POINTS_TIMES = 3, 12  # limits the aspect of a picture of points: width over height
 LONGEST = 17  # letters that fit into the margin, or over a strip
 MARGIN, HEAD = 170, 84  # pixels for labels on the left, and over the first row
 NEAR, APART = 5, 24  # pixels between frames, and between groups of them
@@ -41,7 +41,7 @@ class Videos(NamedTuple):
     """Observed frames of some sequences."""
 
     context: Frames
-    target: Frames | None  # what came next, where it is known
+    target: Frames | None  # the frames that followed, where known
     names: tuple[str, ...]  # one per sequence
 
     def one(self, index: int) -> Videos:
@@ -298,7 +298,7 @@ def joined(strip: Strip, scale: Scale, edge: str, shape: tuple[int, ...] | None 
 
 
 def points_in_time(known: Array, length: int, scale: Scale, edge: str) -> Array:
-    """Points (point, time) as an image with a border, white where time goes on unknown."""
+    """Points (point, time) as an image with a border, white at times that are unknown."""
     wide = max(1, round(POINTS_WIDE * len(known) / max(length, POINTS_TIMES)))
     padded = np.pad(known, ((0, 0), (0, length - known.shape[1])), mode="edge")
     content = enlarged(coloured(padded.repeat(wide, axis=1), scale))
@@ -307,7 +307,7 @@ def points_in_time(known: Array, length: int, scale: Scale, edge: str) -> Array:
 
 
 def cut(text: str) -> str:
-    """Lines of words, of which long ones lose their end."""
+    """Lines of words; long ones are truncated."""
     return "\n".join(s if len(s) <= LONGEST else f"{s[: LONGEST - 1]}…" for s in text.split("\n"))
 
 

@@ -55,7 +55,7 @@ def plot_motion(
 ) -> Figure:
     """Draw the motion of one sequence as arrows over its forecast; return the figure.
 
-    Arrows point where things go on the map. Their lengths are speeds: metres per second where
+    Arrows point in the direction of motion. Their lengths are speeds: metres per second where
     labels tell, else pixels per frame interval.
 
     Args:

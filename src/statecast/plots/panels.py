@@ -16,7 +16,7 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 OBSERVED, FORECAST = "#117733", "#AA4499"  # borders of context and forecast, told apart by all
 MISSING = "#EE3377"  # NaN where the data has a value
-LAND = "#BBB9B4"  # what is not observed; no grey of letters is the same
+LAND = "#BBB9B4"  # marks unobserved parts; no text uses this grey
 FIELD_MAP, GREY_MAP, SPREAD_MAP = "viridis", "gray", "magma"
 MAGNITUDES = ("spread", "error")  # rows drawn from 0 to their own largest value
 COLOURS = ("red", "green", "blue")

@@ -1,1 +1,1 @@
-"""Reports for people: the HTML report on runs, and the inspection of files and folders."""
+"""Reports: the HTML report on runs, and the inspection of files and folders."""

@@ -52,7 +52,7 @@ def calibrate_run(
         run: the run.
         which: checkpoint: `best`, `last`, or a number of steps.
         samples: futures of each window.
-        max_windows: fit on so many windows, evenly spaced; by default all.
+        max_windows: fit on this many windows, evenly spaced; by default all.
         batch_size: windows at once, at most.
         device: `auto`, `cpu`, `cuda`, …
         seed: of the samples.

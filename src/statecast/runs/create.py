@@ -49,7 +49,7 @@ def create_run(
 ) -> Run:
     """Write a new run folder with the complete recipe, and nothing else yet.
 
-    Of several processes that make one folder, one does and the others are refused; free numbers
+    When several processes make one folder, one succeeds and the others are refused; free numbers
     are given once.
 
     Args:
@@ -96,7 +96,7 @@ def create_run(
         write_text(made / ENVIRONMENT_NAME, json.dumps(environment(), indent=1) + "\n")
         config = dump(tables, spec)
         record_digests(made, {CONFIG_NAME: config})
-        # Last, because a folder is a run once it holds this file.
+        # Last, because this file is what makes a folder a run.
         write_text(made / CONFIG_NAME, config)
     return Run(made, tables, spec, choices)
 
@@ -132,7 +132,7 @@ def change_training(run: Run, overrides: Sequence[str]) -> Run:
     """A run with other options of its training, in its folder as well.
 
     Errors:
-        InputError: an option of another table, one that a training cannot go on with another value
+        InputError: an option of another table, one that a resumed training cannot change the value
             of, or a value that does not fit.
     """
     for name, _ in pairs(overrides):

@@ -51,7 +51,7 @@ def read_record(folder: Path) -> dict[str, str]:
 
 
 def is_as_recorded(folder: Path, name: str) -> bool:
-    """Whether a file of a run folder has its recorded digest, or neither is there.
+    """Whether a file of a run folder has its recorded digest, or both are missing.
 
     Errors:
         CorruptionError: one of them is missing, or the record is damaged.

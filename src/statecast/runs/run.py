@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from statecast.distributed import all_gather, is_main, run_on_main
 from statecast.errors import CorruptionError, FileError, InputError
 from statecast.evaluation.evaluate import evaluate
 from statecast.evaluation.evaluation import Evaluation
-from statecast.evaluation.protocol_settings import apply_protocol
+from statecast.evaluation.protocol_settings import data_options, refuse_settings_of
 from statecast.forecasting.predictor import Predictor
 from statecast.frames import FrameSpec
 from statecast.io.fields.preprocessing import FILE_NAME, read_preparation
@@ -145,11 +145,11 @@ def read_checkpoint(folder: Path, which: str, *, fallback: bool = False) -> Chec
     return load_checkpoint(folder, which, fallback=fallback)
 
 
-def build_data(tables: Tables) -> DataSource:
-    """The data source of a recipe."""
-    options = {key: value for key, value in tables["data"].items() if key not in ("name", "thin")}
-    source = DATASETS[tables["data"]["name"]](**options)
-    thin = tables["data"].get("thin", 0.0)
+def build_data(tables: Tables, *, protocol: str | None = None) -> DataSource:
+    """The data source of a recipe, whose tests are those of a protocol where one is named."""
+    options = data_options(protocol, tables["data"])
+    name, thin = options.pop("name"), options.pop("thin", 0.0)
+    source = DATASETS[name](**options)
     return ThinnedSource(source, thin=thin) if thin else source
 
 
@@ -158,7 +158,7 @@ def open_run(folder: str | Path) -> Run:
     """Open a run folder, with a warning where its recipe was edited after it was made.
 
     Errors:
-        FileError: it is none.
+        FileError: it is not a run folder.
         CorruptionError: its recipe cannot be read.
     """
     run = read_run(Path(folder))
@@ -227,8 +227,9 @@ def evaluate_run(
 ) -> Evaluation:
     """Score a run's model on its data, and write `scores.json` into the folder.
 
-    Under a protocol, options of the data that concern tests alone become the protocol's. Of
-    several processes in a group, the main one writes.
+    A protocol takes precedence over the recipe: it sets the options of the data that concern
+    tests alone, and all windows are scored unless `overrides` set `evaluate.max_windows`. In a
+    group of processes, the main one writes.
 
     Args:
         run: the run.
@@ -238,17 +239,31 @@ def evaluate_run(
         calibrated: whether forecasts are corrected, as `statecast calibrate` fitted it.
     """
     tables = resolve(run.tables, overrides, origin=str(run.folder))
-    tables = apply_protocol(tables, dict(pairs(overrides)))
-    options: dict[str, Any] = {
-        name: tuple(value) if isinstance(value, list) else value
-        for name, value in tables["evaluate"].items()
-    }
+    options = scoring_options(tables, dict(pairs(overrides)))
     model = run.load(which, device=device, calibrated=calibrated)
-    scores = evaluate(model, build_data(tables), name=run.name, **options)
+    data = build_data(tables, protocol=options["protocol"])
+    scores = evaluate(model, data, name=run.name, **options)
     scores.protocol.update(checkpoint=which, calibrated=calibrated)
     if is_main():
         scores.save(run.folder)
     return scores
+
+
+def scoring_options(tables: Tables, given: Mapping[str, str]) -> dict[str, Any]:
+    """Arguments of `evaluate`; under a protocol, every window counts unless `given` says less.
+
+    Errors:
+        InputError: an option was given that the protocol sets.
+    """
+    options: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value
+        for name, value in tables["evaluate"].items()
+    }
+    if options["protocol"] is not None:
+        refuse_settings_of(options["protocol"], given)
+        if "evaluate.max_windows" not in given:
+            options["max_windows"] = None
+    return options
 
 
 def dump(tables: Tables, spec: FrameSpec) -> str:

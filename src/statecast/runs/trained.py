@@ -57,7 +57,7 @@ def load_trained(name: str, *, device: str = "cpu") -> Predictor:
 
 @typed
 def example(name: str) -> Batch:
-    """Test windows of a model that comes with the package, none of which it was trained on.
+    """Test windows of a model that comes with the package; it was not trained on them.
 
     Args:
         name: of the model.

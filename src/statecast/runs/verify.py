@@ -103,7 +103,7 @@ def checked(path: Path, check: Callable[[], object]) -> Checked:
 
 
 def check_seal(path: Path) -> None:
-    """Raise `CorruptionError` unless a file of JSON, if it is there, matches its own digest."""
+    """Raise `CorruptionError` unless a JSON file, if it exists, matches its own digest."""
     try:
         if path.is_file():
             read_sealed(path, required=True)

@@ -31,13 +31,13 @@ def dormand_prince(
         velocity: f.
         state: at time 0.
         times: times wanted, above 0.
-        relative_tolerance: largest local error in shares of the state.
+        relative_tolerance: largest local error relative to the state.
         absolute_tolerance: largest local error in units of the state.
         maximum_steps: steps between two times wanted at most.
 
     Errors:
         MissingExtraError: torchdiffeq is not installed.
-        ConvergenceError: the tolerances cannot be met in so many steps, or the state is not finite.
+        ConvergenceError: the tolerances cannot be met in these steps, or the state is not finite.
     """
     require("torchdiffeq", "adaptive", "integrate with the solver dopri5")
     from torchdiffeq import odeint

@@ -1,4 +1,4 @@
-"""Brownian motion over a frame interval, the same path whatever times are asked for."""
+"""Brownian motion over a frame interval, the same path for any requested times."""
 
 from __future__ import annotations
 

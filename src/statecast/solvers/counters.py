@@ -26,7 +26,7 @@ def numbers(first: int, count: int) -> Integers:
 
 
 def mix(values: Integers) -> Integers:
-    """Bits that look independent of each other, whatever the values' own; in place."""
+    """Bits that look independent of each other for any input values; in place."""
     shifted = values >> SHIFTS[0]
     values ^= shifted
     values *= FIRST

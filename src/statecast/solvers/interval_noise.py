@@ -22,7 +22,7 @@ class Interval(NamedTuple):
 
     keys: Integers  # (sample, batch): all that is random in the interval is a function of them
     elapsed: int  # whole frames since the path began
-    evidence: Float[Tensor, "batch size"] | None  # what was observed says of it; None of a forecast
+    evidence: Float[Tensor, "batch size"] | None  # evidence of observed frames; None in a forecast
 
 
 class IntervalNoise(ABC):
@@ -89,7 +89,7 @@ def follow(
 ) -> list[Followed]:
     """States at increasing fractions of an interval, each above 0 and at most 1.
 
-    A time between two steps is reached by one shorter step, which the path does not go on from: so
+    A time between two steps is reached by a shorter step, off the path that continues: so
     asking for it changes no other state.
     """
     ends = step_times(solver.substeps, noise.renewals)

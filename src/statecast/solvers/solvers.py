@@ -1,4 +1,4 @@
-"""Solvers of dy/dt = f(y) over one frame interval, at any times within it."""
+"""Solvers of dy/dt = f(y) over frame intervals, at any times within them."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Solver:
         name: one of `SOLVERS`.
         substeps: equal steps in the interval; 1 for an adaptive solver.
         relative_tolerance, absolute_tolerance: largest local error of an adaptive solver, in
-            shares of the state and in its units.
+            fractions of the state and in its units.
         maximum_steps: of an adaptive solver, from one time wanted to the next.
 
     Errors:
@@ -127,53 +127,51 @@ class Solver:
         return self.step(list(reversed(parts)), state, -length)
 
     def at(
-        self, parts: Sequence[Velocity], state: Followed, fractions: Sequence[float]
+        self, parts: Sequence[Velocity], state: Followed, times: Sequence[float]
     ) -> list[Followed]:
-        """States at increasing fractions of the interval, each above 0 and at most 1.
+        """States at increasing times above 0, in intervals.
 
         Args:
             parts: velocities whose sum is that of the state.
-            state: at fraction 0; a `Pair` of a paired solver.
-            fractions: times wanted, in intervals.
+            state: at time 0; a `Pair` of a paired solver.
+            times: times wanted; beyond 1 where the velocity stays the same in later intervals.
 
         Errors:
             ConvergenceError: an adaptive solver did not get there.
         """
         if self.paired and isinstance(state, Tensor):
-            pairs = self.at(parts, Pair(state, state), fractions)
+            pairs = self.at(parts, Pair(state, state), times)
             return [pair.state for pair in pairs if isinstance(pair, Pair)]
         if self.adaptive:
             assert isinstance(state, Tensor)
             states = dormand_prince(
                 total(parts),
                 state,
-                fractions,
+                times,
                 relative_tolerance=self.relative_tolerance,
                 absolute_tolerance=self.absolute_tolerance,
                 maximum_steps=self.maximum_steps,
             )
             return list(states)
-        path, found = [state], list[Followed]()
-
-        def grid(index: int) -> Followed:
-            while len(path) <= index:
-                path.append(self.step(parts, path[-1], 1 / self.substeps))
-            return path[index]
-
-        tolerance = FRACTION_TOLERANCE * self.substeps
-        for fraction in fractions:
-            position = fraction * self.substeps
-            before = min(math.floor(position + tolerance), self.substeps)
+        reached, found = 0, list[Followed]()  # grid points
+        ahead: Followed | None = None  # the state at the next one, where it is known already
+        length, tolerance = 1 / self.substeps, FRACTION_TOLERANCE * self.substeps
+        for time in times:
+            position = time * self.substeps
+            before = math.floor(position + tolerance)
+            while reached < before:
+                state = self.step(parts, state, length) if ahead is None else ahead
+                reached, ahead = reached + 1, None
             beyond = position - before
             if beyond <= tolerance:
-                found.append(grid(before))
+                found.append(state)
             elif self.order == 1:
-                start, end = grid(before), grid(before + 1)
-                assert isinstance(start, Tensor)
-                assert isinstance(end, Tensor)
-                found.append(start.lerp(end, beyond))
+                ahead = self.step(parts, state, length) if ahead is None else ahead
+                assert isinstance(state, Tensor)
+                assert isinstance(ahead, Tensor)
+                found.append(state.lerp(ahead, beyond))
             else:
-                found.append(self.step(parts, grid(before), beyond / self.substeps))
+                found.append(self.step(parts, state, beyond * length))
         return found
 
 

@@ -69,7 +69,7 @@ def trajectory(
     stepper: str = "rk4",
     substeps: int = 1,
 ) -> Iterator[Float[Tensor, "*shape"]]:
-    """States at increasing times, the first of which is that of `state`.
+    """States at increasing times; the first is that of `state`.
 
     Args:
         f: velocity at a time and state.

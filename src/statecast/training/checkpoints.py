@@ -42,7 +42,7 @@ class Checkpoint(NamedTuple):
     step: int
     model: dict[str, Tensor]  # weights and buffers
     state: dict[str, Any]  # optimizer and position, as it was saved
-    info: dict[str, Any]  # what was noted about it
+    info: dict[str, Any]  # notes on it
     path: Path
 
 
@@ -60,12 +60,12 @@ def save_checkpoint(
 
     Args:
         run: the run folder.
-        step: number of steps done. A checkpoint of that step that is there already is replaced.
+        step: number of steps done. An existing checkpoint of that step is replaced.
         model: weights and buffers.
         state: nested dictionaries, lists and tuples of tensors, numbers, strings, booleans, None.
         info: JSON values to note about it.
         best: whether it is the best so far; one of that step that was the best stays so.
-        keep: checkpoints to keep besides the best one; older ones are removed.
+        keep: checkpoints to keep in addition to the best one; older ones are removed.
 
     Errors:
         FileError: it cannot be written; earlier checkpoints are as they were.
@@ -183,7 +183,7 @@ def fall_back(run: Path) -> list[str]:
     """Set checkpoints aside that are newer than the newest whole one; a line about each.
 
     Errors:
-        FileError: there are none at all.
+        FileError: the run has no checkpoint.
         CorruptionError: none is whole; nothing is changed.
     """
     newest = find(run, LAST)

@@ -1,4 +1,4 @@
-"""Diagnostics of a training: what its model says of itself at each validation, and warnings."""
+"""Diagnostics of a training: what its model reports at each validation, and warnings."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Diagnostics:
         start: step that the training starts from; rows of later ones are removed.
         steps: of the whole training. Warnings are given after the first tenth of them.
         batch_size: windows at once.
-        count: use so many windows, evenly spaced.
+        count: use this many windows, evenly spaced.
         seed: of the random draws, which are apart from those of training.
     """
 
@@ -93,7 +93,7 @@ def diagnose(
         model: the model; it is left as it is.
         windows: what to look at.
         batch_size: windows at once.
-        count: use so many windows, evenly spaced; by default all.
+        count: use this many windows, evenly spaced; by default all.
         seed: of the random draws; those of a batch follow from it and its first window alone.
     """
     device = next((tensor.device for tensor in model.buffers()), torch.device("cpu"))

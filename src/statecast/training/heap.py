@@ -16,7 +16,7 @@ def keep_memory() -> bool:
     """Keep freed memory from here on; whether this system can.
 
     A training step on a processor frees and asks again for the same large tensors. The C library
-    returns each of them to the system, which then clears every page of it anew: up to a fifth of
+    returns each of them to the system, which then clears every page again: up to a fifth of
     a step. The process holds its highest use until it ends.
     """
     if not enabled("malloc_reuse") or platform.libc_ver()[0] != "glibc":

@@ -33,7 +33,7 @@ class TrainingLog:
     Args:
         folder: of the run.
         steps: of the whole training.
-        start: step that it goes on from.
+        start: step that it continues from.
         every: steps between rows.
         tensorboard: whether to write TensorBoard logs as well.
         pending: sum and count of each value since the last row, as a checkpoint holds them, so
@@ -106,7 +106,7 @@ class TrainingLog:
             self.pending = {}
 
     def flush(self) -> None:
-        """Bring the rows so far to disk: a checkpoint goes on from there."""
+        """Flush the rows so far to disk: a resumed run continues from there."""
         if self.stream is not None:
             self.stream.flush()
             os.fsync(self.stream.fileno())
@@ -151,7 +151,7 @@ class TrainingLog:
             LOGGER.log(level, text)
 
     def work_on(self, what: str) -> None:
-        """Show beside the bar what goes on besides steps; nothing for an empty text."""
+        """Show other activity beside the bar; nothing for an empty text."""
         self.bar.set_description_str(what)
 
 
@@ -186,7 +186,7 @@ class SilentLog(TrainingLog):
 
 
 def read_log(folder: str | Path, name: str = LOG_NAME) -> dict[str, list[float]]:
-    """Columns of a run's `metrics.csv`, or of a table beside it; empty where there is none yet.
+    """Columns of a run's `metrics.csv`, or of a table beside it; empty before it exists.
 
     Errors:
         FileError: the file cannot be read as numbers.

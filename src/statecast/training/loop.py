@@ -56,7 +56,7 @@ REASONS: tuple[Reason, ...] = get_args(Reason)  # from what all wait for to what
 class TrainingResult(NamedTuple):
     """How a training ended."""
 
-    step: int  # steps done altogether
+    step: int  # steps done in total
     best: float | None  # best validation score; None where none was computed
     seconds: float  # of training altogether, earlier parts of a resumed one included
     reason: Reason
@@ -109,7 +109,7 @@ class Trainer:
         data: where training and validation windows come from.
         folder: the run folder.
         options: how to train.
-        resume: checkpoint to go on from.
+        resume: checkpoint to continue from.
 
     Errors:
         InputError: the options do not fit the model, the data or the checkpoint.
@@ -227,7 +227,7 @@ class Trainer:
         Options come from the recipe, the state of the optimisers from the checkpoint.
 
         Errors:
-            InputError: an option was changed that a training cannot go on with.
+            InputError: an option was changed that must stay the same when a training resumes.
         """
         state = checkpoint.state
         for name, value in state["fixed"].items():
@@ -306,7 +306,7 @@ class Trainer:
             if improved or self.validated == last:
                 self.save(best=improved)
         if self.model.needs_validation_fit and not self.step and not ended:
-            # What it forecasts before training is a candidate as well.
+            # Its forecast before training is a candidate as well.
             self.save(best=self.validate(stop))
         while not ended:
             try:
@@ -322,7 +322,7 @@ class Trainer:
             reason = "signal" if stop.received else "minutes" if spent >= budget else "steps"
             reason = REASONS[all_reduce_max(REASONS.index(reason))]  # one process ends all
             ended = self.step == last or reason != "steps"
-            # After a signal there may be seconds left: save, and validate when training goes on.
+            # After a signal there may be seconds left: save, and validate when training resumes.
             due = self.step % validate_every == 0 or ended
             improved = due and reason != "signal" and self.validate(stop)
             self.seconds = before + time.monotonic() - started
@@ -441,7 +441,7 @@ class Trainer:
     def validate(self, stop: StopRequest) -> bool:
         """Validate; whether the score is the best so far. A NaN never is.
 
-        A signal breaks it off; then it is owed by the training that goes on.
+        A signal breaks it off; the resumed training then does it.
         """
         if self.validation is None:
             self.validated = self.step

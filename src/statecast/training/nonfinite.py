@@ -50,7 +50,7 @@ def find_nonfinite_windows(
     """Which windows by themselves have a loss or gradient that is not finite; "" where none is.
 
     Each is tried alone, in evaluation mode, for 20 seconds at most; where processes share the
-    batch, none of them can look at its windows by itself.
+    batch, none of them can look at its windows alone.
 
     Args:
         model: the model; its gradients are lost.

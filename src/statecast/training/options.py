@@ -14,7 +14,7 @@ from statecast.evaluation.scoring import Selection
 Precision = Literal["auto", "float32", "bf16"]
 Schedule = Literal["constant", "linear", "milestones", "cosine", "plateau"]
 Ranking = Literal["future", "paper"]
-FIXED = ("seed", "precision")  # options that a training cannot go on with another value of
+FIXED = ("seed", "precision")  # options that a resumed training cannot change
 
 
 @dataclass(frozen=True)
@@ -48,12 +48,12 @@ class TrainingOptions:
         weight_decay: added to the gradient of every weight, times the weight (L2, not decoupled).
         adam_epsilon_inside_root: add Adam's epsilon inside the root, see `InnerEpsilonAdam`.
         gradient_clip: largest norm of the gradient; longer ones are shortened to it.
-        gradient_clip_each: largest norm of the gradient of each weight by itself, before that of
+        gradient_clip_each: largest norm of the gradient of each weight separately, before that of
             all of them.
         max_nonfinite_steps: how many steps of the whole training may be left out because their
             loss or gradient is not finite, before one stops it.
         schedule: `constant`, `linear` (to 0, after `decay_start`), `milestones`, `cosine`, or
-            `plateau`, which decays when `patience` validations in turn bring nothing better.
+            `plateau`, which decays when `patience` validations in a row bring no improvement.
         warmup: steps over which the learning rate rises to its highest.
         decay_start: constant steps before a `linear` schedule goes to 0.
         milestones: steps at which the learning rate is multiplied by `decay_factor`.
@@ -70,7 +70,7 @@ class TrainingOptions:
         validation_ranking: `future` judges samples by forecast frames alone; `paper` chooses the
             best sample by the reconstructed context as well, as published for SRVP.
         checkpoint_every: steps between checkpoints.
-        keep_checkpoints: checkpoints kept besides the best one.
+        keep_checkpoints: checkpoints kept in addition to the best one.
         log_every: steps between rows of `metrics.csv`.
         tensorboard: whether to write TensorBoard logs as well.
         max_minutes: stop after this many minutes of training, if steps do not end it first.

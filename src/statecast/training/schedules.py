@@ -32,7 +32,7 @@ def learning_rate_at(step: int, options: TrainingOptions) -> float:
 class Plateau:
     """Decay of the learning rate where validations bring nothing better for a while.
 
-    After `patience` validations in turn without a new best score, the next one that brings none
+    After `patience` validations in a row without a new best score, the next one that brings none
     multiplies the rate by `decay_factor`, and the count starts again (PyTorch's
     `ReduceLROnPlateau` with threshold 0).
     """

@@ -58,7 +58,7 @@ class StopRequest:
     def interruptible(self) -> Iterator[None]:
         """Block that a signal ends at once, by `Stopped`; one that came before does so, too.
 
-        Of several processes that work together none leaves the others alone: there the block runs
+        With several processes at work together, none leaves the others alone: the block runs
         to its end.
         """
         if world_size() > 1:

@@ -32,7 +32,7 @@ def train(
         data: where training and validation windows come from; test windows are never touched.
         folder: the run folder, which exists.
         options: how to train.
-        resume: checkpoint to go on from.
+        resume: checkpoint to continue from.
 
     Returns:
         How training ended. On SIGINT, SIGTERM, SIGUSR1 or SIGUSR2 it saves after the step in

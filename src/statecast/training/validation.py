@@ -117,7 +117,7 @@ def validation_score(
 ) -> Score:
     """Score of windows by a metric, with its interval.
 
-    Of several processes each scores a part of them, and all give the same.
+    With several processes, each scores a part of them, and all return the same result.
 
     Args:
         model: the forecaster.
@@ -130,7 +130,7 @@ def validation_score(
             https://arxiv.org/abs/2002.09219.
         samples: futures per window.
         batch_size: windows at once.
-        count: score so many windows, evenly spaced; by default all.
+        count: score this many windows, evenly spaced; by default all.
         seed: of the samples, the same futures with both rankings.
 
     Errors:

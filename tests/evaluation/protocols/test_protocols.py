@@ -14,14 +14,14 @@ from statecast.data.synthetic.waves import WaveEquation
 from statecast.data.windows import FirstFrames
 from statecast.errors import InputError
 from statecast.evaluation.evaluate import evaluate
-from statecast.evaluation.protocol_settings import apply_protocol, resolve_protocol
+from statecast.evaluation.protocol_settings import data_options, resolve_protocol
 from statecast.evaluation.protocols import protocol_names
 from statecast.evaluation.protocols.protocol import Digest, read_protocol
 from statecast.evaluation.protocols.published_scores import published_for, published_scores
 from statecast.metrics import METRICS
 from statecast.models.baselines import Persistence
 from statecast.runs.create import create_run
-from statecast.runs.run import evaluate_run, train_run
+from statecast.runs.run import evaluate_run, scoring_options, train_run
 
 ASKED = {
     "smmnist-5-20", "mmnist-5-95", "mmnist-5-10", "kth-10-30", "human-8-45", "bair-2-28",
@@ -170,15 +170,22 @@ def test_a_run_is_scored_under_a_protocol_it_was_not_configured_for(recipe, tmp_
         evaluate_run(run, ["--evaluate.protocol=digits-5-20"])
 
 
+def test_options_of_tests_become_the_protocols_where_it_is_about_the_data_set():
+    data = {"name": "moving_digits", "test_videos": 9, "digits": 2}
+    assert data_options(SMALL, data)["test_videos"] == 256
+    assert data_options(SMALL, data)["digits"] == 2
+    assert data_options(None, data) == data
+    assert data_options(SMALL, data | {"name": "videos"})["test_videos"] == 9
+    assert data["test_videos"] == 9
+
+
 def test_all_windows_are_scored_unless_fewer_are_asked_for():
-    tables = {
-        "data": {"name": "moving_digits", "test_videos": 9},
-        "evaluate": {"protocol": SMALL, "max_windows": 4, "samples": 1},
-    }
-    assert apply_protocol(tables, {})["evaluate"]["max_windows"] is None
-    assert apply_protocol(tables, {"evaluate.max_windows": "4"})["evaluate"]["max_windows"] == 4
-    assert apply_protocol(tables, {})["data"]["test_videos"] == 256
-    assert tables["data"]["test_videos"] == 9
+    tables = {"evaluate": {"protocol": SMALL, "max_windows": 4, "metrics": ["mse"]}}
+    assert scoring_options(tables, {})["max_windows"] is None
+    assert scoring_options(tables, {"evaluate.max_windows": "4"})["max_windows"] == 4
+    assert scoring_options({"evaluate": {"protocol": None, "max_windows": 4}}, {}) == {
+        "protocol": None, "max_windows": 4,
+    }  # fmt: skip
 
 
 def test_an_unknown_protocol_is_refused():

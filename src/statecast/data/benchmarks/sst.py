@@ -1,4 +1,4 @@
-"""Sea-surface temperature: zones from NetCDF files, a synthetic ocean where there are none."""
+"""Sea-surface temperature: zones from NetCDF files, or a synthetic ocean without them."""
 
 from __future__ import annotations
 

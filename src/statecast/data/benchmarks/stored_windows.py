@@ -84,7 +84,7 @@ class RandomClips(StoredWindows):
     """Windows drawn in training as published: a random sequence, then a random start in it."""
 
     def training_indices(self, step: int, count: int, *, seed: int) -> Tensor | None:
-        """As in `Windows`, but all sequences are equally likely, whatever their lengths."""
+        """As in `Windows`, but all sequences are equally likely, regardless of length."""
         generator = seeded_generator(seed, step)
         first, counts = self.blocks
         chosen = torch.randint(len(first), (count,), generator=generator).numpy()

@@ -206,7 +206,7 @@ def complete_days(dates: list[str]) -> list[Day]:
     """Days whose 48 slots are all there, in order.
 
     Errors:
-        InputError: a date is none.
+        InputError: a date cannot be read.
     """
     found, place = [], 0
     for name, slots in itertools.groupby(dates, key=lambda date: date[: DATE_LENGTH - 2]):

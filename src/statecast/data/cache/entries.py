@@ -38,7 +38,7 @@ class Entry(NamedTuple):
 def make_entry(folder: Path, options: dict[str, Any], write: Write) -> bool:
     """Make an entry, whole or not at all; False where another process was first.
 
-    Of several processes that make one entry, the first does so and the others wait for it.
+    When several processes need one entry, the first makes it and the others wait.
 
     Args:
         folder: of the entry.

@@ -43,7 +43,7 @@ class BouncingBall(GeneratedSource):
         speeds: slowest and fastest speed in pixels per frame.
         test_videos: windows of the test split.
         validation_videos: windows of the validation split.
-        epoch: windows called an epoch, of which there is no end.
+        epoch: windows counted as one epoch; the supply of windows is endless.
         seed: of validation and test windows.
     """
 

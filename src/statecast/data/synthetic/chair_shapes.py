@@ -33,7 +33,7 @@ class Draw:
         return self.between(0, 1) < probability
 
     def colour(self) -> Array:
-        """A colour that stands out from white."""
+        """A colour that contrasts with white."""
         hue, saturation = self.between(0, 1), self.between(0.35, 0.95)
         return np.array(colorsys.hsv_to_rgb(hue, saturation, self.between(0.45, 0.95)))
 

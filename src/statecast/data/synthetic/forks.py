@@ -44,7 +44,7 @@ class Forks(GeneratedSource):
         probabilities: of right, of the darkest and of the brightest ball.
         test_videos: windows of the test split.
         validation_videos: windows of the validation split.
-        epoch: windows called an epoch, of which there is no end.
+        epoch: windows counted as one epoch; the supply of windows is endless.
         seed: of validation and test windows.
     """
 

@@ -68,7 +68,7 @@ class GeneratedWindows(Windows):
         split: which one; those of training are fresh ones.
         count: number of windows.
         seed: that they follow from.
-        card: facts that training windows follow from besides, for their digest.
+        card: further facts that determine the training windows, for their digest.
     """
 
     def __init__(self, split: Split, count: int, seed: int, card: dict[str, Any]) -> None:

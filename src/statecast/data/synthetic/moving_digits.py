@@ -54,12 +54,12 @@ class MovingDigits(DataSource):
         digit_size: side of a digit in pixels; by default 28 at a frame_size of 64, and in
             proportion.
         max_speed: speeds are whole numbers up to it along each axis, zero included.
-        standing: whether a digit may stand still, as published; a forecast of one that does is
+        standing: whether a digit may stay still, as published; a forecast of one that does is
             exact by persistence.
         folder: folder of MNIST's own IDX files; by default the digits of scikit-learn.
         test_videos: windows of the test split.
         validation_videos: windows of the validation split.
-        epoch: windows called an epoch, of which there is no end.
+        epoch: windows counted as one epoch; the supply of windows is endless.
         seed: of validation and test windows.
         test_file: test windows in the published `.npz` layout, instead of made ones.
     """

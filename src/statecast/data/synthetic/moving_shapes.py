@@ -49,7 +49,7 @@ class MovingShapes(GeneratedSource):
         noise: standard deviation of the noise of a pixel; values stay in [0, 1].
         test_videos: windows of the test split.
         validation_videos: windows of the validation split.
-        epoch: windows called an epoch, of which there is no end.
+        epoch: windows counted as one epoch; the supply of windows is endless.
         seed: of validation and test windows.
     """
 

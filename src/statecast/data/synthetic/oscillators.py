@@ -58,7 +58,7 @@ class Oscillators(GeneratedSource):
         frame_size: side of a frame in pixels.
         test_videos: windows of the test split.
         validation_videos: windows of the validation split.
-        epoch: windows called an epoch, of which there is no end.
+        epoch: windows counted as one epoch; the supply of windows is endless.
         seed: of validation and test windows.
     """
 
@@ -207,7 +207,7 @@ class OscillatorWindows(GeneratedWindows, KnownFuture):
         )
 
     def known(self, streams: Streams, count: int) -> Bool[Tensor, "window time"]:
-        """Which frames of each window are there."""
+        """Which frames of each window are present."""
         drawn = uniform((count, self.length), torch.zeros(1), streams)
         known = drawn >= self.source.missing
         known[:, [0, self.source.context - 1]] = True

@@ -39,7 +39,7 @@ class RollingDigits(GeneratedSource):
         folder: folder of MNIST's own IDX files; by default the digits of scikit-learn.
         test_videos: windows of the test split.
         validation_videos: windows of the validation split.
-        epoch: windows called an epoch, of which there is no end.
+        epoch: windows counted as one epoch; the supply of windows is endless.
         seed: of validation and test windows.
     """
 
@@ -115,7 +115,7 @@ class RollingWindows(GeneratedWindows, TwoWays):
         )
 
     def futures(self, indices: Tensor) -> Float[Tensor, "mode window time 1 y x"]:
-        """Target frames of each direction, whatever was seen before the last frame."""
+        """Target frames of each direction, regardless of frames before the last one."""
         last = self.batch(indices).context.values[:, -1, 0]
         steps = torch.arange(1, self.length - self.source.context + 1).expand(len(last), -1)
         return torch.stack([rolled(last, sign * steps) for sign in (-1, 1)])

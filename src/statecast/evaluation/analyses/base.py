@@ -41,4 +41,4 @@ class Analysis(ABC):
 
     @abstractmethod
     def lines(self, result: dict[str, Any]) -> list[str]:
-        """The result for people, line by line."""
+        """The result as lines of text."""

@@ -10,7 +10,7 @@ LEAST = 0.05  # explained by all codes together: what is less is taken for chanc
 
 
 class Shares(NamedTuple):
-    """What probes read of a truth from each code, and whether the truth changes within a window."""
+    """How well probes read a truth from each code, and whether it changes within a window."""
 
     moves: bool
     of_code: Mapping[str, float]  # explained share in [0, 1]: 0 as good as no code, 1 exact

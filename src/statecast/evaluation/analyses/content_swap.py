@@ -135,7 +135,7 @@ def best_of_truths(
     """Truths and forecast of the first frames, for a metric that takes the best of the former.
 
     The metrics are symmetric, so the truths can take the place of samples: the best of these is
-    what a metric's `best` is of.
+    which windows a metric's `best` is over.
     """
     truths = torch.stack([truth.values[:, :horizon] for truth in swapped.truths])
     times = forecast.times[:horizon]

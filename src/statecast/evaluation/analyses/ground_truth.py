@@ -1,4 +1,4 @@
-"""True latents of a batch as what probes are held against, whatever the order of its objects."""
+"""True latents of a batch as targets of probes, independent of the order of its objects."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def at_frame(batch: Batch, frame: int) -> dict[str, Tensor]:
 
 
 def moving(batch: Batch, names: Iterable[str]) -> set[str]:
-    """Those of the names that `quantities` gives whose truths have a time axis."""
+    """Names from `quantities` whose truths have a time axis."""
     length = len(batch.context) + len(batch.target)
     known = {name for name, v in batch.latents.items() if v.ndim > 1 and v.shape[1] == length}
     ends = ("", "_mean", "_sorted")
@@ -80,7 +80,7 @@ def labels(batch: Batch) -> dict[str, Tensor]:
 
 
 def counts_of(classes: Tensor, number: int) -> Float[Tensor, "window class"]:
-    """How many objects of each class a window has: the same whatever their order."""
+    """Number of objects of each class in a window, independent of their order."""
     counts = torch.zeros(len(classes), number, dtype=torch.float64)
     return counts.scatter_add_(1, classes, torch.ones(classes.shape, dtype=torch.float64))
 

@@ -46,7 +46,7 @@ class Probes(Analysis):
     windows of another split than the scored one: to training windows, or to validation windows
     where training windows are scored.
 
-    Shares of truths that are explained give completeness and disentanglement, see `code_shares`.
+    The explained shares of truths give completeness and disentanglement, see `code_shares`.
 
     The latent is that of the last observed frame, or of the first frame that the model has one of;
     it is one draw where the model draws. Truths are those of the same frame.
@@ -117,7 +117,7 @@ class Probes(Analysis):
 def shares_of(
     measures: dict[str, Any], recognitions: dict[str, Any], moves: set[str]
 ) -> dict[str, Shares]:
-    """Shares of truths that are explained: R², and accuracy above chance, none below 0."""
+    """Explained shares of truths: R², and accuracy above chance, clipped at 0."""
     shares = {
         name: Shares(name in moves, {code: max(found[code]["r2"], 0.0) for code in CODES})
         for name, found in measures.items()

@@ -33,7 +33,7 @@ def fit_probe(
     $$\min_W \frac1n \|Y - X W\|^2 + \lambda \|W\|^2$$
 
     with the columns of X centred and scaled to variance 1 and those of Y centred. $\lambda$ is
-    the one of `PENALTIES` with the highest R² on the last quarter of the samples after a fit to
+    the value in `PENALTIES` with the highest R² on the last quarter of the samples after a fit to
     the others; the probe is then fitted to all of them. Samples must come in an order in which
     the last ones do not repeat the first, such as that of their sequences.
     """

@@ -51,7 +51,7 @@ class Steps(Analysis):
         Returns:
             `own`: the model's solver and substeps; `windows`; and `rows`: `solver`, `substeps`
             (None where adaptive), mean `evaluations` of the velocity in a forecast, conditioning
-            included, `seconds` for all windows, and the scores; or `failed`, why there are none.
+            included, `seconds` for all windows, and the scores; or `failed`, the reason.
         """
         assert isinstance(model, StateSpaceForecaster)
         rows = []

@@ -31,7 +31,7 @@ class Digest(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Protocol:
-    """Which windows of which data are forecast, how often, and how that is scored.
+    """Which windows of which data are forecast, with how many samples, and how they are scored.
 
     Attributes:
         name: what it is called by.
@@ -48,7 +48,7 @@ class Protocol:
         samples: futures per window; a deterministic model gives one.
         metrics: what is computed, in the order of the source.
         digest: content of the windows.
-        notes: what a reader must know besides.
+        notes: further remarks for the reader of scores.
     """
 
     name: str
@@ -112,7 +112,7 @@ def read_protocol(name: str) -> Protocol:
     """A protocol by name.
 
     Errors:
-        InputError: there is none of this name.
+        InputError: no protocol has this name.
     """
     titles = protocol_names()
     if name not in titles:

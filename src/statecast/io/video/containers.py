@@ -96,7 +96,7 @@ def sniff(start: bytes) -> str | None:
 
 
 def packet_of(start: bytes) -> int | None:
-    """Bytes of a packet of a transport stream that begins so; None where it is none."""
+    """Bytes per packet of a transport stream that begins so; None if it is not one."""
     for before in (0, 4):  # .m2ts puts 4 bytes before each packet
         size = PACKET + before
         if len(start) > size + before and start[before] == SYNC == start[before + size]:

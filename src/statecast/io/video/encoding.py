@@ -1,4 +1,4 @@
-"""Pictures to an `.mp4` file: H.264 where the codec is there, else MPEG-4."""
+"""Pictures to an `.mp4` file: H.264 where that codec is available, else MPEG-4."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ class ClipOptions:
         resampling: `area` averages the pixels that a new one covers; `lanczos` is sharper.
         colour: `grey` (luma, ITU-R BT.601) or `rgb`.
         frames_per_second: frames taken per second of video, by its time stamps: at each tick the
-            frame that is shown then. None takes every frame, whatever its time.
+            frame that is shown then. None takes every frame, regardless of time.
         frame_step: take every N-th of these frames.
         bits: bits that images of more than 8 use, such as 12 of a camera's counts, whose
             largest number is white. None finds them.
@@ -94,7 +94,7 @@ class ClipOptions:
 
 
 def pair(size: int | Sequence[int]) -> tuple[int, int]:
-    """Height and width; one number stands for both."""
+    """Height and width; one number sets both."""
     if isinstance(size, int):
         return size, size
     height, width = size

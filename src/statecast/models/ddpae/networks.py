@@ -19,7 +19,7 @@ POSE = 3  # numbers of a pose
 
 
 def halvings(space: tuple[int, ...]) -> int:
-    """How often the sides are halved on the way to the coarsest map."""
+    """Number of times the sides are halved on the way to the coarsest map."""
     return int(math.log2(min(space) / COARSEST))
 
 
@@ -61,7 +61,7 @@ def decoder(code_size: int, channels: int, space: tuple[int, ...], width: int) -
 
 
 class GaussianHead(nn.Module):
-    """Mean and standard deviation, linear in a hidden state but for a softplus."""
+    """Mean and standard deviation, linear in a hidden state up to a softplus."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
@@ -81,7 +81,7 @@ class Tracks(NamedTuple):
 
 
 class PoseNetwork(nn.Module):
-    """LSTMs over frames for one object after another, each of which sees the one before it.
+    """LSTMs over frames, for each object in turn; each sees the object before it.
 
     Args:
         channels: of the frames.

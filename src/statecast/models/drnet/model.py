@@ -50,7 +50,7 @@ class DrNet(StateSpaceForecaster):
 
     With `published`, three things are as in the published code. Pairs of different videos come
     from a random permutation of half the batch, which may leave some in place. In training and in
-    forecasts, batch normalisation has statistics of the batch, of each frame by itself.
+    forecasts, batch normalisation uses statistics of the batch, separately for each frame.
 
     Args:
         spec: shape, channels and units of the frames; comes from the data.
@@ -68,7 +68,7 @@ class DrNet(StateSpaceForecaster):
         recurrent_layers: LSTMs on top of each other.
         confusion_weight: weight of the discriminator's doubt in the loss of the encoders.
         training_frames: which four frames of a window the encoders learn from: `random` ones of all
-            of it, each drawn by itself, or its `first` ones.
+            of it, drawn independently, or its `first` ones.
         predictor_rate: learning rate of the LSTM, in units of that of the training.
         published: whether to do as the published code does, see above.
         forecast_statistics: of batch normalisation while forecasting: `running` ones of training,
@@ -281,7 +281,7 @@ class DrNet(StateSpaceForecaster):
 
     @property
     def by_batch(self) -> bool:
-        """Whether each frame is normalised by itself, over the sequences of the batch."""
+        """Whether each frame is normalised separately, over the sequences of the batch."""
         return self.published if self.training else self.forecast_statistics == "batch"
 
     def statistics(self, network: nn.Module, values: Tensor) -> AbstractContextManager[None]:

@@ -1,4 +1,4 @@
-"""The networks of DrNet besides the codecs, which SVG took over: pose encoder, discriminator."""
+"""The networks of DrNet other than the codecs, which SVG took over: pose encoder, discriminator."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class PoseEncoder(nn.Module):
         )
 
     def forward(self, frames: Float[Tensor, "many channel y x"]) -> Float[Tensor, "many pose"]:
-        """The pose of each frame by itself."""
+        """The pose of each frame separately."""
         pose = widened(self.network(frames).code)
         return nn.functional.normalize(pose, dim=-1) if self.normalise else pose
 

@@ -58,7 +58,7 @@ class DSVAE(StateSpaceForecaster):
     h_t = \mathrm{LSTM}(z_{t-1}, h_{t-1}), \quad x_t \sim N(D(z_t, f), \nu I)$$
 
     Content f is of the whole video, motion z of each frame. Both have a prior: a video can be given
-    new motion (`draw_motion`) and new content (`draw_content`) besides those of other videos.
+    new motion (`draw_motion`) and new content (`draw_content`), or take those of other videos.
     A forecast continues z by its prior, and has the mean of $q(f | x)$ for content.
 
     Reference: https://arxiv.org/abs/1803.02991.
@@ -71,7 +71,7 @@ class DSVAE(StateSpaceForecaster):
 
     Args:
         spec: shape, channels and units of the frames; comes from the data.
-        posterior: of the motion: `factorised`, of each frame by itself, or `full`, of the whole
+        posterior: of the motion: `factorised`, from each frame alone, or `full`, from the whole
             video and its content.
         width: channels of every convolution.
         code_size: size of the code of a frame; the layer before it has twice as many units.

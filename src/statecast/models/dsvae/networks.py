@@ -107,7 +107,7 @@ class ContentPosterior(nn.Module):
 
 
 class FactorisedPosterior(nn.Module):
-    """q(z_t | x_t): each frame by itself."""
+    """q(z_t | x_t): each frame separately."""
 
     def __init__(self, code_size: int, size: int, hidden: int) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Dynamics of codes: a linear Gaussian state whose matrices are mixed anew for each frame."""
+"""Dynamics of codes: a linear Gaussian state whose matrices are mixed again for each frame."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ForecastStart = Literal["filtered", "means"]
 
 
 class DynamicsState(NamedTuple):
-    """What is known before a frame, for each row."""
+    """The prediction before a frame is seen, for each row."""
 
     predicted: Moments  # of z at that frame
     weights: Float[Tensor, "row matrix"]  # mix the emission of that frame
@@ -181,7 +181,7 @@ class MixedDynamics(nn.Module):
         known: Bool[Tensor, "batch time"],
         noise: Float[Tensor, "batch time state"],
     ) -> Losses:
-        r"""Terms of the published bound on ln p(a), with z drawn at each time by itself.
+        r"""Terms of the published bound on ln p(a), with z drawn independently at each time.
 
         The law of z given a is a joint one; its marginals, taken as independent, make the bound
         looser by their divergence from it.

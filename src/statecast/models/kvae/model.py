@@ -45,7 +45,7 @@ class KVAE(OnlineForecaster[Path]):
     $$A_t = \sum_k \alpha_t^k A^k, \qquad C_{t+1} = \sum_k \alpha_t^k C^k, \qquad
     \alpha_t = \mathrm{softmax}(\mathrm{LSTM}(a_0, \ldots, a_t))$$
 
-    Given codes a, states z are filtered and smoothed in closed form, whatever frames are missing:
+    Given codes a, states z are filtered and smoothed in closed form, with any frames missing:
     a missing code is replaced by its prediction in $\alpha$. A forecast draws z and a and follows
     them; times up to 0 give the context's own frames, the missing ones included, from the law of
     z given all of them.
@@ -61,11 +61,11 @@ class KVAE(OnlineForecaster[Path]):
         matrices: how many matrices A and C are mixed; one needs no mixing network.
         mixing_hidden: units of the mixing network's LSTM.
         transition_variance: Q, on the diagonal.
-        emission_variance: R, on the diagonal; variances of the encoder are shares of it.
+        emission_variance: R, on the diagonal; variances of the encoder are fractions of it.
         initial_variance: of z at the first frame.
         reconstruction_weight: weight of the frames' log-density.
         estimator: of the density of codes: `exact`, by their one-step predictions, or `published`,
-            a looser bound with z drawn at each time by itself.
+            a looser bound with z drawn independently at each time.
         forecast_from: `filtered` draws the last state from its law given the context; `means`
             starts from the smoothed means, and mixes by the codes that these give, as published.
         likelihood: `bernoulli` for frames in [0, 1], `gaussian` for others; by default what fits

@@ -137,7 +137,7 @@ class PhyDNet(FrameFeedback[PhyDNetState]):
         frames: Float[Tensor, "row time channel height width"],
         state: PhyDNetState | None = None,
     ) -> tuple[Branches, PhyDNetState]:
-        """Feed frames in, one after another, from the state before them, by default zero.
+        """Feed frames in, in order, from the state before them, by default zero.
 
         Returns:
             Codes to decode after each frame, all rows of one time after those of the one
@@ -167,7 +167,7 @@ class PhyDNet(FrameFeedback[PhyDNetState]):
     def decode(
         self, branches: Branches, branch: Branch = "joint"
     ) -> Float[Tensor, "row channel height width"]:
-        """The frame of both branches together, or what the decoder makes of one alone."""
+        """The frame of both branches together, or one branch decoded alone."""
         physical, residual = self.codec.branch_maps(branches)
         maps = {"joint": physical + residual, "physical": physical, "residual": residual}[branch]
         frames = widened(self.codec.decode(maps, branches.skips))
@@ -201,7 +201,7 @@ class PhyDNet(FrameFeedback[PhyDNetState]):
     def branch_view(self, branch: Branch) -> Self:
         """This model, with the same weights, whose forecasts show what one branch contributes.
 
-        What is fed back is the joint frame all the same: the frames of the `physical` and the
+        The joint frame is fed back in any case: the frames of the `physical` and the
         `residual` view belong to the same forecast.
 
         Errors:

@@ -162,7 +162,7 @@ class MotionCell(nn.Module):
     def candidates(
         self, frame: Tensor, features: Tensor, smallest: Tensor
     ) -> list[Float[Tensor, "row channel y x"]]:
-        """The images that are mixed besides the frame itself."""
+        """The images that are mixed in addition to the frame itself."""
         options = self.options
         if self.scratch is None:
             kernels = normalised_kernels(self.rectify(self.motion(features)), dims=(1,))

@@ -61,7 +61,7 @@ class LatentTower(nn.Module):
 
 
 class Stage(NamedTuple):
-    """What the loss is at a step of the training."""
+    """The stage of the training, which determines the loss."""
 
     posterior: bool  # whether latents come from the posterior, not from N(0, I)
     kl_weight: float
@@ -83,10 +83,10 @@ class SV2P(PixelMotion):
 
     Args:
         spec: shape, channels and units of the frames; the sides must be divisible by 8.
-        latent: whether z is drawn once per `sequence`, or anew at each `step`.
+        latent: whether z is drawn once per `sequence`, or again at each `step`.
         latent_channels: channels of z.
         tower_widths: channels of the posterior's three convolutions.
-        kl_weight: weight of the divergence, once it has risen.
+        kl_weight: final weight of the divergence.
         posterior_start: step from which latents come from the posterior.
         kl_start: step from which the divergence counts, more and more.
         kl_end: step from which it counts with its whole weight.

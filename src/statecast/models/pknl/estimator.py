@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 Upsampling = Literal["bilinear", "nearest", "transposed"]
-TRANSPOSED_LEAK = 0.1  # negative slope after transposed convolutions, whatever the others have
+TRANSPOSED_LEAK = 0.1  # negative slope after transposed convolutions; others have their own
 
 
 class Upsample(nn.Module):
@@ -57,7 +57,7 @@ class MotionEstimator(nn.Module):
     Args:
         inputs: channels of the input.
         width: channels of the first convolution; each level has twice as many as the one before.
-        levels: how often sides are halved; from the third level on, there are two convolutions.
+        levels: number of times the sides are halved; from the third on, with two convolutions.
         leak: negative slope of the rectifiers.
         batch_norm: whether there is batch normalisation; without it, convolutions have biases.
         upsampling: how maps are doubled.

@@ -66,7 +66,7 @@ class PKnl(FrameFeedback[Tensor]):
         divergence_weight: weight of the squared divergence.
         magnitude_weight: weight of the squared motion; published is a reward for it.
         width: channels of the estimator's first convolution.
-        levels: how often the estimator halves the sides.
+        levels: number of times the estimator halves the sides.
         batch_norm: whether it normalises over the batch.
         upsampling: how it doubles them: `bilinear`, `nearest`, or `transposed` convolutions.
         align_upsampling: whether bilinear upsampling keeps the outermost pixels in place; by

@@ -16,7 +16,7 @@ from statecast.nn.pixel_motion import move_by_kernels, normalised_kernels
 from statecast.nn.st_lstm import remember
 
 BILINEAR = (0.25, 0.75, 0.75, 0.25)  # weights that double the size of a row
-KEPT = 3  # images besides the moved ones: the last frame, the first one, and one from scratch
+KEPT = 3  # images beside the moved ones: the last frame, the first one, and one from scratch
 
 
 class StageSpec(NamedTuple):
@@ -84,7 +84,7 @@ class Resize(nn.Module):
     """A convolution that halves maps, or doubles them, then normalisation and a rectifier.
 
     Halving is a convolution that keeps the size, then the mean of each 2×2 points. Doubling is
-    bilinear, with zeros beyond the border, by as much as the 3×3 convolution then takes away.
+    bilinear, with zeros beyond the border, by the margin that the 3×3 convolution then removes.
     """
 
     def __init__(
@@ -123,7 +123,7 @@ class Resize(nn.Module):
 
 
 class Stage(nn.Module):
-    """Maps of another size, and in some stages what a convolutional LSTM makes of them."""
+    """Resized maps, in some stages passed through a convolutional LSTM."""
 
     def __init__(
         self,

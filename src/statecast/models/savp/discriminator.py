@@ -1,4 +1,4 @@
-"""VideoDiscriminator: says of a clip whether it was filmed or generated."""
+"""VideoDiscriminator: tells filmed clips from generated ones."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ LAYERS: tuple[tuple[int, int, Stride], ...] = (  # multiple of the width, kernel
 
 
 class Judgement(NamedTuple):
-    """What a discriminator makes of clips."""
+    """Output of a discriminator for clips."""
 
     logits: Float[Tensor, " batch"]
     features: list[Float[Tensor, "batch channel time y x"]]  # of each convolution

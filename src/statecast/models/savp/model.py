@@ -38,7 +38,7 @@ CALLS = 4  # of discriminators: posterior real, posterior fake, prior real, prio
 
 
 class Draws(NamedTuple):
-    """What is drawn for one update of a training step."""
+    """Random draws for one update of a training step."""
 
     posterior: Float[Tensor, "batch transition noise"]  # standard normal
     prior: Float[Tensor, "batch transition noise"]  # standard normal
@@ -81,7 +81,7 @@ class SAVP(FrameFeedback[SAVPState]):
         kernel_size: their odd side.
         l1_weight: weight of absolute errors.
         l2_weight: weight of squared errors.
-        kl_weight: weight of the divergence, once it has risen.
+        kl_weight: final weight of the divergence.
         kl_start: step from which the divergence counts, more and more.
         kl_end: step from which it counts with its whole weight.
         gan_weight: weight of what the discriminator of frames of the prior says.
@@ -91,7 +91,7 @@ class SAVP(FrameFeedback[SAVPState]):
         clip_length: frames that discriminators see; at most all but the first.
         sampling_decay: decay k of scheduled sampling, in steps, see `inverse_sigmoid_sampling`.
         norm_epsilon: added to the variance by instance normalisation. The published weights were
-            trained with 1.001e-5, whatever their code says.
+            trained with 1.001e-5, despite their code.
         output: function of the image from scratch: `sigmoid` for frames in [0, 1], `identity` for
             unbounded ones; by default what fits the normalised data.
         normalise: `auto`, `none`, `range` or `standard`, see `Normaliser`.
@@ -261,7 +261,7 @@ class SAVP(FrameFeedback[SAVPState]):
         return terms | named | {"total": terms["total"] + others["total"]}
 
     def draw(self, batch: Batch, step: int, generator: torch.Generator | None) -> Draws:
-        """What an update draws."""
+        """Random draws of an update."""
         windows, transitions = len(batch), batch.values.shape[1] - 1
         like = batch.context.values
         # The last axis may be empty, and is drawn all the same: one number of each generator.
@@ -370,7 +370,7 @@ class SAVP(FrameFeedback[SAVPState]):
     def judge(
         self, name: str, frames: Tensor, generated: Generated, draws: Draws
     ) -> tuple[Judgement, Judgement]:
-        """What a discriminator says of filmed and generated clips, each with a start of its own."""
+        """A discriminator's output for filmed and generated clips, each with its own start."""
         made = generated.posterior if name == "vae_gan" else generated.prior
         first = 0 if name == "vae_gan" else 2
         clips = [

@@ -77,7 +77,7 @@ class KeypointVRNN(nn.Module):
     $$p(z_t) = N(m_p(h_{t-1}), s_p^2), \quad q(z_t) = N(m_q(h_{t-1}, o_t), s_q^2), \quad
     \hat o_t = \tanh(D(h_{t-1}, z_t)), \quad h_t = \mathrm{GRU}([\tilde o_t, z_t], h_{t-1})$$
 
-    What is fed back, õ, is the forecast ô; in training, at times the observed o.
+    The input õ that is fed back is the forecast ô; in training, sometimes the observed o.
 
     Args:
         coordinates: numbers that the keypoints of a frame have together.
@@ -123,7 +123,7 @@ class KeypointVRNN(nn.Module):
 
         Args:
             hidden: the state before it.
-            standard: standard normal values, of which z is made.
+            standard: standard normal values, from which z is made.
             observed: the frame's own coordinates, for a z of the posterior; else of the prior.
         """
         if observed is None:
@@ -143,14 +143,14 @@ class KeypointVRNN(nn.Module):
     ) -> Followed:
         """The keypoints of a training window: the best of several candidates at each step.
 
-        Of each window, the candidate whose coordinates are nearest to the observed ones is taken,
-        and goes on. In the context z comes from the posterior, afterwards from the prior, which
+        For each window, the candidate whose coordinates are nearest to the observed ones is taken
+        and continued. In the context z comes from the posterior, afterwards from the prior, which
         learns nothing from it.
 
         Args:
             observed: coordinates of context and target.
             context: frames of the context.
-            standard: standard normal values, of which candidates of z are made.
+            standard: standard normal values, from which candidates of z are made.
             true_inputs: whether the observed coordinates of each frame but the last are fed back.
         """
         hidden = self.start(observed)

@@ -75,7 +75,7 @@ class StructVRNN(FrameFeedback[StructState]):
         prior_hidden: units before the prior.
         posterior_hidden: units before the posterior.
         latent_size: size of z.
-        candidates: latents drawn at each step of a training, of which the best one counts.
+        candidates: latents drawn at each training step; only the best one counts.
         kl_weight: weight of the divergence of posterior and prior; by default 0.003, or as
             published 0.
         separation_weight: weight of the penalty of keypoints that move alike.
@@ -341,7 +341,7 @@ class StructVRNN(FrameFeedback[StructState]):
 
         Args:
             batch: context and target.
-            standard: standard normal values, of which candidates of z are made.
+            standard: standard normal values, from which candidates of z are made.
             true_inputs: see `KeypointVRNN.follow`.
             kl_factor: of the weight of the divergence at this step.
         """

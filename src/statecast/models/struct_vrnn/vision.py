@@ -97,7 +97,7 @@ class FrameEncoder(nn.Sequential):
 
 
 class KeypointDetector(nn.Module):
-    """The keypoints of a frame, by itself."""
+    """The keypoints of a single frame."""
 
     def __init__(self, channels: int, points: int, width: int, halvings: int, layers: int) -> None:
         super().__init__()
@@ -131,7 +131,7 @@ class KeypointDecoder(nn.Module):
         appearance: Float[Tensor, "many feature y x"],
         first_blobs: Float[Tensor, "many point y x"],
     ) -> Float[Tensor, "many channel full_y full_x"]:
-        """What a frame differs by from the first one."""
+        """Difference of a frame from the first one."""
         maps = self.mix(with_coordinates(torch.cat([blobs, appearance, first_blobs], dim=1)))
         for stage in self.stages:
             maps = functional.interpolate(maps, scale_factor=2, mode="bilinear", align_corners=True)

@@ -67,7 +67,7 @@ class SVG(FrameFeedback[SVGState]):
     frame; inside the context, from the frame before. Reference: https://arxiv.org/abs/1802.07687.
 
     With `published`, four things are as in the published code. Skip maps come from the last but
-    one observed frame. In training, batch normalisation has statistics of each time step by itself,
+    one observed frame. In training, batch normalisation uses statistics of each time step alone,
     and with a learned prior its running statistics move twice for each inner frame. While
     forecasting with a learned prior, batch normalisation has statistics of the batch, for each
     sample by itself. With a fixed prior, z of observed frames is the posterior's mean, not a draw.
@@ -208,7 +208,7 @@ class SVG(FrameFeedback[SVGState]):
 
     @property
     def by_step(self) -> bool:
-        """Whether batch normalisation has statistics of each time step by itself, in training."""
+        """Whether batch normalisation uses statistics of each time step separately, in training."""
         return self.published and self.training
 
     def encode_window(self, frames: Float[Tensor, "batch time channel y x"]) -> Encoding:

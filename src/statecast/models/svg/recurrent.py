@@ -22,7 +22,7 @@ class EmbeddedLSTM(nn.Module):
     def run(
         self, inputs: Float[Tensor, "row time input"], state: LSTMState | None
     ) -> tuple[Float[Tensor, "row time unit"], LSTMState]:
-        """Outputs for inputs one after another, and the state after the last."""
+        """Outputs for inputs in order, and the state after the last."""
         outputs, after = self.lstm(self.embed(inputs), state)
         return outputs, after
 

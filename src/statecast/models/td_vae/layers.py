@@ -37,7 +37,7 @@ class Hierarchy(nn.Module):
     """A Gaussian state of several layers, each conditioned on the layer above it.
 
     Args:
-        inputs: size of what each layer is conditioned on besides.
+        inputs: size of the additional input that conditions each layer.
         hidden: hidden units of each map.
         size: size of each layer's state.
         layers: how many, the first one at the bottom.
@@ -87,7 +87,7 @@ class Hierarchy(nn.Module):
 
 
 class BeliefState(NamedTuple):
-    """What is known after a frame."""
+    """The belief after a frame."""
 
     memory: Memory
     since: Float[Tensor, " batch"]  # time since the last observed frame, or the first
@@ -100,7 +100,7 @@ class BeliefState(NamedTuple):
 
 
 class Beliefs(NamedTuple):
-    """What is known after each frame."""
+    """The belief after each frame."""
 
     values: Float[Tensor, "batch time layer belief"]
     times: Float[Tensor, "batch time"]  # of the last observed frame; of the first where none was
@@ -109,7 +109,7 @@ class Beliefs(NamedTuple):
 
 
 class BeliefNetwork(nn.Module):
-    """LSTM cells on top of each other, each of which sees the frame as well.
+    """Stacked LSTM cells, each of which sees the frame as well.
 
     A cell also takes what the cell above it held after the frame before.
 

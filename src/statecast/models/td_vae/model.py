@@ -354,9 +354,9 @@ class TDVAE(OnlineForecaster[BeliefState]):
         leads: Sequence[float],
         noise: Noise,
     ) -> list[Float[Tensor, "row layer size"]]:
-        """States at increasing positive times, each independent of which others are asked for.
+        """States at increasing positive times; none depends on which others are requested.
 
-        Those up to `longest_jump` are one jump each, with the same noise, so that a sample's path
+        Times up to `longest_jump` are one jump each, with the same noise, so that a sample's path
         is continuous; the last of them is where the next ones start from.
 
         Args:

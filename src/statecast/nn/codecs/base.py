@@ -35,7 +35,7 @@ class Content(NamedTuple):
     skips: tuple[Tensor, ...] = ()
     precomputed: tuple[
         Tensor | None, ...
-    ] = ()  # what a decoder made of them: see `Decoder.precompute`
+    ] = ()  # maps that a decoder computed from them: see `Decoder.precompute`
 
     def expand(self, batch: int) -> Content:
         """One content for each of `batch` sequences: the only one repeated, or all as they are."""
@@ -60,7 +60,7 @@ class Encoder(Staged, ABC):
 
     @abstractmethod
     def forward(self, frames: Float[Tensor, "many channel *space"]) -> Encoding:
-        """Encode each of many inputs by itself."""
+        """Encode each of many inputs separately."""
 
 
 class Decoder(Staged, ABC):
@@ -75,7 +75,7 @@ class Decoder(Staged, ABC):
     def shared_maps(self, content: Content) -> list[tuple[ConvolutionUnit, Tensor | None, bool]]:
         """Units that take maps of the content, these maps, and whether they come first.
 
-        In the order in which `decode` needs them; nothing of a decoder without such units.
+        In the order in which `decode` needs them; empty for a decoder without such units.
         """
         return []
 
@@ -212,7 +212,7 @@ def grid_of(
 
     Args:
         frame_shape: shape of one input, (channel, height, width).
-        reduction: how many fold the codec reduces the sides of such an input.
+        reduction: factor by which the codec reduces the sides of such an input.
         architecture: name of the codec.
         reduction_of: the reduction of inputs of other shapes, where it depends on them.
 

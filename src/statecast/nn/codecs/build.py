@@ -32,7 +32,7 @@ HIDDEN = 16  # hidden units of the multilayer codec per channel of a convolution
 
 
 def suited(space: tuple[int, ...]) -> Architecture:
-    """The codec that `auto` stands for: `mlp` for points and small grids, else `dcgan`."""
+    """The codec that `auto` chooses: `mlp` for points and small grids, else `dcgan`."""
     return "mlp" if len(space) == 1 or math.prod(space) <= SMALL_GRID else "dcgan"
 
 
@@ -55,7 +55,7 @@ def encoder_of(
 
     Args:
         architecture: `dcgan`, `vgg` or `resnet` for images, `mlp` for points and small grids,
-            `maps` for fields whose code is a map; `auto` for the one of `dcgan` and `mlp` that
+            `maps` for fields whose code is a map; `auto` for whichever of `dcgan` and `mlp`
             suits the grid, the latter with 16 · width hidden units.
         frame_shape: shape of one input.
         code_size: size of the code; channels of it where it is a map.
@@ -92,7 +92,7 @@ def decoder_of(
 ) -> Decoder:
     """A decoder to frames (channel, *space); arguments as `encoder_of`.
 
-    That of `resnet` is the DCGAN one, as published.
+    For `resnet` it is the DCGAN decoder, as published.
 
     Errors:
         InputError: skips for a codec that has no maps to skip with.

@@ -43,7 +43,7 @@ class ResidualUnit(nn.Module):
 class ResNetEncoder(Encoder):
     """A strided stem, a pooling, four stages of two residual blocks, one kernel over what is left.
 
-    It has no skips: its maps are none of the decoder's sizes.
+    It has no skips: its maps do not have the decoder's sizes.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class ResNetEncoder(Encoder):
         head: Head,
     ) -> None:
         super().__init__()
-        grid_of(frame_shape, REDUCTION, "resnet")  # what its decoder can make
+        grid_of(frame_shape, REDUCTION, "resnet")  # sizes that its decoder can make
         stem = nn.Conv2d(frame_shape[0], width, 5, 2, 3, bias=bias)
         self.stem = ConvolutionUnit(stem, rectify=False)
         sizes = [width, *[width * factor for factor in WIDTHS]]

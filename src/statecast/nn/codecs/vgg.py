@@ -32,7 +32,7 @@ SMALL = 64  # frames with a smaller side are halved three times, not four
 
 
 def reduction_of(frame_shape: tuple[int, ...]) -> int:
-    """How many fold the codec reduces the sides of a frame."""
+    """Factor by which the codec reduces the sides of a frame."""
     return 16 if min(frame_shape[1:]) >= SMALL else 8
 
 

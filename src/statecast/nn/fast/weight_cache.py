@@ -36,7 +36,7 @@ def constant() -> bool:
 def cached(key: Hashable, make: Callable[[], Made]) -> Made:
     """Result of `make`, cached while weights are `constant`.
 
-    The key must hold the objects that it is about, so that they outlive what was made of them.
+    The key must hold the objects that the result depends on, so that they outlive the result.
     """
     known = _made.get()
     if known is None or torch.is_grad_enabled():

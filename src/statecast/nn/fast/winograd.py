@@ -1,4 +1,4 @@
-r"""Convolutions by Winograd's algorithm: fewer products, the same sums but for rounding.
+r"""Convolutions by Winograd's algorithm: fewer products, the same sums up to rounding.
 
 A tile of m outputs of a filter with r taps takes n = m + r − 1 products instead of m·r. With d
 the n inputs and g the taps,
@@ -218,7 +218,7 @@ class WinogradPlan:
                 total = torch.bmm(values.transpose(1, 2), products)
             else:
                 total.baddbmm_(values.transpose(1, 2), products)
-            # Once added up, the buffers of both are free for what they are turned into.
+            # After the sum, both buffers are free for its transform.
             if to_fine is not None:
                 torch.bmm(products, weight.transpose(1, 2), out=values)
                 self.spread(values, pixels(to_fine)[part])

@@ -70,9 +70,9 @@ def kind_of(path: Path) -> str:
 
 
 def arrays_of_file(path: Path, finding: Finding) -> Iterator[tuple[str, Any]]:
-    """Arrays of a file by name; those that are not read are said to be there.
+    """Arrays of a file by name; those that are not read are mentioned.
 
-    Of packed arrays that would be very large, no more than their headers is read.
+    Only the headers are read of packed arrays that would be very large.
     """
     if is_hdf5(path):
         with opened(path) as content:

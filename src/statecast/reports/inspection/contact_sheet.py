@@ -77,7 +77,7 @@ def coloured(frames: Array) -> list[Array]:
 
 
 def evenly(count: int, most: int) -> list[int]:
-    """At most so many numbers below `count`, evenly spaced."""
+    """At most `most` numbers below `count`, evenly spaced."""
     return np.unique(np.linspace(0, count - 1, min(count, most)).round().astype(int)).tolist()
 
 

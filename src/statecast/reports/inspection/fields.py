@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 Array = np.ndarray[Any, np.dtype[Any]]
 
 SHOWN = 20  # variables that are described
-TRIALS = 5  # options, at most, that a variable needs to be read
+TRIALS = 5  # most options that a variable needs to be read
 ADVICE = re.compile(r"--data\.(\w+) ('[^']*'|[^\s,;)]+)")  # in the message of an error
 
 
@@ -154,7 +154,7 @@ def some(field: Field, count: int) -> Array:
 
 
 def spread(field: Field, count: int) -> Iterator[Array]:
-    """Evenly spaced frames (channel, *space), one after another."""
+    """Evenly spaced frames (channel, *space), in order."""
     other = field.of_member(field.member)
     other.options = replace(field.options, missing_frames="keep")
     for number in evenly(len(field), count):

@@ -21,7 +21,7 @@ class Finding:
 
     Attributes:
         kind: what it is.
-        facts: names and what was seen, for people.
+        facts: names and findings, as text.
         problems: what is damaged, or would not be read.
         commands: what can be done with it, as command lines; each has a purpose.
         preview: rows of pictures, bytes (y, x, 3), made when they are asked for; None where

@@ -129,7 +129,7 @@ def file_reader(path: Path, quick: bool) -> Callable[[], Finding]:
 
 
 def unknown(path: Path, start: bytes) -> str:
-    """Why a file is none that is read here."""
+    """The reason why a file cannot be read here."""
     if path.suffix.lower() in IMAGE_ENDINGS:
         return "is one image; a video is a folder of them, so inspect the folder."
     if is_text(start):

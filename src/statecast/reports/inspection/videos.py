@@ -33,7 +33,7 @@ from statecast.reports.inspection.findings import Finding
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
-NAMED = 8  # broken clips, and files that are none, that are named
+NAMED = 8  # how many broken clips and other files are named
 SHARES = (0.8, 0.1, 0.1)  # as of `Videos`
 
 
@@ -41,7 +41,7 @@ def inspect_clips(path: Path | Sequence[Path], *, quick: bool = False) -> Findin
     """Videos behind a path; every one is decoded, unless it should be quick.
 
     Errors:
-        FileError: there are none, or a single one that cannot be read.
+        FileError: no video, or a single one that cannot be read.
     """
     clips, ignored = find_clips(path)
     seen: dict[str, ClipFacts] = {}
@@ -152,7 +152,7 @@ def listed(values: Iterable[str]) -> str:
 
 
 def shown_rate(rate: float | None) -> str:
-    """A rate for people."""
+    """A rate as text."""
     return "unknown" if rate is None else f"{rate:.4g}"
 
 

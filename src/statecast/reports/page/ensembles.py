@@ -82,7 +82,7 @@ def histograms(
 
 
 def pit_chart(members: Sequence[ScoredMember]) -> Chart:
-    """Density of the truth's place among the samples, whatever their number."""
+    """Density of the truth's rank among the samples, comparable for any number of samples."""
     lines = []
     for found, shares in histograms(members):
         places, density = pit(shares)
@@ -93,7 +93,7 @@ def pit_chart(members: Sequence[ScoredMember]) -> Chart:
 def pit(histogram: np.ndarray[Any, Any]) -> tuple[list[float], list[float]]:
     """Probability integral transform from a histogram of ranks: middles of bins, and densities.
 
-    A rank r of M samples stands for the places r/(M + 1) to (r + 1)/(M + 1), all alike; bins that
+    A rank r of M samples covers the places r/(M + 1) to (r + 1)/(M + 1) evenly; bins that
     cut through it share it.
     """
     bins = min(PIT_BINS, len(histogram))
@@ -104,7 +104,7 @@ def pit(histogram: np.ndarray[Any, Any]) -> tuple[list[float], list[float]]:
 
 
 def event_chart(members: Sequence[ScoredMember]) -> Chart:
-    """How often events happened, against the probability that was forecast."""
+    """Observed frequency of events against their forecast probability."""
     lines = []
     for found in members:
         observed = details(found, "brier").get("observed") or []

@@ -105,7 +105,7 @@ def first_metric(names: Sequence[str], spec: FrameSpec) -> str:
 
 
 def survey(futures: Futures, metric: str) -> Survey:
-    """Score every window by itself; nothing but scores is kept.
+    """Score every window separately; only scores are kept.
 
     Args:
         futures: forecasts.

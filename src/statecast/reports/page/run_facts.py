@@ -12,7 +12,6 @@ from statecast.data.base import Windows
 from statecast.data.windows import FirstFrames
 from statecast.errors import StatecastError
 from statecast.evaluation.comparability import flat
-from statecast.evaluation.protocol_settings import apply_protocol
 from statecast.io.fields.preprocessing import read_preparation
 from statecast.io.json_yaml import LARGEST_YAML, read_json, read_text
 from statecast.plots.curves import Chart, Line
@@ -34,11 +33,11 @@ from statecast.training.logs import read_log
 
 
 class Examples(NamedTuple):
-    """Test windows of a run; or why there are none."""
+    """Test windows of a run; or the reason why they are missing."""
 
     label: str
     missing: str = ""
-    command: str = ""  # that makes what is missing
+    command: str = ""  # the command that makes what is missing
     survey: Survey | None = None
     samples: int = 1
     cases: Sequence[Case] = ()
@@ -55,7 +54,7 @@ def examples(
     device: str,
     seed: int,
 ) -> Examples:
-    """Best, median and worst test window of a run; or why there are none."""
+    """Best, median and worst test window of a run; or the reason why they are missing."""
     try:
         calibrated = bool(member.scored and member.scored.protocol.get("calibrated"))
         model = member.run.load(checkpoint, device=device, calibrated=calibrated)
@@ -79,12 +78,9 @@ def metrics_of(member: Member) -> list[str]:
 
 def test_windows(member: Member) -> Windows:
     """The windows that a run was scored on, or would be."""
-    tables = member.run.tables
     protocol = member.scored.protocol if member.scored else {}
-    if protocol.get("name"):
-        named = tables["evaluate"] | {"protocol": protocol["name"]}
-        tables = apply_protocol(tables | {"evaluate": named}, {})
-    windows = build_data(tables).windows(protocol.get("split", "test"))
+    data = build_data(member.run.tables, protocol=protocol.get("name"))
+    windows = data.windows(protocol.get("split", "test"))
     whole = len(windows.batch(torch.tensor([0])).target)
     horizon = protocol.get("horizon", whole)
     return windows if horizon == whole else FirstFrames(windows, horizon)

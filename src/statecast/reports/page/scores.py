@@ -88,7 +88,7 @@ def score_rows(found: Comparison) -> list[list[TableCell]]:
 
 
 def table_cell(cell: Cell | None, *, best: bool) -> TableCell:
-    """A score, or a dash where there is none."""
+    """A score, or a dash if it is missing."""
     value, _, interval = shown(cell).partition(" ± ")
     return TableCell(value, None if cell is None else cell.value, interval, best)
 
@@ -115,14 +115,14 @@ def courses(members: Sequence[ScoredMember], found: Comparison) -> Iterator[Cour
                     continue
                 if name == scored.model:
                     course.own[member.label] = score
-                elif column.metric not in CALIBRATION:  # what has no samples has none
+                elif column.metric not in CALIBRATION:  # a forecast without samples has none
                     course.trivial.setdefault(name, score)
         if course.own:
             yield course
 
 
 def title_of(column: Column) -> str:
-    """A column for people."""
+    """A column of the table as text."""
     return column.title.replace("_", " ")
 
 
@@ -194,7 +194,7 @@ def skill_of(member: ScoredMember, column: Column) -> Skill | None:
 def skill_charts(
     members: Sequence[ScoredMember], columns: Sequence[Column], folder: Path, stem: str
 ) -> Iterator[Picture]:
-    """Skill score against persistence, or the difference where there is none, with its band."""
+    """Skill score against persistence, or the difference if undefined, with its band."""
     for column in columns:
         lines, scored_as = [], "skill"
         for member in members:

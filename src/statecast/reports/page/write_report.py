@@ -39,14 +39,14 @@ def write_report(
 
     It holds recipes, data, machines, learning curves, scores beside published ones, scores
     against lead time, the horizon of skill, what the samples are like, and the best, median and
-    worst test windows. What a run lacks is said, with the command that makes it. Runs whose
-    protocols differ stand in sections of their own. The pictures are also written to the folder
+    worst test windows. Missing parts of a run are named with the command that makes them. Runs with
+    other protocols get their own sections. The pictures are also written to the folder
     `NAME_pictures` beside the file.
 
     Args:
         folders: run folders.
         output: `.html` file to write.
-        windows: test windows to forecast, evenly spaced, of which the best, median and worst are
+        windows: test windows to forecast, evenly spaced; the best, median and worst of them are
             shown.
         samples: futures of each.
         checkpoint: `best`, `last`, or a number of steps.
@@ -133,7 +133,7 @@ def group_content(
 
 
 def render(content: dict[str, Any], pictures: Path) -> str:
-    """The whole page, complete in itself; whatever is put into it is escaped."""
+    """The whole page, self-contained; all inserted text is escaped."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(

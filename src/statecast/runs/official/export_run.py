@@ -40,7 +40,7 @@ def export_official(folder: str | Path, output: str | Path, *, which: str = "bes
 
     Args:
         folder: run folder.
-        output: new folder; all of it is there at once, or nothing.
+        output: new folder; it appears complete or not at all.
         which: checkpoint: `best`, `last`, or a number of steps.
 
     Returns:

@@ -39,7 +39,7 @@ def import_official(folder: str | Path, output: str | Path, overrides: Sequence[
 
     Args:
         folder: published checkpoint folder, as for `load_official`.
-        output: the run folder; all of it is there at once, or nothing.
+        output: the run folder; it appears complete or not at all.
         overrides: `--data.name NAME`, `--train.steps 1000` …
 
     Errors:

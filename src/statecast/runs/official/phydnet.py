@@ -143,7 +143,7 @@ def build(options: Mapping[str, Any], spec: FrameSpec, tensors: Mapping[str, Ten
 
 
 def published_names(model: PhyDNet) -> dict[str, str]:
-    """The published name of each of a model's tensors, but for the normaliser's."""
+    """The published name of each of a model's tensors, except the normaliser's."""
     version = model.physical.version
     prefixes = {f"physical.{ours}": f"{CELL}{theirs}" for ours, theirs in CELL_PARTS.items()}
     for layer in range(len(model.residual.gates)):

@@ -21,7 +21,7 @@ Pair = tuple[str, str]  # ours, published
 
 
 def published_names(model: Forecaster) -> dict[str, str]:
-    """The published name of each of a model's tensors, but for the normaliser's.
+    """The published name of each of a model's tensors, except the normaliser's.
 
     Errors:
         InputError: the published layouts have no place for a tensor, or for the model.
@@ -83,7 +83,7 @@ def separable_names(model: Separable) -> list[Pair]:
 
 
 def multilayer_names(ours: str, theirs: str, layers: object) -> Iterator[Pair]:
-    """Linear layers: published ones sit behind their activation, but for the first."""
+    """Linear layers: all published ones but the first sit behind their activation."""
     assert isinstance(layers, nn.Sequential)
     for index in range((len(layers) + 1) // 2):
         yield f"{ours}.{2 * index}", f"{theirs}.{index}.{0 if index == 0 else 1}"

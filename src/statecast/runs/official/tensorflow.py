@@ -35,7 +35,7 @@ def load_variables(
         model: changed in place.
         names: by tensor of the model's state dict, the published name.
         arrays: by published name.
-        unused: published variables that may be there, and that the model has no use for.
+        unused: published variables that may be present but that the model does not use.
 
     Errors:
         InputError: a variable is missing, left over, or of another shape; names it.
@@ -70,5 +70,5 @@ def setting(config: Mapping[str, Any], name: str, system: str) -> Any:
 
 
 def own_names(model: nn.Module) -> list[str]:
-    """Names of a model's tensors, but for the normaliser's."""
+    """Names of a model's tensors, except the normaliser's."""
     return [name for name in model.state_dict() if not name.startswith("normaliser.")]
