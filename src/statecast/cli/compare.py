@@ -16,7 +16,7 @@ FORMAT_NAMES = ("text", "markdown", "csv", "json")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the verb."""
-    parser.add_argument("folders", metavar="RUN", nargs="+", help="run folder with scores")
+    parser.add_argument("folders", metavar="RUN", nargs="*", help="run folder with scores")
     parser.add_argument(
         "--metrics", default="", metavar="A,B", help="columns, such as psnr.best,crps; default all"
     )
@@ -32,17 +32,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="what probes and content swaps found instead; runs of several seeds are one row",
     )
+    parser.add_argument(
+        "--tables",
+        action="store_true",
+        help="all published tables with the runs beneath, marked where they do not compare",
+    )
     parser.add_argument("--sort", metavar="METRIC", help="order by a column, best first")
 
 
 def run(options: argparse.Namespace) -> int:
     """Print the table."""
+    from statecast.errors import InputError
     from statecast.evaluation.analyses_comparison import compare_analyses
     from statecast.evaluation.comparability import read_runs
     from statecast.evaluation.comparison import compare
     from statecast.evaluation.comparison_formats import FORMATS
 
     runs = read_runs(options.folders)
+    if options.tables:
+        print(tables_as(options.format, groups_by_recipe(runs)))
+        return 0
+    if not runs:
+        raise InputError("Name the runs to compare: statecast compare RUN …")
     if options.analyses:
         print(FORMATS[options.format](compare_analyses(groups_by_recipe(runs))))
         return 0
@@ -54,6 +65,29 @@ def run(options: argparse.Namespace) -> int:
     )
     print(FORMATS[options.format](table))
     return 0
+
+
+def tables_as(form: str, groups: Sequence[Sequence[Scored]]) -> str:
+    """The published tables with runs beneath, one after the other.
+
+    Errors:
+        InputError: a format for one table alone.
+    """
+    from statecast.errors import InputError
+    from statecast.evaluation.comparison_formats import as_json, as_markdown, as_text
+    from statecast.evaluation.published_tables import published_tables
+
+    tables = published_tables(groups)
+    if form == "json":
+        content = [{"title": t.title, **json.loads(as_json(t.comparison))} for t in tables]
+        return json.dumps(content, indent=1, ensure_ascii=False)
+    if form == "csv":
+        raise InputError("CSV holds one table; print several as text, markdown or json.")
+    if form == "markdown":
+        lines = [f"### {t.title}\n\n{as_markdown(t.comparison)}" for t in tables]
+    else:
+        lines = [f"{t.title}\n\n{as_text(t.comparison)}" for t in tables]
+    return "\n\n\n".join(lines)
 
 
 def groups_by_recipe(runs: Sequence[Scored]) -> list[list[Scored]]:
