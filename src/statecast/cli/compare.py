@@ -98,6 +98,6 @@ def groups_by_recipe(runs: Sequence[Scored]) -> list[list[Scored]]:
     for run in runs:
         tables = open_run(run.folder).tables
         train = {name: value for name, value in tables["train"].items() if name != "seed"}
-        key = json.dumps([tables["model"], tables["data"], train], sort_keys=True)
+        key = json.dumps([tables["model"], tables["data"], train], sort_keys=True, default=vars)
         groups.setdefault(key, []).append(run)
     return list(groups.values())
