@@ -124,6 +124,25 @@ def test_an_imported_svg_is_a_run_with_published_options(tmp_path, published_cla
     assert json.loads((tmp_path / "run" / "official.json").read_text())["model"] == "svg"
 
 
+def test_modules_of_drnet_lie_in_two_files(tmp_path, published_classes):
+    arrays, config = golden("drnet")
+    trees = {}
+    for part in ("netD", "netEP", "netEC", "lstm"):
+        own = {k.partition(".")[2]: v for k, v in arrays.items() if k.startswith(f"{part}.")}
+        trees[part] = modules(tensors_of(own), published_classes("models.dcgan_unet", part))
+    names = ("content_dim", "pose_dim", "channels")
+    options = argparse.Namespace(image_width=64, **{name: config[name] for name in names})
+    lengths = argparse.Namespace(n_past=config["n_past"], n_future=config["n_future"])
+    predictor = trees.pop("lstm")
+    torch.save({**trees, "opt": options}, tmp_path / "model.pth")
+    torch.save({"lstm": predictor, "opt": lengths}, tmp_path / "model_lstm.pth")
+    kept = {k: a for k, a in arrays.items() if k.partition(".")[0] in (*trees, "lstm")}
+    found, expected = load_official(tmp_path), from_arrays("drnet", kept, config)
+    assert found.spec == expected.spec
+    known = {k: t for k, t in expected.state_dict().items() if not k.startswith("discriminator.")}
+    assert all(torch.equal(found.state_dict()[name], t) for name, t in known.items())
+
+
 @pytest.mark.parametrize("version", ["released", "paper"])
 @pytest.mark.parametrize("openstl", [False, True])
 def test_state_dicts_of_phydnet(tmp_path, version, openstl):

@@ -19,8 +19,8 @@ def load_official(folder: str | Path) -> Forecaster:
 
     Args:
         folder: of SRVP: `model.pt` and `config.json`; of Separable: `ov_Es.pt`, `ov_Et.pt`,
-            `decoder.pt`, `t_resnet.pt` and `params.json`; of SVG, PhyDNet, PredRNN, MIM,
-            ConvLSTM, SV2P, CDNA and SAVP: the one checkpoint, and its settings where there are
+            `decoder.pt`, `t_resnet.pt` and `params.json`; of SVG, DrNet, PhyDNet, PredRNN,
+            MIM, ConvLSTM, SV2P, CDNA and SAVP: the one checkpoint, and its settings where there are
             any. Nothing in them is executed.
 
     Errors:

@@ -13,25 +13,26 @@ from torch import Tensor
 from statecast.errors import FileError, InputError
 from statecast.io.json_yaml import own_file
 from statecast.io.torch_files import PickledModule, load_torch_file, module_tensors
-from statecast.runs.official import phydnet, predrnn, savp, sv2p, svg
+from statecast.runs.official import drnet, phydnet, predrnn, savp, sv2p, svg
 from statecast.runs.official.settings import Official, Settings
 from statecast.runs.official.tensorflow_checkpoints import model_variables, read_checkpoint
 
 ENDINGS = (".pth", ".pt", ".ckpt", ".tar")  # of files of `torch.save`
 TORCH7 = ".t7"
+MOST_FILES = 2  # of one checkpoint
 SETTINGS = ("model_hparams.json", "model_param.json")  # of video_prediction, and of OpenSTL
 WRAPPERS = ("net_param", "state_dict")  # of PredRNN, and of OpenSTL
 PREFIX = "model."  # of names in checkpoints of Lightning
 KNOWN = (
-    "files of torch.save (.pth, .pt, .ckpt) of SVG, PhyDNet, PredRNN, MIM or ConvLSTM, or a "
+    "files of torch.save (.pth, .pt, .ckpt) of SVG, DrNet, PhyDNet, PredRNN, MIM or ConvLSTM, or a "
     "checkpoint of TensorFlow (.index) of SV2P, CDNA, SAVP or MIM"
 )
 
 
 def is_published(folder: Path) -> bool:
-    """Whether a folder holds files of such kinds; several of `.pth` may be a user's arrays."""
+    """Whether a folder holds files of such kinds; many of `.pth` may be a user's arrays."""
     sure = tensorflow_prefixes(folder) or files_of(folder, (".ckpt", ".tar", TORCH7))
-    return bool(sure) or len(files_of(folder, (".pth",))) == 1
+    return bool(sure) or 1 <= len(files_of(folder, (".pth",))) <= MOST_FILES
 
 
 def read_published(folder: Path) -> Official:
@@ -47,11 +48,8 @@ def read_published(folder: Path) -> Official:
     if prefixes:
         return read_variables(prefixes[-1], settings)
     files = files_of(folder, ENDINGS)
-    if len(files) == 1:
-        return read_torch(files[0], settings)
     if files:
-        names = ", ".join(path.name for path in files)
-        raise FileError(f"{folder} holds several checkpoints: {names}. Leave one in it.")
+        return read_torch(files, settings)
     if files_of(folder, (TORCH7,)):
         raise FileError(
             f"{folder} holds files of Torch7 (.t7), as of DrNet, which are not read. Build the "
@@ -97,15 +95,26 @@ def read_variables(prefix: Path, settings: Settings) -> Official:
     raise unknown(prefix, arrays)
 
 
-def read_torch(path: Path, settings: Settings) -> Official:
-    """A file of `torch.save`: a state dict, alone or in a checkpoint, or pickled modules."""
-    content = load_torch_file(own_file(path))
-    if not isinstance(content, dict):
-        raise InputError(f"{path} should hold tensors by name, got {type(content).__name__}.")
-    options = content.get("opt")
-    if isinstance(options, PickledModule):
-        settings = Settings(path, plain(options.state))
-    tensors = tensors_of(content)
+def read_torch(paths: list[Path], settings: Settings) -> Official:
+    """Files of `torch.save`: a state dict, alone or in a checkpoint, or pickled modules.
+
+    Only DrNet has several: its LSTM lies in a file of its own.
+    """
+    path, tensors, options = paths[0], dict[str, Tensor](), dict[str, Any]()
+    for file in paths:
+        content = load_torch_file(own_file(file))
+        if not isinstance(content, dict):
+            raise InputError(f"{file} should hold tensors by name, got {type(content).__name__}.")
+        tensors |= tensors_of(content)
+        if isinstance(content.get("opt"), PickledModule):
+            options |= plain(content["opt"].state)
+    if options:
+        settings = Settings(path, options)
+    if drnet.is_drnet(tensors):
+        return drnet.read_tensors(tensors, settings)
+    if len(paths) > 1:
+        names = ", ".join(file.name for file in paths)
+        raise FileError(f"{path.parent} holds several checkpoints: {names}. Leave one in it.")
     if svg.is_svg(tensors):
         return svg.read_tensors(tensors, settings)
     if predrnn.is_predrnn(tensors):
