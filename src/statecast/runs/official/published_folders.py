@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from statecast.errors import FileError, InputError
+from statecast.errors import FileError, InputError, StatecastError
 from statecast.io.json_yaml import own_file
 from statecast.io.torch_files import PickledModule, load_torch_file, module_tensors
 from statecast.runs.official import drnet, phydnet, predrnn, savp, sv2p, svg
@@ -44,12 +44,16 @@ def read_published(folder: Path) -> Official:
             fit their settings.
     """
     settings = settings_of(folder)
-    prefixes = tensorflow_prefixes(folder)
-    if prefixes:
-        return read_variables(prefixes[-1], settings)
-    files = files_of(folder, ENDINGS)
-    if files:
-        return read_torch(files, settings)
+    prefixes, files = tensorflow_prefixes(folder), files_of(folder, ENDINGS)
+    try:
+        if prefixes:
+            return read_variables(prefixes[-1], settings)
+        if files:
+            return read_torch(files, settings)
+    except StatecastError:
+        raise
+    except (ArithmeticError, LookupError, TypeError, ValueError) as error:  # of shapes
+        raise InputError(f"{folder} holds tensors that are no model's: {error}.") from error
     if files_of(folder, (TORCH7,)):
         raise FileError(
             f"{folder} holds files of Torch7 (.t7), as of DrNet, which are not read. Build the "

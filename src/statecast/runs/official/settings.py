@@ -34,13 +34,12 @@ class Official(NamedTuple):
             InputError: the settings describe no model, or the weights do not fit it.
         """
         try:
-            model = MODELS[self.name](self.spec, **self.options)
+            return self.load(MODELS[self.name](self.spec, **self.options)).eval()
         except InputError:
             raise
         except (TypeError, ValueError, RuntimeError) as error:  # a text where a number should be
             reason = " ".join(str(error).split())
             raise InputError(f"{self.settings.path} describes no model: {reason}") from error
-        return self.load(model).eval()
 
 
 class Settings(dict[str, Any]):

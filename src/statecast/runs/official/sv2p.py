@@ -96,6 +96,12 @@ def read_variables(arrays: Arrays, settings: Settings) -> Official:
     else:  # whose weights belong to no place
         motion, side, kernel = "DNA", 64, math.isqrt(shape("convt4/biases")[0])
     latent = f"{SCOPE}latent_mean/weights" in arrays
+    known = lstms[3] + (shape("latent_mean/weights")[-1] if latent else 0)
+    if (commands := shape("conv4/weights")[2] - known) > 0:
+        raise InputError(
+            f"These weights take {commands} numbers of actions and states beside each frame, which "
+            "our models of pixel motion do not. Take weights of frames alone."
+        )
     config: dict[str, Any] = {
         "system": f"SV2P, {motion}" if latent else motion,
         "frame": side,
