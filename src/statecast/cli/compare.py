@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Sequence
+from itertools import groupby
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -79,15 +80,20 @@ def tables_as(form: str, groups: Sequence[Sequence[Scored]]) -> str:
 
     tables = published_tables(groups)
     if form == "json":
-        content = [{"title": t.title, **json.loads(as_json(t.comparison))} for t in tables]
+        content = [
+            {"group": t.group, "title": t.title, **json.loads(as_json(t.comparison))}
+            for t in tables
+        ]
         return json.dumps(content, indent=1, ensure_ascii=False)
     if form == "csv":
         raise InputError("CSV holds one table; print several as text, markdown or json.")
-    if form == "markdown":
-        lines = [f"### {t.title}\n\n{as_markdown(t.comparison)}" for t in tables]
-    else:
-        lines = [f"{t.title}\n\n{as_text(t.comparison)}" for t in tables]
-    return "\n\n\n".join(lines)
+    marks, shown = ("## ", "### ", as_markdown), ("", "", as_text)
+    first, second, as_lines = marks if form == "markdown" else shown
+    blocks: list[str] = []
+    for group, members in groupby(tables, key=lambda table: table.group):
+        blocks.append(f"{first}{group}")
+        blocks += [f"{second}{t.title}\n\n{as_lines(t.comparison)}" for t in members]
+    return "\n\n".join(blocks)
 
 
 def groups_by_recipe(runs: Sequence[Scored]) -> list[list[Scored]]:

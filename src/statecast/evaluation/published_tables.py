@@ -31,6 +31,7 @@ SEEDS = "mean ± half the range over runs that differ in nothing but their train
 class PublishedTable(NamedTuple):
     """Published scores of one protocol with runs beneath."""
 
+    group: str  # what it is printed with
     title: str
     comparison: Comparison
 
@@ -45,13 +46,13 @@ def published_tables(groups: Sequence[Sequence[Scored]]) -> list[PublishedTable]
         groups: runs of one model, data set and training, with several seeds.
     """
     found = []
-    for name, title in shipped_titles(FOLDER).items():
+    for name, group in shipped_titles(FOLDER).items():
         text = (resources.files(FOLDER) / f"{name}.yaml").read_text(encoding="utf-8")
         for block in yaml.safe_load(text)["blocks"]:
             protocol = read_protocol(block["protocol"])
             what = " (content swap)" if "analysis" in block else ""
-            heading = f"{title}\n{protocol.title}{what} [{protocol.name}]"
-            found.append(PublishedTable(heading, table_of(block, protocol, groups)))
+            title = f"{protocol.title.rstrip('.')}{what} [{protocol.name}]"
+            found.append(PublishedTable(group, title, table_of(block, protocol, groups)))
     return found
 
 

@@ -9,10 +9,12 @@ from types import ModuleType
 import numpy as np
 import pytest
 import torch
+from helpers.noise_data import Noise
 from helpers.tensorflow_checkpoints import write_checkpoint
 from torch import nn
 
 from statecast.cli.main import main
+from statecast.data import DATASETS
 from statecast.errors import FileError, InputError
 from statecast.models import MODELS
 from statecast.reports.inspection.inspect_path import inspect_path
@@ -110,11 +112,12 @@ def test_modules_of_svg(tmp_path, published_classes, name, zipped):
     assert same(load_official(tmp_path / "a"), expected)
 
 
-def test_an_imported_svg_is_a_run_with_published_options(tmp_path, published_classes):
+def test_an_imported_svg_is_a_run_with_published_options(tmp_path, published_classes, monkeypatch):
+    monkeypatch.setitem(DATASETS, "noise", Noise)
     expected = write_svg(tmp_path / "a", "svg_lp", published_classes, zipped=True)
     output = str(tmp_path / "run")
     assert main(["import-official", str(tmp_path / "a"), "--output", output]) == 2
-    chosen = ["--data.name", "moving_digits", "--data.test_videos", "4"]
+    chosen = ["--data.name", "noise", "--data.channels", "1"]
     assert main(["import-official", str(tmp_path / "a"), "--output", output, *chosen]) == 0
     predictor = load(output)
     assert same(predictor.model, expected)
