@@ -28,7 +28,10 @@ def run(label, folder, *, data=DIGITS, psnr=30.0, leads=10, samples=1, **protoco
             "available_windows": 5000, "metrics": {"psnr": "1"},
         } | protocol,
         "lead_times": [1.0 + lead for lead in range(leads)],
-        "forecasters": {label: {"psnr": {"mean": score, "best": {**score, "value": psnr + 1}}}},
+        "forecasters": {
+            label: {"psnr": {"mean": score, "best": {**score, "value": psnr + 1}}},
+            "persistence": {"psnr": {"mean": {**score, "value": 9.0}}},
+        },
         "analyses": {"content_swap": {"horizons": swap}},
     }  # fmt: skip
     return Scored(label, folder / label, Evaluation.from_json(content))
@@ -68,7 +71,7 @@ def test_a_run_of_the_protocol_stands_unmarked_and_can_be_the_best(tmp_path):
 def test_what_differs_is_said_and_never_the_best(tmp_path, options, reason):
     table = tables([run("a", tmp_path, **options)])["mmnist-5-10"]
     assert list(rows(table)) == ["≠ a"]
-    assert f"≠ a: {reason}" in table.remarks
+    assert f"≠ a, persistence: {reason}" in table.remarks
     assert all(table.rows[i].kind == "published" for i in table.best[PSNR])
 
 
@@ -93,6 +96,15 @@ def test_runs_stand_beneath_their_kind_of_data_alone(tmp_path):
         "kth-10-30": ["≠ shapes"], "bair-2-28": ["≠ shapes"], "sst-4-6": ["≠ ocean"],
         "sst-4-10": ["≠ ocean"], "wave100-5-40-paper": ["≠ few"],
     }  # fmt: skip
+
+
+def test_baselines_stand_beneath_once(tmp_path):
+    runs = [[run(name, tmp_path, psnr=psnr)] for name, psnr in (("a", 20.0), ("b", 21.0))]
+    found = tables(*runs)
+    labels = [(row.label, row.kind) for row in found["mmnist-5-10"].rows if row.kind != "published"]
+    assert labels == [("≠ a", "run"), ("≠ b", "run"), ("≠ persistence", "baseline")]
+    kinds = {row.kind for row in found["mmnist-5-10 swap"].rows}
+    assert kinds == {"published", "run"}
 
 
 def test_runs_of_several_seeds_are_one_row(tmp_path):

@@ -59,30 +59,50 @@ def published_tables(groups: Sequence[Sequence[Scored]]) -> list[PublishedTable]
 def table_of(
     block: Mapping[str, Any], protocol: Protocol, groups: Sequence[Sequence[Scored]]
 ) -> Comparison:
-    """Published scores of a protocol, and the runs of its kind of data."""
+    """Published scores of a protocol, and the runs of its kind of data with their baselines."""
     analysis = block.get("analysis")
     scores = published_for(protocol.name, analysis=analysis)
     columns = list(dict.fromkeys(Column(score.metric, score.selection) for score in scores))
     rows = published_rows(protocol.name, columns, analysis=analysis)
-    known = list(range(len(rows)))
+    shown_groups = [group for group in groups if is_of_kind(group[0], block, protocol)]
+    own = list(own_rows(shown_groups, columns, protocol, analysis))
+    comparable = [*range(len(rows)), *(len(rows) + i for i, (_, why) in enumerate(own) if not why)]
     reasons: dict[str, list[str]] = {}
-    for group in groups:
-        if not is_of_kind(group[0], block, protocol):
-            continue
-        row = row_of(group, columns, protocol, analysis)
-        why = list(dict.fromkeys(p for run in group for p in differences_from(run, protocol)))
+    for row, why in own:
+        rows.append(row._replace(label=f"{APART} {row.label}") if why else row)
         if why:
-            reasons.setdefault("; ".join(why), []).append(row.label)
-            row = row._replace(label=f"{APART} {row.label}")
-        else:
-            known.append(len(rows))
-        rows.append(row)
-    best = {c: [known[i] for i in best_rows([rows[k] for k in known], c)] for c in columns}
+            reasons.setdefault(why, []).append(row.label)
+    chosen = [rows[index] for index in comparable]
+    best = {c: [comparable[i] for i in best_rows(chosen, c)] for c in columns}
     remarks = published_notes(protocol.name, columns, analysis=analysis)
     remarks += [f"{APART} {', '.join(labels)}: {why}" for why, labels in reasons.items()]
-    if any(len(group) > 1 and is_of_kind(group[0], block, protocol) for group in groups):
+    if any(len(group) > 1 for group in shown_groups):
         remarks.append(SEEDS)
     return Comparison(columns, rows, best, remarks, [])
+
+
+def own_rows(
+    groups: Sequence[Sequence[Scored]],
+    columns: Sequence[Column],
+    protocol: Protocol,
+    analysis: str | None,
+) -> Iterator[tuple[Row, str]]:
+    """A row for each group, then for its baselines, each with why it does not compare."""
+    baselines: dict[tuple[str, str], tuple[Row, str]] = {}
+    for group in groups:
+        phrases = dict.fromkeys(p for run in group for p in differences_from(run, protocol))
+        label = group[0].label if len(group) == 1 else f"{group[0].label} … ({len(group)} runs)"
+        place, why = ", ".join(str(run.folder) for run in group), "; ".join(phrases)
+        cells = [cells_of(run, run.model, columns, protocol.horizon, analysis) for run in group]
+        yield Row(label, "run", mean_cells(cells), place), why
+        for name in list(group[0].scores.forecasters)[1:] if analysis is None else ():
+            found = cells_of(group[0], name, columns, protocol.horizon, None)
+            row = Row(f"{name} ({group[0].label})", "baseline", found, str(group[0].folder))
+            key = name, str([f"{cell.value:.9g}" for cell in found.values()])
+            baselines.setdefault(key, (row, why))
+    names = [name for name, _ in baselines]
+    for (name, _), (row, why) in baselines.items():
+        yield (row._replace(label=name) if names.count(name) == 1 else row), why
 
 
 def is_of_kind(run: Scored, block: Mapping[str, Any], protocol: Protocol) -> bool:
@@ -120,25 +140,22 @@ def differences_from(run: Scored, protocol: Protocol) -> list[str]:
     return [f"scored without --evaluate.protocol {protocol.name}"] if unnamed else found
 
 
-def row_of(
-    group: Sequence[Scored], columns: Sequence[Column], protocol: Protocol, analysis: str | None
-) -> Row:
-    """Scores of a run, or the means of runs of several seeds with half their range."""
-    each = [dict(cells_of(run, columns, protocol.horizon, analysis)) for run in group]
-    cells = each[0]
-    if len(group) > 1:
-        cells = {}
-        for column in each[0]:
-            values = [found[column].value if column in found else math.nan for found in each]
-            cells[column] = Cell(sum(values) / len(values), (max(values) - min(values)) / 2)
-    label = group[0].label if len(group) == 1 else f"{group[0].label} … ({len(group)} runs)"
-    return Row(label, "run", cells, ", ".join(str(run.folder) for run in group))
+def mean_cells(each: Sequence[dict[Column, Cell]]) -> dict[Column, Cell]:
+    """Scores of a run, or the means of several with half their range."""
+    if len(each) == 1:
+        return each[0]
+    cells = {}
+    for column in each[0]:
+        values = [found[column].value if column in found else math.nan for found in each]
+        cells[column] = Cell(sum(values) / len(values), (max(values) - min(values)) / 2)
+    return cells
 
 
 def cells_of(
-    run: Scored, columns: Sequence[Column], horizon: int, analysis: str | None
-) -> Iterator[tuple[Column, Cell]]:
-    """A run's scores in columns of published ones, over at most so many forecast frames."""
+    run: Scored, forecaster: str, columns: Sequence[Column], horizon: int, analysis: str | None
+) -> dict[Column, Cell]:
+    """Scores in columns of published ones, over at most so many forecast frames."""
+    cells: dict[Column, Cell] = {}
     if analysis is not None:
         horizons = run.scores.analyses.get(analysis, {}).get("horizons", {})
         fitting = [key for key in horizons if int(key) <= horizon]
@@ -146,19 +163,19 @@ def cells_of(
         for column in columns:
             if column.metric in swapped:
                 score = swapped[column.metric]
-                yield column, Cell(score["value"], score["half_width"])
-        return
+                cells[column] = Cell(score["value"], score["half_width"])
+        return cells
+    single = run.protocol.get("samples") == 1  # then all selections are the same
     for column in columns:
-        selections = run.scores.forecasters[run.model].get(column.metric, {})
-        if column.selection is None or run.protocol.get("samples") == 1:
-            name = next(iter(selections), None)
-        else:
-            name = column.selection
+        selections = run.scores.forecasters[forecaster].get(column.metric, {})
+        first = next(iter(selections), None)
+        name = first if single or column.selection is None else column.selection
         if name is None or name not in selections:
             continue
         score = selections[name]
         # The mean over lead times is that of the first ones too; the best sample is another.
-        if len(score.per_lead_time) > horizon and (name == "mean" or run.protocol["samples"] == 1):
-            yield column, Cell(float(score.per_lead_time[:horizon].mean()))
+        if len(score.per_lead_time) > horizon and (single or name == "mean"):
+            cells[column] = Cell(float(score.per_lead_time[:horizon].mean()))
         else:
-            yield column, Cell(score.value, score.half_width)
+            cells[column] = Cell(score.value, score.half_width)
+    return cells
