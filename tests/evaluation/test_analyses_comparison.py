@@ -76,7 +76,8 @@ def test_runs_of_other_windows_or_without_analyses_are_refused(tmp_path):
 
 def test_the_verb_groups_runs_by_all_but_their_seed(tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(DATASETS, "pendulum", Pendulum)
-    (tmp_path / "tiny.yaml").write_text(TINY)
+    phases = "phases: [{name: first, steps: 8, frozen: [decoder]}, {name: last, steps: 4}]"
+    (tmp_path / "tiny.yaml").write_text(TINY.replace("steps: 12", f"steps: 12, {phases}"))
     folders = []
     for name, option in (("a", "seed=1"), ("b", "seed=2"), ("c", "learning_rate=0.5")):
         run = create_run(str(tmp_path / "tiny.yaml"), tmp_path / name, [f"--train.{option}"])

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from statecast.errors import InputError
-from statecast.frames import Batch, FrameSpec
+from statecast.frames import Batch, Frames, FrameSpec
 from statecast.models.ddpae.model import DDPAE, gap
 from statecast.models.ddpae.networks import counted_as
 from statecast.models.ddpae.spatial_transformer import (
@@ -307,6 +307,15 @@ def test_swapped_content_moves_as_before():
     own, others = (model.decompose(values, 3) for values in (context, other))
     components = model.components(others.objects, own.poses)
     torch.testing.assert_close(found, components.sum(dim=2).clamp(max=1)[:, 3:])
+
+
+def test_dynamics_are_the_poses_of_the_last_observed_frame():
+    model, context = small().eval(), frames(length=3)
+    with torch.no_grad():
+        codes = model.codes_of(Frames.context_of(context, model.spec.channels))
+    poses = model.decompose(context, 2).poses[:, 2]
+    torch.testing.assert_close(codes.dynamics, poses.flatten(1))
+    assert codes.time == 0
 
 
 def test_likelihoods_of_parts_of_the_target_add_up():

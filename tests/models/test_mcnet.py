@@ -9,7 +9,7 @@ import torch
 
 from statecast.data.user.arrays import Arrays
 from statecast.errors import InputError
-from statecast.frames import Batch, FrameSpec
+from statecast.frames import Batch, Frames, FrameSpec
 from statecast.models.mcnet.discriminator import padded
 from statecast.models.mcnet.model import GENERATOR, MCnet, cross_entropy, gradient_difference
 from statecast.models.mcnet.networks import unpool
@@ -297,6 +297,27 @@ def test_published_outputs_are_bounded():
     assert 0.7 < float(found.mean()) < float(found.max()) < 1
 
 
+def test_differences_of_one_context_move_the_last_frame_of_another():
+    model, own, other = small().eval(), frames(length=3), frames(length=3, seed=5)
+    found = model.forecast(own, 2, content_from=other).samples[0]
+    with torch.no_grad():
+        first, state = model.forecast_next(own.diff(dim=1), other[:, -1], None)
+        moved = (first - other[:, -1]).unsqueeze(1)
+        second, _ = model.forecast_next(moved, first, state.memory)
+    torch.testing.assert_close(found, torch.stack([first, second], dim=1))
+
+
+def test_brighter_frames_have_the_same_motion_and_other_content():
+    model, context = small().eval(), frames(length=3)
+    with torch.no_grad():
+        one, other = (
+            model.codes_of(Frames.context_of(values, SPEC.channels))
+            for values in (context, context + 0.25)
+        )
+    torch.testing.assert_close(one.dynamics, other.dynamics)
+    assert not torch.allclose(one.content, other.content)
+
+
 def test_bad_input():
     model, context = small(), frames(length=3)
     with pytest.raises(InputError, match="divisible by 8, got 12×16"):
@@ -307,5 +328,3 @@ def test_bad_input():
         small(FrameSpec(channels=("a",), space=(8, 16), context=1, horizon=2))
     with pytest.raises(InputError, match="at least 2 frame"):
         model.forecast(context[:, :1])
-    with pytest.raises(InputError, match="no content to swap"):
-        model.forecast(context, 2, content_from=context)

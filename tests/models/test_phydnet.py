@@ -11,7 +11,8 @@ from statecast.errors import InputError
 from statecast.frames import Batch, FrameSpec
 from statecast.models.phydnet.cells import LSTMState, moment_matrix
 from statecast.models.phydnet.model import PhyDNet, teacher_forcing_ratio
-from statecast.runs.official.phydnet import from_arrays, from_state_dict, published_names
+from statecast.runs.official.phydnet import from_arrays, published_names, read_tensors
+from statecast.runs.official.settings import Settings
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 VERSIONS = {"released": "phydnet", "paper": "phydnet_2020"}
@@ -201,7 +202,9 @@ def test_a_state_dict_is_its_own_configuration(version, prefix):
     published = {f"{prefix}{theirs}": own[name] for name, theirs in published_names(model).items()}
     if prefix:  # as OpenSTL has it: parts a second time, and constants of the moment loss
         published |= {"phycell.cell_list.0.F.conv1.bias": own["physical.filters.bias"]}
-    found = from_state_dict(published, space=SPEC.space, context=3, horizon=2)
+    shape = [3, len(SPEC.channels), *SPEC.space]
+    beside = {"in_shape": shape, "pre_seq_length": 3, "aft_seq_length": 2}
+    found = read_tensors(published, Settings("model_param.json", beside)).model()
     context = frames(length=3)
     assert torch.equal(found.forecast(context).samples, model.forecast(context).samples)
 
@@ -218,11 +221,11 @@ def test_weights_that_do_not_fit_are_named(golden):
     with pytest.raises(InputError, match="lack 'branch_width'"):
         from_arrays(weights, {k: v for k, v in config.items() if k != "branch_width"})
     with pytest.raises(InputError, match="no weights of PhyDNet"):
-        from_state_dict({"a": torch.zeros(3)})
+        read_tensors({"a": torch.zeros(3)}, Settings("model_param.json", {}))
     tensors = {k: torch.from_numpy(v) for k, v in weights.items()}
     del tensors["phycell.cell_list.0.F.conv1.weight"]
     with pytest.raises(InputError, match=r"lack the convolution .*F\.conv1\.weight"):
-        from_state_dict(tensors)
+        read_tensors(tensors, Settings("model_param.json", {}))
 
 
 # What is ours

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Sequence
+from itertools import groupby
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ FORMAT_NAMES = ("text", "markdown", "csv", "json")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the verb."""
-    parser.add_argument("folders", metavar="RUN", nargs="+", help="run folder with scores")
+    parser.add_argument("folders", metavar="RUN", nargs="*", help="run folder with scores")
     parser.add_argument(
         "--metrics", default="", metavar="A,B", help="columns, such as psnr.best,crps; default all"
     )
@@ -32,17 +33,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="what probes and content swaps found instead; runs of several seeds are one row",
     )
+    parser.add_argument(
+        "--tables",
+        action="store_true",
+        help="all published tables with the runs beneath, marked where they do not compare",
+    )
     parser.add_argument("--sort", metavar="METRIC", help="order by a column, best first")
 
 
 def run(options: argparse.Namespace) -> int:
     """Print the table."""
+    from statecast.errors import InputError
     from statecast.evaluation.analyses_comparison import compare_analyses
     from statecast.evaluation.comparability import read_runs
     from statecast.evaluation.comparison import compare
     from statecast.evaluation.comparison_formats import FORMATS
 
     runs = read_runs(options.folders)
+    if options.tables:
+        print(tables_as(options.format, groups_by_recipe(runs)))
+        return 0
+    if not runs:
+        raise InputError("Name the runs to compare: statecast compare RUN …")
     if options.analyses:
         print(FORMATS[options.format](compare_analyses(groups_by_recipe(runs))))
         return 0
@@ -56,6 +68,34 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
+def tables_as(form: str, groups: Sequence[Sequence[Scored]]) -> str:
+    """The published tables with runs beneath, one after the other.
+
+    Errors:
+        InputError: a format for one table alone.
+    """
+    from statecast.errors import InputError
+    from statecast.evaluation.comparison_formats import as_json, as_markdown, as_text
+    from statecast.evaluation.published_tables import published_tables
+
+    tables = published_tables(groups)
+    if form == "json":
+        content = [
+            {"group": t.group, "title": t.title, **json.loads(as_json(t.comparison))}
+            for t in tables
+        ]
+        return json.dumps(content, indent=1, ensure_ascii=False)
+    if form == "csv":
+        raise InputError("CSV holds one table; print several as text, markdown or json.")
+    marks, shown = ("## ", "### ", as_markdown), ("", "", as_text)
+    first, second, as_lines = marks if form == "markdown" else shown
+    blocks: list[str] = []
+    for group, members in groupby(tables, key=lambda table: table.group):
+        blocks.append(f"{first}{group}")
+        blocks += [f"{second}{t.title}\n\n{as_lines(t.comparison)}" for t in members]
+    return "\n\n".join(blocks)
+
+
 def groups_by_recipe(runs: Sequence[Scored]) -> list[list[Scored]]:
     """Runs whose recipes differ in the seed of the training alone, together."""
     from statecast.runs.run import open_run
@@ -64,6 +104,6 @@ def groups_by_recipe(runs: Sequence[Scored]) -> list[list[Scored]]:
     for run in runs:
         tables = open_run(run.folder).tables
         train = {name: value for name, value in tables["train"].items() if name != "seed"}
-        key = json.dumps([tables["model"], tables["data"], train], sort_keys=True)
+        key = json.dumps([tables["model"], tables["data"], train], sort_keys=True, default=vars)
         groups.setdefault(key, []).append(run)
     return list(groups.values())

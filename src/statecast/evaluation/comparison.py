@@ -198,10 +198,12 @@ def cells_of(run: Scored, forecaster: str, columns: Sequence[Column]) -> dict[Co
     return found
 
 
-def published_rows(protocol: str, columns: Sequence[Column]) -> list[Row]:
+def published_rows(
+    protocol: str, columns: Sequence[Column], *, analysis: str | None = None
+) -> list[Row]:
     """A row per model and source of the published scores of a protocol."""
     rows: dict[tuple[str, str], Row] = {}
-    for score in published_for(protocol):
+    for score in published_for(protocol, analysis=analysis):
         fitting = [c for c in columns if c.metric == score.metric]
         chosen = [c for c in fitting if score.selection in (None, c.selection)][:1]
         row = rows.setdefault(
@@ -213,10 +215,13 @@ def published_rows(protocol: str, columns: Sequence[Column]) -> list[Row]:
     return [row for row in rows.values() if row.cells]
 
 
-def published_notes(protocol: str, columns: Sequence[Column]) -> list[str]:
+def published_notes(
+    protocol: str, columns: Sequence[Column], *, analysis: str | None = None
+) -> list[str]:
     """Notes of published tables that are shown."""
     shown = {column.metric for column in columns}
-    noted = [s for s in published_for(protocol) if s.note and s.metric in shown]
+    scores = published_for(protocol, analysis=analysis)
+    noted = [s for s in scores if s.note and s.metric in shown]
     return list(dict.fromkeys(f"{score.source}: {score.note}" for score in noted))
 
 

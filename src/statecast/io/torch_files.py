@@ -116,6 +116,7 @@ class InertUnpickler(pickle._Unpickler):
         self.known |= {"builtins.set": set, "__builtin__.set": set}
         self.known["torch._utils._rebuild_tensor_v2"] = self.rebuild_tensor
         self.known["torch._utils._rebuild_parameter"] = lambda tensor, *_: tensor
+        self.known["torch.nn.parameter.Parameter"] = lambda tensor, *_: tensor  # PyTorch 0.4
 
     def find_class(self, module: str, name: str) -> Any:
         full = f"{module}.{name}"

@@ -64,6 +64,15 @@ class FrameFeedback(Forecaster, Generic[S]):
             yield frame
             frame, state = self.step(frame, state, noise=noise)
 
+    def conditioning(
+        self, context: Frames, content_from: Frames | None
+    ) -> Float[Tensor, "batch time channel *space"]:
+        """Frames that a forecast follows, in the units of the model.
+
+        A model with content shows that of `content_from` in them, moving as the context does.
+        """
+        return self.inputs(context)
+
     def predict(
         self,
         context: Frames,
@@ -76,7 +85,7 @@ class FrameFeedback(Forecaster, Generic[S]):
         generator: torch.Generator | None,
     ) -> Float[Tensor, "sample batch time channel *space"]:
         leads = whole_leads(times)
-        observed = self.inputs(context)
+        observed = self.conditioning(context, content_from)
         batch = len(observed)
         forecast = observed.new_empty(samples, batch, len(leads), *observed.shape[2:])
         frames = self.roll_out(observed, noise=Noise(samples, batch, generator))

@@ -171,6 +171,10 @@ class DDPAE(StateSpaceForecaster):
         )
         return pose, Tracks(hidden, cell)
 
+    def dynamics_code(self, latent: Float[Tensor, "*batch latent"]) -> Float[Tensor, "*batch code"]:
+        """Scale and shift of each object, as it is pasted."""
+        return constrain(self.split(latent)[0], self.scale).flatten(-2)
+
     def noise_prior(self, latent: Float[Tensor, "*batch latent"]) -> DiagonalGaussian | None:
         if not self.stochastic:
             return None

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from statecast.distributed import all_reduce_sum, world_size
 from statecast.errors import InputError
-from statecast.frames import Batch, FrameSpec
-from statecast.models.base import Losses, Update, known_mean
+from statecast.frames import Batch, Frames, FrameSpec
+from statecast.models.base import Codes, Losses, Update, known_mean
 from statecast.models.frame_feedback import FrameFeedback
 from statecast.models.mcnet.discriminator import Discriminator
 from statecast.models.mcnet.networks import (
@@ -48,8 +48,8 @@ class MCnet(FrameFeedback[MCnetState]):
     \hat x_{t+1} = D\big(d_t, E_c(x_t), \mathrm{skips}\big)$$
 
     Differences of colours are those of grey images. Every forecast frame is fed back into both
-    encoders, and so is in training: the content is that of the frame before, and contents of two
-    videos cannot be exchanged. Forecasts are deterministic.
+    encoders, and so is in training: the content is that of the frame before. With `content_from`
+    the differences of one context move the last frame of the other. Forecasts are deterministic.
 
     Reference: https://arxiv.org/abs/1706.08033.
 
@@ -71,6 +71,7 @@ class MCnet(FrameFeedback[MCnetState]):
         InputError: frames are points, their sides do not divide, or the context is one frame.
     """
 
+    supports_content_swap = True
     gates: Tensor  # whether the adversary and the model take their next update
 
     def __init__(
@@ -143,6 +144,22 @@ class MCnet(FrameFeedback[MCnetState]):
         logits = widened(self.decoder(memory.hidden, last, content))
         following = (logits.tanh() if self.output == "sigmoid" else logits) / 2 + 0.5
         return following, MCnetState(memory, frame)
+
+    def conditioning(
+        self, context: Frames, content_from: Frames | None
+    ) -> Float[Tensor, "batch time channel y x"]:
+        frames = self.inputs(context)
+        if content_from is None:
+            return frames
+        # A constant in time leaves all differences as they are.
+        return frames + (self.inputs(content_from)[:, -1:] - frames[:, -1:])
+
+    def codes_of(self, context: Frames, *, generator: torch.Generator | None = None) -> Codes:
+        """The memory after the last difference, and coarse features of the last frame."""
+        frames = self.inputs(context)
+        state = self.observe(frames, noise=Noise(1, len(frames)))[1]
+        content = self.content_encoder(2 * frames[:, -1] - 1).coarse
+        return Codes(state.memory.hidden.flatten(1), content.flatten(1), 0)
 
     def observe(
         self, context: Float[Tensor, "batch time channel y x"], *, noise: Noise

@@ -5,7 +5,7 @@ Format: https://github.com/edenton/drnet-py.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Literal
 
 import numpy as np
@@ -14,8 +14,9 @@ from torch import Tensor, nn
 
 from statecast.errors import InputError
 from statecast.frames import FrameSpec
+from statecast.models.base import Forecaster
 from statecast.models.drnet.model import DrNet
-from statecast.runs.official.settings import channel_names
+from statecast.runs.official.settings import Official, Settings, channel_names
 
 MODULES = {  # our module: end of the published name, before which there may be a variant
     "content_encoder": "EC",
@@ -26,10 +27,11 @@ MODULES = {  # our module: end of the published name, before which there may be 
 }
 COUNTERS = "num_batches_tracked"
 BACKBONES: dict[int, Literal["vgg", "dcgan", "resnet"]] = {3: "vgg", 4: "dcgan", 5: "resnet"}
+SIDE, FRAMES = 64, 10  # of frames, and observed and forecast, where no option says so
 UNUSED = 64  # hidden units of networks that the arrays do not hold, as any other number
 
 
-def from_arrays(arrays: Mapping[str, Any], config: Mapping[str, Any]) -> DrNet:
+def from_arrays(arrays: Mapping[str, Any], config: Mapping[str, Any]) -> Forecaster:
     """The published model with these weights, in evaluation mode.
 
     A module that the arrays lack keeps its initial weights: published checkpoints hold no
@@ -48,11 +50,40 @@ def from_arrays(arrays: Mapping[str, Any], config: Mapping[str, Any]) -> DrNet:
     Errors:
         InputError: a setting is missing, or an array is missing, left over, or of another shape.
     """
+    return describe(arrays, config, Settings("config", config)).model()
+
+
+def is_drnet(names: Collection[str]) -> bool:
+    """Whether tensors have names of DrNet's modules."""
+    return any(name.startswith("netEC.") for name in names)
+
+
+def read_tensors(tensors: Mapping[str, Tensor], settings: Settings) -> Official:
+    """The modules of a published checkpoint, with its options `opt` for settings.
+
+    Errors:
+        InputError: a setting is missing, or an array is missing, left over, or of another shape.
+    """
+    config = {name: settings.whole(name) for name in ("content_dim", "pose_dim", "channels")}
+    side = settings.whole("image_width") if "image_width" in settings else SIDE
+    lengths = {
+        name: settings.whole(name) if name in settings else FRAMES
+        for name in ("n_past", "n_future")
+    }
+    return describe(tensors, {**config, **lengths, "frame_size": [side, side]}, settings)
+
+
+def describe(arrays: Mapping[str, Any], config: Mapping[str, Any], settings: Settings) -> Official:
+    """The published model with these tensors and settings."""
     modules = modules_of(arrays, config.get("variant"))
-    model = build(modules, config)
-    for ours, tensors in modules.items():
-        load(model.get_submodule(ours), ours, tensors)
-    return model.eval()
+    spec, options = sizes_of(modules, config)
+
+    def load(model: DrNet) -> DrNet:
+        for ours, tensors in modules.items():
+            load_module(model.get_submodule(ours), ours, tensors)
+        return model
+
+    return Official("drnet", spec, options, load, settings)
 
 
 def modules_of(arrays: Mapping[str, Any], variant: str | None) -> dict[str, dict[str, Tensor]]:
@@ -78,8 +109,10 @@ def modules_of(arrays: Mapping[str, Any], variant: str | None) -> dict[str, dict
     return modules
 
 
-def build(modules: Mapping[str, Mapping[str, Tensor]], config: Mapping[str, Any]) -> DrNet:
-    """A model of the sizes that settings and weights have."""
+def sizes_of(
+    modules: Mapping[str, Mapping[str, Tensor]], config: Mapping[str, Any]
+) -> tuple[FrameSpec, dict[str, Any]]:
+    """Frames, and options of a model of the sizes that settings and weights have."""
     keys = ("content_dim", "pose_dim", "channels", "frame_size", "n_past", "n_future")
     if missing := [key for key in keys if key not in config]:
         raise InputError(f"The settings of DrNet lack {', '.join(missing)}.")
@@ -100,25 +133,25 @@ def build(modules: Mapping[str, Mapping[str, Tensor]], config: Mapping[str, Any]
     inputs = deconvolutions[1].shape[0 if backbone == "dcgan" else 1]
     recurrent = modules.get("predictor", {})
     discriminator = modules.get("discriminator")
-    return DrNet(
-        spec,
-        backbone=backbone,
-        skips=inputs != deconvolutions[0].shape[1],
-        pose_backbone=pose,
-        width=len(first),
-        content_size=config["content_dim"],
-        pose_size=config["pose_dim"],
-        normalise_pose=bool(config.get("normalize", pose == "resnet")),
-        discriminator_hidden=len(next(iter(discriminator.values()))) if discriminator else UNUSED,
-        recurrent_size=len(recurrent["embed.weight"]) if recurrent else UNUSED,
-        recurrent_layers=sum(name.endswith("weight_hh") for name in recurrent) or 1,
-        confusion_weight=config.get("sd_weight", 1e-4),
-        published=True,
-        generator=torch.Generator().manual_seed(0),
-    )
+    return spec, {
+        "backbone": backbone,
+        "skips": inputs != deconvolutions[0].shape[1],
+        "pose_backbone": pose,
+        "width": len(first),
+        "content_size": config["content_dim"],
+        "pose_size": config["pose_dim"],
+        "normalise_pose": bool(config.get("normalize", pose == "resnet")),
+        "discriminator_hidden": len(next(iter(discriminator.values())))
+        if discriminator
+        else UNUSED,
+        "recurrent_size": len(recurrent["embed.weight"]) if recurrent else UNUSED,
+        "recurrent_layers": sum(name.endswith("weight_hh") for name in recurrent) or 1,
+        "confusion_weight": config.get("sd_weight", 1e-4),
+        "published": True,
+    }
 
 
-def load(module: nn.Module, name: str, tensors: Mapping[str, Tensor]) -> None:
+def load_module(module: nn.Module, name: str, tensors: Mapping[str, Tensor]) -> None:
     """Load published tensors, which come in the order of ours."""
     own = {key: value for key, value in module.state_dict().items() if not key.endswith(COUNTERS)}
     theirs = list(tensors.items())

@@ -19,7 +19,7 @@ from statecast.io.json_yaml import own_file
 from statecast.runs.create import environment
 from statecast.runs.digests import record_digests
 from statecast.runs.folders import CONFIG_NAME, ENVIRONMENT_NAME
-from statecast.runs.official.loading import assign, read_official
+from statecast.runs.official.loading import read_official
 from statecast.runs.official.recipe_tables import Guess, guess_tables
 from statecast.runs.official.settings import Official
 from statecast.runs.recipes import Tables, pairs, resolve, without_code
@@ -68,8 +68,9 @@ def import_official(folder: str | Path, output: str | Path, overrides: Sequence[
 
 def published_files(folder: Path) -> list[Path]:
     """The files of a published checkpoint."""
-    found = sorted(path for path in folder.iterdir() if path.suffix in (".pt", ".json"))
-    return [own_file(path) for path in found]
+    endings = (".pt", ".json", ".pth", ".ckpt", ".tar", ".index")
+    found = [p for p in folder.iterdir() if p.suffix in endings or ".data-" in p.name]
+    return [own_file(path) for path in sorted(found)]
 
 
 def complete_tables(
@@ -136,6 +137,6 @@ def normalisation(official: Official, data: FrameSpec) -> str:
 
 def write_checkpoint(run: Run, official: Official, source: DataSource) -> None:
     """Write the published weights as the checkpoint of step 0, with a fresh optimizer."""
-    model = assign(run.new_model(), official.tensors)
+    model = official.load(run.new_model())
     options = TrainingOptions.of(run.tables["train"])
     Trainer(model, source, run.folder, replace(options, device="cpu")).save(best=True)

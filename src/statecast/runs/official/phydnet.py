@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -11,8 +11,10 @@ from torch import Tensor
 
 from statecast.errors import InputError
 from statecast.frames import FrameSpec
+from statecast.models.base import Forecaster
 from statecast.models.phydnet.model import PhyDNet
-from statecast.runs.official.settings import channel_names
+from statecast.runs.official.openstl import frame_counts, frame_space
+from statecast.runs.official.settings import Official, Settings, channel_names
 from statecast.runs.official.weights import load_weights
 
 OPENSTL = "encoder."  # OpenSTL's model holds the network under this name, and parts of it twice
@@ -43,7 +45,7 @@ FIRST = {  # the tensor that tells a version, and the one whose outputs are its 
 
 def from_arrays(
     arrays: Mapping[str, np.ndarray[Any, np.dtype[Any]]], config: Mapping[str, Any]
-) -> PhyDNet:
+) -> Forecaster:
     """A model with published weights and sizes, in evaluation mode.
 
     Args:
@@ -70,25 +72,24 @@ def from_arrays(
     except KeyError as error:
         raise InputError(f"The settings of PhyDNet lack {error}.") from error
     tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
-    return build(options, frame_spec(channels, space, context, horizon), tensors)
+    spec = frame_spec(channels, space, context, horizon)
+    return describe(options, spec, tensors, Settings("config", config)).model()
 
 
-def from_state_dict(
-    tensors: Mapping[str, Tensor],
-    *,
-    space: tuple[int, int] = (64, 64),
-    context: int = 10,
-    horizon: int = 10,
-) -> PhyDNet:
-    """A model with a published state dict, of either version or of OpenSTL's port, for forecasts.
+def is_phydnet(tensors: Collection[str]) -> bool:
+    """Whether tensors have names of either version, or of OpenSTL's port."""
+    plain = {name.removeprefix(OPENSTL) for name in tensors}
+    return any(names[0] in plain for names in FIRST.values())
+
+
+def read_tensors(tensors: Mapping[str, Tensor], settings: Settings) -> Official:
+    """A published state dict, of either version or of OpenSTL's port.
 
     Sizes come from the tensors; groups of normalisation are the published ones.
 
     Args:
         tensors: by published name.
-        space: height and width of the frames, which are in [0, 1].
-        context: frames observed.
-        horizon: frames forecast by default.
+        settings: as OpenSTL writes them; without, frames of 64×64 pixels, 10 → 10.
 
     Errors:
         InputError: the tensors are of neither version, or one does not fit; names it.
@@ -117,8 +118,9 @@ def from_state_dict(
         "residual_hidden": tuple(shape(name)[0] // 4 for name in gates[:-1]),
         "kernel_size": filters[2],
     }
-    channels = shape(FIRST[version][0])[1]
-    return build(options, frame_spec(channels, space, context, horizon), tensors)
+    channels, lengths = shape(FIRST[version][0])[1], frame_counts(settings)
+    spec = frame_spec(channels, frame_space(settings) or (64, 64), *lengths)
+    return describe(options, spec, tensors, settings)
 
 
 def frame_spec(channels: int, space: tuple[int, ...], context: int, horizon: int) -> FrameSpec:
@@ -132,14 +134,15 @@ def frame_spec(channels: int, space: tuple[int, ...], context: int, horizon: int
     )
 
 
-def build(options: Mapping[str, Any], spec: FrameSpec, tensors: Mapping[str, Tensor]) -> PhyDNet:
-    """A model with these options and published tensors.
+def describe(
+    options: dict[str, Any], spec: FrameSpec, tensors: Mapping[str, Tensor], settings: Settings
+) -> Official:
+    """The published model with these options and tensors."""
 
-    Errors:
-        InputError: a tensor is missing, left over, or of another shape; names it.
-    """
-    model = PhyDNet(spec, **options)
-    return load_weights(model, published_names(model), tensors)
+    def load(model: PhyDNet) -> PhyDNet:
+        return load_weights(model, published_names(model), tensors)
+
+    return Official("phydnet", spec, options, load, settings)
 
 
 def published_names(model: PhyDNet) -> dict[str, str]:

@@ -6,7 +6,7 @@ https://github.com/thuml/predrnn-pytorch.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,7 +19,8 @@ from statecast.models.base import Forecaster
 from statecast.models.convlstm import ConvLSTM
 from statecast.models.mim import MIM
 from statecast.models.predrnn import PredRNN
-from statecast.runs.official.settings import channel_names
+from statecast.runs.official.openstl import frame_counts, frame_space
+from statecast.runs.official.settings import Official, Settings, channel_names
 
 Names = dict[str, str]  # ours: published
 
@@ -100,7 +101,92 @@ def from_arrays(arrays: Mapping[str, Any], config: Mapping[str, Any]) -> Forecas
         InputError: a setting or array is missing, left over, or of another kind or shape.
     """
     tensors = {name: torch.as_tensor(value) for name, value in unwrapped(arrays, config).items()}
-    model = build(tensors, config)
+    return describe(tensors, config, Settings("config", config)).model()
+
+
+def is_predrnn(names: Collection[str]) -> bool:
+    """Whether tensors have names of this family."""
+    return any(name.startswith(("cell_list.", "stlstm_layer.", "predrnn/")) for name in names)
+
+
+def read_tensors(tensors: Mapping[str, Tensor], settings: Settings) -> Official:
+    """A published state dict, or the variables of the original MIM.
+
+    Sizes come from the tensors.
+
+    Args:
+        tensors: by published name.
+        settings: as OpenSTL writes them; without, frames are 10 → 10, in patches of 4×4 where the
+            outputs divide by 16, and of 64×64 pixels where no weight belongs to a place.
+
+    Errors:
+        InputError: a tensor that sizes are read from is missing, or a setting does not fit.
+    """
+    return describe(tensors, config_of(tensors, settings), settings)
+
+
+def config_of(tensors: Mapping[str, Tensor], settings: Settings) -> dict[str, Any]:
+    """Sizes of a model by its tensors and OpenSTL's settings, as `from_arrays` takes them."""
+    original = any(name.startswith("predrnn/") for name in tensors)
+    layers = {tuple(name.replace("/", ".").split(".")[:2]) for name in tensors if is_cell(name)}
+    hidden, output = "conv_h.0.weight", "conv_last.weight"
+    if original:
+        hidden, output = (
+            "predrnn/stlstm_1/time_state_to_state/kernel",
+            "predrnn/back_to_pixel/kernel",
+        )
+    else:
+        hidden = f"{'.'.join(min(layers, default=('cell_list', '0')))}.{hidden}"
+    for name in (hidden, output):
+        if name not in tensors or tensors[name].ndim != 4:
+            raise InputError(f"The published weights lack the convolution {name}.")
+    axes = TENSORFLOW_AXES[4] if original else (0, 1, 2, 3)
+    _, width, _, kernel = tensors[hidden].permute(axes).shape
+    outputs = len(tensors[output].permute(axes))
+    patch = 4 if outputs % 16 == 0 else 1
+    if "patch_size" in settings:
+        patch = settings.whole("patch_size")
+    context, horizon = frame_counts(settings)
+    return {
+        "layers": len(layers),
+        "hidden": [width] * len(layers),
+        "filter": kernel,
+        "patch": patch,
+        "layer_norm": any(name.endswith((".1.weight", "to_states")) for name in tensors),
+        "frame_channels": outputs // patch**2,
+        "frame_size": list(frame_space(settings) or space_of(tensors, patch)),
+        "context": context,
+        "horizon": horizon,
+        "decouple_beta": settings.number("decouple_beta") if "decouple_beta" in settings else 0.1,
+    }
+
+
+def is_cell(name: str) -> bool:
+    """Whether a tensor belongs to a cell of a layer, and not of the differences of two."""
+    starts = ("cell_list.", "stlstm_layer.", "predrnn/stlstm_")
+    return name.startswith(starts) and not name.startswith("predrnn/stlstm_diff")
+
+
+def space_of(tensors: Mapping[str, Tensor], patch: int) -> tuple[int, int]:
+    """Height and width of frames by weights that belong to places; else of Moving MNIST."""
+    for name, tensor in tensors.items():
+        if tensor.ndim == 3 and name.startswith("predrnn/"):
+            return tensor.shape[0] * patch, tensor.shape[1] * patch
+        if tensor.ndim == 3:
+            return tensor.shape[1] * patch, tensor.shape[2] * patch
+    return 64, 64
+
+
+def describe(
+    tensors: Mapping[str, Tensor], config: Mapping[str, Any], settings: Settings
+) -> Official:
+    """The published model with these tensors and sizes."""
+    name, spec, options = sizes_of(tensors, config)
+    return Official(name, spec, options, lambda model: load(model, tensors), settings)
+
+
+def load(model: Forecaster, tensors: Mapping[str, Tensor]) -> Forecaster:
+    """The model with published weights, in evaluation mode."""
     layout = layout_of(model)
     published = published_names(model, layout)
     remaining = {name: value for name, value in tensors.items() if not layout.ignored(name)}
@@ -143,8 +229,10 @@ def unwrapped(arrays: Mapping[str, Any], config: Mapping[str, Any]) -> Mapping[s
     return arrays
 
 
-def build(tensors: Mapping[str, Tensor], config: Mapping[str, Any]) -> Forecaster:
-    """The model of a configuration, with the system that the names of the weights tell."""
+def sizes_of(
+    tensors: Mapping[str, Tensor], config: Mapping[str, Any]
+) -> tuple[str, FrameSpec, dict[str, Any]]:
+    """The model that the names of the weights tell, its frames and its options."""
     widths = setting(config, "hidden", list)
     layers = setting(config, "layers", int)
     wrong = not widths or len(widths) != layers
@@ -168,15 +256,15 @@ def build(tensors: Mapping[str, Tensor], config: Mapping[str, Any]) -> Forecaste
         "layer_norm": bool(setting(config, "layer_norm", int)),
     }
     if any(name.startswith("predrnn/") for name in tensors):
-        return MIM(spec, **options)
+        return "mim", spec, options
     if any(name.startswith("stlstm_layer.") for name in tensors):
-        return MIM(spec, variant="openstl", detach_stationary=True, **options)
+        return "mim", spec, {"variant": "openstl", "detach_stationary": True, **options}
     if not any(".conv_m." in name for name in tensors):
-        return ConvLSTM(spec, **options)
+        return "convlstm", spec, options
     if "adapter.weight" not in tensors:
-        return PredRNN(spec, **options)
+        return "predrnn", spec, options
     weight = float(setting(config, "decouple_beta", float))
-    return PredRNN(spec, decoupling_weight=weight, sampling="reverse", **options)
+    return "predrnn", spec, {"decoupling_weight": weight, "sampling": "reverse", **options}
 
 
 def setting(config: Mapping[str, Any], key: str, kind: type) -> Any:

@@ -28,7 +28,24 @@ class Guess(NamedTuple):
 
 def guess_tables(official: Official) -> Guess:
     """Data and training that the settings of a published checkpoint describe."""
-    return srvp_tables(official) if official.name == "srvp" else separable_tables(official)
+    if official.name == "separable":
+        return separable_tables(official)
+    return srvp_tables(official) if official.name == "srvp" else optimiser_tables(official)
+
+
+def optimiser_tables(official: Official) -> Guess:
+    """Other systems: the optimiser's options, as far as they are published with the weights."""
+    config = official.settings
+    train: Table = {"precision": "float32"}
+    if "lr" in config:
+        train["learning_rate"] = config.number("lr")
+    if "batch_size" in config:
+        train["batch_size"] = config.whole("batch_size")
+    if "beta1" in config:
+        second = config.number("beta2") if "beta2" in config else 0.999
+        train["adam_betas"] = [config.number("beta1"), second]
+    published = config.get("dataset", config.get("dataname", "of these weights"))
+    return Guess(str(published), {}, train, {"metrics": IMAGES}, lambda _: {})
 
 
 def srvp_tables(official: Official) -> Guess:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from statecast.errors import InputError
 from statecast.frames import FrameSpec
+from statecast.models.base import Forecaster
 from statecast.models.savp.model import SAVP
-from statecast.runs.official.settings import channel_names
+from statecast.runs.official.settings import Official, Settings, channel_names
 from statecast.runs.official.tensorflow import Arrays, load_variables, own_names, setting
 
 OPTIONS = {  # our option: published setting
@@ -48,7 +49,7 @@ LSTM = "basic_conv2dlstm_cell/"
 OLD_EPSILON = 1.001e-5  # the smallest one of fused normalisation in TensorFlow 1
 
 
-def from_arrays(arrays: Arrays, config: Mapping[str, Any]) -> SAVP:
+def from_arrays(arrays: Arrays, config: Mapping[str, Any]) -> Forecaster:
     """The published model with these variables, in evaluation mode.
 
     Args:
@@ -60,6 +61,26 @@ def from_arrays(arrays: Arrays, config: Mapping[str, Any]) -> SAVP:
         InputError: a setting is missing or has no equivalent, or an array is missing, left over,
             or of another shape.
     """
+    return describe(arrays, config, Settings("config", config)).model()
+
+
+def is_savp(names: Collection[str]) -> bool:
+    """Whether variables have names of SAVP's generator."""
+    return any(name.startswith(CELL) for name in names)
+
+
+def read_variables(arrays: Arrays, settings: Settings) -> Official:
+    """The variables of a published checkpoint, of TensorFlow 1, with `model_hparams.json`.
+
+    Errors:
+        InputError: a setting is missing or has no equivalent, or an array is missing, left over,
+            or of another shape.
+    """
+    return describe(arrays, {"hparams": settings, "tensorflow": "1"}, settings)
+
+
+def describe(arrays: Arrays, config: Mapping[str, Any], origin: Settings) -> Official:
+    """The published model with these variables and settings."""
     system = "SAVP"
     settings = setting(config, "hparams", system)
     for name, value in FIXED.items():
@@ -71,7 +92,7 @@ def from_arrays(arrays: Arrays, config: Mapping[str, Any]) -> SAVP:
     options |= {"kernel_size": kernel[0], "kl_start": start, "kl_end": end}
     if not any(name.startswith("discriminator/") for name in arrays):
         options |= {name: 0.0 for name in options if "gan" in name}
-    if str(config.get("tensorflow", "2")).startswith("1."):
+    if str(config.get("tensorflow", "2")).partition(".")[0] == "1":
         options["norm_epsilon"] = OLD_EPSILON
     frames, context = (
         setting(settings, name, system) for name in ("sequence_length", "context_frames")
@@ -84,9 +105,12 @@ def from_arrays(arrays: Arrays, config: Mapping[str, Any]) -> SAVP:
         horizon=frames - context,
         value_range=(0.0, 1.0),
     )
-    model = SAVP(spec, **options)
-    load_variables(model, savp_names(model), arrays)
-    return model.eval()
+
+    def load(model: SAVP) -> SAVP:
+        load_variables(model, savp_names(model), arrays)
+        return model
+
+    return Official("savp", spec, options, load, origin)
 
 
 def frame_size(arrays: Arrays) -> tuple[int, int]:

@@ -22,6 +22,7 @@ from statecast.runs.official.settings import (
     options_of,
     settings_of,
 )
+from statecast.runs.official.weights import assign
 
 FILES = ("ov_Es", "ov_Et", "decoder", "t_resnet")
 ENCODERS = {"dcgan": "dcgan", "vgg": "vgg", "resnet": "resnet", "mlp": "mlp", "encoderSST": "maps"}
@@ -125,7 +126,7 @@ def read_separable(folder: Path) -> Official:
         "output": "sigmoid" if bounded else "identity",
         "normalise": "none",
     }
-    return Official("separable", spec, options, tensors, config)
+    return Official("separable", spec, options, lambda model: assign(model, tensors), config)
 
 
 def codecs_of(config: Settings) -> tuple[str, str]:

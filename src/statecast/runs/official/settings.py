@@ -5,15 +5,14 @@ from __future__ import annotations
 import inspect
 import json
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
-
-from torch import Tensor
 
 from statecast.errors import FileError, InputError
 from statecast.frames import FrameSpec
 from statecast.io.json_yaml import read_json
+from statecast.models import MODELS
 from statecast.models.base import Forecaster
 
 COLOURS = {1: ("intensity",), 3: ("red", "green", "blue")}
@@ -25,17 +24,39 @@ class Official(NamedTuple):
     name: str  # of the model, in MODELS
     spec: FrameSpec
     options: dict[str, Any]  # of the model's constructor
-    tensors: dict[str, Tensor]  # under their published names
+    load: Callable[[Any], Forecaster]  # sets the weights of a model built with these options
     settings: Settings  # as published
+
+    def model(self) -> Forecaster:
+        """The model with its weights, in evaluation mode.
+
+        Errors:
+            InputError: the settings describe no model, or the weights do not fit it.
+        """
+        try:
+            return self.load(MODELS[self.name](self.spec, **self.options)).eval()
+        except InputError:
+            raise
+        except (TypeError, ValueError, RuntimeError) as error:  # a text where a number should be
+            reason = " ".join(str(error).split())
+            raise InputError(f"{self.settings.path} describes no model: {reason}") from error
 
 
 class Settings(dict[str, Any]):
-    """Published settings, whose missing keys are a user's error and not a `KeyError`."""
+    """Published settings, whose missing keys are a user's error and not a `KeyError`.
 
-    def __init__(self, path: Path) -> None:
+    Args:
+        path: of the JSON file with them, or of another one that `content` comes from.
+        content: the settings, where they are no JSON file.
+    """
+
+    def __init__(self, path: Path | str, content: Mapping[str, Any] | None = None) -> None:
         self.path = path
+        if content is not None:
+            super().__init__(content)
+            return
         try:
-            content = read_json(path)
+            content = read_json(Path(path))
         except (OSError, ValueError) as error:
             raise FileError(f"{path} cannot be read as JSON: {error}.") from error
         if not isinstance(content, dict):

@@ -22,6 +22,7 @@ from statecast.runs.official.settings import (
     options_of,
     settings_of,
 )
+from statecast.runs.official.weights import assign
 
 ARCHITECTURES = ("dcgan", "vgg")
 SIDE = 64  # of published frames
@@ -75,7 +76,8 @@ def read_srvp(folder: Path) -> Official:
         raise InputError(f"{folder / 'model.pt'} should hold a state dict: names and tensors.")
     options |= options_of(config, OPTIONS)
     options["content_size"] = options["inference_hidden"]  # one setting in the published code
-    return Official("srvp", spec, options, dict(tensors), config)
+    tensors = dict(tensors)
+    return Official("srvp", spec, options, lambda model: assign(model, tensors), config)
 
 
 def srvp_settings(model: SRVP, options: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from statecast.errors import InputError
 from statecast.frames import FrameSpec
+from statecast.models.base import Forecaster
 from statecast.models.pixel_motion.cdna import CDNA
 from statecast.models.pixel_motion.sv2p import SV2P
-from statecast.runs.official.settings import channel_names
+from statecast.runs.official.settings import Official, Settings, channel_names
 from statecast.runs.official.tensorflow import Arrays, load_variables, own_names, setting
 
 SCOPE = "generator/"
+DEFAULTS: dict[str, Any] = {  # published, of what no variable tells
+    "context_frames": 2, "sequence_length": 12, "schedule_sampling_k": 900.0, "kl_weight": 0.001,
+    "num_iterations_1st_stage": 50_000, "kl_anneal_steps": [100_000, 120_000],
+    "latent_std_min": -5.0, "multi_latent": False,
+}  # fmt: skip
 MODULES = {  # ours: published
     "cell.enter": "scale1_conv1",
     "cell.enter_norm": "scale1_conv1/layer_norm1",
@@ -43,7 +50,7 @@ POINTWISE = ("convt4", "convt7")  # transposed convolutions of one point, which 
 UNUSED = (f"{SCOPE}state_pred/weights", f"{SCOPE}state_pred/biases")
 
 
-def from_arrays(arrays: Arrays, config: Mapping[str, Any]) -> SV2P | CDNA:
+def from_arrays(arrays: Arrays, config: Mapping[str, Any]) -> Forecaster:
     """The published model with these weights, in evaluation mode.
 
     Args:
@@ -55,6 +62,68 @@ def from_arrays(arrays: Arrays, config: Mapping[str, Any]) -> SV2P | CDNA:
     Errors:
         InputError: a setting is missing, or an array is missing, left over, or of another shape.
     """
+    return describe(arrays, config, Settings("config", config)).model()
+
+
+def is_sv2p(names: Collection[str]) -> bool:
+    """Whether variables have names of SV2P's generator."""
+    return f"{SCOPE}scale1_conv1/weights" in names
+
+
+def read_variables(arrays: Arrays, settings: Settings) -> Official:
+    """The variables of a published checkpoint, whose shapes are the sizes.
+
+    Args:
+        arrays: by name of the variable.
+        settings: `model_hparams.json`; what it lacks has the published default.
+
+    Errors:
+        InputError: an array is missing, left over, or of another shape.
+    """
+
+    def shape(name: str) -> tuple[int, ...]:
+        if f"{SCOPE}{name}" not in arrays:
+            raise InputError(f"The published variables of SV2P lack {SCOPE}{name}.")
+        return arrays[f"{SCOPE}{name}"].shape
+
+    lstms = [shape(f"state{index}/Gates/biases")[0] // 4 for index in range(1, 8)]
+    *_, channels, first = shape("scale1_conv1/weights")
+    masks = shape("convt7/biases")[0] - 1
+    if f"{SCOPE}cdna_params/weights" in arrays:
+        motion = "CDNA"
+        points, kernels = shape("cdna_params/weights")
+        side, kernel = 8 * math.isqrt(points // lstms[4]), math.isqrt(kernels // masks)
+    else:  # whose weights belong to no place
+        motion, side, kernel = "DNA", 64, math.isqrt(shape("convt4/biases")[0])
+    latent = f"{SCOPE}latent_mean/weights" in arrays
+    known = lstms[3] + (shape("latent_mean/weights")[-1] if latent else 0)
+    if (commands := shape("conv4/weights")[2] - known) > 0:
+        raise InputError(
+            f"These weights take {commands} numbers of actions and states beside each frame, which "
+            "our models of pixel motion do not. Take weights of frames alone."
+        )
+    config: dict[str, Any] = {
+        "system": f"SV2P, {motion}" if latent else motion,
+        "frame": side,
+        "channels": channels,
+        "lstm_sizes": lstms,
+        "first_conv": first,
+        "num_masks": masks,
+        "kernel": kernel,
+        **DEFAULTS,
+    }
+    if latent:
+        tower = [shape(f"latent_conv{index}/weights") for index in (1, 2, 3)]
+        config |= {
+            "latent_tower": [size[-1] for size in tower],
+            "latent_channels": shape("latent_mean/weights")[-1],
+            "sequence_length": tower[0][2] // channels,
+        }
+    return describe(arrays, config | {k: v for k, v in settings.items() if k in DEFAULTS}, settings)
+
+
+def describe(arrays: Arrays, config: Mapping[str, Any], settings: Settings) -> Official:
+    """The published model with these variables and settings."""
     system = str(setting(config, "system", "SV2P"))
 
     def found(name: str) -> Any:
@@ -80,7 +149,7 @@ def from_arrays(arrays: Arrays, config: Mapping[str, Any]) -> SV2P | CDNA:
         "published": True,
     }
     if "sv2p" not in system.lower():
-        return load(CDNA(spec, **options), arrays, motion)
+        return Official("cdna", spec, options, lambda m: load(m, arrays, motion), settings)
     start, end = found("kl_anneal_steps")
     options |= {
         "latent": "step" if is_time_variant(config, system) else "sequence",
@@ -93,7 +162,7 @@ def from_arrays(arrays: Arrays, config: Mapping[str, Any]) -> SV2P | CDNA:
     }
     if found("latent_std_min") != -5.0:
         raise InputError(f"latent_std_min is −5 in SV2P, got {found('latent_std_min')}.")
-    return load(SV2P(spec, **options), arrays, motion)
+    return Official("sv2p", spec, options, lambda m: load(m, arrays, motion), settings)
 
 
 def motion_of(system: str) -> str:

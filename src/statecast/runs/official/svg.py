@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from statecast.errors import InputError
 from statecast.frames import FrameSpec
+from statecast.models.base import Forecaster
 from statecast.models.svg.model import SVG
 from statecast.nn.blocks import ConvolutionUnit
-from statecast.runs.official.settings import channel_names
+from statecast.runs.official.settings import Official, Settings, channel_names
 
 PRIORS = {"SVG-LP": "learned", "SVG-FP": "fixed"}
 OPTIONS = {  # our option: published setting
@@ -28,7 +29,7 @@ OPTIONS = {  # our option: published setting
 }
 
 
-def from_arrays(arrays: Mapping[str, np.ndarray], config: Mapping[str, Any]) -> SVG:
+def from_arrays(arrays: Mapping[str, np.ndarray], config: Mapping[str, Any]) -> Forecaster:
     """The published model with these weights, in evaluation mode.
 
     Args:
@@ -40,6 +41,47 @@ def from_arrays(arrays: Mapping[str, np.ndarray], config: Mapping[str, Any]) -> 
     Errors:
         InputError: a setting is unknown, or an array is missing, left over, or of another shape.
     """
+    tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
+    return describe(tensors, config, Settings("config", config)).model()
+
+
+def is_svg(names: Collection[str]) -> bool:
+    """Whether tensors have names of SVG's modules."""
+    return any(name.startswith("frame_predictor.") for name in names)
+
+
+def read_tensors(tensors: Mapping[str, Tensor], settings: Settings) -> Official:
+    """The modules of a published checkpoint, with its options `opt` for settings.
+
+    Errors:
+        InputError: a setting is missing, or an array is missing, left over, or of another shape.
+    """
+    first = next(
+        (tensor for name, tensor in tensors.items() if name.startswith("encoder.c1.")), None
+    )
+    if first is None:
+        raise InputError("The published weights of SVG lack the encoder's first convolution.")
+    learned = any(name.startswith("prior.") for name in tensors)
+    config = {
+        name: settings[name]
+        for name in OPTIONS.values()
+        if name not in ("width", "prior_rnn_layers")
+    }
+    config |= {name: settings.whole(name) for name in ("channels", "n_past", "n_future")}
+    config |= {
+        "system": "SVG-LP" if learned else "SVG-FP",
+        "backbone": f"{settings['model']}_{settings.whole('image_width')}",
+        "width": len(first),
+        "prior_rnn_layers": settings.whole("prior_rnn_layers") if learned else None,
+        "last_frame_skip": bool(settings.get("last_frame_skip", False)),
+    }
+    return describe(tensors, config, settings)
+
+
+def describe(
+    tensors: Mapping[str, Tensor], config: Mapping[str, Any], settings: Settings
+) -> Official:
+    """The published model with these tensors and settings."""
     system = config["system"]
     if system not in PRIORS:
         raise InputError(f"Published systems are {' and '.join(PRIORS)}, got {system!r}.")
@@ -56,13 +98,22 @@ def from_arrays(arrays: Mapping[str, np.ndarray], config: Mapping[str, Any]) -> 
     }
     options |= {"backbone": backbone, "prior": PRIORS[system]}
     options["skip_frame"] = "previous" if config.get("last_frame_skip") else "last"
-    model = SVG(spec, published=True, **options)
+    options["published"] = True
+    return Official("svg", spec, options, lambda model: load(model, tensors, system), settings)
+
+
+def load(model: SVG, tensors: Mapping[str, Tensor], system: str) -> SVG:
+    """The model with published weights, in evaluation mode.
+
+    Errors:
+        InputError: an array is missing, left over, or of another shape.
+    """
     names = svg_names(model)
-    if differing := sorted(set(names.values()) ^ set(arrays)):
+    if differing := sorted(set(names.values()) ^ set(tensors)):
         raise InputError(
             f"These arrays of {system} are missing or left over: {', '.join(differing)}."
         )
-    state = {ours: torch.from_numpy(arrays[theirs]) for ours, theirs in names.items()}
+    state = {ours: tensors[theirs] for ours, theirs in names.items()}
     try:
         model.load_state_dict(state, strict=False)
     except RuntimeError as error:

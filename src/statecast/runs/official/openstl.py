@@ -1,0 +1,28 @@
+"""Settings as OpenSTL writes them beside its checkpoints, `model_param.json`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from statecast.runs.official.settings import Settings
+
+CONTEXT, HORIZON = 10, 10  # of Moving MNIST, which most checkpoints are of
+
+
+def frame_counts(settings: Settings) -> tuple[int, int]:
+    """Frames observed and forecast, by default those of Moving MNIST."""
+    lengths = {"pre_seq_length": CONTEXT, "aft_seq_length": HORIZON}
+    context, horizon = (
+        settings.whole(name) if name in settings else default for name, default in lengths.items()
+    )
+    return context, horizon
+
+
+def frame_space(settings: Settings) -> tuple[int, int] | None:
+    """Height and width of `in_shape`, (time, channel, height, width); None where it is not set."""
+    shape: Any = settings.get("in_shape")
+    if shape is None:
+        return None
+    if not isinstance(shape, list) or len(shape) != 4 or any(type(n) is not int for n in shape):
+        raise settings.unfit("in_shape", "four whole numbers")
+    return shape[2], shape[3]
