@@ -80,7 +80,7 @@ class Fields(DataSource):
             as leave room for the windows.
         context: frames observed; by default, as the other lengths, what the data has room for.
         horizon: frames forecast in training.
-        test_horizon: frames forecast in tests.
+        test_horizon: frames forecast in tests; by default up to twice as many as in training.
         validation_horizon: frames forecast in validation.
         window_stride: frames between the starts of windows.
         anomaly: subtract the `mean` of each training point, or `seasonal`: its mean and two waves

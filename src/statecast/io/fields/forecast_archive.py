@@ -71,7 +71,8 @@ class ForecastArchive:
             )
         if self.start not in self.dataset.coords:
             raise InputError(f"{path} does not say the dates of its starts along {self.start}.")
-        self.starts = as_dates(np.asarray(self.dataset[self.start].values))
+        starts = np.asarray(self.dataset[self.start].values)
+        self.starts = as_dates(starts) if starts.dtype.kind in "MO" else starts.astype(np.float64)
 
     def found(self, dimension: tuple[str, tuple[str, ...]]) -> str:
         """Name of a dimension.
@@ -134,7 +135,9 @@ class ForecastArchive:
             raise InputError(f"{self.path} has lead times in {unit!r}, which is no unit of time.")
         return values
 
-    def fitted(self, channels: tuple[str, ...], space: tuple[int, ...], labels: Coordinates) -> Any:
+    def fitted(
+        self, channels: tuple[str, ...], space: tuple[int, ...], labels: Coordinates
+    ) -> list[DataArray]:
         """The variables of some channels on a grid, (start, sample, lead, *space), still unread.
 
         Dimensions of space may have other names, another order, and run the other way.
@@ -200,14 +203,11 @@ class ForecastArchive:
         """Forecasts from one start, (sample, lead, channel, *space), float32; NaN is unknown."""
         with reading(str(self.path)):
             found = [np.asarray(array[place].values, dtype=np.float32) for array in arrays]
-        leads = self.dataset.sizes[self.lead]
         several = [
             values if self.member in array.dims else np.broadcast_to(values, (1, *values.shape))
             for array, values in zip(arrays, found, strict=True)
         ]
-        values = np.stack(np.broadcast_arrays(*several), axis=2)
-        assert values.shape[1] == leads
-        return values
+        return np.stack(np.broadcast_arrays(*several), axis=2)
 
 
 def dimension_named(dataset: Dataset, dimension: tuple[str, tuple[str, ...]]) -> str | None:
