@@ -29,7 +29,7 @@ from statecast.solvers.solvers import SolverName
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
-METRICS = ("mse", "rmse", "mae", "bias", "crps", "spread_skill", "acc")
+METRICS = ("mse", "rmse", "mae", "fair_mse", "bias", "crps", "spread_skill", "acc")
 BASELINES = ("persistence", "damped_persistence", "climatology")
 
 
