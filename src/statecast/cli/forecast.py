@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from statecast.forecasting.forecast_file import Written
@@ -119,7 +119,7 @@ def data_options(overrides: Sequence[str]) -> dict[str, object]:
     return options_of_tables(overrides, {"data"})["data"]
 
 
-def options_of_tables(overrides: Sequence[str], tables: Set[str]) -> dict[str, dict[str, object]]:
+def options_of_tables(overrides: Sequence[str], tables: Set[str]) -> dict[str, dict[str, Any]]:
     """`--TABLE.OPTION VALUE` as options with values, by table.
 
     Errors:
@@ -129,7 +129,7 @@ def options_of_tables(overrides: Sequence[str], tables: Set[str]) -> dict[str, d
     from statecast.io.json_yaml import parse_yaml
     from statecast.runs.recipes import pairs
 
-    found: dict[str, dict[str, object]] = {table: {} for table in tables}
+    found: dict[str, dict[str, Any]] = {table: {} for table in tables}
     for name, text in pairs(overrides):
         table, _, option = name.partition(".")
         if table not in tables:
