@@ -28,6 +28,7 @@ RUNS = {
     "fields": [
         "--model.reference=none",
         "--evaluate.baselines=[persistence]",
+        "--evaluate.metrics=[mse,rmse,mae,crps,spread_skill]",
         "--model.width=8",
         "--evaluate.samples=3",
         "--data.context=4",

@@ -150,3 +150,23 @@ def test_workers_of_a_cluster_make_the_same_numbers_though_one_is_killed(past, w
             asked(past), tmp_path / "shared.zarr", batch_size=1, dask=two.scheduler_address
         )
     xarray.testing.assert_identical(opened(store), opened(whole))
+
+
+def test_names_and_types_are_those_that_climpred_and_weatherbench_x_look_for(whole):
+    """Facts of their source: climpred 2.x renames dimensions by standard names and reads the unit
+    of leads; WeatherBench-X selects by `init_time` and by durations along `lead_time`."""
+    with xarray.open_zarr(whole, decode_timedelta=False) as found:
+        standard = {found[dim].attrs.get("standard_name"): dim for dim in found.dims}
+        renamed = found.rename(
+            {standard["forecast_reference_time"]: "init", standard["forecast_period"]: "lead",
+             standard["realization"]: "member"}
+        )  # fmt: skip
+        assert renamed.lead.attrs["units"] in ("days", "hours", "minutes", "seconds")
+        assert (renamed.lead.dtype.kind, list(renamed.lead.values)) == ("i", [1, 2])
+        assert (renamed.init.dtype.kind, renamed.valid_time.dims) == ("M", ("init", "lead"))
+    found = opened(whole)
+    chosen = found.sel(
+        init_time=found.init_time.values[:3], lead_time=np.array([2], "timedelta64[D]")
+    )
+    assert (chosen.sizes["lead_time"], chosen.sizes["init_time"]) == (1, 3)
+    assert {"lat", "lon"} <= set(chosen.coords)  # which it renames itself

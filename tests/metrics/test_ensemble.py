@@ -179,7 +179,7 @@ def test_thresholds_make_the_brier_score_apply_where_the_range_is_not_known():
 
 @pytest.mark.parametrize("masked", [False, True])
 @pytest.mark.parametrize(
-    "name", ["crps", "energy", "brier", "spread_skill", "rank_histogram", "coverage"]
+    "name", ["fair_mse", "crps", "energy", "brier", "spread_skill", "rank_histogram", "coverage"]
 )
 def test_any_budget_gives_the_same_sums(name, masked, monkeypatch):
     generator = torch.Generator().manual_seed(0)
@@ -217,3 +217,27 @@ def test_reliability_of_probabilities():
         values=truth.masked_fill(~mask, torch.nan), times=torch.ones(1), channels=("u",), mask=mask
     )
     assert metric.details(metric.sums(forecast, known))["observed"][3] == 1.0
+
+
+def test_fair_mse_is_the_error_of_the_mean_of_the_distribution_for_any_number_of_samples():
+    """Samples about 0.5 beside a truth of 0: 0.25, whereas their mean's error has s²/M more."""
+    generator = torch.Generator().manual_seed(0)
+    times, metrics = torch.ones(1), {name: METRICS[name]() for name in ("fair_mse", "mse")}
+    target = Frames(values=torch.zeros(40, 1, 1, 50, 50), times=times, channels=("u",))
+    for members in (2, 5, 20):
+        drawn = 0.5 + torch.randn(members, *target.values.shape, generator=generator)
+        forecast = Forecast(samples=drawn, times=times, channels=("u",))
+        scores = {name: m.scores(m.sums(forecast, target)) for name, m in metrics.items()}
+        assert scores["fair_mse"]["ensemble"].value == pytest.approx(0.25, abs=0.012)
+        mean = scores["mse"]["ensemble_mean"].value
+        assert mean == pytest.approx(0.25 + 1 / members, abs=0.012)
+
+
+def test_fair_mse_of_equal_samples_is_the_mse():
+    values = torch.rand(2, 3, 1, 4, generator=torch.Generator().manual_seed(1))
+    target = Frames(values=torch.zeros_like(values), times=torch.arange(1.0, 4.0), channels=("u",))
+    forecast = Forecast(
+        samples=values.expand(3, *values.shape), times=target.times, channels=("u",)
+    )
+    found = {name: METRICS[name]().sums(forecast, target) for name in ("fair_mse", "mse")}
+    torch.testing.assert_close(found["fair_mse"]["ensemble.rows"], found["mse"]["mean.rows"])

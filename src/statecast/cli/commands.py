@@ -20,6 +20,7 @@ VERBS = (
     "forecast",
     "follow",
     "hindcast",
+    "score",
     "swap",
     "interpolate",
     "import-official",

@@ -5,6 +5,11 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from statecast.evaluation.evaluation import Evaluation
 
 INCOMPLETE = 3  # exit code where metrics that were asked for lack a file of weights
 SUMMARY = "Score a run on its test data, beside persistence."
@@ -28,10 +33,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace, overrides: Sequence[str]) -> int:
     """Score a run."""
     from statecast.distributed import is_main, process_group
-    from statecast.errors import MissingExtraError
-    from statecast.evaluation.analyses import ANALYSES
-    from statecast.evaluation.skill import skill_lines
-    from statecast.plots.curves import plot_scores
     from statecast.runs.run import evaluate_run, open_run
 
     if options.allow_download:
@@ -47,21 +48,8 @@ def run(options: argparse.Namespace, overrides: Sequence[str]) -> int:
         )
         if not is_main():
             return 0
-    print(scores.table())
-    print("\n".join(["", *skill_lines(scores.skill)]))
-    for warning in scores.warnings:
-        print(f"Warning: {warning}")
-    for name, found in scores.analyses.items():
-        print("\n".join(["", f"{name}:", *ANALYSES[name]().lines(found)]))
-    for metric, reason in scores.not_computed.items():
-        print(f"{metric} was not computed: {reason}")
-    written, picture = [opened.folder / "scores.json"], opened.folder / "scores.png"
-    try:
-        plot_scores(scores.to_json(), picture)
-        written.append(picture)
-    except MissingExtraError as error:
-        print(f"No picture of the scores: {error}")
-    print(f"Written: {', '.join(map(str, written))}")
+    print_scores(scores)
+    print(f"Written: {', '.join(map(str, written_into(opened.folder, scores)))}")
     lacking = [name for name, reason in scores.not_computed.items() if names_weights(reason)]
     if not lacking:
         return 0
@@ -71,6 +59,36 @@ def run(options: argparse.Namespace, overrides: Sequence[str]) -> int:
         file=sys.stderr,
     )
     return INCOMPLETE
+
+
+def print_scores(scores: Evaluation) -> None:
+    """Print tables of scores, what they say in words, and what is missing."""
+    from statecast.evaluation.analyses import ANALYSES
+    from statecast.evaluation.skill import skill_lines
+
+    print(scores.table())
+    print("\n".join(["", *skill_lines(scores.skill)]))
+    for warning in scores.warnings:
+        print(f"Warning: {warning}")
+    for name, found in scores.analyses.items():
+        print("\n".join(["", f"{name}:", *ANALYSES[name]().lines(found)]))
+    for metric, reason in scores.not_computed.items():
+        print(f"{metric} was not computed: {reason}")
+
+
+def written_into(folder: Path, scores: Evaluation) -> list[Path]:
+    """The scores that lie in a folder, and a picture of them, which is drawn where it can be."""
+    from statecast.errors import MissingExtraError
+    from statecast.evaluation.evaluation import SCORES_NAME
+    from statecast.plots.curves import plot_scores
+
+    written, picture = [folder / SCORES_NAME], folder / "scores.png"
+    try:
+        plot_scores(scores.to_json(), picture)
+        written.append(picture)
+    except MissingExtraError as error:
+        print(f"No picture of the scores: {error}")
+    return written
 
 
 def names_weights(reason: str) -> bool:

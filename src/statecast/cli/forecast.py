@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from statecast.forecasting.forecast_file import Written
@@ -115,7 +115,12 @@ def report(written: Written) -> None:
 
 
 def data_options(overrides: Sequence[str]) -> dict[str, object]:
-    """`--data.OPTION VALUE` as options with values.
+    """`--data.OPTION VALUE` as options with values; errors as `options_of_tables`."""
+    return options_of_tables(overrides, {"data"})["data"]
+
+
+def options_of_tables(overrides: Sequence[str], tables: Set[str]) -> dict[str, dict[str, Any]]:
+    """`--TABLE.OPTION VALUE` as options with values, by table.
 
     Errors:
         InputError: an option of another table, or a value that is no YAML.
@@ -124,13 +129,13 @@ def data_options(overrides: Sequence[str]) -> dict[str, object]:
     from statecast.io.json_yaml import parse_yaml
     from statecast.runs.recipes import pairs
 
-    found: dict[str, object] = {}
+    found: dict[str, dict[str, Any]] = {table: {} for table in tables}
     for name, text in pairs(overrides):
         table, _, option = name.partition(".")
-        if table != "data":
-            raise InputError(f"A forecast takes options of data, got --{name}.")
+        if table not in tables:
+            raise InputError(f"Here are options of {' and '.join(sorted(tables))}, got --{name}.")
         try:
-            found[option] = parse_yaml(text)
+            found[table][option] = parse_yaml(text)
         except ValueError as error:
             raise InputError(f"--{name} {text!r} is not valid YAML: {error}.") from error
     return found

@@ -206,6 +206,11 @@ class DataSource(ABC):
         """Facts about the data for a reader: source, licence, sizes, protocol (JSON values)."""
 
     @property
+    def has_training_windows(self) -> bool:
+        """Whether there is a training split: data that only verify forecasts may lack it."""
+        return True
+
+    @property
     def inferred_options(self) -> Sequence[InferredOption]:
         """Choices made by looking at the data, where options left them open."""
         return ()

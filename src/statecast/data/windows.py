@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from typing import Any
@@ -111,4 +111,30 @@ class FirstFrames(Windows):
     def digest(self) -> str:
         """Digest of the whole windows and of what is kept of them."""
         content = f"first {self.horizon} of {self.windows.digest}"
+        return hashlib.sha256(content.encode()).hexdigest()
+
+
+class ChosenLeads(FirstFrames):
+    """Windows whose targets are cut to some lead times.
+
+    Args:
+        windows: the whole ones.
+        leads: increasing lead times, in frames.
+    """
+
+    def __init__(self, windows: Windows, leads: Sequence[int]) -> None:
+        super().__init__(windows, leads[-1])
+        self.leads = list(leads)
+
+    def batch(self, indices: Tensor) -> Batch:
+        whole = super().batch(indices)
+        target, rows = whole.target, torch.tensor(self.leads) - 1
+        mask = None if target.mask is None else target.mask[:, rows]
+        chosen = replace(target, values=target.values[:, rows], times=target.times[rows], mask=mask)
+        return replace(whole, target=chosen)
+
+    @cached_property
+    def digest(self) -> str:
+        """Digest of the whole windows and of what is kept of them."""
+        content = f"leads {self.leads} of {self.windows.digest}"
         return hashlib.sha256(content.encode()).hexdigest()

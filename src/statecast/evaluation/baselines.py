@@ -85,10 +85,11 @@ def fitted_baselines(
         if type(model) is MODELS[name]:
             continue
         baseline = MODELS[name](model.spec).to(device)
-        windows = data.windows("train")
         try:
             baseline.check_context_length(model.spec.context)
-            fit_statistics(baseline, windows, batch_size=min(32, len(windows)), seed=seed)
+            if baseline.needs_statistics:
+                windows = data.windows("train")
+                fit_statistics(baseline, windows, batch_size=min(32, len(windows)), seed=seed)
         except InputError as error:
             reasons[name] = f"it cannot be fitted: {error}"
             continue

@@ -186,7 +186,9 @@ def evaluate(
         skill={key: skill_of(own, scored[key], seed) for key in beside},
         parts=parts_of(scored, subsets, spec),
         analyses=found,
-        warnings=shift_warnings(data.windows("train"), plan.windows),
+        warnings=shift_warnings(data.windows("train"), plan.windows)
+        if data.has_training_windows
+        else [],
         not_computed=plan.not_computed | reasons_of(scored) | left_out | reasons,
         windows=windows_of(scored),
     )
@@ -195,8 +197,9 @@ def evaluate(
 def climatology_of(
     model: Forecaster, data: DataSource, plan: EvaluationPlan, seed: int
 ) -> torch.Tensor | None:
-    """Mean of training frames (channel, *space); None where scores have other units."""
-    if type(plan.windows).to_score_units is not Windows.to_score_units:
+    """Mean of training frames (channel, *space); None where scores have other units, or no such."""
+    other_units = type(plan.windows).to_score_units is not Windows.to_score_units
+    if other_units or not data.has_training_windows:
         return None
     fitted = Climatology(model.spec)
     windows = data.windows("train")

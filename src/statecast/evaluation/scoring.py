@@ -151,9 +151,9 @@ def score_windows(
     own = share(chosen)
 
     def forecast(numbers: Tensor, batch: Batch) -> Forecast:
-        return model.forecast(
-            batch.context,
-            len(batch.target),
+        return model.forecast_windows(
+            numbers,
+            batch,
             samples=drawn,
             substeps=substeps,
             solver=solver,

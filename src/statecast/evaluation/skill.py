@@ -12,7 +12,7 @@ from torch import Tensor
 from statecast.evaluation.bootstrap import Interval, bootstrap
 from statecast.metrics.base import ROWS, Metric, Sums, with_average
 
-ROUNDING = 1e-9  # relative difference of scores that are equal
+ROUNDING = 1e-7  # of a score of single precision, below which a difference is none
 
 
 class Estimate(NamedTuple):
@@ -96,9 +96,9 @@ def skill_against(
 
         def compared(mean: Tensor, count: int = count) -> Tensor:
             one, other = metric.of_mean(mean).split(count, dim=-1)
+            gain = one - other
+            gain = torch.where(gain.abs() <= ROUNDING * other.abs(), 0.0, gain)
             rest = torch.nan if metric.perfect is None else metric.perfect - other
-            # Equal scores differ by rounding, always in the same way: no difference.
-            gain = (one - other).masked_fill(one.isclose(other, rtol=ROUNDING, atol=0), 0)
             return torch.cat([gain, gain / rest], dim=-1)
 
         interval = bootstrap(compared, scores, known, sequences, seed=seed)
@@ -109,11 +109,17 @@ def skill_against(
     return found
 
 
-TOLD = {"mse": ("ensemble_mean", "mean squared error"), "crps": ("ensemble", "CRPS")}
+TOLD = {
+    "mse": ("ensemble_mean", "mean squared error"),
+    "fair_mse": ("ensemble", "mean squared error of the expectation"),
+    "crps": ("ensemble", "CRPS"),
+}
 
 
 def skill_lines(skill: Mapping[str, Mapping[str, Mapping[str, Skill]]]) -> list[str]:
     """Whether a model beats each baseline, and by how much, in words.
+
+    Where the fair mean squared error is there, it is told instead of that of the samples' mean.
 
     Args:
         skill: by baseline, metric and selection.
@@ -122,7 +128,7 @@ def skill_lines(skill: Mapping[str, Mapping[str, Mapping[str, Skill]]]) -> list[
         f"{title}: {verdict(found[metric][selection], baseline)}"
         for baseline, found in skill.items()
         for metric, (selection, title) in TOLD.items()
-        if selection in found.get(metric, {})
+        if selection in found.get(metric, {}) and not (metric == "mse" and "fair_mse" in found)
     ]
 
 

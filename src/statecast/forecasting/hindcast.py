@@ -22,6 +22,7 @@ from statecast.frames import Frames
 from statecast.io.atomic_files import atomic_path
 from statecast.io.fields.coordinates import Coordinates
 from statecast.io.fields.field import Field, within
+from statecast.io.fields.forecast_archive import CONTEXT
 from statecast.io.fields.forecast_layout import Layout
 from statecast.io.fields.kinds import labelled_files
 from statecast.io.fields.readers import open_fields
@@ -328,6 +329,7 @@ def create_store(
         valid_time=(("init_time", "lead_time"), reached, valid),
     )
     skeleton.attrs[REQUEST] = json.dumps(asked)
+    skeleton.attrs[CONTEXT] = hindcast.predictor.spec.context
     skeleton.to_zarr(place, mode="w", zarr_format=FORMAT, consolidated=False)
     group = zarr.open_group(place, mode="a")
     for name, planned in layout.variables().items():

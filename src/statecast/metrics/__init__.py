@@ -23,6 +23,7 @@ METRICS: Registry[Metric] = Registry(
         "lpips_vgg": "statecast.metrics.lpips:VGGLPIPS",
         "fvd": "statecast.metrics.fvd:FVD",
         "spectrum": "statecast.metrics.spectral:Spectrum",
+        "fair_mse": "statecast.metrics.ensemble:FairMSE",
         "crps": "statecast.metrics.ensemble:CRPS",
         "energy": "statecast.metrics.ensemble:Energy",
         "spread_skill": "statecast.metrics.calibration:SpreadSkill",

@@ -242,9 +242,10 @@ def half_widths(
         rest = rest.new_zeros(size, rest.shape[1]).index_add_(0, places, rest)
         counts = counts.new_zeros(size, counts.shape[1]).index_add_(0, places, counts)
     groups = (counts > 0).sum(dim=0).to(rest.dtype)
-    # A single sequence has no spread: 0 times infinity, which is NaN.
     variance = rest.square().sum(dim=0) * (groups / (groups - 1))
-    return NORMAL_95 * variance.sqrt() / counts.sum(dim=0)
+    width = NORMAL_95 * variance.sqrt() / counts.sum(dim=0)
+    # A single sequence has no spread, though rounding may leave some to be divided by 0.
+    return torch.where(groups > 1, width, torch.nan)
 
 
 def half_width_of(total: Tensor, squares: Tensor, count: Tensor) -> Tensor:

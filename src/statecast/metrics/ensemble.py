@@ -94,6 +94,26 @@ class CRPS(FrameEnsembleMetric):
         return average(crps(ensemble.samples, ensemble.truth), ensemble.known, 2, self.weights)
 
 
+class FairMSE(FrameEnsembleMetric):
+    r"""Squared error of the mean of the distribution, of which M samples are drawn.
+
+    $$(\bar x - y)^2 - \frac{s^2}{M}$$
+
+    with the unbiased variance s² of the samples: the second term is what the mean of so few
+    scatters by itself, so that on average the score does not depend on their number.
+
+    Reference: Ferro (2014), https://doi.org/10.1002/qj.2270, on fair scores of ensembles.
+    """
+
+    version, higher_is_better, unit = "1", False, "data²"
+    perfect, fair = 0.0, ("ensemble",)
+
+    def frame_scores(self, ensemble: Ensemble) -> Tensor:
+        error = (ensemble.samples.mean(dim=0) - ensemble.truth).square()
+        scatter = ensemble.samples.var(dim=0) / len(ensemble.samples)
+        return average(error - scatter, ensemble.known, 2, self.weights)
+
+
 def crps(
     samples: Float[Tensor, "sample *shape"], target: Float[Tensor, "*shape"]
 ) -> Float[Tensor, "*shape"]:

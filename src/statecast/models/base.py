@@ -14,7 +14,7 @@ from dataclasses import replace
 from typing import Any, ClassVar, NamedTuple, ParamSpec, TypeVar
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from statecast.checks import LONGEST, typed
@@ -266,6 +266,31 @@ class Forecaster(nn.Module, ABC):
         if self.calibration is None:
             return forecast
         return self.calibration.apply(forecast, self.spec.value_range)
+
+    def forecast_windows(
+        self,
+        numbers: Int[Tensor, " window"],
+        batch: Batch,
+        *,
+        samples: int = 1,
+        substeps: int | None = None,
+        solver: SolverName | None = None,
+        generator: torch.Generator | None = None,
+    ) -> Forecast:
+        """Forecasts of windows at the lead times of their targets; arguments as `forecast`.
+
+        Args:
+            numbers: of the windows in their split, by which stored forecasts are found.
+            batch: the windows, of which the context alone is forecast from.
+        """
+        return self.forecast(
+            batch.context,
+            times=batch.target.times,
+            samples=samples,
+            substeps=substeps,
+            solver=solver,
+            generator=generator,
+        )
 
     def frames_of(self, context: Frames | Any) -> Frames:
         """`context` as `Frames`: one sequence needs no batch axis, and then one channel no axis."""

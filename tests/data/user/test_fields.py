@@ -7,6 +7,7 @@ import xarray
 from helpers.labelled_fields import PACKED, sea_surface, write_field
 
 from statecast.data.loading import training_batches
+from statecast.data.user.field_splits import window_lengths
 from statecast.data.user.fields import Fields
 from statecast.errors import CorruptionError, FileError, InputError
 
@@ -362,3 +363,23 @@ def test_a_missing_chunk_is_found(tmp_path, version):
     with pytest.raises(CorruptionError, match=r"number \(2, 1, 1\)"):
         fields(str(path))
     assert window(fields(str(path), missing_frames="keep"), index=20).mask.any()
+
+
+def test_short_series_leave_several_starts_to_tests():
+    def lengths(frames):
+        gap, part = 2, frames // 7
+        ends = np.cumsum([5 * part, gap, part, gap, part])
+        parts = {
+            "train": [(0, 0, ends[0])],
+            "validation": [(0, ends[1], ends[2])],
+            "test": [(0, ends[3], ends[4])],
+        }
+        return part, window_lengths(
+            parts, context=None, horizon=None, validation_horizon=None, test_horizon=None
+        )
+
+    for frames in (56, 250, 2000):
+        part, found = lengths(frames)
+        starts = part - found.context - found.test_horizon + 1
+        assert starts >= found.test_horizon >= found.horizon
+    assert found.test_horizon == 2 * found.horizon  # where there is room

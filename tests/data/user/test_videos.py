@@ -14,6 +14,7 @@ from helpers.sample_videos import cut, noise, ramp, write_video
 from PIL import Image
 
 from statecast.data.base import SPLITS
+from statecast.data.user.video_splits import Wanted, clip_lengths
 from statecast.data.user.videos import Videos
 from statecast.errors import CorruptionError, FileError, InputError
 from statecast.io.video import decoding
@@ -284,3 +285,14 @@ def test_two_processes_may_build_at_once(folder, cache):
 def test_paths_of_a_card_are_those_below_the_folder(folder):
     card = open_videos(folder).card
     assert not any(Path(name).is_absolute() for name, _, _ in card["splits"]["train"])
+
+
+@pytest.mark.parametrize(("frames", "part"), [(90, 11), (192, 24), (2000, 400)])
+def test_a_single_clip_leaves_several_windows_to_its_splits(frames, part):
+    parts = {name: [(0, 0, part)] for name in SPLITS} | {"train": [(0, 0, frames)]}
+    found = clip_lengths(parts, Wanted(None, None, None, None))
+    for split in ("validation", "test"):
+        windows = part - found.context - found.horizon_of(split) + 1
+        assert windows >= found.horizon_of(split)
+    several = {name: [(n, 0, 24) for n in range(3)] for name in SPLITS}
+    assert clip_lengths(several, Wanted(5, 10, None, None)).test_horizon == 19

@@ -123,6 +123,9 @@ def window_lengths(
 ) -> Lengths:
     """Lengths of windows that fit every part: the given ones, or the longest that fit.
 
+    Tests forecast as long as training, and up to twice as long where they then have at least as
+    many starts as lead times.
+
     Errors:
         InputError: a part is too short for what is asked for.
     """
@@ -136,7 +139,8 @@ def window_lengths(
     if validation_horizon is None:
         validation_horizon = min(horizon, max(1, shortest["validation"] - context))
     if test_horizon is None:
-        test_horizon = min(2 * horizon, max(1, shortest["test"] - context))
+        room = shortest["test"] - context  # of which a score needs several starts, too
+        test_horizon = max(1, min(room, 2 * horizon, max(horizon, (room + 1) // 2)))
     lengths = Lengths(context, horizon, validation_horizon, test_horizon)
     for split in SPLITS:
         wanted = context + lengths.horizon_of(split)

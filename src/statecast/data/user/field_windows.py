@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterator
 from functools import cached_property
 from typing import Any, Literal
@@ -23,6 +24,12 @@ from statecast.io.fields.preprocessing import Preparation
 Array = np.ndarray[Any, np.dtype[Any]]
 Storage = Literal["auto", "memory", "cache", "files"]
 DIGEST_FRAMES = 64  # hashed at once
+IN_MEMORY = 512 << 20  # bytes of prepared frames that are held in memory unless asked otherwise
+
+
+def usual_storage(frames: int, shape: tuple[int, ...]) -> Literal["memory", "files"]:
+    """Where frames (channel, *space) are kept: in memory where they are small, or else in files."""
+    return "memory" if 4 * frames * math.prod(shape) <= IN_MEMORY else "files"
 
 
 class FieldStore:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import asdict
 from functools import cached_property
 from typing import Any, Literal
 
-import numpy as np
-
 from statecast.data.base import SPLITS, DataSource, InferredOption, Split, Windows
+from statecast.data.user.field_climatology import (
+    climatology_of,
+    daily_waves,
+    is_coarse,
+    tells_seasons,
+    years_of,
+)
 from statecast.data.user.field_files import FieldFiles, Joining
 from statecast.data.user.field_splits import (
     Lengths,
@@ -21,28 +25,20 @@ from statecast.data.user.field_splits import (
     window_starts,
     with_usual_gap,
 )
-from statecast.data.user.field_windows import FieldStore, FieldWindows, Storage
+from statecast.data.user.field_windows import FieldStore, FieldWindows, Storage, usual_storage
 from statecast.errors import InputError
 from statecast.frames import FrameSpec
-from statecast.io.fields.climatology import (
-    Anomaly,
-    Climatology,
-    fit_climatology,
-    waves_of_the_day,
-)
+from statecast.io.fields.climatology import Anomaly, Climatology
 from statecast.io.fields.kinds import files_of
 from statecast.io.fields.preprocessing import Preparation
 from statecast.io.fields.regions import dimension_of
 from statecast.io.fields.source import FieldOptions, Gaps
 from statecast.io.fields.time_axis import Duplicates, Uneven
-from statecast.io.fields.time_steps import phase, text_of
+from statecast.io.fields.time_steps import text_of
 from statecast.io.paths import is_remote
 from statecast.nn.codecs.build import multiple_for, suited
 
-IN_MEMORY = 512 << 20  # bytes of prepared frames that `auto` holds in memory
 LARGE_SIDE = 256  # points; beyond, training on a laptop is slow
-LONGEST_SEASON = 2  # months between frames that still tell the half-year's wave
-SEASONS = 1  # years of training that tell seasons
 VERSION = 2  # changes when the same options give other frames
 
 
@@ -84,7 +80,7 @@ class Fields(DataSource):
             as leave room for the windows.
         context: frames observed; by default, as the other lengths, what the data has room for.
         horizon: frames forecast in training.
-        test_horizon: frames forecast in tests.
+        test_horizon: frames forecast in tests; by default up to twice as many as in training.
         validation_horizon: frames forecast in validation.
         window_stride: frames between the starts of windows.
         anomaly: subtract the `mean` of each training point, or `seasonal`: its mean and two waves
@@ -176,8 +172,9 @@ class Fields(DataSource):
         self.multiple = multiple_for(self.field.space) if multiple is None else multiple
         self.storage = storage
         if storage == "auto":
-            size = 4 * sum(self.files.lengths) * math.prod((len(self.channels), *self.padded))
-            self.storage = "memory" if size <= IN_MEMORY else "files"
+            self.storage = usual_storage(
+                sum(self.files.lengths), (len(self.channels), *self.padded)
+            )
 
     @property
     def channels(self) -> tuple[str, ...]:
@@ -229,7 +226,7 @@ class Fields(DataSource):
                 f"anomaly: {anomaly} needs files of one place, but their coordinates differ. Set "
                 "anomaly: none."
             )
-        if anomaly == "seasonal" and self.coarse_in_time:
+        if anomaly == "seasonal" and is_coarse(self.files.step):
             raise InputError(
                 f"Frames {self.files.step} apart do not tell seasons. Set anomaly: mean or none."
             )
@@ -241,47 +238,23 @@ class Fields(DataSource):
         return anomaly
 
     @property
-    def coarse_in_time(self) -> bool:
-        """Whether a year has too few frames to tell its waves."""
-        return self.files.step.unit == "months" and self.files.step.size > LONGEST_SEASON
-
-    @property
     def tells_seasons(self) -> bool:
         """Whether training frames cover a year, densely enough to tell its waves."""
-        frames = max(stop - start for _, start, stop in self.parts["train"])
-        # The year from the first frame to the one before the next year's.
-        covered = self.years_of_training() * frames / max(frames - 1, 1)
-        return not self.coarse_in_time and covered >= SEASONS
+        return tells_seasons(self.files, self.parts["train"])
 
     @property
     def daily(self) -> int:
         """Waves of the day in the climatology."""
-        dated = self.files.times[0].dtype.kind in "MO"
-        return waves_of_the_day(self.files.step) if dated and self.anomaly != "none" else 0
+        return daily_waves(self.files, self.anomaly)
 
     def years_of_training(self) -> float:
         """Years between the first and the last training frame; 0 of times that are no dates."""
-        years = 0.0
-        if self.files.times[0].dtype.kind not in "MO":
-            return years
-        for sequence, start, stop in self.parts["train"]:
-            ends = self.files.times[sequence][[start, stop - 1]]
-            first, last = (_year(date) for date in ends)
-            split_fractions = phase(ends)
-            years = max(years, float(last - first + split_fractions[1] - split_fractions[0]))
-        return years
+        return years_of(self.files, self.parts["train"])
 
     @cached_property
     def climatology(self) -> Climatology | None:
         """Climatology of each point, from training frames alone; None where nothing is asked."""
-        if self.anomaly == "none":
-            return None
-        blocks = (
-            block
-            for sequence, start, stop in self.parts["train"]
-            for block in self.files.blocks(sequence, start, stop)
-        )
-        return fit_climatology(blocks, self.anomaly, daily=self.daily)
+        return climatology_of(self.files, self.parts["train"], self.anomaly)
 
     @cached_property
     def preparation(self) -> Preparation:
@@ -353,7 +326,7 @@ class Fields(DataSource):
         if step.unit == "numbers":
             return "; times are no dates, so seasons are not known"
         daily = f"; with {self.daily} waves of the day" if self.daily else ""
-        if self.coarse_in_time:
+        if is_coarse(self.files.step):
             return f"; frames {step} apart have no seasons"
         if not self.tells_seasons:
             years = self.years_of_training()
@@ -423,12 +396,6 @@ def common_unit(units: Sequence[str]) -> str:
     """The unit of all channels, or that of each, separated by commas."""
     named = [unit or "1" for unit in units]
     return named[0] if len(set(named)) == 1 else ", ".join(named)
-
-
-def _year(date: Any) -> int:
-    if isinstance(date, np.datetime64):
-        return int(date.astype("datetime64[Y]").astype(int)) + 1970
-    return int(date.year)
 
 
 def stamp(path: Any) -> list[Any]:

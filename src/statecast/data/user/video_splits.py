@@ -187,6 +187,8 @@ def by_folder(
 def clip_lengths(parts: Parts, wanted: Wanted) -> Lengths:
     """Window lengths: as asked for, or what half of the clips of every split have room for.
 
+    Where a split has one clip alone, as many windows as frames of a forecast are to lie in it.
+
     Errors:
         InputError: a length below 1.
     """
@@ -196,12 +198,15 @@ def clip_lengths(parts: Parts, wanted: Wanted) -> Lengths:
     if context is None:
         context = min(USUAL_CONTEXT, max(1, (room - (horizon or 0)) // 3))
     if horizon is None:
-        horizon = min(USUAL_HORIZON, max(1, room - context))
+        alone = min(len(parts[s]) for s in SPLITS) == 1
+        left = room - context
+        horizon = min(USUAL_HORIZON, max(1, (left + 1) // 2 if alone else left))
     validation, test = wanted.validation_horizon, wanted.test_horizon
     if validation is None:
         validation = horizon
     if test is None:
-        test = min(2 * horizon, max(horizon, usual["test"] - context))
+        left = usual["test"] - context
+        test = min(2 * horizon, max(horizon, (left + 1) // 2 if len(parts["test"]) == 1 else left))
     lengths = Lengths(context, horizon, validation, test)
     if min(lengths) < 1:
         raise InputError(f"Context and horizons are at least 1 frame, got {tuple(lengths)}.")

@@ -253,17 +253,23 @@ def direction(values: Array) -> float:
 
 def check_grid(name: str, expected: Array, found: Array, origin: str) -> None:
     """Raise `InputError` where coordinates of a dimension differ from those of training."""
-    if found.dtype.kind not in "fiu":
-        if list(map(str, found)) != list(map(str, expected)):
-            raise InputError(f"{origin} has another {name} than the data that the model knows.")
+    if same_grid(expected, found):
         return
+    if found.dtype.kind not in "fiu":
+        raise InputError(f"{origin} has another {name} than the data that the model knows.")
+    raise InputError(
+        f"The model was trained on {name} from {expected[0]:g} to {expected[-1]:g}. {origin} "
+        f"has it from {found[0]:g} to {found[-1]:g}. Regrid it, or crop it to that region."
+    )
+
+
+def same_grid(expected: Array, found: Array) -> bool:
+    """Whether coordinates of a dimension are the expected ones, but for rounding."""
+    if found.dtype.kind not in "fiu":
+        return list(map(str, found)) == list(map(str, expected))
     apart = np.abs(found.astype(np.float64) - expected)
     spacing = np.abs(np.diff(expected)).min() if len(expected) > 1 else 1.0
-    if apart.max() > max(GRID_TOLERANCE * spacing, 1e-5 * np.abs(expected).max()):
-        raise InputError(
-            f"The model was trained on {name} from {expected[0]:g} to {expected[-1]:g}. {origin} "
-            f"has it from {found[0]:g} to {found[-1]:g}. Regrid it, or crop it to that region."
-        )
+    return bool(apart.max() <= max(GRID_TOLERANCE * spacing, 1e-5 * np.abs(expected).max()))
 
 
 def plain_preparation(channels: tuple[str, ...], space: tuple[int, ...]) -> Preparation:
