@@ -276,6 +276,8 @@ def test_what_cannot_be_read_is_said(tmp_path):
     with pytest.raises(FileError, match=r"several checkpoints: a\.ckpt, b\.ckpt"):
         load_official(several)
     assert not is_official(folder("empty"))
+    (other / "config.yaml").touch()  # a run of ours, with a file beside
+    assert not is_official(other)
 
 
 class Program:

@@ -13,6 +13,7 @@ from torch import Tensor
 from statecast.errors import FileError, InputError, StatecastError
 from statecast.io.json_yaml import own_file
 from statecast.io.torch_files import PickledModule, load_torch_file, module_tensors
+from statecast.runs.folders import CONFIG_NAME
 from statecast.runs.official import drnet, phydnet, predrnn, savp, sv2p, svg
 from statecast.runs.official.settings import Official, Settings
 from statecast.runs.official.tensorflow_checkpoints import model_variables, read_checkpoint
@@ -31,6 +32,8 @@ KNOWN = (
 
 def is_published(folder: Path) -> bool:
     """Whether a folder holds files of such kinds; many of `.pth` may be a user's arrays."""
+    if (folder / CONFIG_NAME).is_file():  # a run of ours, whatever else lies in it
+        return False
     sure = tensorflow_prefixes(folder) or files_of(folder, (".ckpt", ".tar", TORCH7))
     return bool(sure) or 1 <= len(files_of(folder, (".pth",))) <= MOST_FILES
 
