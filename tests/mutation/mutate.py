@@ -89,6 +89,8 @@ def mutants_of(file: str) -> Iterator[Mutant]:
             where = f"{where}{node.name}."
             if isinstance(node, ast.FunctionDef):
                 function = function or where[:-1]
+        if isinstance(node, ast.arguments):
+            function = ""  # defaults are seen without a call
         for name, value in ast.iter_fields(node):
             children = value if isinstance(value, list) else [value]
             for index, child in enumerate(children):

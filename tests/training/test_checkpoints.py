@@ -82,6 +82,16 @@ def test_the_best_and_the_last_ones_are_kept(tmp_path):
     assert not list((tmp_path / "checkpoints").glob(".*"))
 
 
+def test_one_besides_the_best_is_kept_and_of_none_the_newest_is_the_best(tmp_path):
+    for step in (1, 2, 3):
+        save(tmp_path, step, keep=3)
+    assert load_checkpoint(tmp_path, "best").step == 3
+    save(tmp_path, 4, best=True)
+    for step in (5, 6):
+        save(tmp_path, step)
+    assert [int(p.name[5:]) for p in list_checkpoints(tmp_path)] == [4, 6]
+
+
 @pytest.mark.parametrize("name", [MODEL_FILE, STATE_FILE, MANIFEST])
 def test_one_changed_byte_anywhere_is_found_and_the_file_named(tmp_path, name):
     save(tmp_path, 6, keep=2)
