@@ -63,6 +63,7 @@ def folders(tmp_path):
         ({"context": 4}, "context: 5 in a, 4 in b"),
         ({"horizon": 9}, "horizon: 3 in a, 9 in b"),
         ({"split": "validation"}, "split: test in a, validation in b"),
+        ({"area_weights": True}, "area_weights: null in a, true in b"),
         ({"digest": "bb"}, "digest of the windows: aa… in a, bb… in b"),
         ({"metrics": {"psnr": "2", "crps": "1"}}, "version of psnr: 1 in a, 2 in b"),
     ],
@@ -115,9 +116,10 @@ def test_of_other_numbers_of_samples_only_fair_scores_are_shown(tmp_path):
 
 
 def test_what_may_differ_is_said(tmp_path):
-    runs = [scored("a", tmp_path), scored("b", tmp_path, seed=3, windows=20)]
+    runs = [scored("a", tmp_path), scored("b", tmp_path, seed=3, windows=20, solver="rk4")]
     remarks = compare(runs).remarks
-    assert {"seed: 1 in a, 3 in b", "windows: 50 in a, 20 in b"} <= set(remarks)
+    told = {"seed: 1 in a, 3 in b", "windows: 50 in a, 20 in b", "solver: null in a, rk4 in b"}
+    assert told <= set(remarks)
 
 
 def test_rows_are_runs_then_one_persistence_then_published(tmp_path):

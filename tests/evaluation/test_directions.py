@@ -16,6 +16,23 @@ from statecast.runs.create import create_run
 from statecast.runs.run import train_run
 from statecast.training.checkpoints import load_checkpoint
 
+FACTS = {  # as docs/metrics.md has them: arrow, unit, score of a perfect forecast, fewest samples
+    "mse": ("↓", "data²", 0.0, 1), "rmse": ("↓", "data", 0.0, 1), "mae": ("↓", "data", 0.0, 1),
+    "mse_sum": ("↓", "data²", 0.0, 1), "psnr": ("↑", "dB", None, 1), "ssim": ("↑", "1", 1.0, 1),
+    "ssim_skimage": ("↑", "1", 1.0, 1), "lpips": ("↓", "1", 0.0, 1),
+    "lpips_vgg": ("↓", "1", 0.0, 1), "fvd": ("↓", "1", None, 1), "spectrum": ("↓", "dB", 0.0, 1),
+    "crps": ("↓", "data", 0.0, 2), "energy": ("↓", "data", 0.0, 2),
+    "spread_skill": ("→1", "1", None, 2), "rank_histogram": ("↓", "1", None, 2),
+    "coverage": ("↓", "1", None, 2), "brier": ("↓", "1", 0.0, 1), "bias": ("→0", "data", None, 1),
+    "acc": ("↑", "1", 1.0, 1), "perceptual_small": ("↓", "1", 0.0, 1),
+    "fvd_small": ("↓", "1", None, 1),
+}  # fmt: skip
+
+
+def test_each_metric_has_its_direction_unit_and_best():
+    found = {n: (m.arrow(), m.unit, m.perfect, m.needs_samples) for n, m in METRICS.items()}
+    assert found == FACTS
+
 
 @pytest.mark.parametrize(
     ("metric", "better", "worse", "arrow"),

@@ -85,6 +85,20 @@ def test_attacks_work_on_others_and_not_here(name, canary, tmp_path):
         load_torch_file(path)
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "builtins\neval", "builtins\nexec", "builtins\ngetattr", "builtins\n__import__",
+        "posix\nmkdir", "posix\nsystem", "numpy\nmemmap", "torch.serialization\nsave",
+        "functools\npartial",
+    ],
+)  # fmt: skip
+def test_what_attacks_call_cannot_even_be_named(name, tmp_path):
+    path = zipped(tmp_path / "model.pt", f"\x80\x02c{name}\n.".encode("latin1"))
+    with pytest.raises(InputError, match="Refused; nothing in it was run"):
+        load_torch_file(path)
+
+
 @pytest.mark.parametrize("state", [{"__defaults__": (1,)}, (None, {"__defaults__": (1,)})])
 @pytest.mark.parametrize(
     "name",

@@ -127,6 +127,11 @@ def test_a_value_on_the_threshold_does_not_lie_above_it(value, truth, expected):
     assert scored(Brier(0.5), forecast, target)[0].value == expected
 
 
+def test_the_usual_threshold_is_the_middle_of_the_range():
+    spec = FrameSpec(channels=("t",), space=(4,), context=1, horizon=1, value_range=(270.0, 310.0))
+    assert Brier.of(spec).thresholds == (290.0,)
+
+
 def test_ranks_and_coverage_agree_with_counting():
     forecast, target = drawn(9, 40, spread=0.6)
     x, y = forecast.samples.flatten(1).numpy(), target.values.flatten().numpy()

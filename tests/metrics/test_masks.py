@@ -12,6 +12,7 @@ from statecast.evaluation.evaluate import evaluate
 from statecast.frames import Batch, Forecast, Frames, FrameSpec
 from statecast.metrics import METRICS
 from statecast.metrics.base import ROWS, add
+from statecast.metrics.masking import average
 from statecast.models.baselines import Persistence
 
 SPEC = FrameSpec(channels=("u", "v"), space=(13, 12), context=2, horizon=3, value_range=(0.0, 1.0))
@@ -293,3 +294,22 @@ def test_a_metric_that_needs_whole_frames_refuses_others():
     samples, values, mask = drawn()
     with pytest.raises(InputError, match="masked"):
         METRICS["spectrum"].of(SPEC).sums(forecast_of(samples), masked(values, mask))
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_a_weighted_average_is_of_known_points_that_weigh_anything(masked):
+    generator = torch.Generator().manual_seed(3)
+    points = torch.rand(2, 3, 2, 5, generator=generator)
+    weights = torch.tensor([0.5, 0.0, 2.0, 1.0, 0.0])
+    points[..., 1] = torch.nan  # weighs nothing
+    known = torch.rand(points.shape, generator=generator) > 0.3 if masked else None
+    found = average(points, known, 2, weights)
+    for b, t in torch.cartesian_prod(torch.arange(2), torch.arange(3)).tolist():
+        pairs = [
+            (float(weights[p]), float(points[b, t, c, p]))
+            for c in range(2)
+            for p in range(5)
+            if weights[p] > 0 and (known is None or known[b, t, c, p])
+        ]
+        expected = sum(w * x for w, x in pairs) / sum(w for w, _ in pairs)
+        assert float(found[b, t]) == pytest.approx(expected, rel=1e-5)

@@ -244,6 +244,8 @@ def test_a_perfect_forecast_scores_best_and_better_than_a_noisy_one(name, settin
     perfect = Forecast(samples=samples, times=target.times, channels=spec.channels)
     best = {"acc": 1.0, "ssim": 1.0, "ssim_skimage": 1.0, "psnr": 100.0}.get(name, 0.0)
     metric = METRICS[name].of(spec, settings)
+    without_skill = name in ("psnr", "bias") or not metric.selections
+    assert metric.perfect == (None if without_skill else best)
     found, other = (
         metric.scores(metric.sums(forecast, target, context=context_of(spec)))
         for forecast in (perfect, noisy)

@@ -32,6 +32,12 @@ def scored(samples, target):
     return metric.scores(sums), metric.details(sums)
 
 
+@pytest.mark.parametrize(("space", "fits"), [((64,), False), ((4, 64), False), ((8, 9), True)])
+def test_grids_of_eight_points_and_more_have_a_spectrum(space, fits):
+    spec = FrameSpec(channels=("u",), space=space, context=1, horizon=1)
+    assert (Spectrum.why_not_applicable(spec, 1) is None) == fits
+
+
 @pytest.mark.parametrize("space", [(16, 16), (24, 17), (9, 40)])
 def test_power_sums_to_the_energy_of_the_windowed_field(space):
     field = 3 + noise(*space)

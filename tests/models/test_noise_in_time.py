@@ -123,6 +123,7 @@ def test_a_grid_of_one_frame_is_the_published_noise():
         first = inferred.latents[:, :, 0, :5]
         again = published.roll_out(first, (published.choose_solver(),) * 6, noise=noise)
         torch.testing.assert_close(again.states, inferred.latents[..., :5], atol=1e-12, rtol=0)
+        torch.testing.assert_close(inferred.increments, again.states.diff(dim=2))
         divergence = inferred.posterior.divergence(inferred.prior)
         torch.testing.assert_close(inferred.divergence, divergence)
 

@@ -29,6 +29,12 @@ def test_divergence_from_standard_equals_that_of_torch():
     torch.testing.assert_close(left.divergence_from_standard(), expected)
 
 
+def test_log_density_equals_that_of_torch():
+    left, values = gaussian(4), gaussian(5).mean
+    expected = Normal(*left).log_prob(values).sum(dim=-1)
+    torch.testing.assert_close(left.log_density(values), expected)
+
+
 def test_negative_log_density_includes_the_constant():
     values, mean = torch.tensor([0.3, -1.0]), torch.tensor([0.1, 2.0])
     expected = -Normal(mean, torch.tensor(0.71)).log_prob(values)

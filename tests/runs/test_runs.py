@@ -177,6 +177,8 @@ def test_the_best_checkpoint_is_scored_unless_another_is_asked_for(recipe, tmp_p
         values[options.get("which")] = scores.forecasters["srvp"]["mse"]["mean"].value
         assert scores.protocol["checkpoint"] == options.get("which", "best")
     assert values[None] == values["best"] != values["last"]
+    best = load_checkpoint(run.folder, "best").model
+    assert all(torch.equal(weight, best[name]) for name, weight in run.load().state_dict().items())
     assert main(["evaluate", str(run.folder)]) == 0
     assert read_scores(run.folder).protocol["checkpoint"] == "best"
 

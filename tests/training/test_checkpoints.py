@@ -11,6 +11,7 @@ from helpers import killable_jobs
 from statecast.errors import CorruptionError, FileError
 from statecast.io.atomic_files import atomic_path
 from statecast.io.locks import process_mark
+from statecast.training.checkpoint_folders import REPLACED
 from statecast.training.checkpoints import (
     MANIFEST,
     MODEL_FILE,
@@ -81,6 +82,16 @@ def test_the_best_and_the_last_ones_are_kept(tmp_path):
     assert not list((tmp_path / "checkpoints").glob(".*"))
 
 
+def test_one_besides_the_best_is_kept_and_of_none_the_newest_is_the_best(tmp_path):
+    for step in (1, 2, 3):
+        save(tmp_path, step, keep=3)
+    assert load_checkpoint(tmp_path, "best").step == 3
+    save(tmp_path, 4, best=True)
+    for step in (5, 6):
+        save(tmp_path, step)
+    assert [int(p.name[5:]) for p in list_checkpoints(tmp_path)] == [4, 6]
+
+
 @pytest.mark.parametrize("name", [MODEL_FILE, STATE_FILE, MANIFEST])
 def test_one_changed_byte_anywhere_is_found_and_the_file_named(tmp_path, name):
     save(tmp_path, 6, keep=2)
@@ -106,6 +117,28 @@ def test_a_missing_or_cut_off_file_is_found(tmp_path, name, keep):
         path.write_bytes(path.read_bytes()[:keep])
     with pytest.raises(CorruptionError, match=name):
         load_checkpoint(tmp_path)
+
+
+def test_only_folders_that_are_named_by_a_step_are_checkpoints(tmp_path):
+    path = save(tmp_path)
+    for name in ("step=x", "step=", "step=٣", "step=²"):
+        shutil.copytree(path, path.with_name(name))
+    path.with_name("step=000009").write_text("")
+    path.with_name("step=000010").symlink_to(path)
+    assert list_checkpoints(tmp_path) == [path]
+
+
+def test_one_that_stepped_aside_counts_while_no_other_has_its_name(tmp_path):
+    path = save(tmp_path)
+    aside = path.with_name(path.name + REPLACED)
+    shutil.copytree(path, aside)
+    assert list_checkpoints(tmp_path) == [path]
+    shutil.rmtree(path)
+    sweep_temporaries(tmp_path)
+    assert list_checkpoints(tmp_path) == [aside]
+    assert load_checkpoint(tmp_path).step == 7
+    assert save(tmp_path) == path
+    assert list(path.parent.iterdir()) == [path]
 
 
 def test_links_are_not_followed(tmp_path):

@@ -157,6 +157,23 @@ def test_each_part_of_a_training_and_an_evaluation_is_given_its_own_split(
         assert asked == {"train": fitted + 40 + 1, split: 3 * 40 + 40}
 
 
+def test_the_windows_of_a_training_follow_from_its_seed(data, tmp_path, monkeypatch):
+    asked, batch = [], PendulumWindows.batch
+
+    def listening(self, indices):
+        asked.append(indices.tolist())
+        return batch(self, indices)
+
+    monkeypatch.setattr(PendulumWindows, "batch", listening)
+    drawn = data.windows("train").training_indices
+    for seed in (1, 5):
+        model = SRVP(data.spec, architecture="mlp", width=4, code_size=4, latent_size=2)
+        options = TrainingOptions(steps=3, batch_size=4, validate_every=0, seed=seed)
+        train(model, data, tmp_path, options)
+        assert asked == [drawn(step, 4, seed=seed).tolist() for step in range(3)]
+        asked.clear()
+
+
 def test_baselines_are_fitted_in_no_steps(data, tmp_path):
     model = Climatology(data.spec)
     result = train(model, data, tmp_path, TrainingOptions(batch_size=8))

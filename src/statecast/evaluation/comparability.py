@@ -17,7 +17,10 @@ from statecast.io.sealed_json import read_sealed
 
 # Fields that must agree, and fields that may differ, which is then said.
 SAME = ("split", "context", "horizon", "area_weights")
-TOLD = ("name", "windows", "calibrated", "substeps", "checkpoint", "seed", "version", "commit")
+TOLD = (
+    "name", "windows", "calibrated", "substeps", "solver", "checkpoint", "seed", "version",
+    "commit",
+)  # fmt: skip
 NEEDED = ("protocol", "lead_times", "forecasters")
 SHOWN_ENTRIES = 6  # of a data card that differ
 

@@ -91,6 +91,7 @@ class SmallPerceptual(SampleMetric):
     """
 
     version, higher_is_better, unit = "1", False, "1"
+    perfect = 0.0
 
     def __init__(
         self,
