@@ -231,7 +231,7 @@ def test_without_noise_only_the_first_state_is_random():
         ({"horizon": 0}, "at least 1 frame"),
         ({"samples": 0}, "at least 1 sample"),
         ({"substeps": 0}, "at least 1 step"),
-        ({"times": [-1.0]}, "back to time 0"),
+        ({"times": [-9.0]}, "back to time -3"),
         ({"times": [2.0, 1.0]}, "increase"),
         ({"times": [1.0], "horizon": 1}, "not both"),
         ({"content_from": torch.rand(2, 4, 1, 9)}, "1 sequence or as many"),
