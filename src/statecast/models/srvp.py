@@ -15,7 +15,8 @@ from statecast.models.frame_grid import grid_of_times, known_frames, spread, who
 from statecast.models.latents import Latents
 from statecast.models.roll_out import State
 from statecast.models.srvp_gaps import GapNetwork, known_codes, observed_order, rows_of
-from statecast.models.srvp_process import LatentProcess, check_noise
+from statecast.models.srvp_online import OnlineLatentProcess
+from statecast.models.srvp_process import check_noise
 from statecast.nn.blocks import initialise_normal, initialise_uniform, mlp
 from statecast.nn.codecs.base import Content, Encoding, Output
 from statecast.nn.codecs.build import Architecture, decoder_of, encoder_of
@@ -37,7 +38,7 @@ REMEDY = (
 )
 
 
-class SRVP(LatentProcess):
+class SRVP(OnlineLatentProcess):
     r"""Stochastic latent residual video prediction.
 
     A latent follows Euler steps of a differential equation with fresh noise in each frame
@@ -222,9 +223,9 @@ class SRVP(LatentProcess):
                 "`substeps` and `solver` out."
             )
         self.choose_solver(substeps=substeps)
-        self.filter, self.posterior, self.prior = None, None, None
+        self.posterior, self.prior = None, None
         if stochastic:
-            self.filter = nn.LSTM(code_size, hidden, batch_first=True)
+            self._modules["filter"] = nn.LSTM(code_size, hidden, batch_first=True)
             self.posterior = nn.Linear(hidden, sizes[0])
             self.prior = mlp(latent_size, transition_hidden, sizes[1], layers=transition_layers)
         self.gap_input, self.gaps = gap_input, None

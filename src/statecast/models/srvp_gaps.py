@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor, nn
 
 
@@ -62,15 +62,26 @@ class GapNetwork(nn.Module):
         order, count = observed_order(known)
         gaps = order.diff(dim=1, prepend=order.new_full((len(order), 1), -1)).clamp_min(1)
         seen = rows_of(codes, order).nan_to_num(nan=0.0)  # what follows the last one is not used
-        hidden = memory(seen + self.gap(gaps.to(seen).log().unsqueeze(2)))[0]
+        hidden = memory(self.told(seen, gaps))[0]
         following = known.cumsum(dim=1)[:, :-1]  # rank of the first frame after an interval begins
         unobserved = following >= count[:, None]
         following = torch.minimum(following, (count[:, None] - 1).clamp_min(0))
         ends = torch.arange(1, codes.shape[1], device=codes.device)
-        later = (order.gather(1, following) - ends).clamp_min(0).to(seen).log1p().unsqueeze(2)
-        at = rows_of(hidden, following)
-        at = at + later * self.place(torch.cat([at, later.to(at)], dim=2)).tanh()
-        return Evidence(posterior(at), unobserved)
+        later = (order.gather(1, following) - ends).clamp_min(0)
+        return Evidence(posterior(self.placed(rows_of(hidden, following), later)), unobserved)
+
+    def told(
+        self, codes: Float[Tensor, "batch frame code"], gaps: Shaped[Tensor, "batch frame"]
+    ) -> Float[Tensor, "batch frame code"]:
+        """Codes as the filter sees them, with the gap before each in frame intervals."""
+        return codes + self.gap(gaps.to(codes).log().unsqueeze(2))
+
+    def placed(
+        self, hidden: Float[Tensor, "batch interval hidden"], later: Int[Tensor, "batch interval"]
+    ) -> Float[Tensor, "batch interval hidden"]:
+        """What the filter holds of intervals that end so many frames before an observed one."""
+        distance = later.to(hidden).log1p().unsqueeze(2)
+        return hidden + distance * self.place(torch.cat([hidden, distance], dim=2)).tanh()
 
 
 def known_codes(codes: Float[Tensor, "batch time code"]) -> Bool[Tensor, "batch time"]:
