@@ -148,7 +148,8 @@ class OnlineLatentProcess(LatentProcess, OnlineForecaster[SRVPState]):
         self, state: SRVPState, code: Float[Tensor, "batch 1 code"], gap: int
     ) -> SRVPState:
         """The state at a frame, from that at the frame before it."""
-        assert state.latent is not None
+        latent = state.latent
+        assert latent is not None
         state, hidden = self.remember(state, code, gap)
         evidence, noise = None, None
         if hidden is not None and self.posterior is not None:
@@ -163,7 +164,7 @@ class OnlineLatentProcess(LatentProcess, OnlineForecaster[SRVPState]):
                 gaussian = DiagonalGaussian.from_output(evidence)
                 noise, evidence = gaussian.draw(state.generator, state.samples), None
         path = self.roll_out(
-            state.latent,
+            latent,
             (self.choose_solver(),) * gap,
             noise=noise,
             evidence=evidence,
