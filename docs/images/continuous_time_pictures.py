@@ -1,9 +1,10 @@
-"""Pictures of continuous time: `python docs/images/continuous_time_pictures.py [WAVE [DIGITS]]`.
+"""Pictures of continuous time: `continuous_time_pictures.py [WAVE [DIGITS [DRUM]]]`.
 
 Runs that it needs:
     statecast train separable-wave-small --output WAVE
     statecast train srvp-digits-small --output DIGITS --model.renewal poisson \
         --model.renewal_rate 0.5 --model.largest_rate 2 --model.substeps 2
+    statecast train srvp-oscillators --output DRUM
 """
 
 import sys
@@ -116,7 +117,40 @@ def draw_renewals(folder: str) -> None:
     figure.savefig(HERE / "continuous_renewals.png", dpi=100)
 
 
+def draw_filtering(folder: str) -> None:
+    """A pixel of a drum: forecasts of 40 paths, each time that a frame has arrived."""
+    run = open_run(folder)
+    model, samples, place = run.load(), 40, (0, 5, 8)  # channel, row and column
+    batch = run.data().windows("test").batch(torch.tensor([0]))
+    values, there = batch.values, batch.mask[0].flatten(1).any(dim=1)
+    arrivals = torch.nonzero(there[:10]).flatten().tolist()
+    figure, axes = plt.subplots(1, 3, figsize=(7, 2.3), layout="constrained", sharey=True)
+    state, before, shown = None, -1, arrivals[-3:]
+    for arrival in arrivals:
+        state = model.filter(
+            values[:, arrival, None],
+            state,
+            arrival - before,
+            samples=samples,
+            generator=torch.Generator().manual_seed(1),
+        )
+        before = arrival
+        if arrival not in shown:
+            continue
+        axis = axes[shown.index(arrival)]
+        paths = model.forecast_from(state, 12, samples=samples).samples[:, 0][:, :, *place]
+        known = [frame for frame in arrivals if frame <= arrival]
+        axis.plot(arrival + np.arange(1, 13), paths.T, color=COLOURS[1], lw=0.4, alpha=0.5)
+        axis.plot(range(10, 23), values[0, 10:23][:, *place], color="0.6", lw=1)
+        axis.plot(known, values[0, known][:, *place], "o", color=COLOURS[2], ms=4)
+        axis.set(xlabel="time, frames", title=f"{len(known)} frames have arrived")
+    axes[0].set_ylabel("a pixel")
+    figure.savefig(HERE / "continuous_filtering.png", dpi=100)
+
+
 if __name__ == "__main__":
     draw_path()
-    for folder, draw in zip(sys.argv[1:], (draw_backwards, draw_renewals), strict=False):
+    for folder, draw in zip(
+        sys.argv[1:], (draw_backwards, draw_renewals, draw_filtering), strict=False
+    ):
         draw(folder)

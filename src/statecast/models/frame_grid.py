@@ -56,10 +56,10 @@ def grid_of_times(times: Float[Tensor, " time"]) -> Grid:
     return Grid(numbers[0], places, places[-1] + 1)
 
 
-def spread(values: Float[Tensor, "batch time *shape"], grid: Grid) -> Tensor:
-    """Values at their places among consecutive frames; zeros, or False, at the others."""
+def spread(values: Float[Tensor, "batch time *shape"], grid: Grid, fill: float = 0.0) -> Tensor:
+    """Values at their places among consecutive frames; `fill`, or False, at the others."""
     if len(grid.places) == grid.length:
         return values
-    found = values.new_zeros(values.shape[0], grid.length, *values.shape[2:])
+    found = values.new_full((values.shape[0], grid.length, *values.shape[2:]), fill)
     found[:, grid.places] = values
     return found

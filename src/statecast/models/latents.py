@@ -203,11 +203,12 @@ def fingerprint_of(model: nn.Module) -> str:
     return digest.hexdigest()[:16]
 
 
-def check_clock(times: Float[Tensor, " time"], length: int) -> None:
+def check_clock(times: Float[Tensor, " time"], length: int, remedy: str = "") -> None:
     """Raise `InputError` unless `times` are `length` times, one frame interval apart."""
     if times.shape != (length,) or not bool(torch.isfinite(times).all()):
         raise InputError(f"{length} frames need {length} finite times, got {times.tolist()}.")
     if not bool(((times.diff() - 1).abs() <= TIME_TOLERANCE).all()):
         raise InputError(
             f"Latents are of consecutive frames, 1 frame interval apart; got {times.tolist()}."
+            + remedy
         )

@@ -163,9 +163,10 @@ class LatentRollout(Staged, Forecaster):
             solvers: one per interval.
             fractions: of each interval, the increasing times in (0, 1] to give the state at; by
                 default its end alone.
-            noise: of each interval, or the keys that it is made of; by default drawn from its
-                prior, once per interval.
-            evidence: what observed frames tell of each interval, where noise is made from keys.
+            noise: of each interval, or the keys that it is made of; by default, and where it is
+                NaN, drawn from its prior, once per interval.
+            evidence: what observed frames say of each interval, where noise is made of keys; NaN
+                where they say nothing.
             elapsed: frame intervals that clocks of noise have seen before.
             generator: source of the draws.
 
@@ -173,11 +174,13 @@ class LatentRollout(Staged, Forecaster):
             InputError: a time between frames where the transition knows whole frames only.
         """
         run = self._roll_out if self._compiled is None or not self.training else self._compiled
+        gaps = noise is not None and not self.noise_from_keys and bool(noise.isnan().any())
         return run(
             latent,
             solvers,
             fractions=fractions,
             noise=noise,
+            gaps=gaps,
             evidence=evidence,
             elapsed=elapsed,
             generator=generator,
@@ -190,6 +193,7 @@ class LatentRollout(Staged, Forecaster):
         *,
         fractions: Sequence[Sequence[float]] | None,
         noise: Tensor | None,
+        gaps: bool,
         evidence: Tensor | None,
         elapsed: int,
         generator: torch.Generator | None,
@@ -207,12 +211,13 @@ class LatentRollout(Staged, Forecaster):
         for index, solver in enumerate(solvers):
             state = lifted(state, solver, self.latent_width)
             now = self.noise_at(noise, evidence, index, elapsed)
-            prior = self.noise_prior(main_state(state)) if noise is None else None
+            prior = self.noise_prior(main_state(state)) if noise is None or gaps else None
             if prior is not None:
                 if standard is None:  # of all intervals at once, as if drawn one after another
                     shape = tuple(prior.mean.shape)
                     standard = normal_draws(len(solvers), shape, prior.mean, generator)
-                now = prior.at(standard[index])
+                fresh = prior.at(standard[index])
+                now = torch.where(now.isnan(), fresh, now) if isinstance(now, Tensor) else fresh
                 drawn.append(now)
                 priors.append(prior)
             wanted = (1.0,) if fractions is None else tuple(fractions[index])
@@ -225,7 +230,7 @@ class LatentRollout(Staged, Forecaster):
         return Rollout(
             states=torch.stack(states, dim=2),
             noise=torch.stack(drawn, dim=2) if drawn else noise,
-            prior=DiagonalGaussian.stack(priors, dim=2) if priors else None,
+            prior=DiagonalGaussian.stack(priors, dim=2) if priors and noise is None else None,
         )
 
     def noise_at(
@@ -270,11 +275,7 @@ class LatentRollout(Staged, Forecaster):
         chosen = self.choose_solver(solver, substeps)
         wanted = (times.double() - state.time).tolist()
         if wanted and wanted[0] < -TIME_TOLERANCE:
-            raise InputError(
-                f"This model goes back to time {state.time:g} at most (0 is the last observed "
-                f"frame), got a time of {wanted[0] + state.time:g}."
-                + (BACKWARDS if self.continuous else "")
-            )
+            raise self.too_early(state.time, wanted[0] + state.time)
         if wanted and noise is not None and wanted[-1] > noise.shape[2] + TIME_TOLERANCE:
             raise InputError(
                 f"Noise of {noise.shape[2]} frame intervals does not reach to time "
@@ -292,6 +293,13 @@ class LatentRollout(Staged, Forecaster):
         at_once = len(wanted) - sum(map(len, fractions))  # times that are the state's own
         first = states[:, :, :1].expand(-1, -1, at_once, *states.shape[3:])
         return torch.cat([first, states[:, :, 1:]], dim=2) if at_once else states[:, :, 1:]
+
+    def too_early(self, limit: float, time: float) -> InputError:
+        """The error of a time that the model cannot go back to."""
+        return InputError(
+            f"This model goes back to time {limit:g} at most (0 is the last observed frame), got a "
+            f"time of {time:g}." + (BACKWARDS if self.continuous else "")
+        )
 
     def _elapsed(self, state: State) -> int:
         elapsed = state.time - state.origin

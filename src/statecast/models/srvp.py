@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from statecast.errors import InputError
-from statecast.frames import Batch, FrameSpec
+from statecast.frames import Batch, Frames, FrameSpec
 from statecast.models.base import Losses, known_part
+from statecast.models.frame_grid import grid_of_times, known_frames, spread, whole_frames
 from statecast.models.latents import Latents
 from statecast.models.roll_out import State
-from statecast.models.srvp_process import LatentProcess, check_noise
+from statecast.models.srvp_gaps import GapNetwork, known_codes, observed_order, rows_of
+from statecast.models.srvp_online import OnlineLatentProcess
+from statecast.models.srvp_process import check_noise
 from statecast.nn.blocks import initialise_normal, initialise_uniform, mlp
 from statecast.nn.codecs.base import Content, Encoding, Output
 from statecast.nn.codecs.build import Architecture, decoder_of, encoder_of
@@ -35,7 +38,7 @@ REMEDY = (
 )
 
 
-class SRVP(LatentProcess):
+class SRVP(OnlineLatentProcess):
     r"""Stochastic latent residual video prediction.
 
     A latent follows Euler steps of a differential equation with fresh noise in each frame
@@ -90,6 +93,9 @@ class SRVP(LatentProcess):
         diffusion: whether the scale σ of white noise depends on the `state`, which only the solver
             `euler` takes, or is `constant`.
         smallest_diffusion: added to σ of white and coloured noise.
+        gap_input: whether frames may be missing and whole times uneven. The posterior is then told
+            of gaps; without any, it is the published one. Otherwise a missing frame is taken for a
+            frame of unknown values.
         observation_std: standard deviation √ν of a pixel around the decoded frame.
         kl_initial_weight: weight of the divergence of y₁.
         kl_noise_weight: weight of the divergence of z.
@@ -137,6 +143,7 @@ class SRVP(LatentProcess):
         correlation_time: float = 1.0,
         diffusion: DiffusionName = "state",
         smallest_diffusion: float = 0.01,
+        gap_input: bool = False,
         observation_std: float = 1.0,
         kl_initial_weight: float = 1.0,
         kl_noise_weight: float = 1.0,
@@ -216,12 +223,16 @@ class SRVP(LatentProcess):
                 "`substeps` and `solver` out."
             )
         self.choose_solver(substeps=substeps)
-        self.filter, self.posterior, self.prior = None, None, None
+        self.posterior, self.prior = None, None
         if stochastic:
-            self.filter = nn.LSTM(code_size, hidden, batch_first=True)
+            self._modules["filter"] = nn.LSTM(code_size, hidden, batch_first=True)
             self.posterior = nn.Linear(hidden, sizes[0])
             self.prior = mlp(latent_size, transition_hidden, sizes[1], layers=transition_layers)
+        self.gap_input, self.gaps = gap_input, None
         self.initialise(generator)
+        if gap_input:
+            self.gaps = GapNetwork(code_size, hidden if stochastic else 0)
+            initialise_uniform(self.gaps, generator)
 
     def _check_options(self, architecture: Architecture) -> None:
         if architecture == "maps":
@@ -264,6 +275,7 @@ class SRVP(LatentProcess):
         The first sum is over known values.
         """
         frames = self.inputs(batch)
+        mask = self.mask_of(batch)
         codes = self.encode(frames)
         inferred = self.infer(codes.code, generator=generator)
         content = (
@@ -272,10 +284,11 @@ class SRVP(LatentProcess):
             else self.content_of_last_frames(codes)
         )
         decoded = self.decode(content, inferred.latents[0])
-        density = negative_log_density(frames, widened(decoded), self.observation_std)
+        target = frames.nan_to_num(nan=0.0) if self.gap_input else frames
+        density = negative_log_density(target, widened(decoded), self.observation_std)
         zero = density.new_zeros(())
         terms = {
-            "reconstruction": known_part(density, batch.mask).flatten(1).sum(dim=1).mean(),
+            "reconstruction": known_part(density, mask).flatten(1).sum(dim=1).mean(),
             "divergence_initial": inferred.initial.divergence_from_standard().mean(),
             "divergence_noise": zero,
             "residual": inferred.increments.norm(dim=-1).sum(dim=-1).mean(),
@@ -296,14 +309,23 @@ class SRVP(LatentProcess):
         Frames are drawn from the whole window, future included: content must not depend on when.
         """
         batch, length = codes.code.shape[:2]
-        order = uniform((batch, length), codes.code, generator).argsort(dim=1)
-        chosen = order[:, : self.inference_frames]
-        rows = torch.arange(batch, device=chosen.device)
-        of_frames = codes.code[rows[:, None], chosen]
+        known = known_codes(codes.code)
+        order, count = observed_order(known)
+        drawn = uniform((batch, length), codes.code, generator) + (~known).to(codes.code)
+        chosen = drawn.argsort(dim=1).gather(1, self.repeated(count))
+        of_frames = rows_of(codes.code, chosen)
         if not self.skips:
             return self.pool_content(of_frames, ())
-        frame = (uniform((batch,), codes.code, generator) * length).long()
-        return self.pool_content(of_frames, tuple(skip[rows, frame] for skip in codes.skips))
+        frame = (uniform((batch,), codes.code, generator) * count).long()
+        frame = order.gather(1, frame[:, None])
+        return self.pool_content(
+            of_frames, tuple(rows_of(skip, frame)[:, 0] for skip in codes.skips)
+        )
+
+    def repeated(self, count: Int[Tensor, " batch"]) -> Int[Tensor, "batch frame"]:
+        """Numbers of `inference_frames` of N frames, which come again where there are fewer."""
+        numbers = torch.arange(self.inference_frames, device=count.device)
+        return numbers % count[:, None].clamp_min(1)
 
     def diagnostics(
         self, batch: Batch, generator: torch.Generator | None = None
@@ -347,17 +369,42 @@ class SRVP(LatentProcess):
 
     # Inference
 
+    def inputs(self, frames: Frames | Batch) -> Float[Tensor, "batch time channel *space"]:
+        values = super().inputs(frames)
+        if not self.gap_input:
+            return values
+        whole = whole_frames(frames) if isinstance(frames, Batch) else frames
+        absent = ~known_frames(whole)[:, :, *[None] * (values.ndim - 2)]
+        return spread(values.masked_fill(absent, torch.nan), grid_of_times(whole.times), torch.nan)
+
+    def mask_of(self, batch: Batch) -> Bool[Tensor, "batch time channel *space"] | None:
+        """Which of the `inputs` are known; None where all are."""
+        if not self.gap_input:
+            return batch.mask
+        whole = whole_frames(batch)
+        return spread(whole.known, grid_of_times(whole.times))
+
     def encode(self, frames: Float[Tensor, "batch time channel *space"]) -> Encoding:
-        """Code and skip maps of each frame separately, (batch, time, …)."""
-        code, skips = self.encoder(frames.flatten(0, 1))
-        shape = frames.shape[:2]
+        """Code and skip maps of each frame separately, (batch, time, …); NaN for missing ones."""
+        many, shape = frames.flatten(0, 1), frames.shape[:2]
+        absent = many.flatten(1)[:, 0].isnan() if self.gap_input else None
+        if absent is None or not bool(absent.any()):
+            code, skips = self.encoder(many)
+        else:  # statistics of batch normalisation are those of frames that are there
+            code, skips = self.encoder(many[~absent])
+            code, *rest = (scattered(part, ~absent) for part in (code, *skips))
+            skips = tuple(rest)
         skips = tuple(skip.unflatten(0, shape) for skip in skips) if self.skips else ()
         return Encoding(widened(code).unflatten(0, shape), skips)
 
     def content_of_last_frames(self, codes: Encoding) -> Content:
-        """Content of the last frames, and skips of the very last."""
-        chosen = codes.code[:, -self.inference_frames :]
-        return self.pool_content(chosen, tuple(skip[:, -1] for skip in codes.skips))
+        """Content of the last frames that are there, and skips of the very last."""
+        order, count = observed_order(known_codes(codes.code))
+        last = (count[:, None] - 1).clamp_min(0)
+        numbers = (last - self.repeated(count)).flip(1)
+        chosen = rows_of(codes.code, order.gather(1, numbers))
+        frame = order.gather(1, last)
+        return self.pool_content(chosen, tuple(rows_of(skip, frame)[:, 0] for skip in codes.skips))
 
     def pool_content(
         self, codes: Float[Tensor, "batch frame code"], skips: tuple[Tensor, ...]
@@ -366,7 +413,9 @@ class SRVP(LatentProcess):
         return Content(self.content_of_sum(self.content_of_frame(codes).sum(dim=1)), skips)
 
     def content_of(self, context: Float[Tensor, "batch time channel *space"]) -> Content:
-        return self.content_of_last_frames(self.encode(context[:, -self.inference_frames :]))
+        if not self.gap_input:
+            context = context[:, -self.inference_frames :]
+        return self.content_of_last_frames(self.encode(context))
 
     # Forecasting
 
@@ -420,3 +469,11 @@ class SRVP(LatentProcess):
         self, content: Content, latents: Float[Tensor, "batch many latent"]
     ) -> Float[Tensor, "batch many channel *space"]:
         return self.decoder(content, latents[..., : self.latent_size])
+
+
+def scattered(
+    values: Float[Tensor, "some *size"], there: Bool[Tensor, " many"]
+) -> Float[Tensor, "many *size"]:
+    """Values at their places among others, which are NaN."""
+    found = values.new_full((len(there), *values.shape[1:]), torch.nan)
+    return found.index_put((there,), values)

@@ -7,11 +7,12 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float, Int64, Shaped
+from jaxtyping import Bool, Float, Int64, Shaped
 from torch import Tensor, nn
 
 from statecast.errors import InputError
 from statecast.models.carried_states import interval_keys
+from statecast.models.srvp_gaps import GapNetwork
 from statecast.models.state_space import StateSpaceForecaster
 from statecast.nn.gaussian import DiagonalGaussian
 from statecast.nn.held_noise import RandomNoise
@@ -53,18 +54,26 @@ class LatentProcess(StateSpaceForecaster):
     Attributes:
         initial: codes of the first frames to q(y₁).
         transition: of y, given the noise.
-        filter, posterior, prior: of the noise; None without it.
+        memory, posterior, prior: of the noise; None without it.
         noise_model: how the noise lives in continuous time; None where it is held on frames.
+        gaps: what the posterior is told of missing frames; None where none may be.
     """
 
     initial: nn.Sequential
     transition: Transition
-    filter: nn.LSTM | None
     posterior: nn.Linear | None
     prior: nn.Sequential | None
     noise_model: NoiseModel | None
+    gaps: GapNetwork | None
     inference_frames: int
     latent_size: int
+
+    @property
+    def memory(self) -> nn.LSTM | None:
+        """The filter of the noise's posterior; its weights are called so, as a method is."""
+        found = self._modules.get("filter")
+        assert found is None or isinstance(found, nn.LSTM)
+        return found
 
     def infer(
         self,
@@ -75,17 +84,14 @@ class LatentProcess(StateSpaceForecaster):
         generator: torch.Generator | None = None,
     ) -> Inference:
         """Draw y₁ and z₂ … z_T from the posterior, and follow the latent through all frames."""
-        initial = DiagonalGaussian.from_output(
-            self.initial(codes[:, : self.inference_frames].flatten(1))
-        )
+        initial = self.initial_state(codes)
         first = initial.draw(generator, samples)
-        parameters = None
-        if self.filter is not None and self.posterior is not None:
-            # z_t depends on frames up to t, so those of all times come from one pass.
-            parameters = self.posterior(self.filter(codes)[0][:, 1:])
+        parameters, unobserved = self.evidence_of(codes)
         solver = solver or self.choose_solver()
         if self.noise_model is not None and parameters is not None:
             keys = interval_keys(generator, samples, len(codes), parameters.shape[1])
+            if unobserved is not None:
+                parameters = parameters.masked_fill(unobserved.unsqueeze(2), torch.nan)
             return self._infer_from_keys(
                 first, initial, keys=keys, evidence=parameters, solver=solver
             )
@@ -93,18 +99,46 @@ class LatentProcess(StateSpaceForecaster):
         if parameters is not None:
             posterior = DiagonalGaussian.from_output(parameters)
             noise = posterior.draw(generator, samples)
+            if unobserved is not None:
+                noise = noise.masked_fill(unobserved.unsqueeze(2), torch.nan)
         intervals, every = codes.shape[1] - 1, solver.substeps
         steps = tuple(index / every for index in range(1, every + 1))
-        path = self.roll_out(
-            first, (solver,) * intervals, fractions=(steps,) * intervals, noise=noise
-        ).states
+        run = self.roll_out(
+            first,
+            (solver,) * intervals,
+            fractions=(steps,) * intervals,
+            noise=noise,
+            generator=generator,
+        )
+        path, noise = run.states, run.noise
         latents = path[:, :, ::every]
         prior = self.noise_prior(latents[:, :, :-1])
         divergence = posterior.divergence(prior) if posterior and prior else None
+        if divergence is not None and unobserved is not None:
+            divergence = divergence.masked_fill(unobserved, 0.0)
         increments = path[..., : self.latent_size].diff(dim=2)
         return Inference(
             latents, increments, noise, initial, posterior, prior, divergence, evidence=None
         )
+
+    def initial_state(self, codes: Float[Tensor, "batch time code"]) -> DiagonalGaussian:
+        """q(y₁), given the codes of the first frames."""
+        first = codes[:, : self.inference_frames]
+        if self.gaps is not None:
+            first = self.gaps.filled(first)
+        return DiagonalGaussian.from_output(self.initial(first.flatten(1)))
+
+    def evidence_of(
+        self, codes: Float[Tensor, "batch time code"]
+    ) -> tuple[Float[Tensor, "batch interval size"] | None, Bool[Tensor, "batch interval"] | None]:
+        """Parameters of the posterior of each interval, and which no frame says anything of."""
+        if self.memory is None or self.posterior is None:
+            return None, None
+        if self.gaps is not None:
+            found = self.gaps.evidence(codes, memory=self.memory, posterior=self.posterior)
+            return found.parameters, found.unobserved if bool(found.unobserved.any()) else None
+        # z_t depends on frames up to t, so those of all times come from one pass.
+        return self.posterior(self.memory(codes)[0][:, 1:]), None
 
     def _infer_from_keys(
         self,

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from statecast.checks import LONGEST, typed
 from statecast.errors import InputError
-from statecast.frames import Forecast, Frames
+from statecast.frames import Batch, Forecast, Frames
 from statecast.models.base import Codes, evaluation_mode
 from statecast.models.latents import (
     TIME_TOLERANCE,
@@ -42,6 +42,7 @@ class StateSpaceForecaster(LatentRollout):
 
     supports_content_swap = True
     reconstructs: bool = False  # whether there are latents of the context's own frames
+    gap_input: bool = False  # whether frames may be missing, and whole times uneven
 
     @abstractmethod
     def content_of(self, context: Float[Tensor, "batch time channel *space"]) -> Content:
@@ -56,6 +57,11 @@ class StateSpaceForecaster(LatentRollout):
         generator: torch.Generator | None = None,
     ) -> State:
         """Content and latent of observed frames, in the units of the model."""
+
+    def inputs(self, frames: Frames | Batch) -> Float[Tensor, "batch time channel *space"]:
+        if not self.gap_input and isinstance(frames, Frames):
+            check_clock(frames.times, len(frames), " SRVP takes others with model.gap_input: true.")
+        return super().inputs(frames)
 
     def dynamics_code(self, latent: Float[Tensor, "*batch latent"]) -> Float[Tensor, "*batch code"]:
         """The part of a latent that is decoded: all, unless the latent also carries a memory."""
@@ -113,7 +119,6 @@ class StateSpaceForecaster(LatentRollout):
             InputError: a shape, channel count, length, time or option does not fit.
         """
         frames = self.check_context(context, "context").to(next(self.buffers()).device)
-        check_clock(frames.times, len(frames))
         if samples < 1:
             raise InputError(f"Latents need at least 1 sample, got samples={samples}.")
         chosen = self.choose_solver(solver, substeps)
@@ -289,7 +294,8 @@ class StateSpaceForecaster(LatentRollout):
         observed = self.inputs(context)
         chosen = self.choose_solver(solver, substeps)
         state: State | Latents
-        if float(times[0]) < self.earliest_time(len(context)) and self.invertible(chosen):
+        early = float(times[0]) < self.earliest_time(len(context))
+        if early and (self.reconstructs or self.invertible(chosen)):
             state, latents = self.states_around(
                 observed, times, samples=samples, solver=chosen, generator=generator
             )
@@ -322,8 +328,11 @@ class StateSpaceForecaster(LatentRollout):
                 path.states[:, :, -1], solvers, elapsed=path.elapsed, generator=generator
             )
             path = extend(path, found, solvers)
-        before = max(math.ceil(path.start - float(times[0])), 0)
-        path = run_back(self, path, before, generator)
+        before = max(math.ceil(path.start - float(times[0]) - TIME_TOLERANCE), 0)
+        if self.invertible(solver):
+            path = run_back(self, path, before, generator)
+        elif before:
+            raise self.too_early(path.start, float(times[0]))
         return path, self.states_at(path, times)
 
     @typed

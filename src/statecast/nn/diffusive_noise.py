@@ -16,6 +16,7 @@ from statecast.nn.noise_model import (
     Steps,
     main_state,
     node_normals,
+    observed_or_prior,
     path_divergence,
     with_noise,
 )
@@ -100,7 +101,8 @@ class WhiteNoise(NoiseModel):
         return DiagonalGaussian(mean, std.expand_as(mean))
 
     def posterior(self, evidence: Tensor, prior: DiagonalGaussian) -> DiagonalGaussian:
-        return DiagonalGaussian(widened(evidence), prior.std.mean(dim=0).expand_as(evidence))
+        known = observed_or_prior(widened(evidence), prior.mean.mean(dim=0))
+        return DiagonalGaussian(known, prior.std.mean(dim=0).expand_as(evidence))
 
     @property
     def solvers(self) -> tuple[SolverName, ...]:
@@ -119,21 +121,24 @@ class WhiteNoise(NoiseModel):
     ) -> Tensor:
         """Velocity of the latent, with ΔW/Δt in place of dW/dt."""
         prior = self.gaussian(dynamics.prior(latent))
-        mean = prior.mean if interval.evidence is None else widened(interval.evidence)
+        mean = observed_or_prior(interval.evidence, prior.mean)
         moved = total(dynamics.parts(None))(latent)
-        return moved + self.mixing(mean + prior.std * slope)
+        return moved + self.mixing(widened(mean) + prior.std * slope)
 
     def divergence(
         self, steps: Steps, evidence: Tensor, dynamics: Dynamics
     ) -> Float[Tensor, "sample batch interval"]:
         prior = self.gaussian(dynamics.prior(steps.latents))
-        density = path_divergence(widened(evidence[:, list(steps.intervals)]), prior)
+        observed = observed_or_prior(evidence[:, list(steps.intervals)], prior.mean)
+        density = path_divergence(widened(observed), prior)
         return self.per_interval(density * density.new_tensor(steps.lengths), steps)
 
     def drift(
         self, steps: Steps, evidence: Tensor, dynamics: Dynamics
     ) -> Float[Tensor, "sample batch step latent"]:
-        pulled = self.mixing(widened(evidence[:, list(steps.intervals)]))
+        prior = self.gaussian(dynamics.prior(steps.latents)).mean
+        observed = observed_or_prior(evidence[:, list(steps.intervals)], prior)
+        pulled = self.mixing(widened(observed))
         velocity = total(dynamics.parts(None))(steps.latents) + pulled
         return velocity * velocity.new_tensor(steps.lengths).unsqueeze(-1)
 
@@ -182,7 +187,7 @@ class ColouredNoise(NoiseModel):
     def begin(self, state: Followed, interval: Interval, dynamics: Dynamics) -> Followed:
         """The state that a path begins with: its first z is drawn."""
         latent = main_state(state)[..., : self.latent_size]
-        given = dynamics.prior(latent) if interval.evidence is None else interval.evidence
+        given = observed_or_prior(interval.evidence, dynamics.prior(latent))
         standard = node_normals(interval, START, self.noise_size, latent)
         return with_noise(state, self.gaussian(given).at(standard), self.latent_size)
 
@@ -191,21 +196,22 @@ class ColouredNoise(NoiseModel):
     ) -> Tensor:
         """Velocity of the latent and of z, with ΔW/Δt in place of dW/dt."""
         latent, noise = both[..., : self.latent_size], both[..., self.latent_size :]
-        prior = self.gaussian(dynamics.prior(latent))
-        mean = prior.mean
-        if interval.evidence is not None:
-            mean = self.gaussian(interval.evidence).mean
+        parameters = dynamics.prior(latent)
+        prior = self.gaussian(parameters)
+        mean = self.gaussian(observed_or_prior(interval.evidence, parameters)).mean
         pulled = (mean - noise) / self.time + prior.std * (2 / self.time) ** 0.5 * slope
         return torch.cat([total(dynamics.parts(noise))(latent), pulled], dim=-1)
 
     def divergence(
         self, steps: Steps, evidence: Tensor, dynamics: Dynamics
     ) -> Float[Tensor, "sample batch interval"]:
-        prior = self.gaussian(dynamics.prior(steps.latents))
-        posterior = self.gaussian(evidence[:, list(steps.intervals)])
+        parameters = dynamics.prior(steps.latents)
+        prior = self.gaussian(parameters)
+        known = observed_or_prior(evidence[:, list(steps.intervals)], parameters)
+        posterior = self.gaussian(known)
         density = path_divergence(posterior.mean, prior) / (2 * self.time)
         terms = density * density.new_tensor(steps.lengths)
-        first = DiagonalGaussian(posterior.mean[:, :1], posterior.std[:, :1]).divergence(
+        first = DiagonalGaussian(posterior.mean[:, :, :1], posterior.std[:, :, :1]).divergence(
             DiagonalGaussian(prior.mean[:, :, :1], prior.std[:, :, :1])
         )
         return self.per_interval(torch.cat([terms[..., :1] + first, terms[..., 1:]], -1), steps)

@@ -25,6 +25,7 @@ from statecast.nn.noise_model import (
     Steps,
     main_state,
     node_normals,
+    observed_or_prior,
     rate_divergence,
     with_noise,
 )
@@ -62,8 +63,7 @@ class HeldInterval(IntervalNoise):
 
     def gaussian(self, parameters: Tensor) -> DiagonalGaussian:
         """Distribution of noise renewed at a latent with these prior parameters."""
-        evidence = self.interval_.evidence
-        return self.model.gaussian(parameters if evidence is None else evidence)
+        return self.model.gaussian(observed_or_prior(self.interval_.evidence, parameters))
 
     def fresh(self, node: int, state: Followed) -> Tensor:
         """Noise renewed at a state, (sample, batch, noise)."""
@@ -110,8 +110,9 @@ class GridNoise(NoiseModel):
             if number_of_time(self.renewals(interval), start) is not None
         ]
         intervals = [steps.intervals[index] for index in chosen]
-        prior = self.gaussian(dynamics.prior(steps.latents[:, :, chosen]))
-        terms = self.gaussian(evidence[:, intervals]).divergence(prior)
+        parameters = dynamics.prior(steps.latents[:, :, chosen])
+        observed = observed_or_prior(evidence[:, intervals], parameters)
+        terms = self.gaussian(observed).divergence(self.gaussian(parameters))
         count = max(steps.intervals) + 1
         index = torch.tensor(intervals, device=terms.device)
         return terms.new_zeros(*terms.shape[:2], count).index_add(2, index, terms)
@@ -175,7 +176,7 @@ class PoissonNoise(RandomNoise):
         self, steps: Steps, evidence: Tensor, dynamics: Dynamics
     ) -> Float[Tensor, "sample batch interval"]:
         parameters = dynamics.prior(steps.latents)
-        observed = evidence[:, list(steps.intervals)]
+        observed = observed_or_prior(evidence[:, list(steps.intervals)], parameters)
         marks = self.gaussian(observed).divergence(self.gaussian(parameters))
         rate = self.rate(observed)
         density = rate_divergence(rate, self.rate(parameters)) + rate * marks
@@ -211,8 +212,9 @@ class PoissonInterval(HeldInterval):
     def gate(self, event: int, state: Followed, here: Tensor) -> Tensor:
         """1 in rows that are renewed at this event, 0 elsewhere."""
         latent = main_state(state)[..., : self.model.latent_size]
-        evidence = self.interval_.evidence
-        parameters = self.dynamics.prior(latent) if evidence is None else evidence
+        parameters = self.interval_.evidence
+        if parameters is None or bool(parameters.isnan().any()):
+            parameters = observed_or_prior(parameters, self.dynamics.prior(latent))
         chance = (self.random.rate(parameters) / self.random.largest).expand(here.shape)
         taken = here.to(chance.device) & (self.gates[..., event].to(chance) < chance)
         gate = taken + here.to(chance) * (chance - chance.detach())
@@ -245,7 +247,8 @@ class AdaptiveNoise(RandomNoise):
         self, parameters: Float[Tensor, "*batch prior"], evidence: Float[Tensor, "*batch size"]
     ) -> tuple[Tensor, Tensor]:
         """Whether observed noise is renewed, and its divergence from the prior."""
-        divergence = self.gaussian(evidence).divergence(self.gaussian(parameters))
+        observed = self.gaussian(observed_or_prior(evidence, parameters))
+        divergence = observed.divergence(self.gaussian(parameters))
         return divergence > self.threshold, divergence
 
     def divergence(
@@ -256,6 +259,7 @@ class AdaptiveNoise(RandomNoise):
         renewed, divergence = self.renewed(parameters, evidence)
         rate = self.rate(parameters)
         terms = torch.where(renewed, divergence - torch.log(-torch.expm1(-rate)), rate)
+        terms = terms.masked_fill(evidence[..., 0].isnan(), 0.0)
         # The first noise is always drawn: there was none before.
         return torch.cat([divergence[..., :1], terms[..., 1:]], dim=-1)
 
@@ -278,10 +282,10 @@ class AdaptiveInterval(HeldInterval):
             return None
         latent = main_state(state)[..., : self.model.latent_size]
         parameters = self.dynamics.prior(latent)
-        if self.interval_.evidence is not None:
-            renewed, _ = self.adaptive.renewed(parameters, self.interval_.evidence)
-        else:
-            chance = -torch.expm1(-self.adaptive.rate(parameters))
-            draws = counter_uniforms(node_keys(self.interval_.keys, GATES), 1)[..., 0]
-            renewed = torch.from_numpy(draws).to(chance) < chance
+        chance = -torch.expm1(-self.adaptive.rate(parameters))
+        draws = counter_uniforms(node_keys(self.interval_.keys, GATES), 1)[..., 0]
+        renewed, evidence = torch.from_numpy(draws).to(chance) < chance, self.interval_.evidence
+        if evidence is not None:
+            needed, _ = self.adaptive.renewed(parameters, evidence)
+            renewed = torch.where(evidence[..., 0].isnan(), renewed, needed)
         return renewed.unsqueeze(-1).to(latent)

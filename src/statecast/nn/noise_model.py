@@ -148,6 +148,15 @@ def node_normals(interval: Interval, node: int, size: int, like: Tensor) -> Tens
     return torch.from_numpy(values).to(like.device, like.dtype)
 
 
+def observed_or_prior(
+    evidence: Float[Tensor, "*batch size"] | None, prior: Float[Tensor, "*batch more"]
+) -> Float[Tensor, "*batch size"]:
+    """What observed frames say of noise; the prior's parameters where they say nothing."""
+    if evidence is None:
+        return prior
+    return torch.where(evidence.isnan(), prior[..., : evidence.shape[-1]], evidence)
+
+
 def path_divergence(
     posterior_mean: Float[Tensor, "*batch noise"],
     prior: DiagonalGaussian,

@@ -103,6 +103,19 @@ def branch(generator: torch.Generator | None) -> torch.Generator:
     return made
 
 
+def copy_of(generator: torch.Generator) -> torch.Generator:
+    """A generator whose draws are those of another one, which it leaves as it is."""
+    if isinstance(generator, Streams):
+        return Streams(copy_of(stream) for stream in generator.generators)
+    made = torch.Generator()
+    if isinstance(generator, LaterSamples):
+        made = LaterSamples(generator, generator.first)
+    elif isinstance(generator, PartGenerator):
+        made = PartGenerator(generator, generator.part)
+    made.set_state(generator.get_state())
+    return made
+
+
 def standard_normal(
     shape: tuple[int, ...], like: Tensor, generator: torch.Generator | None
 ) -> Float[Tensor, "sample batch *shape"]:

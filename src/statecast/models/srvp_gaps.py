@@ -1,0 +1,103 @@
+"""What SRVP makes of frames that are missing: its posterior is told where they are."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Bool, Float, Int, Shaped
+from torch import Tensor, nn
+
+
+class Evidence(NamedTuple):
+    """What observed frames say of the noise of each interval between consecutive frames."""
+
+    parameters: Float[Tensor, "batch interval size"]  # of the posterior
+    unobserved: Bool[Tensor, "batch interval"]  # intervals that no frame follows: prior alone
+
+
+class GapNetwork(nn.Module):
+    r"""Parameters of a posterior, from codes of which some are missing.
+
+    The filter sees the codes that are there, one after another, each with the gap d before it. The
+    noise of every interval of a gap has a posterior given the frame that ends the gap, and how many
+    frames later, p, that came:
+
+    $$h_i = \mathrm{LSTM}(h_{i-1}, c_i + w \ln d_i), \qquad
+    q(z_t) = N\big(\mathrm{linear}(h_i + \ln(1 + p)\tanh(A[h_i, \ln(1 + p)]))\big)$$
+
+    Without a gap, d = 1 and p = 0, these are the published filter and posterior.
+
+    Args:
+        code_size: size of a frame's code.
+        hidden: units of the filter; 0 where there is no noise to filter.
+    """
+
+    def __init__(self, code_size: int, hidden: int) -> None:
+        super().__init__()
+        self.missing = nn.Parameter(torch.zeros(code_size))  # in the place of a missing code
+        if hidden:
+            self.gap = nn.Linear(1, code_size, bias=False)
+            self.place = nn.Linear(hidden + 1, hidden)
+
+    def filled(self, codes: Float[Tensor, "batch time code"]) -> Float[Tensor, "batch time code"]:
+        """Codes with a learned one in the place of those that are NaN."""
+        return torch.where(codes.isnan(), self.missing, codes)
+
+    def evidence(
+        self,
+        codes: Float[Tensor, "batch time code"],
+        *,
+        memory: nn.LSTM,
+        posterior: nn.Linear,
+    ) -> Evidence:
+        """Parameters of the posterior of each interval, from codes that are NaN where missing.
+
+        Args:
+            codes: of consecutive frames.
+            memory: SRVP's filter, over the codes that are there.
+            posterior: from what it holds to parameters.
+        """
+        known = known_codes(codes)
+        order, count = observed_order(known)
+        gaps = order.diff(dim=1, prepend=order.new_full((len(order), 1), -1)).clamp_min(1)
+        seen = rows_of(codes, order).nan_to_num(nan=0.0)  # what follows the last one is not used
+        hidden = memory(self.told(seen, gaps))[0]
+        following = known.cumsum(dim=1)[:, :-1]  # rank of the first frame after an interval begins
+        unobserved = following >= count[:, None]
+        following = torch.minimum(following, (count[:, None] - 1).clamp_min(0))
+        ends = torch.arange(1, codes.shape[1], device=codes.device)
+        later = (order.gather(1, following) - ends).clamp_min(0)
+        return Evidence(posterior(self.placed(rows_of(hidden, following), later)), unobserved)
+
+    def told(
+        self, codes: Float[Tensor, "batch frame code"], gaps: Shaped[Tensor, "batch frame"]
+    ) -> Float[Tensor, "batch frame code"]:
+        """Codes as the filter sees them, with the gap before each in frame intervals."""
+        return codes + self.gap(gaps.to(codes).log().unsqueeze(2))
+
+    def placed(
+        self, hidden: Float[Tensor, "batch interval hidden"], later: Int[Tensor, "batch interval"]
+    ) -> Float[Tensor, "batch interval hidden"]:
+        """What the filter holds of intervals that end so many frames before an observed one."""
+        distance = later.to(hidden).log1p().unsqueeze(2)
+        return hidden + distance * self.place(torch.cat([hidden, distance], dim=2)).tanh()
+
+
+def known_codes(codes: Float[Tensor, "batch time code"]) -> Bool[Tensor, "batch time"]:
+    """Which codes are there."""
+    return ~codes[..., 0].isnan()
+
+
+def observed_order(
+    known: Bool[Tensor, "batch time"],
+) -> tuple[Int[Tensor, "batch time"], Int[Tensor, " batch"]]:
+    """Numbers of frames, the observed ones first and in their order, and how many these are."""
+    return (~known).to(torch.uint8).argsort(dim=1, stable=True), known.sum(dim=1)
+
+
+def rows_of(
+    values: Float[Tensor, "batch time *size"], index: Int[Tensor, "batch chosen"]
+) -> Float[Tensor, "batch chosen *size"]:
+    """Values at some times of each sequence."""
+    return values[torch.arange(len(values), device=values.device)[:, None], index]

@@ -1,0 +1,210 @@
+"""SRVP that follows frames as they come: samples of its latent, carried on by each new frame."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import Any, NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from statecast.errors import InputError
+from statecast.frames import Frames
+from statecast.models.carried_states import interval_keys
+from statecast.models.frame_grid import grid_of_times
+from statecast.models.online import OnlineForecaster, check_rows
+from statecast.models.roll_out import State
+from statecast.models.srvp_gaps import known_codes
+from statecast.models.srvp_process import LatentProcess
+from statecast.nn.codecs.base import Content, Encoding
+from statecast.nn.gaussian import DiagonalGaussian
+from statecast.nn.random import copy_of
+
+
+class SRVPState(NamedTuple):
+    """What SRVP holds of the frames it has seen: of one size, whatever their number."""
+
+    samples: int
+    generator: torch.Generator  # of the next draws; a state does not change it
+    encoding: Encoding | None = None  # of the last frames, which content is of
+    first: Float[Tensor, "batch time code"] | None = None  # codes that y₁ waits for
+    memory: tuple[Tensor, Tensor] | None = None  # of the filter
+    latent: Float[Tensor, "sample batch latent"] | None = None  # at the last frame
+    elapsed: int = 0  # frame intervals since the first frame
+
+
+class OnlineLatentProcess(LatentProcess, OnlineForecaster[SRVPState]):
+    """A latent process whose samples new frames carry on."""
+
+    @abstractmethod
+    def encode(self, frames: Float[Tensor, "batch time channel *space"]) -> Encoding:
+        """Code and skip maps of each frame by itself, (batch, time, …), NaN of missing ones."""
+
+    @abstractmethod
+    def content_of_last_frames(self, codes: Encoding) -> Content:
+        """Content of the last frames that are there."""
+
+    def filter(
+        self,
+        frames: Frames | Any,
+        state: Any = None,
+        dt: float = 1.0,
+        *,
+        samples: int = 1,
+        generator: torch.Generator | None = None,
+    ) -> SRVPState:
+        """Samples of the latent once new frames are seen, in constant time and memory.
+
+        y₁ is drawn once `inference_frames` frame times have passed; until then the state holds
+        codes, and cannot be forecast from. Each new frame then carries the samples on by its own
+        posterior. They are those of all frames at once, for the same generator; those of noise
+        `held` on `frames` in distribution only, since it takes the draws of a context together.
+
+        Args:
+            frames: one or more new frames of each sequence, as `forecast` takes a context.
+            state: after the frames before; None for the first ones.
+            dt: frame intervals from the last frame before to the first new one; others than 1
+                ask for gap_input.
+            samples: paths to carry, of a state that begins.
+            generator: source of their draws, of a state that begins; it is copied.
+
+        Errors:
+            InputError: frames do not fit the model or the state, some sequences lack a frame that
+                others have, or dt is not a positive whole number.
+        """
+        if samples < 1:
+            raise InputError(f"A state needs at least 1 sample, got samples={samples}.")
+        if state is None:
+            if generator is None:
+                generator = torch.Generator().manual_seed(int(torch.randint(2**62, ())))
+            state = SRVPState(samples, generator)
+        return super().filter(frames, state, dt)
+
+    def check_context_length(self, length: int, what: str = "context") -> None:
+        if what != "frames":  # a state waits for as many as it needs
+            super().check_context_length(length, what)
+
+    def filter_frames(self, frames: Frames, state: SRVPState | None, dt: float) -> SRVPState:
+        assert state is not None
+        gap = grid_of_times(torch.tensor([0.0, dt])).length - 1
+        if gap != 1 and self.gaps is None:
+            raise InputError(
+                f"A gap of {dt:g} frame intervals asks for a model that is told of gaps. Train "
+                "with model.gap_input: true."
+            )
+        encoding = self.encode(self.inputs(frames))
+        known = known_codes(encoding.code)
+        if state.encoding is not None:
+            check_rows(len(state.encoding.code), len(known))
+        if bool((known != known[:1]).any()) or not bool(known[:, [0, -1]].all()):
+            raise InputError(
+                "New frames must be there in every sequence, the first and the last one at least. "
+                "Leave out times at which one is missing, and say the gap by dt."
+            )
+        state = state._replace(generator=copy_of(state.generator))
+        before = -gap if state.encoding is not None else 0
+        for place in torch.nonzero(known[0]).flatten().tolist():
+            one = Encoding(
+                encoding.code[:, place : place + 1],
+                tuple(skip[:, place : place + 1] for skip in encoding.skips),
+            )
+            state = self.follow_frame(state, one, place - before)
+            before = place
+        return state
+
+    def follow_frame(self, state: SRVPState, encoding: Encoding, gap: int) -> SRVPState:
+        """The state one frame later, which comes `gap` intervals after the one before."""
+        state = state._replace(encoding=self.last_encodings(state.encoding, encoding))
+        code = encoding.code
+        if state.latent is not None:
+            return self.carry_on(state, code, gap)
+        if state.first is not None:
+            absent = torch.full_like(code, torch.nan).expand(-1, gap - 1, -1)
+            code = torch.cat([state.first, absent, code], dim=1)
+        state = state._replace(first=code)
+        if code.shape[1] < self.inference_frames:
+            return state
+        latent = self.initial_state(code).draw(state.generator, state.samples)
+        if self.noise_model is not None:
+            carried = latent.new_zeros(*latent.shape[:2], self.noise_model.carried)
+            latent = torch.cat([latent, carried], dim=-1)
+        state, _ = self.remember(state._replace(first=None, latent=latent), code[:, :1], 1)
+        before = 0
+        for place in torch.nonzero(known_codes(code)[0]).flatten().tolist()[1:]:
+            state = self.carry_on(state, code[:, place : place + 1], place - before)
+            before = place
+        return state
+
+    def last_encodings(self, before: Encoding | None, new: Encoding) -> Encoding:
+        """As many of the last frames as content is of."""
+        if before is None:
+            return new
+        parts = zip((before.code, *before.skips), (new.code, *new.skips), strict=True)
+        code, *skips = (torch.cat(pair, dim=1)[:, -self.inference_frames :] for pair in parts)
+        return Encoding(code, tuple(skips))
+
+    def carry_on(
+        self, state: SRVPState, code: Float[Tensor, "batch 1 code"], gap: int
+    ) -> SRVPState:
+        """The state at a frame, from that at the frame before it."""
+        latent = state.latent
+        assert latent is not None
+        state, hidden = self.remember(state, code, gap)
+        evidence, noise = None, None
+        if hidden is not None and self.posterior is not None:
+            hidden = hidden.expand(-1, gap, -1)
+            if self.gaps is not None:
+                later = torch.arange(gap - 1, -1, -1, device=code.device)
+                hidden = self.gaps.placed(hidden, later.expand(len(code), -1))
+            evidence = self.posterior(hidden)
+            if self.noise_from_keys:
+                noise = interval_keys(state.generator, state.samples, len(code), gap)
+            else:
+                gaussian = DiagonalGaussian.from_output(evidence)
+                noise, evidence = gaussian.draw(state.generator, state.samples), None
+        path = self.roll_out(
+            latent,
+            (self.choose_solver(),) * gap,
+            noise=noise,
+            evidence=evidence,
+            elapsed=state.elapsed,
+        ).states
+        return state._replace(latent=path[:, :, -1].contiguous(), elapsed=state.elapsed + gap)
+
+    def remember(
+        self, state: SRVPState, code: Float[Tensor, "batch 1 code"], gap: int
+    ) -> tuple[SRVPState, Float[Tensor, "batch 1 hidden"] | None]:
+        """The state whose filter has seen one more code, and what it holds then."""
+        if self.memory is None:
+            return state, None
+        told = code if self.gaps is None else self.gaps.told(code, code.new_tensor([[gap]]))
+        hidden, memory = self.memory(told, state.memory)
+        return state._replace(memory=memory), hidden
+
+    def predict_from(
+        self,
+        state: SRVPState,
+        times: Float[Tensor, " time"],
+        *,
+        samples: int,
+        generator: torch.Generator | None,
+    ) -> Float[Tensor, "sample batch time channel *space"]:
+        if state.latent is None or state.encoding is None:
+            raise InputError(
+                f"This model draws its first state from {self.inference_frames} frames: filter as "
+                "many before a forecast."
+            )
+        if state.samples not in (1, samples):
+            raise InputError(
+                f"The state carries {state.samples} samples, got samples={samples}. Ask for as "
+                "many, or filter with others."
+            )
+        latent = state.latent.expand(samples, -1, -1)
+        content = self.content_of_last_frames(state.encoding)
+        latents = self.advance(
+            State(content, latent, 0.0, -float(state.elapsed)),
+            times,
+            generator=copy_of(state.generator) if generator is None else generator,
+        )
+        return self.normaliser.restore(self.decode_all(content, latents), axis=3)

@@ -1,0 +1,119 @@
+"""SRVP that follows frames as they come, against its answer on all frames at once."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from helpers.small_srvp import frames, seeded, small
+
+from statecast.errors import InputError
+from statecast.frames import Frames
+
+KEYED = [
+    {"renewal": "grid", "renewal_interval": 0.5}, {"renewal": "poisson", "substeps": 2},
+    {"renewal": "adaptive", "renewal_threshold": 0.5}, {"noise": "white"},
+    {"noise": "coloured"}, {"stochastic": False}, {"noise": "white", "diffusion": "constant",
+    "solver": "reversible_heun"},
+]  # fmt: skip
+TIMES = [0.5, 1.0, 4.0]
+
+
+def filtered(model, values, **options):
+    """The state after frames that come one, two, one, one … at a time."""
+    state, start = None, 0
+    for end in (1, 3, *range(4, values.shape[1] + 1)):
+        given = {} if state is not None else options
+        state, start = model.filter(values[:, start:end], state, **given), end
+    return state
+
+
+@pytest.mark.parametrize("options", KEYED)
+def test_frames_one_by_one_are_all_at_once(options):
+    model, values = small(**options), frames(length=7)
+    state = filtered(model, values, samples=3, generator=seeded())
+    found = model.forecast_from(state, times=TIMES, samples=3).samples
+    expected = model.forecast(values, times=TIMES, samples=3, generator=seeded()).samples
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("gap_input", [False, True])
+def test_noise_held_on_frames_follows_the_same_posterior(gap_input):
+    model, values = small(gap_input=gap_input), frames(length=7)
+    model.posterior.bias.data[3:] = -30  # certain, so that draws do not matter
+    state = filtered(model, values, samples=2, generator=seeded())
+    found = model.forecast_from(state, times=[0.0], samples=2).samples
+    expected = model.forecast(values, times=[0.0], samples=2, generator=seeded()).samples
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_noise_held_on_frames_is_drawn_as_in_a_batch():
+    model, values = small(), frames(batch=1, length=6)
+    model.posterior.bias.data[3:] = 2.0
+    many = 4000
+    state = filtered(model, values, samples=many, generator=seeded())
+    found = state.latent[:, 0]
+    expected = model.observe(values, samples=many, generator=seeded(8)).latent[:, 0]
+    error = (found.var(0) + expected.var(0)).div(many).sqrt()
+    assert bool(((found.mean(0) - expected.mean(0)).abs() < 5 * error).all())
+    torch.testing.assert_close(found.std(0), expected.std(0), rtol=0.1, atol=0.01)
+
+
+@pytest.mark.parametrize("options", [{"noise": "white"}, {"renewal": "grid"}])
+def test_a_gap_is_told_by_dt(options):
+    model, values = small(gap_input=True, **options), frames(length=8)
+    there = [0, 2, 3, 6, 7]
+    state = None
+    for before, place in zip([-1, *there], there, strict=False):
+        state = model.filter(
+            values[:, place, None], state, place - before, samples=2, generator=seeded()
+        )
+    context = Frames(
+        values=values[:, there], times=torch.tensor(there) - 7.0, channels=("intensity",)
+    )
+    found = model.forecast_from(state, times=TIMES, samples=2).samples
+    expected = model.forecast(context, times=TIMES, samples=2, generator=seeded()).samples
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+
+
+def sizes(state):
+    """Sizes of all that a state holds."""
+    memory = [part.shape for part in state.memory]
+    return [state.encoding.code.shape, state.latent.shape, *memory, state.first]
+
+
+def test_a_state_stays_as_it_is_and_as_large():
+    model, values = small(noise="white"), frames(length=9)
+    state = filtered(model, values[:, :5], samples=2, generator=seeded())
+    ahead = model.forecast_from(state, 2, samples=2).samples
+    one, other = (model.filter(values[:, 5:9], state) for _ in range(2))
+    assert torch.equal(one.latent, other.latent)
+    assert torch.equal(model.forecast_from(state, 2, samples=2).samples, ahead)
+    assert sizes(one) == sizes(state)
+
+
+def test_what_does_not_fit_is_refused():
+    model, values = small(), frames(length=5)
+    early = model.filter(values[:, :2])
+    with pytest.raises(InputError, match="first state from 3 frames"):
+        model.forecast_from(early, 2)
+    state = model.filter(values, samples=2)
+    with pytest.raises(InputError, match="carries 2 samples, got samples=3"):
+        model.forecast_from(state, 2, samples=3)
+    with pytest.raises(InputError, match="gap_input"):
+        model.filter(values[:, :1], state, 2)
+    with pytest.raises(InputError, match="of 3 sequence"):
+        model.filter(values[:1], state)
+    with pytest.raises(InputError, match="at least 1 sample"):
+        model.filter(values, samples=0)
+    with pytest.raises(InputError, match="back to time 0"):
+        model.forecast_from(state, times=[-1.0], samples=2)
+    told = small(gap_input=True)
+    mask = torch.ones_like(values, dtype=torch.bool)
+    mask[1, 2] = False
+    gaps = Frames(
+        values=values.masked_fill(~mask, torch.nan), times=torch.arange(-4.0, 1.0),
+        channels=("intensity",), mask=mask,
+    )  # fmt: skip
+    with pytest.raises(InputError, match="there in every sequence"):
+        told.filter(gaps)
+    assert told.filter(replace(gaps, values=values, mask=None)).elapsed == 4
