@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -27,7 +27,8 @@ from statecast.forecasting.predictor import Predictor
 from statecast.frames import Frames, FrameSpec
 from statecast.io.fields.kinds import labelled_files
 from statecast.io.fields.preprocessing import plain_options
-from statecast.io.fields.readers import check_chunks, open_fields
+from statecast.io.fields.readers import check_chunks
+from statecast.io.fields.series import open_series
 from statecast.io.fields.source import FieldOptions
 from statecast.io.hdf5 import HDF5
 from statecast.io.paths import existing_paths
@@ -37,6 +38,9 @@ from statecast.io.video.discovery import Clip, find_clips, kind_of
 from statecast.io.video.options import ClipOptions, Colour
 from statecast.io.video.preprocessing import last_prepared
 from statecast.io.video.remarks import bits_used
+
+if TYPE_CHECKING:
+    from xarray import Dataset
 
 LARGEST_BYTE = 255
 ARRAY_OPTIONS = ("dataset", "axes")
@@ -167,18 +171,28 @@ def read_labelled_context(
 ) -> Frames:
     """Context from NetCDF files and Zarr stores as one series, with its coordinates."""
     options = dict(reading)
-    engine = options.pop("engine", None)
-    group = options.get("group", predictor.preparation.options.group)
-    datasets = {str(path): open_fields(path, engine=engine, group=group) for path in paths}
-    origin = str(paths[0]) if len(paths) == 1 else f"The series of {len(paths)} files"
+    datasets, origin = opened_series(paths, predictor, options)
     frames = predictor.context(datasets, count, origin=origin, reading=options)
-    if options.get("missing_frames", predictor.preparation.options.missing_frames) == "refuse":
+    used = replace(predictor.preparation.options, **options)
+    if used.missing_frames == "refuse":
         for path in (path for path in paths if path.is_dir()):
             for source in predictor.preparation.open(datasets, origin, reading=options).sources:
                 if source.origin == str(path):
                     names, time = source.variables, source.axes.time
-                    check_chunks(path, datasets[str(path)], names, time, group)
+                    check_chunks(path, datasets[str(path)], names, time, used.group)
     return frames
+
+
+def opened_series(
+    paths: Sequence[Path], predictor: Predictor, options: dict[str, Any]
+) -> tuple[dict[str, Dataset], str]:
+    """The data sets of a series, and its name in errors; takes the engine out of the options."""
+    engine = options.pop("engine", None)
+    used = replace(predictor.preparation.options, **options)
+    datasets = open_series(paths, used, engine=engine)
+    return datasets, next(iter(datasets)) if len(
+        paths
+    ) == 1 else f"The series of {len(paths)} files"
 
 
 def read_clip_context(

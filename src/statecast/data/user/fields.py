@@ -36,7 +36,7 @@ from statecast.io.fields.regions import dimension_of
 from statecast.io.fields.source import FieldOptions, Gaps
 from statecast.io.fields.time_axis import Duplicates, Uneven
 from statecast.io.fields.time_steps import phase, text_of
-from statecast.io.paths import is_remote
+from statecast.io.paths import is_remote, shown_path
 from statecast.nn.codecs.build import multiple_for, suited
 
 IN_MEMORY = 512 << 20  # bytes of prepared frames that `auto` holds in memory
@@ -434,6 +434,6 @@ def _year(date: Any) -> int:
 def stamp(path: Any) -> list[Any]:
     """Fingerprint of a file or store: the names, sizes and dates of its files."""
     if is_remote(path):
-        return [str(path)]
+        return [shown_path(path)]
     files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
     return [[str(p), p.stat().st_size, p.stat().st_mtime_ns] for p in files]

@@ -37,6 +37,8 @@ NAMES: dict[str, Role] = {
     **dict.fromkeys(["j", "row", "rows", "northing", "south_north", "eta_rho", "yt_ocean"], "y"),
     **dict.fromkeys(["x", "lon", "longitude", "lons", "nav_lon", "rlon", "nlon", "xc"], "x"),
     **dict.fromkeys(["i", "column", "columns", "easting", "west_east", "xi_rho", "xt_ocean"], "x"),
+    **dict.fromkeys(["ny", "nj", "ydim"], "y"),
+    **dict.fromkeys(["nx", "ni", "xdim", "col", "cols"], "x"),
     **dict.fromkeys(["south_north_stag", "eta_u", "eta_v", "eta_psi"], "y"),
     **dict.fromkeys(["west_east_stag", "xi_u", "xi_v", "xi_psi"], "x"),
     **dict.fromkeys(["z", "depth", "lev", "level", "height", "plev", "pressure", "altitude"], "z"),

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import glob
 import importlib.util
-import re
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -42,7 +41,9 @@ def files_of(path: str | Path | Sequence[str | Path]) -> list[Path]:
     for item in [path] if isinstance(path, str | Path) else path:
         text = str(item)
         if is_remote(text):
-            found.append(Path(text))
+            from statecast.io.fields.remote import matching_addresses
+
+            found += sorted(map(Path, matching_addresses(text)), key=natural)
         elif Path(text).is_dir() and not is_store(Path(text)):
             inside = [p for p in Path(text).iterdir() if not p.name.startswith(".")]
             fields = sorted((p for p in inside if is_labelled_file(p)), key=natural)
@@ -58,21 +59,22 @@ def files_of(path: str | Path | Sequence[str | Path]) -> list[Path]:
             found += matches
     if not found:
         raise FileError("No data file is named.")
-    return found
+    return list(dict.fromkeys(found))
 
 
 def labelled_files(path: str | Path | Sequence[str | Path]) -> list[Path]:
-    """The files of `files_of` where all hold fields; empty where any does not."""
+    """The files of `files_of` where all hold fields; empty where any does not.
+
+    Errors:
+        FileError: an address cannot be reached.
+    """
     try:
         found = files_of(path)
     except FileError:
+        if any(map(is_remote, [path] if isinstance(path, str | Path) else path)):
+            raise
         return []
     return found if all(is_remote(item) or is_labelled_file(item) for item in found) else []
-
-
-def address_of(path: Path) -> str:
-    """An address that went through a `Path`, which joins its slashes."""
-    return re.sub(r":/+", "://", str(path), count=1)
 
 
 def kind_of(path: Path) -> Literal["netcdf", "zarr"]:
@@ -105,6 +107,8 @@ def other_kind(start: bytes) -> str:
             "it is a kerchunk index (JSON), which leads to other files. Write its data to a store "
             "of their own: xarray.open_dataset('reference://', …).to_zarr('my.zarr')."
         )
+    if start.lstrip()[:14].lower().startswith((b"<!doctype html", b"<html")):
+        return "it is a web page, such as one that asks for a password. Download the file again."
     return "it does not begin like one."
 
 
@@ -182,7 +186,12 @@ def groups_of(path: Path) -> list[str]:
     if not check_regular_start(path).startswith(HDF5_MAGIC):
         return []
     with opened(path) as content:
-        return sorted({name.rpartition("/")[0] for name in arrays_of(content)} - {""})
+        return groups_in(arrays_of(content))
+
+
+def groups_in(names: Iterable[str]) -> list[str]:
+    """The groups in which arrays of these names lie, without the root."""
+    return sorted({name.rpartition("/")[0] for name in names} - {""})
 
 
 def is_zarr_array(folder: Path) -> bool:

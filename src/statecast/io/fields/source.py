@@ -40,6 +40,7 @@ Array = np.ndarray[Any, np.dtype[Any]]
 Gaps = Literal["refuse", "keep"]
 
 EXPVER = "expver"  # ERA5's final and preliminary data, of which one is known at each time
+FROM_NAMES = "from the names of files"  # comment of such times
 BOUNDS = ("_bnds", "_bounds", "_bnd", "_vertices")  # ends of names of cells' edges
 
 
@@ -165,6 +166,8 @@ class Source:
     def notes(self) -> list[str]:
         """Remarks for the user on how the data set is read."""
         found = []
+        if self.time_attributes.get("comment") == FROM_NAMES:
+            found.append(f"dates are taken {FROM_NAMES}")
         if looks_like_seconds(self.times):
             found.append(
                 f"{self.axes.time} holds numbers from {self.times[0]:.0f}, which look like seconds "
