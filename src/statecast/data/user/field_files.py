@@ -13,7 +13,7 @@ import numpy as np
 from statecast.errors import InputError
 from statecast.io.fields.coordinates import Coordinates
 from statecast.io.fields.field import Field
-from statecast.io.fields.preprocessing import GRID_TOLERANCE, same_unit
+from statecast.io.fields.preprocessing import GRID_TOLERANCE, same_unit, turned
 from statecast.io.fields.readers import check_chunks
 from statecast.io.fields.series import open_series
 from statecast.io.fields.source import FieldOptions, Source
@@ -65,7 +65,8 @@ class FieldFiles:
         sources = []
         datasets = open_series(self.paths, self.options, engine=self.engine)
         for path, (name, dataset) in zip(self.paths, datasets.items(), strict=True):
-            source = Source(dataset, self.options, name)
+            grid = sources[0].grid if sources else {}
+            source = Source(turned(dataset, grid), self.options, name)
             if path.is_dir() and self.options.missing_frames == "refuse" and source.scalar is None:
                 names, time = source.variables, source.axes.time
                 check_chunks(path, dataset, names, time, self.options.group)

@@ -65,7 +65,8 @@ class Fields(DataSource):
         crop: range of each named coordinate to keep, such as `{lat: [30, 45]}`, ends included; of
             time, dates: `{time: [2010-01-01, 2019-12-31]}`.
         coarsen: average blocks of N points along each dimension of space.
-        time_units: of times whose file does not say, such as `seconds since 1970-01-01`.
+        time_units: of times whose file does not say, such as `seconds since 1970-01-01`, or
+            `datenum`, as MATLAB counts days.
         time_step: average frames over steps of this length, such as `1D` or `1M` (month).
         uneven_times: `refuse` uneven_times times; `fill` them with unknown frames; or
             `accept` them as even.
@@ -289,11 +290,7 @@ class Fields(DataSource):
         options["crop"] = {  # of time, for training alone
             name: ends for name, ends in options["crop"].items() if not isinstance(ends[0], str)
         }
-        grid = {
-            name: self.field.variables[name].values
-            for name in self.field.axes.space
-            if self.files.one_place and name in self.field.variables
-        }
+        grid = self.field.first.grid if self.files.one_place else {}
         return Preparation(
             options=FieldOptions(**options),
             space=self.field.space,

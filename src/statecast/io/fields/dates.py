@@ -29,10 +29,14 @@ CALENDARS = {
 SINCE = re.compile(r"\s*(month|year|yr)s?\s+since\s+(.+)", re.IGNORECASE)
 ISO = re.compile(r"\d{4}[-/]\d{2}([-/]\d{2}([T _]\d{2}(:?\d{2}(:?\d{2}(\.\d*)?)?)?)?)?")
 ZONE = re.compile(r"\s*(Z|UTC|GMT|\+00:?00)$")
-DIGITS = {4: "year", 6: "month", 8: "day", 10: "hour"}  # of dates written as one number
+DIGITS = (4, 6, 7, 8, 10, 12, 14)  # of dates written as one number, 7 with the day of the year
 DIGIT_UNITS = re.compile(r"(day|month|year|hour)?s?\s*(as)?\s*%?y+%?m*%?d*(%?h*)(\.%f)?", re.I)
-DAYS = {4: 365.25, 6: 30.4375, 8: 1.0, 10: 1 / 24}  # of the digits' last unit
+DAYS = {4: 365.25, 6: 30.4375, 10: 1 / 24, 12: 1 / 1440, 14: 1 / 86400}  # of their last unit
 EPOCH = (1e8, 4.2e9)  # seconds since 1970 from 1973 to 2103
+PARTS = {"seconds": 1.0, "milliseconds": 1e3, "microseconds": 1e6, "nanoseconds": 1e9}
+DATENUM = 719529  # MATLAB's number of 1970-01-01, counted in days
+EPOCH_DAYS = "days since 1970-01-01"
+DATENUMS = (693962, 767011)  # from 1900 to 2100
 FIRST_NAMES = ("valid_time", "time")  # of several coordinates of dates, the ones that are meant
 SECOND_BEST = ("reference", "init", "bound", "bnds")  # parts of names that are meant last
 
@@ -106,7 +110,7 @@ def dates_along(
             if dates is not None:
                 return name, dates
             units = str(variable.attrs.get("units", ""))
-            if " since " in units or "%" in units:
+            if "%" in units or re.search(r"since|\d{4}", units, re.IGNORECASE):
                 decoded(variable, name, origin)  # its own error says what is wrong
     if unread:
         raise InputError(
@@ -152,10 +156,17 @@ def decoded(variable: Variable, name: str, origin: str) -> Array:
     units, calendar = str(variable.attrs.get("units", "")), calendar_of(variable.attrs)
     attributes = {"units": units, "calendar": calendar}
     spans = SINCE.fullmatch(units)
+    if units.lower() == "datenum":
+        changed = Variable(variable.dims, variable.values - DATENUM, {"units": EPOCH_DAYS})
+        return decoded(changed, name, origin)
+    attributes["units"] = re.sub(r"\s+since\s+", " since ", units, flags=re.IGNORECASE)
     try:
         if spans is None or (calendar == "360_day" and spans[1].lower() == "month"):
             changed = Variable(variable.dims, variable.values, attributes)
-            return as_dates(decode_cf_variable(name, changed, decode_timedelta=False).values)
+            dates = as_dates(decode_cf_variable(name, changed, decode_timedelta=False).values)
+            if dates.dtype.kind not in "MO":
+                raise ValueError("not such as 'days since 2001-01-01'")
+            return dates
         start = Variable((), 0, {**attributes, "units": f"days since {spans[2]}"})
         first = as_dates(decode_cf_variable(name, start, decode_timedelta=False).values[None])[0]
         step = Step(1.0 if spans[1].lower() == "month" else 12.0, "months")
@@ -231,13 +242,17 @@ def parsed(texts: list[str], calendar: str = "") -> Array | None:
 
 
 def spelled(digits: str) -> str:
-    """`2001123106` as 2001-12-31T06."""
-    day = "-".join(part for part in (digits[:4], digits[4:6], digits[6:8]) if part)
-    return f"{day}T{digits[8:]}" if len(digits) > 8 else day
+    """`2001123106` as 2001-12-31T06; `2001365`, with the day of the year, as 2001-12-31."""
+    if len(digits) == 7:
+        day = np.datetime64(digits[:4], "D") + np.timedelta64(int(digits[4:]) - 1, "D")
+        return str(day) if str(day)[:4] == digits[:4] else digits
+    date = "-".join(part for part in (digits[:4], digits[4:6], digits[6:8]) if part)
+    clock = ":".join(digits[place : place + 2] for place in range(8, len(digits), 2))
+    return f"{date}T{clock}" if clock else date
 
 
 def digit_dates(variable: Variable, name: str) -> Array | None:
-    """Dates written as numbers: 2001, 200112, 20011231, also with a fraction of a day after.
+    """Dates written as numbers: 2001, 200112, 20011231, 2001365, also with a time or a fraction.
 
     None for other numbers: those with units of another kind, and those that are not all dates.
     """
@@ -254,20 +269,24 @@ def digit_dates(variable: Variable, name: str) -> Array | None:
     yearly = "year" in (name.lower().removesuffix("s"), units.lower().removesuffix("s"))
     if widths or width not in DIGITS or (width == 4 and not (yearly or stated)):
         return None
-    if not stated and (values != whole).any():
+    if not stated and width != 8 and (values != whole).any():
         return None
     dates = parsed([spelled(str(int(number))) for number in whole])
-    if dates is None or (stated and not (values != whole).any()):
+    if dates is None or not (values != whole).any():
         return dates
-    rest = np.rint((values - whole) * DAYS[width] * 86400).astype("timedelta64[s]")
+    rest = np.rint((values - whole) * DAYS.get(width, 1.0) * 86400).astype("timedelta64[s]")
     return dates + rest
 
 
-def looks_like_seconds(values: Array) -> bool:
-    """Whether numbers without dates may be seconds since 1970."""
+def probable_units(values: Array) -> str | None:
+    """The units that numbers without dates perhaps have, since 1970 or as MATLAB's datenum."""
     if values.dtype.kind not in "fiu" or len(values) == 0:
-        return False
-    return bool(EPOCH[0] < values.min() and values.max() < EPOCH[1])
+        return None
+    low, high = float(values.min()), float(values.max())
+    for unit, parts in PARTS.items():
+        if EPOCH[0] * parts < low and high < EPOCH[1] * parts:
+            return f"{unit} since 1970-01-01"
+    return "datenum" if DATENUMS[0] < low and high < DATENUMS[1] else None
 
 
 def resolution(coordinate: Any) -> float:
@@ -284,7 +303,7 @@ def resolution(coordinate: Any) -> float:
         return float(np.spacing(np.abs(values).max().astype(stored))) / 2
     import cftime
 
-    units = str(encoding.get("units", ""))
+    units = str(encoding.get("units", "")).lower()
     found = re.match(r"\s*([a-z]+?)s?\s+since", units)
     seconds = {"day": 86400.0, "d": 86400.0, "hour": 3600.0, "hr": 3600.0, "h": 3600.0,
                "minute": 60.0, "min": 60.0, "second": 1.0, "sec": 1.0, "s": 1.0}  # fmt: skip

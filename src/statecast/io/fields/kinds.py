@@ -32,7 +32,8 @@ def files_of(path: str | Path | Sequence[str | Path]) -> list[Path]:
     """Files and stores behind a path, a folder, a pattern such as `zones/*.nc`, or a list of them.
 
     What exists is taken by its name, brackets and all. Of a folder, everything in it that is
-    NetCDF or Zarr by its content is taken, numbers in names in their order.
+    NetCDF or Zarr by its content is taken, or else in its sub-folders, such as one for each year;
+    numbers in names in their order.
 
     Errors:
         FileError: nothing is there.
@@ -45,8 +46,7 @@ def files_of(path: str | Path | Sequence[str | Path]) -> list[Path]:
 
             found += sorted(map(Path, matching_addresses(text)), key=natural)
         elif Path(text).is_dir() and not is_store(Path(text)):
-            inside = [p for p in Path(text).iterdir() if not p.name.startswith(".")]
-            fields = sorted((p for p in inside if is_labelled_file(p)), key=natural)
+            fields = sorted(labelled_below(Path(text)), key=natural)
             if not fields:
                 raise FileError(f"The folder {text} holds no NetCDF files and is no Zarr store.")
             found += fields
@@ -60,6 +60,14 @@ def files_of(path: str | Path | Sequence[str | Path]) -> list[Path]:
     if not found:
         raise FileError("No data file is named.")
     return list(dict.fromkeys(found))
+
+
+def labelled_below(folder: Path) -> list[Path]:
+    """Files and stores of fields in a folder; or, where it has none itself, in its sub-folders."""
+    inside = [path for path in folder.iterdir() if not path.name.startswith(".")]
+    fields = [path for path in inside if is_labelled_file(path)]
+    folders = [path for path in inside if path.is_dir() and not path.is_symlink()]
+    return fields or [path for below in folders for path in labelled_below(below)]
 
 
 def labelled_files(path: str | Path | Sequence[str | Path]) -> list[Path]:

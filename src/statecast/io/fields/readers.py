@@ -152,7 +152,7 @@ def decoded(raw: Dataset, origin: str) -> Dataset:
 def with_cf_dates(dataset: Dataset) -> Dataset:
     """A data set whose numbers with units since a date are dates, where xarray can read them."""
     for name, variable in dataset.variables.items():
-        units = str(variable.attrs.get("units", ""))
+        units = str(variable.attrs.get("units", "")).lower()
         if variable.dtype.kind in "fiu" and " since " in units and variable.ndim <= 1:
             try:
                 dates = dates_of(variable, str(name), str(name))
@@ -160,7 +160,10 @@ def with_cf_dates(dataset: Dataset) -> Dataset:
                 continue
             kept = {k: v for k, v in variable.attrs.items() if k not in ("units", "calendar")}
             made = type(variable)(variable.dims, dates, kept, encoding=variable.encoding)
-            made.encoding |= {"units": units, "calendar": calendar_of(variable.attrs)}
+            made.encoding |= {
+                "units": variable.attrs["units"],
+                "calendar": calendar_of(variable.attrs),
+            }
             is_data = name in dataset.data_vars
             dataset = (
                 dataset.assign({name: made}) if is_data else dataset.assign_coords({name: made})

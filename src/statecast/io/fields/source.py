@@ -16,7 +16,7 @@ from statecast.io.fields.axes import Axes, axes_of, values_of
 from statecast.io.fields.coordinates import Variable
 from statecast.io.fields.dates import (
     as_dates,
-    looks_like_seconds,
+    probable_units,
     resolution,
     scalar_time,
     with_dates,
@@ -58,7 +58,8 @@ class FieldOptions:
         channels: dimension of which each value is a channel, such as levels.
         crop: range of each named coordinate to keep.
         coarsen: average blocks of N points along each dimension of space.
-        time_units: of times whose file does not say, such as `seconds since 1970-01-01`.
+        time_units: of times whose file does not say, such as `seconds since 1970-01-01`, or
+            `datenum`, as MATLAB counts days.
         uneven_times: see `even_frames`.
         time_step: see `even_frames`.
         sort: put frames in order of time.
@@ -168,10 +169,11 @@ class Source:
         found = []
         if self.time_attributes.get("comment") == FROM_NAMES:
             found.append(f"dates are taken {FROM_NAMES}")
-        if looks_like_seconds(self.times):
+        units = probable_units(self.times)
+        if units is not None:
             found.append(
-                f"{self.axes.time} holds numbers from {self.times[0]:.0f}, which look like seconds "
-                "since 1970: --data.time_units 'seconds since 1970-01-01' takes them as dates"
+                f"{self.axes.time} holds numbers from {self.times[0]:.0f}, which look like "
+                f"{units}: --data.time_units '{units}' takes them as dates"
             )
         if any(EXPVER in array.dims for array in self.arrays):
             found.append(f"{EXPVER}: at each point, the first that is known")
@@ -199,6 +201,12 @@ class Source:
             return space_variables(
                 self.arrays[0], self.axes.space, self.axes.time, self.options.coarsen
             )
+
+    @property
+    def grid(self) -> dict[str, Array]:
+        """Values of the coordinates of the dimensions of space."""
+        known = self.coordinates
+        return {name: known[name].values for name in self.axes.space if name in known}
 
     def read(self, frames: slice | Array, member: int) -> Array:
         """Some frames as float32 (time, channel, *space); unknown is NaN.

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -129,14 +129,11 @@ def read(
         finding.say("sequences", f"{len(files.lengths)}, {of}")
     for note in first.notes:
         finding.say("note", note)
-    for other, (read_files, _) in fields.items():
-        finding.say(f"{one_line(other)} values", values_of(read_files.opened[0]))
+    seen = {other: values_of(found.opened[0]) for other, (found, _) in fields.items()}
+    for other, values in seen.items():
+        finding.say(f"{one_line(other)} values", values.text)
     finding.say("would be read", "by the data set fields")
-    start = some(first, COLUMNS)
-    if (
-        np.isnan(start).reshape(len(start), -1).all(axis=1).any()
-        and "--data.missing_frames" not in words
-    ):
+    if seen[name].empty_frames and "--data.missing_frames" not in words:
         words = [*words, "--data.missing_frames", "keep"]
     suggest(finding, named, name, words)
     finding.preview = lambda: rows_of(
@@ -171,16 +168,24 @@ def spread(field: Field, count: int) -> Iterator[Array]:
         yield other.read(number, number + 1)[0]
 
 
-def values_of(field: Field) -> str:
+class Values(NamedTuple):
+    """Values of a field."""
+
+    text: str  # their range, and how many are missing
+    empty_frames: bool  # whether a frame has none
+
+
+def values_of(field: Field) -> Values:
     """Range and share of missing values of a field, of as many frames as fit a sample."""
     points = max(1, int(np.prod(field.space)))
     count = max(1, min(len(field), SAMPLE // points))
-    low, high, known, size = np.inf, -np.inf, 0, 0
+    low, high, known, size, empty = np.inf, -np.inf, 0, 0, False
     for frame in spread(field, count):
         values = frame[np.isfinite(frame)]
-        known, size = known + values.size, size + frame.size
+        known, size, empty = known + values.size, size + frame.size, empty or not values.size
         if values.size:
             low, high = min(low, values.min()), max(high, values.max())
     span = f"from {low:.6g} to {high:.6g}" if known else "no known value"
     missing = f", {1 - known / size:.2%} missing" if known < size else ", none missing"
-    return span + missing + ("" if count == len(field) else f", of {count} frames evenly spread")
+    whole = "" if count == len(field) else f", of {count} frames evenly spread"
+    return Values(span + missing + whole, empty)
