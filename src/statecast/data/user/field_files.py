@@ -12,7 +12,7 @@ import numpy as np
 
 from statecast.errors import InputError
 from statecast.io.fields.coordinates import Coordinates
-from statecast.io.fields.field import Field
+from statecast.io.fields.field import Field, check_calendars
 from statecast.io.fields.preprocessing import GRID_TOLERANCE, same_unit, turned
 from statecast.io.fields.readers import check_chunks
 from statecast.io.fields.series import open_series
@@ -51,6 +51,7 @@ class FieldFiles:
         first = sources[0]
         for source in sources[1:]:
             check_same(first, source)
+        check_calendars(sources)
         self.one_place = all(same_place(first, source) for source in sources)
         self.sequences = self.join(joining, sources)
         self.opened = self.fields_of(sources)

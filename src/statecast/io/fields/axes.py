@@ -103,6 +103,11 @@ def axes_of(
     single = tuple(name for name in rest if name not in space)
     if not space or any(sizes[name] > 1 for name in single):
         extra = [name for name in single if sizes[name] > 1]
+        if not rest:
+            raise InputError(
+                f"{here}: a series at one point. Give it a dimension of space, as with xarray's "
+                "expand_dims('station')."
+            )
         if not extra or not space:
             raise InputError(f"{here}: no dimension of space. Name them: --data.y and --data.x.")
         name = extra[0]

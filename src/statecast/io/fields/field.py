@@ -50,6 +50,7 @@ class Field:
         known_step: Step | None = None,
         last: int | None = None,
     ) -> None:
+        check_calendars(sources)
         self.sources = sorted(sources, key=lambda source: source.times[0])
         self.options, self.first, self.member = options, self.sources[0], 0
         self.origin = (
@@ -237,6 +238,17 @@ class Field:
     def span(self) -> str:
         """First and last time as text."""
         return f"{text_of(self.frames.times[0])} to {text_of(self.frames.times[-1])}"
+
+
+def check_calendars(sources: Sequence[Source]) -> None:
+    """Raise `InputError` unless all data sets have dates of one calendar, or none has dates."""
+    for source in sources[1:]:
+        ours, theirs = sources[0].calendar, source.calendar
+        if ours != theirs:
+            raise InputError(
+                f"{source.origin} has dates of the calendar {theirs}, {sources[0].origin} of "
+                f"{ours}. Convert one, as with xarray's convert_calendar."
+            )
 
 
 def within(times: Array, limits: tuple[Any, Any] | None, origin: str) -> Array:

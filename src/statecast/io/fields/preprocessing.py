@@ -15,16 +15,17 @@ from torch import Tensor
 
 from statecast.errors import CorruptionError, InputError
 from statecast.io.atomic_files import write_bytes
+from statecast.io.fields.axes import is_longitude
 from statecast.io.fields.climatology import Climatology
 from statecast.io.fields.coordinates import Coordinates
 from statecast.io.fields.field import Field
-from statecast.io.fields.regions import dimension_of
+from statecast.io.fields.regions import TURN, dimension_of
 from statecast.io.fields.source import FieldOptions, Source
 from statecast.io.fields.time_steps import Step, continued
 from statecast.io.json_yaml import check_link
 
 if TYPE_CHECKING:
-    from xarray import Dataset
+    from xarray import DataArray, Dataset
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -239,14 +240,39 @@ def same_unit(left: str, right: str) -> bool:
 
 
 def turned(dataset: Dataset, grid: Mapping[str, Array]) -> Dataset:
-    """A data set whose coordinates along space run in the direction of those of a grid."""
-    against = []
+    """A data set whose coordinates along space run as those of a grid.
+
+    Longitudes of the whole grid are taken in its order, from −180 or from 0.
+    """
     for name, expected in grid.items():
         dim = dimension_of(dataset, name)
-        own = dim is not None and dim in dataset.coords and dataset[dim].dims == (dim,)
-        if own and direction(expected) * direction(dataset[dim].values) < 0:
-            against.append(dim)
-    return dataset.isel({dim: slice(None, None, -1) for dim in against})
+        if dim is None or dim not in dataset.coords or dataset[dim].dims != (dim,):
+            continue
+        coordinate = dataset[dim]
+        order = same_meridians(coordinate, expected)
+        if order is not None:
+            dataset = dataset.isel({dim: order})
+            dataset = dataset.assign_coords({dim: (dim, expected, coordinate.attrs)})
+        elif direction(expected) * direction(coordinate.values) < 0:
+            dataset = dataset.isel({dim: slice(None, None, -1)})
+    return dataset
+
+
+def same_meridians(coordinate: DataArray, expected: Array) -> Array | None:
+    """Numbers of the points that lie at the expected longitudes; None if they are others, or so."""
+    found = coordinate.values
+    if found.dtype.kind not in "fiu" or expected.dtype.kind not in "fiu":
+        return None
+    if not is_longitude(str(coordinate.name), coordinate) or found.shape != expected.shape:
+        return None
+    if np.allclose(found, expected):
+        return None
+    ours, theirs = (np.round(np.mod(lon.astype(np.float64), TURN), 6) for lon in (expected, found))
+    if len(set(ours % TURN)) < len(ours) or set(ours % TURN) != set(theirs % TURN):
+        return None
+    order = np.empty(len(ours), dtype=np.int64)
+    order[np.argsort(ours % TURN)] = np.argsort(theirs % TURN)
+    return order
 
 
 def direction(values: Array) -> float:
@@ -327,6 +353,8 @@ def plain_options(table: Mapping[str, Any]) -> dict[str, Any]:
         several = missing if isinstance(missing, list | tuple) else [missing]
         with suppress(TypeError, ValueError):
             options["missing"] = tuple(float(value) for value in several)
+    if isinstance(options.get("group"), int):  # such as the levels of a pyramid
+        options["group"] = str(options["group"])
     if isinstance(options.get("variables"), list):
         options["variables"] = tuple(options["variables"])
     if isinstance(options.get("crop"), Mapping):

@@ -84,7 +84,7 @@ def only_time(dataset: Dataset, options: FieldOptions, origin: str) -> str | Non
         alone = scalar_time(dataset)
     if any(values.size > 1 for values in times):
         return None
-    known = [values[0] for values in times if values.dtype.kind in "MOfiu"]
+    known = [v[0] for v in times if v.size and v.dtype.kind in "MOfiu"]
     if not times and alone is not None:
         known = [alone[1]]
     return text_of(known[0]) if known else ""

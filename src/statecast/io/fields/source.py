@@ -129,6 +129,8 @@ class Source:
         first = arrays[0]
         self.members = first.sizes.get(options.sequences, 1)
         self.times, self.time_attributes, self.resolution = self.read_times(first, alone)
+        if len(self.times) == 0:
+            raise InputError(f"{origin} holds no frames: {self.axes.time} has none. Leave it out.")
         kept = (options.sequences, options.channels, EXPVER, self.axes.time, *self.axes.space)
         self.arrays = [
             array.isel(dict.fromkeys(self.axes.single, 0)).transpose(
@@ -162,6 +164,13 @@ class Source:
     def __len__(self) -> int:
         """Number of frames."""
         return len(self.times)
+
+    @property
+    def calendar(self) -> str:
+        """Calendar of the dates; none of bare numbers."""
+        if self.times.dtype.kind == "O":
+            return str(self.times[0].calendar)
+        return "standard" if self.times.dtype.kind == "M" else "none"
 
     @property
     def notes(self) -> list[str]:

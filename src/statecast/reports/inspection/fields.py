@@ -91,7 +91,7 @@ def tried(
     finding: Finding, name: str, paths: Sequence[Path], options: FieldOptions
 ) -> tuple[FieldFiles, list[str]] | None:
     """A variable as frames, and the options that it needs, which errors advise one by one."""
-    words: list[str] = [] if options.group is None else ["--data.group", options.group]
+    words: dict[str, str] = {} if options.group is None else {"group": options.group}
     options = replace(options, variables=(name,))
     problems: list[str] = []
     for _ in range(TRIALS):
@@ -99,15 +99,17 @@ def tried(
             files = FieldFiles(paths, options, joining="auto", engine=None)
             for problem in problems:
                 finding.warn(f"{name}: {problem}")
-            return files, words
+            return files, [word for key, text in words.items() for word in (f"--data.{key}", text)]
         except InputError as error:
             problems.append(str(error))
             advice = ADVICE.search(str(error))
             if advice is None or advice[1] in ("time", "y", "x", "variables"):
                 break
             option, text = advice[1], advice[2].strip("'")
+            if option == "crop" and "crop" in words:  # of another dimension
+                text = f"{words['crop'][:-1]}, {text[1:]}"
+            words[option] = text
             options = replace(options, **plain_options({option: parse_yaml(text)}))
-            words += [f"--data.{option}", text]
     if not problems[0].count("none of them can be told to be time"):
         finding.warn(f"{name}: {problems[0]}")
     return None
