@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
 
 LARGEST_BYTE = 255
 ARRAY_OPTIONS = ("dataset", "axes")
+ON_ERROR = "on_error"  # option of videos: `refuse` damaged ones, or `skip` them
 
 
 @typed
@@ -63,8 +65,8 @@ def read_context(
         predictor: the model that the context is for, and how its data are prepared.
         count: frames to take; by default as many as in training.
         reading: options of the data set in the place of those of training: of arrays `dataset`
-            and `axes`; of videos those of `ClipOptions`; of fields those of `FieldOptions`, such
-            as `{"uneven_times": "fill"}`, and the `engine`.
+            and `axes`; of videos those of `ClipOptions` and `on_error`; of fields those of
+            `FieldOptions`, such as `{"uneven_times": "fill"}`, and the `engine`.
 
     Errors:
         FileError, CorruptionError: the file is missing, damaged, or of an unknown kind.
@@ -203,9 +205,18 @@ def read_clip_context(
     clips = find_clips(paths).clips
     if options.bits is None:
         options = replace(options, bits=bits_used(clips))
-    values = np.stack([last_prepared(clip, options, count) for clip in clips])
+    pieces = []
+    for clip in clips:
+        try:
+            pieces.append(last_prepared(clip, options, count))
+        except FileError as error:
+            if reading.get(ON_ERROR) != "skip" or len(clips) == 1:
+                advice = f"--data.{ON_ERROR} skip leaves it out." if len(clips) > 1 else ""
+                raise type(error)(f"{error} {advice}".strip()) from error
+    if not pieces:
+        raise FileError(f"None of {len(clips)} videos can be read.")
     low, high = predictor.spec.value_range or (0.0, 1.0)
-    scaled = low + (high - low) * torch.from_numpy(values).float() / LARGEST_BYTE
+    scaled = low + (high - low) * torch.from_numpy(np.stack(pieces)).float() / LARGEST_BYTE
     return Frames.context_of(scaled, predictor.spec.channels)
 
 
@@ -213,10 +224,11 @@ def clip_options(predictor: Predictor, reading: Mapping[str, Any]) -> ClipOption
     """The preparation of videos for a model: that of training, with the given changes."""
     options = predictor.videos or clip_options_for(predictor.spec)
     known = [option.name for option in fields(ClipOptions) if option.name != "size"]
-    check_options(reading, known, "videos")
-    if "crop" in reading and not isinstance(reading["crop"], str):
-        reading = {**reading, "crop": tuple(reading["crop"])}
-    return replace(options, **reading)
+    check_options(reading, [*known, ON_ERROR], "videos")
+    changes = {name: value for name, value in reading.items() if name != ON_ERROR}
+    if "crop" in changes and not isinstance(changes["crop"], str):
+        changes["crop"] = tuple(changes["crop"])
+    return replace(options, **changes)
 
 
 def source_rate(
@@ -226,11 +238,16 @@ def source_rate(
     if labelled_files(path) or holds_arrays((paths := existing_paths(path))[0]):
         return None
     options = clip_options(predictor, reading or {})
-    first: Clip = find_clips(paths).clips[0]
-    rate = options.frames_per_second
-    if rate is None and not first.images:
-        rate = video_facts(first.path).rate
+    rate = options.frames_per_second or first_rate(find_clips(paths).clips)
     return None if rate is None else rate / options.frame_step
+
+
+def first_rate(clips: Sequence[Clip]) -> float | None:
+    """Frames per second of the first video that can be read; None of images."""
+    for clip in clips:
+        with suppress(FileError):
+            return None if clip.images else video_facts(clip.path).rate
+    return None
 
 
 def clip_options_for(spec: FrameSpec) -> ClipOptions:
