@@ -1,4 +1,4 @@
-"""The files that docs/own_data.md shows: small, laid out as their makers do, with made-up values."""
+"""The files that docs/own_data.md shows: small, laid out as usual, with made-up values."""
 
 from __future__ import annotations
 

@@ -1,6 +1,9 @@
 """Every kind of file that people really have: read with the right values, or refused clearly."""
 
+import functools
+import re
 import warnings
+from contextlib import contextmanager
 
 import cftime
 import numpy as np
@@ -9,10 +12,11 @@ import xarray
 from helpers.field_files import SIZE, daily_files, days, labelled, raw_file, wave, wrf_file
 
 from statecast.data.user.fields import Fields
-from statecast.errors import CorruptionError, FileError, InputError
+from statecast.errors import CorruptionError, FileError, InputError, MissingExtraError
 from statecast.io.fields.kinds import files_of, groups_of
 from statecast.io.fields.readers import open_fields
 from statecast.io.fields.time_steps import Step
+from statecast.reports.inspection import inspect_path
 
 pytestmark = pytest.mark.filterwarnings("error")
 DAY, HOUR, MONTH = Step(86400, "seconds"), Step(3600, "seconds"), Step(1, "months")
@@ -522,18 +526,128 @@ def test_other_formats_are_named_with_what_to_do(tmp_path, content, words):
         fields(tmp_path / "a.nc")
 
 
-def test_addresses(tmp_path, monkeypatch):
+def memory(tmp_path, name, *, kind):
+    """The address of a file or store in memory, which fsspec reads as any other."""
     import fsspec
 
+    place = tmp_path / "kept"
+    write = labelled().to_zarr if "zarr" in kind else labelled().to_netcdf
+    options = {
+        "zarr 2": {"zarr_format": 2, "consolidated": True},
+        "zarr 3": {"zarr_format": 3, "consolidated": False},
+        "netcdf 4": {},
+        "netcdf 3": {"format": "NETCDF3_64BIT"},
+        "group": {"group": "PRODUCT"},
+    }[kind]
+    write(place, **options)
+    fsspec.filesystem("memory").put(str(place), f"/bucket/{name}", recursive="zarr" in kind)
+    return f"memory://bucket/{name}"
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [("a.zarr", "zarr 2"), ("store", "zarr 3"), ("a.nc", "netcdf 4"), ("a.bin", "netcdf 3")],
+)
+def test_addresses_are_read_by_content(tmp_path, monkeypatch, name, kind):
     monkeypatch.chdir(tmp_path)
-    labelled().to_zarr(tmp_path / "a.zarr", zarr_format=2, consolidated=True)
-    memory = fsspec.filesystem("memory")
-    memory.put(str(tmp_path / "a.zarr"), "/bucket/a.zarr", recursive=True)
-    assert_wave(fields("memory://bucket/a.zarr"), 40)
-    with pytest.raises(FileError, match="Download the file"):
-        fields("https://example.org/a.nc")
-    with pytest.raises(FileError, match=r"memory://bucket/none\.zarr cannot be read"):
-        fields("memory://bucket/none.zarr")
+    address = memory(tmp_path, name, kind=kind)
+    data = fields(address)
+    assert_wave(data, 40)
+    np.testing.assert_array_equal(data.files.times[0], days(40))
+    assert f"--data.path {address} " in inspect_path(address).commands[0][1]
+
+
+def test_groups_and_patterns_of_addresses(tmp_path):
+    address = memory(tmp_path, "groups.nc", kind="group")
+    with pytest.raises(InputError, match=r"groups PRODUCT.*--data\.group PRODUCT"):
+        fields(address)
+    assert_wave(fields(address, group="PRODUCT"), 40)
+    import fsspec
+
+    for number in range(2):
+        labelled(40).isel(time=slice(20 * number, 20 * number + 20)).to_netcdf(tmp_path / "a.nc")
+        fsspec.filesystem("memory").put(str(tmp_path / "a.nc"), f"/parts/{number}.nc")
+    data = fields("memory://parts/*.nc")
+    assert data.files.lengths == [40]
+    assert_wave(data, 40)
+    with pytest.raises(FileError, match=r"Nothing matches memory://parts/b\*\.nc"):
+        inspect_path("memory://parts/b*.nc")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("none.nc", None, "There is nothing at memory://odd/none.nc"),
+        ("a.grib", b"GRIB\0\0\0\2", "it is GRIB.*grib_to_netcdf"),
+        ("login.nc", b"<!DOCTYPE html><html>", "a web page, such as one that asks for a password"),
+        ("clip.mp4", b"\0\0\0\x18ftypmp42", "NetCDF and Zarr alone are read from other machines"),
+        ("cut.nc", b"\x89HDF\r\n\x1a\n" + bytes(99), "memory://odd/cut.nc cannot be read"),
+        ("", b"", "is a folder, but no Zarr store. Name its files"),
+    ],
+)
+def test_addresses_of_anything_else_are_one_line(capsys, name, content, message):
+    import fsspec
+
+    from statecast.cli.main import MISTAKE, main
+
+    fsspec.filesystem("memory").pipe(f"/odd/{name or 'other'}", content or b"")
+    if content is None:
+        fsspec.filesystem("memory").rm(f"/odd/{name}")
+    assert main(["inspect", f"memory://odd/{name}"]) == MISTAKE
+    error = capsys.readouterr().err
+    assert re.search(message, error)
+    assert error.count("\n") == 1
+
+
+def test_a_package_for_addresses_that_is_missing_is_named():
+    import fsspec
+
+    fsspec.register_implementation(
+        "absent", "no_such_package.Files", errtxt="Install no_such_package", clobber=True
+    )
+    with pytest.raises(
+        MissingExtraError, match="addresses of absent need another.*Install no_such"
+    ):
+        fields("absent://bucket/a.zarr")
+
+
+def test_a_server_that_gives_no_parts_of_files_is_read_whole(tmp_path):
+    """Over a connection to a server of the standard library, through the least file system."""
+    labelled().to_netcdf(tmp_path / "a.nc")
+    with served(tmp_path) as address:
+        assert_wave(fields(f"{address}/a.nc"), 40)
+        with pytest.raises(FileError, match="cannot be read: HTTP Error 404"):
+            fields(f"{address}/none.nc")
+
+
+@contextmanager
+def served(folder):
+    """The address of a folder that this process serves; `plain` is HTTP without ranges."""
+    import http.server
+    import threading
+    import urllib.request
+
+    import fsspec
+
+    class Plain(fsspec.AbstractFileSystem):
+        protocol = "plain"
+
+        def _open(self, path, mode="rb", **options):
+            return urllib.request.urlopen(f"http://{self._strip_protocol(path)}")
+
+        def isdir(self, path):
+            return False
+
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *words):
+            pass
+
+    fsspec.register_implementation("plain", Plain, clobber=True)
+    handler = functools.partial(Quiet, directory=str(folder))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"plain://127.0.0.1:{server.server_port}"
+        server.shutdown()
 
 
 def test_a_damaged_chunk_is_one_line_of_inspect(tmp_path, capsys):

@@ -202,7 +202,7 @@ def reading(origin: str) -> Iterator[None]:
     At an address it is the network that fails, which is a `FileError`.
     """
     if is_remote(origin):
-        with warnings.catch_warnings(action="ignore"), reaching(origin):
+        with reaching(origin):
             yield
         return
     try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,9 +26,10 @@ LAZY: dict[str, Any] = {"decode_cf": False, "cache": False}
 
 @contextmanager
 def reaching(address: str) -> Iterator[None]:
-    """Turn what libraries raise that reach for the network into errors of ours."""
+    """Turn what libraries raise that reach for the network into errors of ours; keep warnings."""
     try:
-        yield
+        with warnings.catch_warnings(action="ignore"):
+            yield
     except StatecastError:
         raise
     except ImportError as error:
