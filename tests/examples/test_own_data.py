@@ -11,8 +11,9 @@ from statecast.cli.main import main
 
 PAGE = Path(__file__).parents[2] / "docs" / "own_data.md"
 # What a training prints comes before its first step.
-SHORT = ("--train.steps", "2", "--train.batch_size", "2", "--train.validate_every", "0",
-         "--train.checkpoint_every", "2", "--model.width", "2")  # fmt: skip
+SHORT = ("--train.steps", "2", "--train.batch_size", "2", "--train.validate_every", "2",
+         "--train.validation_windows", "2", "--train.checkpoint_every", "2",
+         "--model.width", "2")  # fmt: skip
 LEFT_OUT = re.compile(r"\[?…\]?")
 
 
@@ -27,7 +28,7 @@ def sections():
                         for text in shown]  # fmt: skip
             trains = any(words[0] != "inspect" for words, _ in commands)
             name = re.sub(r"\W+", "-", part.strip("*# \n")[:24])
-            marks = [pytest.mark.slow] if trains else []
+            marks = [pytest.mark.slow, pytest.mark.timeout(900)] if trains else []
             found.append(pytest.param(commands, id=name, marks=marks))
     return found
 

@@ -32,7 +32,7 @@ FEW = 8  # channels, where size alone decides
 MOST_CHANNELS = 16  # beyond, somebody has to say so
 LOWEST = 4  # points; an axis of fewer is no side of a grid, and no time
 ROUGHER = 0.7  # neighbours along time differ less than this share of those along another axis
-UNLIKE, ALIKE = 0.8, 0.5  # share of the usual difference between elements that neighbours have
+UNLIKE, ALIKE = 0.7, 0.5  # share of the usual difference between elements that neighbours have
 PLACES = 6  # along each axis, where neighbours are compared
 
 
@@ -126,19 +126,18 @@ def perhaps_sequences(array: Any, axes: str) -> bool:
 
 
 def alikeness(array: Any, place: int) -> float:
-    """Mean difference of neighbours along an axis over that of elements half of it apart."""
-    half = array.shape[place] // 2
-    found = []
-    for far in (1, half):
-        differences = []
-        for start in evenly(array.shape[place] - half, PLACES):
+    """Mean difference of neighbours along an axis over that of elements far apart."""
+    length = array.shape[place]
+    near, far = [], []
+    for number, start in enumerate(evenly(length - 1, 2 * PLACES)):
+        for lag, found in ((1, near), (length * (2 + number % 5) // 13 + 1, far)):
+            first = min(start, length - 1 - lag)
             parts = [slice(None)] * len(array.shape)
-            parts[place] = slice(start, start + far + 1, far)
+            parts[place] = slice(first, first + lag + 1, lag)
             pair = np.asarray(array[tuple(parts)], dtype=np.float64)
             steps = np.abs(np.diff(pair, axis=place))
-            differences.append(float(np.nan_to_num(steps, posinf=0.0, neginf=0.0).mean()))
-        found.append(float(np.mean(differences)))
-    return found[0] / found[1] if found[1] > 0 else 0.0
+            found.append(float(np.nan_to_num(steps, posinf=0.0, neginf=0.0).mean()))
+    return float(np.sum(near) / np.sum(far)) if np.sum(far) > 0 else 0.0
 
 
 def fitting_axes(

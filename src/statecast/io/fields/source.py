@@ -286,7 +286,7 @@ def chosen_variables(
 
 
 def candidates(dataset: Dataset) -> list[str]:
-    """Variables that may be fields: numbers with dimensions, and no edges of cells."""
+    """Variables that may be fields: numbers with dimensions, no edges of cells, no places."""
     keys = ("bounds", "climatology")
     arrays = dataset.variables.values()
     edges = {str(array.attrs.get(key, "")) for array in arrays for key in keys}
@@ -296,6 +296,7 @@ def candidates(dataset: Dataset) -> list[str]:
         if array.dtype.kind in "fiu"
         and array.ndim > 0
         and name not in edges
+        and not is_place(array)
         and not str(name).endswith(BOUNDS)
     ]
 
@@ -339,6 +340,7 @@ def channel_names(arrays: Sequence[DataArray], dimension: str | None) -> tuple[s
             names.append(str(array.name))
             continue
         for number in range(array.sizes[dimension]):
-            value = values_of(array.isel({dimension: [number]}), dimension)
+            one = array.isel({dimension: [number]})
+            value = values_of(one, dimension) if dimension in array.coords else number
             names.append(f"{array.name}_{value}")
     return tuple(names)
