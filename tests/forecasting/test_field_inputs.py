@@ -70,6 +70,23 @@ def test_a_latitude_that_runs_the_other_way_is_turned(run, expected, tmp_path):
     xarray.testing.assert_equal(found, expected)
 
 
+def renamed(made):
+    """The same field as another provider calls it, from south to north."""
+    other = made.rename(time="valid_time", lat="latitude", lon="longitude")
+    return other.isel(latitude=slice(None, None, -1))
+
+
+def from_another_meridian(made):
+    return made.assign_coords(lon=made.lon - 360)
+
+
+@pytest.mark.parametrize("change", [renamed, from_another_meridian])
+def test_names_and_meridians_of_another_provider_are_known(run, expected, tmp_path, change):
+    change(labelled(60)).to_netcdf(tmp_path / "a.nc")
+    found = forecast(run, tmp_path, [tmp_path / "a.nc"])[1]
+    np.testing.assert_array_equal(found["t"].values, expected["t"].values)
+
+
 def test_what_does_not_fit_is_said_in_sentences(run):
     field = labelled(9)
     name = next(iter(field.data_vars))

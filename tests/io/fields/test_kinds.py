@@ -2,6 +2,7 @@
 
 import functools
 import re
+import shlex
 import warnings
 from contextlib import contextmanager
 
@@ -14,8 +15,10 @@ from helpers.field_files import SIZE, daily_files, days, labelled, raw_file, wav
 from statecast.data.user.fields import Fields
 from statecast.errors import CorruptionError, FileError, InputError, MissingExtraError
 from statecast.io.fields.kinds import files_of, groups_of
+from statecast.io.fields.preprocessing import plain_options
 from statecast.io.fields.readers import open_fields
 from statecast.io.fields.time_steps import Step
+from statecast.io.json_yaml import parse_yaml
 from statecast.reports.inspection import inspect_path
 
 pytestmark = pytest.mark.filterwarnings("error")
@@ -78,6 +81,17 @@ def test_a_meridian_at_both_ends_is_taken_once_and_other_axes_are_not_turned(tmp
     assert fields(tmp_path / "b.nc", crop={"lon": (-90, 90)}).field.space == (4, 3)
     with pytest.raises(InputError, match="go on counting"):
         fields(tmp_path / "a.nc", crop={"lon": (350, 10)})
+
+
+def test_a_latitude_along_two_dimensions_is_no_row_of_a_grid(tmp_path):
+    made = labelled(dims=("time", "y", "x")).drop_vars(["y", "x"])
+    rows, columns = np.meshgrid(np.arange(SIZE), np.arange(SIZE), indexing="ij")
+    for name, values, unit in (("lat", 30 + rows, "north"), ("lon", columns - 20, "east")):
+        made = made.assign_coords({name: (("y", "x"), values, {"units": f"degrees_{unit}"})})
+    made.to_netcdf(tmp_path / "a.nc")
+    with pytest.raises(InputError, match=r"numbers of points, here \{y: \[2, 4\], x: \[0, 7\]\}"):
+        fields(tmp_path / "a.nc", crop={"lat": (32, 34)})
+    assert fields(tmp_path / "a.nc", crop={"y": (2, 4)}).field.space == (3, SIZE)
 
 
 def test_ends_of_single_precision_and_names_of_roles_are_taken(tmp_path):
@@ -166,6 +180,65 @@ def test_an_extreme_value_in_a_block_is_named_with_what_masks_it(tmp_path, stand
     assert (frames(fields(path, missing=()))[:, :, :2] == np.float32(stands)).all()
 
 
+def few_points(values):
+    values[:, 0, 0] = -9999
+
+
+def few_frames(values):
+    values[[7, 33], [3, 2], [3, 5]] = -9999
+
+
+def a_whole_frame(values):
+    values[5] = -999
+
+
+def two_kinds(values):
+    values[:, 0, 0], values[:, 0, 1] = -9999, -999
+
+
+def half_of_the_frames(values):
+    values[1::2, :, :2] = 1e36
+
+
+@pytest.mark.parametrize(
+    "mark", [few_points, few_frames, a_whole_frame, two_kinds, half_of_the_frames]
+)
+def test_usual_values_for_missing_are_found_wherever_they_are(tmp_path, mark):
+    values = wave(40).astype("f4")
+    mark(values)
+    path = raw_file(tmp_path / "a.nc", values=values, units="days since 2000-01-01")
+    with pytest.raises(InputError, match=r"as if it stood for a missing value.*--data\.missing"):
+        fields(path)
+    words = shlex.split(inspect_path(path).commands[0][1])[3:]
+    options = {name.removeprefix("--data."): parse_yaml(text)
+               for name, text in zip(words[::2], words[1::2], strict=True)}  # fmt: skip
+    found = frames(fields(**(plain_options(options) | {"variables": "t"})))[:, 0]
+    np.testing.assert_array_equal(np.isnan(found), (values < 0) | (values > 1e30))
+
+
+@pytest.mark.parametrize(
+    "declared",
+    [{"valid_range": "200, 400"}, {"valid_min": "200"},
+     {"missing_value": np.array([1e20, -9999], "f4")}],
+)  # fmt: skip
+def test_declarations_in_other_forms_count(tmp_path, declared):
+    values = wave(40).astype("f4")
+    values[:, 0, :3] = -9999
+    path = raw_file(tmp_path / "a.nc", values=values, units="days since 2000-01-01", **declared)
+    np.testing.assert_array_equal(np.isnan(frames(fields(path))[:, 0]), values < 0)
+
+
+@pytest.mark.parametrize("kind", ["i1", "i2"])
+def test_the_smallest_stored_number_in_few_points_is_suspect(tmp_path, kind):
+    values = np.broadcast_to(np.arange(SIZE), (20, SIZE, SIZE)).astype(kind).copy()
+    values[:, 0, 0] = np.iinfo(kind).min
+    path = raw_file(tmp_path / "a.nc", 20, values=values, value_kind=kind,
+                    units="days since 2000-01-01",
+                    packed={"scale_factor": 0.5, "add_offset": 3.0})  # fmt: skip
+    with pytest.raises(InputError, match=f"of {np.iinfo(kind).min * 0.5 + 3:g} at"):
+        fields(path)
+
+
 def test_rain_masks_and_plateaus_are_not_taken_for_missing(tmp_path):
     rain = np.random.default_rng(0).gamma(0.5, 1e-4, (20, SIZE, SIZE))
     rain[rain < 1e-4] = 0
@@ -248,6 +321,13 @@ def test_dates_along_stations_are_not_their_time(tmp_path):
         ("years since 1900-01-01", None, np.arange(40), ["1900", "1939"], Step(12, "months")),
         ("day as %Y%m%d.%f", None, 20010101.5 + np.arange(20), ["2001-01-01T12", "2001-01-20T12"],
          DAY),
+        ("Days Since 2001-01-01 00:00 UTC", None, np.arange(20), ["2001-01-01", "2001-01-20"], DAY),
+        ("", None, 2001001 + np.arange(20), ["2001-01-01", "2001-01-20"], DAY),
+        ("", None, 20010101.5 + np.arange(20), ["2001-01-01T12", "2001-01-20T12"], DAY),
+        ("", None, 200101010630 + 10000 * np.arange(20), ["2001-01-01T06:30", "2001-01-20T06:30"],
+         DAY),
+        ("", None, 20010101120015 + 1000000 * np.arange(20),
+         ["2001-01-01T12:00:15", "2001-01-20T12:00:15"], DAY),
         ("", None, 20010101 + np.arange(20), ["2001-01-01", "2001-01-20"], DAY),
         ("", None, [200000 + 100 * y + m for y in (1, 2) for m in range(1, 13)],
          ["2001-01", "2002-12"], MONTH),
@@ -271,9 +351,10 @@ def test_units_and_calendars_that_xarray_leaves_alone(
 
 
 def test_units_that_make_no_sense_are_named_with_the_way_out(tmp_path):
-    path = raw_file(tmp_path / "a.nc", units="days since the flood")
-    with pytest.raises(InputError, match=r"'days since the flood'.*cdo -r copy.*time_units"):
-        fields(path)
+    for units in ("days since the flood", "days after 2001-01-01"):
+        path = raw_file(tmp_path / "a.nc", units=units)
+        with pytest.raises(InputError, match=rf"'{units}'.*cdo -r copy.*time_units"):
+            fields(path)
     data = fields(path, time_units="days since 2001-01-01")
     np.testing.assert_array_equal(data.files.times[0], days(40))
     labelled(times=np.array([f"week {n}" for n in range(40)], dtype=object)).to_netcdf(
@@ -283,11 +364,19 @@ def test_units_that_make_no_sense_are_named_with_the_way_out(tmp_path):
         fields(tmp_path / "b.nc")
 
 
-def test_seconds_since_1970_without_units_are_named(tmp_path):
-    path = raw_file(tmp_path / "a.nc", times=978307200 + 86400 * np.arange(40))
-    assert "--data.time_units 'seconds since 1970-01-01'" in said(fields(path))
-    data = fields(path, time_units="seconds since 1970-01-01")
-    np.testing.assert_array_equal(data.files.times[0], days(40))
+@pytest.mark.parametrize(
+    ("units", "first", "step"),
+    [
+        ("seconds since 1970-01-01", 978307200, 86400),
+        ("milliseconds since 1970-01-01", 978307200000, 86400000),
+        ("nanoseconds since 1970-01-01", 978307200 * 10**9, 86400 * 10**9),
+        ("datenum", 730852, 1),
+    ],
+)
+def test_numbers_that_look_like_dates_are_named_with_their_units(tmp_path, units, first, step):
+    path = raw_file(tmp_path / "a.nc", times=first + step * np.arange(40), kind="i8")
+    assert f"--data.time_units '{units}'" in said(fields(path))
+    np.testing.assert_array_equal(fields(path, time_units=units).files.times[0], days(40))
 
 
 @pytest.mark.parametrize("units", ["days since 1900-01-01", "days since 1950-01-01"])
@@ -381,6 +470,54 @@ def test_a_folder_of_daily_files_is_one_series_and_its_gaps_are_filled(tmp_path,
     np.testing.assert_allclose(found[12:20], wave(30)[12:20], rtol=1e-6)
 
 
+def three_months(folder, change=lambda number, part: part, name="m_{}.nc"):
+    """A series in three files, changed one by one."""
+    for number in range(3):
+        part = change(number, labelled(60).isel(time=slice(20 * number, 20 * number + 20)))
+        path = folder / name.format(number)
+        path.parent.mkdir(exist_ok=True, parents=True)
+        part.to_netcdf(path)
+    return folder
+
+
+def upside_down(number, part):
+    return part.isel(lat=slice(None, None, -1)) if number == 1 else part
+
+
+def a_turn_further(number, part):
+    return part.assign_coords(lon=part.lon + 360) if number == 1 else part
+
+
+def in_other_order(number, part):
+    return part.transpose("lon", "lat", "time") if number == 1 else part
+
+
+@pytest.mark.parametrize("change", [upside_down, a_turn_further, in_other_order])
+def test_files_of_one_series_may_run_in_other_directions(tmp_path, change):
+    data = fields(three_months(tmp_path, change))
+    assert data.files.lengths == [60]
+    assert_wave(data, 60)
+
+
+def test_files_lie_in_folders_such_as_years(tmp_path):
+    assert_wave(fields(three_months(tmp_path, name="200{}/m.nc")), 60)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda n, part: part.isel(time=slice(0, 0 if n == 1 else None)), "holds no frames"),
+        (lambda n, part: part.convert_calendar("noleap") if n == 1 else part,
+         r"m_1\.nc has dates of the calendar noleap, .*m_0\.nc of standard"),
+    ],
+)  # fmt: skip
+def test_files_that_make_no_series_are_named(tmp_path, change, message):
+    three_months(tmp_path, change)
+    with pytest.raises(InputError, match=message):
+        fields(tmp_path)
+    assert re.search(message, "".join(inspect_path(tmp_path).problems))
+
+
 def test_seasons_apart_are_sequences(tmp_path):
     for year in (2001, 2002, 2003):
         labelled(30, times=days(30, f"{year}-06-01")).to_netcdf(tmp_path / f"{year}.nc")
@@ -418,6 +555,18 @@ def test_members_are_sequences_or_channels_by_an_option(tmp_path):
     np.testing.assert_allclose(frames(levels)[:, 2], wave(40) + 2, rtol=1e-6)
     one = fields(path, crop={"member": (2, 2)})
     np.testing.assert_allclose(frames(one)[:, 0], wave(40) + 1, rtol=1e-6)
+
+
+def test_members_have_their_own_labels_and_levels_without_values_are_numbered(tmp_path):
+    made = xarray.concat([labelled() + number for number in range(3)], dim="member")
+    made = xarray.concat([made, made - 20], dim="level")
+    made.to_netcdf(tmp_path / "a.nc")
+    data = fields(tmp_path / "a.nc", sequences="member", channels="level")
+    assert data.channels == ("t_0", "t_1")
+    np.testing.assert_allclose(frames(data, 2)[:, 1], wave(40) - 18, rtol=1e-6)
+    np.testing.assert_array_equal(data.files.coordinates(2, 5, 8).times, days(40)[5:8])
+    finding = inspect_path(tmp_path / "a.nc")  # takes one of each
+    assert "--data.crop '{member: [0, 0], level: [0, 0]}'" in finding.commands[0][1]
 
 
 def test_final_and_preliminary_data_are_merged(tmp_path):
