@@ -566,7 +566,7 @@ def test_members_have_their_own_labels_and_levels_without_values_are_numbered(tm
     np.testing.assert_allclose(frames(data, 2)[:, 1], wave(40) - 18, rtol=1e-6)
     np.testing.assert_array_equal(data.files.coordinates(2, 5, 8).times, days(40)[5:8])
     finding = inspect_path(tmp_path / "a.nc")  # takes one of each
-    assert "--data.crop '{member: [0, 0], level: [0, 0]}'" in finding.commands[0][1]
+    assert "--data.crop '{level: [0, 0], member: [0, 0]}'" in finding.commands[0][1]
 
 
 def test_final_and_preliminary_data_are_merged(tmp_path):

@@ -19,6 +19,8 @@ NETCDF = (".nc", ".nc4", ".cdf", ".netcdf")
 ZARR = ".zarr"
 ZARR_FILES = ("zarr.json", ".zgroup", ".zmetadata")
 MAGIC = (b"CDF\x01", b"CDF\x02", b"CDF\x05", HDF5_MAGIC)  # first bytes of NetCDF files
+DEEPEST = 3  # levels of folders that are searched, such as years and months
+NOTES = ("", ".txt", ".md", ".csv", ".json", ".html", ".xml", ".log", ".md5", ".sha256")
 START = 4096  # bytes that tell what a file is
 OTHERS = {
     b"GRIB": "it is GRIB. Convert it: `grib_to_netcdf -o OUT.nc IN.grib`, or "
@@ -62,12 +64,15 @@ def files_of(path: str | Path | Sequence[str | Path]) -> list[Path]:
     return list(dict.fromkeys(found))
 
 
-def labelled_below(folder: Path) -> list[Path]:
-    """Files and stores of fields in a folder; or, where it has none itself, in its sub-folders."""
+def labelled_below(folder: Path, levels: int = DEEPEST) -> list[Path]:
+    """Files and stores of fields in a folder; or in its sub-folders, where it has no files."""
     inside = [path for path in folder.iterdir() if not path.name.startswith(".")]
     fields = [path for path in inside if is_labelled_file(path)]
+    others = [path for path in inside if path.is_file() and path.suffix.lower() not in NOTES]
+    if fields or others or levels == 0:
+        return fields
     folders = [path for path in inside if path.is_dir() and not path.is_symlink()]
-    return fields or [path for below in folders for path in labelled_below(below)]
+    return [path for below in folders for path in labelled_below(below, levels - 1)]
 
 
 def labelled_files(path: str | Path | Sequence[str | Path]) -> list[Path]:
