@@ -163,6 +163,16 @@ def test_options_that_are_none_are_named(run, tmp_path, capsys):
         assert words[0].split(".")[1] in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("given", ["lat:30", "{lat: 30}", "[30, 45]", "{lat: [1, 2, 3]}"])
+def test_a_crop_of_another_form_is_answered_with_its_own(tmp_path, capsys, given):
+    labelled(60).to_netcdf(tmp_path / "a.nc")
+    words = ["train", "fields", "--data.path", str(tmp_path / "a.nc"), "--data.crop", given]
+    assert main(words) == MISTAKE
+    error = capsys.readouterr().err
+    assert "data.crop takes dict[str, tuple[float | str, float | str]], got" in error
+    assert error.count("\n") == 1
+
+
 def test_a_context_far_from_training_is_warned_of(run, tmp_path, capsys):
     celsius = labelled(60) - 273.15
     celsius.to_netcdf(tmp_path / "a.nc")  # arithmetic has dropped the unit

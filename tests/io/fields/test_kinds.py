@@ -17,7 +17,7 @@ from statecast.errors import CorruptionError, FileError, InputError, MissingExtr
 from statecast.io.fields.kinds import files_of, groups_of
 from statecast.io.fields.preprocessing import plain_options
 from statecast.io.fields.readers import open_fields
-from statecast.io.fields.time_steps import Step
+from statecast.io.fields.time_steps import Step, text_of
 from statecast.io.json_yaml import parse_yaml
 from statecast.reports.inspection import inspect_path
 
@@ -119,6 +119,27 @@ def test_a_range_of_dates(tmp_path, calendar):
     ):
         with pytest.raises(InputError, match=message):
             fields(tmp_path / "a.nc", crop={"time": wrong})
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "first", "last"),
+    [
+        (2002.0, 2002.0, "2002-01-01", "2002-12-31"),  # as a number in YAML arrives
+        (200202.0, "200203", "2002-02-01", "2002-03-31"),
+        (20020203, "2002-3-5", "2002-02-03", "2002-03-05"),
+        ("2002-02-03T00", "2002-2", "2002-02-03", "2002-02-28"),
+    ],
+)
+@pytest.mark.parametrize("calendar", ["standard", "noleap"])
+def test_ends_of_a_range_of_dates_may_be_spelled_as_people_do(
+    tmp_path, calendar, low, high, first, last
+):
+    times = xarray.date_range("2001-06-01", periods=800, calendar=calendar,
+                              use_cftime=calendar != "standard")  # fmt: skip
+    labelled(800, times=times).to_netcdf(tmp_path / "a.nc")
+    data = fields(tmp_path / "a.nc", crop={"time": (low, high)})
+    assert [text_of(data.files.times[0][place])[:10] for place in (0, -1)] == [first, last]
+    assert data.preparation.options.crop == {}
 
 
 # Missing values that files do not declare

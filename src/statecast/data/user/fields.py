@@ -287,9 +287,9 @@ class Fields(DataSource):
     @cached_property
     def preparation(self) -> Preparation:
         options = asdict(self.files.options) | {"variables": self.field.first.variables}
-        options["crop"] = {  # of time, for training alone
-            name: ends for name, ends in options["crop"].items() if not isinstance(ends[0], str)
-        }
+        dated = self.files.times[0].dtype.kind in "MO"
+        time = ("time", self.field.axes.time) if dated else ()  # cropped for training alone
+        options["crop"] = {n: ends for n, ends in options["crop"].items() if n not in time}
         grid = self.field.first.grid if self.files.one_place else {}
         return Preparation(
             options=FieldOptions(**options),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ import numpy as np
 
 from statecast.errors import InputError
 from statecast.io.fields.coordinates import Coordinates, Variable
+from statecast.io.fields.dates import spelled
 from statecast.io.fields.source import FieldOptions, Source
 from statecast.io.fields.time_axis import check_order, even_frames
 from statecast.io.fields.time_steps import Step, numbers, text_of
@@ -261,7 +263,7 @@ def within(times: Array, limits: tuple[Any, Any] | None, origin: str) -> Array:
         return np.arange(len(times))
     index = index_of(times)
     order = np.argsort(index, kind="stable")
-    low, high = (str(end) for end in limits)
+    low, high = map(date_text, limits)
     try:
         kept = order[index[order].slice_indexer(low, high)]
     except (ValueError, TypeError, KeyError) as error:
@@ -275,6 +277,18 @@ def within(times: Array, limits: tuple[Any, Any] | None, origin: str) -> Array:
             f"nothing lies in [{low}, {high}]."
         )
     return np.sort(kept)
+
+
+def date_text(end: float | str) -> str:
+    """An end of a range of dates as ISO text: 2001, 200102, 20010203, 2001-2-3 and the like."""
+    text = f"{end:.0f}" if isinstance(end, int | float) else str(end).strip()
+    text = spelled(text) if text.isdigit() else text
+    found = re.fullmatch(r"(\d{4})-(\d{1,2})(?:-(\d{1,2}))?(\D.*)?", text)
+    if found is None:
+        return text
+    return "-".join([found[1], *(part.zfill(2) for part in found.group(2, 3) if part)]) + (
+        found[4] or ""
+    )
 
 
 def index_of(times: Array) -> pandas.Index:
