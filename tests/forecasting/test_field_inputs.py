@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import xarray
 from helpers.field_files import daily_files, days, labelled, raw_file, wave
+from PIL import Image
 
 from statecast.cli.main import MISTAKE, main
 from statecast.errors import InputError
@@ -85,6 +86,14 @@ def test_names_and_meridians_of_another_provider_are_known(run, expected, tmp_pa
     change(labelled(60)).to_netcdf(tmp_path / "a.nc")
     found = forecast(run, tmp_path, [tmp_path / "a.nc"])[1]
     np.testing.assert_array_equal(found["t"].values, expected["t"].values)
+
+
+def test_videos_are_no_fields(run, tmp_path, capsys):
+    for number in range(6):
+        frame = Image.fromarray(np.full((8, 8), number, np.uint8))
+        frame.save(tmp_path / f"{number}.png")
+    assert forecast(run, tmp_path, [tmp_path])[0] == MISTAKE
+    assert "trained on fields, t;" in capsys.readouterr().err
 
 
 def test_what_does_not_fit_is_said_in_sentences(run):

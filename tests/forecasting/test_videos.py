@@ -137,7 +137,8 @@ def test_damaged_videos_are_named_or_skipped_as_in_training(folder, tmp_path, ca
     for number in range(2):
         write_video(tmp_path / f"{number}.mkv", noise(11, seed=number))
     cut(tmp_path / "0.mkv", 0.6)
-    words = ["forecast", str(folder / "run"), str(tmp_path), "--output", str(tmp_path / "a.mp4")]
+    output = str(folder / "skipped.mp4")
+    words = ["forecast", str(folder / "run"), str(tmp_path), "--output", output]
     assert main(words) == MISTAKE
     error = capsys.readouterr().err
     assert "0.mkv is cut off" in error

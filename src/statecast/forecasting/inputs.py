@@ -201,6 +201,11 @@ def read_clip_context(
     paths: Sequence[Path], predictor: Predictor, count: int, reading: Mapping[str, Any]
 ) -> Frames:
     """Context from videos or folders of images, prepared as in training; a batch of them."""
+    if predictor.fields is not None:
+        raise InputError(
+            f"The model was trained on fields, {', '.join(predictor.spec.channels)}; "
+            f"{paths[0].name} holds videos or images, whose values are others."
+        )
     options = clip_options(predictor, reading)
     clips = find_clips(paths).clips
     if options.bits is None:

@@ -400,6 +400,26 @@ def test_numbers_that_look_like_dates_are_named_with_their_units(tmp_path, units
     np.testing.assert_array_equal(fields(path, time_units=units).files.times[0], days(40))
 
 
+def test_units_that_are_given_win_over_those_of_the_file(tmp_path):
+    path = raw_file(tmp_path / "a.nc", times=np.arange(40), units="hours since 2001-01-01")
+    data = fields(path, time_units="days since 2001-01-01")
+    np.testing.assert_array_equal(data.files.times[0], days(40))
+    for units in ("bananas", "days since yesterday"):
+        with pytest.raises(InputError, match=f"has the units '{units}'"):
+            fields(path, time_units=units)
+    dates = days(40).astype("M8[D]").astype(str).astype(object)
+    labelled(times=dates).to_netcdf(tmp_path / "b.nc")
+    with pytest.raises(InputError, match="holds dates; time_units say what numbers mean"):
+        fields(tmp_path / "b.nc", time_units="days since 2001-01-01")
+
+
+@pytest.mark.parametrize("option", ["sequences", "channels"])
+def test_dimensions_that_are_not_there_are_refused(tmp_path, option):
+    labelled().to_netcdf(tmp_path / "a.nc")
+    with pytest.raises(InputError, match=r"no 'members' for sequences or channels"):
+        fields(tmp_path / "a.nc", **{option: "members"})
+
+
 @pytest.mark.parametrize("units", ["days since 1900-01-01", "days since 1950-01-01"])
 @pytest.mark.parametrize("options", [{}, {"time_step": "3h"}])
 def test_times_of_single_precision_are_put_where_they_belong(tmp_path, units, options):

@@ -52,6 +52,12 @@ class FieldFiles:
         for source in sources[1:]:
             check_same(first, source)
         check_calendars(sources)
+        for name in filter(None, (options.sequences, options.channels)):
+            if name not in first.source.dims:
+                raise InputError(
+                    f"{first.origin} has the dimensions {dict(first.source.sizes)}, and no "
+                    f"{name!r} for sequences or channels."
+                )
         self.one_place = all(same_place(first, source) for source in sources)
         self.sequences = self.join(joining, sources)
         self.opened = self.fields_of(sources)

@@ -93,9 +93,10 @@ def dates_along(
     for name in sorted(names, key=lambda name: (name != dim, *preference(dataset, name))):
         variable = dataset.variables[name]
         named = name == dim or NAMES.get(name.lower()) == "time"
-        if time_units is not None and named and variable.dtype.kind in "fiu":
-            changed = variable.copy(deep=False)
-            changed.attrs = {**variable.attrs, "units": time_units}
+        if time_units is not None and named and variable.dtype.kind in "fiuMO":
+            numbers = as_numbers(variable, name, origin)
+            calendar = {"calendar": calendar_of(variable.attrs | variable.encoding)}
+            changed = type(variable)((dim,), numbers, calendar | {"units": time_units})
             return name, decoded(changed, name, origin)
         if variable.dtype.kind == "M" or is_cftime(variable):
             return name, as_dates(variable.values)
@@ -118,6 +119,26 @@ def dates_along(
             "numbers with units such as 'hours since 2001-01-01'."
         )
     return None
+
+
+def as_numbers(variable: Variable, name: str, origin: str) -> Array:
+    """The numbers of a variable, or those that its dates are stored as.
+
+    Errors:
+        InputError: it holds dates that are not stored as numbers.
+    """
+    if variable.dtype.kind in "fiu":
+        return variable.values
+    import cftime
+
+    units, calendar = str(variable.encoding.get("units", "")), calendar_of(variable.encoding)
+    try:
+        dates = as_dates(variable.values).tolist()
+        return np.asarray(cftime.date2num(dates, units, calendar or "standard"))
+    except (ValueError, TypeError, AttributeError) as error:
+        raise InputError(
+            f"{origin}: {name} holds dates; time_units say what numbers mean. Leave them out."
+        ) from error
 
 
 def preference(dataset: Dataset, name: str) -> tuple[int, int]:

@@ -19,7 +19,7 @@ from statecast.data.user.array_files import (
     pattern_of,
     tensors_of,
 )
-from statecast.data.user.arrays import Arrays, described
+from statecast.data.user.arrays import Arrays, check_finite, described
 from statecast.errors import FileError, InputError
 from statecast.io.hdf5 import arrays_of, opened
 from statecast.io.numpy_files import map_npy, members_of, read_npz
@@ -105,6 +105,7 @@ def suggest(finding: Finding, path: Path | Sequence[Path]) -> None:
     finding.preview = lambda: rows_of([drawn(sequences, n) for n in evenly(len(sequences), ROWS)])
     paths = [str(path)] if isinstance(path, Path) else list(map(str, path))
     try:
+        check_finite(sequences)
         Arrays(path=tuple(paths), axes=sequences.axes, dataset=found.dataset)
     except InputError as error:
         finding.warn(error)
