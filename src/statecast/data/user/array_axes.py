@@ -128,7 +128,8 @@ def perhaps_sequences(array: Any, axes: str) -> bool:
 def alikeness(array: Any, place: int) -> float:
     """Mean difference of neighbours along an axis over that of elements far apart."""
     length = array.shape[place]
-    near, far = [], []
+    near: list[float] = []
+    far: list[float] = []
     for number, start in enumerate(evenly(length - 1, 2 * PLACES)):
         for lag, found in ((1, near), (length * (2 + number % 5) // 13 + 1, far)):
             first = min(start, length - 1 - lag)

@@ -11,11 +11,11 @@ import numpy as np
 
 from statecast.errors import InputError
 from statecast.io.fields.coordinates import Coordinates, Variable
-from statecast.io.fields.dates import spelled
 from statecast.io.fields.source import FieldOptions, Source
 from statecast.io.fields.time_axis import check_order, even_frames
 from statecast.io.fields.time_steps import Step, numbers, text_of
 from statecast.io.fields.unknown import USUAL, smallest_of, suspects
+from statecast.io.fields.written_dates import spelled
 
 if TYPE_CHECKING:
     import pandas

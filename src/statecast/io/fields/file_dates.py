@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from statecast.io.fields.dates import parsed
+from statecast.io.fields.written_dates import parsed
 
 Array = np.ndarray[Any, np.dtype[Any]]
 

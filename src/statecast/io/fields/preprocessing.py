@@ -15,17 +15,17 @@ from torch import Tensor
 
 from statecast.errors import CorruptionError, InputError
 from statecast.io.atomic_files import write_bytes
-from statecast.io.fields.axes import is_longitude
 from statecast.io.fields.climatology import Climatology
 from statecast.io.fields.coordinates import Coordinates
 from statecast.io.fields.field import Field
-from statecast.io.fields.regions import TURN, dimension_of
+from statecast.io.fields.orientation import turned
+from statecast.io.fields.regions import dimension_of
 from statecast.io.fields.source import FieldOptions, Source
 from statecast.io.fields.time_steps import Step, continued
 from statecast.io.json_yaml import check_link
 
 if TYPE_CHECKING:
-    from xarray import DataArray, Dataset
+    from xarray import Dataset
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -237,49 +237,6 @@ def same_unit(left: str, right: str) -> bool:
     """Whether two spellings mean one unit."""
     a, b = (" ".join(unit.lower().split()) for unit in (left, right))
     return a == b or any(a in names and b in names for names in SAME_UNITS)
-
-
-def turned(dataset: Dataset, grid: Mapping[str, Array]) -> Dataset:
-    """A data set whose coordinates along space run as those of a grid.
-
-    Longitudes of the whole grid are taken in its order, from −180 or from 0.
-    """
-    for name, expected in grid.items():
-        dim = dimension_of(dataset, name)
-        if dim is None or dim not in dataset.coords or dataset[dim].dims != (dim,):
-            continue
-        coordinate = dataset[dim]
-        order = same_meridians(coordinate, expected)
-        if order is not None:
-            dataset = dataset.isel({dim: order})
-            dataset = dataset.assign_coords({dim: (dim, expected, coordinate.attrs)})
-        elif direction(expected) * direction(coordinate.values) < 0:
-            dataset = dataset.isel({dim: slice(None, None, -1)})
-    return dataset
-
-
-def same_meridians(coordinate: DataArray, expected: Array) -> Array | None:
-    """Numbers of the points that lie at the expected longitudes; None if they are others, or so."""
-    found = coordinate.values
-    if found.dtype.kind not in "fiu" or expected.dtype.kind not in "fiu":
-        return None
-    if not is_longitude(str(coordinate.name), coordinate) or found.shape != expected.shape:
-        return None
-    if np.allclose(found, expected):
-        return None
-    ours, theirs = (np.round(np.mod(lon.astype(np.float64), TURN), 6) for lon in (expected, found))
-    if len(set(ours % TURN)) < len(ours) or set(ours % TURN) != set(theirs % TURN):
-        return None
-    order = np.empty(len(ours), dtype=np.int64)
-    order[np.argsort(ours % TURN)] = np.argsort(theirs % TURN)
-    return order
-
-
-def direction(values: Array) -> float:
-    """1 where most steps of numbers go up, -1 where most go down, 0 where neither."""
-    if values.ndim != 1 or len(values) < 2 or values.dtype.kind not in "fiu":
-        return 0.0
-    return float(np.sign(np.median(np.sign(np.diff(values.astype(np.float64))))))
 
 
 def check_grid(name: str, expected: Array, found: Array, origin: str) -> None:
