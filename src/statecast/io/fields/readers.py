@@ -96,7 +96,8 @@ def open_raw(path: Path, engine: str | None, group: str | None) -> Dataset:
         groups = groups_of(path)
         if group is None or group.strip("/") in groups:
             raise
-        raise InputError(f"{path} has the groups {groups}, and no {group!r}.") from error
+        there = f"the groups {groups}, and no {group!r}" if groups else "no groups: leave group out"
+        raise InputError(f"{path} has {there}.") from error
     with reading(str(path)):
         for depth in reversed(range(len(parts))):
             around = xarray.open_dataset(place, group="/".join(parts[:depth]) or None, **options)
