@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import xarray
 from helpers.field_files import daily_files, days, labelled, raw_file, wave
+from PIL import Image
 
 from statecast.cli.main import MISTAKE, main
 from statecast.errors import InputError
@@ -68,6 +69,31 @@ def test_a_latitude_that_runs_the_other_way_is_turned(run, expected, tmp_path):
     turned.to_netcdf(tmp_path / "turned.nc")
     found = forecast(run, tmp_path, [tmp_path / "turned.nc"])[1]
     xarray.testing.assert_equal(found, expected)
+
+
+def renamed(made):
+    """The same field as another provider calls it, from south to north."""
+    other = made.rename(time="valid_time", lat="latitude", lon="longitude")
+    return other.isel(latitude=slice(None, None, -1))
+
+
+def from_another_meridian(made):
+    return made.assign_coords(lon=made.lon - 360)
+
+
+@pytest.mark.parametrize("change", [renamed, from_another_meridian])
+def test_names_and_meridians_of_another_provider_are_known(run, expected, tmp_path, change):
+    change(labelled(60)).to_netcdf(tmp_path / "a.nc")
+    found = forecast(run, tmp_path, [tmp_path / "a.nc"])[1]
+    np.testing.assert_array_equal(found["t"].values, expected["t"].values)
+
+
+def test_videos_are_no_fields(run, tmp_path, capsys):
+    for number in range(6):
+        frame = Image.fromarray(np.full((8, 8), number, np.uint8))
+        frame.save(tmp_path / f"{number}.png")
+    assert forecast(run, tmp_path, [tmp_path])[0] == MISTAKE
+    assert "trained on fields, t;" in capsys.readouterr().err
 
 
 def test_what_does_not_fit_is_said_in_sentences(run):
@@ -144,6 +170,16 @@ def test_options_that_are_none_are_named(run, tmp_path, capsys):
     ):
         assert forecast(run, tmp_path, [tmp_path / "a.nc"], *words)[0] == MISTAKE
         assert words[0].split(".")[1] in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("given", ["lat:30", "{lat: 30}", "[30, 45]", "{lat: [1, 2, 3]}"])
+def test_a_crop_of_another_form_is_answered_with_its_own(tmp_path, capsys, given):
+    labelled(60).to_netcdf(tmp_path / "a.nc")
+    words = ["train", "fields", "--data.path", str(tmp_path / "a.nc"), "--data.crop", given]
+    assert main(words) == MISTAKE
+    error = capsys.readouterr().err
+    assert "data.crop takes dict[str, tuple[float | str, float | str]], got" in error
+    assert error.count("\n") == 1
 
 
 def test_a_context_far_from_training_is_warned_of(run, tmp_path, capsys):

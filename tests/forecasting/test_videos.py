@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from helpers.sample_videos import noise, write_video
+from helpers.sample_videos import cut, noise, write_video
 from PIL import Image
 
 from statecast.cli.main import MISTAKE, main
@@ -131,6 +131,22 @@ def test_several_videos_are_a_batch_and_options_are_taken(folder, tmp_path):
     assert not torch.equal(single.values[:, -2], found.values[1:, -2])
     with pytest.raises(InputError, match=r"got 'axes'"):
         read_context(tmp_path, model, reading={"axes": "tyx"})
+
+
+def test_damaged_videos_are_named_or_skipped_as_in_training(folder, tmp_path, capsys):
+    for number in range(2):
+        write_video(tmp_path / f"{number}.mkv", noise(11, seed=number))
+    cut(tmp_path / "0.mkv", 0.6)
+    output = str(folder / "skipped.mp4")
+    words = ["forecast", str(folder / "run"), str(tmp_path), "--output", output]
+    assert main(words) == MISTAKE
+    error = capsys.readouterr().err
+    assert "0.mkv is cut off" in error
+    assert "--data.on_error skip leaves it out" in error
+    assert main([*words, "--data.on_error", "skip"]) == 0
+    model = load(folder / "run")
+    found = read_context(tmp_path, model, reading={"on_error": "skip"})
+    assert torch.equal(found.values, read_context(tmp_path / "1.mkv", model).values)
 
 
 def test_a_video_holds_the_pictures_it_was_given(tmp_path):

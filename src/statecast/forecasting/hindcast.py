@@ -16,7 +16,7 @@ from statecast.checks import LONGEST, typed
 from statecast.data.base import window_generators
 from statecast.distributed import all_gather, rank, run_on_main, world_size
 from statecast.errors import FileError, InputError, require
-from statecast.forecasting.inputs import reading_options
+from statecast.forecasting.inputs import opened_series, reading_options
 from statecast.forecasting.predictor import Predictor
 from statecast.frames import Frames
 from statecast.io.atomic_files import atomic_path
@@ -25,7 +25,6 @@ from statecast.io.fields.field import Field, within
 from statecast.io.fields.forecast_archive import CONTEXT
 from statecast.io.fields.forecast_layout import Layout
 from statecast.io.fields.kinds import labelled_files
-from statecast.io.fields.readers import open_fields
 from statecast.io.fields.time_steps import continued, parse_step, text_of
 from statecast.models.latents import fingerprint_of
 
@@ -75,12 +74,8 @@ class Hindcast:
                 f"A hindcast takes NetCDF files or Zarr stores with dates, got {self.source[0]}."
             )
         options = reading_options(self.reading)
-        preparation = self.predictor.preparation
-        group = options.get("group", preparation.options.group)
-        engine = options.pop("engine", None)
-        datasets = {str(path): open_fields(path, engine=engine, group=group) for path in files}
-        origin = str(files[0]) if len(files) == 1 else f"The series of {len(files)} files"
-        found = preparation.open(datasets, origin, reading=options)
+        datasets, origin = opened_series(files, self.predictor, options)
+        found = self.predictor.preparation.open(datasets, origin, reading=options)
         if found.first.members > 1:
             raise InputError(
                 f"{found.origin} holds {found.first.members} sequences; a hindcast takes one."

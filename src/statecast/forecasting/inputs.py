@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -27,7 +28,8 @@ from statecast.forecasting.predictor import Predictor
 from statecast.frames import Frames, FrameSpec
 from statecast.io.fields.kinds import labelled_files
 from statecast.io.fields.preprocessing import plain_options
-from statecast.io.fields.readers import check_chunks, open_fields
+from statecast.io.fields.readers import check_chunks
+from statecast.io.fields.series import open_series
 from statecast.io.fields.source import FieldOptions
 from statecast.io.hdf5 import HDF5
 from statecast.io.paths import existing_paths
@@ -38,8 +40,12 @@ from statecast.io.video.options import ClipOptions, Colour
 from statecast.io.video.preprocessing import last_prepared
 from statecast.io.video.remarks import bits_used
 
+if TYPE_CHECKING:
+    from xarray import Dataset
+
 LARGEST_BYTE = 255
 ARRAY_OPTIONS = ("dataset", "axes")
+ON_ERROR = "on_error"  # option of videos: `refuse` damaged ones, or `skip` them
 
 
 @typed
@@ -59,8 +65,8 @@ def read_context(
         predictor: the model that the context is for, and how its data are prepared.
         count: frames to take; by default the number in training.
         reading: options of the data set in the place of those of training: of arrays `dataset`
-            and `axes`; of videos those of `ClipOptions`; of fields those of `FieldOptions`, such
-            as `{"uneven_times": "fill"}`, and the `engine`.
+            and `axes`; of videos those of `ClipOptions` and `on_error`; of fields those of
+            `FieldOptions`, such as `{"uneven_times": "fill"}`, and the `engine`.
 
     Errors:
         FileError, CorruptionError: the file is missing, damaged, or of an unknown kind.
@@ -167,31 +173,55 @@ def read_labelled_context(
 ) -> Frames:
     """Context from NetCDF files and Zarr stores as one series, with its coordinates."""
     options = dict(reading)
-    engine = options.pop("engine", None)
-    group = options.get("group", predictor.preparation.options.group)
-    datasets = {str(path): open_fields(path, engine=engine, group=group) for path in paths}
-    origin = str(paths[0]) if len(paths) == 1 else f"The series of {len(paths)} files"
+    datasets, origin = opened_series(paths, predictor, options)
     frames = predictor.context(datasets, count, origin=origin, reading=options)
-    if options.get("missing_frames", predictor.preparation.options.missing_frames) == "refuse":
+    used = replace(predictor.preparation.options, **options)
+    if used.missing_frames == "refuse":
         for path in (path for path in paths if path.is_dir()):
             for source in predictor.preparation.open(datasets, origin, reading=options).sources:
                 if source.origin == str(path):
                     names, time = source.variables, source.axes.time
-                    check_chunks(path, datasets[str(path)], names, time, group)
+                    check_chunks(path, datasets[str(path)], names, time, used.group)
     return frames
+
+
+def opened_series(
+    paths: Sequence[Path], predictor: Predictor, options: dict[str, Any]
+) -> tuple[dict[str, Dataset], str]:
+    """The data sets of a series, and its name in errors; takes the engine out of the options."""
+    engine = options.pop("engine", None)
+    used = replace(predictor.preparation.options, **options)
+    datasets = open_series(paths, used, engine=engine)
+    return datasets, next(iter(datasets)) if len(
+        paths
+    ) == 1 else f"The series of {len(paths)} files"
 
 
 def read_clip_context(
     paths: Sequence[Path], predictor: Predictor, count: int, reading: Mapping[str, Any]
 ) -> Frames:
     """Context from videos or folders of images, prepared as in training; a batch of them."""
+    if predictor.fields is not None:
+        raise InputError(
+            f"The model was trained on fields, {', '.join(predictor.spec.channels)}; "
+            f"{paths[0].name} holds videos or images, whose values are others."
+        )
     options = clip_options(predictor, reading)
     clips = find_clips(paths).clips
     if options.bits is None:
         options = replace(options, bits=bits_used(clips))
-    values = np.stack([last_prepared(clip, options, count) for clip in clips])
+    pieces = []
+    for clip in clips:
+        try:
+            pieces.append(last_prepared(clip, options, count))
+        except FileError as error:
+            if reading.get(ON_ERROR) != "skip" or len(clips) == 1:
+                advice = f"--data.{ON_ERROR} skip leaves it out." if len(clips) > 1 else ""
+                raise type(error)(f"{error} {advice}".strip()) from error
+    if not pieces:
+        raise FileError(f"None of {len(clips)} videos can be read.")
     low, high = predictor.spec.value_range or (0.0, 1.0)
-    scaled = low + (high - low) * torch.from_numpy(values).float() / LARGEST_BYTE
+    scaled = low + (high - low) * torch.from_numpy(np.stack(pieces)).float() / LARGEST_BYTE
     return Frames.context_of(scaled, predictor.spec.channels)
 
 
@@ -199,10 +229,11 @@ def clip_options(predictor: Predictor, reading: Mapping[str, Any]) -> ClipOption
     """The preparation of videos for a model: that of training, with the given changes."""
     options = predictor.videos or clip_options_for(predictor.spec)
     known = [option.name for option in fields(ClipOptions) if option.name != "size"]
-    check_options(reading, known, "videos")
-    if "crop" in reading and not isinstance(reading["crop"], str):
-        reading = {**reading, "crop": tuple(reading["crop"])}
-    return replace(options, **reading)
+    check_options(reading, [*known, ON_ERROR], "videos")
+    changes = {name: value for name, value in reading.items() if name != ON_ERROR}
+    if "crop" in changes and not isinstance(changes["crop"], str):
+        changes["crop"] = tuple(changes["crop"])
+    return replace(options, **changes)
 
 
 def source_rate(
@@ -212,11 +243,16 @@ def source_rate(
     if labelled_files(path) or holds_arrays((paths := existing_paths(path))[0]):
         return None
     options = clip_options(predictor, reading or {})
-    first: Clip = find_clips(paths).clips[0]
-    rate = options.frames_per_second
-    if rate is None and not first.images:
-        rate = video_facts(first.path).rate
+    rate = options.frames_per_second or first_rate(find_clips(paths).clips)
     return None if rate is None else rate / options.frame_step
+
+
+def first_rate(clips: Sequence[Clip]) -> float | None:
+    """Frames per second of the first video that can be read; None of images."""
+    for clip in clips:
+        with suppress(FileError):
+            return None if clip.images else video_facts(clip.path).rate
+    return None
 
 
 def clip_options_for(spec: FrameSpec) -> ClipOptions:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from weakref import WeakValueDictionary
 
 import numpy as np
 
@@ -16,6 +17,7 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 HDF5 = (".h5", ".hdf5", ".hdf", ".he5")
 MAGIC = b"\x89HDF\r\n\x1a\n"
+OPEN: WeakValueDictionary[tuple[Any, ...], Any] = WeakValueDictionary()  # files in use
 
 
 class HDF5Array:
@@ -23,28 +25,19 @@ class HDF5Array:
 
     Args:
         path: the file.
-        name: of the array in it; None for the only one, or one of `known`.
-        known: names that are looked for, in this order.
+        name: of the array in it.
+        content: the opened file.
 
     Attributes:
         shape: as stored.
         dtype: as stored.
-
-    Errors:
-        FileError, CorruptionError: the file is missing, damaged, or refers to other files.
-        InputError: there is no such array; those there are, are listed.
-        MissingExtraError: h5py is not installed.
     """
 
-    def __init__(
-        self, path: str | Path, name: str | None = None, *, known: Sequence[str] = ()
-    ) -> None:
-        self.path = Path(path)
+    def __init__(self, path: str | Path, name: str, content: Any) -> None:
+        self.path, self.name = Path(path), name
         self.handle: Any = None
         self.process = 0
-        with opened(self.path) as content:
-            self.name = chosen(arrays_of(content), name, known, self.path)
-            self.shape, self.dtype = tuple(content[self.name].shape), content[self.name].dtype
+        self.shape, self.dtype = tuple(content[name].shape), content[name].dtype
 
     @property
     def ndim(self) -> int:
@@ -60,9 +53,9 @@ class HDF5Array:
 
     def __getitem__(self, key: Any) -> Array:
         """A part of the array, by slices and indices."""
-        if self.process != os.getpid():  # a loader's worker opens the file for itself
-            self.handle, self.process = open_file(self.path), os.getpid()
         with reading(self.path):
+            if self.process != os.getpid():  # a loader's worker opens the file for itself
+                self.handle, self.process = shared_file(self.path), os.getpid()
             piece: Array = self.handle[self.name][key]
             return piece
 
@@ -88,6 +81,19 @@ def open_file(path: Path) -> Any:
             content.close()
             raise
         return content
+
+
+def shared_file(path: Path) -> Any:
+    """An open HDF5 file, one for all arrays of it that this process reads; errors as `open_file`.
+
+    To look for links takes long in a file of many groups.
+    """
+    stamp = path.stat()
+    key = (str(path.resolve()), stamp.st_mtime_ns, stamp.st_size, os.getpid())
+    content = OPEN.get(key)
+    if not content:
+        OPEN[key] = content = open_file(path)
+    return content
 
 
 @contextmanager
@@ -150,22 +156,3 @@ def arrays_of(content: Any) -> dict[str, Any]:
 
     content.visititems(visit)
     return found
-
-
-def chosen(arrays: dict[str, Any], name: str | None, known: Sequence[str], path: Path) -> str:
-    """Name of the array to read.
-
-    Errors:
-        InputError: no data set has this name, or several could be meant.
-    """
-    if name is not None and name.strip("/") in arrays:
-        return name.strip("/")
-    if name is None:
-        for wanted in known:
-            if wanted in arrays:
-                return wanted
-        if len(arrays) == 1:
-            return next(iter(arrays))
-    there = ", ".join(f"{n} {tuple(item.shape)}" for n, item in arrays.items()) or "no arrays"
-    asked = "Name one with dataset" if name is None else f"There is no {name!r}"
-    raise InputError(f"{asked}: {path} holds {there}.")

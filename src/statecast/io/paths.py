@@ -18,6 +18,11 @@ def is_remote(path: str | Path) -> bool:
     return REMOTE.match(str(path)) is not None
 
 
+def shown_path(path: str | Path) -> str:
+    """A path as its user wrote it: addresses lose one of their slashes in a `Path`."""
+    return re.sub(r":/+", "://", str(path), count=1) if is_remote(path) else str(path)
+
+
 def existing_paths(path: str | Path | Sequence[str | Path]) -> list[Path]:
     """The files and folders behind a path, a pattern such as `clips/*.mp4`, or a list of them.
 

@@ -22,6 +22,10 @@ from statecast.training.options import TrainingOptions
 
 CODE = ("evaluate.fvd_weights",)  # options that name a file which is run
 Tables = dict[str, dict[str, Any]]
+UNION = re.compile(  # of a message of jsonargparse
+    r'Parser key "([\w.]+)": Does not validate.*? Subtypes: [\[(](.*?)[\])] Errors:.*'
+    r"Given value: (.*)"
+)
 REGISTRIES: dict[str, Mapping[str, type]] = {"model": MODELS, "data": DATASETS}
 GIVEN: dict[str, set[str | int]] = {  # arguments that do not come from a recipe
     "model": {"spec", "generator"},
@@ -233,10 +237,19 @@ def parse(
             arguments = [f"--{option}={value}" for option, value in given.items()]
             config = parser.parse_args(arguments, namespace=config, defaults=False)
     except (ArgumentError, TypeError, ValueError, KeyError, RecursionError) as error:
-        reason = " ".join(str(error).split())
-        raise InputError(f"{origin} does not fit: {reason}") from error
+        raise InputError(f"{origin} does not fit: {plain_reason(error)}") from error
     assert isinstance(config, Namespace)
     return {table: plain(values) for table, values in config.as_dict().items() if table in GIVEN}
+
+
+def plain_reason(error: Exception) -> str:
+    """The reason that the parser gives, without its words for types of several kinds."""
+    reason = " ".join(str(error).split())
+    found = UNION.match(reason)
+    if found is None:
+        return reason
+    kinds = re.sub(r"<class '([\w.]+)'>", r"\1", found[2]).replace(", NoneType", "")
+    return f"{found[1]} takes {kinds}, got {found[3]}."
 
 
 def plain(value: Any) -> Any:

@@ -332,7 +332,8 @@ class TestKinds:
 
     @pytest.mark.parametrize("dtype", ["u1", "f4"])
     @pytest.mark.parametrize(
-        "axes", ["ntyx", "tnyx", "ntcyx", "tncyx", "ntyxc", "tnyxc", "nyxt", "tyxn", "nyxtc"]
+        "axes",
+        ["ntyx", "tnyx", "ntcyx", "tncyx", "ntyxc", "tnyxc", "nyxt", "tyxn", "nyxtc", "nctyx"],
     )
     def test_sequences(self, path, axes, dtype):
         letters = axes.replace("c", "")
@@ -360,6 +361,16 @@ class TestKinds:
         assert data.axes == axes
         assert [len(data.parts[split]) for split in SPLITS] == [1, 1, 1]
         np.testing.assert_array_equal(frames_of(path, 0)[:, 0], blobs(1, 60)[0])
+
+    def test_sequences_of_points_are_not_taken_for_frames(self, path):
+        """As a data set of one-dimensional equations: (sequence, time, x)."""
+        phase = np.random.default_rng(0).uniform(0, 6, (40, 1, 1))
+        time, place = np.arange(50)[:, None] / 20, np.linspace(0, 6, 64)
+        np.save(path, np.sin(2 * place - time + phase).astype("f4"))
+        with pytest.raises(InputError, match=r"frames \(tyx\), or sequences of points \(ntx\)"):
+            Arrays(path=str(path))
+        assert inspect_path(path).commands == []
+        assert Arrays(path=str(path), axes="ntx").spec.frame_shape == (1, 64)
 
     def test_many_channels_have_to_be_said(self, path):
         np.save(path, np.zeros((10, 30, 20, 24, 24), np.float32))
@@ -418,6 +429,9 @@ class TestKinds:
         found = open_sequences(tmp_path / "a.h5")
         assert (found.dataset, found.sequences.axes) == ("*/data", "tyxc")
         assert found.sequences.lengths == [15, 16, 17] * 4
+        for number in range(12):
+            found.sequences.read(number, 0, 1)
+        assert len({id(array.handle) for array in found.sequences.arrays}) == 1  # one open file
         np.testing.assert_array_equal(frames_of(tmp_path / "a.h5", 4)[:, 1], self.truth[4, :16])
         np.savez(tmp_path / "b.npz", *self.truth)
         np.testing.assert_array_equal(frames_of(tmp_path / "b.npz", 10)[:, 0], self.truth[10])

@@ -75,7 +75,7 @@ def test_names_that_are_given_are_taken():
     [
         (field(("a", "b", "c")), {}, "none of them can be told to be time"),
         (field(("time", "day", "b")), {}, "2 of them can be told"),
-        (field(("time",)), {}, "no dimension of space"),
+        (field(("time",)), {}, "a series at one point"),
         (field(("time", "depth", "lat", "lon")), {}, r"\['depth'\]"),
         (field(("time", "a", "b", "c")), {}, "no dimension of space"),
         (field(("time", "lat", "lon")), {"x": "longitude"}, "no 'longitude'"),

@@ -15,7 +15,7 @@ from statecast.data.benchmarks.taxibj import read_flows
 from statecast.data.user.array_files import found_arrays, open_sequences
 from statecast.errors import FileError, StatecastError
 from statecast.io.fields.readers import check_chunks, open_fields
-from statecast.io.hdf5 import HDF5Array, opened
+from statecast.io.hdf5 import opened, shared_file
 from statecast.reports.inspection.inspect_path import inspect_path
 
 SHAPE = (4, 4, 4)
@@ -67,7 +67,7 @@ def test_hdf5_values_that_lie_elsewhere_are_not_read(way, canary, tmp_path):
     path = pointing(tmp_path / "a.h5", way, canary, "values")
     for read in (
         lambda: found_arrays(path, "values"),
-        lambda: HDF5Array(path, "values")[:],
+        lambda: shared_file(path),
         lambda: open_sequences(path, dataset="values", axes="tyx"),
         lambda: opened(path).__enter__(),
     ):

@@ -1,6 +1,10 @@
 """Every kind of file that people really have: read with the right values, or refused clearly."""
 
+import functools
+import re
+import shlex
 import warnings
+from contextlib import contextmanager
 
 import cftime
 import numpy as np
@@ -9,10 +13,13 @@ import xarray
 from helpers.field_files import SIZE, daily_files, days, labelled, raw_file, wave, wrf_file
 
 from statecast.data.user.fields import Fields
-from statecast.errors import CorruptionError, FileError, InputError
+from statecast.errors import CorruptionError, FileError, InputError, MissingExtraError
 from statecast.io.fields.kinds import files_of, groups_of
+from statecast.io.fields.preprocessing import plain_options
 from statecast.io.fields.readers import open_fields
-from statecast.io.fields.time_steps import Step
+from statecast.io.fields.time_steps import Step, text_of
+from statecast.io.json_yaml import parse_yaml
+from statecast.reports.inspection import inspect_path
 
 pytestmark = pytest.mark.filterwarnings("error")
 DAY, HOUR, MONTH = Step(86400, "seconds"), Step(3600, "seconds"), Step(1, "months")
@@ -76,6 +83,17 @@ def test_a_meridian_at_both_ends_is_taken_once_and_other_axes_are_not_turned(tmp
         fields(tmp_path / "a.nc", crop={"lon": (350, 10)})
 
 
+def test_a_latitude_along_two_dimensions_is_no_row_of_a_grid(tmp_path):
+    made = labelled(dims=("time", "y", "x")).drop_vars(["y", "x"])
+    rows, columns = np.meshgrid(np.arange(SIZE), np.arange(SIZE), indexing="ij")
+    for name, values, unit in (("lat", 30 + rows, "north"), ("lon", columns - 20, "east")):
+        made = made.assign_coords({name: (("y", "x"), values, {"units": f"degrees_{unit}"})})
+    made.to_netcdf(tmp_path / "a.nc")
+    with pytest.raises(InputError, match=r"numbers of points, here \{y: \[2, 4\], x: \[0, 7\]\}"):
+        fields(tmp_path / "a.nc", crop={"lat": (32, 34)})
+    assert fields(tmp_path / "a.nc", crop={"y": (2, 4)}).field.space == (3, SIZE)
+
+
 def test_ends_of_single_precision_and_names_of_roles_are_taken(tmp_path):
     made = labelled(dims=("valid_time", "latitude", "longitude"))
     made["latitude"] = np.arange(SIZE, dtype="f4") / 10
@@ -101,6 +119,27 @@ def test_a_range_of_dates(tmp_path, calendar):
     ):
         with pytest.raises(InputError, match=message):
             fields(tmp_path / "a.nc", crop={"time": wrong})
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "first", "last"),
+    [
+        (2002.0, 2002.0, "2002-01-01", "2002-12-31"),  # as a number in YAML arrives
+        (200202.0, "200203", "2002-02-01", "2002-03-31"),
+        (20020203, "2002-3-5", "2002-02-03", "2002-03-05"),
+        ("2002-02-03T00", "2002-2", "2002-02-03", "2002-02-28"),
+    ],
+)
+@pytest.mark.parametrize("calendar", ["standard", "noleap"])
+def test_ends_of_a_range_of_dates_may_be_spelled_as_people_do(
+    tmp_path, calendar, low, high, first, last
+):
+    times = xarray.date_range("2001-06-01", periods=800, calendar=calendar,
+                              use_cftime=calendar != "standard")  # fmt: skip
+    labelled(800, times=times).to_netcdf(tmp_path / "a.nc")
+    data = fields(tmp_path / "a.nc", crop={"time": (low, high)})
+    assert [text_of(data.files.times[0][place])[:10] for place in (0, -1)] == [first, last]
+    assert data.preparation.options.crop == {}
 
 
 # Missing values that files do not declare
@@ -160,6 +199,65 @@ def test_an_extreme_value_in_a_block_is_named_with_what_masks_it(tmp_path, stand
         fields(path)
     assert np.isnan(frames(fields(path, missing=stands))[:, :, :2]).all()
     assert (frames(fields(path, missing=()))[:, :, :2] == np.float32(stands)).all()
+
+
+def few_points(values):
+    values[:, 0, 0] = -9999
+
+
+def few_frames(values):
+    values[[7, 33], [3, 2], [3, 5]] = -9999
+
+
+def a_whole_frame(values):
+    values[5] = -999
+
+
+def two_kinds(values):
+    values[:, 0, 0], values[:, 0, 1] = -9999, -999
+
+
+def half_of_the_frames(values):
+    values[1::2, :, :2] = 1e36
+
+
+@pytest.mark.parametrize(
+    "mark", [few_points, few_frames, a_whole_frame, two_kinds, half_of_the_frames]
+)
+def test_usual_values_for_missing_are_found_wherever_they_are(tmp_path, mark):
+    values = wave(40).astype("f4")
+    mark(values)
+    path = raw_file(tmp_path / "a.nc", values=values, units="days since 2000-01-01")
+    with pytest.raises(InputError, match=r"as if it stood for a missing value.*--data\.missing"):
+        fields(path)
+    words = shlex.split(inspect_path(path).commands[0][1])[3:]
+    options = {name.removeprefix("--data."): parse_yaml(text)
+               for name, text in zip(words[::2], words[1::2], strict=True)}  # fmt: skip
+    found = frames(fields(**(plain_options(options) | {"variables": "t"})))[:, 0]
+    np.testing.assert_array_equal(np.isnan(found), (values < 0) | (values > 1e30))
+
+
+@pytest.mark.parametrize(
+    "declared",
+    [{"valid_range": "200, 400"}, {"valid_min": "200"},
+     {"missing_value": np.array([1e20, -9999], "f4")}],
+)  # fmt: skip
+def test_declarations_in_other_forms_count(tmp_path, declared):
+    values = wave(40).astype("f4")
+    values[:, 0, :3] = -9999
+    path = raw_file(tmp_path / "a.nc", values=values, units="days since 2000-01-01", **declared)
+    np.testing.assert_array_equal(np.isnan(frames(fields(path))[:, 0]), values < 0)
+
+
+@pytest.mark.parametrize("kind", ["i1", "i2"])
+def test_the_smallest_stored_number_in_few_points_is_suspect(tmp_path, kind):
+    values = np.broadcast_to(np.arange(SIZE), (20, SIZE, SIZE)).astype(kind).copy()
+    values[:, 0, 0] = np.iinfo(kind).min
+    path = raw_file(tmp_path / "a.nc", 20, values=values, value_kind=kind,
+                    units="days since 2000-01-01",
+                    packed={"scale_factor": 0.5, "add_offset": 3.0})  # fmt: skip
+    with pytest.raises(InputError, match=f"of {np.iinfo(kind).min * 0.5 + 3:g} at"):
+        fields(path)
 
 
 def test_rain_masks_and_plateaus_are_not_taken_for_missing(tmp_path):
@@ -244,6 +342,13 @@ def test_dates_along_stations_are_not_their_time(tmp_path):
         ("years since 1900-01-01", None, np.arange(40), ["1900", "1939"], Step(12, "months")),
         ("day as %Y%m%d.%f", None, 20010101.5 + np.arange(20), ["2001-01-01T12", "2001-01-20T12"],
          DAY),
+        ("Days Since 2001-01-01 00:00 UTC", None, np.arange(20), ["2001-01-01", "2001-01-20"], DAY),
+        ("", None, 2001001 + np.arange(20), ["2001-01-01", "2001-01-20"], DAY),
+        ("", None, 20010101.5 + np.arange(20), ["2001-01-01T12", "2001-01-20T12"], DAY),
+        ("", None, 200101010630 + 10000 * np.arange(20), ["2001-01-01T06:30", "2001-01-20T06:30"],
+         DAY),
+        ("", None, 20010101120015 + 1000000 * np.arange(20),
+         ["2001-01-01T12:00:15", "2001-01-20T12:00:15"], DAY),
         ("", None, 20010101 + np.arange(20), ["2001-01-01", "2001-01-20"], DAY),
         ("", None, [200000 + 100 * y + m for y in (1, 2) for m in range(1, 13)],
          ["2001-01", "2002-12"], MONTH),
@@ -267,9 +372,10 @@ def test_units_and_calendars_that_xarray_leaves_alone(
 
 
 def test_units_that_make_no_sense_are_named_with_the_way_out(tmp_path):
-    path = raw_file(tmp_path / "a.nc", units="days since the flood")
-    with pytest.raises(InputError, match=r"'days since the flood'.*cdo -r copy.*time_units"):
-        fields(path)
+    for units in ("days since the flood", "days after 2001-01-01"):
+        path = raw_file(tmp_path / "a.nc", units=units)
+        with pytest.raises(InputError, match=rf"'{units}'.*cdo -r copy.*time_units"):
+            fields(path)
     data = fields(path, time_units="days since 2001-01-01")
     np.testing.assert_array_equal(data.files.times[0], days(40))
     labelled(times=np.array([f"week {n}" for n in range(40)], dtype=object)).to_netcdf(
@@ -279,11 +385,39 @@ def test_units_that_make_no_sense_are_named_with_the_way_out(tmp_path):
         fields(tmp_path / "b.nc")
 
 
-def test_seconds_since_1970_without_units_are_named(tmp_path):
-    path = raw_file(tmp_path / "a.nc", times=978307200 + 86400 * np.arange(40))
-    assert "--data.time_units 'seconds since 1970-01-01'" in said(fields(path))
-    data = fields(path, time_units="seconds since 1970-01-01")
+@pytest.mark.parametrize(
+    ("units", "first", "step"),
+    [
+        ("seconds since 1970-01-01", 978307200, 86400),
+        ("milliseconds since 1970-01-01", 978307200000, 86400000),
+        ("nanoseconds since 1970-01-01", 978307200 * 10**9, 86400 * 10**9),
+        ("datenum", 730852, 1),
+    ],
+)
+def test_numbers_that_look_like_dates_are_named_with_their_units(tmp_path, units, first, step):
+    path = raw_file(tmp_path / "a.nc", times=first + step * np.arange(40), kind="i8")
+    assert f"--data.time_units '{units}'" in said(fields(path))
+    np.testing.assert_array_equal(fields(path, time_units=units).files.times[0], days(40))
+
+
+def test_units_that_are_given_win_over_those_of_the_file(tmp_path):
+    path = raw_file(tmp_path / "a.nc", times=np.arange(40), units="hours since 2001-01-01")
+    data = fields(path, time_units="days since 2001-01-01")
     np.testing.assert_array_equal(data.files.times[0], days(40))
+    for units in ("bananas", "days since yesterday"):
+        with pytest.raises(InputError, match=f"has the units '{units}'"):
+            fields(path, time_units=units)
+    dates = days(40).astype("M8[D]").astype(str).astype(object)
+    labelled(times=dates).to_netcdf(tmp_path / "b.nc")
+    with pytest.raises(InputError, match="holds dates; time_units say what numbers mean"):
+        fields(tmp_path / "b.nc", time_units="days since 2001-01-01")
+
+
+@pytest.mark.parametrize("option", ["sequences", "channels"])
+def test_dimensions_that_are_not_there_are_refused(tmp_path, option):
+    labelled().to_netcdf(tmp_path / "a.nc")
+    with pytest.raises(InputError, match=r"no 'members' for sequences or channels"):
+        fields(tmp_path / "a.nc", **{option: "members"})
 
 
 @pytest.mark.parametrize("units", ["days since 1900-01-01", "days since 1950-01-01"])
@@ -377,6 +511,54 @@ def test_a_folder_of_daily_files_is_one_series_and_its_gaps_are_filled(tmp_path,
     np.testing.assert_allclose(found[12:20], wave(30)[12:20], rtol=1e-6)
 
 
+def three_months(folder, change=lambda number, part: part, name="m_{}.nc"):
+    """A series in three files, changed one by one."""
+    for number in range(3):
+        part = change(number, labelled(60).isel(time=slice(20 * number, 20 * number + 20)))
+        path = folder / name.format(number)
+        path.parent.mkdir(exist_ok=True, parents=True)
+        part.to_netcdf(path)
+    return folder
+
+
+def upside_down(number, part):
+    return part.isel(lat=slice(None, None, -1)) if number == 1 else part
+
+
+def a_turn_further(number, part):
+    return part.assign_coords(lon=part.lon + 360) if number == 1 else part
+
+
+def in_other_order(number, part):
+    return part.transpose("lon", "lat", "time") if number == 1 else part
+
+
+@pytest.mark.parametrize("change", [upside_down, a_turn_further, in_other_order])
+def test_files_of_one_series_may_run_in_other_directions(tmp_path, change):
+    data = fields(three_months(tmp_path, change))
+    assert data.files.lengths == [60]
+    assert_wave(data, 60)
+
+
+def test_files_lie_in_folders_such_as_years(tmp_path):
+    assert_wave(fields(three_months(tmp_path, name="200{}/m.nc")), 60)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda n, part: part.isel(time=slice(0, 0 if n == 1 else None)), "holds no frames"),
+        (lambda n, part: part.convert_calendar("noleap") if n == 1 else part,
+         r"m_1\.nc has dates of the calendar noleap, .*m_0\.nc of standard"),
+    ],
+)  # fmt: skip
+def test_files_that_make_no_series_are_named(tmp_path, change, message):
+    three_months(tmp_path, change)
+    with pytest.raises(InputError, match=message):
+        fields(tmp_path)
+    assert re.search(message, "".join(inspect_path(tmp_path).problems))
+
+
 def test_seasons_apart_are_sequences(tmp_path):
     for year in (2001, 2002, 2003):
         labelled(30, times=days(30, f"{year}-06-01")).to_netcdf(tmp_path / f"{year}.nc")
@@ -414,6 +596,18 @@ def test_members_are_sequences_or_channels_by_an_option(tmp_path):
     np.testing.assert_allclose(frames(levels)[:, 2], wave(40) + 2, rtol=1e-6)
     one = fields(path, crop={"member": (2, 2)})
     np.testing.assert_allclose(frames(one)[:, 0], wave(40) + 1, rtol=1e-6)
+
+
+def test_members_have_their_own_labels_and_levels_without_values_are_numbered(tmp_path):
+    made = xarray.concat([labelled() + number for number in range(3)], dim="member")
+    made = xarray.concat([made, made - 20], dim="level")
+    made.to_netcdf(tmp_path / "a.nc")
+    data = fields(tmp_path / "a.nc", sequences="member", channels="level")
+    assert data.channels == ("t_0", "t_1")
+    np.testing.assert_allclose(frames(data, 2)[:, 1], wave(40) - 18, rtol=1e-6)
+    np.testing.assert_array_equal(data.files.coordinates(2, 5, 8).times, days(40)[5:8])
+    finding = inspect_path(tmp_path / "a.nc")  # takes one of each
+    assert "--data.crop '{level: [0, 0], member: [0, 0]}'" in finding.commands[0][1]
 
 
 def test_final_and_preliminary_data_are_merged(tmp_path):
@@ -522,18 +716,126 @@ def test_other_formats_are_named_with_what_to_do(tmp_path, content, words):
         fields(tmp_path / "a.nc")
 
 
-def test_addresses(tmp_path, monkeypatch):
+def memory(tmp_path, name, *, kind):
+    """The address of a file or store in memory, which fsspec reads as any other."""
     import fsspec
 
+    place = tmp_path / "kept"
+    write = labelled().to_zarr if "zarr" in kind else labelled().to_netcdf
+    options = {
+        "zarr 2": {"zarr_format": 2, "consolidated": True},
+        "zarr 3": {"zarr_format": 3, "consolidated": False},
+        "netcdf 4": {},
+        "netcdf 3": {"format": "NETCDF3_64BIT"},
+        "group": {"group": "PRODUCT"},
+    }[kind]
+    write(place, **options)
+    fsspec.filesystem("memory").put(str(place), f"/bucket/{name}", recursive="zarr" in kind)
+    return f"memory://bucket/{name}"
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [("a.zarr", "zarr 2"), ("store", "zarr 3"), ("a.nc", "netcdf 4"), ("a.bin", "netcdf 3")],
+)
+def test_addresses_are_read_by_content(tmp_path, monkeypatch, name, kind):
     monkeypatch.chdir(tmp_path)
-    labelled().to_zarr(tmp_path / "a.zarr", zarr_format=2, consolidated=True)
-    memory = fsspec.filesystem("memory")
-    memory.put(str(tmp_path / "a.zarr"), "/bucket/a.zarr", recursive=True)
-    assert_wave(fields("memory://bucket/a.zarr"), 40)
-    with pytest.raises(FileError, match="Download the file"):
-        fields("https://example.org/a.nc")
-    with pytest.raises(FileError, match=r"memory://bucket/none\.zarr cannot be read"):
-        fields("memory://bucket/none.zarr")
+    address = memory(tmp_path, name, kind=kind)
+    data = fields(address)
+    assert_wave(data, 40)
+    np.testing.assert_array_equal(data.files.times[0], days(40))
+    assert f"--data.path {address} " in inspect_path(address).commands[0][1]
+
+
+def test_groups_and_patterns_of_addresses(tmp_path):
+    address = memory(tmp_path, "groups.nc", kind="group")
+    with pytest.raises(InputError, match=r"groups PRODUCT.*--data\.group PRODUCT"):
+        fields(address)
+    assert_wave(fields(address, group="PRODUCT"), 40)
+    import fsspec
+
+    for number in range(2):
+        labelled(40).isel(time=slice(20 * number, 20 * number + 20)).to_netcdf(tmp_path / "a.nc")
+        fsspec.filesystem("memory").put(str(tmp_path / "a.nc"), f"/parts/{number}.nc")
+    data = fields("memory://parts/*.nc")
+    assert data.files.lengths == [40]
+    assert_wave(data, 40)
+    with pytest.raises(FileError, match=r"Nothing matches memory://parts/b\*\.nc"):
+        inspect_path("memory://parts/b*.nc")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("none.nc", None, "There is nothing at memory://odd/none.nc"),
+        ("a.grib", b"GRIB\0\0\0\2", "it is GRIB.*grib_to_netcdf"),
+        ("login.nc", b"<!DOCTYPE html><html>", "a web page, such as one that asks for a password"),
+        ("clip.mp4", b"\0\0\0\x18ftypmp42", "NetCDF and Zarr alone are read from other machines"),
+        ("cut.nc", b"\x89HDF\r\n\x1a\n" + bytes(99), "memory://odd/cut.nc cannot be read"),
+        ("", b"", "is a folder, but no Zarr store. Name its files"),
+    ],
+)
+def test_addresses_of_anything_else_are_one_line(capsys, name, content, message):
+    import fsspec
+
+    from statecast.cli.main import MISTAKE, main
+
+    fsspec.filesystem("memory").pipe(f"/odd/{name or 'other'}", content or b"")
+    if content is None:
+        fsspec.filesystem("memory").rm(f"/odd/{name}")
+    assert main(["inspect", f"memory://odd/{name}"]) == MISTAKE
+    error = capsys.readouterr().err
+    assert re.search(message, error)
+    assert error.count("\n") == 1
+
+
+def test_a_package_for_addresses_that_is_missing_is_named():
+    import fsspec
+
+    fsspec.register_implementation(
+        "absent", "no_such_package.Files", errtxt="Install no_such_package", clobber=True
+    )
+    with pytest.raises(MissingExtraError, match=r"absent need another.*Install no_such_package"):
+        fields("absent://bucket/a.zarr")
+
+
+def test_a_server_that_gives_no_parts_of_files_is_read_whole(tmp_path):
+    """Over a connection to a server of the standard library, through the least file system."""
+    labelled().to_netcdf(tmp_path / "a.nc")
+    with served(tmp_path) as address:
+        assert_wave(fields(f"{address}/a.nc"), 40)
+        with pytest.raises(FileError, match="cannot be read: HTTP Error 404"):
+            fields(f"{address}/none.nc")
+
+
+@contextmanager
+def served(folder):
+    """The address of a folder that this process serves; `plain` is HTTP without ranges."""
+    import http.server
+    import threading
+    import urllib.request
+
+    import fsspec
+
+    class Plain(fsspec.AbstractFileSystem):
+        protocol = "plain"
+
+        def _open(self, path, mode="rb", **options):
+            return urllib.request.urlopen(f"http://{self._strip_protocol(path)}")
+
+        def isdir(self, path):
+            return False
+
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *words):
+            pass
+
+    fsspec.register_implementation("plain", Plain, clobber=True)
+    handler = functools.partial(Quiet, directory=str(folder))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"plain://127.0.0.1:{server.server_port}"
+        server.shutdown()
 
 
 def test_a_damaged_chunk_is_one_line_of_inspect(tmp_path, capsys):

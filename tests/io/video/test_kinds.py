@@ -198,6 +198,26 @@ class TestTimesAndPixels:
         turned = write_video(tmp_path / "b.mp4", noise(3, 32, 48), aspect="3/2", rotation=90)
         assert self.facts(turned).aspect == pytest.approx(2 / 3)
 
+    @pytest.mark.parametrize("codec", ["ffv1", "libvpx-vp9", "mpeg4"])
+    def test_display_widths_of_matroska_keep_a_disc_round(self, tmp_path, codec):
+        """The container tells the shape of pixels, whether the codec does or not."""
+        y, x = np.mgrid[:48, :48] - 23.5
+        disc = np.where((1.5 * x) ** 2 + y**2 < 20**2, 255, 0).astype(np.uint8)
+        frames = np.repeat(disc[None, :, :, None], 3, axis=0).repeat(3, axis=3)
+        pixels = "bgr0" if codec == "ffv1" else "yuv420p"
+        path = write_video(tmp_path / "a.mkv", frames, codec=codec, pixels=pixels)
+        content = path.read_bytes()
+        unit, width = b"\x54\xb2\x81\x04", b"\x54\xb0\x81" + bytes([72])  # of one length
+        assert content.count(unit) == 1
+        path.write_bytes(content.replace(unit, width))
+        facts = self.facts(path)
+        assert (facts.height, facts.width, facts.aspect) == (48, 72, 1.5)
+        (clip,) = find_clips(path).clips
+        shown = prepare(next(clip.frames()), ClipOptions(size=(48, 48)), "a")[0] > 127
+        high, wide = (int(shown.any(axis=axis).sum()) for axis in (1, 0))
+        assert abs(high - wide) <= 1
+        assert 38 <= high <= 42
+
     def test_crops_are_in_pixels_as_they_are_shown(self):
         frame = RawFrame(0.0, noise(1, 32, 48)[0], aspect=1.5)  # 72 wide as shown
         # The middle 32 of the 72 columns are 21⅓ of the 48 that are stored.

@@ -185,6 +185,33 @@ class TestFields:
         assert "zarr store" in zarr.kind.lower()
         assert dict(zarr.facts)["sst values"] == said["sst values"]
 
+    def test_what_cannot_be_split_is_no_training(self, tmp_path):
+        finding = inspect_path(write_field(tmp_path / "a.nc", sea_surface(5)))
+        assert finding.commands == []
+        assert dict(finding.facts)["frames"].startswith("5, 1 day apart")
+        assert "No training: Sequence 0 has 5 frames" in finding.problems[0]
+
+    def test_zones_are_sequences_and_places_are_no_fields(self, tmp_path):
+        for zone in range(3):
+            made = sea_surface()
+            made = made.assign_coords(lon=made.lon + 50 * zone)
+            grid = np.broadcast_to(made.lat.values[:, None], made.sst.shape)
+            made["XLAT"] = (("time", "lat", "lon"), grid, {"units": "degree_north"})
+            write_field(tmp_path / f"zone{zone}.nc", made)
+        finding = inspect_path(tmp_path)
+        assert finding.problems == []
+        assert dict(finding.facts)["sequences"] == "3, a file each"
+        assert finding.commands[0][1].endswith("--data.variables sst")
+
+    def test_groups_with_numbers_for_names(self, tmp_path):
+        for level in range(2):
+            made = sea_surface(height=6 // (level + 1))
+            options = {"consolidated": False, "zarr_format": 2, "mode": "a"}
+            made.to_zarr(tmp_path / "pyramid", group=str(level), **options)
+        finding = inspect_path(tmp_path / "pyramid")
+        assert dict(finding.facts)["groups"] == "0, 1"
+        trains(finding, tmp_path)
+
     def test_a_file_without_frames_is_a_problem(self, tmp_path):
         import xarray
 

@@ -25,12 +25,14 @@ LAYOUTS = (
     "tyxn",
     "nyxtc",
     "yxt",
+    "nctyx",
 )  # of arrays that people have, the most usual first
 COLOURS = (1, 3)  # channels of images
 FEW = 8  # channels, where size alone decides
 MOST_CHANNELS = 16  # beyond, somebody has to say so
 LOWEST = 4  # points; an axis of fewer is no side of a grid, and no time
 ROUGHER = 0.7  # neighbours along time differ less than this share of those along another axis
+UNLIKE, ALIKE = 0.7, 0.5  # share of the usual difference between elements that neighbours have
 PLACES = 6  # along each axis, where neighbours are compared
 
 
@@ -88,7 +90,8 @@ def guessed_axes(array: Any, origin: str, *, alone: bool = False) -> str:
         letters = {2: "x", 1: "c"}
     rest = [place for place in range(len(shape)) if place not in letters]
     if len(rest) == 3:
-        letters[rest.pop()] = "c"
+        second = shape[rest[1]] <= LOWEST < shape[rest[2]]  # (sequence, channel, time, y, x)
+        letters[rest.pop(1 if second else 2)] = "c"
     if len(rest) == 1:
         letters[rest[0]] = "t"
     else:
@@ -102,7 +105,40 @@ def guessed_axes(array: Any, origin: str, *, alone: bool = False) -> str:
             f"{origin} has the shape {shape}, which would be {channels} channels as {axes}. Say "
             "with axes what each one is: n (sequence), t (time), c (channel), y, x."
         )
+    if "n" not in axes and "y" in axes and not alone and perhaps_sequences(array, axes):
+        points = axes.replace("t", "n").replace("y", "t")
+        raise InputError(
+            f"{origin} of shape {shape} could be frames ({axes}), or sequences of points ({points})"
+            ": neighbours along the first axis are no more alike than others. Say which with axes."
+        )
     return axes
+
+
+def perhaps_sequences(array: Any, axes: str) -> bool:
+    """Whether numbers that would be frames may be sequences of points in time, one after another.
+
+    Neighbours along their first axis are as different as others then, and along the second not.
+    """
+    images = array.dtype.kind == "b" or array.dtype == np.uint8
+    if images or min(array.shape[axes.index(axis)] for axis in "ty") < 2 * PLACES:
+        return False
+    return alikeness(array, axes.index("t")) > UNLIKE and alikeness(array, axes.index("y")) < ALIKE
+
+
+def alikeness(array: Any, place: int) -> float:
+    """Mean difference of neighbours along an axis over that of elements far apart."""
+    length = array.shape[place]
+    near: list[float] = []
+    far: list[float] = []
+    for number, start in enumerate(evenly(length - 1, 2 * PLACES)):
+        for lag, found in ((1, near), (length * (2 + number % 5) // 13 + 1, far)):
+            first = min(start, length - 1 - lag)
+            parts = [slice(None)] * len(array.shape)
+            parts[place] = slice(first, first + lag + 1, lag)
+            pair = np.asarray(array[tuple(parts)], dtype=np.float64)
+            steps = np.abs(np.diff(pair, axis=place))
+            found.append(float(np.nan_to_num(steps, posinf=0.0, neginf=0.0).mean()))
+    return float(np.sum(near) / np.sum(far)) if np.sum(far) > 0 else 0.0
 
 
 def fitting_axes(

@@ -207,11 +207,10 @@ def arrays_in(path: Path, dataset: str | None) -> tuple[list[Stored], str | None
         return [read_npz(path, name) for name in chosen], dataset
     if ending in HDF5 or is_hdf5(path):
         with opened(path) as content:
-            if dataset is not None and dataset.strip("/") in content:
-                return [HDF5Array(path, dataset)], dataset
             shapes = {name: (tuple(a.shape), a.dtype) for name, a in arrays_of(content).items()}
-            chosen, dataset = choose(shapes, dataset, path)
-        return [HDF5Array(path, name) for name in chosen], dataset
+            wanted = None if dataset is None else dataset.strip("/")
+            chosen, dataset = choose(shapes, wanted, path)
+            return [HDF5Array(path, name, content) for name in chosen], dataset
     if dataset is not None:
         raise InputError(f"{path} holds one array without a name; leave dataset out.")
     return [map_npy(path)], None

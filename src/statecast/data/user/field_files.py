@@ -12,9 +12,11 @@ import numpy as np
 
 from statecast.errors import InputError
 from statecast.io.fields.coordinates import Coordinates
-from statecast.io.fields.field import Field
+from statecast.io.fields.field import Field, check_calendars
+from statecast.io.fields.orientation import turned
 from statecast.io.fields.preprocessing import GRID_TOLERANCE, same_unit
-from statecast.io.fields.readers import check_chunks, open_fields
+from statecast.io.fields.readers import check_chunks
+from statecast.io.fields.series import open_series
 from statecast.io.fields.source import FieldOptions, Source
 from statecast.io.fields.time_steps import Step, numbers, text_of, typical_step
 
@@ -50,6 +52,13 @@ class FieldFiles:
         first = sources[0]
         for source in sources[1:]:
             check_same(first, source)
+        check_calendars(sources)
+        for name in filter(None, (options.sequences, options.channels)):
+            if name not in first.source.dims:
+                raise InputError(
+                    f"{first.origin} has the dimensions {dict(first.source.sizes)}, and no "
+                    f"{name!r} for sequences or channels."
+                )
         self.one_place = all(same_place(first, source) for source in sources)
         self.sequences = self.join(joining, sources)
         self.opened = self.fields_of(sources)
@@ -62,9 +71,10 @@ class FieldFiles:
     def open(self) -> list[Source]:
         """Every file, opened."""
         sources = []
-        for path in self.paths:
-            dataset = open_fields(path, engine=self.engine, group=self.options.group)
-            source = Source(dataset, self.options, str(path))
+        datasets = open_series(self.paths, self.options, engine=self.engine)
+        for path, (name, dataset) in zip(self.paths, datasets.items(), strict=True):
+            grid = sources[0].grid if sources else {}
+            source = Source(turned(dataset, grid), self.options, name)
             if path.is_dir() and self.options.missing_frames == "refuse" and source.scalar is None:
                 names, time = source.variables, source.axes.time
                 check_chunks(path, dataset, names, time, self.options.group)
@@ -129,7 +139,7 @@ class FieldFiles:
 
     def coordinates(self, sequence: int, start: int, stop: int) -> Coordinates:
         """Labels of the frames of a sequence from `start` up to `stop`."""
-        labels = self.fields[self.sequences[sequence][0]].coordinates(0, 1)
+        labels = self.fields[sequence].coordinates(0, 1)
         return replace(labels, times=self.times[sequence][start:stop], step=self.step)
 
     def blocks(self, sequence: int, start: int, stop: int) -> Iterator[tuple[Array, Array]]:

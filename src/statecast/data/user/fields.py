@@ -35,7 +35,7 @@ from statecast.io.fields.regions import dimension_of
 from statecast.io.fields.source import FieldOptions, Gaps
 from statecast.io.fields.time_axis import Duplicates, Uneven
 from statecast.io.fields.time_steps import text_of
-from statecast.io.paths import is_remote
+from statecast.io.paths import is_remote, shown_path
 from statecast.nn.codecs.build import multiple_for, suited
 
 LARGE_SIDE = 256  # points; beyond, training on a laptop is slow
@@ -61,7 +61,8 @@ class Fields(DataSource):
         crop: range of each named coordinate to keep, such as `{lat: [30, 45]}`, ends included; of
             time, dates: `{time: [2010-01-01, 2019-12-31]}`.
         coarsen: average blocks of N points along each dimension of space.
-        time_units: of times whose file does not say, such as `seconds since 1970-01-01`.
+        time_units: of times whose file does not say, such as `seconds since 1970-01-01`, or
+            `datenum`, as MATLAB counts days.
         time_step: average frames over steps of this length, such as `1D` or `1M` (month).
         uneven_times: `refuse` uneven_times times; `fill` them with unknown frames; or
             `accept` them as even.
@@ -259,14 +260,10 @@ class Fields(DataSource):
     @cached_property
     def preparation(self) -> Preparation:
         options = asdict(self.files.options) | {"variables": self.field.first.variables}
-        options["crop"] = {  # of time, for training alone
-            name: ends for name, ends in options["crop"].items() if not isinstance(ends[0], str)
-        }
-        grid = {
-            name: self.field.variables[name].values
-            for name in self.field.axes.space
-            if self.files.one_place and name in self.field.variables
-        }
+        dated = self.files.times[0].dtype.kind in "MO"
+        time = ("time", self.field.axes.time) if dated else ()  # cropped for training alone
+        options["crop"] = {n: ends for n, ends in options["crop"].items() if n not in time}
+        grid = self.field.first.grid if self.files.one_place else {}
         return Preparation(
             options=FieldOptions(**options),
             space=self.field.space,
@@ -401,6 +398,6 @@ def common_unit(units: Sequence[str]) -> str:
 def stamp(path: Any) -> list[Any]:
     """Fingerprint of a file or store: the names, sizes and dates of its files."""
     if is_remote(path):
-        return [str(path)]
+        return [shown_path(path)]
     files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
     return [[str(p), p.stat().st_size, p.stat().st_mtime_ns] for p in files]

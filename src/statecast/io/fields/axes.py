@@ -37,6 +37,8 @@ NAMES: dict[str, Role] = {
     **dict.fromkeys(["j", "row", "rows", "northing", "south_north", "eta_rho", "yt_ocean"], "y"),
     **dict.fromkeys(["x", "lon", "longitude", "lons", "nav_lon", "rlon", "nlon", "xc"], "x"),
     **dict.fromkeys(["i", "column", "columns", "easting", "west_east", "xi_rho", "xt_ocean"], "x"),
+    **dict.fromkeys(["ny", "nj", "ydim"], "y"),
+    **dict.fromkeys(["nx", "ni", "xdim", "col", "cols"], "x"),
     **dict.fromkeys(["south_north_stag", "eta_u", "eta_v", "eta_psi"], "y"),
     **dict.fromkeys(["west_east_stag", "xi_u", "xi_v", "xi_psi"], "x"),
     **dict.fromkeys(["z", "depth", "lev", "level", "height", "plev", "pressure", "altitude"], "z"),
@@ -101,6 +103,11 @@ def axes_of(
     single = tuple(name for name in rest if name not in space)
     if not space or any(sizes[name] > 1 for name in single):
         extra = [name for name in single if sizes[name] > 1]
+        if not rest:
+            raise InputError(
+                f"{here}: a series at one point. Give it a dimension of space, as with xarray's "
+                "expand_dims('station')."
+            )
         if not extra or not space:
             raise InputError(f"{here}: no dimension of space. Name them: --data.y and --data.x.")
         name = extra[0]

@@ -14,25 +14,19 @@ import numpy as np
 from statecast.errors import InputError
 from statecast.io.fields.axes import NAMES, role_of
 from statecast.io.fields.time_steps import Step, continued
+from statecast.io.fields.written_dates import CALENDARS, digit_dates, text_dates
 
 if TYPE_CHECKING:
     from xarray import Dataset, Variable
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
-# Names of calendars that files use and CF conventions 1.11, section 4.4.1, do not have.
-CALENDARS = {
-    "360": "360_day", "365": "noleap", "366": "all_leap", "no_leap": "noleap",
-    "thirty_day_months": "360_day", "gregorian_proleptic": "proleptic_gregorian",
-    "gregorian_noleap": "noleap", "none": "standard", "": "standard",
-}  # fmt: skip
 SINCE = re.compile(r"\s*(month|year|yr)s?\s+since\s+(.+)", re.IGNORECASE)
-ISO = re.compile(r"\d{4}[-/]\d{2}([-/]\d{2}([T _]\d{2}(:?\d{2}(:?\d{2}(\.\d*)?)?)?)?)?")
-ZONE = re.compile(r"\s*(Z|UTC|GMT|\+00:?00)$")
-DIGITS = {4: "year", 6: "month", 8: "day", 10: "hour"}  # of dates written as one number
-DIGIT_UNITS = re.compile(r"(day|month|year|hour)?s?\s*(as)?\s*%?y+%?m*%?d*(%?h*)(\.%f)?", re.I)
-DAYS = {4: 365.25, 6: 30.4375, 8: 1.0, 10: 1 / 24}  # of the digits' last unit
 EPOCH = (1e8, 4.2e9)  # seconds since 1970 from 1973 to 2103
+PARTS = {"seconds": 1.0, "milliseconds": 1e3, "microseconds": 1e6, "nanoseconds": 1e9}
+DATENUM = 719529  # MATLAB's number of 1970-01-01, counted in days
+EPOCH_DAYS = "days since 1970-01-01"
+DATENUMS = (693962, 767011)  # from 1900 to 2100
 FIRST_NAMES = ("valid_time", "time")  # of several coordinates of dates, the ones that are meant
 SECOND_BEST = ("reference", "init", "bound", "bnds")  # parts of names that are meant last
 
@@ -67,6 +61,8 @@ def with_dates(dataset: Dataset, time_units: str | None, origin: str) -> Dataset
             attributes = {k: v for k, v in dataset[name].attrs.items() if k not in UNITS_KEYS}
             coordinate = type(dataset.variables[name])((dim,), dates, attributes)
             coordinate.encoding = dict(dataset[name].encoding)
+            if told and time_units is not None:
+                coordinate.encoding["units"] = time_units
             dataset = dataset.drop_vars(dim, errors="ignore").assign_coords({dim: coordinate})
             dataset[dim].attrs.setdefault("standard_name", "time")
     return dataset
@@ -89,9 +85,11 @@ def dates_along(
     for name in sorted(names, key=lambda name: (name != dim, *preference(dataset, name))):
         variable = dataset.variables[name]
         named = name == dim or NAMES.get(name.lower()) == "time"
-        if time_units is not None and named and variable.dtype.kind in "fiu":
-            changed = variable.copy(deep=False)
-            changed.attrs = {**variable.attrs, "units": time_units}
+        held = variable.dtype.kind in "fiuMO" or name == dim
+        if time_units is not None and named and held:
+            numbers = as_numbers(variable, name, origin)
+            calendar = {"calendar": calendar_of(variable.attrs | variable.encoding)}
+            changed = type(variable)((dim,), numbers, calendar | {"units": time_units})
             return name, decoded(changed, name, origin)
         if variable.dtype.kind == "M" or is_cftime(variable):
             return name, as_dates(variable.values)
@@ -106,7 +104,7 @@ def dates_along(
             if dates is not None:
                 return name, dates
             units = str(variable.attrs.get("units", ""))
-            if " since " in units or "%" in units:
+            if "%" in units or re.search(r"since|\d{4}", units, re.IGNORECASE):
                 decoded(variable, name, origin)  # its own error says what is wrong
     if unread:
         raise InputError(
@@ -114,6 +112,26 @@ def dates_along(
             "numbers with units such as 'hours since 2001-01-01'."
         )
     return None
+
+
+def as_numbers(variable: Variable, name: str, origin: str) -> Array:
+    """The numbers of a variable, or those that its dates are stored as.
+
+    Errors:
+        InputError: it holds dates that are not stored as numbers.
+    """
+    if variable.dtype.kind in "fiu":
+        return variable.values
+    import cftime
+
+    units, calendar = str(variable.encoding.get("units", "")), calendar_of(variable.encoding)
+    try:
+        dates = as_dates(variable.values).tolist()
+        return np.asarray(cftime.date2num(dates, units, calendar or "standard"))
+    except (ValueError, TypeError, AttributeError) as error:
+        raise InputError(
+            f"{origin}: {name} holds dates; time_units say what numbers mean. Leave them out."
+        ) from error
 
 
 def preference(dataset: Dataset, name: str) -> tuple[int, int]:
@@ -152,10 +170,17 @@ def decoded(variable: Variable, name: str, origin: str) -> Array:
     units, calendar = str(variable.attrs.get("units", "")), calendar_of(variable.attrs)
     attributes = {"units": units, "calendar": calendar}
     spans = SINCE.fullmatch(units)
+    if units.lower() == "datenum":
+        changed = Variable(variable.dims, variable.values - DATENUM, {"units": EPOCH_DAYS})
+        return decoded(changed, name, origin)
+    attributes["units"] = re.sub(r"\s+since\s+", " since ", units, flags=re.IGNORECASE)
     try:
         if spans is None or (calendar == "360_day" and spans[1].lower() == "month"):
             changed = Variable(variable.dims, variable.values, attributes)
-            return as_dates(decode_cf_variable(name, changed, decode_timedelta=False).values)
+            dates = as_dates(decode_cf_variable(name, changed, decode_timedelta=False).values)
+            if dates.dtype.kind not in "MO":
+                raise ValueError("not such as 'days since 2001-01-01'")
+            return dates
         start = Variable((), 0, {**attributes, "units": f"days since {spans[2]}"})
         first = as_dates(decode_cf_variable(name, start, decode_timedelta=False).values[None])[0]
         step = Step(1.0 if spans[1].lower() == "month" else 12.0, "months")
@@ -200,74 +225,15 @@ def first_text(variable: Variable) -> str:
     return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
 
 
-def text_dates(values: Array, calendar: str) -> Array | None:
-    """Dates written in text, such as 2001-12-31_06:00:00; None for any other text."""
-    texts = []
-    for value in values.tolist():
-        text = value.decode(errors="replace") if isinstance(value, bytes) else str(value)
-        text = ZONE.sub("", text.strip(" \0"))
-        if not ISO.fullmatch(text):
-            if not (text.isdigit() and len(text) in (8, 10)):
-                return None
-            text = spelled(text)
-        texts.append(text.replace("/", "-").replace("_", "T").replace(" ", "T"))
-    return parsed(texts, CALENDARS.get(calendar, calendar))
-
-
-def parsed(texts: list[str], calendar: str = "") -> Array | None:
-    """ISO texts as dates; None where one is no date of the calendar."""
-    try:
-        if calendar in ("", "standard", "gregorian", "proleptic_gregorian"):
-            return np.array(texts, dtype="datetime64[us]")
-        import cftime
-
-        dates = np.empty(len(texts), dtype=object)
-        for index, text in enumerate(texts):
-            numbers = [int(part) for part in re.split(r"[-T:]", text.split(".")[0])]
-            dates[index] = cftime.datetime(*numbers, calendar=calendar)
-        return dates
-    except ValueError:
-        return None
-
-
-def spelled(digits: str) -> str:
-    """`2001123106` as 2001-12-31T06."""
-    day = "-".join(part for part in (digits[:4], digits[4:6], digits[6:8]) if part)
-    return f"{day}T{digits[8:]}" if len(digits) > 8 else day
-
-
-def digit_dates(variable: Variable, name: str) -> Array | None:
-    """Dates written as numbers: 2001, 200112, 20011231, also with a fraction of a day after.
-
-    None for other numbers: those with units of another kind, and those that are not all dates.
-    """
-    units = str(variable.attrs.get("units", "")).strip()
-    stated = bool(units) and DIGIT_UNITS.fullmatch(units) is not None
-    if units not in ("", "1") and not stated:
-        return None
-    values = variable.values.astype(np.float64)
-    if values.size == 0 or not np.isfinite(values).all() or values.min() < 1000:
-        return None
-    whole = np.floor(values)
-    widths = {len(str(int(number))) for number in (whole.min(), whole.max())}
-    width = widths.pop()
-    yearly = "year" in (name.lower().removesuffix("s"), units.lower().removesuffix("s"))
-    if widths or width not in DIGITS or (width == 4 and not (yearly or stated)):
-        return None
-    if not stated and (values != whole).any():
-        return None
-    dates = parsed([spelled(str(int(number))) for number in whole])
-    if dates is None or (stated and not (values != whole).any()):
-        return dates
-    rest = np.rint((values - whole) * DAYS[width] * 86400).astype("timedelta64[s]")
-    return dates + rest
-
-
-def looks_like_seconds(values: Array) -> bool:
-    """Whether numbers without dates may be seconds since 1970."""
+def probable_units(values: Array) -> str | None:
+    """The units that numbers without dates perhaps have, since 1970 or as MATLAB's datenum."""
     if values.dtype.kind not in "fiu" or len(values) == 0:
-        return False
-    return bool(EPOCH[0] < values.min() and values.max() < EPOCH[1])
+        return None
+    low, high = float(values.min()), float(values.max())
+    for unit, parts in PARTS.items():
+        if EPOCH[0] * parts < low and high < EPOCH[1] * parts:
+            return f"{unit} since 1970-01-01"
+    return "datenum" if DATENUMS[0] < low and high < DATENUMS[1] else None
 
 
 def resolution(coordinate: Any) -> float:
@@ -284,7 +250,7 @@ def resolution(coordinate: Any) -> float:
         return float(np.spacing(np.abs(values).max().astype(stored))) / 2
     import cftime
 
-    units = str(encoding.get("units", ""))
+    units = str(encoding.get("units", "")).lower()
     found = re.match(r"\s*([a-z]+?)s?\s+since", units)
     seconds = {"day": 86400.0, "d": 86400.0, "hour": 3600.0, "hr": 3600.0, "h": 3600.0,
                "minute": 60.0, "min": 60.0, "second": 1.0, "sec": 1.0, "s": 1.0}  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -13,12 +14,16 @@ from statecast.io.fields.coordinates import Coordinates, Variable
 from statecast.io.fields.source import FieldOptions, Source
 from statecast.io.fields.time_axis import check_order, even_frames
 from statecast.io.fields.time_steps import Step, numbers, text_of
-from statecast.io.fields.unknown import suspect
+from statecast.io.fields.unknown import USUAL, smallest_of, suspects
+from statecast.io.fields.written_dates import spelled
 
 if TYPE_CHECKING:
     import pandas
 
 Array = np.ndarray[Any, np.dtype[Any]]
+
+LOOKED_AT = 1 << 21  # values up to which all frames are searched for undeclared missing ones
+FRAMES = 12  # that are searched of longer series
 
 
 class Field:
@@ -47,6 +52,7 @@ class Field:
         known_step: Step | None = None,
         last: int | None = None,
     ) -> None:
+        check_calendars(sources)
         self.sources = sorted(sources, key=lambda source: source.times[0])
         self.options, self.first, self.member = options, self.sources[0], 0
         self.origin = (
@@ -189,21 +195,35 @@ class Field:
     def check_missing(self) -> None:
         """Raise `InputError` where a value probably marks missing data.
 
-        Looked at are the first frame, the middle and the last; nothing, where `missing` says it.
+        Looked at are all frames of a small series, and some of a large one, evenly spread; none,
+        where `missing` says it.
         """
         if self.options.missing is not None or len(self.source_of) == 0:
             return
-        for place in sorted({0, len(self.source_of) // 2, len(self.source_of) - 1}):
-            values = self.stored(place, place + 1)[0]
-            for channel, found in zip(self.channels, map(suspect, values), strict=True):
-                if found is not None:
-                    share = float((values == np.float32(found)).mean() * len(values))
-                    raise InputError(
-                        f"{self.origin} has {channel} of {found:g} at {share:.0%} of the points "
-                        f"of a frame, far from all others, as if it stood for a missing value. "
-                        f"Set missing: {found:g} (--data.missing {found:g}) to take it as unknown, "
-                        "or --data.missing [] if it is a value."
-                    )
+        values = self.looked_at()
+        for number, name in enumerate(self.channels):
+            array = self.first.arrays[number * len(self.first.arrays) // len(self.channels)]
+            found = suspects(values[:, number], (*USUAL, *smallest_of(array)))
+            if found:
+                marked = np.isin(values[:, number], np.array(found, dtype=np.float32))
+                share = float(marked.reshape(len(marked), -1).mean(axis=1).max())
+                shown = ", ".join(f"{value:g}" for value in found)
+                option = shown if len(found) == 1 else f"'[{shown}]'"
+                raise InputError(
+                    f"{self.origin} has {name} of {shown} at {share:.0%} of the points of a frame, "
+                    "far from all others, as if it stood for a missing value. Set missing: "
+                    f"{option} (--data.missing {option}) to take it as unknown, or --data.missing "
+                    "[] if it is a value."
+                )
+
+    def looked_at(self) -> Array:
+        """Stored frames (time, channel, *space), as many as `LOOKED_AT` allows, evenly spread."""
+        count = len(self.source_of)
+        size = len(self.channels) * int(np.prod(self.space)) * self.options.coarsen**2
+        if count * size <= LOOKED_AT:
+            return self.stored(0, count)
+        places = np.unique(np.linspace(0, count - 1, FRAMES).astype(int)).tolist()
+        return np.concatenate([self.stored(place, place + 1) for place in places])
 
     def coordinates(self, start: int, stop: int, known: Array | None = None) -> Coordinates:
         """Labels of the frames from `start` up to `stop`."""
@@ -222,6 +242,17 @@ class Field:
         return f"{text_of(self.frames.times[0])} to {text_of(self.frames.times[-1])}"
 
 
+def check_calendars(sources: Sequence[Source]) -> None:
+    """Raise `InputError` unless all data sets have dates of one calendar, or none has dates."""
+    for source in sources[1:]:
+        ours, theirs = sources[0].calendar, source.calendar
+        if ours != theirs:
+            raise InputError(
+                f"{source.origin} has dates of the calendar {theirs}, {sources[0].origin} of "
+                f"{ours}. Convert one, as with xarray's convert_calendar."
+            )
+
+
 def within(times: Array, limits: tuple[Any, Any] | None, origin: str) -> Array:
     """Numbers of the dates in a range, both ends included: 2001 means all of that year.
 
@@ -232,7 +263,7 @@ def within(times: Array, limits: tuple[Any, Any] | None, origin: str) -> Array:
         return np.arange(len(times))
     index = index_of(times)
     order = np.argsort(index, kind="stable")
-    low, high = (str(end) for end in limits)
+    low, high = map(date_text, limits)
     try:
         kept = order[index[order].slice_indexer(low, high)]
     except (ValueError, TypeError, KeyError) as error:
@@ -246,6 +277,18 @@ def within(times: Array, limits: tuple[Any, Any] | None, origin: str) -> Array:
             f"nothing lies in [{low}, {high}]."
         )
     return np.sort(kept)
+
+
+def date_text(end: float | str) -> str:
+    """An end of a range of dates as ISO text: 2001, 200102, 20010203, 2001-2-3 and the like."""
+    text = f"{end:.0f}" if isinstance(end, int | float) else str(end).strip()
+    text = spelled(text) if text.isdigit() else text
+    found = re.fullmatch(r"(\d{4})-(\d{1,2})(?:-(\d{1,2}))?(\D.*)?", text)
+    if found is None:
+        return text
+    return "-".join([found[1], *(part.zfill(2) for part in found.group(2, 3) if part)]) + (
+        found[4] or ""
+    )
 
 
 def index_of(times: Array) -> pandas.Index:

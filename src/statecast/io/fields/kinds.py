@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import glob
 import importlib.util
-import re
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -20,6 +19,8 @@ NETCDF = (".nc", ".nc4", ".cdf", ".netcdf")
 ZARR = ".zarr"
 ZARR_FILES = ("zarr.json", ".zgroup", ".zmetadata")
 MAGIC = (b"CDF\x01", b"CDF\x02", b"CDF\x05", HDF5_MAGIC)  # first bytes of NetCDF files
+DEEPEST = 3  # levels of folders that are searched, such as years and months
+NOTES = ("", ".txt", ".md", ".csv", ".json", ".html", ".xml", ".log", ".md5", ".sha256")
 START = 4096  # bytes that tell what a file is
 OTHERS = {
     b"GRIB": "it is GRIB. Convert it: `grib_to_netcdf -o OUT.nc IN.grib`, or "
@@ -33,7 +34,8 @@ def files_of(path: str | Path | Sequence[str | Path]) -> list[Path]:
     """Files and stores behind a path, a folder, a pattern such as `zones/*.nc`, or a list of them.
 
     What exists is taken by its name, brackets and all. Of a folder, everything in it that is
-    NetCDF or Zarr by its content is taken, numbers in names in their order.
+    NetCDF or Zarr by its content is taken, or else in its sub-folders, such as one for each year;
+    numbers in names in their order.
 
     Errors:
         FileError: nothing is there.
@@ -42,10 +44,11 @@ def files_of(path: str | Path | Sequence[str | Path]) -> list[Path]:
     for item in [path] if isinstance(path, str | Path) else path:
         text = str(item)
         if is_remote(text):
-            found.append(Path(text))
+            from statecast.io.fields.remote import matching_addresses
+
+            found += sorted(map(Path, matching_addresses(text)), key=natural)
         elif Path(text).is_dir() and not is_store(Path(text)):
-            inside = [p for p in Path(text).iterdir() if not p.name.startswith(".")]
-            fields = sorted((p for p in inside if is_labelled_file(p)), key=natural)
+            fields = sorted(labelled_below(Path(text)), key=natural)
             if not fields:
                 raise FileError(f"The folder {text} holds no NetCDF files and is no Zarr store.")
             found += fields
@@ -58,21 +61,33 @@ def files_of(path: str | Path | Sequence[str | Path]) -> list[Path]:
             found += matches
     if not found:
         raise FileError("No data file is named.")
-    return found
+    return list(dict.fromkeys(found))
+
+
+def labelled_below(folder: Path, levels: int = DEEPEST) -> list[Path]:
+    """Files and stores of fields in a folder; or in its sub-folders, where it has no files."""
+    inside = [path for path in folder.iterdir() if not path.name.startswith(".")]
+    fields = [path for path in inside if is_labelled_file(path)]
+    others = [path for path in inside if path.is_file() and path.suffix.lower() not in NOTES]
+    if fields or others or levels == 0:
+        return fields
+    folders = [path for path in inside if path.is_dir() and not path.is_symlink()]
+    return [path for below in folders for path in labelled_below(below, levels - 1)]
 
 
 def labelled_files(path: str | Path | Sequence[str | Path]) -> list[Path]:
-    """The files of `files_of` where all hold fields; empty where any does not."""
+    """The files of `files_of` where all hold fields; empty where any does not.
+
+    Errors:
+        FileError: an address cannot be reached.
+    """
     try:
         found = files_of(path)
     except FileError:
+        if any(map(is_remote, [path] if isinstance(path, str | Path) else path)):
+            raise
         return []
     return found if all(is_remote(item) or is_labelled_file(item) for item in found) else []
-
-
-def address_of(path: Path) -> str:
-    """An address that went through a `Path`, which joins its slashes."""
-    return re.sub(r":/+", "://", str(path), count=1)
 
 
 def kind_of(path: Path) -> Literal["netcdf", "zarr"]:
@@ -105,6 +120,8 @@ def other_kind(start: bytes) -> str:
             "it is a kerchunk index (JSON), which leads to other files. Write its data to a store "
             "of their own: xarray.open_dataset('reference://', …).to_zarr('my.zarr')."
         )
+    if start.lstrip()[:14].lower().startswith((b"<!doctype html", b"<html")):
+        return "it is a web page, such as one that asks for a password. Download the file again."
     return "it does not begin like one."
 
 
@@ -182,7 +199,12 @@ def groups_of(path: Path) -> list[str]:
     if not check_regular_start(path).startswith(HDF5_MAGIC):
         return []
     with opened(path) as content:
-        return sorted({name.rpartition("/")[0] for name in arrays_of(content)} - {""})
+        return groups_in(arrays_of(content))
+
+
+def groups_in(names: Iterable[str]) -> list[str]:
+    """The groups in which arrays of these names lie, without the root."""
+    return sorted({name.rpartition("/")[0] for name in names} - {""})
 
 
 def is_zarr_array(folder: Path) -> bool:

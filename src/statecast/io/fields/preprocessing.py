@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -17,6 +18,8 @@ from statecast.io.atomic_files import write_bytes
 from statecast.io.fields.climatology import Climatology
 from statecast.io.fields.coordinates import Coordinates
 from statecast.io.fields.field import Field
+from statecast.io.fields.orientation import turned
+from statecast.io.fields.regions import dimension_of
 from statecast.io.fields.source import FieldOptions, Source
 from statecast.io.fields.time_steps import Step, continued
 from statecast.io.json_yaml import check_link
@@ -162,7 +165,9 @@ class Preparation:
         options = replace(self.options, **changes)
         several = isinstance(labelled, dict)
         found = labelled if several else {origin: self.as_dataset(labelled, origin)}
-        sources = [Source(self.turned(dataset), options, name) for name, dataset in found.items()]
+        sources = [
+            Source(turned(dataset, self.grid), options, name) for name, dataset in found.items()
+        ]
         field = Field(
             sources, options, known_step=self.step, last=None if self.step is None else last
         )
@@ -176,17 +181,6 @@ class Preparation:
             )
         field.check_missing()
         return field
-
-    def turned(self, dataset: Dataset) -> Dataset:
-        """A data set whose coordinates along space run in the direction of those of training."""
-        against = [
-            name
-            for name, expected in self.grid.items()
-            if name in dataset.coords
-            and dataset[name].dims == (name,)
-            and direction(expected) * direction(dataset[name].values) < 0
-        ]
-        return dataset.isel({name: slice(None, None, -1) for name in against})
 
     def check(self, found: Source) -> None:
         """Raise `InputError` unless a source has the channels, units and grid of training."""
@@ -202,8 +196,9 @@ class Preparation:
             )
         check_units(found.channels, self.units, found.units, found.origin)
         for name, expected in self.grid.items():
-            if name in found.coordinates:
-                check_grid(name, expected, found.coordinates[name].values, found.origin)
+            dim = dimension_of(found.source, name)
+            if dim in found.coordinates:
+                check_grid(name, expected, found.coordinates[dim].values, found.origin)
 
     def as_dataset(self, labelled: Any, origin: str) -> Dataset:
         """A labelled array as a data set of its channel."""
@@ -242,13 +237,6 @@ def same_unit(left: str, right: str) -> bool:
     """Whether two spellings mean one unit."""
     a, b = (" ".join(unit.lower().split()) for unit in (left, right))
     return a == b or any(a in names and b in names for names in SAME_UNITS)
-
-
-def direction(values: Array) -> float:
-    """1 where most steps of numbers go up, -1 where most go down, 0 where neither."""
-    if values.ndim != 1 or len(values) < 2 or values.dtype.kind not in "fiu":
-        return 0.0
-    return float(np.sign(np.median(np.sign(np.diff(values.astype(np.float64))))))
 
 
 def check_grid(name: str, expected: Array, found: Array, origin: str) -> None:
@@ -324,11 +312,14 @@ def plain_options(table: Mapping[str, Any]) -> dict[str, Any]:
     """Options as JSON and YAML hold them, with tuples where those have lists."""
     options = dict(table)
     missing = options.get("missing")
-    if isinstance(missing, int | float):
-        options["missing"] = (missing,)
-    for name in ("variables", "missing"):
-        if isinstance(options.get(name), list):
-            options[name] = tuple(options[name])
+    if missing is not None:  # YAML takes 1e+20 for text
+        several = missing if isinstance(missing, list | tuple) else [missing]
+        with suppress(TypeError, ValueError):
+            options["missing"] = tuple(float(value) for value in several)
+    if isinstance(options.get("group"), int):  # such as the levels of a pyramid
+        options["group"] = str(options["group"])
+    if isinstance(options.get("variables"), list):
+        options["variables"] = tuple(options["variables"])
     if isinstance(options.get("crop"), Mapping):
         options["crop"] = {
             name: tuple(end if isinstance(end, int | float) else str(end) for end in ends)

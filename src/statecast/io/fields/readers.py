@@ -14,21 +14,15 @@ from weakref import WeakValueDictionary
 
 import numpy as np
 
-from statecast.errors import (
-    CorruptionError,
-    FileError,
-    InputError,
-    MissingExtraError,
-    StatecastError,
-    require,
-)
+from statecast.errors import CorruptionError, InputError, StatecastError, require
 from statecast.io.fields.dates import calendar_of
 from statecast.io.fields.dates import decoded as dates_of
-from statecast.io.fields.kinds import address_of, check_regular_start, groups_of, kind_of
-from statecast.io.fields.zarr_checks import check_metadata, check_store
+from statecast.io.fields.kinds import check_regular_start, groups_of, kind_of
+from statecast.io.fields.remote import open_remote, reaching
+from statecast.io.fields.zarr_checks import check_store
 from statecast.io.hdf5 import MAGIC as HDF5_MAGIC
 from statecast.io.hdf5 import opened
-from statecast.io.paths import is_remote
+from statecast.io.paths import is_remote, shown_path
 
 if TYPE_CHECKING:
     from xarray import Dataset
@@ -44,7 +38,7 @@ def open_fields(
     """A NetCDF file or Zarr store, decoded but for its dates, and read lazily.
 
     Args:
-        path: file, folder or zipped file of a Zarr store, or the address of one.
+        path: file, folder or zipped file of a Zarr store, or the address of one of them.
         engine: of xarray, such as `h5netcdf`; by default its own choice.
         group: of a file or store that has several.
 
@@ -62,7 +56,9 @@ def open_fields(
     if engine is not None and engine not in engines:
         raise InputError(f"xarray has no engine {engine!r} here; it has {', '.join(engines)}.")
     if is_remote(path):
-        return decoded(open_remote(address_of(path), group), address_of(path))
+        dataset, groups = open_remote(path, group)
+        check_groups(dataset, group, groups, shown_path(path))
+        return decoded(dataset, shown_path(path))
     kind = kind_of(path)
     if kind == "zarr":
         require("zarr", "fields", "read Zarr stores")
@@ -100,7 +96,8 @@ def open_raw(path: Path, engine: str | None, group: str | None) -> Dataset:
         groups = groups_of(path)
         if group is None or group.strip("/") in groups:
             raise
-        raise InputError(f"{path} has the groups {groups}, and no {group!r}.") from error
+        there = f"the groups {groups}, and no {group!r}" if groups else "no groups: leave group out"
+        raise InputError(f"{path} has {there}.") from error
     with reading(str(path)):
         for depth in reversed(range(len(parts))):
             around = xarray.open_dataset(place, group="/".join(parts[:depth]) or None, **options)
@@ -112,53 +109,22 @@ def open_raw(path: Path, engine: str | None, group: str | None) -> Dataset:
             }  # fmt: skip
             dataset = dataset.assign_coords(own)
     if not dataset.variables and group is None:
-        groups = groups_of(path)
-        if groups:
-            raise InputError(
-                f"{path} holds its variables in the groups {', '.join(groups)}. Name one: "
-                f"--data.group {groups[0]}."
-            )
+        check_groups(dataset, group, groups_of(path), str(path))
     return dataset
 
 
-def open_remote(address: str, group: str | None) -> Dataset:
-    """A Zarr store at an address, through fsspec.
+def groups_at(path: Path) -> list[str]:
+    """Names of the groups of a file or store, here or at an address, that hold variables."""
+    return open_remote(path, None)[1] if is_remote(path) else groups_of(path)
 
-    Errors:
-        MissingExtraError: a package for such addresses is not installed.
-        FileError: there is no Zarr store.
-    """
-    require("fsspec", "fields", "read addresses")
-    require("zarr", "fields", "read Zarr stores")
-    import xarray
-    import zarr
 
-    scheme = address.split(":", maxsplit=1)[0]
-    if not re.search(r"\.zarr(/[^.]*)?$|/[^./]*$", address.split("?", maxsplit=1)[0]):
-        raise FileError(
-            f"{address} is not on this machine. Download the file and name the copy; Zarr stores "
-            "alone are read from where they are."
+def check_groups(dataset: Dataset, group: str | None, groups: Sequence[str], origin: str) -> None:
+    """Raise `InputError` where variables lie in groups, and none of them is named."""
+    if not dataset.variables and group is None and groups:
+        raise InputError(
+            f"{origin} holds its variables in the groups {', '.join(groups)}. Name one: "
+            f"--data.group {groups[0]}."
         )
-    try:
-        store: Any = zarr.storage.FsspecStore.from_url(address, read_only=True)
-        found = zarr.open_group(store, mode="r")
-        for _, array in found.members(max_depth=None):
-            check_metadata(array.metadata.to_dict(), Path(address))
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return xarray.open_dataset(
-                store, engine="zarr", group=group, decode_cf=False, cache=False, chunks=None
-            )
-    except ImportError as error:
-        raise MissingExtraError(
-            f"{address}: addresses of {scheme} need another package ({error}). Install it, or "
-            "download the data and name the copy."
-        ) from error
-    except StatecastError:
-        raise
-    except Exception as error:  # of any library that reaches for the network
-        reason = " ".join(str(error).split())[:160] or type(error).__name__
-        raise FileError(f"{address} cannot be read as a Zarr store: {reason}.") from error
 
 
 def decoded(raw: Dataset, origin: str) -> Dataset:
@@ -187,7 +153,7 @@ def decoded(raw: Dataset, origin: str) -> Dataset:
 def with_cf_dates(dataset: Dataset) -> Dataset:
     """A data set whose numbers with units since a date are dates, where xarray can read them."""
     for name, variable in dataset.variables.items():
-        units = str(variable.attrs.get("units", ""))
+        units = str(variable.attrs.get("units", "")).lower()
         if variable.dtype.kind in "fiu" and " since " in units and variable.ndim <= 1:
             try:
                 dates = dates_of(variable, str(name), str(name))
@@ -195,7 +161,10 @@ def with_cf_dates(dataset: Dataset) -> Dataset:
                 continue
             kept = {k: v for k, v in variable.attrs.items() if k not in ("units", "calendar")}
             made = type(variable)(variable.dims, dates, kept, encoding=variable.encoding)
-            made.encoding |= {"units": units, "calendar": calendar_of(variable.attrs)}
+            made.encoding |= {
+                "units": variable.attrs["units"],
+                "calendar": calendar_of(variable.attrs),
+            }
             is_data = name in dataset.data_vars
             dataset = (
                 dataset.assign({name: made}) if is_data else dataset.assign_coords({name: made})
@@ -229,7 +198,14 @@ def check_netcdf(path: Path) -> None:
 
 @contextmanager
 def reading(origin: str) -> Iterator[None]:
-    """Turn what libraries raise on damaged files into `CorruptionError`; keep their warnings."""
+    """Turn what libraries raise on damaged files into `CorruptionError`; keep their warnings.
+
+    At an address it is the network that fails, which is a `FileError`.
+    """
+    if is_remote(origin):
+        with reaching(origin):
+            yield
+        return
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

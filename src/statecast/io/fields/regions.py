@@ -35,6 +35,10 @@ def crop(dataset: Dataset, ranges: Mapping[str, Range], origin: str) -> Dataset:
             raise InputError(
                 f"{origin} has the dimensions {dict(dataset.sizes)}, and no {asked!r} to crop."
             )
+        if name != asked and name not in dataset.coords:
+            raise InputError(
+                f"{origin} has no {asked} along {name}. {box_of(dataset, asked, ends)}"
+            )
         coordinate = dataset[name]
         if coordinate.dtype.kind in "MO" and role_of(name, coordinate) == "time":
             continue
@@ -59,6 +63,22 @@ def crop(dataset: Dataset, ranges: Mapping[str, Range], origin: str) -> Dataset:
         if turned is not None:
             dataset = dataset.assign_coords({name: (name, turned, coordinate.attrs)})
     return dataset
+
+
+def box_of(dataset: Dataset, asked: str, ends: Range) -> str:
+    """How to crop a curvilinear grid, whose latitudes and longitudes lie along two dimensions."""
+    for name, array in dataset.variables.items():
+        place = is_place(array) and NAMES.get(asked.lower()) == role_of(str(name), dataset[name])
+        if not place or array.ndim < 2 or isinstance(ends[0], str) or isinstance(ends[1], str):
+            continue
+        grid = array.isel(dict.fromkeys(array.dims[:-2], 0))
+        inside = (grid.values >= ends[0]) & (grid.values <= ends[1])
+        if not inside.any():
+            break
+        spans = (np.flatnonzero(inside.any(axis=axis))[[0, -1]] for axis in (1, 0))
+        box = ", ".join(f"{d}: [{a}, {b}]" for d, (a, b) in zip(grid.dims, spans, strict=True))
+        return f"{name} lies along {grid.dims}: crop by numbers of points, here {{{box}}}."
+    return "Crop by numbers of points, or by a coordinate that it has."
 
 
 def dimension_of(dataset: Dataset, asked: str) -> str | None:

@@ -16,7 +16,7 @@ from statecast.io.fields.axes import Axes, axes_of, values_of
 from statecast.io.fields.coordinates import Variable
 from statecast.io.fields.dates import (
     as_dates,
-    looks_like_seconds,
+    probable_units,
     resolution,
     scalar_time,
     with_dates,
@@ -40,6 +40,7 @@ Array = np.ndarray[Any, np.dtype[Any]]
 Gaps = Literal["refuse", "keep"]
 
 EXPVER = "expver"  # ERA5's final and preliminary data, of which one is known at each time
+FROM_NAMES = "from the names of files"  # comment of such times
 BOUNDS = ("_bnds", "_bounds", "_bnd", "_vertices")  # ends of names of cells' edges
 
 
@@ -57,7 +58,8 @@ class FieldOptions:
         channels: dimension of which each value is a channel, such as levels.
         crop: range of each named coordinate to keep.
         coarsen: average blocks of N points along each dimension of space.
-        time_units: of times whose file does not say, such as `seconds since 1970-01-01`.
+        time_units: of times whose file does not say, such as `seconds since 1970-01-01`, or
+            `datenum`, as MATLAB counts days.
         uneven_times: see `even_frames`.
         time_step: see `even_frames`.
         sort: put frames in order of time.
@@ -127,6 +129,8 @@ class Source:
         first = arrays[0]
         self.members = first.sizes.get(options.sequences, 1)
         self.times, self.time_attributes, self.resolution = self.read_times(first, alone)
+        if len(self.times) == 0:
+            raise InputError(f"{origin} holds no frames: {self.axes.time} has none. Leave it out.")
         kept = (options.sequences, options.channels, EXPVER, self.axes.time, *self.axes.space)
         self.arrays = [
             array.isel(dict.fromkeys(self.axes.single, 0)).transpose(
@@ -162,13 +166,23 @@ class Source:
         return len(self.times)
 
     @property
+    def calendar(self) -> str:
+        """Calendar of the dates; none of bare numbers."""
+        if self.times.dtype.kind == "O":
+            return str(self.times[0].calendar)
+        return "standard" if self.times.dtype.kind == "M" else "none"
+
+    @property
     def notes(self) -> list[str]:
         """Remarks for the user on how the data set is read."""
         found = []
-        if looks_like_seconds(self.times):
+        if self.time_attributes.get("comment") == FROM_NAMES:
+            found.append(f"dates are taken {FROM_NAMES}")
+        units = probable_units(self.times)
+        if units is not None:
             found.append(
-                f"{self.axes.time} holds numbers from {self.times[0]:.0f}, which look like seconds "
-                "since 1970: --data.time_units 'seconds since 1970-01-01' takes them as dates"
+                f"{self.axes.time} holds numbers from {self.times[0]:.0f}, which look like "
+                f"{units}: --data.time_units '{units}' takes them as dates"
             )
         if any(EXPVER in array.dims for array in self.arrays):
             found.append(f"{EXPVER}: at each point, the first that is known")
@@ -196,6 +210,12 @@ class Source:
             return space_variables(
                 self.arrays[0], self.axes.space, self.axes.time, self.options.coarsen
             )
+
+    @property
+    def grid(self) -> dict[str, Array]:
+        """Values of the coordinates of the dimensions of space."""
+        known = self.coordinates
+        return {name: known[name].values for name in self.axes.space if name in known}
 
     def read(self, frames: slice | Array, member: int) -> Array:
         """Some frames as float32 (time, channel, *space); unknown is NaN.
@@ -266,7 +286,7 @@ def chosen_variables(
 
 
 def candidates(dataset: Dataset) -> list[str]:
-    """Variables that may be fields: numbers with dimensions, and no edges of cells."""
+    """Variables that may be fields: numbers with dimensions, no edges of cells, no places."""
     keys = ("bounds", "climatology")
     arrays = dataset.variables.values()
     edges = {str(array.attrs.get(key, "")) for array in arrays for key in keys}
@@ -276,6 +296,7 @@ def candidates(dataset: Dataset) -> list[str]:
         if array.dtype.kind in "fiu"
         and array.ndim > 0
         and name not in edges
+        and not is_place(array)
         and not str(name).endswith(BOUNDS)
     ]
 
@@ -319,6 +340,7 @@ def channel_names(arrays: Sequence[DataArray], dimension: str | None) -> tuple[s
             names.append(str(array.name))
             continue
         for number in range(array.sizes[dimension]):
-            value = values_of(array.isel({dimension: [number]}), dimension)
+            one = array.isel({dimension: [number]})
+            value = values_of(one, dimension) if dimension in array.coords else number
             names.append(f"{array.name}_{value}")
     return tuple(names)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -24,6 +25,13 @@ NODATA = ("missing_value", "nodata", "no_data", "nodata_value", "fill_value", "f
 FEWEST = 0.005  # of the points of a frame that share a value: less is no block
 DISTINCT = 8  # other values that a frame must have, so that it is no class or mask
 APART = 2.0  # times the range of all other values that lie between them and a suspect
+APART_USUAL = 0.5  # the same, of a suspect that usually stands for none
+USUAL = tuple(
+    sign * value
+    for value in (99.99, 999.0, 999.9, 9999.0, 9999.9, 99999.0, 999999.0, 32767.0, 32768.0,
+                  1e10, 1e15, 1e20, 1e30, 1e33, 1e34, 1e35, 1e36, 1e37, 9.96921e36)
+    for sign in (-1, 1)
+)  # fmt: skip
 
 
 class Unknown(NamedTuple):
@@ -110,27 +118,50 @@ def numbers_in(value: Any) -> list[Any]:
     values = np.atleast_1d(np.asarray(value))
     if values.dtype.kind in "US" or values.dtype == object:
         try:
-            return [float(text) for text in values]
-        except (TypeError, ValueError):
+            return [float(text) for item in values for text in re.split(r"[\s,]+", str(item))]
+        except ValueError:
             return []
     return list(values) if values.dtype.kind in "fiu" else []
 
 
-def suspect(values: Array) -> float | None:
-    """An extreme value that many points share, far from all others: perhaps a missing one.
+def suspects(values: Array, usual: Sequence[float] = USUAL) -> list[float]:
+    """Values that perhaps stand for missing ones, because they lie far from all others.
+
+    One point is enough of the values that usually stand for none; of others, an extreme one that
+    many points share.
 
     Args:
         values: of some frames, NaN where unknown.
+        usual: values that usually stand for none.
     """
-    known = values[np.isfinite(values)]
-    if known.size == 0:
-        return None
-    for extreme in (known.min(), known.max()):
-        rest = known[known != extreme]
-        count = known.size - rest.size
-        if count < max(4, FEWEST * known.size) or len(np.unique(rest)) < DISTINCT:
-            continue
-        away = min(abs(float(rest.min()) - extreme), abs(float(rest.max()) - extreme))
-        if away > APART * float(np.ptp(rest)):
-            return float(extreme)
-    return None
+    known = np.sort(values[np.isfinite(values)], axis=None)
+    slack = 1e-5 * np.abs(usual)
+    starts, stops = np.searchsorted(known, usual - slack), np.searchsorted(known, usual + slack)
+    there = [(value, a, b) for value, a, b in zip(usual, starts, stops, strict=True) if b > a]
+    rest = np.delete(known, np.r_[tuple(slice(a, b) for _, a, b in there)] if there else [])
+    found = [value for value, _, _ in there if lies_apart(value, rest, APART_USUAL)]
+    for extreme in rest[[0, -1]].tolist() if rest.size else []:
+        others = rest[rest != extreme]
+        count = rest.size - others.size
+        many = count >= max(4, FEWEST * rest.size) and len(np.unique(others)) >= DISTINCT
+        if many and lies_apart(extreme, others, APART):
+            found.append(extreme)
+    return found
+
+
+def lies_apart(value: float, others: Array, share: float) -> bool:
+    """Whether a value lies outside sorted others, by more than a share of their range."""
+    if others.size == 0 or others[0] <= value <= others[-1]:
+        return False
+    away = min(abs(float(others[0]) - value), abs(float(others[-1]) - value))
+    return away > share * float(others[-1] - others[0])
+
+
+def smallest_of(array: DataArray) -> list[float]:
+    """The smallest number that a packed or whole-numbered variable can store, as it is read."""
+    encoding = array.encoding
+    stored = np.dtype(encoding.get("dtype") or array.dtype)
+    if stored.kind != "i":
+        return []
+    scale, offset = encoding.get("scale_factor", 1.0), encoding.get("add_offset", 0.0)
+    return [float(np.iinfo(stored).min) * float(scale) + float(offset)]

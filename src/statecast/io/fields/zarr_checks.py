@@ -89,7 +89,7 @@ def check_metadata(content: Any, path: Path) -> None:
     pending = [content]
     while pending:
         part = pending.pop()
-        if isinstance(part, list):
+        if isinstance(part, list | tuple):
             pending += part
         if not isinstance(part, Mapping):
             continue
@@ -97,7 +97,7 @@ def check_metadata(content: Any, path: Path) -> None:
             raise FileError(f"{path} asks for storage transformers, which are not read.")
         for key in CODEC_LISTS:
             found = part.get(key)
-            for codec in found if isinstance(found, list) else [found]:
+            for codec in found if isinstance(found, list | tuple) else [found]:
                 check_codec(codec, path)
         # Attributes are for people; a name among them asks for nothing.
         pending += [value for key, value in part.items() if key != "attributes"]

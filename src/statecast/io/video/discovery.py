@@ -78,8 +78,9 @@ def find_clips(
             images = (item,) if kind_of(item) == "image" else ()
             clips.append(Clip(item, item.name, images))
     if not clips:
+        named = ", ".join(map(str, [path] if isinstance(path, str | Path) else path))
         raise FileError(
-            f"{path} holds no videos: no file in it is {', '.join(NAMES.values())}, or an image "
+            f"{named} holds no videos: no file in it is {', '.join(NAMES.values())}, or an image "
             f"({', '.join(IMAGE_ENDINGS)})."
         )
     return FoundClips(clips, ignored)

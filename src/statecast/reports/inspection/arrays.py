@@ -19,7 +19,7 @@ from statecast.data.user.array_files import (
     pattern_of,
     tensors_of,
 )
-from statecast.data.user.arrays import check_finite, described
+from statecast.data.user.arrays import Arrays, check_finite, described
 from statecast.errors import FileError, InputError
 from statecast.io.hdf5 import arrays_of, opened
 from statecast.io.numpy_files import map_npy, members_of, read_npz
@@ -102,10 +102,14 @@ def suggest(finding: Finding, path: Path | Sequence[Path]) -> None:
     if found.dataset is not None:
         finding.say("array", found.dataset)
     finding.say("would be read", f"by the data set arrays, axes {described(found)}")
+    finding.preview = lambda: rows_of([drawn(sequences, n) for n in evenly(len(sequences), ROWS)])
+    paths = [str(path)] if isinstance(path, Path) else list(map(str, path))
     try:
         check_finite(sequences)
+        Arrays(path=tuple(paths), axes=sequences.axes, dataset=found.dataset)
     except InputError as error:
         finding.warn(error)
+        return
     where = str(path) if isinstance(path, Path) else f"[{', '.join(map(str, path))}]"
     words = ["train", "videos", "--data.name", "arrays", "--data.path", where]
     words += ["--data.axes", sequences.axes] if sequences.axes not in (ORDER, "ntcx") else []
@@ -114,7 +118,6 @@ def suggest(finding: Finding, path: Path | Sequence[Path]) -> None:
     if any(side % multiple_for(space) for side in space):
         words += ["--model.architecture", "mlp"]
     finding.suggest("Train", words)
-    finding.preview = lambda: rows_of([drawn(sequences, n) for n in evenly(len(sequences), ROWS)])
 
 
 def drawn(sequences: Sequences, number: int) -> Array:

@@ -6,24 +6,23 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from statecast.data.user.field_files import FieldFiles
+from statecast.data.user.fields import Fields
 from statecast.errors import InputError
 from statecast.io.fields.field import Field
-from statecast.io.fields.kinds import groups_of, kind_of
+from statecast.io.fields.kinds import kind_of
 from statecast.io.fields.preprocessing import plain_options
-from statecast.io.fields.readers import open_fields
-from statecast.io.fields.source import FieldOptions, Source, candidates
-from statecast.io.fields.time_steps import text_of
+from statecast.io.fields.readers import groups_at, open_fields
+from statecast.io.fields.series import open_series
+from statecast.io.fields.source import FieldOptions, candidates
 from statecast.io.json_yaml import parse_yaml
-from statecast.io.paths import is_remote
+from statecast.io.paths import is_remote, shown_path
 from statecast.reports.inspection.contact_sheet import COLUMNS, ROWS, evenly, rows_of
 from statecast.reports.inspection.findings import SAMPLE, Finding, one_line
-
-if TYPE_CHECKING:
-    from xarray import Dataset
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -43,13 +42,12 @@ def inspect_fields(paths: Sequence[Path], *, named: Sequence[str] = ()) -> Findi
         FileError, CorruptionError: one cannot be read.
         MissingExtraError: xarray is not installed.
     """
-    zarr = is_remote(paths[0]) or kind_of(paths[0]) == "zarr"
-    kind = "A Zarr store" if zarr else "A NetCDF file"
-    finding = Finding(kind if len(paths) == 1 else f"Fields in {len(paths)} files")
-    group, first = opened(finding, paths[0])
-    datasets = [first, *(open_fields(path, group=group) for path in paths[1:])]
+    count = len(paths)
+    finding = Finding(kind_in_words(paths[0]) if count == 1 else f"Fields in {count} files")
+    options = FieldOptions(group=group_of(finding, paths[0]))
+    first = next(iter(open_series(paths, options).values()))
     finding.say("dimensions", ", ".join(f"{n} {size}" for n, size in first.sizes.items()))
-    fields: dict[str, tuple[Field, list[str]]] = {}
+    fields: dict[str, tuple[FieldFiles, list[str]]] = {}
     possible = candidates(first)
     names = [str(name) for name in first.data_vars]
     for name in names[:SHOWN]:
@@ -57,95 +55,106 @@ def inspect_fields(paths: Sequence[Path], *, named: Sequence[str] = ()) -> Findi
         unit = array.attrs.get("units", "no unit")
         finding.say(name, f"{array.dtype} ({', '.join(map(str, array.dims))}), {unit}")
         if name in possible and array.ndim > 1:
-            found = tried(finding, name, paths, datasets, FieldOptions(group=group))
+            found = tried(finding, name, paths, options)
             if found is not None:
                 fields[name] = found
     if len(names) > SHOWN:
         finding.say("and", f"{len(names) - SHOWN} more")
     if fields:
-        read(finding, named or [str(path) for path in paths], fields)
+        read(finding, named or [shown_path(path) for path in paths], fields)
     elif not finding.problems:
         finding.warn("no variable has frames: a dimension of time, and one or two of space")
     return finding
 
 
-def opened(finding: Finding, path: Path) -> tuple[str | None, Dataset]:
+def kind_in_words(path: Path) -> str:
+    """Kind of a file or store."""
+    if is_remote(path):
+        return "Fields on another machine"
+    return "A Zarr store" if kind_of(path) == "zarr" else "A NetCDF file"
+
+
+def group_of(finding: Finding, path: Path) -> str | None:
     """The group of a file that is looked at, the first where the root has no variables."""
     try:
-        return None, open_fields(path)
+        open_fields(path)
     except InputError:
-        groups = groups_of(path) if kind_of(path) else []
+        groups = groups_at(path)
         if not groups:
             raise
         finding.say("groups", ", ".join(groups))
-        return groups[0], open_fields(path, group=groups[0])
+        return groups[0]
+    return None
 
 
 def tried(
-    finding: Finding,
-    name: str,
-    paths: Sequence[Path],
-    datasets: Sequence[Dataset],
-    options: FieldOptions,
-) -> tuple[Field, list[str]] | None:
+    finding: Finding, name: str, paths: Sequence[Path], options: FieldOptions
+) -> tuple[FieldFiles, list[str]] | None:
     """A variable as frames, and the options that it needs, which errors advise one by one."""
-    words: list[str] = [] if options.group is None else ["--data.group", options.group]
+    words: dict[str, str] = {} if options.group is None else {"group": options.group}
     options = replace(options, variables=(name,))
     problems: list[str] = []
     for _ in range(TRIALS):
         try:
-            pairs = zip(datasets, paths, strict=True)
-            field = Field([Source(data, options, str(path)) for data, path in pairs], options)
-            field.check_missing()
+            files = FieldFiles(paths, options, joining="auto", engine=None)
             for problem in problems:
                 finding.warn(f"{name}: {problem}")
-            return field, words
+            return files, [word for key, text in words.items() for word in (f"--data.{key}", text)]
         except InputError as error:
             problems.append(str(error))
             advice = ADVICE.search(str(error))
             if advice is None or advice[1] in ("time", "y", "x", "variables"):
                 break
             option, text = advice[1], advice[2].strip("'")
+            if option == "crop" and "crop" in words:  # of another dimension
+                text = f"{words['crop'][:-1]}, {text[1:]}"
+            words[option] = text
             options = replace(options, **plain_options({option: parse_yaml(text)}))
-            words += [f"--data.{option}", text]
     if not problems[0].count("none of them can be told to be time"):
         finding.warn(f"{name}: {problems[0]}")
     return None
 
 
 def read(
-    finding: Finding, named: Sequence[str], fields: dict[str, tuple[Field, list[str]]]
+    finding: Finding, named: Sequence[str], fields: dict[str, tuple[FieldFiles, list[str]]]
 ) -> None:
     """Say how the variables with frames would be read."""
-    name, (first, words) = next(iter(fields.items()))
-    axes = first.axes
+    name, (files, words) = next(iter(fields.items()))
+    first, axes = files.opened[0], files.opened[0].axes
     order = ", by their order alone" if axes.by_order else ""
     finding.say("time is", f"{axes.time}, space is {', '.join(axes.space)}{order}")
-    times = first.frames.times
-    calendar = getattr(times[0], "calendar", "")
+    calendar = getattr(files.times[0][0], "calendar", "")
     dated = f" in the calendar {calendar}" if calendar else ""
-    span = f"{text_of(times[0])} to {text_of(times[-1])}"
-    finding.say("frames", f"{len(first)}, {first.frames.step} apart, from {span}{dated}")
-    if first.first.members > 1:
-        finding.say("sequences", f"{first.first.members}, of {first.options.sequences}")
+    finding.say("frames", f"{sum(files.lengths)}, {files.step} apart, from {files.span}{dated}")
+    if len(files.lengths) > 1:
+        of = f"of {files.options.sequences}" if first.first.members > 1 else "a file each"
+        finding.say("sequences", f"{len(files.lengths)}, {of}")
     for note in first.notes:
         finding.say("note", note)
-    for other, (field, _) in fields.items():
-        finding.say(f"{one_line(other)} values", values_of(field))
+    seen = {other: values_of(found.opened[0]) for other, (found, _) in fields.items()}
+    for other, values in seen.items():
+        finding.say(f"{one_line(other)} values", values.text)
     finding.say("would be read", "by the data set fields")
-    start = some(first, COLUMNS)
-    if (
-        np.isnan(start).reshape(len(start), -1).all(axis=1).any()
-        and "--data.missing_frames" not in words
-    ):
+    if seen[name].empty_frames and "--data.missing_frames" not in words:
         words = [*words, "--data.missing_frames", "keep"]
-    path = named[0] if len(named) == 1 else f"[{', '.join(named)}]"
-    finding.suggest(
-        "Train", ["train", "fields", "--data.path", path, "--data.variables", name, *words]
-    )
+    suggest(finding, named, name, words)
     finding.preview = lambda: rows_of(
-        [some(field, COLUMNS) for field, _ in list(fields.values())[:ROWS]]
+        [some(found.opened[0], COLUMNS) for found, _ in list(fields.values())[:ROWS]]
     )
+
+
+def suggest(finding: Finding, named: Sequence[str], name: str, words: list[str]) -> None:
+    """Suggest the training of a variable, or say why its frames cannot be split for one."""
+    pairs = zip(words[::2], words[1::2], strict=True)
+    options = {option.removeprefix("--data."): parse_yaml(text) for option, text in pairs}
+    try:
+        Fields(path=tuple(named), variables=(name,), **plain_options(options))
+    except InputError as error:
+        finding.warn(f"No training: {error}")
+        return
+    path = named[0] if len(named) == 1 else f"[{', '.join(named)}]"
+    words = ["--data.path", path, "--data.variables", name, *words]
+    finding.suggest("Train", ["train", "fields", *words])
 
 
 def some(field: Field, count: int) -> Array:
@@ -161,16 +170,24 @@ def spread(field: Field, count: int) -> Iterator[Array]:
         yield other.read(number, number + 1)[0]
 
 
-def values_of(field: Field) -> str:
+class Values(NamedTuple):
+    """Values of a field."""
+
+    text: str  # their range, and how many are missing
+    empty_frames: bool  # whether a frame has none
+
+
+def values_of(field: Field) -> Values:
     """Range and share of missing values of a field, of as many frames as fit a sample."""
     points = max(1, int(np.prod(field.space)))
     count = max(1, min(len(field), SAMPLE // points))
-    low, high, known, size = np.inf, -np.inf, 0, 0
+    low, high, known, size, empty = np.inf, -np.inf, 0, 0, False
     for frame in spread(field, count):
         values = frame[np.isfinite(frame)]
-        known, size = known + values.size, size + frame.size
+        known, size, empty = known + values.size, size + frame.size, empty or not values.size
         if values.size:
             low, high = min(low, values.min()), max(high, values.max())
     span = f"from {low:.6g} to {high:.6g}" if known else "no known value"
     missing = f", {1 - known / size:.2%} missing" if known < size else ", none missing"
-    return span + missing + ("" if count == len(field) else f", of {count} frames evenly spread")
+    whole = "" if count == len(field) else f", of {count} frames evenly spread"
+    return Values(span + missing + whole, empty)

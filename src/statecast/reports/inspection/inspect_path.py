@@ -8,6 +8,7 @@ from pathlib import Path
 from statecast.data.user.array_files import SIGNATURES, is_array_file, is_hdf5, is_torch
 from statecast.errors import CorruptionError, FileError
 from statecast.io.fields.kinds import NETCDF, is_labelled_file, labelled_files
+from statecast.io.json_yaml import check_regular
 from statecast.io.paths import existing_paths, is_remote
 from statecast.io.video.containers import START, is_text, sniff
 from statecast.io.video.discovery import find_clips
@@ -106,6 +107,7 @@ def file_reader(path: Path, quick: bool) -> Callable[[], Finding]:
         FileError: nothing reads such a file.
         CorruptionError: it is empty.
     """
+    check_regular(path)
     try:
         with path.open("rb") as stream:
             start = stream.read(START)

@@ -1,0 +1,92 @@
+"""Dates written as text, such as 2001-12-31_06:00, or as digits, such as 20011231."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from xarray import Variable
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+# Names of calendars that files use and CF conventions 1.11, section 4.4.1, do not have.
+CALENDARS = {
+    "360": "360_day", "365": "noleap", "366": "all_leap", "no_leap": "noleap",
+    "thirty_day_months": "360_day", "gregorian_proleptic": "proleptic_gregorian",
+    "gregorian_noleap": "noleap", "none": "standard", "": "standard",
+}  # fmt: skip
+ISO = re.compile(r"\d{4}[-/]\d{2}([-/]\d{2}([T _]\d{2}(:?\d{2}(:?\d{2}(\.\d*)?)?)?)?)?")
+ZONE = re.compile(r"\s*(Z|UTC|GMT|\+00:?00)$")
+DIGITS = (4, 6, 7, 8, 10, 12, 14)  # of dates written as one number, 7 with the day of the year
+DIGIT_UNITS = re.compile(r"(day|month|year|hour)?s?\s*(as)?\s*%?y+%?m*%?d*(%?h*)(\.%f)?", re.I)
+DAYS = {4: 365.25, 6: 30.4375, 10: 1 / 24, 12: 1 / 1440, 14: 1 / 86400}  # of their last unit
+
+
+def text_dates(values: Array, calendar: str) -> Array | None:
+    """Dates written in text, such as 2001-12-31_06:00:00; None for any other text."""
+    texts = []
+    for value in values.tolist():
+        text = value.decode(errors="replace") if isinstance(value, bytes) else str(value)
+        text = ZONE.sub("", text.strip(" \0"))
+        if not ISO.fullmatch(text):
+            if not (text.isdigit() and len(text) in (8, 10, 12, 14)):
+                return None
+            text = spelled(text)
+        texts.append(text.replace("/", "-").replace("_", "T").replace(" ", "T"))
+    return parsed(texts, CALENDARS.get(calendar, calendar))
+
+
+def parsed(texts: list[str], calendar: str = "") -> Array | None:
+    """ISO texts as dates; None where one is no date of the calendar."""
+    try:
+        if calendar in ("", "standard", "gregorian", "proleptic_gregorian"):
+            return np.array(texts, dtype="datetime64[us]")
+        import cftime
+
+        dates = np.empty(len(texts), dtype=object)
+        for index, text in enumerate(texts):
+            numbers = [int(part) for part in re.split(r"[-T:]", text.split(".")[0])]
+            dates[index] = cftime.datetime(*numbers, calendar=calendar)
+        return dates
+    except ValueError:
+        return None
+
+
+def spelled(digits: str) -> str:
+    """`2001123106` as 2001-12-31T06; `2001365`, with the day of the year, as 2001-12-31."""
+    if len(digits) == 7:
+        day = np.datetime64(digits[:4], "D") + np.timedelta64(int(digits[4:]) - 1, "D")
+        return str(day) if str(day)[:4] == digits[:4] else digits
+    date = "-".join(part for part in (digits[:4], digits[4:6], digits[6:8]) if part)
+    clock = ":".join(digits[place : place + 2] for place in range(8, len(digits), 2))
+    return f"{date}T{clock}" if clock else date
+
+
+def digit_dates(variable: Variable, name: str) -> Array | None:
+    """Dates written as numbers: 2001, 200112, 20011231, 2001365, also with a time or a fraction.
+
+    None for other numbers: those with units of another kind, and those that are not all dates.
+    """
+    units = str(variable.attrs.get("units", "")).strip()
+    stated = bool(units) and DIGIT_UNITS.fullmatch(units) is not None
+    if units not in ("", "1") and not stated:
+        return None
+    values = variable.values.astype(np.float64)
+    if values.size == 0 or not np.isfinite(values).all() or values.min() < 1000:
+        return None
+    whole = np.floor(values)
+    widths = {len(str(int(number))) for number in (whole.min(), whole.max())}
+    width = widths.pop()
+    yearly = "year" in (name.lower().removesuffix("s"), units.lower().removesuffix("s"))
+    if widths or width not in DIGITS or (width == 4 and not (yearly or stated)):
+        return None
+    if not stated and width != 8 and (values != whole).any():
+        return None
+    dates = parsed([spelled(str(int(number))) for number in whole])
+    if dates is None or not (values != whole).any():
+        return dates
+    rest = np.rint((values - whole) * DAYS.get(width, 1.0) * 86400).astype("timedelta64[s]")
+    return dates + rest
