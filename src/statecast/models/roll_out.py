@@ -199,10 +199,11 @@ class LatentRollout(Staged, Forecaster):
         generator: torch.Generator | None,
     ) -> Rollout:
         state = lifted(latent, solvers[0], self.latent_width) if solvers else latent.contiguous()
+        doubled = any(solver.paired for solver in solvers)
         if self.autonomous and same_fixed_steps(solvers):
             path = self.step(state, None, solver=solvers[0], fractions=ends_of(solvers, fractions))
-            return Rollout(torch.stack([state, *path], dim=2), noise, None)
-        doubled = any(solver.paired for solver in solvers)
+            states = [lowered(one, doubled) for one in (state, *path)]
+            return Rollout(torch.stack(states, dim=2), noise, None)
         states, drawn, priors = [lowered(state, doubled)], [], []
         standard: Tensor | None = None
         if noise is None and self.noise_from_keys:
