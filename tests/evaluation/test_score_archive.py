@@ -22,7 +22,7 @@ model: {name: srvp, architecture: mlp, width: 8, code_size: 6, latent_size: 4, n
         inference_hidden: 8, transition_hidden: 10}
 data: {name: fields, context: 3, horizon: 3, test_horizon: 3, multiple: 1, anomaly: mean}
 train: {steps: 2, batch_size: 4, validate_every: 0, precision: float32}
-evaluate: {samples: 4, metrics: [mse, rmse, mae, bias, crps, spread_skill, acc],
+evaluate: {samples: 4, metrics: [mse, rmse, mae, fair_mse, bias, crps, spread_skill, acc],
            baselines: [persistence, climatology, damped_persistence]}
 """
 LEADS = 3
