@@ -197,7 +197,8 @@ class LatentRollout(Staged, Forecaster):
         state = lifted(latent, solvers[0], self.latent_width) if solvers else latent.contiguous()
         if self.autonomous and same_fixed_steps(solvers):
             path = self.step(state, None, solver=solvers[0], fractions=ends_of(solvers, fractions))
-            return Rollout(torch.stack([state, *path], dim=2), noise, None)
+            states = [lowered(found, doubled=False) for found in [state, *path]]
+            return Rollout(torch.stack(states, dim=2), noise, None)
         doubled = any(solver.paired for solver in solvers)
         states, drawn, priors = [lowered(state, doubled)], [], []
         standard: Tensor | None = None
