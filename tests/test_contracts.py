@@ -191,6 +191,20 @@ class TestModel:
             assert parameter.grad is not None, weight
             assert torch.isfinite(parameter.grad).all(), weight
 
+    def test_what_lies_under_a_mask_changes_nothing(self, name):
+        mask = torch.rand(frames().shape, generator=seeded(5)) > 0.2
+        losses = []
+        for garbage in (0.0, 1e6):
+            batch = Batch.of(frames().masked_fill(~mask, torch.nan), SPEC.context, mask=mask)
+            for part in (batch.context, batch.target):  # behind the door, where it is refused
+                object.__setattr__(part, "values", part.values.masked_fill(~part.mask, garbage))
+            try:
+                losses.append(made(name).loss(batch, generator=seeded()))
+            except InputError:
+                pytest.skip("it refuses such a batch itself")
+        assert all(torch.isfinite(term) for term in losses[0].values())
+        torch.testing.assert_close(*losses, rtol=0, atol=0)
+
     def test_parts_of_a_batch_that_processes_share_have_its_loss(self, name):
         model = made(name).train()
         for layer in model.modules():

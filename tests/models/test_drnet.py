@@ -296,18 +296,6 @@ def test_the_published_training_has_two_phases(tmp_path, batch_norm):
     assert changed[1] == {"predictor"} | drifting
 
 
-def test_what_lies_under_a_mask_changes_nothing():
-    mask = torch.rand(videos().shape, generator=torch.Generator().manual_seed(5)) > 0.2
-    losses = []
-    for garbage in (0.0, 1e6):
-        batch = Batch.of(videos().masked_fill(~mask, torch.nan), 3, mask=mask)
-        for frames in (batch.context, batch.target):  # behind the door, where it is refused
-            object.__setattr__(frames, "values", frames.values.masked_fill(~frames.mask, garbage))
-        losses.append(small().loss(batch, generator=torch.Generator().manual_seed(6)))
-    assert torch.isfinite(losses[0]["total"])
-    torch.testing.assert_close(losses[0], losses[1], rtol=0, atol=0)
-
-
 def test_forecasts_normalised_by_the_batch_need_one():
     model = small(published=True)
     with pytest.raises(InputError, match="forecast_statistics: running"):

@@ -393,16 +393,3 @@ def test_a_deterministic_model_has_one_future():
     found = model.forecast(videos()[:, :2], 3, samples=3).samples
     assert torch.equal(found[0], found[2])
     assert not model.stochastic
-
-
-def test_what_lies_under_a_mask_changes_nothing():
-    mask = torch.rand(videos().shape, generator=torch.Generator().manual_seed(5)) > 0.2
-    losses = []
-    for garbage in (0.0, 1e6):
-        batch = Batch.of(videos().masked_fill(~mask, torch.nan), 2, mask=mask)
-        for frames in (batch.context, batch.target):  # behind the door, where it is refused
-            object.__setattr__(frames, "values", frames.values.masked_fill(~frames.mask, garbage))
-        generator = torch.Generator().manual_seed(6)
-        losses.append(small().loss(batch, generator=generator)["total"])
-    assert torch.isfinite(losses[0])
-    assert torch.equal(*losses)

@@ -300,16 +300,3 @@ def test_a_picture_of_keypoints(tmp_path):
         plot_keypoints(rows, sequence=3)
     with pytest.raises(InputError, match="Keypoints are"):
         plot_keypoints([(rows[0][0], keypoints[0])])
-
-
-def test_what_lies_under_a_mask_changes_nothing():
-    mask = torch.rand(videos().shape, generator=torch.Generator().manual_seed(5)) > 0.2
-    losses = []
-    for garbage in (0.0, 1e6):
-        batch = Batch.of(videos().masked_fill(~mask, torch.nan), 3, mask=mask)
-        for frames in (batch.context, batch.target):  # behind the door, where it is refused
-            object.__setattr__(frames, "values", frames.values.masked_fill(~frames.mask, garbage))
-        generator = torch.Generator().manual_seed(6)
-        losses.append(small().loss(batch, generator=generator)["total"])
-    assert torch.isfinite(losses[0])
-    assert torch.equal(*losses)

@@ -116,10 +116,13 @@ class Solver:
             # Lengths of rows are broadcast as a number is.
             return state + increment(lambda _, y: velocity(y), 0.0, state, cast("float", length))
         for part in parts:
+            change = part(state)
             if isinstance(length, Tensor):
-                state = state + length * part(state)
+                state = state + length * change
+            elif length == 1:
+                state = state + change
             else:
-                state = torch.add(state, part(state), alpha=length)
+                state = torch.add(state, change, alpha=length)
         return state
 
     def step_back(self, parts: Sequence[Velocity], state: Followed, length: float) -> Followed:
