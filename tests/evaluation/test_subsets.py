@@ -141,3 +141,11 @@ def test_regions_that_are_not_there_are_refused(sea):
     ):
         with pytest.raises(InputError, match=message):
             evaluate(Persistence(data.spec), data, metrics=("mse",), regions=regions)
+
+
+def test_metrics_of_whole_frames_are_not_computed_in_a_region(sea):
+    data = Fields(**sea[1] | {"multiple": 2}, variables="sst")
+    regions = {"south": {"lat": (-90.0, float(data.field.variables["lat"].values.mean()))}}
+    found = evaluate(Persistence(data.spec), data, metrics=("mse", "spectrum"), regions=regions)
+    assert found.forecasters["model"].keys() == {"mse", "spectrum"}
+    assert found.parts["region"]["south"].forecasters["model"].keys() == {"mse"}

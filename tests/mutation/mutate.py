@@ -4,8 +4,8 @@
 
 The tests are collected once, and run once to learn which of them calls which function. Each mutant
 lives in a fork of that process, where it is tried by the tests that call its function, the shortest
-first. Survivors are printed, and are an error unless `explained.yaml` says why nothing can notice
-them.
+first. A survivor is an error unless `explained.yaml` says why nothing can notice it. With `--each`,
+the count is of each file.
 """
 
 from __future__ import annotations
