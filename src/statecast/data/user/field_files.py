@@ -70,7 +70,7 @@ class FieldFiles:
 
     def open(self) -> list[Source]:
         """Every file, opened."""
-        sources = []
+        sources: list[Source] = []
         datasets = open_series(self.paths, self.options, engine=self.engine)
         for path, (name, dataset) in zip(self.paths, datasets.items(), strict=True):
             grid = sources[0].grid if sources else {}

@@ -56,9 +56,9 @@ def open_fields(
     if engine is not None and engine not in engines:
         raise InputError(f"xarray has no engine {engine!r} here; it has {', '.join(engines)}.")
     if is_remote(path):
-        dataset, groups = open_remote(path, group)
-        check_groups(dataset, group, groups, shown_path(path))
-        return decoded(dataset, shown_path(path))
+        raw, groups = open_remote(path, group)
+        check_groups(raw, group, groups, shown_path(path))
+        return decoded(raw, shown_path(path))
     kind = kind_of(path)
     if kind == "zarr":
         require("zarr", "fields", "read Zarr stores")

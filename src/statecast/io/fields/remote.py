@@ -147,5 +147,5 @@ def open_remote_netcdf(
     import netCDF4
 
     content = netCDF4.Dataset("memory", memory=stream.read())
-    found = xarray.open_dataset(xarray.backends.NetCDF4DataStore(content), **LAZY)
-    return found, []
+    store: Any = xarray.backends.NetCDF4DataStore
+    return xarray.open_dataset(store(content), **LAZY), []
