@@ -14,7 +14,7 @@ from speed_rows.base import SEED, Case, Settings, model_of, relative
 from speed_rows.training import separable_options
 from statecast.data.base import Windows, seeded_generator, window_generators
 from statecast.evaluation.scoring import score_windows
-from statecast.frames import Batch, Forecast, Frames
+from statecast.frames import Batch, Forecast
 from statecast.models.base import Forecaster
 from statecast.models.separable import Separable
 from statecast.models.srvp import SRVP
@@ -85,10 +85,10 @@ class Scored(nn.Module):
         self.spec, self.make = model.spec, make
         self.register_buffer("place", torch.zeros((), device=next(model.parameters()).device))
 
-    def forecast(
+    def forecast_windows(
         self,
-        context: Frames,
-        horizon: int,
+        numbers: Tensor,
+        batch: Batch,
         *,
         samples: int,
         substeps: int | None,

@@ -18,6 +18,7 @@ from statecast.training.checkpoints import load_checkpoint
 
 FACTS = {  # as docs/metrics.md has them: arrow, unit, score of a perfect forecast, fewest samples
     "mse": ("↓", "data²", 0.0, 1), "rmse": ("↓", "data", 0.0, 1), "mae": ("↓", "data", 0.0, 1),
+    "fair_mse": ("↓", "data²", 0.0, 2),
     "mse_sum": ("↓", "data²", 0.0, 1), "psnr": ("↑", "dB", None, 1), "ssim": ("↑", "1", 1.0, 1),
     "ssim_skimage": ("↑", "1", 1.0, 1), "lpips": ("↓", "1", 0.0, 1),
     "lpips_vgg": ("↓", "1", 0.0, 1), "fvd": ("↓", "1", None, 1), "spectrum": ("↓", "dB", 0.0, 1),

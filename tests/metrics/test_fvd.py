@@ -183,6 +183,7 @@ class Images(Windows):
     """A data source of small videos, which is its own windows."""
 
     spec = replace(SPEC, space=(32, 32))
+    has_training_windows = True
     card = {"name": "images"}  # noqa: RUF012
 
     def windows(self, split):

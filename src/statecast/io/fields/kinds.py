@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from statecast.errors import CorruptionError, FileError
+from statecast.io.fields.addresses import matching_addresses
 from statecast.io.hdf5 import MAGIC as HDF5_MAGIC
 from statecast.io.hdf5 import arrays_of, opened
 from statecast.io.json_yaml import check_regular
@@ -44,8 +45,6 @@ def files_of(path: str | Path | Sequence[str | Path]) -> list[Path]:
     for item in [path] if isinstance(path, str | Path) else path:
         text = str(item)
         if is_remote(text):
-            from statecast.io.fields.remote import matching_addresses
-
             found += sorted(map(Path, matching_addresses(text)), key=natural)
         elif Path(text).is_dir() and not is_store(Path(text)):
             fields = sorted(labelled_below(Path(text)), key=natural)

@@ -15,10 +15,11 @@ from weakref import WeakValueDictionary
 import numpy as np
 
 from statecast.errors import CorruptionError, InputError, StatecastError, require
+from statecast.io.fields.addresses import reaching
 from statecast.io.fields.dates import calendar_of
 from statecast.io.fields.dates import decoded as dates_of
 from statecast.io.fields.kinds import check_regular_start, groups_of, kind_of
-from statecast.io.fields.remote import open_remote, reaching
+from statecast.io.fields.remote import open_remote
 from statecast.io.fields.zarr_checks import check_store
 from statecast.io.hdf5 import MAGIC as HDF5_MAGIC
 from statecast.io.hdf5 import opened

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import io
-import re
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from statecast.errors import FileError, MissingExtraError, StatecastError, require
+from statecast.errors import FileError, require
+from statecast.io.fields.addresses import file_system, reaching
 from statecast.io.fields.kinds import MAGIC, START, ZARR_FILES, groups_in, other_kind
 from statecast.io.fields.zarr_checks import check_metadata
 from statecast.io.hdf5 import MAGIC as HDF5_MAGIC
@@ -20,54 +17,7 @@ from statecast.io.paths import shown_path
 if TYPE_CHECKING:
     from xarray import Dataset
 
-PATTERN = re.compile(r"[*\[]")  # in an address; a question mark begins its query
 LAZY: dict[str, Any] = {"decode_cf": False, "cache": False}
-
-
-@contextmanager
-def reaching(address: str) -> Iterator[None]:
-    """Turn what libraries raise that reach for the network into errors of ours; keep warnings."""
-    try:
-        with warnings.catch_warnings(action="ignore"):
-            yield
-    except StatecastError:
-        raise
-    except ImportError as error:
-        scheme = address.split(":", maxsplit=1)[0]
-        raise MissingExtraError(
-            f"{address}: addresses of {scheme} need another package ({error}). Install it, or "
-            "download the data and name the copy."
-        ) from error
-    except FileNotFoundError as error:
-        raise FileError(f"There is nothing at {address}.") from error
-    except Exception as error:  # of any of these libraries
-        reason = " ".join(str(error).split())[:160] or type(error).__name__
-        raise FileError(f"{address} cannot be read: {reason}.") from error
-
-
-def file_system(address: str) -> tuple[Any, str]:
-    """The file system of an address, and the place in it; inside `reaching`."""
-    require("fsspec", "fields", "read addresses")
-    from fsspec.core import url_to_fs
-
-    files, place = url_to_fs(address)
-    return files, place.rstrip("/")
-
-
-def matching_addresses(address: str) -> list[str]:
-    """The addresses that match a pattern such as `s3://bucket/daily/*.nc`; one that is none.
-
-    Errors:
-        FileError: nothing matches, or it cannot be reached.
-    """
-    if not PATTERN.search(address):
-        return [address]
-    with reaching(address):
-        files, place = file_system(address)
-        found = [files.unstrip_protocol(name) for name in files.glob(place)]
-    if not found:
-        raise FileError(f"Nothing matches {address}.")
-    return found
 
 
 def open_remote(path: Path, group: str | None) -> tuple[Dataset, list[str]]:
