@@ -113,7 +113,7 @@ def draw_renewals(folder: str) -> None:
             inside = (at >= 0) & (at < rates.shape[1])
             means.append(float(rates[rows[inside], at[inside]].mean()))
         axes[1].plot(list(lags), means, color=colour, marker="o", ms=3)
-    axes[1].set(xlabel="frames from a bounce; mean of 64 videos")
+    axes[1].set(xlabel="frames from a bounce", title="mean of 64 videos")
     figure.savefig(HERE / "continuous_renewals.png", dpi=100)
 
 
