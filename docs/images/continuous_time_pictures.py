@@ -127,18 +127,15 @@ def draw_filtering(folder: str) -> None:
     figure, axes = plt.subplots(1, 3, figsize=(7, 2.3), layout="constrained", sharey=True)
     state, before, shown = None, -1, arrivals[-3:]
     for arrival in arrivals:
-        state = model.filter(
-            values[:, arrival, None],
-            state,
-            arrival - before,
-            samples=samples,
-            generator=torch.Generator().manual_seed(1),
-        )
+        state = model.filter(values[:, arrival, None], state, arrival - before)
         before = arrival
         if arrival not in shown:
             continue
         axis = axes[shown.index(arrival)]
-        paths = model.forecast_from(state, 12, samples=samples).samples[:, 0][:, :, *place]
+        forecast = model.forecast_from(
+            state, 12, samples=samples, generator=torch.Generator().manual_seed(1)
+        )
+        paths = forecast.samples[:, 0][:, :, *place]
         known = [frame for frame in arrivals if frame <= arrival]
         axis.plot(arrival + np.arange(1, 13), paths.T, color=COLOURS[1], lw=0.4, alpha=0.5)
         axis.plot(range(10, 23), values[0, 10:23][:, *place], color="0.6", lw=1)
