@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import signal
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -90,11 +91,25 @@ def process_group() -> Iterator[None]:
         ) from error
     try:
         yield
-    except StatecastError as error:
-        error.told = bool(error.told)  # unless the main process says it, this one does
+    except BaseException as error:
+        if isinstance(error, StatecastError):
+            error.told = bool(error.told)  # unless the main process says it, this one does
+        forget_locals(error)
         raise
     finally:
         distributed.destroy_process_group()
+
+
+def forget_locals(error: BaseException) -> None:
+    """Let go of what the functions held that an error has ended.
+
+    Among it is the reducer of `DistributedDataParallel`. Where that is the last to hold the process
+    group, its end waits for a thread of gloo while it holds the lock that this thread may need.
+    """
+    found: BaseException | None = error
+    while found is not None:
+        traceback.clear_frames(found.__traceback__)
+        found = found.__context__
 
 
 def patience() -> timedelta:
