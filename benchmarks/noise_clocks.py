@@ -12,13 +12,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import time
 from pathlib import Path
 from typing import Any
 
 import torch
 from resumable import trained
+from tables import cell
 from torch import Tensor
 
 from statecast.data.base import seeded_generator
@@ -42,7 +42,6 @@ STEPS = {  # 90 processor seconds of one thread at the measured 40, 51, 51, 89, 
     "white": 2000, "coloured": 1915,
 }  # fmt: skip
 SHARED = ["--model.width", "8", "--train.validation_samples", "4"]
-T_95 = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776}  # half-width over standard error, by seeds
 COLUMNS = (
     "crps", "reconstruction", "divergence y₁", "divergence", "divergence at bounces",
     "divergence elsewhere", "renewals at bounces", "renewals elsewhere", "λ(y) at bounces",
@@ -117,17 +116,6 @@ def result_of(folder: Path, variant: str, seed: int, options: argparse.Namespace
     found |= bound_and_renewals(run, options.windows)
     write_text(path, json.dumps(found, indent=1) + "\n")
     return found
-
-
-def cell(values: list[float]) -> str:
-    """Mean over seeds, with its 95 % interval by Student's t."""
-    if not values:
-        return "–"
-    known = torch.tensor(values, dtype=torch.float64)
-    if len(values) not in T_95:
-        return f"{float(known.mean()):.4g}"
-    width = T_95[len(values)] * float(known.std()) / math.sqrt(len(values))
-    return f"{float(known.mean()):.4g} ± {width:.2g}"
 
 
 def main() -> None:

@@ -87,8 +87,8 @@ def values_of(content: Mapping[str, Any], columns: list[str], *, model: str) -> 
 
 
 def cell(values: list[float]) -> str:
-    """Mean over seeds ± half the width of a 95 % interval by Student's t."""
-    mean = sum(values) / len(values)
+    """Mean over seeds ± half the width of a 95 % interval by Student's t; a dash for no value."""
+    mean = sum(values) / len(values) if values else math.nan
     if math.isnan(mean):
         return "–"
     if len(values) == 1 or len(set(values)) == 1:

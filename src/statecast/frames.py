@@ -412,7 +412,7 @@ class Forecast:
 
         Errors:
             InputError: a picture without its context.
-            FileError: an ending that is none of these, or a file that cannot be written.
+            FileError: an ending that is not in this list, or a file that cannot be written.
         """
         from importlib import import_module
 

@@ -31,7 +31,7 @@ def run(options: argparse.Namespace, overrides: Sequence[str] = ()) -> int:
 
     if options.seconds <= 0 or (options.count is not None and options.count < 1):
         raise InputError(
-            "A source is looked at every so many seconds, and a forecast made at least once, got "
+            "--seconds must be positive, and --count at least 1; got "
             f"--seconds {options.seconds:g} and --count {options.count}."
         )
     if not options.input:

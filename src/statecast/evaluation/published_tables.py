@@ -154,7 +154,7 @@ def mean_cells(each: Sequence[dict[Column, Cell]]) -> dict[Column, Cell]:
 def cells_of(
     run: Scored, forecaster: str, columns: Sequence[Column], horizon: int, analysis: str | None
 ) -> dict[Column, Cell]:
-    """Scores in columns of published ones, over at most so many forecast frames."""
+    """Scores in columns of published ones, over at most a given number of forecast frames."""
     cells: dict[Column, Cell] = {}
     if analysis is not None:
         horizons = run.scores.analyses.get(analysis, {}).get("horizons", {})

@@ -225,7 +225,7 @@ def score_archive(
 def opened_truth(
     truth: str | Path | Sequence[str], archive: ForecastArchive, reading: dict[str, Any]
 ) -> FieldFiles:
-    """What came, as one series.
+    """The fields that came, as one series.
 
     Errors:
         InputError: an unknown option, or several series.

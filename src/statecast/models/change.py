@@ -79,8 +79,8 @@ class ChangeForecaster(Forecaster):
         self.register_buffer("weight", torch.zeros(shape[:2]))
         self.register_buffer("noise_std", torch.zeros(shape))
         self.register_buffer("reference_std", torch.zeros(shape))
-        count = pattern_count(shape)
-        self.register_buffer("patterns", torch.full((count, *shape), count**-0.5))
+        count = pattern_count(shape) if spread else 0
+        self.register_buffer("patterns", torch.full((count, *shape), max(count, 1) ** -0.5))
 
     @property
     def stochastic(self) -> bool:  # type: ignore[override]
@@ -186,7 +186,7 @@ class ChangeForecaster(Forecaster):
     ) -> None:
         leads = len(self.weight)
         found: list[ErrorSums] = []
-        patterns = ErrorPatterns(tuple(self.noise_std.shape))
+        patterns = ErrorPatterns(tuple(self.noise_std.shape)) if self.spread else None
         for batch, generator in windows:
             target = batch.target.first(leads)
             error = target.values - self.usual(batch.context, target.times)
@@ -195,10 +195,11 @@ class ChangeForecaster(Forecaster):
                 count = samples if self.model.stochastic else 1
                 drawn = self.model_changes(batch.context, target.times, generator, samples=count)
             found.append(ErrorSums.of(error, drawn, target, leads))
-            patterns.add(error, drawn.mean(dim=0), target.known)
+            if patterns is not None:
+                patterns.add(error, drawn.mean(dim=0), target.known)
         sums = reduce(ErrorSums.__add__, found)
         self.weight.copy_(sums.weight())
-        if self.spread:
+        if patterns is not None:
             self.reference_std.copy_(sums.error(torch.zeros_like(self.weight)).sqrt())
             lacking = sums.error(self.weight) - sums.variance(self.weight)
             self.noise_std.copy_(lacking.clamp_min(0).sqrt())
@@ -261,9 +262,9 @@ class ChangeForecaster(Forecaster):
         times: Float[Tensor, " time"],
         generator: torch.Generator,
     ) -> Float[Tensor, "sample batch time channel *space"]:
-        """What remains, drawn for all leads at once: times between two share the later's pattern.
+        """The remaining errors, drawn for all leads at once.
 
-        Beyond the last lead its pattern stays.
+        Times between two leads share the later's pattern; beyond the last one its pattern stays.
         """
         frames = times.ceil().long().clamp(1, len(self.noise_std)) - 1
         shape = (*like.shape[:2], len(self.patterns))

@@ -1,4 +1,4 @@
-"""What SRVP makes of frames that are missing: its posterior is told where they are."""
+"""Missing frames in SRVP: its posterior knows where they are."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 
 class Evidence(NamedTuple):
-    """What observed frames say of the noise of each interval between consecutive frames."""
+    """The evidence of observed frames on the noise of each interval between consecutive frames."""
 
     parameters: Float[Tensor, "batch interval size"]  # of the posterior
     unobserved: Bool[Tensor, "batch interval"]  # intervals that no frame follows: prior alone
@@ -79,7 +79,7 @@ class GapNetwork(nn.Module):
     def placed(
         self, hidden: Float[Tensor, "batch interval hidden"], later: Int[Tensor, "batch interval"]
     ) -> Float[Tensor, "batch interval hidden"]:
-        """What the filter holds of intervals that end so many frames before an observed one."""
+        """The filter's output for intervals that end `later` frames before an observed one."""
         distance = later.to(hidden).log1p().unsqueeze(2)
         return hidden + distance * self.place(torch.cat([hidden, distance], dim=2)).tanh()
 

@@ -23,7 +23,7 @@ from statecast.nn.random import copy_of
 
 
 class SRVPState(NamedTuple):
-    """What SRVP holds of the frames it has seen: of one size, whatever their number."""
+    """The state of SRVP after the frames it has seen; its size does not grow with their number."""
 
     samples: int
     generator: torch.Generator  # of the next draws; a state does not change it
@@ -39,7 +39,7 @@ class OnlineLatentProcess(LatentProcess, OnlineForecaster[SRVPState]):
 
     @abstractmethod
     def encode(self, frames: Float[Tensor, "batch time channel *space"]) -> Encoding:
-        """Code and skip maps of each frame by itself, (batch, time, …), NaN of missing ones."""
+        """Code and skip maps of each frame separately, (batch, time, …); NaN for missing ones."""
 
     @abstractmethod
     def content_of_last_frames(self, codes: Encoding) -> Content:
@@ -90,7 +90,7 @@ class OnlineLatentProcess(LatentProcess, OnlineForecaster[SRVPState]):
         gap = grid_of_times(torch.tensor([0.0, dt])).length - 1
         if gap != 1 and self.gaps is None:
             raise InputError(
-                f"A gap of {dt:g} frame intervals asks for a model that is told of gaps. Train "
+                f"A gap of {dt:g} frame intervals needs a model that knows of gaps. Train "
                 "with model.gap_input: true."
             )
         encoding = self.encode(self.inputs(frames))

@@ -56,7 +56,7 @@ class LatentProcess(StateSpaceForecaster):
         transition: of y, given the noise.
         memory, posterior, prior: of the noise; None without it.
         noise_model: how the noise lives in continuous time; None where it is held on frames.
-        gaps: what the posterior is told of missing frames; None where none may be.
+        gaps: gives the posterior the missing frames; None if no frame may be missing.
     """
 
     initial: nn.Sequential

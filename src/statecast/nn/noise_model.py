@@ -151,7 +151,7 @@ def node_normals(interval: Interval, node: int, size: int, like: Tensor) -> Tens
 def observed_or_prior(
     evidence: Float[Tensor, "*batch size"] | None, prior: Float[Tensor, "*batch more"]
 ) -> Float[Tensor, "*batch size"]:
-    """What observed frames say of noise; the prior's parameters where they say nothing."""
+    """The evidence of observed frames on noise; the prior's parameters where they say nothing."""
     if evidence is None:
         return prior
     return torch.where(evidence.isnan(), prior[..., : evidence.shape[-1]], evidence)

@@ -48,7 +48,7 @@ def compile_rollout(model: Forecaster, device: torch.device) -> None:
     """Compile the loop of a model's transition for this device.
 
     Errors:
-        InputError: the model has none that can be compiled, or there is no compiler.
+        InputError: the model has no part that can be compiled, or there is no compiler.
     """
     if not isinstance(model, StateSpaceForecaster):
         raise InputError(

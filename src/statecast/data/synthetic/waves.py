@@ -47,8 +47,8 @@ class WaveEquation(DataSource):
         points: observe N random pixels instead of the whole grid; 100 in WaveEq-100.
         sequences: simulated sequences, 300 as published: the first 80 % for training, of which
             the last tenth is for validation; the rest for tests.
-        protocol: `corrected` uses every window; `paper` as many as the published code did, which
-            come from the first third of the training and the first fifth of the test sequences.
+        protocol: `corrected` uses every window; `paper` those that the published code used,
+            from the first third of the training and the first fifth of the test sequences.
         scale: `range` maps the range that no sequence leaves to [0, 1]; `sequence` the extremes
             of each whole sequence, future included, as published. By default `range` for the
             protocol `corrected`, and `sequence` for `paper`.

@@ -88,7 +88,7 @@ def check_fractions(split_fractions: Sequence[float], split_gap: int) -> None:
 
 
 def with_usual_gap(cut: Callable[[int], Cut], context: Callable[[Cut], int]) -> Cut:
-    """What is cut with the usual gap between splits in time.
+    """The windows that are cut with the usual gap between splits in time.
 
     The gap is the length of the context, so that no context of a test begins right after a
     validation frame; or as much of it as leaves room for the windows.

@@ -1,4 +1,4 @@
-"""What came after the starts of forecasts, as windows of fields."""
+"""Fields that came after the starts of forecasts, as windows of fields."""
 
 from __future__ import annotations
 

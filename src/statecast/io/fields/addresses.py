@@ -44,7 +44,7 @@ def file_system(address: str) -> tuple[Any, str]:
 
 
 def matching_addresses(address: str) -> list[str]:
-    """The addresses that match a pattern such as `s3://bucket/daily/*.nc`; one that is none.
+    """The addresses that match a pattern such as `s3://bucket/daily/*.nc`; an address itself.
 
     Errors:
         FileError: nothing matches, or it cannot be reached.

@@ -21,7 +21,7 @@ LAZY: dict[str, Any] = {"decode_cf": False, "cache": False}
 
 
 def open_remote(path: Path, group: str | None) -> tuple[Dataset, list[str]]:
-    """What is stored at an address, as it is, and the names of its groups.
+    """The data set stored at an address, undecoded, and the names of its groups.
 
     A Zarr store and NetCDF 4 are read lazily; NetCDF 3 is read as a whole.
 

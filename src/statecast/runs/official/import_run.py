@@ -85,7 +85,7 @@ def complete_tables(
     name = given.get("data.name", guess.data.get("name"))
     if name is None:
         raise InputError(
-            f"The published data {guess.published!r} are none that can be made here. Name yours: "
+            f"The published data {guess.published!r} are unknown here. Name yours: "
             f"--data.name NAME and its options, with NAME one of {', '.join(DATASETS)}."
         )
     data = guess.data if name == guess.data.get("name") else window_options(name, official.spec)

@@ -42,7 +42,7 @@ def read_published(folder: Path) -> Official:
     """A published checkpoint, by the names of its tensors. Nothing in it is executed.
 
     Errors:
-        FileError: there is none that can be read, or there are several.
+        FileError: no file can be read, or there are several.
         InputError: the file asks for code, or its tensors are those of no known system or do not
             fit their settings.
     """
