@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+import weakref
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ import torch
 from helpers.distributed_jobs import MLP, cannot_save, checks, endings, several
 from helpers.launched_processes import LIMIT, launched, statecast
 
+from statecast.distributed import forget_locals
 from statecast.errors import NonFiniteLossError
 from statecast.runs.create import create_run
 from statecast.runs.run import open_run, train_run
@@ -172,6 +174,27 @@ def test_what_ends_one_process_ends_all(recipe, tmp_path):
     for _, errors in said:
         assert f"{NonFiniteLossError.__name__}: Training stopped at step 5: total" in errors
     assert load_checkpoint(tmp_path / "diverged").step == 4
+
+
+def test_an_error_lets_go_of_what_functions_held_and_those_of_its_cause():
+    held = []
+
+    def fails(cause):
+        reducer = torch.nn.Identity()
+        held.append(weakref.ref(reducer))
+        raise ValueError from cause
+
+    def fails_again():
+        try:
+            fails(None)
+        except ValueError as error:
+            fails(error)
+
+    with pytest.raises(ValueError) as raised:  # noqa: PT011
+        fails_again()
+    assert all(one() is not None for one in held)
+    forget_locals(raised.value)
+    assert [one() for one in held] == [None, None]
 
 
 def test_a_checkpoint_that_cannot_be_written_ends_all_and_is_told_by_the_writer(recipe, tmp_path):
