@@ -4,7 +4,8 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 TORCH_INDEX ?=
 VENV := .venv
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --constraint constraints.txt
+PIP := $(INSTALL) --quiet
 TORCH := $(shell grep '^torch==' constraints.txt)
 
 .PHONY: demo test slow mutation lint audit docs clean
@@ -46,9 +47,9 @@ $(VENV)/.python:
 	$(PYTHON) -m venv $(VENV)
 	@touch $@
 
-# PyTorch first and by itself, so that nothing else decides which build it is.
+# PyTorch first and by itself, so that nothing else decides which build it is; its download is long, and shown.
 $(VENV)/.torch: constraints.txt | $(VENV)/.python
-	$(PIP) $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) '$(TORCH)'
+	$(INSTALL) $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) '$(TORCH)'
 	@touch $@
 
 $(VENV)/.demo: pyproject.toml constraints.txt $(VENV)/.torch
