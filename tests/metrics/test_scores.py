@@ -129,6 +129,14 @@ def test_image_scores_do_not_depend_on_the_unit(name):
         assert score.value == pytest.approx(expected[selection].value, rel=1e-4)
 
 
+def test_the_root_of_no_error_has_no_width():
+    forecast, target = forecast_and_target()
+    right = replace(forecast, samples=target.values.expand_as(forecast.samples).clone())
+    found = scored("rmse", right, target)["mean"]
+    assert (found.value, found.half_width) == (0, 0)
+    assert found.half_widths.tolist() == [0] * len(target)
+
+
 def test_errors_agree_with_numpy():
     forecast, target = forecast_and_target()
     x, y = forecast.samples.double().numpy(), target.values.double().numpy()
@@ -144,6 +152,10 @@ def test_errors_agree_with_numpy():
     assert found["mean"].half_width == pytest.approx(width, rel=1e-4)
     widths = 1.96 * mse.mean(axis=0).std(axis=0, ddof=1) / 5**0.5
     np.testing.assert_allclose(found["mean"].half_widths, widths, rtol=1e-4)
+    root = scored("rmse", forecast, target)["mean"]  # d√m = dm / 2√m
+    assert root.half_width == pytest.approx(width / (2 * mse.mean() ** 0.5), rel=1e-4)
+    roots = mse.mean(axis=(0, 1)) ** 0.5
+    np.testing.assert_allclose(root.half_widths, widths / (2 * roots), rtol=1e-4)
     pixels = 2 * 16 * 12
     assert scored("mse_sum", forecast, target)["mean"].value == pytest.approx(
         pixels * mse.mean(), rel=1e-5
