@@ -39,7 +39,7 @@ def ramp(count=10, height=32, width=32):
 
 def write_video(
     path: Path, frames: Any, *, rate=25, times=None, pixels=None, codec=None, rotation=None,
-    given="rgb24", seconds_of_sound=0, aspect=None, interlaced=False,
+    given="rgb24", seconds_of_sound=0, aspect=None, interlaced=False, options=None,
 ) -> Path:  # fmt: skip
     """Write frames (time, y, x[, channel]); times are whole milliseconds, for a variable rate."""
     import av
@@ -53,8 +53,7 @@ def write_video(
             stream.set_display_rotation(rotation)
         if aspect is not None:
             stream.codec_context.sample_aspect_ratio = Fraction(aspect)
-        if interlaced:
-            stream.options = {"flags": "+ildct+ilme"}
+        stream.options = {"flags": "+ildct+ilme"} if interlaced else dict(options or {})
         if times is not None:
             stream.codec_context.time_base = Fraction(1, 1000)
         sound: Any = content.add_stream("aac", rate=48_000) if seconds_of_sound else None

@@ -21,6 +21,7 @@ USUAL_RATE = 25.0  # frames a second where a file states none
 SLACK = 2e-3  # seconds that a stated duration may be off, besides half a frame
 SLACK_WITH_SOUND = 0.1  # share of it, where other streams may last longer than the pictures
 ENDING = 1 << 16  # bytes of the end of a file, to look for how it ends
+HIDING = ("vp8", "libvpx")  # codecs with coded frames of their own that are never shown
 LAST_PAGE = 4  # flag of the last page of an Ogg stream
 CLOSED = {  # no protocol may open anything, nor may a file refer to data elsewhere
     "protocol_whitelist": "none",
@@ -51,6 +52,7 @@ class Seen(NamedTuple):
     spacing: float  # seconds, of the last two
     packets: int = 0  # of coded frames, read so far
     stop: int = 0  # byte after the last of them
+    lost: int = 0  # coded frames that were to be shown after the first that was, and were not
 
 
 class VideoFacts(NamedTuple):
@@ -99,10 +101,14 @@ def decode_video(path: Path) -> Iterator[RawFrame]:
         step = 1 / float(stream.average_rate or USUAL_RATE)
         last: float | None = None
         seen = Seen(0, 0.0, step)
+        interlaced = False
         packets = stop = 0  # they count what a file holds; of a trimmed one, not all are shown
+        coded, shown_at = set[int](), set[int]()  # times, in units of the stream
         for packet in content.demux(stream):
             packets += packet.size > 0
             stop = max(stop, (packet.pos or 0) + packet.size)
+            if packet.size and packet.pts is not None and not packet.is_discard:
+                coded.add(packet.pts)
             for frame in packet.decode():
                 if frame.is_corrupt:
                     raise CorruptionError(
@@ -113,11 +119,18 @@ def decode_video(path: Path) -> Iterator[RawFrame]:
                     time = last + step
                 spacing = step if last is None or time is None else time - last
                 last = 0.0 if time is None else float(time)
+                interlaced |= frame.interlaced_frame
+                if frame.pts is not None:
+                    shown_at.add(frame.pts)
                 shown = float(frame.duration * frame.time_base) if frame.duration else spacing
                 seen = Seen(seen.frames + 1, last + shown, spacing)
                 aspect = aspect_of(stream, turned=round(frame.rotation) % 180 != 0)
                 yield RawFrame(last, pixels_of(frame), aspect, frame.interlaced_frame)
-        check_whole(path, container, content, stream, seen._replace(packets=packets, stop=stop))
+        lost = sum(time > min(shown_at, default=time) for time in coded - shown_at)
+        if interlaced or stream.codec_context.name in HIDING:
+            lost = 0  # two fields, coded apart, are one frame
+        seen = seen._replace(packets=packets, stop=stop, lost=lost)
+        check_whole(path, container, content, stream, seen)
 
 
 @contextmanager
@@ -200,6 +213,8 @@ def check_whole(path: Path, container: str, content: Any, stream: Any, seen: See
     if seen.frames == 0:
         raise CorruptionError(f"{path} holds no frames: it is cut off or damaged.")
     check_ending(path, container)
+    if seen.lost:
+        raise CorruptionError(f"{path} is damaged: {seen.lost} of its frames cannot be decoded.")
     # A GIF's count and a stream's duration are found by reading on, so they prove nothing.
     if container in ("mp4", "avi") and seen.packets < stream.frames:
         raise CorruptionError(
