@@ -131,7 +131,7 @@ def read_array_context(
     values = np.stack(pieces).astype(np.float32)
     if sequences.dtype == np.uint8 and predictor.spec.value_range == (0.0, 1.0):
         values /= LARGEST_BYTE
-    return Frames.context_of(values, predictor.spec.channels)
+    return predictor.frames_of(values)
 
 
 def axes_for(array: Any, predictor: Predictor, origin: str, *, alone: bool) -> str:

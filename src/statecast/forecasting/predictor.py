@@ -61,7 +61,8 @@ class Predictor:
         Args:
             observed: `Frames`, or a bare array or tensor (batch, time, channel, *space), or of one
                 sequence (time, channel, *space), in the units of the data, which are taken as they
-                are, on the grid that was read in training or with the points added to it; or an
+                are, on the grid that was read in training or with the points added to it (refused
+                where the model works on anomalies); or an
                 `xarray.DataArray` or `Dataset`, or a dict of data sets that are one series, of
                 which the last frames are prepared as in training, and whose missing values are
                 taken as unknown.
@@ -74,7 +75,7 @@ class Predictor:
             InputError: variables, dimensions, grid, units or time steps are not those of training.
         """
         if not is_labelled(observed) and not isinstance(observed, dict):
-            return self.with_added_points(self.model.frames_of(observed))
+            return self.with_added_points(self.frames_of(observed))
         count = self.spec.context if count is None else count
         values, mask, labels = self.preparation.observed(
             observed, count, origin=origin, reading=reading
@@ -83,6 +84,20 @@ class Predictor:
         return Frames(
             values=values, times=times, channels=self.spec.channels, mask=mask, coordinates=labels
         )
+
+    def frames_of(self, observed: Any) -> Frames:
+        """`Frames` as they are; a bare array or tensor as `Forecaster.frames_of` reads it.
+
+        Errors:
+            InputError: an array, for a model of anomalies: whether a climatology was subtracted
+                from it cannot be told.
+        """
+        if self.preparation.climatology is not None and not isinstance(observed, Frames):
+            raise InputError(
+                "The model works on anomalies of dates: pass an xarray.DataArray with its times, "
+                "or statecast.Frames of anomalies."
+            )
+        return self.model.frames_of(observed)
 
     def with_added_points(self, frames: Frames) -> Frames:
         """Frames on the grid of training, padded by the unknown points that training added.
@@ -130,7 +145,7 @@ class Predictor:
             As `Forecaster.forecast` and `context`.
         """
         bare = not is_labelled(context) and not isinstance(context, dict)
-        given = self.model.frames_of(context) if bare else context
+        given = self.frames_of(context) if bare else context
         frames = self.context(given)
         forecast = self.model.forecast(
             frames,

@@ -9,7 +9,7 @@ from helpers.labelled_fields import sea_surface
 from statecast.data.base import seeded_generator
 from statecast.errors import CorruptionError, InputError
 from statecast.forecasting.predictor import Predictor
-from statecast.frames import FrameSpec
+from statecast.frames import Frames, FrameSpec
 from statecast.io.fields.climatology import Climatology
 from statecast.io.fields.preprocessing import (
     FILE_NAME,
@@ -110,8 +110,17 @@ def test_numbers_as_times_go_on_as_numbers():
     assert found.valid_time.attrs["units"] == "s"
 
 
-def test_frames_and_bare_arrays_stay_as_they_were():
+def test_bare_arrays_are_refused_where_the_model_works_on_anomalies():
+    values = torch.rand(2, 3, 1, 8, 16)
     model = persistence()
+    with pytest.raises(InputError, match=r"anomalies of dates: pass an xarray\.DataArray"):
+        model.forecast(values, 2)
+    frames = Frames(values=values, times=torch.arange(3.0), channels=model.spec.channels)
+    assert torch.equal(model.forecast(frames, 2).samples[0, :, 0], values[:, -1])
+
+
+def test_bare_arrays_stay_as_they_were():
+    model = Predictor(persistence().model)
     values = torch.rand(2, 3, 1, 8, 16)
     assert torch.equal(model.forecast(values, 2).samples[0, :, 0], values[:, -1])
     gaps = values.clone()
