@@ -238,6 +238,7 @@ LAZY = """
 import resource, sys
 import numpy, torch, xarray, zarr, pandas, cftime
 from statecast.data.user.fields import Fields
+from statecast.forecasting.predictor import Predictor
 from statecast.models.baselines import Persistence
 import statecast.reports.inspection
 path, before = sys.argv[1], resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -246,9 +247,8 @@ assert data.storage == "files"
 windows = data.windows("train")
 for start in range(0, len(windows), 500):
     windows.batch(torch.tensor([start]))
-model = Persistence(data.spec)
-model.preparation = data.preparation
-found = model.forecast(xarray.open_zarr(path, chunks=None, consolidated=False), 2)
+predictor = Predictor(Persistence(data.spec), fields=data.preparation)
+found = predictor.forecast(xarray.open_zarr(path, chunks=None, consolidated=False), 2)
 assert statecast.reports.inspection.inspect_path(path).problems == []
 after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 print(found.samples.mean().item(), (after - before) * 1024)

@@ -150,6 +150,15 @@ def test_a_sample_that_is_not_a_number_does_not_hide(data):
         ("srvp", {"validation_metric": "crps"}, "by crps combines samples by ensemble"),
         ("srvp", {"validation_ranking": "published"}, "future or paper"),
         ("srvp", {"validation_metric": "accuracy"}, "no metric 'accuracy'"),
+        (
+            "target",
+            {
+                "validation_metric": "spread_skill",
+                "validation_ranking": "future",
+                "validation_reduction": None,
+            },
+            "no spread to judge. .* crps or mse",
+        ),
     ],
 )
 def test_what_cannot_be_validated_so_is_refused_before_training(
@@ -182,6 +191,21 @@ def test_a_recipe_asks_for_it(recipe, tmp_path):
     assert result.best == pytest.approx(expected.value, rel=1e-5)
     with pytest.raises(InputError, match="papers"):
         create_run(recipe, tmp_path / "other", ["--train.validation_ranking", "papers"])
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"train.validation_ranking": "paper"}, "validation_reduction: best"),
+        ({"train.validation_metric": "crps", "train.validation_samples": "1"}, "needs at least 2"),
+        ({"model.reference": "persistence", "train.validate_every": "0"}, "Set validate_every"),
+    ],
+)
+def test_a_run_that_could_not_be_trained_is_not_made(recipe, tmp_path, options, message):
+    words = [word for name, value in options.items() for word in (f"--{name}", value)]
+    with pytest.raises(InputError, match=message):
+        create_run(recipe, tmp_path / "run", words)
+    assert not (tmp_path / "run").exists()
 
 
 class TestDataWithoutRange:

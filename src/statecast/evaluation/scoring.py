@@ -18,7 +18,7 @@ from statecast.evaluation.slices import MEMORY_GIB, slices_within
 from statecast.evaluation.subsets import Subset, calendar_of
 from statecast.frames import Batch, Forecast, FrameSpec
 from statecast.metrics import METRICS
-from statecast.metrics.base import Metric, MetricSettings, Score, Sums
+from statecast.metrics.base import DEFAULTS, Metric, MetricSettings, Score, Sums
 from statecast.models.base import Forecaster
 from statecast.solvers.solvers import SolverName
 
@@ -80,15 +80,28 @@ def applicable(
     metrics: dict[str, Metric] = {}
     reasons: dict[str, str] = {}
     for name in names:
-        reason = METRICS[name].why_not_applicable(spec, samples, settings)
-        if METRICS[name].judges_spread and not stochastic:
-            reason = "the forecast is deterministic, and has no spread to judge"
+        reason = why_not_applicable(name, spec, samples, settings, stochastic=stochastic)
         if reason is None:
             metrics[name] = METRICS[name].of(spec, settings)
             metrics[name].weights = settings.weights
         else:
             reasons[name] = reason
     return metrics, reasons
+
+
+def why_not_applicable(
+    name: str,
+    spec: FrameSpec,
+    samples: int,
+    settings: MetricSettings = DEFAULTS,
+    *,
+    stochastic: bool,
+) -> str | None:
+    """Why a metric cannot be computed of a forecaster's samples; None where it can."""
+    if METRICS[name].judges_spread and not stochastic:
+        return "the forecast is deterministic, and has no spread to judge"
+    # A deterministic forecast is an ensemble of equal members: its CRPS is its absolute error.
+    return METRICS[name].why_not_applicable(spec, samples if stochastic else 2, settings)
 
 
 def score_windows(
@@ -134,12 +147,7 @@ def score_windows(
     drawn = samples if model.stochastic else 1
     settings = settings or MetricSettings(device=device_of(model))
     spec = windows.scored_spec(model.spec)
-    # A deterministic forecast is an ensemble of equal members: its CRPS is its absolute error.
-    fitting = partial(
-        applicable,
-        samples=samples if model.stochastic else 2,
-        stochastic=model.stochastic,
-    )
+    fitting = partial(applicable, samples=samples, stochastic=model.stochastic)
     computed, reasons = fitting(metrics, spec, settings=settings)
     of_points = [name for name, m in computed.items() if m.selections or m.judges_spread]
     others = [

@@ -31,7 +31,7 @@ from statecast.runs.initial_weights import write_initial_weights
 from statecast.runs.load import load_model
 from statecast.runs.recipes import Tables, pairs, read_recipe, resolve, without_code
 from statecast.runs.run import Run, build_data, dump
-from statecast.training.loop import check_phases
+from statecast.training.loop import check_training
 from statecast.training.options import FIXED, TrainingOptions
 from statecast.training.validation import validation_choices
 from statecast.version import __version__, commit
@@ -76,7 +76,6 @@ def create_run(
     options = tables["train"]
     choices += reference_choice(tables, data)
     model = Run(Path(), tables, spec, choices).new_model()
-    check_phases(model, TrainingOptions.of(options))
     if options["validate_every"]:
         others = validation_choices(
             model,
@@ -87,6 +86,7 @@ def create_run(
         )
         options |= {choice.option: choice.value for choice in others if choice.option}
         choices += tuple(others)
+    check_training(model, data, TrainingOptions.of(options))
     with new_folder(Path(recipe).stem, None if folder is None else Path(folder)) as made:
         if data.preparation is not None:
             write_preparation(data.preparation, made)

@@ -89,6 +89,20 @@ class Updater(NamedTuple):
     stream: int  # of its random numbers
 
 
+def check_training(model: Forecaster, data: DataSource, options: TrainingOptions) -> None:
+    """Raise `InputError` unless a model can be trained and validated this way on these data."""
+    metric = options.validation_metric
+    check_validation(model, metric, options.validation_reduction, options.validation_ranking)
+    if options.validate_every:
+        check_scorable(model, data, metric, options.validation_samples)
+    elif model.needs_validation_fit:
+        raise InputError(
+            "Changes from a reference are weighed on validation windows. Set validate_every, "
+            "or model.reference: none."
+        )
+    check_phases(model, options)
+
+
 def check_phases(model: Forecaster, options: TrainingOptions) -> None:
     """Raise `InputError` for weights that a phase should freeze and the model does not have."""
     names = [name for name, _ in model.named_parameters()]
@@ -124,20 +138,7 @@ class Trainer:
         resume: Checkpoint | None = None,
     ) -> None:
         self.model, self.folder, self.options = model, folder, options
-        check_validation(
-            model,
-            options.validation_metric,
-            options.validation_reduction,
-            options.validation_ranking,
-        )
-        if model.needs_validation_fit and not options.validate_every:
-            raise InputError(
-                "Changes from a reference are weighed on validation windows. Set validate_every, "
-                "or model.reference: none."
-            )
-        if options.validate_every:
-            check_scorable(model, data, options.validation_metric, options.validation_samples)
-        check_phases(model, options)
+        check_training(model, data, options)
         self.device = device_of(options.device)
         self.windows: Windows = data.windows("train")
         model.to(self.device)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import reduce
 from typing import cast
 
@@ -13,7 +14,12 @@ from statecast.data.base import DataSource, InferredOption, Windows, window_gene
 from statecast.data.loading import evenly
 from statecast.distributed import all_gather, share
 from statecast.errors import InputError
-from statecast.evaluation.scoring import Selection, check_metrics, score_windows
+from statecast.evaluation.scoring import (
+    Selection,
+    check_metrics,
+    score_windows,
+    why_not_applicable,
+)
 from statecast.evaluation.slices import MEMORY_GIB, slices_within
 from statecast.frames import Batch, Frames, FrameSpec
 from statecast.metrics import METRICS
@@ -35,7 +41,8 @@ def validation_choices(
     CRPS takes its place, or the mean squared error where there is one sample.
     """
     reason = why_not_scorable(model, data, metric, samples)
-    if reason is None or model.spec.value_range is not None:
+    ranged = replace(model.spec, value_range=(0.0, 1.0))
+    if reason is None or why_not_applicable(metric, ranged, samples, stochastic=model.stochastic):
         return []
     found, reduction = ("crps", "ensemble") if samples > 1 else ("mse", "mean")
     if ranking == "paper":  # which takes the best of several samples
@@ -51,14 +58,12 @@ def validation_choices(
 def why_not_scorable(model: Forecaster, data: DataSource, metric: str, samples: int) -> str | None:
     """Why validation windows cannot be scored by a metric; None where they can."""
     check_metrics([metric])
-    members = samples if model.stochastic else 2  # a deterministic forecast is one of equal members
-    reason = METRICS[metric].why_not_applicable(model.spec, members)
+    reason = why_not_applicable(metric, model.spec, samples, stochastic=model.stochastic)
     if reason is None:
         return None
     # Windows that score in other units may know a range; they are opened for no other reason.
-    return METRICS[metric].why_not_applicable(
-        data.windows("validation").scored_spec(model.spec), members
-    )
+    spec = data.windows("validation").scored_spec(model.spec)
+    return why_not_applicable(metric, spec, samples, stochastic=model.stochastic)
 
 
 def check_scorable(model: Forecaster, data: DataSource, metric: str, samples: int) -> None:
