@@ -32,7 +32,9 @@ UNITS: dict[str, Role] = {
 }
 NAMES: dict[str, Role] = {
     **dict.fromkeys(["time", "t", "date", "dates", "valid_time", "day", "month", "year"], "time"),
-    **dict.fromkeys(["time_counter", "times", "frame", "frames", "xtime"], "time"),
+    **dict.fromkeys(["time_counter", "times", "frame", "frames", "xtime", "nt"], "time"),
+    **dict.fromkeys(["datetime", "timestamp", "ntime", "ntimes", "timestep", "timesteps"], "time"),
+    **dict.fromkeys(["time_step", "snapshot", "snapshots", "iteration", "it", "hour"], "time"),
     **dict.fromkeys(["y", "lat", "latitude", "lats", "nav_lat", "rlat", "nlat", "yc"], "y"),
     **dict.fromkeys(["j", "row", "rows", "northing", "south_north", "eta_rho", "yt_ocean"], "y"),
     **dict.fromkeys(["x", "lon", "longitude", "lons", "nav_lon", "rlon", "nlon", "xc"], "x"),

@@ -14,7 +14,14 @@ import numpy as np
 from statecast.errors import InputError
 from statecast.io.fields.axes import NAMES, role_of
 from statecast.io.fields.time_steps import Step, continued
-from statecast.io.fields.written_dates import CALENDARS, digit_dates, text_dates
+from statecast.io.fields.written_dates import (
+    CALENDARS,
+    DATE_PARTS,
+    dates_in_parts,
+    digit_dates,
+    text_dates,
+    with_clock,
+)
 
 if TYPE_CHECKING:
     from xarray import Dataset, Variable
@@ -80,10 +87,10 @@ def dates_along(
     dataset: Dataset, dim: str, time_units: str | None, origin: str
 ) -> tuple[str, Array] | None:
     """Name and values of the best dates along a dimension, its own coordinate first."""
-    names = [str(n) for n, v in dataset.variables.items() if v.dims == (dim,)]
+    along = {str(n): v for n, v in dataset.variables.items() if v.dims == (dim,)}
     unread = ""
-    for name in sorted(names, key=lambda name: (name != dim, *preference(dataset, name))):
-        variable = dataset.variables[name]
+    for name in sorted(along, key=lambda name: (name != dim, *preference(dataset, name))):
+        variable = along[name]
         named = name == dim or NAMES.get(name.lower()) == "time"
         held = variable.dtype.kind in "fiuMO" or name == dim
         if time_units is not None and named and held:
@@ -100,7 +107,10 @@ def dates_along(
             if named and not unread:
                 unread = f"{name} holds text such as {first_text(variable)!r}, "
         elif variable.dtype.kind in "fiu" and named:
-            dates = digit_dates(variable, name)
+            calendar = str(variable.attrs.get("calendar", ""))
+            dates = dates_in_parts(along, calendar) if name.lower() in DATE_PARTS else None
+            if dates is None and (dates := digit_dates(variable, name)) is not None:
+                dates = with_clock(dates, along)
             if dates is not None:
                 return name, dates
             units = str(variable.attrs.get("units", ""))
@@ -172,6 +182,11 @@ def decoded(variable: Variable, name: str, origin: str) -> Array:
     spans = SINCE.fullmatch(units)
     if units.lower() == "datenum":
         changed = Variable(variable.dims, variable.values - DATENUM, {"units": EPOCH_DAYS})
+        return decoded(changed, name, origin)
+    weeks = re.fullmatch(r"\s*weeks?\s+since\s+(.+)", units, re.IGNORECASE)
+    if weeks is not None:
+        attributes["units"] = f"days since {weeks[1]}"
+        changed = Variable(variable.dims, 7 * variable.values, attributes)
         return decoded(changed, name, origin)
     attributes["units"] = re.sub(r"\s+since\s+", " since ", units, flags=re.IGNORECASE)
     try:

@@ -175,12 +175,7 @@ class Field:
 
     def check(self, values: Array, start: int) -> None:
         """Raise `InputError` for infinite values, and for frames that are wholly unknown."""
-        if np.isinf(values).any():
-            place = int(np.argmax(np.isinf(values).reshape(len(values), -1).any(axis=1)))
-            raise InputError(
-                f"{self.origin} holds infinite values, first in frame {start + place}. Mark what "
-                "is missing with NaN or a _FillValue."
-            )
+        self.check_infinite(values, start)
         if self.options.missing_frames == "keep":
             return
         empty = np.asarray(np.isnan(values).reshape(*values.shape[:2], -1).all(axis=2))
@@ -192,6 +187,19 @@ class Field:
                 "missing_frames: keep (--data.missing_frames keep) to take such frames as unknown."
             )
 
+    def check_infinite(self, values: Array, start: int) -> None:
+        """Raise `InputError` for infinite values, such as the decibels of no echo of a radar."""
+        infinite = np.isinf(values)
+        if not infinite.any():
+            return
+        place = int(np.argmax(infinite.reshape(len(values), -1).any(axis=1)))
+        signs = np.unique(values[infinite])
+        option = missing_option((*(self.options.missing or ()), *signs.tolist()))
+        raise InputError(
+            f"{self.origin} holds infinite values, first in frame {start + place}. Set missing: "
+            f"{option} (--data.missing {option}) to take them as unknown."
+        )
+
     def check_missing(self) -> None:
         """Raise `InputError` where a value probably marks missing data.
 
@@ -201,6 +209,7 @@ class Field:
         if self.options.missing is not None or len(self.source_of) == 0:
             return
         values = self.looked_at()
+        self.check_infinite(values, 0)
         for number, name in enumerate(self.channels):
             array = self.first.arrays[number * len(self.first.arrays) // len(self.channels)]
             found = suspects(values[:, number], (*USUAL, *smallest_of(array)))
@@ -208,7 +217,7 @@ class Field:
                 marked = np.isin(values[:, number], np.array(found, dtype=np.float32))
                 share = float(marked.reshape(len(marked), -1).mean(axis=1).max())
                 shown = ", ".join(f"{value:g}" for value in found)
-                option = shown if len(found) == 1 else f"'[{shown}]'"
+                option = missing_option(found)
                 raise InputError(
                     f"{self.origin} has {name} of {shown} at {share:.0%} of the points of a frame, "
                     "far from all others, as if it stood for a missing value. Set missing: "
@@ -240,6 +249,12 @@ class Field:
     def span(self) -> str:
         """First and last time as text."""
         return f"{text_of(self.frames.times[0])} to {text_of(self.frames.times[-1])}"
+
+
+def missing_option(values: Sequence[float]) -> str:
+    """Values as the option `missing` takes them on a command line."""
+    texts = [f"{value:g}".replace("inf", ".inf") for value in values]
+    return texts[0] if len(texts) == 1 else f"'[{', '.join(texts)}]'"
 
 
 def check_calendars(sources: Sequence[Source]) -> None:

@@ -41,6 +41,7 @@ Gaps = Literal["refuse", "keep"]
 
 EXPVER = "expver"  # ERA5's final and preliminary data, of which one is known at each time
 FROM_NAMES = "from the names of files"  # comment of such times
+NUMBERS = "fiub"  # kinds of dtypes
 BOUNDS = ("_bnds", "_bounds", "_bnd", "_vertices")  # ends of names of cells' edges
 
 
@@ -233,7 +234,7 @@ class Source:
         self, stored: DataArray, unknown: Unknown, frames: slice | Array, member: int
     ) -> Array:
         """Some frames of one variable, as `read` gives them."""
-        if stored.dtype.kind not in "fiu":
+        if stored.dtype.kind not in NUMBERS:
             raise InputError(
                 f"{self.origin} should hold numbers, got values of type {stored.dtype}."
             )
@@ -286,15 +287,16 @@ def chosen_variables(
 
 
 def candidates(dataset: Dataset) -> list[str]:
-    """Variables that may be fields: numbers with dimensions, no edges of cells, no places."""
+    """Variables that may be fields: numbers with dimensions; no edges of cells, places, dates."""
     keys = ("bounds", "climatology")
     arrays = dataset.variables.values()
     edges = {str(array.attrs.get(key, "")) for array in arrays for key in keys}
     return [
         str(name)
         for name, array in dataset.data_vars.items()
-        if array.dtype.kind in "fiu"
+        if array.dtype.kind in NUMBERS
         and array.ndim > 0
+        and " since " not in str(array.attrs.get("units", "")).lower()
         and name not in edges
         and not is_place(array)
         and not str(name).endswith(BOUNDS)

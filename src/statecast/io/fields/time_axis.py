@@ -56,7 +56,10 @@ def check_order(times: Array, origin: str) -> None:
     if times.dtype.kind == "f":
         broken = np.isnan(times)
     if broken.any():
-        raise InputError(f"{origin}: {int(broken.sum())} times are missing. Leave them out.")
+        raise InputError(
+            f"{origin}: the times of {int(broken.sum())} frame(s) are missing. Leave these frames "
+            "out, as with xarray's dataset.sel(time=dataset.time.notnull())."
+        )
     gaps = np.diff(numbers(times))
     if (gaps > 0).all():
         return

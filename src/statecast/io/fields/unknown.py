@@ -47,7 +47,8 @@ class Unknown(NamedTuple):
         wide = values if values.dtype.kind == "f" else values.astype(np.float64)
         unknown = (wide < self.low) | (wide > self.high)
         for value in self.values:
-            unknown |= np.abs(wide - value) <= 1e-6 * abs(value)
+            near = np.abs(wide - value) <= 1e-6 * abs(value) if np.isfinite(value) else False
+            unknown |= near | (wide == value)
         return np.where(unknown, np.nan, wide).astype(np.float32)
 
 

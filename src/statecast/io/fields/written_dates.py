@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,6 +23,18 @@ ISO = re.compile(r"\d{4}[-/]\d{2}([-/]\d{2}([T _]\d{2}(:?\d{2}(:?\d{2}(\.\d*)?)?
 ZONE = re.compile(r"\s*(Z|UTC|GMT|\+00:?00)$")
 DIGITS = (4, 6, 7, 8, 10, 12, 14)  # of dates written as one number, 7 with the day of the year
 DIGIT_UNITS = re.compile(r"(day|month|year|hour)?s?\s*(as)?\s*%?y+%?m*%?d*(%?h*)(\.%f)?", re.I)
+DATE_PARTS = {
+    **dict.fromkeys(["year", "years", "yr", "yyyy"], "year"),
+    **dict.fromkeys(["month", "months", "mon", "mm"], "month"),
+    **dict.fromkeys(["day", "days", "dd", "day_of_month"], "day"),
+    **dict.fromkeys(["hour", "hours", "hr", "hh"], "hour"),
+    **dict.fromkeys(["minute", "minutes", "min", "mn"], "minute"),
+    **dict.fromkeys(["second", "seconds", "sec", "ss"], "second"),
+}  # names of variables that hold a part of dates
+CLOCKS = {
+    **dict.fromkeys(["hour", "hours", "hr", "hh"], 3600.0),
+    **dict.fromkeys(["datesec", "sec", "secs", "seconds", "second"], 1.0),
+}  # seconds of the unit of variables that hold the time of day, by their names
 DAYS = {4: 365.25, 6: 30.4375, 10: 1 / 24, 12: 1 / 1440, 14: 1 / 86400}  # of their last unit
 
 
@@ -63,6 +76,46 @@ def spelled(digits: str) -> str:
     date = "-".join(part for part in (digits[:4], digits[4:6], digits[6:8]) if part)
     clock = ":".join(digits[place : place + 2] for place in range(8, len(digits), 2))
     return f"{date}T{clock}" if clock else date
+
+
+def dates_in_parts(variables: Mapping[str, Variable], calendar: str) -> Array | None:
+    """Dates whose year, month, day and so on are variables of their own.
+
+    Args:
+        variables: along time, by their names.
+        calendar: of the dates.
+
+    Returns:
+        Dates; None without a year and a month, and where a part is out of its range.
+    """
+    known: dict[str, Array] = {}
+    for name, variable in variables.items():
+        part = DATE_PARTS.get(name.lower())
+        if part is not None and variable.dtype.kind in "fiu":
+            known.setdefault(part, variable.values.astype(np.float64))
+    if not {"year", "month"} <= known.keys():
+        return None
+    numbers = np.stack([known.get(part, np.full_like(known["year"], least)) for part, least in
+                        (("year", 1), ("month", 1), ("day", 1), ("hour", 0), ("minute", 0),
+                         ("second", 0))], axis=1)  # fmt: skip
+    if not np.isfinite(numbers).all() or (numbers != np.rint(numbers)).any():
+        return None
+    texts = ["{:04}-{:02}-{:02}T{:02}:{:02}:{:02}".format(*row) for row in numbers.astype(int)]
+    return parsed(texts, CALENDARS.get(calendar, calendar))
+
+
+def with_clock(dates: Array, variables: Mapping[str, Variable]) -> Array:
+    """Days with the time of day that another variable holds, in hours or seconds."""
+    for name, variable in variables.items():
+        seconds = CLOCKS.get(name.lower())
+        if seconds is None or variable.dtype.kind not in "fiu" or dates.dtype.kind != "M":
+            continue
+        passed = variable.values.astype(np.float64) * seconds
+        if (dates == dates.astype("datetime64[D]")).all() and (0 <= passed).all() and (
+            passed <= 86400
+        ).all():
+            return dates + np.rint(passed).astype("timedelta64[s]")
+    return dates
 
 
 def digit_dates(variable: Variable, name: str) -> Array | None:

@@ -28,7 +28,23 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 SHOWN = 20  # variables that are described
 TRIALS = 5  # most options that a variable needs to be read
+EXAMPLES = ("time", "y", "x", "variables", "time_units")  # options whose value is the user's
 ADVICE = re.compile(r"--data\.(\w+) ('[^']*'|[^\s,;)]+)")  # in the message of an error
+
+
+class Values(NamedTuple):
+    """Values of a field."""
+
+    text: str  # their range, and how many are missing
+    empty_frames: bool  # whether a frame has none
+
+
+class Readable(NamedTuple):
+    """A variable as frames."""
+
+    files: FieldFiles
+    values: Values
+    words: list[str]  # options that it needs
 
 
 def inspect_fields(paths: Sequence[Path], *, named: Sequence[str] = ()) -> Finding:
@@ -47,7 +63,8 @@ def inspect_fields(paths: Sequence[Path], *, named: Sequence[str] = ()) -> Findi
     options = FieldOptions(group=group_of(finding, paths[0]))
     first = next(iter(open_series(paths, options).values()))
     finding.say("dimensions", ", ".join(f"{n} {size}" for n, size in first.sizes.items()))
-    fields: dict[str, tuple[FieldFiles, list[str]]] = {}
+    fields: dict[str, Readable] = {}
+    untimed: list[str] = []
     possible = candidates(first)
     names = [str(name) for name in first.data_vars]
     for name in names[:SHOWN]:
@@ -56,14 +73,17 @@ def inspect_fields(paths: Sequence[Path], *, named: Sequence[str] = ()) -> Findi
         finding.say(name, f"{array.dtype} ({', '.join(map(str, array.dims))}), {unit}")
         if name in possible and array.ndim > 1:
             found = tried(finding, name, paths, options)
-            if found is not None:
+            if isinstance(found, str):
+                untimed.append(found)
+            elif found is not None:
                 fields[name] = found
     if len(names) > SHOWN:
         finding.say("and", f"{len(names) - SHOWN} more")
     if fields:
         read(finding, named or [shown_path(path) for path in paths], fields)
     elif not finding.problems:
-        finding.warn("no variable has frames: a dimension of time, and one or two of space")
+        without = "no variable has frames: a dimension of time, and one or two of space"
+        finding.warn(max(untimed, key=len, default=without))
     return finding
 
 
@@ -89,37 +109,44 @@ def group_of(finding: Finding, path: Path) -> str | None:
 
 def tried(
     finding: Finding, name: str, paths: Sequence[Path], options: FieldOptions
-) -> tuple[FieldFiles, list[str]] | None:
-    """A variable as frames, and the options that it needs, which errors advise one by one."""
+) -> Readable | str | None:
+    """A variable as frames, with the options that it needs, which errors advise one by one.
+
+    Returns:
+        It; why it has no frames, where no dimension of it is time; None, where a problem is said.
+    """
     words: dict[str, str] = {} if options.group is None else {"group": options.group}
     options = replace(options, variables=(name,))
     problems: list[str] = []
     for _ in range(TRIALS):
         try:
             files = FieldFiles(paths, options, joining="auto", engine=None)
+            values = values_of(files.opened[0])
             for problem in problems:
                 finding.warn(f"{name}: {problem}")
-            return files, [word for key, text in words.items() for word in (f"--data.{key}", text)]
+            pairs = [(f"--data.{key}", text) for key, text in words.items()]
+            return Readable(files, values, [word for pair in pairs for word in pair])
         except InputError as error:
             problems.append(str(error))
             advice = ADVICE.search(str(error))
-            if advice is None or advice[1] in ("time", "y", "x", "variables"):
+            if advice is None or advice[1] in EXAMPLES:
                 break
             option, text = advice[1], advice[2].strip("'")
             if option == "crop" and "crop" in words:  # of another dimension
                 text = f"{words['crop'][:-1]}, {text[1:]}"
             words[option] = text
             options = replace(options, **plain_options({option: parse_yaml(text)}))
-    if not problems[0].count("none of them can be told to be time"):
-        finding.warn(f"{name}: {problems[0]}")
+    if problems[0].count("none of them can be told to be time"):
+        return problems[0]
+    finding.warn(f"{name}: {problems[0]}")
     return None
 
 
 def read(
-    finding: Finding, named: Sequence[str], fields: dict[str, tuple[FieldFiles, list[str]]]
+    finding: Finding, named: Sequence[str], fields: dict[str, Readable]
 ) -> None:
     """Say how the variables with frames would be read."""
-    name, (files, words) = next(iter(fields.items()))
+    name, (files, values, words) = next(iter(fields.items()))
     first, axes = files.opened[0], files.opened[0].axes
     order = ", by their order alone" if axes.by_order else ""
     finding.say("time is", f"{axes.time}, space is {', '.join(axes.space)}{order}")
@@ -131,15 +158,14 @@ def read(
         finding.say("sequences", f"{len(files.lengths)}, {of}")
     for note in first.notes:
         finding.say("note", note)
-    seen = {other: values_of(found.opened[0]) for other, (found, _) in fields.items()}
-    for other, values in seen.items():
-        finding.say(f"{one_line(other)} values", values.text)
+    for other, readable in fields.items():
+        finding.say(f"{one_line(other)} values", readable.values.text)
     finding.say("would be read", "by the data set fields")
-    if seen[name].empty_frames and "--data.missing_frames" not in words:
+    if values.empty_frames and "--data.missing_frames" not in words:
         words = [*words, "--data.missing_frames", "keep"]
     suggest(finding, named, name, words)
     finding.preview = lambda: rows_of(
-        [some(found.opened[0], COLUMNS) for found, _ in list(fields.values())[:ROWS]]
+        [some(found.files.opened[0], COLUMNS) for found in list(fields.values())[:ROWS]]
     )
 
 
@@ -168,13 +194,6 @@ def spread(field: Field, count: int) -> Iterator[Array]:
     other.options = replace(field.options, missing_frames="keep")
     for number in evenly(len(field), count):
         yield other.read(number, number + 1)[0]
-
-
-class Values(NamedTuple):
-    """Values of a field."""
-
-    text: str  # their range, and how many are missing
-    empty_frames: bool  # whether a frame has none
 
 
 def values_of(field: Field) -> Values:
