@@ -8,7 +8,7 @@ from helpers.field_files import SIZE, days, labelled, wave
 from statecast.cli.main import MISTAKE, main
 from statecast.data.user.fields import Fields
 from statecast.errors import InputError
-from statecast.io.fields.file_dates import dates_in_names
+from statecast.io.fields.file_dates import dates_in_names, numbers_in_names
 from statecast.reports.inspection import inspect_path
 
 
@@ -73,6 +73,35 @@ def test_a_folder_is_dated_by_names_where_its_files_are_not(tmp_path, time):
     assert "from 2015-01-30 to 2015-02-10" in inspect_path(place).text
 
 
+@pytest.mark.parametrize("time", [None, 0])
+def test_numbers_in_names_count_frames_that_have_no_dates(tmp_path, time):
+    place = folder_of(tmp_path / "snapshots", 12, "run2_{1:05}_u.nc", time)
+    data = Fields(path=str(place), anomaly="none", multiple=1)
+    np.testing.assert_array_equal(data.files.times[0], np.arange(12))
+    np.testing.assert_allclose(data.files.read(0, 0, 12)[:, 0], wave(12), rtol=1e-6)
+    said = {choice.chosen for choice in data.inferred_options}
+    assert "times, which are numbers, are taken from the names of files" in said
+    (place / "run2_00005_u.nc").unlink()
+    with pytest.raises(InputError, match=r"1 missing, first 5\).*uneven_times fill"):
+        Fields(path=str(place), anomaly="none")
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["150103", "150104"],  # year, month or day first?
+        ["03012015", "04012015"],
+        ["a_1411", "a_1412", "a_1501"],  # months
+        ["a_1_2", "a_2_3"],
+        ["a_1", "b_2"],
+        ["a_01", "a_1"],
+    ],
+)
+def test_numbers_that_may_be_anything_else_are_none(names):
+    assert numbers_in_names(names) is None
+    assert numbers_in_names(["a_100.v2", "a_110.v2", "a_90.v2"]).tolist() == [100, 110, 90]
+
+
 def test_their_own_dates_win(tmp_path):
     (tmp_path / "daily").mkdir()
     for number in range(8):
@@ -83,12 +112,12 @@ def test_their_own_dates_win(tmp_path):
 
 @pytest.mark.parametrize(("time", "words"), [(None, "no time"), (0, "the same time, 0")])
 def test_names_that_tell_nothing_are_refused_by_every_command(tmp_path, capsys, time, words):
-    place = folder_of(tmp_path / "daily", 12, "run_{1}.nc", time)
+    place = folder_of(tmp_path / "daily", 12, "{1}_run_{1}.nc", time)
     for command in (["inspect", str(place)], ["train", "fields", "--data.path", str(place)]):
         assert main(command) == MISTAKE
         error = capsys.readouterr().err
         assert f"12 files hold one frame each and {words}" in error
-        assert "such as run_0.nc and run_11.nc, do not tell one date each" in error
+        assert "such as 0_run_0.nc and 11_run_11.nc, do not tell one date or number" in error
 
 
 def test_levels_are_no_time_and_other_dimensions_are_not_taken_for_space(tmp_path):

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 Array = np.ndarray[Any, np.dtype[Any]]
 
 SINCE = re.compile(r"\s*(month|year|yr)s?\s+since\s+(.+)", re.IGNORECASE)
+FROM_NAMES = "from the names of files"  # comment of such times
 EPOCH = (1e8, 4.2e9)  # seconds since 1970 from 1973 to 2103
 PARTS = {"seconds": 1.0, "milliseconds": 1e3, "microseconds": 1e6, "nanoseconds": 1e9}
 DATENUM = 719529  # MATLAB's number of 1970-01-01, counted in days
@@ -154,13 +155,18 @@ def preference(dataset: Dataset, name: str) -> tuple[int, int]:
 
 
 def scalar_time(dataset: Dataset) -> tuple[str, Any, Mapping[str, Any]] | None:
-    """Name, date and attributes of the one time of a data set without a dimension of time."""
+    """Name, time and attributes of the one time of a data set without a dimension of time."""
     if any(role(dataset, str(dim)) == "time" for dim in dataset.dims):
         return None
     found = [
         str(name)
         for name, variable in dataset.variables.items()
-        if variable.ndim == 0 and (variable.dtype.kind == "M" or is_cftime(variable))
+        if variable.ndim == 0
+        and (
+            variable.dtype.kind == "M"
+            or is_cftime(variable)
+            or variable.attrs.get("comment") == FROM_NAMES
+        )
     ]
     if not found:
         return None

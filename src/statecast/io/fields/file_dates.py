@@ -1,4 +1,4 @@
-"""Dates that only the names of files tell: of a series of files that hold one frame each."""
+"""Times that only the names of files tell: of a series of files that hold one frame each."""
 
 from __future__ import annotations
 
@@ -33,6 +33,7 @@ FORMS = tuple(
         rf"(?<![A-Za-z]){ALONE_BEFORE}{YEAR}(?![A-Za-z]){ALONE_AFTER}",
     )
 )  # the most exact first
+MOST = 100_000  # as a number that counts frames; more may be a date such as 311215
 NAMED = re.compile(  # months and seasons in letters, which are not read
     r"(?<![a-z])(jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec|djf|mam|jja|son)", re.IGNORECASE
 )
@@ -63,6 +64,24 @@ def dates_in_names(names: Sequence[str]) -> Array | None:
         if chosen:
             return None
     return None
+
+
+def numbers_in_names(names: Sequence[str]) -> Array | None:
+    """The number in each name, such as 7 of run_007, where they count frames.
+
+    None where names differ in anything else, where numbers are large enough for dates of another
+    form, and where more than a tenth of an even count is missing.
+    """
+    parts = [re.split(r"(\d+)", PurePath(name).stem) for name in names]
+    places = [set(place) for place in zip(*parts, strict=False)]
+    varied = [number for number, texts in enumerate(places) if len(texts) > 1]
+    if len({len(part) for part in parts}) > 1 or len(varied) != 1 or varied[0] % 2 == 0:
+        return None
+    found = np.array([float(part[varied[0]]) for part in parts])
+    gaps = np.diff(np.unique(found))
+    if len(gaps) != len(names) - 1 or found.max() >= MOST or (gaps % gaps.min()).any():
+        return None
+    return found if gaps.sum() / gaps.min() <= 1.1 * len(gaps) else None
 
 
 def text_of(found: re.Match[str]) -> str:

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from statecast.errors import InputError
-from statecast.io.fields.dates import role, scalar_time, with_dates
-from statecast.io.fields.file_dates import dates_in_names
+from statecast.io.fields.dates import FROM_NAMES, role, scalar_time, with_dates
+from statecast.io.fields.file_dates import dates_in_names, numbers_in_names
 from statecast.io.fields.readers import open_fields, reading
-from statecast.io.fields.source import EXPVER, FROM_NAMES, FieldOptions, candidates
+from statecast.io.fields.source import EXPVER, FieldOptions, candidates
 from statecast.io.fields.time_steps import text_of
 from statecast.io.paths import shown_path
 
@@ -45,8 +45,10 @@ def open_series(
 def dated_by_names(datasets: Mapping[str, Dataset], options: FieldOptions) -> dict[str, Dataset]:
     """Data sets with the dates of their names, where they have none that tells them apart.
 
+    Names without dates may tell numbers.
+
     Errors:
-        InputError: they are several, and their names tell no dates either.
+        InputError: they are several, and their names tell no times either.
     """
     times: list[str] = []
     for name, dataset in datasets.items():
@@ -55,16 +57,18 @@ def dated_by_names(datasets: Mapping[str, Dataset], options: FieldOptions) -> di
             return dict(datasets)
         times.append(time)
     names = [PurePath(name).name for name in datasets]
-    dates = dates_in_names(names) if len(names) > 1 or not times[0] else None
-    if dates is not None:
-        pairs = zip(datasets.items(), dates, strict=True)
+    told = dates_in_names(names) if len(names) > 1 or not times[0] else None
+    if told is None and len(names) > 1:
+        told = numbers_in_names(names)
+    if told is not None:
+        pairs = zip(datasets.items(), told, strict=True)
         return {name: dated(dataset, date) for (name, dataset), date in pairs}
     if len(names) > 1:
         have = f"the same time, {times[0]}" if times[0] else "no time"
         raise InputError(
             f"{len(names)} files hold one frame each and {have}; their names, such as {names[0]} "
-            f"and {names[-1]}, do not tell one date each. Name them by their dates, such as "
-            "sst_20150103.nc, or give each a time with units."
+            f"and {names[-1]}, do not tell one date or number each. Name them by their dates, such "
+            "as sst_20150103.nc, or by numbers, such as run_007.nc, or give each a time with units."
         )
     return dict(datasets)
 
@@ -107,12 +111,12 @@ def is_time(dataset: Dataset, dim: str) -> bool:
 
 
 def dated(dataset: Dataset, date: Any) -> Dataset:
-    """A data set of one frame with a date from its file's name."""
+    """A data set of one frame with a date or number from its file's name."""
     from xarray import Variable
 
     dims = [str(dim) for dim in dataset.dims if role(dataset, str(dim)) == "time"]
     attributes = {"standard_name": "time", "comment": FROM_NAMES}
-    values = np.array([date], dtype="datetime64[us]")
+    values = np.array([date])
     made = {dim: Variable((dim,), values, attributes) for dim in dims}
     made = made or {"time": Variable((), values[0], attributes)}
     return dataset.drop_vars(list(made), errors="ignore").assign_coords(made)

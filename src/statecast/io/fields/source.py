@@ -15,6 +15,7 @@ from statecast.errors import InputError
 from statecast.io.fields.axes import Axes, axes_of, values_of
 from statecast.io.fields.coordinates import Variable
 from statecast.io.fields.dates import (
+    FROM_NAMES,
     as_dates,
     probable_units,
     resolution,
@@ -40,7 +41,6 @@ Array = np.ndarray[Any, np.dtype[Any]]
 Gaps = Literal["refuse", "keep"]
 
 EXPVER = "expver"  # ERA5's final and preliminary data, of which one is known at each time
-FROM_NAMES = "from the names of files"  # comment of such times
 NUMBERS = "fiub"  # kinds of dtypes
 BOUNDS = ("_bnds", "_bounds", "_bnd", "_vertices")  # ends of names of cells' edges
 
@@ -152,7 +152,7 @@ class Source:
         """Times of the frames, attributes and resolution; without coordinate, counted from 0."""
         name = self.axes.time
         if alone is not None:
-            times = np.empty(1, dtype="datetime64[us]" if hasattr(alone[1], "dtype") else object)
+            times = np.empty(1, dtype=getattr(alone[1], "dtype", object))
             times[0] = alone[1]
             return times, kept_attributes(alone[2]), 0.0
         coordinate = array.coords.get(name)
@@ -178,7 +178,8 @@ class Source:
         """Remarks for the user on how the data set is read."""
         found = []
         if self.time_attributes.get("comment") == FROM_NAMES:
-            found.append(f"dates are taken {FROM_NAMES}")
+            kind = "dates" if self.times.dtype.kind in "MO" else "times, which are numbers,"
+            found.append(f"{kind} are taken {FROM_NAMES}")
         units = probable_units(self.times)
         if units is not None:
             found.append(
