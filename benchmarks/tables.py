@@ -4,10 +4,11 @@
 
 `tables/NAME.yaml` says what stands in the table: rows, with numbers of steps that take about the
 same processor time each; options that all of them share; seeds; and columns: `METRIC.SELECTION`,
-with `@LEADS` over the first leads alone, or findings of an analysis. Further options of a recipe,
-such as `--data.protocol paper`, hold for all rows. Started again it goes on where it stopped;
-several processes may make seeds of their own in one folder (`--seeds 2`). Prints the table, and
-writes it with the scores of every seed to `table.json`.
+with `@LEADS` over the first leads alone, or findings of an analysis. With the analysis
+`exact_answer`, the exact law is a row as well. Further options of a recipe, such as
+`--data.protocol paper`, hold for all rows. Started again it goes on where it stopped; several
+processes may make seeds of their own in one folder (`--seeds 2`). Prints the table, and writes it
+with the scores of every seed to `table.json`.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from resumable import trained
 from scipy.stats import t as student_t
 from torch import Tensor
 
-from statecast.evaluation.analyses_comparison import findings
+from statecast.evaluation.analyses_comparison import ERROR, LOG_SCORE, OVER, findings
 from statecast.evaluation.evaluation import Evaluation
 from statecast.io.atomic_files import write_text
 from statecast.runs.run import evaluate_run
@@ -86,6 +87,18 @@ def values_of(content: Mapping[str, Any], columns: list[str], *, model: str) -> 
     return [found.get(column, math.nan) for column in columns]
 
 
+def exact_values(analyses: Mapping[str, Any], columns: list[str]) -> list[float]:
+    """Scores of the exact law by column; NaN where there is none."""
+    law = analyses["exact_answer"]
+    found: dict[str, float] = {}
+    for metric, scores in law["scores"].items():
+        found[f"{metric}.ensemble"] = scores["exact"]["value"]
+        found[f"{metric} {OVER}"] = 1.0
+    if "modes" in law:
+        found |= {LOG_SCORE: law["modes"]["exact_log_score"], ERROR: 0.0}
+    return [found.get(column, math.nan) for column in columns]
+
+
 def cell(values: list[float]) -> str:
     """Mean over seeds ± half the width of a 95 % interval by Student's t; a dash for no value."""
     mean = sum(values) / len(values) if values else math.nan
@@ -99,7 +112,7 @@ def cell(values: list[float]) -> str:
 
 
 def rows_of(table: Mapping[str, Any], output: Path) -> Iterator[dict[str, Any]]:
-    """What is known of each row, then of each baseline."""
+    """What is known of each row, then of each baseline and of the exact law."""
     columns = table["columns"]
     last: dict[str, Any] = {}
     for row in table["rows"]:
@@ -119,6 +132,8 @@ def rows_of(table: Mapping[str, Any], output: Path) -> Iterator[dict[str, Any]]:
         }
     for baseline in list(last.get("forecasters", {}))[1:]:
         yield {"row": baseline, "scores": [values_of(last, columns, model=baseline)]}
+    if "exact_answer" in last.get("analyses", {}):
+        yield {"row": "exact law", "scores": [exact_values(last["analyses"], columns)]}
 
 
 def main() -> None:

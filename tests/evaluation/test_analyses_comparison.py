@@ -87,3 +87,20 @@ def test_the_verb_groups_runs_by_all_but_their_seed(tmp_path, monkeypatch, capsy
     header, *rows = capsys.readouterr().out.strip().splitlines()
     assert "position R².content" in header
     assert [row.split(",")[0] for row in rows] == ["a … (2 runs)", "c"]
+
+
+def test_an_exact_answer_gives_scores_as_multiples_of_the_law_s_and_errors_of_modes(tmp_path):
+    def with_law(label, crps, error):
+        law = {
+            "scores": {"crps": {"model": {"value": crps}, "exact": {"value": 0.2}}},
+            "modes": {"log_score": 0.6, "exact_log_score": 0.5, "probability_error": error},
+        }
+        content = {**scores(), "analyses": {"exact_answer": law}}
+        return [Scored(label, tmp_path / label, Evaluation.from_json(content))]
+
+    table = compare_analyses([with_law("a", 0.3, 0.1), with_law("b", 0.22, 0.2)])
+    over = Finding("crps", "over exact")
+    assert [row.cells[over].value for row in table.rows] == pytest.approx([1.5, 1.1])
+    assert table.best[over] == [1]
+    assert table.best[Finding("error of probabilities", None)] == [0]
+    assert "crps ↓ over exact" in as_text(table)

@@ -13,6 +13,8 @@ from statecast.evaluation.comparison import Cell, Column, Comparison, Row, is_hi
 
 HIGHER = ("completeness", "disentanglement")
 SWAP = "swap"
+LOG_SCORE, ERROR = "log score of modes", "error of probabilities"
+OVER = "over exact"  # a score as a multiple of that of the exact law
 NOTE = "mean ± half the range over runs that differ in nothing but their training's seed"
 
 
@@ -32,17 +34,19 @@ def direction_of(finding: Column) -> bool | None:
     first, *rest = finding.metric.split()
     if first in HIGHER:
         return True
+    if finding.metric in (LOG_SCORE, ERROR) or finding.selection == OVER:
+        return False
     return is_higher_better(rest[0]) if first == SWAP else None
 
 
 def compare_analyses(groups: Sequence[Sequence[Scored]]) -> Comparison:
-    """A row per group of runs: what probes read of each truth, and scores of content swaps.
+    """A row per group of runs: what probes read of each truth, swaps, and exact answers.
 
     Args:
         groups: runs of one model, data set and training, with several seeds.
 
     Errors:
-        InputError: the runs' protocols differ, or none has probes or content swaps.
+        InputError: the runs' protocols differ, or none has analyses of these kinds.
     """
     runs = [run for group in groups for run in group]
     found = differences(runs)
@@ -86,6 +90,12 @@ def findings(analyses: Mapping[str, Any]) -> Iterator[tuple[Finding, float]]:
     for horizon, rows in analyses.get("content_swap", {}).get("horizons", {}).items():
         for metric, score in rows["swapped"].items():
             yield Finding(f"{SWAP} {metric}", f"t+{horizon}"), number(score["value"])
+    law = analyses.get("exact_answer", {})
+    for metric, scores in law.get("scores", {}).items():
+        yield Finding(metric, OVER), scores["model"]["value"] / scores["exact"]["value"]
+    for name, key in ((LOG_SCORE, "log_score"), (ERROR, "probability_error")):
+        if "modes" in law:
+            yield Finding(name, None), number(law["modes"][key])
 
 
 def number(value: float | None) -> float:
