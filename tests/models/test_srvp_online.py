@@ -75,6 +75,29 @@ def test_a_gap_is_told_by_dt(options):
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("absent", [(0, 1, 4), (3, 6, 7), (0, 3, 7)])
+def test_missing_frames_are_marked_or_left_out(absent):
+    model, values = small(gap_input=True, noise="white"), frames(length=8)
+    mask = torch.ones_like(values, dtype=torch.bool)
+    mask[:, list(absent)] = False
+    context = Frames(
+        values=values.masked_fill(~mask, torch.nan), times=torch.arange(-7.0, 1.0),
+        channels=("intensity",), mask=mask,
+    )  # fmt: skip
+    state = None
+    for start, end in ((0, 1), (1, 4), (4, 7), (7, 8)):
+        part = replace(
+            context, values=context.values[:, start:end], times=context.times[start:end],
+            mask=mask[:, start:end],
+        )  # fmt: skip
+        state = model.filter(part, state, samples=2, generator=seeded())
+    found = model.forecast_from(state, times=TIMES, samples=2).samples
+    expected = model.forecast(context, times=TIMES, samples=2, generator=seeded()).samples
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+    begun = model.filter(replace(context, times=context.times + 3), samples=2, generator=seeded())
+    assert torch.equal(model.forecast_from(begun, times=TIMES, samples=2).samples, found)
+
+
 def sizes(state):
     """Sizes of all that a state holds."""
     memory = [part.shape for part in state.memory]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import Any, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 import torch
 from jaxtyping import Float
@@ -13,7 +13,7 @@ from torch import Tensor
 from statecast.checks import typed
 from statecast.errors import InputError
 from statecast.frames import Forecast, Frames
-from statecast.models.base import Forecaster, evaluation_mode
+from statecast.models.base import Forecaster, check_size, evaluation_mode
 
 S = TypeVar("S")
 
@@ -22,7 +22,18 @@ class OnlineForecaster(Forecaster, Generic[S]):
     """A model that follows frames as they come, and forecasts from what it holds of them.
 
     A state is a tuple of tensors whose sizes do not depend on the number of frames seen.
+
+    Class attributes:
+        draws_in_filter: whether a state is a sample of paths, and holds the generator of the next
+            draws; others are a law, and are drawn from by a forecast.
     """
+
+    draws_in_filter: ClassVar[bool] = False
+
+    @property
+    def why_no_state(self) -> str | None:
+        """Why a model of these options cannot go on from a state; None where it can."""
+        return None
 
     @abstractmethod
     def filter_frames(self, frames: Frames, state: S | None, dt: float) -> S:
@@ -40,17 +51,29 @@ class OnlineForecaster(Forecaster, Generic[S]):
         """Frames at `times` after those that a state has seen, in the units of the data."""
 
     @typed
-    def filter(self, frames: Frames | Any, state: Any = None, dt: float = 1.0) -> S:
+    def filter(
+        self,
+        frames: Frames | Any,
+        state: Any = None,
+        dt: float = 1.0,
+        *,
+        samples: int = 1,
+        generator: torch.Generator | None = None,
+    ) -> S:
         """The state once new frames are seen; equal to that of all frames at once.
 
         Args:
             frames: one or more new frames of each sequence, as `forecast` takes a context.
             state: after the frames before; None for the first ones.
             dt: time from the last frame before to the first new one, in frame intervals.
+            samples: paths to carry, of a state that begins and is a sample of paths.
+            generator: source of their draws; it is copied.
 
         Errors:
             InputError: frames do not fit the model or the state, or dt is not positive.
         """
+        if self.why_no_state is not None:
+            raise InputError(self.why_no_state)
         if dt <= 0:
             raise InputError(f"Frames must come one after another: dt must be positive, got {dt}.")
         new = self.check_context(frames, "frames").to(next(self.buffers()).device)
@@ -84,9 +107,12 @@ class OnlineForecaster(Forecaster, Generic[S]):
         if samples < 1:
             raise InputError(f"A forecast needs at least 1 sample, got samples={samples}.")
         wanted = self._check_times(horizon, times)
+        check_size((samples, 1, len(wanted), *self.spec.frame_shape))
         with evaluation_mode(self) as model, torch.no_grad():
             values = model.predict_from(state, wanted, samples=samples, generator=generator)
-        return Forecast(samples=values, times=wanted, channels=self.spec.channels)
+        return self.calibrated(
+            Forecast(samples=values, times=wanted, channels=self.spec.channels)
+        )
 
 
 def check_rows(expected: int, found: int) -> None:

@@ -31,11 +31,14 @@ class SRVPState(NamedTuple):
     first: Float[Tensor, "batch time code"] | None = None  # codes that y₁ waits for
     memory: tuple[Tensor, Tensor] | None = None  # of the filter
     latent: Float[Tensor, "sample batch latent"] | None = None  # at the last frame
-    elapsed: int = 0  # frame intervals since the first frame
+    elapsed: int = 0  # frame intervals from the first frame to the last one that was there
+    waiting: int = 0  # frame intervals since then, in which frames were missing
 
 
 class OnlineLatentProcess(LatentProcess, OnlineForecaster[SRVPState]):
     """A latent process whose samples new frames carry on."""
+
+    draws_in_filter = True
 
     @abstractmethod
     def encode(self, frames: Float[Tensor, "batch time channel *space"]) -> Encoding:
@@ -64,8 +67,8 @@ class OnlineLatentProcess(LatentProcess, OnlineForecaster[SRVPState]):
         Args:
             frames: one or more new frames of each sequence, as `forecast` takes a context.
             state: after the frames before; None for the first ones.
-            dt: frame intervals from the last frame before to the first new one; others than 1
-                ask for gap_input.
+            dt: frame intervals from the last frame before to the first new one. Others than 1,
+                and frames that are missing, ask for gap_input.
             samples: paths to carry, of a state that begins.
             generator: source of their draws, of a state that begins; it is copied.
 
@@ -78,7 +81,7 @@ class OnlineLatentProcess(LatentProcess, OnlineForecaster[SRVPState]):
         if state is None:
             if generator is None:
                 generator = torch.Generator().manual_seed(int(torch.randint(2**62, ())))
-            state = SRVPState(samples, generator)
+            state, dt = SRVPState(samples, generator), 1.0
         return super().filter(frames, state, dt)
 
     def check_context_length(self, length: int, what: str = "context") -> None:
@@ -97,13 +100,13 @@ class OnlineLatentProcess(LatentProcess, OnlineForecaster[SRVPState]):
         known = known_codes(encoding.code)
         if state.encoding is not None:
             check_rows(len(state.encoding.code), len(known))
-        if bool((known != known[:1]).any()) or not bool(known[:, [0, -1]].all()):
+        if bool((known != known[:1]).any()):
             raise InputError(
-                "New frames must be there in every sequence, the first and the last one at least. "
-                "Leave out times at which one is missing, and say the gap by dt."
+                "New frames must be there in every sequence, or in none. Follow sequences that "
+                "lack other frames by states of their own."
             )
         state = state._replace(generator=copy_of(state.generator))
-        before = -gap if state.encoding is not None else 0
+        before = -state.waiting - gap
         for place in torch.nonzero(known[0]).flatten().tolist():
             one = Encoding(
                 encoding.code[:, place : place + 1],
@@ -111,7 +114,8 @@ class OnlineLatentProcess(LatentProcess, OnlineForecaster[SRVPState]):
             )
             state = self.follow_frame(state, one, place - before)
             before = place
-        return state
+        state = state._replace(waiting=known.shape[1] - 1 - before)
+        return state if state.first is None else self.begin(state)
 
     def follow_frame(self, state: SRVPState, encoding: Encoding, gap: int) -> SRVPState:
         """The state one frame later, which comes `gap` intervals after the one before."""
@@ -119,20 +123,28 @@ class OnlineLatentProcess(LatentProcess, OnlineForecaster[SRVPState]):
         code = encoding.code
         if state.latent is not None:
             return self.carry_on(state, code, gap)
-        if state.first is not None:
-            absent = torch.full_like(code, torch.nan).expand(-1, gap - 1, -1)
-            code = torch.cat([state.first, absent, code], dim=1)
-        state = state._replace(first=code)
-        if code.shape[1] < self.inference_frames:
+        absent = torch.full_like(code, torch.nan).expand(-1, gap - 1, -1)
+        first = () if state.first is None else (state.first,)
+        code = torch.cat([*first, absent, code], dim=1)
+        return state._replace(first=code)
+
+    def begin(self, state: SRVPState) -> SRVPState:
+        """The state with a draw of y₁, once enough frame times have passed."""
+        code = state.first
+        assert code is not None
+        wanted = self.inference_frames - code.shape[1]
+        if wanted > state.waiting:
             return state
+        absent = torch.full_like(code[:, :1], torch.nan).expand(-1, max(wanted, 0), -1)
+        code = torch.cat([code, absent], dim=1)
         latent = self.initial_state(code).draw(state.generator, state.samples)
         if self.noise_model is not None:
             carried = latent.new_zeros(*latent.shape[:2], self.noise_model.carried)
             latent = torch.cat([latent, carried], dim=-1)
-        state, _ = self.remember(state._replace(first=None, latent=latent), code[:, :1], 1)
-        before = 0
-        for place in torch.nonzero(known_codes(code)[0]).flatten().tolist()[1:]:
-            state = self.carry_on(state, code[:, place : place + 1], place - before)
+        state = state._replace(first=None, latent=latent)
+        before = -1
+        for place in torch.nonzero(known_codes(code)[0]).flatten().tolist():
+            state = self.carry_on(state, code[:, place : place + 1], place - before, place)
             before = place
         return state
 
@@ -145,12 +157,23 @@ class OnlineLatentProcess(LatentProcess, OnlineForecaster[SRVPState]):
         return Encoding(code, tuple(skips))
 
     def carry_on(
-        self, state: SRVPState, code: Float[Tensor, "batch 1 code"], gap: int
+        self,
+        state: SRVPState,
+        code: Float[Tensor, "batch 1 code"],
+        gap: int,
+        elapsed: int | None = None,
     ) -> SRVPState:
-        """The state at a frame, from that at the frame before it."""
+        """The state at a frame, `gap` intervals after the one before it.
+
+        Args:
+            elapsed: intervals from the first frame time, at which y₁ is, to this frame.
+        """
         latent = state.latent
         assert latent is not None
         state, hidden = self.remember(state, code, gap)
+        gap = gap if elapsed is None else elapsed - state.elapsed
+        if gap == 0:
+            return state
         evidence, noise = None, None
         if hidden is not None and self.posterior is not None:
             hidden = hidden.expand(-1, gap, -1)
@@ -204,7 +227,7 @@ class OnlineLatentProcess(LatentProcess, OnlineForecaster[SRVPState]):
         content = self.content_of_last_frames(state.encoding)
         latents = self.advance(
             State(content, latent, 0.0, -float(state.elapsed)),
-            times,
+            times + state.waiting,
             generator=copy_of(state.generator) if generator is None else generator,
         )
         return self.normaliser.restore(self.decode_all(content, latents), axis=3)

@@ -286,9 +286,12 @@ class KVAE(OnlineForecaster[Path]):
         frames = [self.decode(found[lead]) for lead in leads]
         return torch.stack(frames, dim=1).unflatten(0, (-1, samples)).transpose(0, 1)
 
+    @property
+    def why_no_state(self) -> str | None:
+        means = self.forecast_start == "means"
+        return "With forecast_from: means, a forecast needs its whole context." if means else None
+
     def filter_frames(self, frames: Frames, state: Path | None, dt: float) -> Path:
-        if self.forecast_start == "means":
-            raise InputError("With forecast_from: means, a forecast needs its whole context.")
         codes, known, _ = self.observed(frames)
         if state is None:
             return self.dynamics.filter(codes, known).end
