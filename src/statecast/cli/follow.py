@@ -27,6 +27,7 @@ def run(options: argparse.Namespace, overrides: Sequence[str] = ()) -> int:
     from itertools import islice
 
     from statecast.errors import InputError
+    from statecast.forecasting.carried_state import CarriedState, why_no_state
     from statecast.forecasting.follow import follow
 
     if options.seconds <= 0 or (options.count is not None and options.count < 1):
@@ -36,7 +37,14 @@ def run(options: argparse.Namespace, overrides: Sequence[str] = ()) -> int:
         )
     if not options.input:
         raise InputError("Give the files, Zarr stores or folders to follow.")
-    write = once.writer(options, overrides)
+    predictor = once.predictor_of(options)
+    steps = options.solver is not None or options.substeps is not None
+    anew = why_no_state(predictor, steps=steps, times=options.times)
+    if anew is None:
+        carried = CarriedState(predictor, samples=options.samples, seed=options.seed)
+    else:
+        print(f"statecast: {anew}: each forecast is made anew from the last frames.")
+    write = once.writer(predictor, options, overrides, None if anew else carried)
     for written in islice(follow(options.input, write, seconds=options.seconds), options.count):
         once.report(written)
     return 0

@@ -9,7 +9,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from statecast.forecasting.carried_state import CarriedState
     from statecast.forecasting.forecast_file import Written
+    from statecast.forecasting.predictor import Predictor
 
 TAKES_OPTIONS = True  # --data.OPTION, of how INPUT is read
 SUMMARY = "Forecast the frames that follow those of a file."
@@ -76,18 +78,28 @@ def run(options: argparse.Namespace, overrides: Sequence[str] = ()) -> int:
 
     if not options.input:
         options.input = [str(example_context(options.folder))]
-    report(writer(options, overrides)())
+    report(writer(predictor_of(options), options, overrides)())
     return 0
 
 
-def writer(options: argparse.Namespace, overrides: Sequence[str]) -> Callable[[], Written]:
-    """The writer of the requested forecast, with its model loaded."""
-    from statecast.forecasting.forecast_file import QUANTILES, forecast_file
+def predictor_of(options: argparse.Namespace) -> Predictor:
+    """The model that is asked for."""
     from statecast.runs.load import load_model
 
-    predictor = load_model(
+    return load_model(
         options.folder, options.checkpoint, device=options.device, calibrated=options.calibrated
     )
+
+
+def writer(
+    predictor: Predictor,
+    options: argparse.Namespace,
+    overrides: Sequence[str],
+    carried: CarriedState | None = None,
+) -> Callable[[], Written]:
+    """The writer of the requested forecast."""
+    from statecast.forecasting.forecast_file import QUANTILES, forecast_file
+
     return partial(
         forecast_file,
         predictor,
@@ -103,6 +115,7 @@ def writer(options: argparse.Namespace, overrides: Sequence[str]) -> Callable[[]
         seed=options.seed,
         picture=options.picture,
         reading=data_options(overrides),
+        carried=carried,
     )
 
 

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from statecast.checks import typed
-from statecast.forecasting.inputs import read_context, source_rate
+from statecast.forecasting.carried_state import CarriedState
+from statecast.forecasting.inputs import read_context, read_observed, source_rate
 from statecast.forecasting.outputs import MOVING, ForecastRequest, Picture, writer_of
 from statecast.forecasting.predictor import Predictor
 from statecast.frames import Frames
@@ -42,6 +43,7 @@ def forecast_file(
     seed: int = 1,
     picture: Picture = "mosaic",
     reading: Mapping[str, Any] | None = None,
+    carried: CarriedState | None = None,
 ) -> Written:
     """Forecast the frames that follow those of a file, and write them to another.
 
@@ -73,6 +75,8 @@ def forecast_file(
             `objects` of DDPAE.
         reading: options of reading in the place of those of training, such as
             `{"uneven_times": "fill"}`; see `statecast.forecasting.inputs.read_context`.
+        carried: the state after earlier looks at the source, of the same samples and seed: it is
+            brought up to date by the frames that are new, and the forecast goes on from it.
 
     Errors:
         FileError: a file cannot be read or written, or has an unknown ending.
@@ -80,7 +84,12 @@ def forecast_file(
     """
     output = Path(output)
     write = writer_of(output)
-    frames = read_context(source, predictor, context, reading=reading)
+    if carried is None:
+        frames = read_context(source, predictor, context, reading=reading)
+    else:
+        frames = carried.update(
+            lambda new: read_observed(source, predictor, new or context, reading=reading)
+        )
     request = ForecastRequest(
         predictor,
         frames,
@@ -92,6 +101,7 @@ def forecast_file(
         seed=seed,
         quantiles=tuple(quantiles),
         picture=picture,
+        carried=carried,
         rate=source_rate(source, predictor, reading) if output.suffix.lower() in MOVING else None,
     )
     write(request, output)

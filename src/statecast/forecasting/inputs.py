@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -31,6 +31,7 @@ from statecast.io.fields.preprocessing import plain_options
 from statecast.io.fields.readers import check_chunks
 from statecast.io.fields.series import open_series
 from statecast.io.fields.source import FieldOptions
+from statecast.io.fields.time_steps import frame_number
 from statecast.io.hdf5 import HDF5
 from statecast.io.paths import existing_paths
 from statecast.io.video.containers import beginning_of
@@ -46,6 +47,13 @@ if TYPE_CHECKING:
 LARGEST_BYTE = 255
 ARRAY_OPTIONS = ("dataset", "axes")
 ON_ERROR = "on_error"  # option of videos: `refuse` damaged ones, or `skip` them
+
+
+class Observed(NamedTuple):
+    """The last frames of a source, and where it ends."""
+
+    frames: Frames
+    ends: tuple[float, ...]  # of each sequence, in frame intervals from some fixed time
 
 
 @typed
@@ -72,6 +80,17 @@ def read_context(
         FileError, CorruptionError: the file is missing, damaged, or of an unknown kind.
         InputError: its frames do not fit the model, or there is no such option.
     """
+    return read_observed(path, predictor, count, reading=reading).frames
+
+
+def read_observed(
+    path: str | Path | Sequence[str],
+    predictor: Predictor,
+    count: int | None = None,
+    *,
+    reading: Mapping[str, Any] | None = None,
+) -> Observed:
+    """The last frames of files, and where these end; arguments and errors as `read_context`."""
     count = predictor.spec.context if count is None else count
     if count < 1:
         raise InputError(f"A context needs at least 1 frame, got {count}.")
@@ -113,7 +132,7 @@ def check_options(reading: Mapping[str, Any], known: Sequence[str], what: str) -
 
 def read_array_context(
     paths: Sequence[Path], predictor: Predictor, count: int, reading: Mapping[str, Any]
-) -> Frames:
+) -> Observed:
     """Context from arrays: the last frames of every sequence."""
     check_options(reading, ARRAY_OPTIONS, "arrays")
     arrays, _, origin = found_arrays(paths, reading.get("dataset"))
@@ -131,7 +150,8 @@ def read_array_context(
     values = np.stack(pieces).astype(np.float32)
     if sequences.dtype == np.uint8 and predictor.spec.value_range == (0.0, 1.0):
         values /= LARGEST_BYTE
-    return predictor.frames_of(values)
+    frames = predictor.frames_of(values)
+    return Observed(frames, tuple(map(float, sequences.lengths)))
 
 
 def axes_for(array: Any, predictor: Predictor, origin: str, *, alone: bool) -> str:
@@ -170,7 +190,7 @@ def reading_options(table: Mapping[str, Any]) -> dict[str, Any]:
 
 def read_labelled_context(
     paths: Sequence[Path], predictor: Predictor, count: int, reading: Mapping[str, Any]
-) -> Frames:
+) -> Observed:
     """Context from NetCDF files and Zarr stores as one series, with its coordinates."""
     options = dict(reading)
     datasets, origin = opened_series(paths, predictor, options)
@@ -182,7 +202,9 @@ def read_labelled_context(
                 if source.origin == str(path):
                     names, time = source.variables, source.axes.time
                     check_chunks(path, datasets[str(path)], names, time, used.group)
-    return frames
+    labels = frames.coordinates
+    assert labels is not None
+    return Observed(frames, (frame_number(labels.times[-1], labels.step),))
 
 
 def opened_series(
@@ -199,7 +221,7 @@ def opened_series(
 
 def read_clip_context(
     paths: Sequence[Path], predictor: Predictor, count: int, reading: Mapping[str, Any]
-) -> Frames:
+) -> Observed:
     """Context from videos or folders of images, prepared as in training; a batch of them."""
     if predictor.fields is not None:
         raise InputError(
@@ -221,8 +243,10 @@ def read_clip_context(
     if not pieces:
         raise FileError(f"None of {len(clips)} videos can be read.")
     low, high = predictor.spec.value_range or (0.0, 1.0)
-    scaled = low + (high - low) * torch.from_numpy(np.stack(pieces)).float() / LARGEST_BYTE
-    return Frames.context_of(scaled, predictor.spec.channels)
+    values = torch.from_numpy(np.stack([piece.values for piece in pieces]))
+    scaled = low + (high - low) * values.float() / LARGEST_BYTE
+    frames = Frames.context_of(scaled, predictor.spec.channels)
+    return Observed(frames, tuple(piece.end for piece in pieces))
 
 
 def clip_options(predictor: Predictor, reading: Mapping[str, Any]) -> ClipOptions:

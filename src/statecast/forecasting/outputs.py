@@ -13,6 +13,7 @@ import torch
 
 from statecast.data.base import seeded_generator
 from statecast.errors import FileError, InputError
+from statecast.forecasting.carried_state import CarriedState
 from statecast.forecasting.predictor import Predictor
 from statecast.frames import Forecast, Frames
 from statecast.io.fields.writers import SINKS, write_labelled
@@ -43,6 +44,7 @@ class ForecastRequest:
         picture: what pictures show.
         rate: frames a second of the source; None where it has none.
         times: times to forecast, instead of a horizon.
+        carried: the state to go on from, instead of the context alone.
     """
 
     predictor: Predictor
@@ -56,11 +58,12 @@ class ForecastRequest:
     picture: Picture = "mosaic"
     rate: float | None = None
     times: tuple[float, ...] | None = None
+    carried: CarriedState | None = None
 
     @property
     def at_once(self) -> int:
-        """Samples of a part: all where a calibration needs their mean."""
-        if self.predictor.model.calibration is not None:
+        """Samples of a part: all where a calibration needs their mean, or a state holds them."""
+        if self.predictor.model.calibration is not None or self.carried is not None:
             return max(1, self.samples)
         horizon = self.predictor.spec.horizon if self.horizon is None else self.horizon
         horizon = horizon if self.times is None else len(self.times)
@@ -69,6 +72,8 @@ class ForecastRequest:
 
     def part(self, start: int) -> Forecast:
         """Samples from number `start` on, on the CPU."""
+        if self.carried is not None:
+            return self.carried.forecast(self.context, self.horizon, self.times).to("cpu")
         return self.predictor.forecast(
             self.context,
             self.horizon,

@@ -157,9 +157,13 @@ class Predictor:
             content_from=None if content_from is None else self.context(content_from),
             generator=generator,
         )
-        labels = frames.coordinates
+        return self.restored(forecast, given if bare else frames)
+
+    def restored(self, forecast: Forecast, context: Frames) -> Forecast:
+        """A forecast on the grid of its context, with its labels where it has any."""
+        labels = context.coordinates
         if labels is None:
-            if not isinstance(given, Frames) or given.space == frames.space:
+            if context.space == forecast.samples.shape[4:]:
                 return forecast
             return replace(forecast, samples=forecast.samples[self.preparation.inner])
         count = len(forecast.samples)

@@ -262,9 +262,7 @@ class Forecaster(nn.Module, ABC):
             )
         if len(values) < samples:
             values = values.expand(samples, *values.shape[1:])
-        return self.calibrated(
-            Forecast(samples=values, times=wanted, channels=self.spec.channels)
-        )
+        return self.calibrated(Forecast(samples=values, times=wanted, channels=self.spec.channels))
 
     def calibrated(self, forecast: Forecast) -> Forecast:
         """A forecast as the calibration corrects it; as it is without one."""

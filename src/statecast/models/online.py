@@ -110,9 +110,7 @@ class OnlineForecaster(Forecaster, Generic[S]):
         check_size((samples, 1, len(wanted), *self.spec.frame_shape))
         with evaluation_mode(self) as model, torch.no_grad():
             values = model.predict_from(state, wanted, samples=samples, generator=generator)
-        return self.calibrated(
-            Forecast(samples=values, times=wanted, channels=self.spec.channels)
-        )
+        return self.calibrated(Forecast(samples=values, times=wanted, channels=self.spec.channels))
 
 
 def check_rows(expected: int, found: int) -> None:

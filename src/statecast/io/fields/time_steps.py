@@ -171,6 +171,18 @@ def after(last: Any, step: Step, frames: float) -> Any:
     return last + datetime.timedelta(seconds=seconds)
 
 
+def frame_number(time: Any, step: Step) -> float:
+    """Frame intervals from the first moment of 1970, or from 0 of bare numbers, to a time."""
+    if step.unit == "numbers":
+        return float(time) / step.size
+    if step.unit == "months":
+        return int(months(np.array([time]))[0]) / step.size
+    if isinstance(time, np.datetime64):
+        return float((time - np.datetime64(0, "us")) / np.timedelta64(1, "us")) / 1e6 / step.size
+    start = time.replace(year=1970, month=1, day=1, hour=0, minute=0, second=0, microsecond=0)
+    return float((time - start).total_seconds()) / step.size
+
+
 def continued(last: Any, step: Step, frames: Sequence[float]) -> Array:
     """The times of several lead times, as an array of one type."""
     times = [after(last, step, number) for number in frames]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -39,22 +39,32 @@ def prepared_frames(
         yield prepare(frame, options, clip.name)
 
 
-def last_prepared(clip: Clip, options: ClipOptions, count: int) -> Array:
-    """The last `count` prepared frames, counted back from the last one, bytes (time, …).
+class LastFrames(NamedTuple):
+    """The last prepared frames of a clip."""
+
+    values: Array  # bytes (time, channel, y, x)
+    end: float  # of the clip, in frame intervals
+
+
+def last_prepared(clip: Clip, options: ClipOptions, count: int) -> LastFrames:
+    """The last `count` prepared frames, counted back from the last one.
 
     Errors:
         InputError: there are fewer; and as `prepared_frames`.
     """
     rate = options.frames_per_second
     kept: deque[RawFrame] = deque()
+    end = 0.0
     back = (count - 1) * options.frame_step
     for frame in clip.frames():
         kept.append(frame)
         if rate is None:
+            end += 1 / options.frame_step
             if len(kept) > back + 1:
                 kept.popleft()
             continue
         start = time_of(frame, clip.name) - back / rate
+        end = time_of(frame, clip.name) * rate / options.frame_step
         while len(kept) > 1 and time_of(kept[1], clip.name) <= start + TICK:
             kept.popleft()
     chosen = (
@@ -65,7 +75,8 @@ def last_prepared(clip: Clip, options: ClipOptions, count: int) -> Array:
             f"{clip.name} has {len(chosen)} frame(s) at this rate, a forecast from it needs "
             f"{count}. Lower --context."
         )
-    return np.stack([prepare(f, options, clip.name) for f in reversed(chosen[:count])])
+    prepared = [prepare(frame, options, clip.name) for frame in reversed(chosen[:count])]
+    return LastFrames(np.stack(prepared), end)
 
 
 def chosen_back(kept: Iterable[RawFrame], back: int, options: ClipOptions) -> list[RawFrame]:
