@@ -8,6 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
+import statecast
 from statecast.errors import FileError, InputError
 from statecast.frames import Batch, Forecast, Frames, FrameSpec, as_tensor
 
@@ -142,6 +143,11 @@ def test_what_a_notebook_shows_is_short_and_moves():
     assert repr(forecast) == (
         "Forecast(sample 1, batch 2, time 5, channel 1, space 8×6, <heat>, times 1 … 5)"
     )
+    batch = Batch.of(values, 2, latents={"speed": torch.rand(2, 5, 1)})
+    assert repr(batch) == f"Batch({batch.context!r}, {batch.target!r}, speed)"
+    predictor = statecast.load("digits")
+    assert repr(predictor).startswith("Predictor(SRVP, ")
+    assert repr(predictor).endswith(" parameters, context 5, intensity, space 32×32)")
     shown = forecast._repr_html_()
     picture = base64.b64decode(shown.split("base64,")[1].split('"')[0])
     with Image.open(io.BytesIO(picture)) as moving:

@@ -30,6 +30,7 @@ PICTURES = {
     **dict.fromkeys((".gif", ".webp", ".mp4"), "animations"),
     **dict.fromkeys((".png", ".pdf", ".svg"), "forecasts"),
 }  # who draws them
+PREVIEW = 192  # pixels: width of a forecast in a notebook
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -264,6 +265,10 @@ class Batch:
             return None
         return torch.cat([self.context.known, self.target.known], dim=1)
 
+    def __repr__(self) -> str:
+        known = f", {', '.join(self.latents)}" if self.latents else ""
+        return f"Batch({self.context!r}, {self.target!r}{known})"
+
     def __len__(self) -> int:
         """Number of windows in the batch."""
         return self.context.values.shape[0]
@@ -323,7 +328,9 @@ class Forecast:
             except StatecastError as error:
                 return f"<p><code>{text}</code></p><p>No preview: {escape(str(error))}</p>"
         data = b64encode(picture).decode()
-        return f'<p><code>{text}</code></p><img src="data:image/gif;base64,{data}"/>'
+        return (
+            f'<p><code>{text}</code></p><img width="{PREVIEW}" src="data:image/gif;base64,{data}"/>'
+        )
 
     @property
     def mean(self) -> Float[Tensor, "batch time channel *space"]:

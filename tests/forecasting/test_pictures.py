@@ -1,4 +1,4 @@
-"""Forecast draws the motion of PKnl and the objects of DDPAE, of fields and arrays."""
+"""Forecast draws what came beside it, the motion of PKnl and the objects of DDPAE."""
 
 import numpy as np
 import pytest
@@ -59,3 +59,11 @@ def test_other_pictures_are_refused(picture, capsys):
     with pytest.raises(SystemExit):
         main(["forecast", "run", "a.npy", "--output", "a.png", "--picture", picture])
     assert "invalid choice" in capsys.readouterr().err
+
+
+def test_the_example_of_a_shipped_model_is_drawn_beside_what_came(tmp_path):
+    output = tmp_path / "digits.svg"
+    for horizon, told in (("15", True), ("16", False)):  # 15 frames after the example are known
+        words = ["forecast", "digits", "--horizon", horizon, "--output", str(output)]
+        assert main(words) == 0
+        assert ("<!-- truth -->" in output.read_text()) == told

@@ -37,8 +37,8 @@ def kind_and_size(path):
 
 def pixels(path):
     with Image.open(path) as opened:
-        image = np.asarray(opened.convert("RGB"))
-    return {tuple(p) for p in image.reshape(-1, 3)}
+        found = opened.convert("RGB").getcolors(opened.width * opened.height)
+    return {colour for _, colour in found}
 
 
 @pytest.mark.parametrize(
@@ -247,3 +247,63 @@ def test_a_failure_in_writing_leaves_the_old_picture(tmp_path, monkeypatch):
         plot_forecast(context, forecast, path)
     assert path.read_bytes() == before
     assert [p.name for p in tmp_path.iterdir()] == ["a.png"]
+
+
+def test_equal_samples_are_drawn_as_one_forecast():
+    context, forecast, target = example()
+    equal = replace(forecast, samples=forecast.samples[:1].expand(4, -1, -1, -1, -1, -1))
+    (panels,) = panels_of(context, equal, target, 0, 3)
+    assert list(panels.rows) == ["truth", "forecast", "error"]
+    (panels,) = panels_of(context, forecast, target, 0, 3)
+    assert list(panels.rows) == ["truth", "mean", "sample 1", "sample 2", "sample 3", "spread"]
+
+
+def test_the_spread_of_colours_is_that_of_all_three():
+    context, forecast, target = example(channels=("red", "green", "blue"))
+    forecast.samples[:, :, :, 0] = 0.5
+    (panels,) = panels_of(context, forecast, target, 0, 1)
+    expected = forecast.std[0].mean(dim=1)
+    assert panels.rows["spread"] == pytest.approx(expected.numpy())
+
+
+def waves(order):
+    """A wave along a line whose points are numbered in some order, and its forecast."""
+    place = torch.linspace(0, 3, 40)[order]
+    times = torch.arange(-2.0, 6.0)
+    values = torch.sin(place + 0.1 * times[:, None])[None, :, None]
+    context = Frames.context_of(values[:, :3], ("u",))
+    samples = torch.stack([values[:, 3:], values[:, 3:] + 0.1])
+    forecast = Forecast(samples=samples, times=times[3:], channels=("u",))
+    return context, forecast, Frames.target_of(values[:, 3:], ("u",))
+
+
+def test_scattered_points_are_sorted_by_value_and_a_line_is_left_in_its_order():
+    line = torch.arange(40)
+    (panels,) = panels_of(*waves(line), 0, 1)
+    assert (panels.order == line.numpy()).all()
+    mixed = torch.randperm(40, generator=torch.Generator().manual_seed(0))
+    context, forecast, target = waves(mixed)
+    (panels,) = panels_of(context, forecast, target, 0, 1)
+    assert (np.diff(panels.observed[-1]) >= 0).all()
+    assert (panels.rows["truth"] == target.values[0, :, 0, panels.order].numpy()).all()
+    assert (panels.rows["sample 1"] == forecast.samples[0, 0, :, 0, panels.order].numpy()).all()
+    figure = plot_forecast(context, forecast, target=target)
+    assert "point, by its last observed value" in {axes.get_ylabel() for axes in figure.axes}
+
+
+def test_images_and_curves_of_points_lie_at_their_times():
+    context, forecast, target = waves(torch.arange(40))
+    figure = plot_forecast(context, forecast, target=target, samples=1)
+    images = {axes.get_title(): axes for axes in figure.axes if axes.collections}
+    assert list(images)[:4] == ["truth", "mean", "sample 1", "spread"]
+    (mesh,) = images["truth"].collections
+    assert mesh.get_coordinates()[0, :, 0].tolist() == [t - 0.5 for t in range(-2, 7)]
+    curves = next(axes for axes in figure.axes if axes.get_title().startswith("point "))
+    point = int(curves.get_title().removeprefix("point "))
+    known, mean = (line.get_ydata() for line in curves.get_lines()[:2])
+    seen, came = (frames.values[0, :, 0, point].numpy() for frames in (context, target))
+    assert known == pytest.approx(np.concatenate([seen, came]))
+    assert mean == pytest.approx(came + 0.05, abs=1e-6)
+    uneven = replace(forecast, samples=forecast.samples[:, :, :2], times=torch.tensor([0.5, 2.0]))
+    (mesh,) = plot_forecast(context, uneven).axes[0].collections
+    assert mesh.get_coordinates()[0, -3:, 0].tolist() == [0.25, 1.25, 2.75]

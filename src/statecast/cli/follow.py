@@ -44,7 +44,7 @@ def run(options: argparse.Namespace, overrides: Sequence[str] = ()) -> int:
         carried = CarriedState(predictor, samples=options.samples, seed=options.seed)
     else:
         print(f"statecast: {anew}: each forecast is made anew from the last frames.")
-    write = once.writer(predictor, options, overrides, None if anew else carried)
+    write = once.writer(predictor, options, overrides, carried=None if anew else carried)
     for written in islice(follow(options.input, write, seconds=options.seconds), options.count):
         once.report(written)
     return 0

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from statecast.forecasting.carried_state import CarriedState
     from statecast.forecasting.forecast_file import Written
     from statecast.forecasting.predictor import Predictor
+    from statecast.frames import Frames
 
 TAKES_OPTIONS = True  # --data.OPTION, of how INPUT is read
 SUMMARY = "Forecast the frames that follow those of a file."
@@ -29,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="INPUT",
         nargs="*",
         help="observed frames: what --data.path takes in training, by its content; also several; "
-        "none for the example of a shipped model",
+        "none for the example of a shipped model, drawn beside what came",
     )
     parser.add_argument(
         "--output",
@@ -74,11 +75,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace, overrides: Sequence[str] = ()) -> int:
     """Forecast from a file to a file."""
-    from statecast.runs.trained import example_context
+    from statecast.runs.trained import example, example_context
 
+    target = None
     if not options.input:
         options.input = [str(example_context(options.folder))]
-    report(writer(predictor_of(options), options, overrides)())
+        target = example(options.folder).target
+    report(writer(predictor_of(options), options, overrides, target=target)())
     return 0
 
 
@@ -95,9 +98,11 @@ def writer(
     predictor: Predictor,
     options: argparse.Namespace,
     overrides: Sequence[str],
+    *,
     carried: CarriedState | None = None,
+    target: Frames | None = None,
 ) -> Callable[[], Written]:
-    """The writer of the requested forecast."""
+    """The writer of the requested forecast, from a carried state, or beside what came."""
     from statecast.forecasting.forecast_file import QUANTILES, forecast_file
 
     return partial(
@@ -116,6 +121,7 @@ def writer(
         picture=options.picture,
         reading=data_options(overrides),
         carried=carried,
+        target=target,
     )
 
 

@@ -47,6 +47,9 @@ class Windows(Dataset[Batch], ABC):
 
     repeats: ClassVar[bool] = False
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({len(self)} windows)"
+
     @abstractmethod
     def __len__(self) -> int:
         """Number of windows."""

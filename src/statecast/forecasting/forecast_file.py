@@ -44,6 +44,7 @@ def forecast_file(
     picture: Picture = "mosaic",
     reading: Mapping[str, Any] | None = None,
     carried: CarriedState | None = None,
+    target: Frames | None = None,
 ) -> Written:
     """Forecast the frames that follow those of a file, and write them to another.
 
@@ -77,6 +78,7 @@ def forecast_file(
             `{"uneven_times": "fill"}`; see `statecast.forecasting.inputs.read_context`.
         carried: the state after earlier looks at the source, of the same samples and seed: it is
             brought up to date by the frames that are new, and the forecast goes on from it.
+        target: what came, in the model's units, to be drawn beside the forecast.
 
     Errors:
         FileError: a file cannot be read or written, or has an unknown ending.
@@ -103,6 +105,7 @@ def forecast_file(
         picture=picture,
         carried=carried,
         rate=source_rate(source, predictor, reading) if output.suffix.lower() in MOVING else None,
+        target=target,
     )
     write(request, output)
     return Written(output, request.shape, far_from_training(predictor.model, frames))

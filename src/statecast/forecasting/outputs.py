@@ -45,6 +45,7 @@ class ForecastRequest:
         rate: frames a second of the source; None where it has none.
         times: times to forecast, instead of a horizon.
         carried: the state to go on from, instead of the context alone.
+        target: what came, where it is known.
     """
 
     predictor: Predictor
@@ -59,6 +60,7 @@ class ForecastRequest:
     rate: float | None = None
     times: tuple[float, ...] | None = None
     carried: CarriedState | None = None
+    target: Frames | None = None
 
     @property
     def at_once(self) -> int:
@@ -100,6 +102,14 @@ class ForecastRequest:
         """Shape of all samples, (sample, batch, time, channel, *space)."""
         return (max(self.samples, 1), *self.first.samples.shape[1:])
 
+    @property
+    def truth(self) -> Frames | None:
+        """What came at the forecast's times, where all of these are known."""
+        times = self.first.times
+        if self.target is None or not torch.equal(self.target.times[: len(times)], times):
+            return None
+        return self.target.first(len(times))
+
     def whole(self) -> Forecast:
         """All samples at once."""
         samples = torch.cat([part.samples for part in self.parts()])
@@ -136,8 +146,10 @@ def write_animation(request: ForecastRequest, path: Path) -> Path:
         sample = 0 if request.picture == "sample" else None
         return animate_frames(request.whole(), path, sample=sample, frames_per_second=rate)
     count = VIDEO_SAMPLES if path.suffix.lower() == ".mp4" else GIF_SAMPLES
-    context = shown(request.context, request)
-    return animate_forecast(context, request.whole(), path, samples=count, frames_per_second=rate)
+    return animate_forecast(
+        shown(request.context, request), request.whole(), path, target=request.truth,
+        samples=count, frames_per_second=rate,
+    )  # fmt: skip
 
 
 def write_picture(request: ForecastRequest, path: Path) -> Path:
@@ -146,7 +158,8 @@ def write_picture(request: ForecastRequest, path: Path) -> Path:
 
     if request.picture in STILL:
         return write_parts(request, path)
-    plot_forecast(shown(request.context, request), request.whole(), path)
+    context = shown(request.context, request)
+    plot_forecast(context, request.whole(), path, target=request.truth)
     return path
 
 

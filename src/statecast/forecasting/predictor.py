@@ -38,6 +38,14 @@ class Predictor:
     fields: Preparation | None = None
     videos: ClipOptions | None = None
 
+    def __repr__(self) -> str:
+        spec = self.spec
+        count = sum(parameter.numel() for parameter in self.model.parameters())
+        return (
+            f"Predictor({type(self.model).__name__}, {count:,} parameters, context {spec.context}, "
+            f"{', '.join(spec.channels):.80}, space {'×'.join(map(str, spec.space))})"
+        )
+
     @property
     def spec(self) -> FrameSpec:
         """Shape, channels and units of the frames that the model works on."""

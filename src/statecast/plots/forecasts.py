@@ -17,7 +17,6 @@ from statecast.plots.panels import (
     GREY_MAP,
     LAND,
     MAGNITUDES,
-    MISSING,
     OBSERVED,
     Array,
     Panels,
@@ -29,15 +28,16 @@ from statecast.plots.panels import (
     south_first,
     strided,
 )
+from statecast.plots.points import plot_points
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.cm import ScalarMappable
     from matplotlib.figure import Figure
 
 SIDE = 0.95  # inches: width of a frame
 LEFT, RIGHT, TOP, HEAD = 1.05, 0.75, 0.15, 0.42  # inches around frames, and over each variable
 NEAR, APART = 0.05, 0.4  # inches between frames, and between context and forecast
+NAME = 0.7  # inches between them where the name of a row stands there
 SHOWN_CONTEXT = 5  # frames
 
 
@@ -58,7 +58,9 @@ def plot_forecast(
 
     Each variable has rows of its own; channels named red, green, blue are drawn in colour. Maps
     are drawn north up, with their coordinates and dates; what is never observed, as on land, is
-    grey. Points are drawn as an image of point against time. NaN in a forecast is pink.
+    grey. Points are drawn as images of point against time, above curves of some of them; points
+    that are no line through space are sorted by their last observed value. NaN in a forecast is
+    pink.
 
     Args:
         context: the observed frames.
@@ -111,7 +113,7 @@ class Sheet:
     def bar(self, scale: Scale, top: float, height: float) -> None:
         """A colour bar at the right edge."""
         axes = self.axes(self.width - RIGHT + 0.1, top, 0.09, height)
-        bar = self.figure.colorbar(mappable(scale), cax=axes)
+        bar = self.figure.colorbar(scale.mappable(), cax=axes)
         bar.ax.tick_params(labelsize=6, length=2)
         bar.ax.locator_params(nbins=4 if height < 1 else 7)
         bar.outline.set_visible(False)
@@ -125,7 +127,8 @@ def plot_frames(
     seen = [last - i for i in strided(last + 1, min(SHOWN_CONTEXT, columns))][::-1]
     came = strided(len(forecast.times), columns)
     height = SIDE * float(np.clip(context.space[0] / context.space[1], 0.4, 2.5))
-    split = LEFT + len(seen) * (SIDE + NEAR) + APART
+    known = "truth" in panels[0].rows
+    split = LEFT + len(seen) * (SIDE + NEAR) + (APART if known else NAME)
     rows = sum(len(variable.rows) for variable in panels)
     sheet = Sheet(
         split + len(came) * (SIDE + NEAR) + RIGHT, HEAD * len(panels) + rows * (height + NEAR) + TOP
@@ -141,9 +144,12 @@ def plot_frames(
             draw_frame(axes, image, OBSERVED, head(labels, context.times[time].item(), ""))
             if column == 0:
                 label_axes(axes, labels, context.space)
+        first = LEFT - 0.45 * (labels is not None) - 0.1
+        if not known:
+            sheet.word(first, top + height / 2, "observed", align="right", weight="normal")
         for row, name in enumerate(variable.rows):
-            left = split if row else LEFT - 0.45 * (labels is not None)
-            sheet.word(left - 0.1, top + height / 2, name, align="right", weight="normal")
+            left = first if name == "truth" else split - 0.1
+            sheet.word(left, top + height / 2, name, align="right", weight="normal")
             for column, time in enumerate(came):
                 axes = sheet.axes(split + column * (SIDE + NEAR), top, SIDE, height)
                 edge = OBSERVED if name == "truth" else FORECAST
@@ -187,50 +193,3 @@ def label_axes(axes: Axes, labels: Coordinates | None, space: Sequence[int]) -> 
         axis.set_tick_params(labelsize=5.5, length=2, pad=1)
         axis.set_label_text(name, fontsize=5.5, parse_math=False)
         axis.labelpad = 1
-
-
-def plot_points(panels: Sequence[Panels], context: Frames, forecast: Forecast) -> Figure:
-    """Images of point against time, a row of them for each variable."""
-    columns = max(len(variable.rows) for variable in panels)
-    figure = new_figure(2.1 * columns + 1.2, 2.6 * len(panels) + 0.3)
-    figure.set_layout_engine("constrained")
-    grid = figure.subplots(len(panels), columns, squeeze=False, sharey=True)
-    name, places = axis_values(context.coordinates, 0)
-    count = context.space[0]
-    for variable, line in zip(panels, grid, strict=True):
-        for axes, (row, values) in zip(line, variable.rows.items(), strict=True):
-            whole = values
-            if row not in MAGNITUDES:
-                whole = np.concatenate([variable.observed, values])
-                axes.axvline(0.5, color="white", linewidth=1.2)
-            missing = LAND if row == "truth" else MISSING
-            end = float(forecast.times[-1])
-            axes.imshow(
-                coloured(whole.T, variable.scale_of(row), missing=missing), aspect="auto",
-                extent=(end - len(whole) + 0.5, end + 0.5, count - 0.5, -0.5),
-                interpolation="nearest",
-            )  # fmt: skip
-            axes.set_title(" ".join(filter(None, (row, variable.label))), fontsize=8)
-            axes.set_xlabel("time / frames", fontsize=7)
-            axes.tick_params(labelsize=6)
-            if row in MAGNITUDES:
-                bar = figure.colorbar(mappable(variable.scale_of(row)), ax=axes)
-                bar.ax.tick_params(labelsize=6)
-        last = [
-            axes for axes, row in zip(line, variable.rows, strict=True) if row not in MAGNITUDES
-        ]
-        bar = figure.colorbar(mappable(variable.scale), ax=last[-1])
-        bar.ax.tick_params(labelsize=6)
-        line[0].set_ylabel(name or "point", fontsize=7, parse_math=False)
-        if places is not None:
-            shown = np.linspace(0, count - 1, min(count, 5)).round().astype(int)
-            line[0].set_yticks(shown, [f"{value:.4g}" for value in places[shown]])
-    return figure
-
-
-def mappable(scale: Scale) -> ScalarMappable:
-    """Mapping from values to colours, for a colour bar."""
-    from matplotlib.cm import ScalarMappable
-    from matplotlib.colors import Normalize
-
-    return ScalarMappable(Normalize(scale.low, scale.high), scale.colours)

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+from torch import Tensor
 
 from statecast.errors import InputError
 from statecast.frames import Forecast, Frames
 from statecast.io.fields.coordinates import Coordinates
 from statecast.io.fields.time_steps import continued, text_of
+
+if TYPE_CHECKING:
+    from matplotlib.cm import ScalarMappable
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -30,6 +35,13 @@ class Scale(NamedTuple):
     high: float
     colours: str = FIELD_MAP  # a colour map of matplotlib
 
+    def mappable(self) -> ScalarMappable:
+        """Mapping from values to colours, for a colour bar."""
+        from matplotlib.cm import ScalarMappable
+        from matplotlib.colors import Normalize
+
+        return ScalarMappable(Normalize(self.low, self.high), self.colours)
+
 
 class Panels(NamedTuple):
     """Images of one variable of one sequence, north up."""
@@ -39,6 +51,7 @@ class Panels(NamedTuple):
     rows: dict[str, Array]  # truth, mean, samples, spread or error, over the forecast's times
     scale: Scale
     land: Array  # where no value is ever known, in the shape of one image without colours
+    order: Array | None = None  # numbers of points in the order in which they are drawn
 
     def colours(self, name: str, time: int) -> Array:
         """Colours (y, x, 3), 0 to 1, of a frame of a row."""
@@ -59,7 +72,8 @@ def panels_of(
 ) -> list[Panels]:
     """Panels of each variable of a sequence; colours are one variable.
 
-    Points that are known in no frame of context and target, as on land, are left out of forecasts.
+    Equal samples, as of a deterministic model, are one forecast. Points that are known in no
+    frame of context and target, as on land, are left out of forecasts.
 
     Errors:
         InputError: there is no such sequence.
@@ -70,30 +84,51 @@ def panels_of(
         )
     labels = context.coordinates or forecast.coordinates
     flip = len(context.space) == 2 and south_first(labels)
+    order = point_order(context, sequence) if len(context.space) == 1 else None
+    draw = partial(arranged, flip=flip, order=order)
     found = []
     for label, channels in variables_of(context.channels, labels):
-        seen = arranged(context.values[sequence], channels, flip=flip)
+        seen = draw(context.values[sequence], channels)
         rows = {}
         if target is not None:
-            rows["truth"] = arranged(target.values[sequence], channels, flip=flip)
+            rows["truth"] = draw(target.values[sequence], channels)
         known = np.isfinite(np.concatenate([seen, *rows.values()])).any(axis=0)
-        several, mean = len(forecast.samples) > 1, forecast.mean[sequence]
-        rows["mean" if several else "forecast"] = arranged(mean, channels, flip=flip)
-        if several:
-            for index in range(min(samples, len(forecast.samples))):
-                drawn = forecast.samples[index, sequence]
-                rows[f"sample {index + 1}"] = arranged(drawn, channels, flip=flip)
-            rows["spread"] = arranged(forecast.std[sequence], channels[:1], flip=flip)
-        elif target is not None:
-            error = (mean - target.values[sequence]).abs()
-            rows["error"] = arranged(error, channels[:1], flip=flip)
+        rows |= forecast_rows(
+            forecast, target, draw, sequence=sequence, samples=samples, channels=channels
+        )
         land = ~(known.any(axis=-1) if len(channels) == len(COLOURS) else known)
         for name in MAGNITUDES:
             if name in rows:
                 rows[name][:, land] = np.nan
         scale = scale_of(context.channels, [seen, next(iter(rows.values()))])
-        found.append(Panels(label, seen, rows, scale, land))
+        found.append(Panels(label, seen, rows, scale, land, order))
     return found
+
+
+def forecast_rows(
+    forecast: Forecast,
+    target: Frames | None,
+    draw: Callable[[Tensor, Sequence[int]], Array],
+    *,
+    sequence: int,
+    samples: int,
+    channels: Sequence[int],
+) -> dict[str, Array]:
+    """Mean, samples and spread; or a forecast that has no spread, and its error where known."""
+    drawn, mean = forecast.samples[:, sequence], forecast.mean[sequence]
+
+    def magnitude(values: Tensor) -> Array:
+        return draw(values[:, channels].mean(dim=1, keepdim=True), [0])
+
+    if (drawn.amax(dim=0) > drawn.amin(dim=0)).any():
+        rows = {"mean": draw(mean, channels)}
+        for index, sample in enumerate(drawn[:samples]):
+            rows[f"sample {index + 1}"] = draw(sample, channels)
+        return rows | {"spread": magnitude(forecast.std[sequence])}
+    rows = {"forecast": draw(mean, channels)}
+    if target is not None:
+        rows["error"] = magnitude((mean - target.values[sequence]).abs())
+    return rows
 
 
 def variables_of(
@@ -111,16 +146,20 @@ def variables_of(
     return [("" if plain else name, [index]) for index, name in enumerate(named)]
 
 
-def arranged(values: Any, channels: Sequence[int], *, flip: bool = False) -> Array:
+def arranged(
+    values: Any, channels: Sequence[int], *, flip: bool = False, order: Array | None = None
+) -> Array:
     """Channels of frames (time, channel, *space) as images (time, y, x), or of colours, or points.
 
     Args:
         values: the frames.
         channels: numbers of three of them for colours, or of one.
         flip: whether the first row is drawn last.
+        order: numbers of points in the order in which they are drawn; by default their own.
     """
     array: Array = values.detach().cpu().float().numpy()[:, list(channels)]
     array = array[..., ::-1, :] if flip else array
+    array = array if order is None else array[..., order]
     if len(channels) == len(COLOURS) and array.ndim == 4:
         return array.transpose(0, 2, 3, 1)
     return array[:, 0].copy()
@@ -129,6 +168,21 @@ def arranged(values: Any, channels: Sequence[int], *, flip: bool = False) -> Arr
 def images(values: Any, channels: Sequence[str]) -> Array:
     """Images of the first variable of frames (time, channel, *space)."""
     return arranged(values, variables_of(channels, None)[0][1])
+
+
+def point_order(context: Frames, sequence: int) -> Array:
+    """Order in which points are drawn: their own, if that is a line through space.
+
+    Points whose neighbours are hardly more alike than any two, as pixels picked at random, are
+    sorted by their last observed value. The sum of squared differences between neighbours is
+    twice the sum of squared anomalies where there is no order, and nearly 0 on a smooth line.
+    """
+    last = context.values[sequence, -1, 0].detach().cpu().float().numpy()
+    known = last[np.isfinite(last)]
+    labelled = axis_values(context.coordinates, 0)[1] is not None
+    squares = ((known - known.mean()) ** 2).sum() if len(known) else 0.0
+    scattered = not labelled and (np.diff(known) ** 2).sum() > squares
+    return np.argsort(last) if scattered else np.arange(len(last))
 
 
 def south_first(labels: Coordinates | None) -> bool:

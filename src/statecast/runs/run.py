@@ -34,6 +34,7 @@ from statecast.runs.folders import (
 )
 from statecast.runs.initial_weights import read_initial_weights
 from statecast.runs.recipes import Tables, as_tables, pairs, resolve
+from statecast.trained import trained_names
 from statecast.training.checkpoint_folders import list_checkpoints
 from statecast.training.checkpoints import Checkpoint, load_checkpoint
 from statecast.training.loop import TrainingResult
@@ -172,8 +173,8 @@ def read_run(folder: Path) -> Run:
     path = folder / CONFIG_NAME
     if not path.exists():
         raise FileError(
-            f"{folder} is no run folder: it holds no {CONFIG_NAME}. "
-            "`statecast train RECIPE` makes one."
+            f"{folder} is no run folder: it holds no {CONFIG_NAME}. `statecast train RECIPE` makes "
+            f"one; models that come with the package are {', '.join(trained_names())}."
         )
     own_file(path)
     try:

@@ -111,9 +111,8 @@ def with_clock(dates: Array, variables: Mapping[str, Variable]) -> Array:
         if seconds is None or variable.dtype.kind not in "fiu" or dates.dtype.kind != "M":
             continue
         passed = variable.values.astype(np.float64) * seconds
-        if (dates == dates.astype("datetime64[D]")).all() and (0 <= passed).all() and (
-            passed <= 86400
-        ).all():
+        within_a_day = (passed >= 0).all() and (passed <= 86400).all()
+        if within_a_day and (dates == dates.astype("datetime64[D]")).all():
             return dates + np.rint(passed).astype("timedelta64[s]")
     return dates
 

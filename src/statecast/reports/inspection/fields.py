@@ -142,9 +142,7 @@ def tried(
     return None
 
 
-def read(
-    finding: Finding, named: Sequence[str], fields: dict[str, Readable]
-) -> None:
+def read(finding: Finding, named: Sequence[str], fields: dict[str, Readable]) -> None:
     """Say how the variables with frames would be read."""
     name, (files, values, words) = next(iter(fields.items()))
     first, axes = files.opened[0], files.opened[0].axes
