@@ -96,8 +96,11 @@ def dates_along(
         held = variable.dtype.kind in "fiuMO" or name == dim
         if time_units is not None and named and held:
             numbers = as_numbers(variable, name, origin)
-            calendar = {"calendar": calendar_of(variable.attrs | variable.encoding)}
-            changed = type(variable)((dim,), numbers, calendar | {"units": time_units})
+            attributes = {
+                "calendar": calendar_of(variable.attrs | variable.encoding),
+                "units": time_units,
+            }
+            changed = type(variable)((dim,), numbers, attributes)
             return name, decoded(changed, name, origin)
         if variable.dtype.kind == "M" or is_cftime(variable):
             return name, as_dates(variable.values)
