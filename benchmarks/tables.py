@@ -8,7 +8,7 @@ with `@LEADS` over the first leads alone, or findings of an analysis. With the a
 `exact_answer`, the exact law is a row as well. Further options of a recipe, such as
 `--data.protocol paper`, hold for all rows. Started again it goes on where it stopped; several
 processes may make seeds of their own in one folder (`--seeds 2`). Prints the table, and writes it
-with the scores of every seed to `table.json`.
+with the scores of every seed to `table.json`; `tables/measured/` keeps those of docs/results.md.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ def values_of(content: Mapping[str, Any], columns: list[str], *, model: str) -> 
     if model == evaluation.model:
         for finding, value in findings(evaluation.analyses):
             found[" ".join(filter(None, finding))] = value
-    return [found.get(column, math.nan) for column in columns]
+    return [shortened(found.get(column, math.nan)) for column in columns]
 
 
 def exact_values(analyses: Mapping[str, Any], columns: list[str]) -> list[float]:
@@ -96,7 +96,12 @@ def exact_values(analyses: Mapping[str, Any], columns: list[str]) -> list[float]
         found[f"{metric} {OVER}"] = 1.0
     if "modes" in law:
         found |= {LOG_SCORE: law["modes"]["exact_log_score"], ERROR: 0.0}
-    return [found.get(column, math.nan) for column in columns]
+    return [shortened(found.get(column, math.nan)) for column in columns]
+
+
+def shortened(value: float) -> float:
+    """Six digits of a number, as they are kept in a record."""
+    return float(f"{value:.6g}")
 
 
 def cell(values: list[float]) -> str:
@@ -118,17 +123,22 @@ def rows_of(table: Mapping[str, Any], output: Path) -> Iterator[dict[str, Any]]:
     for row in table["rows"]:
         name = row["name"].replace(" ", "-")
         paths = [output / f"{name}-{seed}.json" for seed in table["seeds"]]
-        records = [json.loads(path.read_text()) for path in paths if path.exists()]
+        records = {
+            seed: json.loads(path.read_text())
+            for seed, path in zip(table["seeds"], paths, strict=True)
+            if path.exists()
+        }
         if not records:
             continue
-        last = records[-1]
+        last = list(records.values())[-1]
         model = Evaluation.from_json(last).model
         yield {
             "row": row["name"],
             "steps": last["step"],
             "parameters": last["parameters"],
-            "minutes": [record["processor_minutes"] for record in records],
-            "scores": [values_of(record, columns, model=model) for record in records],
+            "seeds": list(records),
+            "minutes": [round(record["processor_minutes"], 2) for record in records.values()],
+            "scores": [values_of(record, columns, model=model) for record in records.values()],
         }
     for baseline in list(last.get("forecasters", {}))[1:]:
         yield {"row": baseline, "scores": [values_of(last, columns, model=baseline)]}
@@ -152,11 +162,13 @@ def main() -> None:
         for row in table["rows"]:
             if known.rows is None or row["name"] in known.rows:
                 score(table, row, seed, known.output, further)
-    found = {"columns": table["columns"], "rows": list(rows_of(table, known.output))}
-    write_text(known.output / "table.json", json.dumps(found, indent=1) + "\n")
+    found = list(rows_of(table, known.output))
+    lines = ",\n".join(map(json.dumps, found))
+    content = f'{{"columns": {json.dumps(table["columns"])}, "rows": [\n{lines}\n]}}\n'
+    write_text(known.output / "table.json", content)
     print("\n| | parameters | steps | minutes | " + " | ".join(table["columns"]) + " |")
     print("|---" * (len(table["columns"]) + 4) + "|")
-    for row in found["rows"]:
+    for row in found:
         minutes = row.get("minutes", [])
         spent = f"{sum(minutes) / len(minutes):.1f}" if minutes else "–"
         sizes = [f"{row[key]:,}" if key in row else "–" for key in ("parameters", "steps")]
