@@ -24,6 +24,9 @@ ALLOCATION = ("allocate memory", "out of memory", "Storage size calculation over
               "numel: integer multiplication overflow", "negative dimension",
               "invalid array size")  # fmt: skip
 
+WORDS = {int: "a whole number", float: "a number", str: "text", bool: "true or false",
+         Path: "a path"}  # fmt: skip
+
 
 def typed(function: Callable[P, R]) -> Callable[P, R]:
     """Decorate a public function: arguments of another type than its signature says are refused.
@@ -165,7 +168,7 @@ def refusal(name: str, value: object, wanted: object) -> str:
 
 
 def described(wanted: Any) -> str:
-    """A type in words."""
+    """A type in words: `[a number, …]` of a sequence, `{name: text}` of a mapping."""
     origin, inner = get_origin(wanted), get_args(wanted)
     if origin is Literal:
         return " or ".join(map(str, inner))
@@ -173,13 +176,23 @@ def described(wanted: Any) -> str:
         return " or ".join(map(described, inner))
     if wanted in (None, types.NoneType):
         return "None"
-    return str(wanted) if origin else getattr(wanted, "__name__", str(wanted))
+    if inner and isinstance(origin, type) and issubclass(origin, Mapping):
+        return f"{{name: {described(inner[1])}}}"
+    if inner and isinstance(origin, type) and issubclass(origin, Sequence):
+        several = origin is not tuple or Ellipsis in inner
+        parts = [described(inner[0]), "…"] if several else map(described, inner)
+        return f"[{', '.join(parts)}]"
+    return WORDS.get(wanted) or (
+        str(wanted) if origin else getattr(wanted, "__name__", str(wanted))
+    )
 
 
 def is_plain(value: object) -> bool:
     """Whether a value is short enough to be shown."""
     if isinstance(value, list | tuple):
         return len(value) <= 8 and all(map(is_plain, value))
+    if isinstance(value, dict):
+        return is_plain([part for item in value.items() for part in item])
     if isinstance(value, int):
         return abs(value) < MOST
     return value is None or isinstance(value, str | float)

@@ -251,7 +251,7 @@ def test_without_torchdiffeq_the_extra_is_named(monkeypatch):
         ({"substeps": 0}, "at least 1 step"),
         ({"solver": "dopri5", "substeps": 2}, "chooses its steps itself"),
         ({"relative_tolerance": -1e-3}, "positive"),
-        ({"absolute_tolerance": math.nan}, "should be float, got nan"),
+        ({"absolute_tolerance": math.nan}, "should be a number, got nan"),
     ],
 )
 def test_options_that_do_not_fit_are_refused(options, message):

@@ -30,7 +30,7 @@ from statecast.io.fields.kinds import labelled_files
 from statecast.io.fields.preprocessing import plain_options
 from statecast.io.fields.readers import check_chunks
 from statecast.io.fields.series import open_series
-from statecast.io.fields.source import FieldOptions
+from statecast.io.fields.source import FieldOptions, check_dimensions
 from statecast.io.fields.time_steps import frame_number
 from statecast.io.hdf5 import HDF5
 from statecast.io.paths import existing_paths
@@ -194,6 +194,8 @@ def read_labelled_context(
     """Context from NetCDF files and Zarr stores as one series, with its coordinates."""
     options = dict(reading)
     datasets, origin = opened_series(paths, predictor, options)
+    asked = (options.get("sequences"), options.get("channels"))
+    check_dimensions(next(iter(datasets.values())), asked, origin)
     frames = predictor.context(datasets, count, origin=origin, reading=options)
     used = replace(predictor.preparation.options, **options)
     if used.missing_frames == "refuse":

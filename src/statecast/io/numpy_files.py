@@ -54,6 +54,12 @@ def map_npy(path: Path) -> Array:
         CorruptionError: it is cut off, damaged, or holds anything but numbers and text.
     """
     with reading(path):
+        with path.open("rb") as stream:
+            if header_of(stream).dtype.hasobject:
+                raise CorruptionError(
+                    f"{path} holds Python objects, which can run code and are not read. Save each "
+                    "sequence as a .npy file of one folder."
+                )
         return np.lib.format.open_memmap(path, mode="r")
 
 

@@ -34,6 +34,7 @@ SMALL = 0.5  # size of another array over that of the largest, below which it is
 SIGNATURES = (b"\x93NUMPY", b"PK", b"\x89HDF", b"MATLAB")
 OTHER_KINDS = {
     b"MATLAB 5.0": "a MATLAB file of a version before 7.3; save it with -v7.3",
+    b"\x1f\x8b": "packed by gzip; unpack it with gunzip",
     b"\x80": "a pickle, which can run code and is not read; save its arrays as .npy",
     b"CDF": "NetCDF; train on it with the data set fields",
 }

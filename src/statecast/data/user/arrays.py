@@ -20,6 +20,7 @@ from statecast.frames import Batch, FrameSpec
 
 LARGEST_BYTE = 255
 LOOKED_THROUGH = 1 << 31  # bytes that are searched for NaN before training
+GUESS = ", by a guess (--data.axes says otherwise)"
 COLOURS = {1: ("intensity",), 3: ("red", "green", "blue")}  # channel names of bytes
 
 
@@ -145,8 +146,23 @@ class Arrays(DataSource):
         if frames < length:
             raise InputError(
                 f"Sequences of {frames} frames hold no {split} windows of {length}: context "
-                f"{self.context} and horizon {self.horizons[split]}. Shorten one of them."
+                f"{self.context} and horizon {self.horizons[split]}. {self.shorter()}"
             )
+
+    def shorter(self) -> str:
+        """Advice on lengths of windows that every split has room for."""
+        room = {split: max(b - a for _, a, b in self.parts[split]) for split in SPLITS}
+        shortest, asked = min(room.values()), self.horizons
+        if shortest < 2:
+            return "Give longer sequences, or larger shares: --data.validation_fraction 0.2."
+        context = min(self.context, max(1, shortest // 3))
+        horizons = {"horizon": min(asked["train"], shortest - context)} | {
+            f"{split}_horizon": min(asked[split], room[split] - context)
+            for split in SPLITS
+            if asked[split] != asked["train"]
+        }
+        options = [f"--data.{name} {value}" for name, value in horizons.items()]
+        return f"Shorten them: --data.context {context} {' '.join(options)}."
 
     @property
     def spec(self) -> FrameSpec:
@@ -288,7 +304,7 @@ def described(opened: Opened) -> str:
     frames = " to ".join(map(str, lengths))
     channels, *space = sequences.frame_shape
     return (
-        f"{sequences.axes}{', by a guess' if opened.guessed else ''}: {len(sequences)} sequence(s) "
+        f"{sequences.axes}{GUESS if opened.guessed else ''}: {len(sequences)} sequence(s) "
         f"of {frames} frames, {channels} channel(s) on {'×'.join(map(str, space))}"
     )
 

@@ -17,7 +17,7 @@ from statecast.io.fields.orientation import turned
 from statecast.io.fields.preprocessing import GRID_TOLERANCE, same_unit
 from statecast.io.fields.readers import check_chunks
 from statecast.io.fields.series import open_series
-from statecast.io.fields.source import FieldOptions, Source
+from statecast.io.fields.source import FieldOptions, Source, check_dimensions
 from statecast.io.fields.time_steps import Step, numbers, text_of, typical_step
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -53,12 +53,7 @@ class FieldFiles:
         for source in sources[1:]:
             check_same(first, source)
         check_calendars(sources)
-        for name in filter(None, (options.sequences, options.channels)):
-            if name not in first.source.dims:
-                raise InputError(
-                    f"{first.origin} has the dimensions {dict(first.source.sizes)}, and no "
-                    f"{name!r} for sequences or channels."
-                )
+        check_dimensions(first.source, (options.sequences, options.channels), first.origin)
         self.one_place = all(same_place(first, source) for source in sources)
         self.sequences = self.join(joining, sources)
         self.opened = self.fields_of(sources)
@@ -167,6 +162,12 @@ def follow(sources: Sequence[Source]) -> bool:
 
 def check_same(first: Source, other: Source) -> None:
     """Raise `InputError` naming a file whose variables or grid are not those of the first."""
+    if set(other.variables) != set(first.variables):
+        raise InputError(
+            f"{other.origin} holds {', '.join(other.variables)}, {first.origin} holds "
+            f"{', '.join(first.variables)}. Name files of the same variables, such as with a "
+            "pattern, or merge them: `cdo merge IN1.nc IN2.nc OUT.nc`."
+        )
     if other.space != first.space or other.channels != first.channels:
         raise InputError(
             f"{other.origin} has {other.channels} on {other.space} points, {first.origin} has "

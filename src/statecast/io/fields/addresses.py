@@ -12,10 +12,18 @@ from statecast.errors import FileError, MissingExtraError, StatecastError, requi
 
 PATTERN = re.compile(r"[*\[]")  # in an address; a question mark begins its query
 
+OPENDAP = re.compile(r"^(dods|dap[24]?):|/dodsC/|/opendap/|\.dods\b|/erddap/griddap/[^?]*$", re.I)
+
 
 @contextmanager
 def reaching(address: str) -> Iterator[None]:
     """Turn what libraries raise that reach for the network into errors of ours; keep warnings."""
+    if OPENDAP.search(address):
+        raise FileError(
+            f"{address} is an OPeNDAP address, which gives no files. Name the file itself, which "
+            "THREDDS has at /thredds/fileServer/ instead of /thredds/dodsC/, or store what you "
+            f"need: xarray.open_dataset('{address}').to_netcdf('part.nc')."
+        )
     try:
         with warnings.catch_warnings(action="ignore"):
             yield

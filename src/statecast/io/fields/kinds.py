@@ -22,6 +22,7 @@ ZARR_FILES = ("zarr.json", ".zgroup", ".zmetadata")
 MAGIC = (b"CDF\x01", b"CDF\x02", b"CDF\x05", HDF5_MAGIC)  # first bytes of NetCDF files
 DEEPEST = 3  # levels of folders that are searched, such as years and months
 NOTES = ("", ".txt", ".md", ".csv", ".json", ".html", ".xml", ".log", ".md5", ".sha256")
+UNKNOWN = "it does not begin like one."
 START = 4096  # bytes that tell what a file is
 OTHERS = {
     b"GRIB": "it is GRIB. Convert it: `grib_to_netcdf -o OUT.nc IN.grib`, or "
@@ -29,6 +30,17 @@ OTHERS = {
     b"\x0e\x03\x13\x01": "it is HDF4. Convert it: `h4tonccf_nc4 IN.hdf OUT.nc`, or "
     "`gdal_translate -of netCDF IN.hdf OUT.nc`.",
 }
+PACKED = {
+    b"\x1f\x8b": "it is packed by gzip. Unpack it: `gunzip FILE`.",
+    b"BZh": "it is packed by bzip2. Unpack it: `bunzip2 FILE`.",
+    b"\xfd7zXZ": "it is packed by xz. Unpack it: `unxz FILE`.",
+    b"\x28\xb5\x2f\xfd": "it is packed by zstd. Unpack it: `unzstd FILE`.",
+}
+ARRAYS = "it holds arrays without names of dimensions. Read them with --data.name arrays."
+NO_FIELDS = {b"\x93NUMPY": ARRAYS, b"MATLAB 5.0": "it is MATLAB's of a version before 7.3. "
+             "Save it with -v7.3."}  # fmt: skip
+NO_FIELDS |= {bytes([0x80, protocol]): "it is a pickle, which can run code and is not read. Save "
+              "its arrays as .npy." for protocol in range(2, 6)}  # fmt: skip
 
 
 def files_of(path: str | Path | Sequence[str | Path]) -> list[Path]:
@@ -111,7 +123,9 @@ def kind_of(path: Path) -> Literal["netcdf", "zarr"]:
 
 def other_kind(start: bytes) -> str:
     """Name of a format that cannot be read, and what to do, by the first bytes of the file."""
-    for beginning, answer in OTHERS.items():
+    if not start:
+        return "it is empty. Write or download it again."
+    for beginning, answer in (OTHERS | PACKED | NO_FIELDS).items():
         if start.startswith(beginning):
             return answer
     if start.lstrip().startswith(b"{") and b'"refs"' in start:
@@ -121,7 +135,7 @@ def other_kind(start: bytes) -> str:
         )
     if start.lstrip()[:14].lower().startswith((b"<!doctype html", b"<html")):
         return "it is a web page, such as one that asks for a password. Download the file again."
-    return "it does not begin like one."
+    return UNKNOWN
 
 
 def check_regular_start(path: Path) -> bytes:
@@ -154,8 +168,9 @@ def is_labelled_file(path: Path) -> bool:
     if start.startswith(HDF5_MAGIC) and path.suffix.lower() not in NETCDF:
         return importlib.util.find_spec("h5py") is not None and has_scales(path)
     known = start.startswith((*MAGIC, *OTHERS)) or b'"refs"' in start
+    packed = start.startswith(tuple(PACKED)) and path.suffixes[-2:-1] in ([e] for e in NETCDF)
     zipped = start.startswith(b"PK") and is_zipped_store(path)
-    return known or zipped or path.suffix.lower() in (*NETCDF, ZARR)
+    return known or packed or zipped or path.suffix.lower() in (*NETCDF, ZARR)
 
 
 def has_scales(path: Path) -> bool:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 Array = np.ndarray[Any, np.dtype[Any]]
 
 FILE_NAME = "preparation.safetensors"
+TEXTS = ("group", "time", "y", "x", "sequences", "channels", "time_step", "time_units")
 FEWEST_FRAMES = 8  # at the end of a series that are looked at: their step must be that of training
 GRID_TOLERANCE = 1e-3  # of the spacing, by which coordinates of one grid may differ
 SAME_UNITS = (
@@ -316,15 +317,17 @@ def plain_options(table: Mapping[str, Any]) -> dict[str, Any]:
         several = missing if isinstance(missing, list | tuple) else [missing]
         with suppress(TypeError, ValueError):
             options["missing"] = tuple(float(value) for value in several)
-    if isinstance(options.get("group"), int):  # such as the levels of a pyramid
-        options["group"] = str(options["group"])
+    for name in TEXTS:  # YAML takes the levels of a pyramid for numbers, and some steps
+        if isinstance(options.get(name), int | float):
+            options[name] = str(options[name])
     if isinstance(options.get("variables"), list):
         options["variables"] = tuple(options["variables"])
     if isinstance(options.get("crop"), Mapping):
         options["crop"] = {
-            name: tuple(end if isinstance(end, int | float) else str(end) for end in ends)
+            str(name): tuple(end if isinstance(end, int | float) else str(end) for end in ends)
+            if isinstance(ends, list | tuple) else ends
             for name, ends in options["crop"].items()
-        }
+        }  # fmt: skip
     return options
 
 

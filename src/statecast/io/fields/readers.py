@@ -19,6 +19,7 @@ from statecast.io.fields.addresses import reaching
 from statecast.io.fields.dates import calendar_of
 from statecast.io.fields.dates import decoded as dates_of
 from statecast.io.fields.kinds import check_regular_start, groups_of, kind_of
+from statecast.io.fields.netcdf3 import check_whole
 from statecast.io.fields.remote import open_remote
 from statecast.io.fields.zarr_checks import check_store
 from statecast.io.hdf5 import MAGIC as HDF5_MAGIC
@@ -187,7 +188,7 @@ def mend(attributes: dict[Any, Any]) -> None:
 
 
 def check_netcdf(path: Path) -> None:
-    """Raise `FileError` unless all values of a NetCDF file lie in it.
+    """Raise `FileError` unless all values of a NetCDF file lie in it, and it is whole.
 
     The libraries of NetCDF follow links of HDF5 to other files, and read values from them.
     """
@@ -195,6 +196,7 @@ def check_netcdf(path: Path) -> None:
         require("h5py", "fields", "look for links in NetCDF files")
         with opened(path):
             return
+    check_whole(path)
 
 
 @contextmanager

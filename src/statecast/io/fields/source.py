@@ -255,6 +255,16 @@ class Source:
         return np.asarray(whole.values.astype(np.float32, copy=False))
 
 
+def check_dimensions(dataset: Dataset, asked: Sequence[str | None], origin: str) -> None:
+    """Raise `InputError` for a dimension that is to be sequences or channels and is not there."""
+    for name in filter(None, asked):
+        if name not in dataset.dims:
+            raise InputError(
+                f"{origin} has the dimensions {dict(dataset.sizes)}, and no {name!r} for sequences "
+                "or channels."
+            )
+
+
 def chosen_variables(
     dataset: Dataset, options: FieldOptions, origin: str, scalar: str | None
 ) -> tuple[str, ...]:

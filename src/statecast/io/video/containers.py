@@ -43,6 +43,13 @@ BEGINNINGS = {
 }
 MP4_BOXES = (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"pnot")
 STILL_BRANDS = (b"heic", b"heix", b"mif1", b"avif", b"M4A ", b"M4B ", b"jpx ")  # MP4 without video
+OTHERS = {
+    b"\x93NUMPY": "arrays",
+    b"MATLAB": "arrays",
+    b"\x89HDF": "arrays",
+    b"PK": "arrays",
+    b"CDF": "fields",
+}  # data sets of files that are no videos, by their first bytes
 SYNC = 0x47  # first byte of a packet of a transport stream
 PACKET = 188  # bytes of it
 
@@ -63,6 +70,8 @@ def container_of(path: Path) -> str:
     found = sniff(start)
     if found is None:
         what = "is text or a playlist" if is_text(start) else "begins like none of these"
+        for other, name in OTHERS.items():
+            what = f"is for --data.name {name}" if start.startswith(other) else what
         raise FileError(f"{path} {what}; videos are {', '.join(NAMES.values())}.")
     return found
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -13,6 +14,7 @@ from statecast.data.user.array_axes import ORDER
 from statecast.data.user.array_files import (
     Sequences,
     array_files,
+    beginning_of,
     is_hdf5,
     is_torch,
     open_sequences,
@@ -29,6 +31,7 @@ from statecast.reports.inspection.findings import Finding, one_line, sampled, st
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
+LENGTHS = re.compile(r"--data\.(context|horizon) (\d+)")  # that an error advises
 LARGEST = 1 << 28  # bytes of packed arrays that are unpacked to look at them
 SHOWN = 20  # arrays that are described
 DRAWN = 1 << 20  # values of a frame that are drawn, at most
@@ -41,6 +44,7 @@ def inspect_arrays(path: Path | Sequence[Path]) -> Finding:
         FileError, CorruptionError: a file cannot be read.
     """
     files = array_files(path)
+    beginning_of(files[0])
     finding = Finding(kind_of(files[0]) if len(files) == 1 else f"{len(files)} files of arrays")
     if len(files) > 1:
         finding.say("files", ", ".join(file.name for file in files[:SHOWN]))
@@ -104,16 +108,21 @@ def suggest(finding: Finding, path: Path | Sequence[Path]) -> None:
     finding.say("would be read", f"by the data set arrays, axes {described(found)}")
     finding.preview = lambda: rows_of([drawn(sequences, n) for n in evenly(len(sequences), ROWS)])
     paths = [str(path)] if isinstance(path, Path) else list(map(str, path))
+    lengths: dict[str, int] = {}
     try:
         check_finite(sequences)
         Arrays(path=tuple(paths), axes=sequences.axes, dataset=found.dataset)
     except InputError as error:
         finding.warn(error)
-        return
+        lengths = {name: int(number) for name, number in LENGTHS.findall(str(error))}
+        if not lengths:
+            return
     where = str(path) if isinstance(path, Path) else f"[{', '.join(map(str, path))}]"
     words = ["train", "videos", "--data.name", "arrays", "--data.path", where]
     words += ["--data.axes", sequences.axes] if sequences.axes not in (ORDER, "ntcx") else []
     words += ["--data.dataset", found.dataset] if found.dataset else []
+    for name, length in lengths.items():
+        words += [f"--data.{name}", str(length)]
     space = sequences.frame_shape[1:]
     if any(side % multiple_for(space) for side in space):
         words += ["--model.architecture", "mlp"]

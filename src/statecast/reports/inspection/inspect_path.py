@@ -7,7 +7,13 @@ from pathlib import Path
 
 from statecast.data.user.array_files import SIGNATURES, is_array_file, is_hdf5, is_torch
 from statecast.errors import CorruptionError, FileError
-from statecast.io.fields.kinds import NETCDF, is_labelled_file, labelled_files
+from statecast.io.fields.kinds import (
+    NETCDF,
+    UNKNOWN,
+    is_labelled_file,
+    labelled_files,
+    other_kind,
+)
 from statecast.io.json_yaml import check_regular
 from statecast.io.paths import existing_paths, is_remote
 from statecast.io.video.containers import START, is_text, sniff
@@ -136,4 +142,7 @@ def unknown(path: Path, start: bytes) -> str:
         return "is one image; a video is a folder of them, so inspect the folder."
     if is_text(start):
         return "is text; videos, arrays, NetCDF, Zarr, HDF5 and run folders are read."
+    answer = other_kind(start)
+    if answer != UNKNOWN:
+        return f"cannot be read: {answer}"
     return f"is of an unknown kind: it begins with {start[:8].hex(' ')}."
