@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -9,20 +10,34 @@ from plain.layers import Weights
 from torch import Tensor
 
 
+def own_copy(state: Weights) -> dict[str, Tensor]:
+    """Weights and statistics by name, apart from those that they are copied from."""
+    return {name: values.detach().clone() for name, values in state.items()}
+
+
 class Descent:
     """Weights in training, and their optimizer.
 
     Args:
-        state: weights and statistics by name; they are copied.
+        state: weights and statistics by name, which change.
         trained: names of the weights among them.
         rate: learning rate.
         betas: of Adam.
+        clip: largest norm of the gradient.
+        clip_each: largest norm of the gradient of each weight.
     """
 
     def __init__(
-        self, state: Weights, trained: list[str], *, rate: float, betas: tuple[float, float]
+        self,
+        state: dict[str, Tensor],
+        trained: list[str],
+        *,
+        rate: float,
+        betas: tuple[float, float],
+        clip: float = math.inf,
+        clip_each: float = math.inf,
     ) -> None:
-        self.state = {name: values.detach().clone() for name, values in state.items()}
+        self.state, self.clip, self.clip_each = state, clip, clip_each
         self.trained = [self.state[name].requires_grad_() for name in trained]
         self.optimizer = torch.optim.Adam(self.trained, lr=rate, betas=betas, foreach=False)
 
@@ -31,5 +46,10 @@ class Descent:
         self.optimizer.zero_grad()
         total = loss(self.state)
         total.backward()
+        if self.clip_each < math.inf:
+            for weight in self.trained:
+                torch.nn.utils.clip_grad_norm_(weight, self.clip_each)
+        if self.clip < math.inf:
+            torch.nn.utils.clip_grad_norm_(self.trained, self.clip)
         self.optimizer.step()
         return total.item()

@@ -5,7 +5,9 @@ from __future__ import annotations
 from functools import partial
 from typing import Literal, NamedTuple
 
-from speed_rows import forecasting, generation, training
+from plain.systems import SYSTEMS
+
+from speed_rows import forecasting, generation, systems, training
 from speed_rows.base import Build
 
 
@@ -61,6 +63,10 @@ def timed_rows() -> dict[str, Row]:
     for name, own in CONFIGURATIONS.items():
         build = partial(forecasting.latency, own.recipe)
         rows[f"latency-{name}"] = Row(f"one future of one window: {own.title}", build)
+    for name in SYSTEMS:
+        recipe = name.replace("_", "-") + "-digits-small"
+        rows[f"train-{name}"] = Row(f"training step: {recipe}", partial(systems.training, recipe))
+        rows[f"forecast-{name}"] = Row(f"forecast: {recipe}", partial(systems.forecast, recipe))
     return rows | {
         "data-digits": Row("data: stochastic digits", generation.moving_digits),
         "data-waves-lines": Row(

@@ -16,7 +16,7 @@ from statecast.models.build import own_options
 from statecast.runs.recipes import Tables, read_recipe
 
 SEED = 1
-POINTS = {"separable-wave-100": (100,)}  # space of recipes that have no frames of 64×64
+POINTS = {"separable-wave-100": (100,)}  # space of recipes of points
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,9 +79,10 @@ def spec_of(
 ) -> FrameSpec:
     """Frames of the data of a recipe, in [0, 1]; of another space and horizon where given."""
     data = tables["data"]
+    side = data.get("frame_size", 64)
     return FrameSpec(
         channels=("intensity",),
-        space=space or POINTS.get(recipe, (64, 64)),
+        space=space or POINTS.get(recipe, (side, side)),
         context=data["context"],
         horizon=horizon or data["horizon"],
         value_range=(0.0, 1.0),

@@ -112,7 +112,7 @@ def setting_of(
 
 
 def lively(model: Forecaster) -> Forecaster:
-    """Weights of a codec that keep the size of what passes, statistics that are not 0 and 1.
+    """Weights that keep the size of what passes a codec or a layer, statistics not 0 and 1.
 
     So frames move with the latent, as those of a trained model do.
     """
@@ -121,7 +121,7 @@ def lively(model: Forecaster) -> Forecaster:
         for name, layer in model.named_modules():
             if isinstance(layer, kinds):
                 draw(layer.weight, 0.0, (9 * layer.in_channels) ** -0.5, generator)
-            elif isinstance(layer, nn.Linear) and "coder" in name:
+            elif isinstance(layer, nn.Linear) and ("coder" in name or is_faint(layer)):
                 draw(layer.weight, 0.0, (2 / layer.in_features) ** 0.5, generator)
         for name, values in model.named_buffers():
             if name.endswith("running_var"):
@@ -129,6 +129,11 @@ def lively(model: Forecaster) -> Forecaster:
             elif name.endswith("running_mean"):
                 draw(values, 0.0, 0.1, generator)
     return model
+
+
+def is_faint(layer: nn.Linear) -> bool:
+    """Whether hardly anything passes a layer with its initial weights."""
+    return float(layer.weight.std()) < 0.25 * layer.in_features**-0.5
 
 
 def draw(values: Tensor, mean: float, std: float, generator: torch.Generator) -> None:

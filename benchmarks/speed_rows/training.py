@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from measuring.trainer import trainer_of
 from plain import separable, srvp_training
-from plain.descent import Descent
+from plain.descent import Descent, own_copy
 from plain.layers import Weights
 from torch import Tensor
 
@@ -40,8 +40,9 @@ def build(recipe: str, settings: Settings) -> Case:
     batch = Batch.of(values, spec.context, channels=spec.channels)
     rate, betas = train["learning_rate"], tuple(train.get("adam_betas", (0.9, 0.999)))
     descent = Descent(
-        model.state_dict(), [name for name, _ in model.named_parameters()], rate=rate, betas=betas
-    )
+        own_copy(model.state_dict()), [name for name, _ in model.named_parameters()], rate=rate,
+        betas=betas,
+    )  # fmt: skip
     loss = plain_loss(model, size)
     trainer = trainer_of(
         model, learning_rate=rate, adam_betas=betas, seed=SEED, precision=settings.precision,

@@ -62,7 +62,7 @@ def test_plain_training_has_our_loss_gradients_and_steps(recipe):
 
 
 def check_plain_training(recipe):
-    from plain.descent import Descent
+    from plain.descent import Descent, own_copy
     from speed_rows.base import SEED, model_of
     from speed_rows.training import build, plain_loss
 
@@ -72,7 +72,7 @@ def check_plain_training(recipe):
     frames = torch.rand(2, spec.length, *spec.frame_shape, generator=seeded_generator(1))
     names = [name for name, _ in model.named_parameters()]
     # A step of size 0 leaves gradients behind.
-    descent = Descent(model.state_dict(), names, rate=0.0, betas=(0.9, 0.999))
+    descent = Descent(own_copy(model.state_dict()), names, rate=0.0, betas=(0.9, 0.999))
     loss = plain_loss(model, 2)
     theirs = descent.step(lambda weights: loss(weights, frames))
     ours = model.loss(Batch.of(frames, spec.context), generator=seeded_generator(SEED, NOISE, 0))[
@@ -107,6 +107,45 @@ def test_plain_forecasts_are_ours(recipe):
     # Of random weights frames differ little; what moves in them must agree as well.
     moved = ours.diff(dim=2)
     assert float(moved.std()) > 1e-5
+    torch.testing.assert_close(moved, plain.diff(dim=2), atol=0.05 * float(moved.std()), rtol=0)
+
+
+SYSTEMS = (
+    "svg", "phydnet", "mim", "predrnn", "convlstm", "cdna", "sv2p", "savp", "struct-vrnn",
+    "drnet", "mcnet", "pknl", "ddpae", "dsvae", "kvae", "td-vae",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SYSTEMS)
+def test_plain_systems_have_our_losses_and_gradients(name):
+    from speed_rows.base import Settings
+    from speed_rows.systems import sides_of
+
+    settings = Settings(device=torch.device("cpu"), batch=2)
+    with fast_paths.without("channels_last", "kernel_as_matmul", "winograd"):
+        sides = sides_of(f"{name}-digits-small", settings)
+        assert sides.ours() == pytest.approx(sides.plain(), rel=1e-5)
+    weights = dict(sides.trainer.model.named_parameters())
+    beginnings = sides.trainer.updaters[len(sides.updates) - 1].update.parameters
+    trained = [name for name in weights if name.startswith(beginnings)]
+    small = 1e-4 * max(float(weights[name].grad.abs().max()) for name in trained)
+    for name in trained:  # those of the last update
+        wanted = weights[name].grad
+        torch.testing.assert_close(sides.state[name].grad, wanted, atol=small, rtol=1e-3)
+
+
+@pytest.mark.parametrize("name", SYSTEMS)
+def test_plain_systems_have_our_forecasts(name):
+    from speed_rows.base import Settings
+    from speed_rows.systems import forecast
+
+    settings = Settings(device=torch.device("cpu"), windows=2, frames=4, samples=3)
+    case = forecast(f"{name}-digits-small", settings)
+    ours, plain = case.ours().samples, case.plain()
+    assert ours.shape == plain.shape
+    torch.testing.assert_close(ours, plain, atol=1e-5, rtol=0)
+    moved = ours.diff(dim=2)
+    assert float(moved.std()) > 2e-6
     torch.testing.assert_close(moved, plain.diff(dim=2), atol=0.05 * float(moved.std()), rtol=0)
 
 
