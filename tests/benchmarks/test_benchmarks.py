@@ -18,7 +18,7 @@ from statecast.nn.fast import switches as fast_paths
 from statecast.training.loop import NOISE
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
-PARTS = ("plain", "measuring", "speed", "speed_rows", "scaling")
+PARTS = ("plain", "measuring", "speed", "speed_rows", "scaling", "gpu", "gpu_parts")
 SMALL = {
     "srvp": {
         "width": 4, "code_size": 6, "latent_size": 5, "noise_size": 3, "inference_hidden": 8,
