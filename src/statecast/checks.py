@@ -182,9 +182,8 @@ def described(wanted: Any) -> str:
         several = origin is not tuple or Ellipsis in inner
         parts = [described(inner[0]), "…"] if several else map(described, inner)
         return f"[{', '.join(parts)}]"
-    return WORDS.get(wanted) or (
-        str(wanted) if origin else getattr(wanted, "__name__", str(wanted))
-    )
+    name = str(wanted) if origin else getattr(wanted, "__name__", str(wanted))
+    return WORDS.get(wanted, name)
 
 
 def is_plain(value: object) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from base64 import b64encode
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from html import escape
 from operator import lt
@@ -46,6 +46,8 @@ class FrameSpec:
         value_range: smallest and largest value that the data can take, or None where unbounded.
         unit: unit of the values, `"1"` where they have none; of channels in different units,
             that of each, separated by commas.
+        actions: numbers in the action between two frames; 0 where frames come without.
+        agent_states: numbers in the state of the agent that acts; 0 where it is not measured.
     """
 
     channels: tuple[str, ...]
@@ -54,6 +56,8 @@ class FrameSpec:
     horizon: int
     value_range: tuple[float, float] | None = None
     unit: str = "1"
+    actions: int = 0
+    agent_states: int = 0
 
     def __post_init__(self) -> None:
         names = as_names(self.channels)
@@ -76,6 +80,12 @@ class FrameSpec:
             )
         if not isinstance(self.unit, str):
             raise InputError(f"A unit is a text, got {self.unit!r:.40}.")
+        numbers = (self.actions, self.agent_states)
+        if not all(map(is_whole, numbers)) or min(numbers) < 0 or numbers[1] > numbers[0] == 0:
+            raise InputError(
+                "Actions have at least 0 numbers, and only an agent that acts has states, got "
+                f"{self.actions!r:.40} numbers of actions and {self.agent_states!r:.40} of states."
+            )
         object.__setattr__(self, "channels", names)
         object.__setattr__(self, "space", tuple(map(int, sizes)))
 
@@ -108,6 +118,10 @@ class Frames:
         mask: True where a value is known, in the shape of `values`; None where all are. Unknown
             values (land, gaps) are NaN.
         coordinates: labels that the frames came with; None for bare arrays.
+        actions: what an agent does between these frames and after them, of which the first leads
+            from the first frame to the second; None where nobody acts. Of a context they go on
+            as far as they are planned: a forecast of h frames after n needs n + h − 1 of them.
+        agent_states: state of that agent at each frame; None where it is not measured.
     """
 
     values: Float[Tensor, "batch time channel *space"]
@@ -115,6 +129,8 @@ class Frames:
     channels: tuple[str, ...]
     mask: Bool[Tensor, "batch time channel *space"] | None = None
     coordinates: Coordinates | None = None
+    actions: Float[Tensor, "batch step action"] | None = None
+    agent_states: Float[Tensor, "batch time agent_state"] | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "channels", as_names(self.channels))
@@ -122,28 +138,52 @@ class Frames:
         check_times(self.times, self.values.shape[1])
         if self.mask is not None:
             check_mask(self.mask, self.values)
+        check_series(self.actions, "actions", self.values.shape[:1])
+        check_series(self.agent_states, "agent_states", self.values.shape[:2])
 
     @classmethod
     def context_of(
-        cls, values: Any, channels: tuple[str, ...] | None = None, *, mask: Tensor | None = None
+        cls,
+        values: Any,
+        channels: tuple[str, ...] | None = None,
+        *,
+        mask: Tensor | None = None,
+        actions: Any = None,
+        agent_states: Any = None,
     ) -> Frames:
         """Frames that end at time 0, from an array or tensor (batch, time, channel, *space)."""
         tensor = as_tensor(values)
         channels = channels or default_channels(tensor)
         length = tensor.shape[1] if tensor.ndim > 1 else 0
-        times = torch.arange(1.0 - length, 1.0)
-        return cls(values=tensor, times=times, channels=channels, mask=mask)
+        return cls(
+            values=tensor,
+            times=torch.arange(1.0 - length, 1.0),
+            channels=channels,
+            mask=mask,
+            actions=as_series(actions, "actions"),
+            agent_states=as_series(agent_states, "agent_states"),
+        )
 
     @classmethod
     def target_of(
-        cls, values: Any, channels: tuple[str, ...] | None = None, *, mask: Tensor | None = None
+        cls,
+        values: Any,
+        channels: tuple[str, ...] | None = None,
+        *,
+        mask: Tensor | None = None,
+        agent_states: Any = None,
     ) -> Frames:
         """Frames at times 1, 2, …, from an array or tensor (batch, time, channel, *space)."""
         tensor = as_tensor(values)
         channels = channels or default_channels(tensor)
         length = tensor.shape[1] if tensor.ndim > 1 else 0
-        times = torch.arange(1.0, length + 1.0)
-        return cls(values=tensor, times=times, channels=channels, mask=mask)
+        return cls(
+            values=tensor,
+            times=torch.arange(1.0, length + 1.0),
+            channels=channels,
+            mask=mask,
+            agent_states=as_series(agent_states, "agent_states"),
+        )
 
     def __repr__(self) -> str:
         sizes = sizes_of(self.values, ("batch", "time", "channel"))
@@ -170,19 +210,38 @@ class Frames:
         """The same frames with their values on `device`."""
         if self.values.device == torch.device(device):
             return self
-        mask = None if self.mask is None else self.mask.to(device, non_blocking=non_blocking)
-        values = self.values.to(device, non_blocking=non_blocking)
-        return replace(self, values=values, mask=mask)
+        return self._changed(lambda tensor: tensor.to(device, non_blocking=non_blocking))
 
     def select(self, sequences: slice) -> Frames:
         """The frames of some of the sequences."""
-        mask = None if self.mask is None else self.mask[sequences]
-        return replace(self, values=self.values[sequences], mask=mask)
+        return self._changed(lambda tensor: tensor[sequences])
+
+    def _changed(self, change: Callable[[Tensor], Tensor]) -> Frames:
+        def each(tensor: Tensor | None) -> Tensor | None:
+            return None if tensor is None else change(tensor)
+
+        return replace(
+            self,
+            values=change(self.values),
+            mask=each(self.mask),
+            actions=each(self.actions),
+            agent_states=each(self.agent_states),
+        )
+
+    def at(self, places: slice | Sequence[int]) -> Frames:
+        """Some of the frames of each sequence; the actions stay, planned from its first frame."""
+        rows = places if isinstance(places, slice) else list(places)
+        return replace(
+            self,
+            values=self.values[:, rows],
+            times=self.times[rows],
+            mask=None if self.mask is None else self.mask[:, rows],
+            agent_states=None if self.agent_states is None else self.agent_states[:, rows],
+        )
 
     def first(self, count: int) -> Frames:
         """At most the first `count` frames of each sequence."""
-        mask = None if self.mask is None else self.mask[:, :count]
-        return replace(self, values=self.values[:, :count], times=self.times[:count], mask=mask)
+        return self.at(slice(count))
 
     def require_finite(self, what: str = "frames") -> Frames:
         """Return self, or raise `InputError` naming the first known value that is not finite."""
@@ -238,6 +297,8 @@ class Batch:
         channels: tuple[str, ...] | None = None,
         latents: Mapping[str, Tensor] | None = None,
         mask: Bool[Tensor, "batch time channel *space"] | None = None,
+        actions: Float[Tensor, "batch step action"] | None = None,
+        agent_states: Float[Tensor, "batch time agent_state"] | None = None,
     ) -> Batch:
         """Cut sequences into their first `context` frames and the rest."""
         length = values.shape[1] if is_dense(values) and values.ndim > 1 else 0
@@ -246,10 +307,22 @@ class Batch:
                 f"A window (batch, time, …) of {length} frames cannot be cut after "
                 f"{context!r:.40} of them."
             )
-        before, after = (None, None) if mask is None else (mask[:, :context], mask[:, context:])
+
+        def cut(whole: Tensor | None) -> tuple[Tensor | None, Tensor | None]:
+            return (None, None) if whole is None else (whole[:, :context], whole[:, context:])
+
+        masks, states = cut(mask), cut(agent_states)
         return cls(
-            context=Frames.context_of(values[:, :context], channels, mask=before),
-            target=Frames.target_of(values[:, context:], channels, mask=after),
+            context=Frames.context_of(
+                values[:, :context],
+                channels,
+                mask=masks[0],
+                actions=actions,
+                agent_states=states[0],
+            ),
+            target=Frames.target_of(
+                values[:, context:], channels, mask=masks[1], agent_states=states[1]
+            ),
             latents=latents or {},
         )
 
@@ -264,6 +337,18 @@ class Batch:
         if self.context.mask is None and self.target.mask is None:
             return None
         return torch.cat([self.context.known, self.target.known], dim=1)
+
+    @property
+    def actions(self) -> Float[Tensor, "batch step action"] | None:
+        """Actions between the frames of context and target; None where nobody acts."""
+        steps = len(self.context) + len(self.target) - 1
+        return None if self.context.actions is None else self.context.actions[:, :steps]
+
+    @property
+    def agent_states(self) -> Float[Tensor, "batch time agent_state"] | None:
+        """States of the agent in context and target; None where they are not measured."""
+        before, after = self.context.agent_states, self.target.agent_states
+        return None if before is None or after is None else torch.cat([before, after], dim=1)
 
     def __repr__(self) -> str:
         known = f", {', '.join(self.latents)}" if self.latents else ""
@@ -499,6 +584,20 @@ def as_tensor(values: Any) -> Tensor:
     return values if values.dtype == torch.float32 else values.float()
 
 
+def as_series(values: Any, what: str) -> Tensor | None:
+    """Actions or states of an agent as a tensor (batch, time, number); None where there are none.
+
+    Those of one sequence, (time, number), need no batch axis.
+    """
+    if values is None:
+        return None
+    try:
+        tensor = torch.as_tensor(values).float()
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise InputError(f"{what} must be an array of numbers: {error}.") from error
+    return tensor[None] if tensor.ndim == 2 else tensor
+
+
 def default_channels(values: Tensor) -> tuple[str, ...]:
     """Names channel_0, channel_1, … for values (batch, time, channel, *space)."""
     count = values.shape[2] if values.ndim > 2 else 0
@@ -559,6 +658,19 @@ def check_mask(mask: Tensor, values: Tensor) -> None:
         )
     if not bool(values[~mask].isnan().all()):
         raise InputError("Values that a mask calls unknown must be NaN; set them so.")
+
+
+def check_series(series: Tensor | None, what: str, leading: tuple[int, ...]) -> None:
+    """Raise `InputError` unless a series is None, or of three axes that begin with these sizes."""
+    if series is None:
+        return
+    if not is_dense(series) or not series.is_floating_point():
+        raise InputError(f"{what} are a dense tensor of floating-point numbers.")
+    if series.ndim != 3 or tuple(series.shape[: len(leading)]) != tuple(leading):
+        raise InputError(
+            f"{what} of these frames are (batch, time, number) and begin with {tuple(leading)}, "
+            f"got {tuple(series.shape)}."
+        )
 
 
 def check_times(times: Tensor, length: int) -> None:

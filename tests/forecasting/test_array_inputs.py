@@ -10,6 +10,7 @@ from PIL import Image
 
 from statecast.cli.main import main
 from statecast.errors import FileError, InputError
+from statecast.forecasting.forecast_file import forecast_file
 from statecast.forecasting.inputs import read_context
 from statecast.forecasting.predictor import Predictor
 from statecast.frames import Forecast, Frames, FrameSpec
@@ -40,6 +41,67 @@ def test_axes_that_are_not_needed_are_left_out():
         assert torch.equal(model_for().forecast(bare).samples, whole)
     with pytest.raises(InputError, match=r"Those of the context are \(24, 24\)|should|must"):
         model_for(channels=2).forecast(context[0, :, 0])
+
+
+class TestActions:
+    spec = FrameSpec(channels=("c",), space=(8, 8), context=2, horizon=3, actions=2, agent_states=1)
+    values = np.random.default_rng(0).random((3, 6, 1, 8, 8), np.float32)
+    actions = np.random.default_rng(1).random((3, 9, 2), np.float32)
+    states = np.random.default_rng(2).random((3, 6, 1), np.float32)
+
+    def model(self):
+        generator = torch.Generator().manual_seed(0)
+        return Predictor(MODELS["cdna"](self.spec, width=2, lstm_widths=(2,) * 7,
+                                        generator=generator))  # fmt: skip
+
+    def written(self, path, **changes):
+        arrays = {"frames": self.values, "actions": self.actions, "agent_states": self.states}
+        if path.suffix == ".npz":
+            np.savez(path, **(arrays | changes))
+            return path
+        with h5py.File(path, "w") as content:
+            for name, array in (arrays | changes).items():
+                content[name] = array
+        return path
+
+    @pytest.mark.parametrize("ending", ["npz", "h5"])
+    def test_actions_and_states_of_a_file_are_those_of_its_last_frames(self, tmp_path, ending):
+        path = self.written(tmp_path / f"a.{ending}")
+        context = read_context(path, self.model())
+        assert torch.equal(context.values, torch.from_numpy(self.values[:, 4:]))
+        assert torch.equal(context.actions, torch.from_numpy(self.actions[:, 4:]))
+        assert torch.equal(context.agent_states, torch.from_numpy(self.states[:, 4:]))
+        whole = Frames.context_of(self.values[:, 4:], actions=self.actions[:, 4:],
+                                  agent_states=self.states[:, 4:])  # fmt: skip
+        written = forecast_file(self.model(), path, tmp_path / "b.npz", horizon=4)
+        found = np.load(written.path)["samples"]
+        expected = self.model().forecast(whole, 4).samples
+        np.testing.assert_array_equal(found, expected.numpy())
+
+    def test_files_of_a_sequence_each(self, tmp_path):
+        for number in range(2):
+            self.written(
+                tmp_path / f"{number}.npz",
+                frames=self.values[number, number:],
+                actions=self.actions[number, number:],
+                agent_states=self.states[number, number:],
+            )
+        context = read_context(tmp_path, self.model())
+        assert torch.equal(context.actions, torch.from_numpy(self.actions[:2, 4:]))
+        assert torch.equal(context.agent_states, torch.from_numpy(self.states[:2, 4:]))
+
+    def test_what_is_missing_too_short_or_ignored_is_said(self, tmp_path):
+        path = self.written(tmp_path / "a.npz")
+        with pytest.raises(InputError, match=r"actions: .* \(batch, 6, 2\) .* got \(3, 5, 2\)"):
+            forecast_file(self.model(), path, tmp_path / "b.npz", horizon=5)
+        with pytest.raises(InputError, match="holds actions, but this Persistence takes none"):
+            read_context(path, model_for(space=(8, 8)))
+        other = self.written(tmp_path / "c.npz", actions=self.actions[:2])
+        with pytest.raises(InputError, match=r"each of 3 sequence\(s\), got \(2, 9, 2\)"):
+            read_context(other, self.model())
+        np.savez(tmp_path / "d.npz", frames=self.values)
+        with pytest.raises(InputError, match=r"actions: .* got None"):
+            forecast_file(self.model(), tmp_path / "d.npz", tmp_path / "b.npz")
 
 
 class TestContexts:

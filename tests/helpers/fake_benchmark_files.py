@@ -92,14 +92,20 @@ def bair_videos(count, seed):
     return np.random.default_rng(seed).integers(0, 256, (count, 30, 64, 64, 3), dtype=np.uint8)
 
 
-def bair_record(video):
+def bair_series(count, seed):
+    """Actions (4 numbers) and positions (3) of random videos, (video, frame, number)."""
+    return np.random.default_rng([seed, 1]).normal(size=(count, 30, 7)).astype(np.float32)
+
+
+def bair_record(video, series=None):
     """A video with what else a record holds."""
     features = {}
-    for number, frame in enumerate(video):
-        features[f"{number}/action"] = [0.1, 0.2, 0.3, 0.4]
+    series = np.zeros((30, 7)) if series is None else series
+    for number, (frame, numbers) in enumerate(zip(video, series, strict=False)):
+        features[f"{number}/action"] = numbers[:4]
         features[f"{number}/image_aux1/encoded"] = frame.tobytes()
         features[f"{number}/image_main/encoded"] = frame[::-1].tobytes()
-        features[f"{number}/endeffector_pos"] = [0.5, 0.6, 0.7]
+        features[f"{number}/endeffector_pos"] = numbers[4:]
     return example(features)
 
 
@@ -110,7 +116,8 @@ def bair_folder(folder):
         inner = folder / "softmotion30_44k" / split
         inner.mkdir(parents=True)
         for first, last, seed in files:
-            records = [framed(bair_record(video)) for video in bair_videos(2, seed)]
+            videos = zip(bair_videos(2, seed), bair_series(2, seed), strict=True)
+            records = [framed(bair_record(*video)) for video in videos]
             (inner / TRAJECTORY.format(first, last)).write_bytes(b"".join(records))
     return folder
 

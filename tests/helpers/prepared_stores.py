@@ -47,7 +47,8 @@ def tiny_store(name, folder, length=None):
     def fill(writer):
         for sequence, labels, count in sequences_of(name, length):
             frames = generator.integers(0, 256, (count, *kind.frame_shape)).astype(kind.dtype)
-            writer.add(sequence, frames, labels)
+            series = np.random.default_rng(count).normal(size=(count, kind.series))
+            writer.add(sequence, frames, labels, series if kind.series else None)
         return {}
 
     make_entry(folder, kind.identity, lambda place: write_frames(place, kind, fill))

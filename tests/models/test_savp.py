@@ -129,7 +129,7 @@ def test_generator(published, run):
     model, draws = published.model, published.draws(run)
     step = int(run.removeprefix("train_step"))
     assert model.kl_weight_at(step) == pytest.approx(float(published[f"{run}/kl_weight"]))
-    generated = model.generate(published.frames, 2, draws)
+    generated = model.generate(published.batch, draws)
     by_time = thinned(generated.posterior.transpose(0, 1))
     expected = published[f"{run}/gen_images_enc"]
     found = by_time if expected.ndim == 5 else by_time[-1]
@@ -151,7 +151,7 @@ def test_generator(published, run):
 @pytest.mark.parametrize("run", RUNS)
 def test_discriminators(published, run):
     model, draws = published.model, published.draws(run)
-    generated = model.generate(published.frames, 2, draws)
+    generated = model.generate(published.batch, draws)
     if run == "train_step75000":
         for name, infix in (("gan", ""), ("vae_gan", "enc_")):
             real, fake = model.judge(name, published.frames, generated, draws)

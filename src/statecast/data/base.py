@@ -167,6 +167,10 @@ def collate_batches(batches: Sequence[Batch], **options: object) -> Batch:
         return first
     masked = any(batch.mask is not None for batch in batches)
     known = [torch.cat([batch.context.known, batch.target.known], dim=1) for batch in batches]
+
+    def together(series: list[Tensor | None]) -> Tensor | None:
+        return None if series[0] is None else torch.cat([one for one in series if one is not None])
+
     return Batch.of(
         torch.cat([batch.values for batch in batches]),
         len(first.context),
@@ -175,6 +179,8 @@ def collate_batches(batches: Sequence[Batch], **options: object) -> Batch:
             name: torch.cat([batch.latents[name] for batch in batches]) for name in first.latents
         },
         mask=torch.cat(known) if masked else None,
+        actions=together([batch.context.actions for batch in batches]),
+        agent_states=together([batch.agent_states for batch in batches]),
     )
 
 

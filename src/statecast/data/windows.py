@@ -128,10 +128,7 @@ class ChosenLeads(FirstFrames):
 
     def batch(self, indices: Tensor) -> Batch:
         whole = super().batch(indices)
-        target, rows = whole.target, torch.tensor(self.leads) - 1
-        mask = None if target.mask is None else target.mask[:, rows]
-        chosen = replace(target, values=target.values[:, rows], times=target.times[rows], mask=mask)
-        return replace(whole, target=chosen)
+        return replace(whole, target=whole.target.at([lead - 1 for lead in self.leads]))
 
     @cached_property
     def digest(self) -> str:

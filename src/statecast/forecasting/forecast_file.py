@@ -53,7 +53,9 @@ def forecast_file(
             other.
         source: what `data.path` takes, told by its content. An array (time, channel, *space), with
             an axis of sequences or without, and without the channel axis where there is one
-            channel; bytes are taken as images of 256 levels where the model's range is [0, 1]. Or
+            channel; bytes are taken as images of 256 levels where the model's range is [0, 1]. A
+            model that needs them takes `actions` (step, number) and `agent_states` (time, number)
+            of the same file, from its first frame on; actions go on through the horizon. Or
             NetCDF files or Zarr stores that are one series, with the variables that the model was
             trained on. Or videos or folders of images, whose last frames are prepared as in
             training.

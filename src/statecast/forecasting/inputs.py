@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from statecast.checks import typed
 from statecast.data.user.array_axes import check_axes, fitting_axes
@@ -17,11 +18,13 @@ from statecast.data.user.array_files import (
     ENDINGS as ARRAY_ENDINGS,
 )
 from statecast.data.user.array_files import (
+    SERIES,
     SIGNATURES,
     Sequences,
     found_arrays,
     is_array_file,
     is_hdf5,
+    series_beside,
 )
 from statecast.errors import FileError, InputError
 from statecast.forecasting.predictor import Predictor
@@ -133,7 +136,10 @@ def check_options(reading: Mapping[str, Any], known: Sequence[str], what: str) -
 def read_array_context(
     paths: Sequence[Path], predictor: Predictor, count: int, reading: Mapping[str, Any]
 ) -> Observed:
-    """Context from arrays: the last frames of every sequence."""
+    """Context from arrays: the last frames of every sequence, and an agent's actions beside them.
+
+    Arrays named `actions` and `agent_states` of the same files begin with the first frame.
+    """
     check_options(reading, ARRAY_OPTIONS, "arrays")
     arrays, _, origin = found_arrays(paths, reading.get("dataset"))
     axes = reading.get("axes")
@@ -150,8 +156,30 @@ def read_array_context(
     values = np.stack(pieces).astype(np.float32)
     if sequences.dtype == np.uint8 and predictor.spec.value_range == (0.0, 1.0):
         values /= LARGEST_BYTE
-    frames = predictor.frames_of(values)
+    series = series_of_agent(paths, sequences.lengths, kept)
+    if "actions" in series and not predictor.model.needs_actions:
+        raise InputError(
+            f"{origin} holds actions, but this {type(predictor.model).__name__} takes none. Leave "
+            "them out of the file."
+        )
+    frames = replace(
+        predictor.frames_of(values),
+        actions=series.get("actions"),
+        agent_states=series.get("agent_states"),
+    )
     return Observed(frames, tuple(map(float, sequences.lengths)))
+
+
+def series_of_agent(paths: Sequence[Path], lengths: Sequence[int], kept: int) -> dict[str, Tensor]:
+    """Actions and states of an agent beside the last `kept` frames of each sequence, if any."""
+    series = {}
+    for name in SERIES:
+        rows = series_beside(paths, name, len(lengths))
+        if rows is not None:
+            cut = [row[n - kept :] for row, n in zip(rows, lengths, strict=True)]
+            least = min(map(len, cut))
+            series[name] = torch.from_numpy(np.stack([row[:least] for row in cut])).float()
+    return series
 
 
 def axes_for(array: Any, predictor: Predictor, origin: str, *, alone: bool) -> str:

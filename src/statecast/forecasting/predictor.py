@@ -137,6 +137,7 @@ class Predictor:
         substeps: int | None = None,
         solver: SolverName | None = None,
         content_from: Frames | Any | None = None,
+        actions: Any = None,
         generator: torch.Generator | None = None,
     ) -> Forecast:
         """Samples of the frames that follow a context; arguments as `Forecaster.forecast`.
@@ -163,6 +164,7 @@ class Predictor:
             substeps=substeps,
             solver=solver,
             content_from=None if content_from is None else self.context(content_from),
+            actions=actions,
             generator=generator,
         )
         return self.restored(forecast, given if bare else frames)

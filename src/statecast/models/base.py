@@ -19,7 +19,15 @@ from torch import Tensor, nn
 
 from statecast.checks import LONGEST, typed
 from statecast.errors import InputError, StatecastError
-from statecast.frames import Batch, Forecast, Frames, FrameSpec, as_tensor, default_channels
+from statecast.frames import (
+    Batch,
+    Forecast,
+    Frames,
+    FrameSpec,
+    as_series,
+    as_tensor,
+    default_channels,
+)
 from statecast.models.calibration import Calibration
 from statecast.nn.fast.weight_cache import constant_weights
 from statecast.nn.normaliser import Normalisation, Normaliser
@@ -63,12 +71,15 @@ class Forecaster(nn.Module, ABC):
 
     Class attributes:
         stochastic: False where all samples of a forecast are equal.
+        takes_actions: whether frames are forecast under the actions of an agent, where the data
+            have any.
         supports_content_swap: whether content and dynamics can come from two contexts. Such a
             model takes `content_from` in its forecasts, and gives both by `codes_of`.
         statistics_batches: training batches that `fit_statistics` needs.
     """
 
     stochastic: bool = False
+    takes_actions: bool = False
     supports_content_swap: ClassVar[bool] = False
     statistics_batches: ClassVar[int] = 64
 
@@ -94,6 +105,11 @@ class Forecaster(nn.Module, ABC):
     def minimum_context(self) -> int:
         """Fewest context frames that a forecast needs."""
         return 1
+
+    @property
+    def needs_actions(self) -> bool:
+        """Whether a context must come with actions."""
+        return self.takes_actions and self.spec.actions > 0
 
     @abstractmethod
     def loss(
@@ -212,6 +228,7 @@ class Forecaster(nn.Module, ABC):
         substeps: int | None = None,
         solver: SolverName | None = None,
         content_from: Frames | Any | None = None,
+        actions: Any = None,
         generator: torch.Generator | None = None,
     ) -> Forecast:
         """Samples of the frames that follow a context.
@@ -229,6 +246,9 @@ class Forecaster(nn.Module, ABC):
             solver: method that the transition is followed with while forecasting, such as `rk4`
                 or the adaptive `dopri5`; by default the model's own.
             content_from: another context, whose content is used with the dynamics of `context`.
+            actions: what the agent does, (batch, step, action) or of one sequence (step, action),
+                from the first context frame on, in the place of the actions of `context`; see
+                `Frames`. A model that takes none ignores those of a context.
             generator: source of the random draws; same seed, same forecast.
 
         Returns:
@@ -239,13 +259,14 @@ class Forecaster(nn.Module, ABC):
             ConvergenceError: an adaptive solver did not reach its tolerance.
         """
         device = next((tensor.device for tensor in self.buffers()), torch.device("cpu"))
-        frames = self.check_context(context, "context").to(device)
+        frames = self.check_context(context, "context")
         other = (
             None
             if content_from is None
             else self._check_content_from(content_from, len(frames.values)).to(device)
         )
         wanted = self._check_times(horizon, times)
+        frames = self._check_actions(frames, actions, wanted).to(device)
         if samples < 1:
             raise InputError(f"A forecast needs at least 1 sample, got samples={samples}.")
         check_size((samples, len(frames.values), len(wanted), *self.spec.frame_shape))
@@ -349,6 +370,28 @@ class Forecaster(nn.Module, ABC):
             )
         return other
 
+    def _check_actions(self, frames: Frames, actions: Any, times: Float[Tensor, " time"]) -> Frames:
+        """Frames with the actions that a forecast to these times follows."""
+        if not self.needs_actions:
+            if actions is not None:
+                raise InputError(f"This {type(self).__name__} takes no actions; leave them out.")
+            return frames
+        if actions is not None:
+            frames = replace(frames, actions=as_series(actions, "actions"))
+        steps = len(frames) - 1 + math.ceil(float(times[-1]))
+        return replace(
+            frames,
+            actions=checked_series(
+                frames.actions, "actions", (steps, self.spec.actions), like=frames.values
+            ),
+            agent_states=checked_series(
+                frames.agent_states,
+                "agent_states",
+                (len(frames), self.spec.agent_states),
+                like=frames.values,
+            ),
+        )
+
     def _check_solver(self, solver: SolverName | None, substeps: int | None) -> None:
         given = {"substeps": substeps, "solver": solver}
         for name in [name for name, value in given.items() if value is not None]:
@@ -394,6 +437,34 @@ def as_times(times: Sequence[float] | Tensor, dtype: torch.dtype) -> Float[Tenso
     if float(wanted.abs().max()) > LONGEST:
         raise InputError(f"Times lie within {LONGEST} frames, got {shortened(wanted)}.")
     return wanted
+
+
+def checked_series(
+    series: Tensor | None, what: str, size: tuple[int, int], *, like: Tensor
+) -> Float[Tensor, "batch time number"] | None:
+    """The beginning of a context's actions or agent states; None where a model takes none.
+
+    Args:
+        series: (batch, time, number).
+        what: their name.
+        size: times that are needed, and numbers of each.
+        like: frames, whose type is theirs.
+
+    Errors:
+        InputError: they are missing, too few, of another size, or not finite.
+    """
+    length, numbers = size
+    if not numbers:
+        return None
+    if series is None or series.shape[1] < length or series.shape[2] != numbers:
+        raise InputError(
+            f"The model forecasts under {what}: a context needs (batch, {length}, {numbers}) of "
+            f"them, from its first frame on, got {None if series is None else tuple(series.shape)}."
+            f" Pass Frames.context_of(values, {what}=…)."
+        )
+    if not bool(torch.isfinite(series[:, :length]).all()):
+        raise InputError(f"The {what} of a context must be finite, got NaN or infinity.")
+    return series[:, :length].to(like.dtype)
 
 
 def shortened(values: Tensor) -> str:

@@ -74,7 +74,7 @@ class ChangeForecaster(Forecaster):
         self.reference = REFERENCES[reference](spec)
         observed = (f"{name}_observed" for name in spec.channels)
         self.model = build(replace(spec, channels=(*spec.channels, *observed), value_range=None))
-        self.spread = spread
+        self.spread, self.takes_actions = spread, self.model.takes_actions
         shape = (spec.horizon, *spec.frame_shape)
         self.register_buffer("weight", torch.zeros(shape[:2]))
         self.register_buffer("noise_std", torch.zeros(shape))

@@ -60,9 +60,21 @@ class FrameFeedback(Forecaster, Generic[S]):
     ) -> Iterator[Float[Tensor, "row channel *space"]]:
         """The frames that follow a context, without end; each is computed when asked for."""
         frame, state = self.observe(context, noise=noise)
+        yield from self.continue_from(frame, state, noise=noise)
+
+    def continue_from(
+        self, frame: Float[Tensor, "row channel *space"], state: S, *, noise: Noise
+    ) -> Iterator[Float[Tensor, "row channel *space"]]:
+        """The first forecast frame, and those that follow it, without end."""
         while True:
             yield frame
             frame, state = self.step(frame, state, noise=noise)
+
+    def frames_after(
+        self, context: Frames, content_from: Frames | None, *, noise: Noise
+    ) -> Iterator[Float[Tensor, "row channel *space"]]:
+        """The roll-out that a forecast takes its frames from."""
+        return self.roll_out(self.conditioning(context, content_from), noise=noise)
 
     def conditioning(
         self, context: Frames, content_from: Frames | None
@@ -85,10 +97,10 @@ class FrameFeedback(Forecaster, Generic[S]):
         generator: torch.Generator | None,
     ) -> Float[Tensor, "sample batch time channel *space"]:
         leads = whole_leads(times)
-        observed = self.conditioning(context, content_from)
-        batch = len(observed)
-        forecast = observed.new_empty(samples, batch, len(leads), *observed.shape[2:])
-        frames = self.roll_out(observed, noise=Noise(samples, batch, generator))
+        values, batch = context.values, len(context.values)
+        forecast = values.new_empty(samples, batch, len(leads), *values.shape[2:])
+        noise = Noise(samples, batch, generator)
+        frames = self.frames_after(context, content_from, noise=noise)
         place = {lead: index for index, lead in enumerate(leads)}
         for lead, frame in enumerate(islice(frames, leads[-1]), start=1):
             if lead in place:

@@ -45,6 +45,15 @@ def mlp(inputs: int, hidden: int, outputs: int, *, layers: int) -> MLP:
     return MLP(*modules[:-1])
 
 
+def beside(
+    maps: Float[Tensor, "row channel y x"], vector: Float[Tensor, "row number"] | None
+) -> Float[Tensor, "row wider y x"]:
+    """Maps with a vector at each of their points, as further channels."""
+    if vector is None:
+        return maps
+    return torch.cat([maps, vector[:, :, None, None].expand(-1, -1, *maps.shape[2:])], dim=1)
+
+
 def apply_in_parts(module: nn.Module, rows: Float[Tensor, "row *shape"], size: int) -> Tensor:
     """A module applied to `size` rows at once, so that its maps of all of them are never held."""
     return torch.cat([module(part) for part in rows.split(size)])

@@ -76,6 +76,8 @@ def create_run(
     options = tables["train"]
     choices += reference_choice(tables, data)
     model = Run(Path(), tables, spec, choices).new_model()
+    if spec.actions and not model.needs_actions:
+        choices += (InferredOption("actions", f"read, and ignored by {tables['model']['name']}"),)
     if options["validate_every"]:
         others = validation_choices(
             model,

@@ -187,6 +187,8 @@ def read_run(folder: Path) -> Run:
             horizon=frames["horizon"],
             value_range=None if frames["value_range"] is None else tuple(frames["value_range"]),
             unit=frames["unit"],
+            actions=frames.get("actions", 0),
+            agent_states=frames.get("agent_states", 0),
         )
         return Run(folder, resolve(content, origin=str(path)), spec)
     except (InputError, KeyError, TypeError, ValueError) as error:

@@ -10,13 +10,14 @@ from helpers.fake_benchmark_files import (
     TRAJECTORY,
     bair_folder,
     bair_record,
+    bair_series,
     bair_videos,
     example,
     framed,
 )
 
 from statecast.data.benchmarks.bair import BAIR
-from statecast.data.benchmarks.tfrecords import bytes_features, checksum, crc32c, read_records
+from statecast.data.benchmarks.tfrecords import checksum, crc32c, example_features, read_records
 from statecast.data.prepare import prepare
 from statecast.errors import CorruptionError, FileError
 
@@ -72,14 +73,16 @@ def test_records_come_back_and_each_byte_of_a_file_is_guarded(tmp_path):
 
 
 def test_fields_of_an_example_are_found_among_others():
-    found = bytes_features(example({"a": b"x" * 300, "b": [1.0, 2.0], "c": b""}))
+    found = example_features(example({"a": b"x" * 300, "b": [1.0, 2.0], "c": b""}))
+    floats = found.pop("b")
     assert {name: bytes(value) for name, value in found.items()} == {"a": b"x" * 300, "c": b""}
+    assert np.frombuffer(floats, "<f4").tolist() == [1.0, 2.0]
     # Fields that we do not know, of each wire type, are passed over.
     others = b"\x18\x96\x01" + b"\x21" + bytes(8) + b"\x2d" + bytes(4)
-    assert bytes(bytes_features(others + example({"a": b"y"}))["a"]) == b"y"
+    assert bytes(example_features(others + example({"a": b"y"}))["a"]) == b"y"
     for broken in (b"\x0a\xff", b"\x0b", b"\x0a\x05ab", b"\x80" * 12):
         with pytest.raises(ValueError, match=r"cut off|longer|unknown wire type"):
-            bytes_features(broken)
+            example_features(broken)
 
 
 def test_videos_are_those_of_the_files_in_the_order_of_their_numbers(source):
@@ -104,6 +107,25 @@ def test_tests_are_all_test_videos_from_their_first_frame(source):
     assert len(BAIR().windows("validation")) == 19
 
 
+def test_actions_and_positions_are_those_between_and_of_the_frames(source):
+    prepare("bair", source)
+    windows, plain = BAIR(actions=True).windows("test"), BAIR().windows("test")
+    assert windows.digest == plain.digest  # whose frames are the same
+    batch = windows.batch(torch.arange(2))
+    series = torch.from_numpy(bair_series(2, 3))
+    assert torch.equal(batch.context.actions, series[:, :29, :4])
+    assert torch.equal(batch.agent_states, series[:, :, 4:])
+    assert len(batch.context.agent_states[0]) == 2
+    assert plain.batch(torch.arange(2)).context.actions is None
+    spec = BAIR(actions=True).spec
+    assert (spec.actions, spec.agent_states) == (4, 3)
+    assert (BAIR().spec.actions, BAIR().spec.agent_states) == (0, 0)
+    train = BAIR(actions=True).windows("train")
+    number = int((train.starts == [1, 7]).all(axis=1).nonzero()[0][0])
+    (found,) = train.batch(torch.tensor([number])).context.actions
+    assert torch.equal(found, torch.from_numpy(bair_series(2, 1))[1, 7:18, :4])
+
+
 def test_a_flipped_bit_in_a_file_is_refused_by_name(source):
     path = one_file(source)
     content = bytearray(path.read_bytes())
@@ -116,9 +138,10 @@ def test_a_flipped_bit_in_a_file_is_refused_by_name(source):
 @pytest.mark.parametrize(
     ("record", "said"),
     [
-        (bair_record(bair_videos(1, 0)[0][:29]), "without 29/image_aux1/encoded"),
+        (bair_record(bair_videos(1, 0)[0][:29]), "without 29/endeffector_pos"),
         (bair_record(bair_videos(1, 0)[0][:, :32]), r"12288 bytes \(64×64 RGB\), got 6144"),
         (b"\x0b", "no Examples of TensorFlow"),
+        (bair_record(bair_videos(1, 0)[0], np.zeros((30, 6))), r"pos should have 12 bytes .*got 8"),
     ],
 )
 def test_a_record_that_is_no_video_is_refused(source, record, said):

@@ -18,7 +18,13 @@ from statecast.data.benchmarks.prepared_source import Count
 from statecast.data.benchmarks.stored_windows import hold_out
 from statecast.data.cache import entries as store
 from statecast.data.cache.entries import CHECKED_NAME, make_entry
-from statecast.data.cache.frame_store import FRAMES_NAME, StoreWriter, open_prepared, write_frames
+from statecast.data.cache.frame_store import (
+    FRAMES_NAME,
+    SERIES_NAME,
+    StoreWriter,
+    open_prepared,
+    write_frames,
+)
 from statecast.data.prepare import mismatches, preparable, prepare, verify
 from statecast.errors import CorruptionError, FileError, InputError
 from statecast.runs.create import create_run
@@ -51,7 +57,7 @@ def test_a_worker_is_told_where_the_frames_are(tmp_path):
     assert torch.equal(pickle.loads(sent).batch(numbers).values, windows.batch(numbers).values)
 
 
-@pytest.mark.parametrize("name", [FRAMES_NAME, "manifest.json"])
+@pytest.mark.parametrize("name", [FRAMES_NAME, SERIES_NAME, "manifest.json"])
 def test_a_flipped_bit_is_found_on_each_opening(tmp_path, name):
     folder = tiny_store("bair", tmp_path / "bair")
     open_prepared(folder, KIND)
@@ -71,7 +77,7 @@ def test_of_large_files_the_digest_is_remembered_until_they_change(tmp_path, mon
     monkeypatch.setattr(store, "SMALL", 1000)
     folder = tiny_store("bair", tmp_path / "bair")
     open_prepared(folder, KIND)
-    assert list(json.loads((folder / CHECKED_NAME).read_text())) == [FRAMES_NAME]
+    assert set(json.loads((folder / CHECKED_NAME).read_text())) == {FRAMES_NAME, SERIES_NAME}
     read = []
     monkeypatch.setattr(store, "sha256_of", lambda path: read.append(path.name) or "0" * 64)
     open_prepared(folder, KIND)
@@ -110,10 +116,10 @@ def test_a_store_cut_off_or_with_a_broken_manifest_is_refused(tmp_path):
 
 def test_a_store_of_another_data_set_or_version_is_refused(tmp_path):
     folder = tiny_store("bair", tmp_path / "bair")
-    with pytest.raises(FileError, match=r"holds bair of version 1 .* expected chairs of version 1"):
+    with pytest.raises(FileError, match=r"holds bair of version 2 .* expected chairs of version 1"):
         DATASETS["chairs"](path=str(folder)).windows("train")
-    with pytest.raises(FileError, match="expected bair of version 2"):
-        open_prepared(folder, KIND._replace(version=2))
+    with pytest.raises(FileError, match="expected bair of version 3"):
+        open_prepared(folder, KIND._replace(version=3))
 
 
 @pytest.mark.parametrize("name", CHOSEN)

@@ -5,6 +5,7 @@ from helpers.fake_benchmark_files import bair_folder, human_folder, kth_folder, 
 from helpers.prepared_stores import CHOSEN
 
 from statecast.cli.main import main
+from statecast.data.prepare import preparable
 from statecast.runs.run import open_run
 
 FOLDERS = {
@@ -30,5 +31,5 @@ def test_prepare_open_train(name, tmp_path, monkeypatch, capsys):
     assert main(["train", str(recipe), "--output", str(run), *options]) == 0
     assert f"{tmp_path / 'cache' / name}" in capsys.readouterr().err  # which data were used
     card = open_run(run).data().card
-    assert (card["name"], card["version"]) == (name, 1)
+    assert (card["name"], card["version"]) == (name, preparable()[name].kind.version)
     assert main(["evaluate", str(run), "--evaluate.metrics=[mse]", "--evaluate.samples=1"]) == 0

@@ -457,3 +457,47 @@ class TestKinds:
         torch.save({"x": torch.nn.Linear(1, 1)}, tmp_path / "b.pt")
         with pytest.raises(CorruptionError, match="cannot be read as tensors"):
             open_sequences(tmp_path / "b.pt")
+
+
+def acting_file(path, **changes):
+    """Five sequences of eight frames, with actions and states of an agent."""
+    generator = np.random.default_rng(3)
+    arrays = {
+        "frames": generator.random((5, 8, 1, 6, 6), np.float32),
+        "actions": generator.normal(size=(5, 7, 2)).astype("f4"),
+        "agent_states": generator.normal(size=(5, 8, 3)).astype("f4"),
+    } | changes
+    np.savez(path, **{name: array for name, array in arrays.items() if array is not None})
+    return arrays
+
+
+def test_actions_beside_the_frames_are_those_of_each_window(tmp_path):
+    path = tmp_path / "a.npz"
+    arrays = acting_file(path)
+    data = Arrays(path=str(path), context=2, horizon=3, axes="ntcyx", actions=True)
+    assert (data.spec.actions, data.spec.agent_states) == (2, 3)
+    windows = data.windows("train")
+    batch = windows.batch(torch.tensor([1, 6]))
+    for row, (sequence, start) in enumerate(windows.starts[[1, 6]]):
+        steps = slice(start, start + 4)
+        assert torch.equal(batch.actions[row], torch.from_numpy(arrays["actions"][sequence, steps]))
+        states = arrays["agent_states"][sequence, start : start + 5]
+        assert torch.equal(batch.agent_states[row], torch.from_numpy(states))
+    plain = Arrays(path=str(path), context=2, horizon=3, axes="ntcyx")
+    assert (plain.spec.actions, plain.windows("train").digest) == (0, windows.digest)
+    assert plain.windows("train").batch(torch.tensor([0])).actions is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"actions": None}, "no array named actions"),
+        ({"actions": np.zeros((5, 6, 2))}, r"8 frames .* at least 7 finite ones, got \(6, 2\)"),
+        ({"actions": np.full((5, 7, 2), np.nan)}, "at least 7 finite ones"),
+        ({"agent_states": np.zeros((4, 8, 3))}, r"each of 5 sequence\(s\), got \(4, 8, 3\)"),
+    ],
+)
+def test_actions_that_do_not_fit_are_refused(tmp_path, changes, said):
+    acting_file(tmp_path / "a.npz", **changes)
+    with pytest.raises(InputError, match=said):
+        Arrays(path=str(tmp_path / "a.npz"), context=2, horizon=3, axes="ntcyx", actions=True)

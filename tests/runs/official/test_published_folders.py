@@ -236,15 +236,6 @@ def test_variables_of_tensorflow(tmp_path, name, beside):
     assert same(found, expected)
 
 
-def test_weights_that_take_commands_of_a_robot_are_refused_by_name(tmp_path):
-    arrays, _ = golden("sv2p")
-    mixed = "generator/conv4/weights"
-    arrays[mixed] = np.concatenate([arrays[mixed], np.ones((1, 1, 7, 6), "f4")], axis=2)
-    write_checkpoint(tmp_path / "model-1", arrays)
-    with pytest.raises(InputError, match="take 7 numbers of actions and states"):
-        load_official(tmp_path)
-
-
 @pytest.mark.parametrize("name", ["sv2p", "mim_original", "savp"])
 def test_shapes_of_no_model_are_refused(tmp_path, name):
     arrays, config = golden(name)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,24 +14,28 @@ from statecast.data.base import Split
 from statecast.data.benchmarks.prepared_source import Count, Origin, PreparedSource
 from statecast.data.benchmarks.source_files import matching_files, progress
 from statecast.data.benchmarks.stored_windows import RandomClips, every_start, hold_out
-from statecast.data.benchmarks.tfrecords import bytes_features, read_records
+from statecast.data.benchmarks.tfrecords import example_features, read_records
 from statecast.data.cache.frame_store import Kind, StoreWriter
 from statecast.errors import CorruptionError, FileError
+from statecast.frames import FrameSpec
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
 FILE_NAME = re.compile(r"traj_(\d+)_to_(\d+)\.tfrecords")
 FEATURE = "{}/image_aux1/encoded"  # bytes of a frame as they are, despite the name
+ACTION, STATE = "{}/action", "{}/endeffector_pos"  # floats
+ACTIONS, STATES = 4, 3  # of them
 FRAMES, SIDE = 30, 64
 VIDEOS = {"train": 43264, "test": 256}
 OUTER = "softmotion30_44k"
 
 
 class BAIR(PreparedSource):
-    """Videos of a robot arm, RGB, 64×64, 30 frames each, without its commands.
+    """Videos of a robot arm, RGB, 64×64, 30 frames each.
 
     A twentieth of the training videos is for validation. Tests are all 256 test videos from their
-    first frame.
+    first frame. With `actions`, frames come with the commands of the arm between them, and with
+    the position of its end effector; frames and windows are the same.
 
     Data: Ebert et al. (2017), https://arxiv.org/abs/1710.05268; use as Franceschi et al. (2020),
     https://arxiv.org/abs/2002.09219.
@@ -41,9 +46,10 @@ class BAIR(PreparedSource):
         horizon: frames forecast in training.
         validation_horizon: frames forecast in validation; by default as in training.
         test_horizon: frames forecast in tests.
+        actions: whether to read the arm's commands (4 numbers) and positions (3).
     """
 
-    kind = Kind("bair", 1, (3, SIDE, SIDE), "|u1")
+    kind = Kind("bair", 2, (3, SIDE, SIDE), "|u1", ACTIONS + STATES)
     channels = ("red", "green", "blue")
     origin = Origin(
         title="BAIR robot pushing",
@@ -61,7 +67,9 @@ class BAIR(PreparedSource):
         horizon: int = 10,
         validation_horizon: int | None = None,
         test_horizon: int = 28,
+        actions: bool = False,
     ) -> None:
+        self.actions = actions
         super().__init__(
             path=path,
             context=context,
@@ -69,6 +77,11 @@ class BAIR(PreparedSource):
             validation_horizon=validation_horizon,
             test_horizon=test_horizon,
         )
+
+    @property
+    def spec(self) -> FrameSpec:
+        spec = super().spec
+        return replace(spec, actions=ACTIONS, agent_states=STATES) if self.actions else spec
 
     def windows(self, split: Split) -> RandomClips:
         length = self.context + self.horizons[split]
@@ -78,6 +91,7 @@ class BAIR(PreparedSource):
             context=self.context,
             length=length,
             channels=self.channels,
+            actions=ACTIONS if self.actions else 0,
         )
 
     def starts(self, split: Split, length: int) -> Array:
@@ -104,29 +118,61 @@ class BAIR(PreparedSource):
             count = 0
             for path, _ in progress(paths, f"bair {split}"):
                 for record in read_records(path):
-                    writer.add(f"{split}/{count:05d}", frames_of(record, path), {"split": split})
+                    features = features_of(record, path)
+                    writer.add(
+                        f"{split}/{count:05d}",
+                        frames_of(features, path),
+                        {"split": split},
+                        series_of(features, path),
+                    )
                     count += 1
             counts.append(Count(f"{split} videos", count, expected))
         return counts
 
 
-def frames_of(record: bytes, path: Path) -> Iterator[Array]:
+def features_of(record: bytes, path: Path) -> dict[str, memoryview]:
+    """Features of a record; errors as `frames_of`."""
+    try:
+        return example_features(record)
+    except ValueError as error:
+        raise CorruptionError(f"{path} holds no Examples of TensorFlow: {error}.") from error
+
+
+def content_of(
+    features: Mapping[str, memoryview], name: str, size: int, what: str, path: Path
+) -> memoryview:
+    """The bytes of a feature, which is there and has a size; errors as `frames_of`."""
+    if name not in features:
+        raise CorruptionError(f"{path} holds a record without {name}.")
+    if len(features[name]) != size:
+        raise CorruptionError(
+            f"{path}: {name} should have {size} bytes ({what}), got {len(features[name])}."
+        )
+    return features[name]
+
+
+def frames_of(features: Mapping[str, memoryview], path: Path) -> Iterator[Array]:
     """Frames (channel, y, x) of a record.
 
     Errors:
         CorruptionError: it lacks a frame, or one has another size.
     """
-    try:
-        features = bytes_features(record)
-    except ValueError as error:
-        raise CorruptionError(f"{path} holds no Examples of TensorFlow: {error}.") from error
+    what = f"{SIDE}×{SIDE} RGB"
     for number in range(FRAMES):
-        content = features.get(FEATURE.format(number))
-        if content is None:
-            raise CorruptionError(f"{path} holds a record without {FEATURE.format(number)}.")
-        if len(content) != SIDE * SIDE * 3:
-            raise CorruptionError(
-                f"{path}: {FEATURE.format(number)} should have {SIDE * SIDE * 3} bytes "
-                f"({SIDE}×{SIDE} RGB), got {len(content)}."
-            )
+        content = content_of(features, FEATURE.format(number), SIDE * SIDE * 3, what, path)
         yield np.frombuffer(content, np.uint8).reshape(SIDE, SIDE, 3).transpose(2, 0, 1)
+
+
+def series_of(features: Mapping[str, memoryview], path: Path) -> Array:
+    """Action and end effector's position of each frame, (time, number); errors as `frames_of`.
+
+    The action after the last frame, which leads to none, is not read, and NaN.
+    """
+    found = np.full((FRAMES, ACTIONS + STATES), np.nan, np.float32)
+    columns = ((ACTION, slice(0, ACTIONS), FRAMES - 1), (STATE, slice(ACTIONS, None), FRAMES))
+    for feature, place, count in columns:
+        for number in range(count):
+            size = found[number, place].nbytes
+            content = content_of(features, feature.format(number), size, "float32", path)
+            found[number, place] = np.frombuffer(content, "<f4")
+    return found

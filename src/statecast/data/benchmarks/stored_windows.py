@@ -34,6 +34,8 @@ class StoredWindows(CutWindows):
         frame_step: stored frames from one frame of a window to the next.
         scale: stored values that become 0 and 1.
         backwards: whether frames follow each other from the last to the first.
+        actions: numbers of an agent's action among those stored beside each frame, the first ones;
+            the others are its state. 0 for windows without them.
     """
 
     def __init__(
@@ -47,10 +49,11 @@ class StoredWindows(CutWindows):
         frame_step: int = 1,
         scale: tuple[float, float] = (0.0, LARGEST_BYTE),
         backwards: bool = False,
+        actions: int = 0,
     ) -> None:
         self.store, self.starts, self.channels = store, starts, channels
         self.context, self.length, self.frame_step = context, length, frame_step
-        self.scale, self.backwards = scale, backwards
+        self.scale, self.backwards, self.actions = scale, backwards, actions
         self.firsts = np.array([sequence.first for sequence in store.sequences])
 
     def batch(self, indices: Tensor) -> Batch:
@@ -62,10 +65,17 @@ class StoredWindows(CutWindows):
         steps = np.arange(self.length) * self.frame_step
         if self.backwards:
             steps = steps[::-1]
-        frames = np.asarray(self.store.frames[(self.firsts[sequence] + first)[:, None] + steps])
+        places = (self.firsts[sequence] + first)[:, None] + steps
         low, high = self.scale
-        values = torch.from_numpy(frames).float().sub_(low).div_(high - low)
-        return Batch.of(values, self.context, channels=self.channels)
+        frames = torch.from_numpy(np.asarray(self.store.frames[places]))
+        values = frames.float().sub_(low).div_(high - low)
+        actions = states = None
+        if self.actions:
+            beside = torch.from_numpy(np.asarray(self.store.series[places]))
+            actions, states = beside[:, :-1, : self.actions], beside[:, :, self.actions :]
+        return Batch.of(
+            values, self.context, channels=self.channels, actions=actions, agent_states=states
+        )
 
     @cached_property
     def digest(self) -> str:

@@ -13,6 +13,7 @@ POLYNOMIAL = 0x82F63B78  # CRC-32C (Castagnoli), bits reversed; RFC 3720
 MASK_DELTA = 0xA282EAD8  # checksums are stored rotated and shifted by it
 HEADER, CHECKSUM = struct.Struct("<QI"), struct.Struct("<I")
 VARINT, FIXED64, DELIMITED, FIXED32 = 0, 1, 2, 5  # wire types of protocol buffers
+BYTES, FLOATS = 1, 2  # fields of a feature
 VARINT_BYTES = 10  # at most
 
 
@@ -83,11 +84,12 @@ def crc_table() -> tuple[int, ...]:
     return tuple(table)
 
 
-def bytes_features(record: bytes) -> dict[str, memoryview]:
-    """First value of each feature of bytes in a `tf.train.Example`; others are left out.
+def example_features(record: bytes) -> dict[str, memoryview]:
+    """Content of each feature of bytes or floats in a `tf.train.Example`; others are left out.
 
     An Example holds Features (field 1), which hold entries (1) of a key (1) and a Feature (2),
-    which holds a list of bytes (1) of values (1).
+    which holds a list of bytes (1) or of floats (2). Of bytes, the first value (1) is given; of
+    floats, all of them (1), four bytes each, which lie together in one field.
 
     Errors:
         ValueError: it is no Example.
@@ -97,10 +99,11 @@ def bytes_features(record: bytes) -> dict[str, memoryview]:
         for entry in fields(features, 1):
             name = next(fields(entry, 1), None)
             for feature in fields(entry, 2):
-                for listed in fields(feature, 1):
-                    for value in fields(listed, 1):
-                        if name is not None:
-                            found.setdefault(bytes(name).decode(), value)
+                for kind in (BYTES, FLOATS):
+                    for listed in fields(feature, kind):
+                        for value in fields(listed, 1):
+                            if name is not None:
+                                found.setdefault(bytes(name).decode(), value)
     return found
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
@@ -15,6 +16,7 @@ from statecast.errors import CorruptionError, FileError, InputError
 Array = np.ndarray[Any, np.dtype[Any]]
 
 FRAMES_NAME = "frames.bin"
+SERIES_NAME = "series.bin"
 FORMAT = 1  # of the frames and what is written down of them
 
 
@@ -25,6 +27,7 @@ class Kind(NamedTuple):
     version: int  # changes when the same files give other frames
     frame_shape: tuple[int, ...]  # (channel, y, x)
     dtype: str  # `|u1` or `<f4`
+    series: int = 0  # numbers stored beside each frame, as float32, such as a robot's actions
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -38,7 +41,7 @@ class StoredSequence(NamedTuple):
     name: str
     first: int  # its first frame
     frames: int
-    sha256: str  # of its frames
+    sha256: str  # of its frames, and of what is stored beside them
     labels: dict[str, Any]  # what else is known of it
 
 
@@ -49,6 +52,7 @@ class PreparedStore(NamedTuple):
     frames: Array  # (frame, channel, y, x) of all sequences, memory-mapped
     sequences: tuple[StoredSequence, ...]
     notes: dict[str, Any]  # what else was written down, such as counts and warnings
+    series: Array  # (frame, number) beside the frames, memory-mapped; of no numbers by default
 
     def read(self, sequence: int, start: int, stop: int) -> Array:
         """Frames of a sequence from `start` up to `stop`, (time, channel, y, x)."""
@@ -70,12 +74,21 @@ def mapped_again(
     notes: dict[str, Any],
 ) -> PreparedStore:
     """A store that was opened and checked before."""
-    return PreparedStore(folder, map_frames(folder, dtype, shape), sequences, notes)
+    frames, series = map_frames(folder, dtype, shape), map_series(folder, shape[0])
+    return PreparedStore(folder, frames, sequences, notes, series)
 
 
 def map_frames(folder: Path, dtype: str, shape: tuple[int, ...]) -> Array:
     """The frames of a store, memory-mapped."""
     return np.memmap(folder / FRAMES_NAME, dtype=dtype, mode="r", shape=shape)
+
+
+def map_series(folder: Path, frames: int) -> Array:
+    """The numbers beside the frames of a store, memory-mapped; (frame, 0) of those without."""
+    path = folder / SERIES_NAME
+    if not path.exists():
+        return np.empty((frames, 0), np.float32)
+    return np.memmap(path, dtype="<f4", mode="r").reshape(frames, -1)
 
 
 class StoreWriter:
@@ -84,15 +97,20 @@ class StoreWriter:
     Args:
         stream: file that the frames go to.
         kind: of the store.
+        beside: file that the numbers beside the frames go to; None of a kind without.
     """
 
-    def __init__(self, stream: IO[bytes], kind: Kind) -> None:
-        self.stream, self.kind = stream, kind
+    def __init__(self, stream: IO[bytes], kind: Kind, beside: IO[bytes] | None = None) -> None:
+        self.stream, self.kind, self.beside = stream, kind, beside
         self.sequences: list[StoredSequence] = []
         self.frames = 0
 
     def add(
-        self, name: str, frames: Iterable[Array], labels: Mapping[str, Any] | None = None
+        self,
+        name: str,
+        frames: Iterable[Array],
+        labels: Mapping[str, Any] | None = None,
+        series: Array | None = None,
     ) -> int:
         """Append a sequence; the number of its frames. After an error it is as if never begun.
 
@@ -100,9 +118,10 @@ class StoreWriter:
             name: of the sequence.
             frames: (channel, y, x), of the kind's shape and type.
             labels: what else is known of it (JSON values).
+            series: numbers beside each frame, (time, number), of a kind with any.
 
         Errors:
-            InputError: a frame of another shape or type, or none at all.
+            InputError: a frame of another shape or type, or none at all; or other numbers.
         """
         digest, count, start = hashlib.sha256(), 0, self.stream.tell()
         try:
@@ -114,6 +133,7 @@ class StoreWriter:
                 count += 1
             if count == 0:
                 raise InputError(f"{name} holds no frames.")
+            digest.update(self.write_series(name, count, series))
         except Exception:
             self.stream.seek(start)
             self.stream.truncate()
@@ -123,6 +143,19 @@ class StoreWriter:
         )
         self.frames += count
         return count
+
+    def write_series(self, name: str, count: int, series: Array | None) -> bytes:
+        """Append the numbers beside `count` frames; their bytes."""
+        found = np.empty((count, 0)) if series is None else series
+        if found.shape != (count, self.kind.series):
+            raise InputError(
+                f"{name} should have {self.kind.series} numbers beside each of {count} frames, "
+                f"got {found.shape}."
+            )
+        content = found.astype("<f4").tobytes()
+        if self.beside is not None:
+            self.beside.write(content)
+        return content
 
     def check(self, name: str, number: int, frame: Array) -> None:
         """Raise `InputError` unless a frame is of the kind's shape and type."""
@@ -143,8 +176,10 @@ def write_frames(
         kind: of the store.
         write: adds all sequences, and returns notes (JSON values).
     """
-    with (folder / FRAMES_NAME).open("xb") as stream:
-        writer = StoreWriter(stream, kind)
+    with ExitStack() as files:
+        stream = files.enter_context((folder / FRAMES_NAME).open("xb"))
+        beside = files.enter_context((folder / SERIES_NAME).open("xb")) if kind.series else None
+        writer = StoreWriter(stream, kind, beside)
         notes = write(writer)
     return {
         "shape": [writer.frames, *kind.frame_shape],
@@ -166,9 +201,10 @@ def store_in(entry: Entry, kind: Kind, remedy: str) -> PreparedStore:
         if shape[1:] != kind.frame_shape or entry.content["dtype"] != kind.dtype:
             raise ValueError(f"frames of {entry.content['dtype']} {shape[1:]}")
         frames = map_frames(entry.folder, kind.dtype, shape)
+        series = map_series(entry.folder, shape[0])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CorruptionError(f"{entry.folder} cannot be read: {error}. {remedy}") from error
-    return PreparedStore(entry.folder, frames, sequences, entry.content["notes"])
+    return PreparedStore(entry.folder, frames, sequences, entry.content["notes"], series)
 
 
 def cached_frames(

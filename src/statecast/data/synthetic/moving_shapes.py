@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import torch
@@ -16,7 +17,7 @@ from statecast.data.synthetic.generated_windows import (
     horizons_of,
 )
 from statecast.errors import InputError
-from statecast.frames import Batch
+from statecast.frames import Batch, FrameSpec
 from statecast.nn.random import Streams, standard_normal, uniform
 
 KINDS = ("disc", "square", "triangle", "ring")
@@ -46,6 +47,8 @@ class MovingShapes(GeneratedSource):
         shape_size: largest radius of a shape in pixels; the smallest is two thirds of it.
         max_speed: in pixels per frame; the lowest is a third of it.
         camera: standard deviation of what each frame adds to the velocity of the view, in pixels.
+        actions: whether frames come with how far the view moves to the next one, (x, y) in pixels,
+            as the actions of a camera whose state is `camera`.
         noise: standard deviation of the noise of a pixel; values stay in [0, 1].
         test_videos: windows of the test split.
         validation_videos: windows of the validation split.
@@ -68,6 +71,7 @@ class MovingShapes(GeneratedSource):
         shape_size: float = 6.0,
         max_speed: float = 2.5,
         camera: float = 0.0,
+        actions: bool = False,
         noise: float = 0.0,
         test_videos: int = 256,
         validation_videos: int = 128,
@@ -78,7 +82,7 @@ class MovingShapes(GeneratedSource):
         self.counts = {"train": epoch, "validation": validation_videos, "test": test_videos}
         self.context, self.stochastic, self.shapes = context, stochastic, shapes
         self.frame_size, self.shape_size, self.max_speed = frame_size, shape_size, max_speed
-        self.camera, self.noise, self.seed = camera, noise, seed
+        self.camera, self.noise, self.seed, self.actions = camera, noise, seed, actions
         if min(*self.counts.values(), shapes) < 1:
             raise InputError(
                 "Moving shapes need at least 1 shape, and 1 window in each split, got "
@@ -93,6 +97,13 @@ class MovingShapes(GeneratedSource):
             )
         if min(camera, noise) < 0:
             raise InputError(f"camera and noise are at least 0, got {camera} and {noise}.")
+        if actions and camera == 0:
+            raise InputError("The actions are those of a camera that moves: set camera above 0.")
+
+    @property
+    def spec(self) -> FrameSpec:
+        spec = super().spec
+        return replace(spec, actions=2, agent_states=2) if self.actions else spec
 
     def windows(self, split: Split) -> ShapeWindows:
         return ShapeWindows(self, split)
@@ -107,6 +118,7 @@ class MovingShapes(GeneratedSource):
             max_speed=self.max_speed,
             camera=self.camera,
             noise=self.noise,
+            **({"actions": True} if self.actions else {}),
         )
 
 
@@ -144,7 +156,14 @@ class ShapeWindows(GeneratedWindows):
             "label": scene.kinds,
             "camera": scene.camera,
         }
-        return Batch.of(frames, source.context, channels=CHANNELS, latents=latents)
+        return Batch.of(
+            frames,
+            source.context,
+            channels=CHANNELS,
+            latents=latents,
+            actions=scene.camera.diff(dim=1) if source.actions else None,
+            agent_states=scene.camera if source.actions else None,
+        )
 
 
 def draw_scene(source: MovingShapes, length: int, count: int, streams: torch.Generator) -> Scene:

@@ -28,6 +28,7 @@ NAMES = (
     "frames",
     "context",
 )  # looked for in a file of several arrays, in this order
+SERIES = ("actions", "agent_states")  # names of arrays beside those of frames
 PREDRNN = {"clips", "dims", "input_raw_data"}  # arrays of the .npz of PredRNN's Moving MNIST
 NUMBERS = "fiub"  # kinds of dtypes
 SMALL = 0.5  # size of another array over that of the largest, below which it is taken for extra
@@ -138,6 +139,34 @@ def found_arrays(
         if array.dtype.kind not in NUMBERS or 0 in array.shape:
             raise InputError(f"{files[0]} should hold numbers, got {array.dtype} {array.shape}.")
     return arrays, dataset, str(files[0])
+
+
+def series_beside(path: str | Path | List[str | Path], name: str, count: int) -> list[Array] | None:
+    """Actions or states of an agent in files of sequences, (time, number) of each of them.
+
+    Args:
+        path: of the files.
+        name: of the arrays: of one sequence, or with a leading axis of sequences.
+        count: number of sequences.
+
+    Returns:
+        Those of each sequence, from its first frame on; None where the files hold none.
+
+    Errors:
+        InputError: they are not those of the sequences.
+    """
+    try:
+        arrays, _, origin = found_arrays(path, name)
+    except InputError:
+        return None
+    whole = [np.asarray(array[:], np.float32) for array in arrays]
+    rows = [row for array in whole for row in (array[None] if array.ndim == 2 else array)]
+    if len(rows) != count or any(row.ndim != 2 for row in rows):
+        raise InputError(
+            f"{name} should be (time, number) of each of {count} sequence(s), got "
+            f"{', '.join(str(array.shape) for array in whole)} in {origin}."
+        )
+    return rows
 
 
 def array_files(path: str | Path | List[str | Path]) -> list[Path]:

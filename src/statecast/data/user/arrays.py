@@ -13,11 +13,18 @@ import torch
 from torch import Tensor
 
 from statecast.data.base import SPLITS, CutWindows, DataSource, InferredOption, Split
-from statecast.data.user.array_files import Array, Opened, Sequences, open_sequences
+from statecast.data.user.array_files import (
+    Array,
+    Opened,
+    Sequences,
+    open_sequences,
+    series_beside,
+)
 from statecast.data.user.field_splits import Parts, window_starts
 from statecast.errors import InputError
 from statecast.frames import Batch, FrameSpec
 
+Series = Mapping[str, Sequence[Array]]  # by name, of each sequence
 LARGEST_BYTE = 255
 LOOKED_THROUGH = 1 << 31  # bytes that are searched for NaN before training
 GUESS = ", by a guess (--data.axes says otherwise)"
@@ -54,6 +61,9 @@ class Arrays(DataSource):
         value_range: smallest and largest value that the data can take, where they are known;
             those of bytes are 0 and 1.
         unit: of the values.
+        actions: whether to read the arrays `actions` of the same files, (step, number) of each
+            sequence, of which the first leads from its first frame to the second; and, if there
+            are any, `agent_states`, (time, number).
     """
 
     def __init__(
@@ -73,6 +83,7 @@ class Arrays(DataSource):
         channels: tuple[str, ...] | None = None,
         value_range: tuple[float, float] | None = None,
         unit: str = "1",
+        actions: bool = False,
     ) -> None:
         if not path:
             raise InputError("Which data? Name a file: --data.path my.npy.")
@@ -117,6 +128,10 @@ class Arrays(DataSource):
             self.check_length(split)
         for sequences in set(self.sequences.values()):
             check_finite(sequences)
+        self.series = {
+            split: series_of(self.paths[split], sequences) if actions else {}
+            for split, sequences in self.sequences.items()
+        }
 
     def split(self, validation_fraction: float, test_fraction: float) -> Parts:
         """Frames of the sequences of each split; a single sequence is split in time."""
@@ -173,6 +188,7 @@ class Arrays(DataSource):
             horizon=self.horizons["train"],
             value_range=self.value_range,
             unit=self.unit,
+            **{name: rows[0].shape[1] for name, rows in self.series["train"].items()},
         )
 
     def windows(self, split: Split) -> ArrayWindows:
@@ -183,6 +199,7 @@ class Arrays(DataSource):
             context=self.context,
             length=length,
             channels=self.channels,
+            series=self.series["test" if split == "test" else "train"],
         )
 
     @property
@@ -231,6 +248,7 @@ class ArrayWindows(CutWindows):
         context: frames observed.
         length: context and target frames together.
         channels: names of the channels.
+        series: `actions` and `agent_states` of each sequence, where they are read.
     """
 
     def __init__(
@@ -241,8 +259,9 @@ class ArrayWindows(CutWindows):
         context: int,
         length: int,
         channels: tuple[str, ...],
+        series: Series | None = None,
     ) -> None:
-        self.sequences, self.starts = sequences, starts
+        self.sequences, self.starts, self.series = sequences, starts, series or {}
         self.context, self.length, self.channels = context, length, channels
 
     def batch(self, indices: Tensor) -> Batch:
@@ -257,7 +276,20 @@ class ArrayWindows(CutWindows):
         if not bool(torch.isfinite(values).all()):
             window = int((~torch.isfinite(values.flatten(1))).any(dim=1).nonzero()[0])
             raise InputError(unknown_values(*self.starts[int(indices[window])].tolist()))
-        return Batch.of(values, self.context, channels=self.channels)
+        ends = {"actions": self.length - 1, "agent_states": self.length}
+        series = {
+            name: torch.from_numpy(
+                np.stack([rows[n][t : t + ends[name]] for n, t in self.starts[indices.numpy()]])
+            )
+            for name, rows in self.series.items()
+        }
+        return Batch.of(
+            values,
+            self.context,
+            channels=self.channels,
+            actions=series.get("actions"),
+            agent_states=series.get("agent_states"),
+        )
 
     @cached_property
     def digest(self) -> str:
@@ -268,6 +300,32 @@ class ArrayWindows(CutWindows):
             frames = self.sequences.read(int(number), 0, self.sequences.lengths[int(number)])
             digest.update(np.ascontiguousarray(frames).tobytes())
         return digest.hexdigest()
+
+
+def series_of(path: str | Sequence[str], sequences: Sequences) -> Series:
+    """Actions of each sequence, and states of the agent where there are any.
+
+    Errors:
+        InputError: there are no actions, or they are too few or not finite.
+    """
+    found = {}
+    for name, fewer in (("actions", 1), ("agent_states", 0)):
+        rows = series_beside(path, name, len(sequences))
+        if rows is None and name == "actions":
+            raise InputError(
+                f"{shown(path)} holds no array named actions. Store them beside the frames, or "
+                "leave data.actions out."
+            )
+        if rows is None:
+            continue
+        for row, length in zip(rows, sequences.lengths, strict=True):
+            if len(row) < length - fewer or not np.isfinite(row[: length - fewer]).all():
+                raise InputError(
+                    f"{name} of a sequence of {length} frames in {shown(path)} are at least "
+                    f"{length - fewer} finite ones, got {row.shape}."
+                )
+        found[name] = rows
+    return found
 
 
 def check_finite(sequences: Sequences) -> None:

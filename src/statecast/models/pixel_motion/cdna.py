@@ -7,6 +7,7 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from statecast.frames import Batch, FrameSpec
+from statecast.models.action_conditioning import STATE_WEIGHT, state_error
 from statecast.models.base import Losses, known_mean
 from statecast.models.pixel_motion.cell import CellOptions
 from statecast.models.pixel_motion.forecaster import PixelMotion
@@ -18,13 +19,13 @@ WIDTHS = (32, 32, 64, 64, 128, 64, 32)  # of the convolutional LSTMs, as publish
 
 
 class CDNA(PixelMotion):
-    r"""Physical interaction through video prediction (Finn et al., 2016), without a robot.
+    r"""Physical interaction through video prediction (Finn et al., 2016).
 
     $$\hat x_{t+1} = m_0 \odot x_t + m_1 \odot s_t + \sum_k m_{k+1} \odot (K_k * x_t)$$
 
     Masks m, a frame s and kernels K come from a recurrent network that has seen x₁ … x_t.
-    Forecasts are deterministic, and feed frames back. Commands and states of a robot are not
-    taken. Reference: https://arxiv.org/abs/1605.07157.
+    Forecasts are deterministic, and feed frames back. Of data with actions, the network sees the
+    action and the agent's state beside its smallest maps, see `AgentDynamics`. Reference: https://arxiv.org/abs/1605.07157.
 
     With `published`, three things are as in the published code. Features of full size, the frame s
     before its sigmoid and the masks before their softmax are rectified. One more kernel is
@@ -39,6 +40,7 @@ class CDNA(PixelMotion):
         width: channels of the first convolution.
         lstm_widths: channels of the seven convolutional LSTMs.
         sampling_decay: decay k of scheduled sampling, in steps, see `inverse_sigmoid_sampling`.
+        agent_state_weight: weight of the squared error of predicted states of an agent.
         published: whether to do as the published code does, see above.
         output: function of the frame s: `sigmoid` for frames in [0, 1], `identity` for unbounded
             ones; by default what fits the normalised data.
@@ -56,6 +58,7 @@ class CDNA(PixelMotion):
         width: int = 32,
         lstm_widths: tuple[int, ...] = WIDTHS,
         sampling_decay: float = 900.0,
+        agent_state_weight: float = STATE_WEIGHT,
         published: bool = False,
         output: Output | None = None,
         normalise: Normalisation = "auto",
@@ -68,6 +71,7 @@ class CDNA(PixelMotion):
             width=width,
             lstm_widths=lstm_widths,
             latent_channels=0,
+            condition_size=spec.actions + spec.agent_states,
             rectified=published,
             spare_kernel=published,
             output=output or fitting_output(spec, normalise),
@@ -79,12 +83,18 @@ class CDNA(PixelMotion):
             published=published,
             normalise=normalise,
         )
+        self.agent_state_weight = agent_state_weight
         self.initialise(generator)
 
     def loss(
         self, batch: Batch, *, step: int = 0, generator: torch.Generator | None = None
     ) -> Losses:
-        """Mean squared error of target frames, with true frames drawn by the schedule."""
+        r"""Mean squared error of target frames, with true frames drawn by the schedule.
+
+        $$\overline{(\hat x_t - x_t)^2} + w_s\, \overline{(\hat s_t - s_t)^2}$$
+
+        The second term is there of data with states of an agent.
+        """
         true_frames = self.draw_true_frames(
             step, len(batch), len(batch.target), len(batch.context), generator
         )
@@ -93,10 +103,14 @@ class CDNA(PixelMotion):
     def loss_given(self, batch: Batch, true_frames: Bool[Tensor, "batch input"]) -> Losses:
         """The loss with these true frames fed in, see `predict_window`."""
         frames = self.inputs(batch)
-        predicted = self.predict_window(frames, true_frames.to(frames.device))
+        conditions = self.conditions(batch, self.states_seen(batch))
+        seen = None if conditions is None else conditions.seen
+        predicted = self.predict_window(frames, true_frames.to(frames.device), None, seen)
         errors = (predicted[:, len(batch.context) - 1 :] - self.inputs(batch.target)).square()
         reconstruction = known_mean(errors, batch.target.mask)
-        return {"total": reconstruction, "reconstruction": reconstruction}
+        states = state_error(conditions, batch, first=len(batch.context))
+        total = reconstruction + self.agent_state_weight * sum(states.values())
+        return {"total": total, "reconstruction": reconstruction, **states}
 
 
 def fitting_output(spec: FrameSpec, normalise: Normalisation) -> Output:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from statecast.errors import InputError
+from statecast.nn.blocks import beside
 from statecast.nn.codecs.base import Output, grid_of
 from statecast.nn.conv_lstm import ConvLSTM, ConvLSTMState
 from statecast.nn.gaussian import widened
@@ -38,6 +39,7 @@ class CellOptions:
     width: int
     lstm_widths: tuple[int, ...]
     latent_channels: int
+    condition_size: int  # numbers of action and state of an agent; 0 for none
     rectified: bool  # whether features of full size and their heads are rectified
     spare_kernel: bool  # whether one more kernel is computed, and not used
     output: Output
@@ -94,7 +96,8 @@ class MotionCell(nn.Module):
         self.downsample = nn.ModuleList(
             [SameConv2d(size, size, 3, stride=2) for size in (two, four)]
         )
-        self.mix = nn.Conv2d(four + options.latent_channels, four, 1)
+        known = options.condition_size + options.latent_channels
+        self.mix = nn.Conv2d(four + known, four, 1)
         self.upsample = nn.ModuleList(
             [SameConvTranspose2d(size, size, 3, stride=2) for size in (five, six + two)]
         )
@@ -127,9 +130,10 @@ class MotionCell(nn.Module):
         frame: Float[Tensor, "row channel y x"],
         states: States,
         latent: Float[Tensor, "row latent small_y small_x"] | None = None,
+        conditions: Float[Tensor, "row condition"] | None = None,
     ) -> tuple[Float[Tensor, "row channel y x"], States]:
         """The next frame, and the states after it."""
-        features, smallest, states = self.features(frame, states, latent)
+        features, smallest, states = self.features(frame, states, latent, conditions)
         if self.options.rectified:
             features = functional.relu(features)
         images = torch.stack([frame, *self.candidates(frame, features, smallest)], dim=1)
@@ -137,7 +141,7 @@ class MotionCell(nn.Module):
         return (logits.softmax(dim=1).unsqueeze(2) * images).sum(dim=1), states
 
     def features(
-        self, frame: Tensor, states: States, latent: Tensor | None
+        self, frame: Tensor, states: States, latent: Tensor | None, conditions: Tensor | None
     ) -> tuple[Float[Tensor, "row full y x"], Float[Tensor, "row five small_y small_x"], States]:
         """Maps as large as the frame, the smallest maps, and the states after them."""
         after: list[ConvLSTMState] = []
@@ -151,6 +155,7 @@ class MotionCell(nn.Module):
         entered = functional.relu(self.enter_norm(self.enter(frame)))
         half = functional.relu(self.downsample[0](remember(remember(entered))))
         quarter = functional.relu(self.downsample[1](remember(remember(half))))
+        quarter = beside(quarter, conditions)
         if latent is not None:
             quarter = torch.cat([quarter, latent], dim=1)
         smallest = remember(functional.relu(self.mix(quarter)))

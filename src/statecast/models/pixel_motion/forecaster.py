@@ -9,8 +9,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from statecast.errors import InputError
-from statecast.frames import FrameSpec
-from statecast.models.frame_feedback import FrameFeedback
+from statecast.frames import Batch, Frames, FrameSpec
+from statecast.models.action_conditioning import ActionFeedback
 from statecast.models.pixel_motion.cell import CellOptions, MotionCell, States
 from statecast.models.scheduled_sampling import (
     draw_true_counts,
@@ -29,9 +29,10 @@ class MotionState(NamedTuple):
     latent: (
         Float[Tensor, "row latent y x"] | None
     )  # of the whole sequence; None where there is none
+    conditions: Float[Tensor, "row step condition"] | None = None  # of steps to come
 
 
-class PixelMotion(FrameFeedback[MotionState]):
+class PixelMotion(ActionFeedback[MotionState]):
     """A forecaster whose frames are the one before, moved.
 
     Args:
@@ -65,6 +66,7 @@ class PixelMotion(FrameFeedback[MotionState]):
             raise InputError(f"sampling_decay must be positive, got {sampling_decay}.")
         self.sampling_decay, self.published = sampling_decay, published
         self.cell = MotionCell(spec.frame_shape, options)
+        self.dynamics = self.dynamics_of(spec)
 
     def initialise(self, generator: torch.Generator | None) -> None:
         """Draw the initial weights; affine maps begin near the identity."""
@@ -82,11 +84,22 @@ class PixelMotion(FrameFeedback[MotionState]):
         """The latent of all steps from its prior; None where each step has its own."""
         return None
 
+    def states_seen(self, context: Frames | Batch) -> Bool[Tensor, "batch input"]:
+        """None: as published, all states after the first are those predicted."""
+        values = context.values
+        return torch.empty(len(values), 0, dtype=torch.bool, device=values.device)
+
     def observe(
-        self, context: Float[Tensor, "batch time channel y x"], *, noise: Noise
+        self,
+        context: Float[Tensor, "batch time channel y x"],
+        *,
+        noise: Noise,
+        conditions: Float[Tensor, "batch step condition"] | None = None,
     ) -> tuple[Float[Tensor, "row channel y x"], MotionState]:
         latent = self.draw_sequence_latent(context, noise)
-        return self.step_through(noise.rows(context), MotionState(self.start, latent), noise=noise)
+        given = None if conditions is None else noise.rows(conditions)
+        state = MotionState(self.start, latent, given)
+        return self.step_through(noise.rows(context), state, noise=noise)
 
     @property
     def start(self) -> States:
@@ -97,8 +110,11 @@ class PixelMotion(FrameFeedback[MotionState]):
         self, frame: Float[Tensor, "row channel y x"], state: MotionState, *, noise: Noise
     ) -> tuple[Float[Tensor, "row channel y x"], MotionState]:
         latent = self.draw_latent(frame, noise) if state.latent is None else state.latent
-        following, lstms = self.cell(frame, state.lstms, latent)
-        return following, state._replace(lstms=lstms)
+        now, later = None, state.conditions
+        if later is not None:
+            now, later = later[:, 0], later[:, 1:]
+        following, lstms = self.cell(frame, state.lstms, latent, now)
+        return following, state._replace(lstms=lstms, conditions=later)
 
     # Training
 
@@ -120,6 +136,7 @@ class PixelMotion(FrameFeedback[MotionState]):
         frames: Float[Tensor, "batch time channel y x"],
         true_frames: Bool[Tensor, "batch input"],
         latents: Float[Tensor, "batch step latent small_y small_x"] | None = None,
+        conditions: Float[Tensor, "batch step condition"] | None = None,
     ) -> Float[Tensor, "batch predicted channel y x"]:
         """Predictions of all frames but the first.
 
@@ -128,6 +145,7 @@ class PixelMotion(FrameFeedback[MotionState]):
             true_frames: whether each input, from the second frame to the last but one, is the
                 true frame; else it is the prediction of it.
             latents: one for each step.
+            conditions: of each step.
         """
         states = self.start
         predicted: list[Tensor] = []
@@ -136,6 +154,7 @@ class PixelMotion(FrameFeedback[MotionState]):
                 chosen = true_frames[:, index - 1].view(-1, 1, 1, 1)
                 frame = torch.where(chosen, frame, predicted[-1])  # noqa: PLW2901
             latent = None if latents is None else latents[:, index]
-            following, states = self.cell(frame, states, latent)
+            now = None if conditions is None else conditions[:, index]
+            following, states = self.cell(frame, states, latent, now)
             predicted.append(following)
         return torch.stack(predicted, dim=1)

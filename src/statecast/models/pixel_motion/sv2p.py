@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from statecast.errors import InputError
 from statecast.frames import Batch, FrameSpec
+from statecast.models.action_conditioning import STATE_WEIGHT, state_error
 from statecast.models.base import Losses, known_mean
 from statecast.models.pixel_motion.cdna import WIDTHS, fitting_output
 from statecast.models.pixel_motion.cell import REDUCTION, CellOptions, layer_norm
@@ -75,8 +76,8 @@ class SV2P(PixelMotion):
 
     The cell is that of `CDNA`; the latent is a map of an eighth of the frame's sides beside its
     smallest maps. Forecasts are samples, and feed frames back. Training has three stages: noise in
-    the place of latents; latents of the posterior; then the divergence as well. Commands and states
-    of a robot are not taken. Reference: https://arxiv.org/abs/1710.11252.
+    the place of latents; latents of the posterior; then the divergence as well. Of data with
+    actions, the cell sees them as that of `CDNA` does. Reference: https://arxiv.org/abs/1710.11252.
 
     With `published`, two things are as in the published code. One more kernel is computed, and not
     used. True frames are fed in by count, see `draw_true_counts`.
@@ -97,6 +98,7 @@ class SV2P(PixelMotion):
         width: channels of the first convolution.
         lstm_widths: channels of the seven convolutional LSTMs.
         sampling_decay: decay k of scheduled sampling, in steps, see `inverse_sigmoid_sampling`.
+        agent_state_weight: weight of the squared error of predicted states of an agent.
         published: whether to do as the published code does, see above.
         output: function of the frame from scratch: `sigmoid` for frames in [0, 1], `identity` for
             unbounded ones; by default what fits the normalised data.
@@ -123,6 +125,7 @@ class SV2P(PixelMotion):
         width: int = 32,
         lstm_widths: tuple[int, ...] = WIDTHS,
         sampling_decay: float = 900.0,
+        agent_state_weight: float = STATE_WEIGHT,
         published: bool = False,
         output: Output | None = None,
         normalise: Normalisation = "auto",
@@ -135,6 +138,7 @@ class SV2P(PixelMotion):
             width=width,
             lstm_widths=lstm_widths,
             latent_channels=latent_channels,
+            condition_size=spec.actions + spec.agent_states,
             rectified=False,
             spare_kernel=published,
             output=output or fitting_output(spec, normalise),
@@ -151,6 +155,7 @@ class SV2P(PixelMotion):
                 "Stages follow each other: 0 ≤ posterior_start ≤ kl_start ≤ kl_end, got "
                 f"{posterior_start}, {kl_start} and {kl_end}."
             )
+        self.agent_state_weight = agent_state_weight
         self.per_step = latent == "step"
         self.latent_channels, self.kl_weight = latent_channels, kl_weight
         self.posterior_start, self.kl_start, self.kl_end = posterior_start, kl_start, kl_end
@@ -183,10 +188,12 @@ class SV2P(PixelMotion):
     ) -> Losses:
         r"""Mean squared error of all frames but the first, and the divergence.
 
-        $$\overline{(\hat x_t - x_t)^2} + w\, \overline{KL(q(z | x_{1:T}) \| N(0, I))}$$
+        $$\overline{(\hat x_t - x_t)^2} + w\, \overline{KL(q(z | x_{1:T}) \| N(0, I))}
+        + w_s\, \overline{(\hat s_t - s_t)^2}$$
 
         The divergence is summed over channels of z, and averaged over its points and the batch.
-        True frames are drawn by the schedule; the weight w depends on the step.
+        True frames are drawn by the schedule; the weight w depends on the step. The last term is
+        there of data with states of an agent.
         """
         length, shape = batch.values.shape[1], self.latent_shape
         true_frames = self.draw_true_frames(
@@ -209,14 +216,18 @@ class SV2P(PixelMotion):
             InputError: the windows are not as long as those of the data that sized the model.
         """
         frames = self.inputs(batch)
-        predicted, posterior = self.infer(frames, true_frames.to(frames.device), noise, stage)
+        conditions = self.conditions(batch, self.states_seen(batch))
+        seen = None if conditions is None else conditions.seen
+        predicted, posterior = self.infer(frames, true_frames.to(frames.device), noise, stage, seen)
         mask = None if batch.mask is None else batch.mask[:, 1:]
         terms = {
             "reconstruction": known_mean((predicted - frames[:, 1:]).square(), mask),
             "divergence": posterior.divergence_from_standard().mean(),
         }
+        states = state_error(conditions, batch)
         total = terms["reconstruction"] + stage.kl_weight * terms["divergence"]
-        return {"total": total, **terms}
+        total = total + self.agent_state_weight * sum(states.values())
+        return {"total": total, **terms, **states}
 
     def infer(
         self,
@@ -224,6 +235,7 @@ class SV2P(PixelMotion):
         true_frames: Bool[Tensor, "batch input"],
         noise: Float[Tensor, "batch count latent y x"],
         stage: Stage,
+        conditions: Float[Tensor, "batch step condition"] | None = None,
     ) -> tuple[Float[Tensor, "batch predicted channel y x"], DiagonalGaussian]:
         """Predictions of all frames but the first, and the posterior of the latent."""
         length = frames.shape[1]
@@ -239,4 +251,4 @@ class SV2P(PixelMotion):
             mean, std = (part.movedim(-1, 1).unsqueeze(1) for part in posterior)
             latents = mean + std * noise
         latents = latents.expand(-1, length - 1, -1, -1, -1)
-        return self.predict_window(frames, true_frames, latents), posterior
+        return self.predict_window(frames, true_frames, latents, conditions), posterior

@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
+from statecast.nn.blocks import beside
 from statecast.nn.codecs.base import Output, grid_of
 from statecast.nn.conv_lstm import ConvLSTM, ConvLSTMState, instance_norm
 from statecast.nn.gaussian import widened
@@ -32,6 +33,7 @@ class SAVPState(NamedTuple):
     first: Float[Tensor, "row channel y x"]  # the first frame of the sequence
     latent: tuple[Tensor, Tensor] | None  # hidden and cell state (row, noise) of the latent's LSTM
     lstms: tuple[ConvLSTMState | None, ...]  # of each stage
+    conditions: Float[Tensor, "row step condition"] | None = None  # of steps to come
 
 
 def stage_specs(side: int) -> tuple[list[StageSpec], list[StageSpec]]:
@@ -53,14 +55,6 @@ def stage_specs(side: int) -> tuple[list[StageSpec], list[StageSpec]]:
         down, up = [(1, 1), (2, 1)], [(1, 1), (1, 0)]
     stages = [[StageSpec(size, bool(lstm)) for size, lstm in part] for part in (down, up)]
     return stages[0], stages[1]
-
-
-def beside(maps: Tensor, latent: Float[Tensor, "row noise"] | None) -> Tensor:
-    """Maps with the latent at each of their points."""
-    if latent is None:
-        return maps
-    tiled = latent[:, :, None, None].expand(-1, -1, *maps.shape[2:])
-    return torch.cat([maps, tiled], dim=1)
 
 
 class LatentLSTM(nn.Module):
@@ -131,7 +125,7 @@ class Stage(nn.Module):
         spec: StageSpec,
         *,
         width: int,
-        noise_size: int,
+        beside_size: int,
         direction: Literal["down", "up"],
         kernel: int,
         epsilon: float,
@@ -139,20 +133,20 @@ class Stage(nn.Module):
         super().__init__()
         outputs = width * spec.multiple
         self.resize = Resize(
-            inputs + noise_size, outputs, direction=direction, kernel=kernel, epsilon=epsilon
+            inputs + beside_size, outputs, direction=direction, kernel=kernel, epsilon=epsilon
         )
         self.lstm = None
         if spec.recurrent:
-            self.lstm = ConvLSTM(outputs + noise_size, outputs, norm_epsilon=epsilon)
+            self.lstm = ConvLSTM(outputs + beside_size, outputs, norm_epsilon=epsilon)
 
     def forward(
-        self, maps: Tensor, latent: Tensor | None, state: ConvLSTMState | None
+        self, maps: Tensor, vector: Tensor | None, state: ConvLSTMState | None
     ) -> tuple[Tensor, ConvLSTMState | None]:
-        """Its maps, and the state after them."""
-        maps = self.resize(beside(maps, latent))
+        """Its maps, and the state after them; a vector lies beside the input of each layer."""
+        maps = self.resize(beside(maps, vector))
         if self.lstm is None:
             return maps, None
-        state = self.lstm(beside(maps, latent), state)
+        state = self.lstm(beside(maps, vector), state)
         return state.hidden, state
 
 
@@ -195,6 +189,7 @@ class SAVPCell(nn.Module):
         frame_shape: (channel, height, width).
         width: channels of the largest maps.
         noise_size: size of the latent; 0 for none.
+        condition_size: numbers of action and state of the agent; 0 for none.
         transformations: number of kernels.
         kernel_size: their odd side.
         output: function of the image from scratch.
@@ -210,6 +205,7 @@ class SAVPCell(nn.Module):
         *,
         width: int,
         noise_size: int,
+        condition_size: int,
         transformations: int,
         kernel_size: int,
         output: Output,
@@ -222,10 +218,11 @@ class SAVPCell(nn.Module):
         grid = grid_of(frame_shape, 2 ** len(down), "This model")
         self.lstm = LatentLSTM(noise_size) if noise_size else None
         self.stages_down, self.stages_up = nn.ModuleList(), nn.ModuleList()
+        vector = noise_size + condition_size
         sizes = [2 * channels]  # of the maps before each stage, and after the last
         for index, spec in enumerate(down):
             stage = Stage(
-                sizes[-1], spec, width=width, noise_size=noise_size, direction="down",
+                sizes[-1], spec, width=width, beside_size=vector, direction="down",
                 kernel=3 if index else 5, epsilon=epsilon,
             )  # fmt: skip
             self.stages_down.append(stage)
@@ -233,7 +230,7 @@ class SAVPCell(nn.Module):
         before = flat = sizes.pop()
         for spec in up:
             stage = Stage(
-                before, spec, width=width, noise_size=noise_size, direction="up",
+                before, spec, width=width, beside_size=vector, direction="up",
                 kernel=3, epsilon=epsilon,
             )  # fmt: skip
             self.stages_up.append(stage)
@@ -244,10 +241,14 @@ class SAVPCell(nn.Module):
         self.scratch = Head(full, width, channels, epsilon=epsilon)
         self.masks = Head(full, width, images, more=images * channels, epsilon=epsilon)
 
-    def start(self, first: Float[Tensor, "row channel y x"]) -> SAVPState:
-        """The state of sequences that begin with these frames."""
+    def start(
+        self,
+        first: Float[Tensor, "row channel y x"],
+        conditions: Float[Tensor, "row step condition"] | None = None,
+    ) -> SAVPState:
+        """The state of sequences that begin with these frames, and have these conditions."""
         stages = len(self.stages_down) + len(self.stages_up)
-        return SAVPState(first, None, (None,) * stages)
+        return SAVPState(first, None, (None,) * stages, conditions)
 
     def forward(
         self,
@@ -268,7 +269,11 @@ class SAVPCell(nn.Module):
             assert latent is not None
             memory = self.lstm(latent, state.latent)
             latent = memory[0]
-        full, smallest, lstms = self.features(frame, latent, state)
+        conditions, vector = state.conditions, latent
+        if conditions is not None:
+            now, conditions = conditions[:, 0], conditions[:, 1:]
+            vector = now if latent is None else torch.cat([now, latent], dim=1)
+        full, smallest, lstms = self.features(frame, vector, state)
         kernels = self.kernels_of(smallest)
         moved = move_by_kernels(frame, kernels, padding="edge")
         scratch = self.scratch(full)
@@ -276,23 +281,23 @@ class SAVPCell(nn.Module):
         kept = torch.stack([frame, state.first, scratch], dim=1)
         images = torch.cat([moved, kept], dim=1)
         masks = self.masks(full, images.flatten(1, 2)).softmax(dim=1)
-        return images, masks, SAVPState(state.first, memory, lstms)
+        return images, masks, SAVPState(state.first, memory, lstms, conditions)
 
     def features(
-        self, frame: Tensor, latent: Tensor | None, state: SAVPState
+        self, frame: Tensor, vector: Tensor | None, state: SAVPState
     ) -> tuple[Tensor, Tensor, tuple[ConvLSTMState | None, ...]]:
         """Maps as large as the frame, the smallest ones, and the states of the stages."""
         maps, skips, after = torch.cat([frame, state.first], dim=1), [], []
         before = iter(state.lstms)
         for stage in self.stages_down:
-            maps, memory = stage(maps, latent, next(before))
+            maps, memory = stage(maps, vector, next(before))
             skips.append(maps)
             after.append(memory)
         smallest = skips.pop()
         for index, stage in enumerate(self.stages_up):
             if index > 0:
                 maps = torch.cat([maps, skips.pop()], dim=1)
-            maps, memory = stage(maps, latent, next(before))
+            maps, memory = stage(maps, vector, next(before))
             after.append(memory)
         return maps, smallest, tuple(after)
 

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from statecast.nn.blocks import LEAK
+from statecast.nn.blocks import LEAK, beside
 from statecast.nn.conv_lstm import instance_norm
 from statecast.nn.gaussian import DiagonalGaussian, widened
 
@@ -21,14 +21,18 @@ class PairEncoder(nn.Module):
 
     Args:
         channels: of a frame.
+        actions: numbers in the action between two frames, which it sees as well; 0 for none.
         width: channels of the first convolution.
         noise_size: size of the latent.
         epsilon: of instance normalisation.
     """
 
-    def __init__(self, channels: int, width: int, noise_size: int, epsilon: float) -> None:
+    def __init__(
+        self, channels: int, actions: int, width: int, noise_size: int, epsilon: float
+    ) -> None:
         super().__init__()
-        sizes = [2 * channels, width, 2 * width, 4 * width]
+        self.actions = actions
+        sizes = [2 * channels + actions, width, 2 * width, 4 * width]
         self.convolutions = nn.ModuleList(
             nn.Conv2d(before, after, 4, 2, 1) for before, after in pairwise(sizes)
         )
@@ -36,10 +40,19 @@ class PairEncoder(nn.Module):
         self.mean = nn.Linear(sizes[-1], noise_size)
         self.log_variance = nn.Linear(sizes[-1], noise_size)
 
-    def forward(self, frames: Float[Tensor, "batch time channel y x"]) -> DiagonalGaussian:
-        """The distributions between successive frames, (batch, time − 1, noise)."""
+    def forward(
+        self,
+        frames: Float[Tensor, "batch time channel y x"],
+        conditions: Float[Tensor, "batch step condition"] | None = None,
+    ) -> DiagonalGaussian:
+        """The distributions between successive frames, (batch, time − 1, noise).
+
+        Of conditions, which begin with actions, it sees these alone.
+        """
         pairs = torch.cat([frames[:, :-1], frames[:, 1:]], dim=2)
         maps = pairs.flatten(0, 1)
+        if conditions is not None:
+            maps = beside(maps, conditions[:, : pairs.shape[1], : self.actions].flatten(0, 1))
         for index, convolution in enumerate(self.convolutions):
             maps = convolution(maps)
             if index > 0:

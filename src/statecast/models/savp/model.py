@@ -10,8 +10,13 @@ from torch import Tensor, nn
 
 from statecast.errors import InputError
 from statecast.frames import Batch, FrameSpec
+from statecast.models.action_conditioning import (
+    STATE_WEIGHT,
+    ActionFeedback,
+    Conditions,
+    state_error,
+)
 from statecast.models.base import Losses, Update, known_mean
-from statecast.models.frame_feedback import FrameFeedback
 from statecast.models.savp.cell import LatentLSTM, SAVPCell, SAVPState
 from statecast.models.savp.discriminator import (
     Judgement,
@@ -52,9 +57,10 @@ class Generated(NamedTuple):
     posterior: Float[Tensor, "batch transition channel y x"]  # from latents that have seen them
     prior: Float[Tensor, "batch transition channel y x"]  # from latents that have not
     distribution: DiagonalGaussian | None  # of the posterior's latents; None without latents
+    conditions: Conditions | None = None  # of the posterior's frames
 
 
-class SAVP(FrameFeedback[SAVPState]):
+class SAVP(ActionFeedback[SAVPState]):
     r"""Stochastic adversarial video prediction (Lee et al., 2018).
 
     $$z_t \sim N(0, I), \qquad \hat x_{t+1} = G(x_{1:t}, z_{1:t}), \qquad
@@ -65,6 +71,9 @@ class SAVP(FrameFeedback[SAVPState]):
     from filmed clips. Each step updates the discriminators, then the generator. Forecasts are
     samples, feed frames back, and have latents of the posterior between observed frames.
     Reference: https://arxiv.org/abs/1804.01523.
+
+    Of data with actions, each convolution sees the action and the agent's state beside the latent,
+    and the posterior sees actions; see `AgentDynamics`. No gradient of frames reaches the states.
 
     With weights of 0 some parts are not there: without `gan_weight` and `vae_gan_weight` no
     discriminator (VAE only), with a `noise_size` of 0 no latent.
@@ -88,6 +97,7 @@ class SAVP(FrameFeedback[SAVPState]):
         vae_gan_weight: weight of what the discriminator of frames of the posterior says.
         gan_feature_weight: weight of the distance of features of the first one.
         vae_gan_feature_weight: weight of the distance of features of the second one.
+        agent_state_weight: weight of the squared error of predicted states of an agent.
         clip_length: frames that discriminators see; at most all but the first.
         sampling_decay: decay k of scheduled sampling, in steps, see `inverse_sigmoid_sampling`.
         norm_epsilon: added to the variance by instance normalisation. The published weights were
@@ -119,6 +129,7 @@ class SAVP(FrameFeedback[SAVPState]):
         vae_gan_weight: float = 0.1,
         gan_feature_weight: float = 0.0,
         vae_gan_feature_weight: float = 10.0,
+        agent_state_weight: float = STATE_WEIGHT,
         clip_length: int = 10,
         sampling_decay: float = 900.0,
         norm_epsilon: float = 1e-6,
@@ -150,12 +161,14 @@ class SAVP(FrameFeedback[SAVPState]):
             "vae_gan": vae_gan_weight,
             "gan_features": gan_feature_weight,
             "vae_gan_features": vae_gan_feature_weight,
+            "agent_states": agent_state_weight,
         }
         self.clip_length = min(clip_length, spec.length - 1)
         self.cell = SAVPCell(
             spec.frame_shape,
             width=width,
             noise_size=noise_size,
+            condition_size=spec.actions + spec.agent_states,
             transformations=transformations,
             kernel_size=kernel_size,
             output=output or self.normaliser.fitting_output,
@@ -164,7 +177,10 @@ class SAVP(FrameFeedback[SAVPState]):
         channels = len(spec.channels)
         self.encoder = None
         if noise_size:
-            self.encoder = PairEncoder(channels, encoder_width, noise_size, norm_epsilon)
+            self.encoder = PairEncoder(
+                channels, spec.actions, encoder_width, noise_size, norm_epsilon
+            )
+        self.dynamics = self.dynamics_of(spec, held=True)
         self.discriminators = nn.ModuleDict(
             {
                 name: VideoDiscriminator(spec.frame_shape, self.clip_length, discriminator_width)
@@ -193,13 +209,18 @@ class SAVP(FrameFeedback[SAVPState]):
     # Forecasting
 
     def observe(
-        self, context: Float[Tensor, "batch time channel y x"], *, noise: Noise
+        self,
+        context: Float[Tensor, "batch time channel y x"],
+        *,
+        noise: Noise,
+        conditions: Float[Tensor, "batch step condition"] | None = None,
     ) -> tuple[Float[Tensor, "row channel y x"], SAVPState]:
         rows = noise.rows(context)
-        state = self.cell.start(rows[:, 0])
+        given = None if conditions is None else noise.rows(conditions)
+        state = self.cell.start(rows[:, 0], given)
         latents: list[Tensor | None] = [None] * (context.shape[1] - 1)
         if self.encoder is not None and latents:
-            distribution = self.encoder(context)
+            distribution = self.encoder(context, conditions)
             drawn = noise.draw(len(latents), self.noise_size, like=distribution.mean)
             chosen = noise.rows(distribution.mean) + noise.rows(distribution.std) * drawn
             latents = list(chosen.unbind(1))
@@ -223,7 +244,7 @@ class SAVP(FrameFeedback[SAVPState]):
             return (Update("model"),)
         return (
             Update("discriminator", ("discriminators.",)),
-            Update("generator", ("cell.", "encoder.")),
+            Update("generator", ("cell.", "encoder.", "dynamics.")),
         )
 
     def update_loss(
@@ -233,10 +254,10 @@ class SAVP(FrameFeedback[SAVPState]):
         frames = self.inputs(batch)
         draws = self.draw(batch, step, generator)
         if name != "discriminator":
-            generated = self.generate(frames, len(batch.context), draws)
+            generated = self.generate(batch, draws)
             return self.generator_terms(batch, generated, draws, step)
         with torch.no_grad():
-            generated = self.generate(frames, len(batch.context), draws)
+            generated = self.generate(batch, draws)
         terms = self.discriminator_terms(frames, generated, draws)
         if self.training:
             for discriminator in self.discriminators.values():
@@ -252,7 +273,7 @@ class SAVP(FrameFeedback[SAVPState]):
         Training minimises each by its own weights, see `update_loss`; `total` is their sum.
         """
         frames, draws = self.inputs(batch), self.draw(batch, step, generator)
-        generated = self.generate(frames, len(batch.context), draws)
+        generated = self.generate(batch, draws)
         terms = self.generator_terms(batch, generated, draws, step)
         if not self.discriminators:
             return terms
@@ -284,18 +305,18 @@ class SAVP(FrameFeedback[SAVPState]):
         starts = (uniform((windows, CALLS), like, generator) * places).long()
         return Draws(posterior, prior, passes, starts)
 
-    def generate(
-        self, frames: Float[Tensor, "batch time channel y x"], context: int, draws: Draws
-    ) -> Generated:
+    def generate(self, batch: Batch, draws: Draws) -> Generated:
         """A training window generated with latents of the posterior, and with those of the prior.
 
         Between observed frames, those of the prior are of the posterior as well. Without a
         discriminator of its frames, the second pass is the first one.
         """
+        frames, context = self.inputs(batch), len(batch.context)
+        seen = [self.conditions(batch, flags) for flags in draws.true_frames]
         distribution = None
         latents: list[Tensor | None] = [None]
         if self.encoder is not None:
-            distribution = self.encoder(frames)
+            distribution = self.encoder(frames, None if seen[0] is None else seen[0].seen)
             posterior = distribution.at(draws.posterior)
             prior = torch.cat([posterior[:, : context - 1], draws.prior[:, context - 1 :]], dim=1)
             latents = [posterior, prior] if "gan" in self.discriminators else [posterior]
@@ -303,18 +324,22 @@ class SAVP(FrameFeedback[SAVPState]):
         flags = torch.cat(draws.true_frames[:count])
         known = [latent for latent in latents if latent is not None]
         joined = torch.cat(known) if known else None
-        passes = self.predict_window(frames.repeat(count, 1, 1, 1, 1), flags, joined)
+        given = [each.seen for each in seen[:count] if each is not None]
+        passes = self.predict_window(
+            frames.repeat(count, 1, 1, 1, 1), flags, joined, torch.cat(given) if given else None
+        )
         parts = passes.unflatten(0, (count, -1))
-        return Generated(parts[0], parts[-1], distribution)
+        return Generated(parts[0], parts[-1], distribution, seen[0])
 
     def predict_window(
         self,
         frames: Float[Tensor, "row time channel y x"],
         true_frames: Bool[Tensor, "row input"],
         latents: Float[Tensor, "row transition noise"] | None,
+        conditions: Float[Tensor, "row transition condition"] | None = None,
     ) -> Float[Tensor, "row transition channel y x"]:
         """All frames but the first, each from the true one before it or from its prediction."""
-        state = self.cell.start(frames[:, 0])
+        state = self.cell.start(frames[:, 0], conditions)
         predicted: list[Tensor] = []
         for index, frame in enumerate(frames[:, :-1].unbind(1)):
             if index > 0:
@@ -338,12 +363,14 @@ class SAVP(FrameFeedback[SAVPState]):
         r"""Terms of the loss of the generator, unweighted, and their weighted total.
 
         $$w_1 \overline{|\hat x^q - x|} + w_2 \overline{(\hat x^q - x)^2} + w_{kl} \overline{KL}
-        + \sum_D w_D \overline{(D(\hat x) - 1)^2} + \sum_D w_{F} d_D(\hat x, x)$$
+        + \sum_D w_D \overline{(D(\hat x) - 1)^2} + \sum_D w_{F} d_D(\hat x, x)
+        + w_s \overline{(\hat s - s)^2}$$
         """
         frames = self.inputs(batch)
         errors = generated.posterior - frames[:, 1:]
         mask = None if batch.mask is None else batch.mask[:, 1:]
         terms = {"l1": known_mean(errors.abs(), mask), "l2": known_mean(errors.square(), mask)}
+        terms |= state_error(generated.conditions, batch)
         weights = dict(self.weights)
         if generated.distribution is not None:
             terms["divergence"] = generated.distribution.divergence_from_standard().mean()

@@ -7,6 +7,7 @@ from typing import Any
 
 from statecast.data.synthetic.digit_images import MNIST_FILES, find_idx, read_idx
 from statecast.errors import CorruptionError, FileError
+from statecast.frames import FrameSpec
 from statecast.io.json_yaml import read_json
 from statecast.reports.inspection.contact_sheet import COLUMNS, ROWS
 from statecast.reports.inspection.findings import Finding
@@ -31,6 +32,7 @@ def inspect_run(path: Path) -> Finding:
     finding.say("data", run.tables["data"]["name"])
     space = "×".join(map(str, spec.space))
     finding.say("frames", f"{', '.join(spec.channels)} on {space}; {spec.context} → {spec.horizon}")
+    say_actions(finding, spec)
     steps = [step_of(place) for place in list_checkpoints(path)]
     asked = train["steps"]
     finding.say("checkpoints", ", ".join(map(str, steps)) or "none")
@@ -51,6 +53,15 @@ def inspect_run(path: Path) -> Finding:
     return finding
 
 
+def say_actions(finding: Finding, spec: FrameSpec) -> None:
+    """What frames come with, if with anything."""
+    if spec.actions:
+        finding.say(
+            "actions",
+            f"{spec.actions} numbers between frames, and {spec.agent_states} of the agent's state",
+        )
+
+
 def inspect_official(path: Path) -> Finding:
     """A checkpoint folder of a published implementation; nothing in it is executed.
 
@@ -65,6 +76,7 @@ def inspect_official(path: Path) -> Finding:
     finding.say(
         "frames", f"{len(spec.channels)} channel(s) on {space}; {spec.context} → {spec.horizon}"
     )
+    say_actions(finding, spec)
     for name, value in official.options.items():
         finding.say(name, value)
     finding.suggest("Forecast", ["forecast", str(path), "INPUT", "--output", "future.gif"])

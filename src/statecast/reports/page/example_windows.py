@@ -179,7 +179,13 @@ def as_shown(futures: Futures, position: int, preparation: Preparation | None) -
     forecast, _ = futures.windows.to_score_units(drawn, batch)
     # All frames as if they were forecast: what restores a target restores a context.
     times = torch.arange(1.0, 1.0 + batch.values.shape[1])
-    target = replace(batch.target, values=batch.values, times=times, mask=batch.mask)
+    target = replace(
+        batch.target,
+        values=batch.values,
+        times=times,
+        mask=batch.mask,
+        agent_states=batch.agent_states,
+    )
     same = Forecast(samples=batch.values[None], times=times, channels=target.channels)
     _, whole = futures.windows.to_score_units(same, replace(batch, target=target))
     values, count = whole.values, len(batch.context)

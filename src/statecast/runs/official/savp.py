@@ -30,7 +30,7 @@ OPTIONS = {  # our option: published setting
 }
 FIXED: dict[str, Any] = {  # published settings that have one value here
     "repeat": 1, "vgg_cdist_weight": 0.0, "feature_l2_weight": 0.0, "ae_l2_weight": 0.0,
-    "state_weight": 0.0, "tv_weight": 0.0, "image_sn_gan_weight": 0.0,
+    "tv_weight": 0.0, "image_sn_gan_weight": 0.0,
     "image_sn_vae_gan_weight": 0.0, "images_sn_gan_weight": 0.0, "images_sn_vae_gan_weight": 0.0,
     "gan_feature_l2_weight": 0.0, "vae_gan_feature_l2_weight": 0.0, "gan_loss_type": "LSGAN",
     "joint_gan_optimization": False, "kl_anneal": "linear", "z_l1_weight": 0.0, "n_layers": 3,
@@ -90,6 +90,7 @@ def describe(arrays: Arrays, config: Mapping[str, Any], origin: Settings) -> Off
     start, end = setting(settings, "kl_anneal_steps", system)
     options = {ours: setting(settings, theirs, system) for ours, theirs in OPTIONS.items()}
     options |= {"kernel_size": kernel[0], "kl_start": start, "kl_end": end}
+    options["agent_state_weight"] = settings.get("state_weight", 0.0)
     if not any(name.startswith("discriminator/") for name in arrays):
         options |= {name: 0.0 for name in options if "gan" in name}
     if str(config.get("tensorflow", "2")).partition(".")[0] == "1":
@@ -98,12 +99,16 @@ def describe(arrays: Arrays, config: Mapping[str, Any], origin: Settings) -> Off
         setting(settings, name, system) for name in ("sequence_length", "context_frames")
     )
     channels, side = frame_size(arrays)
+    name = f"{CELL}state_pred/dense/kernel"
+    conditions, states = arrays[name].shape if name in arrays else (0, 0)
     spec = FrameSpec(
         channels=channel_names(channels),
         space=(side, side),
         context=context,
         horizon=frames - context,
         value_range=(0.0, 1.0),
+        actions=conditions - states,
+        agent_states=states,
     )
 
     def load(model: SAVP) -> SAVP:
@@ -165,7 +170,10 @@ def cell_modules(model: SAVP) -> dict[str, str]:
             f"cell.{ours}.norm": f"{CELL}h{last}_{between}/InstanceNorm/",
             f"cell.{ours}.second": f"{CELL}{end}/conv2d/",
         }
-    return modules | {"cell.kernels": f"{CELL}cdna_kernels/dense/"}
+    return modules | {
+        "cell.kernels": f"{CELL}cdna_kernels/dense/",
+        "dynamics.linear": f"{CELL}state_pred/dense/",
+    }
 
 
 def encoder_modules(model: SAVP) -> dict[str, str]:

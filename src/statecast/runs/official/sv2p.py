@@ -8,6 +8,7 @@ from typing import Any
 
 from statecast.errors import InputError
 from statecast.frames import FrameSpec
+from statecast.models.action_conditioning import STATE_WEIGHT
 from statecast.models.base import Forecaster
 from statecast.models.pixel_motion.cdna import CDNA
 from statecast.models.pixel_motion.sv2p import SV2P
@@ -18,7 +19,7 @@ SCOPE = "generator/"
 DEFAULTS: dict[str, Any] = {  # published, of what no variable tells
     "context_frames": 2, "sequence_length": 12, "schedule_sampling_k": 900.0, "kl_weight": 0.001,
     "num_iterations_1st_stage": 50_000, "kl_anneal_steps": [100_000, 120_000],
-    "latent_std_min": -5.0, "multi_latent": False,
+    "latent_std_min": -5.0, "multi_latent": False, "state_weight": STATE_WEIGHT,
 }  # fmt: skip
 MODULES = {  # ours: published
     "cell.enter": "scale1_conv1",
@@ -39,6 +40,7 @@ MODULES = {  # ours: published
         f"tower.norms.{index}": f"latent_conv{index + 1}/latent_norm{index + 1}"
         for index in range(3)
     },
+    "dynamics.linear": "state_pred",
     "tower.mean": "latent_mean",
     "tower.mean_norm": "latent_mean/latent_norm_mean",
     "tower.log_variance": "latent_std",
@@ -46,7 +48,7 @@ MODULES = {  # ours: published
 }
 MOTION = {"cdna": "cdna_params", "dna": "convt4"}
 POINTWISE = ("convt4", "convt7")  # transposed convolutions of one point, which are plain ones
-# The head that forecasts the state of a robot, which is always there; we take no states.
+# The head that predicts states of a robot, which is there in weights without actions as well.
 UNUSED = (f"{SCOPE}state_pred/weights", f"{SCOPE}state_pred/biases")
 
 
@@ -57,7 +59,7 @@ def from_arrays(arrays: Arrays, config: Mapping[str, Any]) -> Forecaster:
         arrays: by name of the published variable.
         config: `system`, such as `SV2P, time-invariant latent, CDNA`: a latent that is
             `time-variant` is drawn at each step, and a system without `SV2P` has no latent; and
-            published sizes and settings.
+            published sizes and settings, with the numbers of `actions` and `states` if it has any.
 
     Errors:
         InputError: a setting is missing, or an array is missing, left over, or of another shape.
@@ -97,11 +99,6 @@ def read_variables(arrays: Arrays, settings: Settings) -> Official:
         motion, side, kernel = "DNA", 64, math.isqrt(shape("convt4/biases")[0])
     latent = f"{SCOPE}latent_mean/weights" in arrays
     known = lstms[3] + (shape("latent_mean/weights")[-1] if latent else 0)
-    if (commands := shape("conv4/weights")[2] - known) > 0:
-        raise InputError(
-            f"These weights take {commands} numbers of actions and states beside each frame, which "
-            "our models of pixel motion do not. Take weights of frames alone."
-        )
     config: dict[str, Any] = {
         "system": f"SV2P, {motion}" if latent else motion,
         "frame": side,
@@ -112,6 +109,9 @@ def read_variables(arrays: Arrays, settings: Settings) -> Official:
         "kernel": kernel,
         **DEFAULTS,
     }
+    if shape("conv4/weights")[2] > known:
+        conditions, states = shape("state_pred/weights")
+        config |= {"actions": conditions - states, "states": states}
     if latent:
         tower = [shape(f"latent_conv{index}/weights") for index in (1, 2, 3)]
         config |= {
@@ -119,7 +119,8 @@ def read_variables(arrays: Arrays, settings: Settings) -> Official:
             "latent_channels": shape("latent_mean/weights")[-1],
             "sequence_length": tower[0][2] // channels,
         }
-    return describe(arrays, config | {k: v for k, v in settings.items() if k in DEFAULTS}, settings)
+    given = {k: v for k, v in settings.items() if k in DEFAULTS}
+    return describe(arrays, config | given, settings)
 
 
 def describe(arrays: Arrays, config: Mapping[str, Any], settings: Settings) -> Official:
@@ -137,6 +138,8 @@ def describe(arrays: Arrays, config: Mapping[str, Any], settings: Settings) -> O
         context=found("context_frames"),
         horizon=frames - found("context_frames"),
         value_range=(0.0, 1.0),
+        actions=config.get("actions", 0),
+        agent_states=config.get("states", 0),
     )
     motion = motion_of(system)
     options: dict[str, Any] = {
@@ -146,6 +149,7 @@ def describe(arrays: Arrays, config: Mapping[str, Any], settings: Settings) -> O
         "transformations": max(found("num_masks") - 1, 1),
         "kernel_size": found("kernel"),
         "sampling_decay": found("schedule_sampling_k"),
+        "agent_state_weight": config.get("state_weight", STATE_WEIGHT),
         "published": True,
     }
     if "sv2p" not in system.lower():
@@ -189,7 +193,8 @@ def load(model: SV2P | CDNA, arrays: Arrays, motion: str) -> SV2P | CDNA:
         name: array.swapaxes(-1, -2) if name in pointwise else array
         for name, array in arrays.items()
     }
-    load_variables(model, sv2p_names(model, motion), turned, unused=UNUSED)
+    unused = UNUSED if model.dynamics is None else ()
+    load_variables(model, sv2p_names(model, motion), turned, unused=unused)
     return model.eval()
 
 
