@@ -55,9 +55,9 @@ def one_future(weights: Weights, context: Tensor, noise: Noise, options: Options
     pooled = sum(torch.relu(linear(weights, "content_of_frame.0", code)) for code in codes[-count:])
     content = torch.tanh(linear(weights, "content_of_sum.0", pooled))
     latent = normal(layers(weights, "initial", torch.cat(codes[:count], 1)), noise.initial)
-    hidden = cell = content.new_zeros(len(context), weights["filter.weight_hh_l0"].shape[1])
+    hidden = cell = content.new_zeros(len(context), weights["lstm.weight_hh_l0"].shape[1])
     for time, code in enumerate(codes):
-        hidden, cell = lstm_step(weights, "filter", code, hidden, cell)
+        hidden, cell = lstm_step(weights, "lstm", code, hidden, cell)
         if time > 0:
             drawn = normal(linear(weights, "posterior", hidden), noise.observed[:, time - 1])
             latent = step(weights, latent, drawn, options.substeps)

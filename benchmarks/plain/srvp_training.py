@@ -48,9 +48,9 @@ def loss(weights: Weights, frames: Tensor, draws: Draws, options: Options) -> Te
     divergence = divergence_of(mean, std, torch.zeros_like(mean), torch.ones_like(std))
     latent = mean + std * draws.initial
     latents, residual, divergence_noise = [latent], 0.0, 0.0
-    hidden = cell = frames.new_zeros(batch, weights["filter.weight_hh_l0"].shape[1])
+    hidden = cell = frames.new_zeros(batch, weights["lstm.weight_hh_l0"].shape[1])
     for time in range(length):
-        hidden, cell = lstm_step(weights, "filter", codes[:, time], hidden, cell)
+        hidden, cell = lstm_step(weights, "lstm", codes[:, time], hidden, cell)
         if time == 0:
             continue
         posterior = gaussian(linear(weights, "posterior", hidden))

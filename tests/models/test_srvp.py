@@ -28,7 +28,7 @@ def slow_loss(model, values, generator, mask=None):
     initial = split(model.initial(torch.cat(codes[:n], dim=-1)))
     latent = initial.loc + initial.scale * normal(initial.loc.shape)
     posteriors = [
-        split(model.posterior(torch.cat([model.memory(one[None])[0][:, -1] for one in past])))
+        split(model.posterior(torch.cat([model.lstm(one[None])[0][:, -1] for one in past])))
         for t in range(1, len(codes))
         for past in [torch.stack(codes[: t + 1], dim=1)]  # of one video after the other
     ]

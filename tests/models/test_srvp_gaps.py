@@ -74,7 +74,7 @@ def test_gradients_are_finite_and_missing_frames_have_none(options):
     for name, weight in model.named_parameters():
         assert weight.grad is not None, name
         assert torch.isfinite(weight.grad).all(), name
-    if model.memory is not None:
+    if model.lstm is not None:
         assert model.gaps.place.weight.grad.abs().sum() > 0
     assert model.gaps.missing.grad.abs().sum() > 0
 

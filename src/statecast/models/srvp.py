@@ -223,9 +223,9 @@ class SRVP(OnlineLatentProcess):
                 "`substeps` and `solver` out."
             )
         self.choose_solver(substeps=substeps)
-        self.posterior, self.prior = None, None
+        self.lstm, self.posterior, self.prior = None, None, None
         if stochastic:
-            self._modules["filter"] = nn.LSTM(code_size, hidden, batch_first=True)
+            self.lstm = nn.LSTM(code_size, hidden, batch_first=True)
             self.posterior = nn.Linear(hidden, sizes[0])
             self.prior = mlp(latent_size, transition_hidden, sizes[1], layers=transition_layers)
         self.gap_input, self.gaps = gap_input, None

@@ -48,21 +48,21 @@ class GapNetwork(nn.Module):
         self,
         codes: Float[Tensor, "batch time code"],
         *,
-        memory: nn.LSTM,
+        lstm: nn.LSTM,
         posterior: nn.Linear,
     ) -> Evidence:
         """Parameters of the posterior of each interval, from codes that are NaN where missing.
 
         Args:
             codes: of consecutive frames.
-            memory: SRVP's filter, over the codes that are there.
+            lstm: SRVP's filter, over the codes that are there.
             posterior: from what it holds to parameters.
         """
         known = known_codes(codes)
         order, count = observed_order(known)
         gaps = order.diff(dim=1, prepend=order.new_full((len(order), 1), -1)).clamp_min(1)
         seen = rows_of(codes, order).nan_to_num(nan=0.0)  # what follows the last one is not used
-        hidden = memory(self.told(seen, gaps))[0]
+        hidden = lstm(self.told(seen, gaps))[0]
         following = known.cumsum(dim=1)[:, :-1]  # rank of the first frame after an interval begins
         unobserved = following >= count[:, None]
         following = torch.minimum(following, (count[:, None] - 1).clamp_min(0))

@@ -199,10 +199,10 @@ class OnlineLatentProcess(LatentProcess, OnlineForecaster[SRVPState]):
         self, state: SRVPState, code: Float[Tensor, "batch 1 code"], gap: int
     ) -> tuple[SRVPState, Float[Tensor, "batch 1 hidden"] | None]:
         """The state whose filter has seen one more code, and what it holds then."""
-        if self.memory is None:
+        if self.lstm is None:
             return state, None
         told = code if self.gaps is None else self.gaps.told(code, code.new_tensor([[gap]]))
-        hidden, memory = self.memory(told, state.memory)
+        hidden, memory = self.lstm(told, state.memory)
         return state._replace(memory=memory), hidden
 
     def predict_from(

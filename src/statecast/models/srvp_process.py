@@ -61,19 +61,13 @@ class LatentProcess(StateSpaceForecaster):
 
     initial: nn.Sequential
     transition: Transition
+    lstm: nn.LSTM | None
     posterior: nn.Linear | None
     prior: nn.Sequential | None
     noise_model: NoiseModel | None
     gaps: GapNetwork | None
     inference_frames: int
     latent_size: int
-
-    @property
-    def memory(self) -> nn.LSTM | None:
-        """The filter of the noise's posterior; its weights are called so, as a method is."""
-        found = self._modules.get("filter")
-        assert found is None or isinstance(found, nn.LSTM)
-        return found
 
     def infer(
         self,
@@ -132,13 +126,13 @@ class LatentProcess(StateSpaceForecaster):
         self, codes: Float[Tensor, "batch time code"]
     ) -> tuple[Float[Tensor, "batch interval size"] | None, Bool[Tensor, "batch interval"] | None]:
         """Parameters of the posterior of each interval, and which no frame says anything of."""
-        if self.memory is None or self.posterior is None:
+        if self.lstm is None or self.posterior is None:
             return None, None
         if self.gaps is not None:
-            found = self.gaps.evidence(codes, memory=self.memory, posterior=self.posterior)
+            found = self.gaps.evidence(codes, lstm=self.lstm, posterior=self.posterior)
             return found.parameters, found.unobserved if bool(found.unobserved.any()) else None
         # z_t depends on frames up to t, so those of all times come from one pass.
-        return self.posterior(self.memory(codes)[0][:, 1:]), None
+        return self.posterior(self.lstm(codes)[0][:, 1:]), None
 
     def _infer_from_keys(
         self,

@@ -56,7 +56,7 @@ def srvp_names(model: SRVP) -> list[Pair]:
     ]
     if model.prior is not None:
         pairs += [
-            ("filter", "inf_z"),
+            ("lstm", "inf_z"),
             ("posterior", "q_z"),
             *multilayer_names("prior", "p_z.module", model.prior),
         ]
