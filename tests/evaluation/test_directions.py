@@ -1,15 +1,15 @@
 """One place says which value of a metric is better; checkpoints, tables, comparisons follow it."""
 
+import logging
 import math
+import re
 
 import pytest
-import torch
 from helpers.toy_data import Pendulum
 
 from statecast.evaluation.comparison import Cell, Column, Row, best_rows
 from statecast.evaluation.evaluate import evaluate
 from statecast.metrics import METRICS
-from statecast.metrics.base import Score
 from statecast.models.baselines import Persistence
 from statecast.models.srvp import SRVP
 from statecast.runs.create import create_run
@@ -54,22 +54,16 @@ def test_higher_lower_or_nearest(metric, better, worse, arrow):
     assert arrow in column.title
 
 
-@pytest.mark.parametrize(
-    ("metric", "values", "best"),
-    [
-        ("psnr", [10.0, 12.0, 11.0], 8),
-        ("mse", [0.3, 0.2, 0.4], 8),
-        ("spread_skill", [0.4, 0.9, 1.7], 8),
-        ("spread_skill", [1.1, 1.8, 0.2], 4),
-    ],
-)
-def test_the_best_checkpoint_follows_the_metric(
-    recipe, tmp_path, monkeypatch, metric, values, best
-):
-    scores = (Score(torch.zeros(1), value, math.nan) for value in values)
-    monkeypatch.setattr("statecast.training.loop.validation_score", lambda *a, **k: next(scores))
-    run = create_run(recipe, tmp_path / "run", ["--train.validation_metric", metric])
-    train_run(run)
+@pytest.mark.parametrize("metric", ["psnr", "mse", "spread_skill"])
+def test_the_best_checkpoint_follows_the_metric(recipe, tmp_path, caplog, metric):
+    words = ["--train.validation_metric", metric, "--train.steps", "8", "--train.validate_every=2"]
+    run = create_run(recipe, tmp_path / "run", words)
+    with caplog.at_level(logging.INFO, logger="statecast"):
+        train_run(run)
+    found = re.findall(rf"step (\d+)  {metric} (\S+)", caplog.text)
+    scores = {int(step): float(value) for step, value in found}
+    assert list(scores) == [2, 4, 6, 8]
+    best = min(scores, key=lambda step: METRICS[metric].penalty(scores[step]))
     assert load_checkpoint(run.folder, "best").step == best
 
 

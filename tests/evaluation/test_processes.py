@@ -3,13 +3,13 @@
 import json
 import math
 import os
-import socket
 import subprocess
 import sys
 
 import numpy as np
 import pytest
 import torch
+from helpers.launched_processes import free_port
 from helpers.toy_data import Pendulum
 
 from statecast.cli.main import MISTAKE, main
@@ -50,12 +50,6 @@ with process_group():
     except ProcessError as error:
         print(error)
 """
-
-
-def free_port():
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return str(found.getsockname()[1])
 
 
 def launched(number):
@@ -143,17 +137,6 @@ def test_one_process_is_all_there_is():
         assert (rank(), world_size(), is_main(), launched_processes()) == (0, 1, True, 1)
         assert all_gather("found") == ["found"]
         assert torch.equal(share(torch.arange(5)), torch.arange(5))
-
-
-def test_shares_are_consecutive_whole_and_as_equal_as_they_can_be(monkeypatch):
-    items = torch.arange(7)
-    monkeypatch.setattr("statecast.distributed.world_size", lambda: 3)
-    parts = []
-    for number in range(3):
-        monkeypatch.setattr("statecast.distributed.rank", lambda number=number: number)
-        parts.append(share(items))
-    assert torch.equal(torch.cat(parts), items)
-    assert [len(part) for part in parts] == [3, 2, 2]
 
 
 def test_a_process_without_windows_scores_none():

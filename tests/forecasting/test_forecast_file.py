@@ -15,8 +15,9 @@ from helpers.labelled_fields import PACKED, sea_surface, write_field
 from statecast.cli.main import MISTAKE, main
 from statecast.data.base import seeded_generator
 from statecast.errors import FileError, InputError
-from statecast.forecasting import outputs
 from statecast.forecasting.forecast_file import forecast_file
+from statecast.forecasting.inputs import read_context
+from statecast.forecasting.outputs import ForecastRequest, write_labelled_forecast
 from statecast.frames import Forecast
 from statecast.io.fields.writers import write_labelled
 from statecast.runs.load import load
@@ -119,28 +120,28 @@ def test_a_run_on_fields_is_evaluated(trained, tmp_path, capsys):
     assert still == pytest.approx(np.nanmean(errors), rel=1e-4)
 
 
-def test_parts_are_written_as_they_are_drawn(trained, tmp_path, monkeypatch):
-    predictor = load(trained / "run")
-    monkeypatch.setattr(outputs, "PART_BYTES", 2 * 4 * 4 * 54)  # two samples of 4 frames
-    drawn = []
-    original = predictor.model.forecast
-    monkeypatch.setattr(
-        predictor.model, "forecast", lambda *a, **k: drawn.append(k["samples"]) or original(*a, **k)
+def test_a_forecast_written_in_parts_is_the_whole(trained, tmp_path):
+    predictor, output = load(trained / "run"), tmp_path / "whole.nc"
+    forecast_file(
+        predictor, trained / "later.nc", output, horizon=4, samples=5, quantiles=[0.5], seed=3
     )
-    written = forecast_file(
-        predictor, trained / "later.nc", tmp_path / "a.nc", horizon=4, samples=5, quantiles=[0.5]
-    )
-    assert drawn == [2, 2, 1]
-    assert written.shape == (5, 1, 4, 1, 6, 9)
-    with xarray.open_dataset(written.path, decode_timedelta=True) as found:
+    request = ForecastRequest(
+        predictor, read_context(trained / "later.nc", predictor, None), horizon=4, samples=5,
+        substeps=None, solver=None, seed=3, quantiles=(0.5,),
+        part_bytes=2 * 4 * 4 * 54,  # two samples of 4 frames
+    )  # fmt: skip
+    assert [len(part.samples) for part in request.parts()] == [2, 2, 1]
+    write_labelled_forecast(request, tmp_path / "parts.nc")
+    with (
+        xarray.open_dataset(tmp_path / "parts.nc", decode_timedelta=True) as found,
+        xarray.open_dataset(output, decode_timedelta=True) as whole,
+    ):
+        xarray.testing.assert_allclose(found, whole)
         samples = found["sst"].values
         assert len(np.unique(samples[:, 0, 0, 0])) == 5  # no part repeats another
         np.testing.assert_allclose(found["sst_mean"], samples.mean(axis=0), rtol=1e-5)
         middle = found["sst_quantiles"].sel(quantile=0.5)
         np.testing.assert_allclose(middle, np.median(samples, axis=0), rtol=1e-5)
-    forecast_file(predictor, trained / "later.nc", tmp_path / "b.nc", horizon=4, samples=5)
-    with xarray.open_dataset(tmp_path / "b.nc", decode_timedelta=True) as again:
-        np.testing.assert_array_equal(again["sst"], samples)
 
 
 @pytest.mark.parametrize(

@@ -134,7 +134,7 @@ def test_what_cannot_be_forecast_is_refused(past, tmp_path, capsys, words, messa
 
 def test_a_store_of_others_is_left_alone(past, tmp_path, capsys):
     labelled(5).to_zarr(tmp_path / "mine.zarr", consolidated=False)
-    with pytest.raises(OSError, match="no hindcast"):
+    with pytest.raises(OSError, match="not a hindcast"):
         write_hindcast(asked(past), tmp_path / "mine.zarr")
 
 

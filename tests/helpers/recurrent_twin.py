@@ -1,34 +1,26 @@
 """ConvLSTM, PredRNN and MIM: what published codes gave, and slow twins of OpenSTL's equations."""
 
-import json
-from pathlib import Path
-
 import numpy as np
 import torch
+from helpers.golden import arrays_of, settings_of, tensors_of
 from torch.nn.functional import conv2d, layer_norm
 
 from statecast.frames import Batch
 from statecast.nn.patches import fold_patches, unfold_patches
 from statecast.runs.official.predrnn import from_arrays, layout_of, published_names
 
-GOLDEN = Path(__file__).parents[1] / "golden"
-
 
 class Golden:
     """Published weights of a small model, and what the published code made of them."""
 
     def __init__(self, name, prefix=""):
-        folder = GOLDEN / name
-        self.config = json.loads((folder / "config.json").read_text())
+        self.config, self.expected = settings_of(name), tensors_of(name)
         self.arrays = {
             key.removeprefix(prefix): value
-            for key, value in np.load(folder / "weights.npz").items()
+            for key, value in arrays_of(name).items()
             if key.startswith(prefix)
         }
         self.model = from_arrays(self.arrays, self.config)
-        self.expected = {
-            key: torch.from_numpy(value) for key, value in np.load(folder / "expected.npz").items()
-        }
         context, target = self["context"] / 255, self["target"] / 255
         self.batch = Batch.of(torch.cat([context, target], dim=1), context.shape[1])
         self.order = self.config["parameter_order"]

@@ -24,7 +24,3 @@ def small(seed=0, **options):
 def frames(batch=3, length=SPEC.length, seed=1):
     generator = torch.Generator().manual_seed(seed)
     return torch.rand(batch, length, 1, 9, generator=generator)
-
-
-def seeded(seed=7):
-    return torch.Generator().manual_seed(seed)

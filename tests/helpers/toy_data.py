@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import hashlib
 
+import pytest
 import torch
 
+from statecast.data import DATASETS
 from statecast.data.base import DataSource, Windows, seeded_generator
 from statecast.frames import Batch, FrameSpec
+from statecast.runs.create import create_run
+from statecast.runs.run import train_run
 
 
 class PendulumWindows(Windows):
@@ -63,3 +67,13 @@ train: {steps: 12, batch_size: 5, validate_every: 4, checkpoint_every: 3, log_ev
         validation_windows: 7, validation_samples: 2, learning_rate: 0.002, precision: float32}
 evaluate: {samples: 3, metrics: [mse, psnr, crps], batch_size: 16}
 """
+
+
+def trained_run(folder, words=(), *, name="run"):
+    """A run of this recipe, trained in a new folder."""
+    (folder / "tiny.yaml").write_text(TINY)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(DATASETS, "pendulum", Pendulum)
+        run = create_run(str(folder / "tiny.yaml"), folder / name, words)
+        train_run(run)
+    return run

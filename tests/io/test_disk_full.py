@@ -6,11 +6,11 @@ import os
 import resource
 import shutil
 import subprocess
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from helpers.golden import GOLDEN
 
 from statecast.data.cache.entries import open_or_make
 from statecast.data.user.videos import Videos
@@ -30,7 +30,6 @@ from statecast.runs.official.import_run import import_official
 from statecast.runs.run import train_run
 from statecast.training.logs import TrainingLog, read_log
 
-GOLDEN = Path(__file__).parents[1] / "golden"
 SIZE, LIMIT = 8 << 20, 2000  # bytes of the disk, and of a file under a limit
 FULL = "the disk is full (0 MiB are free). Free space, or write elsewhere."
 LIMITED = "a limit on the size of files is reached (ulimit -f). Raise it, or write less."

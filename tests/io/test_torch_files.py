@@ -7,15 +7,14 @@ import pickle
 import tracemalloc
 import zipfile
 from collections import OrderedDict
-from pathlib import Path
 
 import pytest
 import torch
+from helpers.golden import GOLDEN
 
 from statecast.errors import CorruptionError, FileError, InputError, StatecastError
 from statecast.io.torch_files import PickledModule, load_torch_file, module_tensors
 
-GOLDEN = Path(__file__).parents[1] / "golden"
 DICTS = sorted(GOLDEN.glob("srvp_*/model.pt"))
 MODULES = sorted(GOLDEN.glob("sepnet_*/*.pt"))
 

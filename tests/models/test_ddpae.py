@@ -1,12 +1,11 @@
 """DDPAE: the published code number by number, and what ours adds to it."""
 
-import json
 import math
-from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
+from helpers.golden import Golden
+from helpers.seeds import seeded
 
 from statecast.errors import InputError
 from statecast.frames import Batch, Frames, FrameSpec
@@ -25,31 +24,17 @@ from statecast.nn.noise import Noise
 from statecast.runs.official import from_arrays
 from statecast.runs.official.ddpae import published_names
 
-GOLDEN = Path(__file__).parents[1] / "golden" / "ddpae"
 SITES = ("input_beta", "pred_beta", "initial_pose", "content")
 NETWORKS = ("pose_model", "content_lstm", "object_encoder", "object_decoder")
 SPEC = FrameSpec(channels=("a",), space=(16, 24), context=3, horizon=2, value_range=(0.0, 1.0))
 SMALL = {"width": 2, "image_code_size": 6, "content_size": 5, "recurrent_size": 4}
 
 
-class Golden:
-    """What the published code gave, and our model of the same weights."""
-
+class GoldenDDPAE(Golden):
     def __init__(self):
-        self.config = json.loads((GOLDEN / "config.json").read_text())
-        with np.load(GOLDEN / "weights.npz") as arrays:
-            self.weights = dict(arrays)
-        with np.load(GOLDEN / "expected.npz") as arrays:
-            self.expected = {name: torch.from_numpy(array) for name, array in arrays.items()}
-        self.context, self.target = (
-            self.expected[name].float() / 255 for name in ("context", "target")
-        )
+        super().__init__("ddpae")
+        self.context, self.target = (self[name].float() / 255 for name in ("context", "target"))
         self.batch = Batch.of(torch.cat([self.context, self.target], dim=1), 4)
-        self.model = from_arrays("ddpae", self.weights, self.config)
-
-    def check(self, found, name, **tolerance):
-        limits = {"atol": self.config["tolerance"]["absolute"], "rtol": 1e-5} | tolerance
-        torch.testing.assert_close(found, self.expected[name].view_as(found), **limits)
 
     @property
     def noise(self):
@@ -59,7 +44,7 @@ class Golden:
         return Noise(
             1,
             3,
-            replayed=[self.expected[f"noise_{site}"].view(1, 3, *sizes[site]) for site in SITES],
+            replayed=[self[f"noise_{site}"].view(1, 3, *sizes[site]) for site in SITES],
         )
 
     def named(self, name):
@@ -77,11 +62,7 @@ class Golden:
 
 @pytest.fixture
 def golden():
-    return Golden()
-
-
-def seeded(seed=1):
-    return torch.Generator().manual_seed(seed)
+    return GoldenDDPAE()
 
 
 def small(spec=SPEC, **options):
@@ -147,7 +128,7 @@ def test_training(golden, prefix):
         model.prediction_only_from = 7
         early = model.loss_terms(golden.batch, noise=golden.noise, step=6)
         golden.check(-3 * early["nll"], "train_log_p_obs")
-        golden.model = model = from_arrays("ddpae", golden.weights, golden.config).train()
+        golden.model = model = GoldenDDPAE().model.train()
         model.prediction_only_from = 7
     terms = model.loss_terms(golden.batch, noise=golden.noise, step=7)
     for site in SITES:
@@ -213,19 +194,6 @@ def test_defaults_have_the_published_size():
     with torch.device("meta"):
         model = DDPAE(spec)
     assert sum(parameter.numel() for parameter in model.parameters()) == 706_364
-
-
-def test_weights_that_do_not_fit_are_named(golden):
-    weights, config = golden.weights, golden.config
-    name = "content_lstm/out_layer.bias"
-    with pytest.raises(InputError, match=f"lack the tensor {name}"):
-        from_arrays("ddpae", {k: v for k, v in weights.items() if k != name}, config)
-    with pytest.raises(InputError, match=rf"{name} should have shape .* got \(3,\)"):
-        from_arrays("ddpae", weights | {name: np.zeros(3, np.float32)}, config)
-    with pytest.raises(InputError, match="no known part: extra"):
-        from_arrays("ddpae", weights | {"extra": np.zeros(3, np.float32)}, config)
-    with pytest.raises(InputError, match="lack 'ngf'"):
-        from_arrays("ddpae", weights, {k: v for k, v in config.items() if k != "ngf"})
 
 
 # Its parts

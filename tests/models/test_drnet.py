@@ -1,12 +1,9 @@
 """DrNet: it gives what the published code gave, number by number, and what it does by itself."""
 
-import json
-from pathlib import Path
-
-import numpy as np
 import pytest
 import torch
 from helpers import published_drnet
+from helpers.golden import Golden, settings_of, tensors_of
 
 from statecast.data.synthetic.moving_digits import MovingDigits
 from statecast.errors import InputError
@@ -16,9 +13,7 @@ from statecast.runs.official.arrays import from_arrays
 from statecast.training.loop import Trainer
 from statecast.training.options import Phase, TrainingOptions
 
-GOLDEN = Path(__file__).parents[1] / "golden" / "drnet"
-CONFIG = json.loads((GOLDEN / "config.json").read_text())
-WEIGHTS = dict(np.load(GOLDEN / "weights.npz"))
+CONFIG = settings_of("drnet")
 CLOSE = {"atol": CONFIG["tolerance"]["absolute"], "rtol": 1e-5}
 PAST = CONFIG["n_past"]
 MODES = {"eval_bn": "running", "train_bn": "batch"}
@@ -31,7 +26,7 @@ SMALL = {
 
 @pytest.fixture
 def expected():
-    return {key: torch.from_numpy(value) for key, value in np.load(GOLDEN / "expected.npz").items()}
+    return tensors_of("drnet")
 
 
 @pytest.fixture
@@ -41,7 +36,7 @@ def frames(expected):
 
 @pytest.fixture
 def model():
-    return from_arrays("drnet", WEIGHTS, CONFIG)
+    return Golden("drnet").model
 
 
 def assert_close(found, expected):
@@ -195,19 +190,6 @@ def test_variants(variant, frames):
         assert_close(content.code, code.flatten(1))
         assert_close(found[:, 0], pose.flatten(1))
         assert_close(model.decode(content, found)[:, 0], decoded)
-
-
-def test_arrays_that_do_not_fit_are_named():
-    lacking = {key: value for key, value in WEIGHTS.items() if key != "netEP.main.4.bias"}
-    with pytest.raises(InputError, match=r"main\.5\.weight.*pose_encoder.*should be a bias"):
-        from_arrays("drnet", lacking, CONFIG)
-    lacking = {key: value for key, value in WEIGHTS.items() if key != "netD.upc5.0.bias"}
-    with pytest.raises(InputError, match="decoder has 26 arrays, got 25"):
-        from_arrays("drnet", lacking, CONFIG)
-    with pytest.raises(InputError, match="left over: netX"):
-        from_arrays("drnet", WEIGHTS | {"netX.weight": np.zeros(3)}, CONFIG)
-    with pytest.raises(InputError, match="lack pose_dim"):
-        from_arrays("drnet", WEIGHTS, {k: v for k, v in CONFIG.items() if k != "pose_dim"})
 
 
 # What it does by itself

@@ -5,7 +5,8 @@ from itertools import pairwise
 
 import pytest
 import torch
-from helpers.small_srvp import frames, seeded, small
+from helpers.seeds import seeded
+from helpers.small_srvp import frames, small
 
 from statecast.errors import InputError
 
@@ -28,7 +29,7 @@ class Decay(torch.nn.Module):
 def decaying():
     model = small().double().requires_grad_(False)
     model.transition.velocity = Decay()
-    state = model.observe(frames(length=4).double(), generator=seeded())
+    state = model.observe(frames(length=4).double(), generator=seeded(7))
     model.transition.velocity.seen.clear()
     return model, state
 
@@ -48,7 +49,7 @@ def exact(state, noise, times):
 
 def test_with_fixed_noise_euler_converges_to_the_exact_solution_at_first_order():
     model, state = decaying()
-    noise = torch.randn(1, 3, 4, NOISE, generator=seeded(), dtype=torch.float64)
+    noise = torch.randn(1, 3, 4, NOISE, generator=seeded(7), dtype=torch.float64)
     times = torch.tensor([0.5, 1.0, 2.0, 3.5])
     solution = exact(state, noise, times.tolist())
     errors = [
@@ -64,7 +65,7 @@ def test_with_fixed_noise_euler_converges_to_the_exact_solution_at_first_order()
 def test_noise_changes_at_whole_times_and_only_there(substeps):
     model, state = decaying()
     times = torch.arange(1.0, 13.0)
-    path = model.advance(state, times, substeps=substeps, generator=seeded())
+    path = model.advance(state, times, substeps=substeps, generator=seeded(7))
     seen = torch.stack(model.transition.velocity.seen)
     assert len(seen) == 12 * substeps
     by_frame = seen.unflatten(0, (12, substeps))
@@ -83,7 +84,7 @@ def test_every_step_is_a_frame_where_it_is_asked_for(substeps):
     """Times k/n in float32, which no binary fraction hits, are the steps themselves."""
     model, state = decaying()
     steps = torch.arange(1, 4 * substeps + 1, dtype=torch.float64) / substeps
-    path = model.advance(state, steps.float(), substeps=substeps, generator=seeded())
+    path = model.advance(state, steps.float(), substeps=substeps, generator=seeded(7))
     calls = model.transition.velocity.seen
     assert len(calls) == 4 * substeps
     latent = state.latent
@@ -96,7 +97,7 @@ def test_every_step_is_a_frame_where_it_is_asked_for(substeps):
 def test_half_a_frame_is_the_sub_state_of_two_steps():
     model = small()
     context = frames(length=4)
-    state = model.observe(context, generator=seeded())
+    state = model.observe(context, generator=seeded(7))
     noise = model.noise_prior(state.latent).draw(seeded(3))
     first = state.latent + 0.5 * model.transition.velocity(torch.cat([state.latent, noise], -1))
     second = first + 0.5 * model.transition.velocity(torch.cat([first, noise], -1))
@@ -106,7 +107,7 @@ def test_half_a_frame_is_the_sub_state_of_two_steps():
 
 def test_given_noise_takes_the_place_of_draws():
     model = small()
-    state = model.observe(frames(length=4), generator=seeded())
+    state = model.observe(frames(length=4), generator=seeded(7))
     noise = torch.randn(1, 3, 3, NOISE, generator=seeded(1))
     times = torch.tensor([0.5, 1.0, 3.0])
     one, other = (
@@ -124,7 +125,7 @@ def test_the_step_of_a_forecast_leaves_the_conditioning_alone():
     context = frames(length=6)
     coarse, fine = (
         model.advance(
-            model.observe(context, generator=(g := seeded())), torch.tensor([0.0, 1.0]),
+            model.observe(context, generator=(g := seeded(7))), torch.tensor([0.0, 1.0]),
             substeps=n, generator=g,
         )
         for n in (2, 6)

@@ -2,10 +2,10 @@
 
 import pytest
 import torch
+from helpers.seeds import seeded
 
 from statecast.errors import InputError
 from statecast.frames import Batch, FrameSpec
-from statecast.models import state_space
 from statecast.models.separable import Separable
 from statecast.models.srvp import SRVP
 
@@ -14,10 +14,6 @@ SPEC = FrameSpec(
 )
 CLOSE = {"atol": 1e-3, "rtol": 1e-3}  # of values around 1, through networks that amplify rounding
 GRID = (3, 5)  # a quarter of the sides
-
-
-def seeded(seed):
-    return torch.Generator().manual_seed(seed)
 
 
 def small(seed=0, **options):
@@ -74,12 +70,13 @@ def test_a_forecast_follows_the_codes_frame_by_frame(model):
     assert not torch.allclose(forecast.samples[0, :, 0], forecast.samples[0, :, 3])
 
 
-def test_memory_may_be_bound_without_a_difference(model, monkeypatch):
-    context = frames(length=3)
-    whole = trained(model).forecast(context, 5).samples
+@torch.no_grad()
+def test_memory_may_be_bound_without_a_difference(model):
+    content = trained(model).content_of(frames(length=3))
+    latents = torch.randn(2, 3, 5, 3, *GRID, generator=seeded(1))
+    whole = model.decode_all(content, latents)
     for kilobytes in (1, 8, 20):
-        monkeypatch.setattr(state_space, "DECODE_BYTES", 1024 * kilobytes)
-        parts = model.forecast(context, 5).samples
+        parts = model.decode_all(content, latents, limit=1024 * kilobytes)
         torch.testing.assert_close(parts, whole, **CLOSE)
 
 

@@ -1,12 +1,11 @@
 """KVAE: it gives what the published code gave, number by number, and what it does by itself."""
 
-import json
 from itertools import islice
-from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
+from helpers.gaps import with_gaps
+from helpers.golden import Golden, arrays_of, settings_of
 
 from statecast.errors import InputError
 from statecast.frames import Batch, Frames, FrameSpec
@@ -17,7 +16,6 @@ from statecast.nn.kalman import apply
 from statecast.nn.noise import Noise
 from statecast.runs.official.arrays import from_arrays
 
-GOLDEN = Path(__file__).parents[1] / "golden" / "kvae"
 MASKS = ("all", "middle_missing", "random")
 CODES = {"atol": 1e-6, "rtol": 1e-5}
 MOMENTS = {"atol": 3e-4, "rtol": 1e-4}  # float32 matrices, inverted by either in its own way
@@ -27,22 +25,14 @@ SMALL = {"filters": (4, 4), "mixing_hidden": 6}
 GIVEN = 4  # frames that published generations start from
 
 
-class Published:
+class Published(Golden):
     """The golden model, and what the published code gave with one mask."""
 
     def __init__(self, mask):
-        self.arrays = dict(np.load(GOLDEN / "weights.npz"))
-        self.model = from_arrays("kvae", self.arrays, self.config)
-        stored = np.load(GOLDEN / "expected.npz")
-        self.expected = {key: torch.from_numpy(np.asarray(stored[key])) for key in stored}
+        super().__init__("kvae")
         self.mask = mask
         self.videos = self.expected["frames"].float()[:, :, None]
         self.known = self[f"{mask}/mask"].bool()
-
-    config = json.loads((GOLDEN / "config.json").read_text())
-
-    def __getitem__(self, key):
-        return self.expected[key]
 
     def check(self, found, name, tolerance):
         torch.testing.assert_close(found, self[f"{self.mask}/{name}"], **tolerance)
@@ -87,7 +77,7 @@ def test_codes_filter_and_smoother(published):
     published.check(path.transitions, "A", CODES)
     published.check(path.emissions, "C", CODES)
     published.check(path.emissions, "C_filter", CODES)
-    controls = torch.from_numpy(published.arrays["B"])
+    controls = torch.from_numpy(published.weights["B"])
     published.check(mixed(path.weights, controls), "B", CODES)
     published.check(apply(path.emissions, smoothed.mean), "a_mu_pred_seq", MOMENTS)
 
@@ -168,9 +158,9 @@ def test_generations(published, noisy):
 
 
 def test_a_single_published_matrix_needs_no_mixing():
-    arrays = dict(np.load(GOLDEN / "weights.npz"))
+    arrays, config = arrays_of("kvae"), settings_of("kvae")
     arrays |= {name: arrays[name][:1] for name in "ABC"}
-    config = {**Published.config, "sizes": {**Published.config["sizes"], "K": 1}}
+    config["sizes"]["K"] = 1
     model = from_arrays("kvae", arrays, config)
     without = {k: v for k, v in arrays.items() if not k.startswith(("alpha", "y_0"))}
     other = from_arrays("kvae", without, config)
@@ -188,17 +178,6 @@ def test_published_size():
     assert found + controls - second_bias == 144_252
 
 
-@pytest.mark.parametrize("change", ["missing", "left over"])
-def test_arrays_that_are_missing_or_left_over_are_named(change):
-    arrays = dict(np.load(GOLDEN / "weights.npz"))
-    if change == "missing":
-        del arrays["vae/decoder/Conv_3/biases"]
-    else:
-        arrays["vae/more"] = arrays["A"]
-    with pytest.raises(InputError, match=r"vae/decoder/Conv_3/biases|vae/more"):
-        from_arrays("kvae", arrays, Published.config)
-
-
 # What it does by itself
 
 
@@ -210,17 +189,6 @@ def small(spec=SPEC, **options):
 def videos(batch=3, length=4, spec=SPEC):
     shape = (batch, length, *spec.frame_shape)
     return torch.rand(shape, generator=torch.Generator().manual_seed(1))
-
-
-def with_gaps(values, missing):
-    known = torch.ones(values.shape, dtype=torch.bool)
-    known[:, missing] = False
-    return Frames(
-        values=values.masked_fill(~known, torch.nan),
-        times=torch.arange(1.0 - values.shape[1], 1.0),
-        channels=SPEC.channels,
-        mask=known,
-    )
 
 
 def test_missing_frames_are_frames_left_out_with_times_that_tell():

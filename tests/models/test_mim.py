@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 from helpers.recurrent_twin import Golden, check_against_twin
+from helpers.seeds import seeded
 
 from statecast.errors import InputError
 from statecast.frames import Batch, FrameSpec
@@ -169,14 +170,14 @@ def test_the_port_with_layer_normalisation():
 def test_the_reversed_clip_has_the_same_true_frames():
     model = MIM(SPEC, patch=2, layers=2, width=3, sampling_end=2)
     batch = Batch.of(torch.randn(8, 6, 2, 6, 10, generator=seeded(3)), 3)
-    found = model.reversed_loss(batch, generator=seeded())["total"]
-    assert torch.equal(found, model.loss(reversed_in_time(batch), generator=seeded())["total"])
-    assert not torch.equal(found, model.loss(batch, generator=seeded())["total"])
+    found = model.reversed_loss(batch, generator=seeded(7))["total"]
+    assert torch.equal(found, model.loss(reversed_in_time(batch), generator=seeded(7))["total"])
+    assert not torch.equal(found, model.loss(batch, generator=seeded(7))["total"])
 
 
 @pytest.mark.parametrize("variant", ["original", "openstl"])
 def test_unknown_values_do_not_count(variant):
-    model = MIM(SPEC, patch=2, layers=2, width=3, variant=variant, generator=seeded())
+    model = MIM(SPEC, patch=2, layers=2, width=3, variant=variant, generator=seeded(7))
     values = torch.rand(2, 5, 2, 6, 10, generator=seeded(1))
     known = torch.rand(values.shape, generator=seeded(2)) < 0.7
     gaps = Batch.of(values.masked_fill(~known, torch.nan), 3, mask=known)
@@ -188,10 +189,6 @@ def test_unknown_values_do_not_count(variant):
     torch.testing.assert_close(terms["mse"], squares[known[:, 1:]].mean())
     total = squares[known[:, 1:]].sum() / 2 if variant == "original" else terms["mse"]
     torch.testing.assert_close(terms["total"], total)
-
-
-def seeded(seed=7):
-    return torch.Generator().manual_seed(seed)
 
 
 @pytest.mark.parametrize(
@@ -215,7 +212,7 @@ def test_points_have_no_patches():
 
 
 def test_one_frame_is_context_enough_and_no_horizon_is_refused():
-    model = MIM(SPEC, patch=2, layers=2, width=3, normalise="none", generator=seeded())
+    model = MIM(SPEC, patch=2, layers=2, width=3, normalise="none", generator=seeded(7))
     context = torch.rand(2, 1, 2, 6, 10, generator=seeded(1))
     forecast = model.forecast(context, 4, samples=2).samples
     assert forecast.shape == (2, 2, 4, 2, 6, 10)

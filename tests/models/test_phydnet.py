@@ -1,43 +1,28 @@
 """PhyDNet: both published versions number by number, and what ours adds to them."""
 
-import json
-from pathlib import Path
-
-import numpy as np
 import pytest
 import torch
+from helpers.golden import Golden
+from helpers.seeds import seeded
 
 from statecast.errors import InputError
 from statecast.frames import Batch, FrameSpec
 from statecast.models.phydnet.cells import LSTMState, moment_matrix
 from statecast.models.phydnet.model import PhyDNet, teacher_forcing_ratio
-from statecast.runs.official.phydnet import from_arrays, published_names, read_tensors
+from statecast.runs.official.phydnet import published_names, read_tensors
 from statecast.runs.official.settings import Settings
 
-GOLDEN = Path(__file__).parents[1] / "golden"
 VERSIONS = {"released": "phydnet", "paper": "phydnet_2020"}
 SPEC = FrameSpec(channels=("a",), space=(8, 12), context=3, horizon=2, value_range=(0.0, 1.0))
 SMALL = {"state_channels": 16, "residual_hidden": (6,), "kernel_size": 3, "groups": 2}
 
 
-class Golden:
-    """What the published code gave, and our model of the same weights."""
-
+class GoldenPhyDNet(Golden):
     def __init__(self, version):
-        folder = GOLDEN / VERSIONS[version]
+        super().__init__(VERSIONS[version])
         self.version = version
-        self.config = json.loads((folder / "config.json").read_text())
-        with np.load(folder / "weights.npz") as arrays:
-            self.weights = dict(arrays)
-        with np.load(folder / "expected.npz") as arrays:
-            self.expected = {name: torch.from_numpy(values) for name, values in arrays.items()}
-        context, target = (self.expected[name].float() / 255 for name in ("context", "target"))
+        context, target = (self[name].float() / 255 for name in ("context", "target"))
         self.frames, self.context = torch.cat([context, target], dim=1), context.shape[1]
-        self.model = from_arrays(self.weights, self.config)
-
-    def check(self, found, name):
-        tolerance = self.config["tolerance"]["absolute"]
-        torch.testing.assert_close(found, self.expected[name], atol=tolerance, rtol=1e-5)
 
     def check_terms(self, mode, name):
         """Squared error of each step, and the moment loss."""
@@ -51,21 +36,17 @@ class Golden:
 
 @pytest.fixture(params=VERSIONS)
 def golden(request):
-    return Golden(request.param)
+    return GoldenPhyDNet(request.param)
 
 
 @pytest.fixture
 def released():
-    return Golden("released")
+    return GoldenPhyDNet("released")
 
 
 @pytest.fixture
 def paper():
-    return Golden("paper")
-
-
-def seeded(seed=1):
-    return torch.Generator().manual_seed(seed)
+    return GoldenPhyDNet("paper")
 
 
 def small(spec=SPEC, **options):
@@ -209,20 +190,10 @@ def test_a_state_dict_is_its_own_configuration(version, prefix):
     assert torch.equal(found.forecast(context).samples, model.forecast(context).samples)
 
 
-def test_weights_that_do_not_fit_are_named(golden):
-    weights, config = golden.weights, golden.config
-    name = "phycell.cell_list.0.convgate.bias"
-    with pytest.raises(InputError, match=f"lack the tensor {name}"):
-        from_arrays({k: v for k, v in weights.items() if k != name}, config)
-    with pytest.raises(InputError, match=rf"{name} should have shape .* got \(3,\)"):
-        from_arrays(weights | {name: np.zeros(3, np.float32)}, config)
-    with pytest.raises(InputError, match="no known part: extra"):
-        from_arrays(weights | {"extra": np.zeros(3, np.float32)}, config)
-    with pytest.raises(InputError, match="lack 'branch_width'"):
-        from_arrays(weights, {k: v for k, v in config.items() if k != "branch_width"})
+def test_a_state_dict_of_another_model_is_refused(golden):
     with pytest.raises(InputError, match="no weights of PhyDNet"):
         read_tensors({"a": torch.zeros(3)}, Settings("model_param.json", {}))
-    tensors = {k: torch.from_numpy(v) for k, v in weights.items()}
+    tensors = {k: torch.from_numpy(v) for k, v in golden.weights.items()}
     del tensors["phycell.cell_list.0.F.conv1.weight"]
     with pytest.raises(InputError, match=r"lack the convolution .*F\.conv1\.weight"):
         read_tensors(tensors, Settings("model_param.json", {}))

@@ -1,12 +1,10 @@
 """CDNA and SV2P: they give what the published code gave, and what they do by themselves."""
 
-import json
 from itertools import islice
-from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
+from helpers.golden import Golden, arrays_of, settings_of, tensors_of
 
 from statecast.errors import InputError
 from statecast.frames import Batch, FrameSpec
@@ -23,7 +21,6 @@ from statecast.runs.official.arrays import from_arrays
 from statecast.runs.official.sv2p import sv2p_names
 from statecast.runs.official.tensorflow import as_weight
 
-GOLDEN = Path(__file__).parents[1] / "golden" / "sv2p"
 RUNS = {"train_step110000": 0, "train_step6122": 2}  # and how many of 3 windows take true frames
 CLOSE = {"atol": 5e-6, "rtol": 1e-5}
 SMALL = {"width": 3, "lstm_widths": (3, 3, 4, 4, 5, 4, 3)}
@@ -31,13 +28,12 @@ SPEC = FrameSpec(channels=("c",), space=(16, 16), context=2, horizon=3, value_ra
 
 
 def opened(**changes):
-    config = json.loads((GOLDEN / "config.json").read_text()) | changes
-    return from_arrays("sv2p", dict(np.load(GOLDEN / "weights.npz")), config)
+    return Golden("sv2p", **changes).model
 
 
 @pytest.fixture(scope="module")
 def expected():
-    return {k: torch.from_numpy(v) for k, v in np.load(GOLDEN / "expected.npz").items()}
+    return tensors_of("sv2p")
 
 
 def frames_of(expected):
@@ -197,24 +193,10 @@ def test_options_and_windows_that_do_not_fit_are_refused():
         small(SV2P).loss(Batch.of(videos(longer), 2))
 
 
-def test_arrays_that_do_not_fit_are_named():
-    arrays = dict(np.load(GOLDEN / "weights.npz"))
-    config = json.loads((GOLDEN / "config.json").read_text())
-    name = "generator/conv4/weights"
-    with pytest.raises(InputError, match=name):
-        from_arrays("sv2p", {k: v for k, v in arrays.items() if k != name}, config)
-    with pytest.raises(InputError, match=f"{name} should have shape"):
-        from_arrays("sv2p", arrays | {name: np.zeros((1, 1, 3, 3), "f")}, config)
-    with pytest.raises(InputError, match="lack 'kernel'"):
-        from_arrays("sv2p", arrays, {k: v for k, v in config.items() if k != "kernel"})
-
-
 def test_arrays_without_a_latent_are_those_of_cdna():
-    arrays = dict(np.load(GOLDEN / "weights.npz"))
-    arrays = {k: v for k, v in arrays.items() if "latent" not in k}
+    arrays = {k: v for k, v in arrays_of("sv2p").items() if "latent" not in k}
     arrays["generator/conv4/weights"] = arrays["generator/conv4/weights"][:, :, :6]
-    model = from_arrays("cdna", arrays, json.loads((GOLDEN / "config.json").read_text())
-                        | {"system": "CDNA"})  # fmt: skip
+    model = from_arrays("cdna", arrays, settings_of("sv2p") | {"system": "CDNA"})
     assert isinstance(model, CDNA)
     assert not model.stochastic
 

@@ -3,6 +3,7 @@
 import pytest
 import torch
 from helpers.recurrent_twin import Golden, check_against_twin
+from helpers.seeds import seeded
 
 from statecast.errors import InputError
 from statecast.frames import Batch, FrameSpec
@@ -10,10 +11,6 @@ from statecast.models.predrnn import PredRNN
 from statecast.runs.official.predrnn import from_arrays
 
 VERSIONS = ("v1", "v2")
-
-
-def seeded():
-    return torch.Generator().manual_seed(2)
 
 
 @pytest.fixture(params=VERSIONS)
@@ -76,9 +73,9 @@ def test_checkpoints_as_published(golden, wrapped):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda arrays, config: arrays.pop("conv_last.weight"), "lack conv_last.weight"),
+        (lambda arrays, config: arrays.pop("conv_last.weight"), "lack the tensor conv_last.weight"),
         (lambda arrays, config: arrays.update(more=torch.zeros(2)), "no known part: more"),
-        (lambda arrays, config: config.update(filter=3), "should become"),
+        (lambda arrays, config: config.update(filter=3), "should have shape"),
         (lambda arrays, config: config.update(hidden=[5, 5, 4]), "one and the same width"),
         (lambda arrays, config: config.pop("patch"), "should set 'patch'"),
         (lambda arrays, config: config.update(frame_size=[16]), "needs images"),
@@ -95,7 +92,7 @@ def test_parallel_increments_are_the_most_coupled():
     generator = torch.Generator().manual_seed(1)
     model = PredRNN(spec, layers=1, width=3, decoupling_weight=0.5, generator=generator)
     batch = Batch.of(torch.rand(2, 4, 1, 8, 4, generator=generator), 2)
-    terms = {name: term.detach() for name, term in model.loss(batch, generator=seeded()).items()}
+    terms = {name: term.detach() for name, term in model.loss(batch, generator=seeded(2)).items()}
     assert 0 < float(terms["decoupling"]) < 1
     torch.testing.assert_close(terms["total"], terms["mse"] + 0.5 * terms["decoupling"])
     cell = model.cells[0]
@@ -103,7 +100,7 @@ def test_parallel_increments_are_the_most_coupled():
         cell.input_gates[0].weight[9:18] = cell.input_gates[0].weight[:9]
         cell.hidden_gates[0].weight.zero_()
         cell.memory_gates[0].weight.zero_()
-    coupled = model.loss(batch, generator=seeded())["decoupling"]
+    coupled = model.loss(batch, generator=seeded(2))["decoupling"]
     torch.testing.assert_close(coupled, torch.ones(()))
 
 

@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import pytest
 import torch
-from helpers.small_srvp import SPEC, frames, seeded, small
+from helpers.seeds import seeded
+from helpers.small_srvp import SPEC, frames, small
 
 from statecast.errors import InputError
 from statecast.frames import Batch, FrameSpec
@@ -46,7 +47,7 @@ class TestEveryKind:
     def test_forty_steps_and_back_lead_where_they_began(self, kind, kind_of_number, limit):
         model = getattr(made(kind), kind_of_number)()
         # Context and forecast: 3 frames and 17, of 2 steps each.
-        latents = infer_and_continue(model, frames(length=4), 17, samples=2, generator=seeded())
+        latents = infer_and_continue(model, frames(length=4), 17, samples=2, generator=seeded(7))
         back = reverse_latents(model, latents)
         assert float((latents.states[:, :, -1] - latents.states[:, :, 0]).norm()) > 0.1
         width = model.latent_width
@@ -56,7 +57,7 @@ class TestEveryKind:
 
     def test_what_lies_before_leads_to_what_was(self, kind):
         model = made(kind).double()
-        latents = infer_and_continue(model, frames(length=4), 2, samples=2, generator=seeded())
+        latents = infer_and_continue(model, frames(length=4), 2, samples=2, generator=seeded(7))
         back = reverse_latents(model, latents, 3, generator=seeded(5))
         assert back.start == latents.start - 3
         assert len(back) == len(latents) + 3
@@ -72,9 +73,9 @@ class TestEveryKind:
         model = made(kind)
         context = frames(length=4)
         times = [-5.0, -3.0, -1.5, 0.0, 1.0, 2.0]
-        found = model.forecast(context, times=times, samples=2, generator=seeded())
+        found = model.forecast(context, times=times, samples=2, generator=seeded(7))
         assert torch.isfinite(found.samples).all()
-        latents = infer_and_continue(model, context, 2, samples=2, generator=seeded())
+        latents = infer_and_continue(model, context, 2, samples=2, generator=seeded(7))
         expected = model.decode_latents(latents, [-3.0, -1.5, 0.0, 1.0, 2.0])
         torch.testing.assert_close(found.samples[:, :, 1:], expected.samples, atol=1e-4, rtol=1e-3)
 
@@ -83,7 +84,7 @@ class TestEveryKind:
         for without in (False, True):
             model = made(kind)
             recompute_stages(model, without)
-            loss = model.loss(batch, generator=seeded())["total"]
+            loss = model.loss(batch, generator=seeded(7))["total"]
             gradients.append([loss.detach(), *torch.autograd.grad(loss, list(model.parameters()))])
         assert all(float(g.norm()) > 0 for g in gradients[0])
         for one, other in zip(*gradients, strict=True):
@@ -103,7 +104,7 @@ def test_without_the_path_activations_are_not_kept():
             return tensor
 
         with torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor):
-            model.infer(codes, generator=seeded())
+            model.infer(codes, generator=seeded(7))
         return total
 
     assert kept(16, True) == kept(2, True)
@@ -112,7 +113,7 @@ def test_without_the_path_activations_are_not_kept():
 
 def test_with_other_noise_the_way_back_leads_elsewhere():
     model = made("held").double()
-    latents = infer_and_continue(model, frames(length=4), 5, generator=seeded())
+    latents = infer_and_continue(model, frames(length=4), 5, generator=seeded(7))
     other = infer_and_continue(model, frames(length=4), 5, generator=seeded(8))
     back = reverse_latents(model, replace(latents, noise=other.noise))
     assert float((back.states - latents.states)[:, :, 0].norm()) > 0.01
@@ -151,7 +152,7 @@ def test_a_linear_equation_runs_back_along_the_matrix_exponential():
 )  # fmt: skip
 def test_steps_that_cannot_be_undone_are_refused(options, solver):
     model = small(**options)
-    latents = infer_and_continue(model, frames(length=4), 2, generator=seeded())
+    latents = infer_and_continue(model, frames(length=4), 2, generator=seeded(7))
     with pytest.raises(InputError, match=f"Steps of the solver {solver} cannot be undone"):
         reverse_latents(model, latents)
     with pytest.raises(InputError, match="back to time -3 at most"):
@@ -160,7 +161,7 @@ def test_steps_that_cannot_be_undone_are_refused(options, solver):
 
 def test_frames_that_do_not_fit_are_refused():
     model = made("held")
-    latents = infer_and_continue(model, frames(length=4), 2, generator=seeded())
+    latents = infer_and_continue(model, frames(length=4), 2, generator=seeded(7))
     with pytest.raises(InputError, match="goes back 0 to"):
         reverse_latents(model, latents, -1)
     with pytest.raises(InputError, match="another model"):

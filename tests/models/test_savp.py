@@ -1,12 +1,10 @@
 """SAVP: it gives what the published code gave, and what it does by itself."""
 
-import json
 from itertools import islice
-from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
+from helpers.golden import Golden
 
 from statecast.errors import InputError
 from statecast.frames import Batch, FrameSpec
@@ -20,7 +18,6 @@ from statecast.runs.official.arrays import from_arrays
 from statecast.runs.official.savp import savp_names
 from statecast.runs.official.tensorflow import as_weight
 
-GOLDEN = Path(__file__).parents[1] / "golden" / "savp"
 RUNS = ("train_step75000", "train_step6122")
 FRAMES = {"atol": 2e-5, "rtol": 0}
 RELATIVE = {"rtol": 2e-5, "atol": 0}
@@ -42,33 +39,17 @@ SPEC = FrameSpec(channels=("c",), space=(16, 16), context=2, horizon=3, value_ra
 SMALL = {"width": 3, "encoder_width": 3, "discriminator_width": 2, "noise_size": 2}
 
 
-def config(**changes):
-    found = json.loads((GOLDEN / "config.json").read_text())
-    return found | {"hparams": found["hparams"] | changes}
-
-
-def arrays():
-    return dict(np.load(GOLDEN / "weights.npz"))
-
-
 def thinned(frames, stride=2):
     """Published layout of frames (…, channel, y, x), of which some pixels were kept."""
     return frames.movedim(-3, -1)[..., ::stride, ::stride, :]
 
 
-class Published:
-    """The golden model, and what the published code gave."""
-
+class Published(Golden):
     def __init__(self):
-        self.model = from_arrays("savp", arrays(), config()).train()
-        self.expected = {
-            key: torch.from_numpy(value) for key, value in np.load(GOLDEN / "expected.npz").items()
-        }
+        super().__init__("savp")
+        self.model.train()
         self.batch = Batch.of((self["x_uint8"] / 255).permute(0, 1, 4, 2, 3), 2)
         self.frames = self.model.inputs(self.batch)
-
-    def __getitem__(self, key):
-        return self.expected[key]
 
     def random(self, run, number):
         (key,) = (key for key in self.expected if key.startswith(f"{run}/random/{number:02d}_"))
@@ -237,17 +218,9 @@ def test_published_sizes():
     ]  # fmt: skip
 
 
-def test_arrays_and_settings_that_do_not_fit_are_named():
-    name = "generator/rnn/savp_cell/masks/conv2d/bias"
-    with pytest.raises(InputError, match=name):
-        from_arrays("savp", {k: v for k, v in arrays().items() if k != name}, config())
-    with pytest.raises(InputError, match="where_add is all in our SAVP, got input"):
-        from_arrays("savp", arrays(), config(where_add="input"))
-
-
 def test_arrays_of_a_generator_alone_forecast_the_same(published):
-    generator = {k: v for k, v in arrays().items() if k.startswith("generator/")}
-    model = from_arrays("savp", generator, config())
+    generator = {k: v for k, v in published.weights.items() if k.startswith("generator/")}
+    model = from_arrays("savp", generator, published.config)
     assert model.updates[0].name == "model"
     one, other = (
         each.forecast(published.batch.context, 3, generator=torch.Generator().manual_seed(1))
@@ -257,7 +230,7 @@ def test_arrays_of_a_generator_alone_forecast_the_same(published):
 
 
 def test_variances_of_weights_from_before_tensorflow_2():
-    model = from_arrays("savp", arrays(), config() | {"tensorflow": "1.12.0"})
+    model = Golden("savp", tensorflow="1.12.0").model
     norms = [layer for layer in model.modules() if isinstance(layer, torch.nn.GroupNorm)]
     assert {layer.eps for layer in norms} == {1.001e-5}
 

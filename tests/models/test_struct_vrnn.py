@@ -1,12 +1,10 @@
 """Struct-VRNN: it gives what the published code gave, and what it does by itself."""
 
-import json
 from itertools import islice
-from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
+from helpers.golden import Golden, tensors_of
 
 from statecast.errors import InputError
 from statecast.frames import Batch, Frames, FrameSpec
@@ -14,9 +12,7 @@ from statecast.models.struct_vrnn.model import StructVRNN, separation_penalty
 from statecast.models.struct_vrnn.vision import blobs_of, keypoints_of, with_coordinates
 from statecast.nn.noise import Noise
 from statecast.plots.keypoints import plot_keypoints
-from statecast.runs.official.arrays import from_arrays
 
-GOLDEN = Path(__file__).parents[1] / "golden" / "struct_vrnn"
 CLOSE = {"atol": 5e-6, "rtol": 1e-5}
 TERMS = {"image": "image", "separation": "separation", "coordinates": "coordinate"}
 PARTS = {
@@ -29,35 +25,19 @@ SMALL = {
 }  # fmt: skip
 
 
-def arrays():
-    return dict(np.load(GOLDEN / "weights.npz"))
-
-
-def config():
-    return json.loads((GOLDEN / "config.json").read_text())
-
-
 def last_channels(maps):
     return maps.movedim(-3, -1)
 
 
-class Published:
-    """The golden model, and what the published code gave."""
-
+class Published(Golden):
     def __init__(self):
-        self.model = from_arrays("struct_vrnn", arrays(), config())
-        self.expected = {
-            key: torch.from_numpy(value) for key, value in np.load(GOLDEN / "expected.npz").items()
-        }
+        super().__init__("struct_vrnn")
         self.batch = Batch.of((self["x_uint8"] / 255).permute(0, 1, 4, 2, 3), 3)
         self.frames = self.model.inputs(self.batch)
         self.heat, self.keypoints = self.model.detect(self.frames)
         self.first = self.model.look_at(
             self.frames[:, 0], self.keypoints[:, 0], torch.zeros(len(self.frames), 16)
         )
-
-    def __getitem__(self, key):
-        return self.expected[key]
 
     def drawn(self, keypoints):
         frames = self.model.decode(keypoints.flatten(0, 1), self.first)
@@ -89,7 +69,7 @@ def test_vision(published):
 
 
 def test_operators():
-    expected = {k: torch.from_numpy(v) for k, v in np.load(GOLDEN / "operators.npz").items()}
+    expected = tensors_of("struct_vrnn", "operators")
     found = separation_penalty(expected["separation/coords"], 0.1)
     torch.testing.assert_close(found, expected["separation/loss"], **CLOSE)
     keypoints = keypoints_of(expected["keypoints/heatmaps"].permute(0, 3, 1, 2))
@@ -154,14 +134,6 @@ def test_published_sizes():
         sum(weight.numel() for weight in part.parameters())
         for part in (model.detector, model.decoder, model.dynamics)
     ] == [489_600, 652_451, 1_364_096]
-
-
-def test_arrays_and_settings_that_do_not_fit_are_named():
-    name = "vrnn/gru_cell/bias"
-    with pytest.raises(InputError, match=name):
-        from_arrays("struct_vrnn", {k: v for k, v in arrays().items() if k != name}, config())
-    with pytest.raises(InputError, match="use_deterministic_belief is False"):
-        from_arrays("struct_vrnn", arrays(), config() | {"use_deterministic_belief": True})
 
 
 # What it does by itself

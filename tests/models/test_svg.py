@@ -1,21 +1,18 @@
 """SVG: it gives what the published code gave, number by number, and what it does by itself."""
 
-import json
 from itertools import islice
-from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
+from helpers.golden import Golden
 
 from statecast.errors import InputError
 from statecast.frames import Batch, FrameSpec
 from statecast.models.svg.model import SVG
 from statecast.nn.activation_checkpointing import recompute_stages
 from statecast.nn.noise import Noise
-from statecast.runs.official.svg import from_arrays, svg_names
+from statecast.runs.official.svg import svg_names
 
-GOLDEN = Path(__file__).parents[1] / "golden"
 NAMES = ("svg_lp", "svg_lp_vgg", "svg_fp")
 FRAMES = {"atol": 1e-4, "rtol": 0}
 TERMS = {"atol": 0, "rtol": 1e-5}
@@ -35,27 +32,18 @@ SPEC = FrameSpec(channels=("c",), space=(32, 32), context=3, horizon=2, value_ra
 SMALL = {"width": 3, "code_size": 5, "noise_size": 4, "recurrent_size": 6}
 
 
-class Published:
-    """A golden model, its configuration, and what the published code gave."""
-
+class Published(Golden):
     def __init__(self, name):
-        folder = GOLDEN / name
-        self.config = json.loads((folder / "config.json").read_text())
-        self.model = from_arrays(dict(np.load(folder / "weights.npz")), self.config)
-        self.expected = {
-            key: torch.from_numpy(value) for key, value in np.load(folder / "expected.npz").items()
-        }
-        self.videos = (self.expected["x_uint8"] / 255).transpose(0, 1)
+        super().__init__(name)
+        self.name = name
+        self.videos = (self["x_uint8"] / 255).transpose(0, 1)
         self.past = self.config["n_past"]
         self.learned = self.config["system"] == "SVG-LP"
-
-    def __getitem__(self, key):
-        return self.expected[key]
 
     @property
     def frame_tolerance(self):
         batch = self.model.forecast_statistics == "batch"
-        return BATCH_FRAMES.get(self.config["name"], FRAMES) if batch else FRAMES
+        return BATCH_FRAMES.get(self.name, FRAMES) if batch else FRAMES
 
     def noise(self):
         """The noise of a forecast; what the published code drew and did not use is left out."""
@@ -85,9 +73,7 @@ class Published:
 
 @pytest.fixture(params=NAMES)
 def published(request):
-    opened = Published(request.param)
-    opened.config["name"] = request.param
-    return opened
+    return Published(request.param)
 
 
 def thinned(frames):
@@ -346,13 +332,3 @@ def test_weights_start_as_published():
     recurrent = model.predictor.lstm.weight_hh_l1.detach()
     assert float(recurrent.abs().max()) <= 1 / 16
     assert abs(float(recurrent.std()) - 1 / 16 / 3**0.5) < 1e-3
-
-
-def test_arrays_that_do_not_fit_are_named():
-    published = Published("svg_lp")
-    arrays = dict(np.load(GOLDEN / "svg_lp" / "weights.npz"))
-    with pytest.raises(InputError, match=r"frame_predictor\.embed\.bias"):
-        from_arrays({k: v for k, v in arrays.items() if k != "frame_predictor.embed.bias"},
-                    published.config)  # fmt: skip
-    with pytest.raises(InputError, match=r"predictor\.embed\.bias"):
-        from_arrays(arrays | {"frame_predictor.embed.bias": np.zeros(3, "f")}, published.config)

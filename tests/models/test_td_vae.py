@@ -1,21 +1,18 @@
 """TD-VAE: it gives what the published code gave, number by number, and what it does by itself."""
 
-import json
-from pathlib import Path
-
-import numpy as np
 import pytest
 import torch
+from helpers.gaps import with_gaps
+from helpers.golden import Golden
+from helpers.seeds import seeded
 from torch.nn.functional import binary_cross_entropy
 
 from statecast.errors import InputError
 from statecast.frames import Batch, Frames, FrameSpec
 from statecast.models.td_vae.model import TDVAE, Pairs
 from statecast.nn.noise import Noise
-from statecast.runs.official.arrays import from_arrays
 from statecast.runs.official.td_vae import published_name
 
-GOLDEN = Path(__file__).parents[1] / "golden" / "td_vae"
 VALUES = {"atol": 1e-5, "rtol": 1e-5}
 TERMS = {"atol": 1e-4, "rtol": 1e-4, "check_dtype": False}
 SPEC = FrameSpec(channels=("c",), space=(4, 6), context=4, horizon=3, value_range=(0.0, 1.0))
@@ -28,19 +25,11 @@ SMALL = {
 }
 
 
-class Published:
-    """The golden model, and what the published code gave."""
-
+class Published(Golden):
     def __init__(self):
-        config = json.loads((GOLDEN / "config.json").read_text())
-        self.model = from_arrays("td_vae", dict(np.load(GOLDEN / "weights.npz")), config)
-        stored = np.load(GOLDEN / "expected.npz")
-        self.expected = {key: torch.from_numpy(np.asarray(stored[key])) for key in stored}
+        super().__init__("td_vae")
         self.videos = self["frames"].unflatten(2, (1, 8, 8))
         self.frames = Frames.context_of(self.videos, self.model.spec.channels)
-
-    def __getitem__(self, key):
-        return self.expected[key]
 
     def beliefs(self):
         return self.model.beliefs(self.frames)
@@ -138,14 +127,6 @@ def test_published_size():
     assert sum(weight.numel() for weight in model.parameters()) == 1_820_760
 
 
-def test_arrays_that_are_missing_are_named():
-    arrays = dict(np.load(GOLDEN / "weights.npz"))
-    del arrays["z_b.1.fc_mu.bias"]
-    config = json.loads((GOLDEN / "config.json").read_text())
-    with pytest.raises(InputError, match=r"z_b\.1\.fc_mu\.bias"):
-        from_arrays("TD-VAE", arrays, config)
-
-
 # What it does by itself
 
 
@@ -157,21 +138,6 @@ def small(spec=SPEC, **options):
 def videos(batch=3, length=7, spec=SPEC):
     shape = (batch, length, *spec.frame_shape)
     return torch.rand(shape, generator=torch.Generator().manual_seed(1))
-
-
-def seeded(seed=2):
-    return torch.Generator().manual_seed(seed)
-
-
-def with_gaps(values, missing):
-    known = torch.ones(values.shape, dtype=torch.bool)
-    known[:, missing] = False
-    return Frames(
-        values=values.masked_fill(~known, torch.nan),
-        times=torch.arange(1.0 - values.shape[1], 1.0),
-        channels=SPEC.channels,
-        mask=known,
-    )
 
 
 def pairs_of(first, second, batch=3):
@@ -200,7 +166,7 @@ def test_half_precision_is_near():
     losses = []
     for half in (False, True):
         with torch.autocast("cpu", torch.bfloat16, enabled=half):
-            terms = model.loss(batch, generator=seeded())
+            terms = model.loss(batch, generator=seeded(2))
         losses.append(terms["total"])
         assert all(term.dtype == torch.float32 for term in terms.values())
     torch.testing.assert_close(*losses, rtol=0.02, atol=0)
@@ -233,7 +199,7 @@ def test_the_analytic_divergence_is_the_mean_of_sampled_log_ratios():
 
 def test_pairs_cover_the_window_evenly():
     model = small(min_gap=2, max_gap=4, pairs=4000)
-    first, second = model.draw_pairs(2, 7, torch.zeros(1), seeded())
+    first, second = model.draw_pairs(2, 7, torch.zeros(1), seeded(2))
     assert first.unique().tolist() == [0, 1, 2]
     assert (second - first).unique().tolist() == [2, 3, 4]
     share = (first == 0).float().mean()
@@ -242,14 +208,14 @@ def test_pairs_cover_the_window_evenly():
 
 def test_any_time_is_one_jump_whatever_else_is_asked_for():
     model, context = small(), videos(length=4)
-    alone = model.forecast(context, times=[2.5], samples=2, generator=seeded()).samples
-    among = model.forecast(context, times=[0.5, 2.5, 3, 7.25], samples=2, generator=seeded())
+    alone = model.forecast(context, times=[2.5], samples=2, generator=seeded(2)).samples
+    among = model.forecast(context, times=[0.5, 2.5, 3, 7.25], samples=2, generator=seeded(2))
     torch.testing.assert_close(alone[:, :, 0], among.samples[:, :, 1])
 
 
 def test_a_path_is_continuous_between_the_times_of_one_jump():
     context = videos(length=4)
-    forecast = small().forecast(context, times=[2, 2.001], samples=4, generator=seeded()).samples
+    forecast = small().forecast(context, times=[2, 2.001], samples=4, generator=seeded(2)).samples
     assert float((forecast[:, :, 1] - forecast[:, :, 0]).abs().max()) < 1e-3
     assert float(forecast.std(dim=0).min()) > 0
 
@@ -271,24 +237,24 @@ def test_missing_frames_are_frames_left_out_with_times_that_tell():
     kept = Frames(
         values=values[:, [0, 2, 5]], times=masked.times[[0, 2, 5]], channels=SPEC.channels
     )
-    found = [model.forecast(frames, 3, samples=2, generator=seeded()) for frames in (masked, kept)]
+    found = [model.forecast(frames, 3, samples=2, generator=seeded(2)) for frames in (masked, kept)]
     torch.testing.assert_close(found[0].samples, found[1].samples)
 
 
 def test_after_missing_last_frames_the_jump_is_longer():
     model, values = small(), videos(length=6)
-    late = model.forecast(with_gaps(values, [4, 5]), times=[1], generator=seeded()).samples
-    early = model.forecast(values[:, :4], times=[3], generator=seeded()).samples
+    late = model.forecast(with_gaps(values, [4, 5]), times=[1], generator=seeded(2)).samples
+    early = model.forecast(values[:, :4], times=[3], generator=seeded(2)).samples
     torch.testing.assert_close(late, early)
 
 
 @pytest.mark.parametrize("layers", [1, 3])
 def test_any_number_of_layers(layers):
     model = small(layers=layers)
-    model.loss(Batch.of(videos(), 4), generator=seeded())["total"].backward()
+    model.loss(Batch.of(videos(), 4), generator=seeded(2))["total"].backward()
     assert all(torch.isfinite(weight.grad).all() for weight in model.parameters())
     context = videos(length=4)
-    long, short = (model.forecast(context, count, generator=seeded()).samples for count in (5, 2))
+    long, short = (model.forecast(context, count, generator=seeded(2)).samples for count in (5, 2))
     torch.testing.assert_close(long[:, :, :2], short)
 
 
@@ -304,8 +270,8 @@ def test_frames_one_by_one_are_all_at_once():
     whole = small(longest_jump=50.0)  # so that no jump ends in between
     whole.load_state_dict(model.state_dict())
     found = [
-        whole.forecast_from(state, **later, generator=seeded()).samples,
-        whole.forecast(context, **options, generator=seeded()).samples,
+        whole.forecast_from(state, **later, generator=seeded(2)).samples,
+        whole.forecast(context, **options, generator=seeded(2)).samples,
     ]
     torch.testing.assert_close(*found)
     with pytest.raises(InputError, match="of 3 sequence"):
@@ -330,7 +296,7 @@ def test_unbounded_frames_of_several_channels(architecture):
     assert forecast.shape == (2, 3, 2, 2, 16, 32)
     assert float(forecast.min()) < 0
     batch = Batch.of(videos(spec=spec), 4)
-    model.train().loss(batch, generator=seeded())["total"].backward()
+    model.train().loss(batch, generator=seeded(2))["total"].backward()
     assert all(torch.isfinite(weight.grad).all() for weight in model.parameters())
 
 

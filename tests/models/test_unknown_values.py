@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from helpers.seeds import seeded
 
 from statecast.frames import Batch, FrameSpec
 from statecast.models import MODELS
@@ -18,13 +19,9 @@ OPTIONS = {
 }  # fmt: skip
 
 
-def seeded(seed=3):
-    return torch.Generator().manual_seed(seed)
-
-
 def batch(garbage=torch.nan):
     """Three windows with an island, clouds, and what is asked for in their place."""
-    values = 280 + 5 * torch.rand(3, SPEC.length, 2, 4, 5, generator=seeded())
+    values = 280 + 5 * torch.rand(3, SPEC.length, 2, 4, 5, generator=seeded(3))
     mask = torch.rand(values.shape, generator=seeded(4)) > 0.2
     mask[:, :, :, 1, 2] = False
     made = Batch.of(values.masked_fill(~mask, torch.nan), SPEC.context, mask=mask)
@@ -50,7 +47,7 @@ def test_what_lies_under_a_mask_changes_nothing(name, garbage):
         assert torch.isfinite(value).all(), key
     losses = []
     for model, given in ((clean, batch()), (dirty, batch(garbage))):
-        terms = model.train().loss(given, generator=seeded())
+        terms = model.train().loss(given, generator=seeded(3))
         losses.append({key: term.detach() for key, term in terms.items()})
         if list(model.parameters()):
             terms["total"].backward()
@@ -62,7 +59,7 @@ def test_what_lies_under_a_mask_changes_nothing(name, garbage):
         forecasts = [
             model.eval().predict(
                 given.context, given.target.times, samples=2, substeps=None, solver=None,
-                content_from=None, generator=seeded(),
+                content_from=None, generator=seeded(3),
             )
             for model, given in ((clean, batch()), (dirty, batch(garbage)))
         ]  # fmt: skip
@@ -72,15 +69,15 @@ def test_what_lies_under_a_mask_changes_nothing(name, garbage):
 
 @pytest.mark.parametrize("name", OPTIONS)
 def test_a_mask_of_known_values_equals_none(name):
-    values = 280 + 5 * torch.rand(3, SPEC.length, 2, 4, 5, generator=seeded())
+    values = 280 + 5 * torch.rand(3, SPEC.length, 2, 4, 5, generator=seeded(3))
     bare = Batch.of(values, SPEC.context)
     masked = Batch.of(values, SPEC.context, mask=torch.ones_like(values, dtype=torch.bool))
     results = []
     for given in (bare, masked):
         model = MODELS[name](SPEC, **OPTIONS[name], generator=seeded(5))
         model.fit_statistics([given])
-        loss = model.loss(given, generator=seeded())["total"].detach()
-        samples = model.forecast(given.context, 3, generator=seeded()).samples
+        loss = model.loss(given, generator=seeded(3))["total"].detach()
+        samples = model.forecast(given.context, 3, generator=seeded(3)).samples
         results.append((loss, samples, model.normaliser.location))
     torch.testing.assert_close(results[0], results[1], rtol=1e-6, atol=0)
 
@@ -90,7 +87,7 @@ def test_known_values_do_matter():
     values = given.target.values + 1.0
     moved = Batch(context=given.context, target=replace(given.target, values=values))
     one, other = (
-        float(model.loss(b, generator=seeded())["total"].detach()) for b in (given, moved)
+        float(model.loss(b, generator=seeded(3))["total"].detach()) for b in (given, moved)
     )
     assert one != other
 

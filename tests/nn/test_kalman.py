@@ -1,25 +1,18 @@
 """The Kalman filter: golden values, and what follows from the joint Gaussian of all values."""
 
-from pathlib import Path
-
-import numpy as np
 import pytest
 import torch
+from helpers.golden import tensors_of
 
 from statecast.nn.kalman import Moments, apply, correct, discretise, draw_backwards, smooth
 
-GOLDEN = Path(__file__).parents[1] / "golden"
 EXACT = {"atol": 1e-10, "rtol": 1e-9}
 MASKS = ("all", "middle_missing", "random", "forecast", "first_missing")
 
 
-def arrays(path):
-    return {key: torch.from_numpy(np.asarray(value)) for key, value in np.load(path).items()}
-
-
 @pytest.fixture(scope="module")
 def golden():
-    return arrays(GOLDEN / "kvae" / "kalman_float64.npz")
+    return tensors_of("kvae", "kalman_float64")
 
 
 def run(golden, known):
@@ -115,7 +108,7 @@ def test_paths_drawn_backwards_have_the_joint_law(golden):
 
 
 def test_irregular_times_by_van_loans_integral():
-    golden = arrays(GOLDEN / "continuous_time" / "irregular_kalman.npz")
+    golden = tensors_of("continuous_time", "irregular_kalman")
     diffusion = golden["L"] @ golden["L"].T
 
     def move(state, interval):

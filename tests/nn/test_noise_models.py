@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from helpers.continuous_time import golden
+from helpers.golden import tensors_of
 from torch.distributions import Normal, kl_divergence
 
 from statecast.nn.diffusive_noise import ColouredNoise, WhiteNoise
@@ -54,7 +54,7 @@ def unit_prior(size):
 
 @pytest.mark.parametrize("rate", [0.5, 2.0, 8.0])
 def test_noise_held_between_poisson_renewals_has_the_variance_of_the_closed_form(rate):
-    expected, rows = golden("jumps"), 6000
+    expected, rows = tensors_of("continuous_time", "jumps"), 6000
     theta = float(expected["theta"])
     model = PoissonNoise(1, 1, rate=rate, largest=2 * rate)
     dynamics = Dynamics(lambda z: [lambda y: z - theta * y], unit_prior(3), lambda s: s)
@@ -91,7 +91,7 @@ def test_thinned_renewals_have_the_rate_of_the_state_they_pass():
 
 
 def test_times_of_a_poisson_process_compound_to_the_golden_moments():
-    expected, rows = golden("jumps"), 40_000
+    expected, rows = tensors_of("continuous_time", "jumps"), 40_000
     rate, theta = float(expected["jump_rate"]), float(expected["theta"])
     generator = torch.Generator().manual_seed(2)
     times = torch.from_numpy(poisson_times(numbers(1, rows), rate))
@@ -105,7 +105,7 @@ def test_times_of_a_poisson_process_compound_to_the_golden_moments():
 
 
 def test_divergences_of_poisson_processes_are_golden():
-    expected = golden("jumps")
+    expected = tensors_of("continuous_time", "jumps")
     posterior, prior = expected["rate_posterior"], expected["rate_prior"]
     found = 6 * rate_divergence(posterior, prior)
     torch.testing.assert_close(found, expected["poisson_kl"], rtol=1e-12, atol=0)
@@ -124,7 +124,7 @@ def test_divergences_of_poisson_processes_are_golden():
 
 def girsanov():
     """White noise with the golden posterior as its velocity and the prior's drift beside it."""
-    expected = golden("girsanov")
+    expected = tensors_of("continuous_time", "girsanov")
     (theta_q, mu_q), (theta_p, mu_p) = expected["posterior"], expected["prior"]
     sigma = float(expected["sigma"])
     model = WhiteNoise(1, 1, diffusion="state", smallest=1e-12).double().requires_grad_(False)
@@ -178,7 +178,7 @@ def test_the_divergence_of_white_noise_is_that_of_its_euler_chain_in_the_mean():
 
 
 def test_another_variance_would_make_the_divergence_grow_with_the_steps():
-    expected = golden("girsanov")
+    expected = tensors_of("continuous_time", "girsanov")
     ratio, steps = expected["variance_ratio"], expected["steps"]
     one = DiagonalGaussian(torch.zeros(3, 1), ratio.sqrt().unsqueeze(-1))
     each = one.divergence(DiagonalGaussian(torch.zeros(3, 1), torch.ones(3, 1))).double()
@@ -245,7 +245,7 @@ class Given(IntervalNoise):
 
 
 def golden_transition():
-    expected = golden("piecewise_noise")
+    expected = tensors_of("continuous_time", "piecewise_noise")
     transition = ResidualTransition(4, 3, hidden=6, layers=2).double()
     linear = torch.nn.Linear(7, 6).double(), torch.nn.Linear(6, 4).double()
     for layer, number in zip(linear, "12", strict=True):

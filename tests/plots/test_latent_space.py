@@ -6,14 +6,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from helpers.toy_data import TINY, Pendulum
+from helpers.toy_data import TINY, Pendulum, trained_run
 from PIL import Image
 
 from statecast.cli.main import MISTAKE, main
 from statecast.data import DATASETS
+from statecast.data.base import seeded_generator
 from statecast.errors import InputError
 from statecast.frames import Forecast, Frames
-from statecast.models.latent_space import ContentSwapTable
+from statecast.models.latent_space import ContentSwapTable, content_swap, interpolate
 from statecast.plots.animations import BORDER, GAP, PAUSE, Sheet
 from statecast.plots.latent_space import (
     Videos,
@@ -28,6 +29,7 @@ from statecast.plots.latent_space import (
 )
 from statecast.plots.panels import FORECAST, OBSERVED, strided
 from statecast.runs.create import create_run
+from statecast.runs.load import load_model
 from statecast.runs.run import train_run
 
 SIDE = 96 + 2 * BORDER + GAP  # pixels from panel to panel in an animation
@@ -197,13 +199,7 @@ def pendulum(monkeypatch):
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("trained")
-    (folder / "tiny.yaml").write_text(TINY)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(DATASETS, "pendulum", Pendulum)
-        made_run = create_run(str(folder / "tiny.yaml"), folder / "run", ["--train.steps", "2"])
-        train_run(made_run)
-    return made_run.folder
+    return trained_run(tmp_path_factory.mktemp("trained"), ["--train.steps", "2"]).folder
 
 
 @pytest.fixture
@@ -230,22 +226,24 @@ def test_a_verb_writes_a_picture_and_an_animation(verb, ending, run, files, tmp_
 
 
 @pytest.mark.parametrize("verb", ["swap", "interpolate"])
-def test_windows_of_the_test_data_need_no_file(verb, run, tmp_path, monkeypatch):
-    drawn = []
-    name = {"swap": "plot_content_swap", "interpolate": "plot_interpolation"}[verb]
-    monkeypatch.setattr(
-        f"statecast.plots.latent_space.{name}", lambda *arguments, **options: drawn.append(options)
-    )
-    output = str(tmp_path / "out.png")
-    assert main([verb, str(run), "--windows", "3", "7", "--output", output]) == 0
-    (options,) = drawn
-    expected = Pendulum().windows("test").batch(torch.tensor([3, 7]))
-    first = options.get("contents") or options["first"]
-    assert torch.equal(first.context.values[0], expected.context.values[0])
-    assert torch.equal(first.target.values[0], expected.target.values[0])
-    last = options.get("dynamics") or options["second"]
-    assert torch.equal(last.context.values[-1], expected.context.values[1])
-    assert last.names[-1] == "window 7"
+def test_windows_of_the_test_data_need_no_file(verb, run, tmp_path):
+    """The picture of windows 3 and 7 is drawn of these windows and the run's own model."""
+    found, expected = tmp_path / "found.png", tmp_path / "expected.png"
+    words = ["--windows", "3", "7", "--seed", "5", "--output", str(found)]
+    assert main([verb, str(run), *words]) == 0
+    model = load_model(run).model
+    batch = Pendulum().windows("test").batch(torch.tensor([3, 7]))
+    videos = Videos(batch.context, batch.target, ("window 3", "window 7"))
+    if verb == "swap":
+        table = content_swap(model, videos.context, videos.context, generator=seeded_generator(5))
+        plot_content_swap(table, expected, contents=videos, dynamics=videos)
+    else:
+        one, other = videos.one(0), videos.one(1)
+        weights = [step / 4 for step in range(5)]
+        generator = seeded_generator(5)
+        forecasts = interpolate(model, one.context, other.context, weights, generator=generator)
+        plot_interpolation(forecasts, weights, expected, first=one, second=other)
+    assert found.read_bytes() == expected.read_bytes()
 
 
 def test_mistakes_are_one_line_with_code_2_and_nothing_written(run, files, tmp_path, capsys):

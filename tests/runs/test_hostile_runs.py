@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from helpers.toy_data import TINY, Pendulum
+from helpers.toy_data import Pendulum, trained_run
 
 from statecast.cli.main import main
 from statecast.data import DATASETS
@@ -33,12 +33,9 @@ OVERRIDES = ["--train.steps", "4"]
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     """A trained run folder with scores; made once, and copied."""
-    folder = tmp_path_factory.mktemp("trained")
-    (folder / "tiny.yaml").write_text(TINY)
+    made = trained_run(tmp_path_factory.mktemp("trained"), OVERRIDES)
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(DATASETS, "pendulum", Pendulum)
-        made = create_run(str(folder / "tiny.yaml"), folder / "run", OVERRIDES)
-        train_run(made)
         evaluate_run(made, ["--evaluate.max_windows", "4"])
     return made.folder
 

@@ -127,7 +127,7 @@ def test_missing_and_cut_off_files_are_faults(run):
         for change in (path.unlink, lambda path=path, c=content: path.write_bytes(c[:-1])):
             change()
             if path.name == "config.yaml" and not path.exists():
-                with pytest.raises(FileError, match="no run folder"):
+                with pytest.raises(FileError, match="not a run folder"):
                     verify_run(run)
             else:
                 assert [c for c in verify_run(run) if c.state == "FAULT"], path
@@ -170,7 +170,7 @@ def test_verify_speaks_of_each_file_and_several_runs(run, quick_path, capsys):
     (fault,) = [line for line in capsys.readouterr().out.splitlines() if "FAULT" in line]
     assert fault.startswith(f"FAULT        {other}/checkpoints/step=000012/model.safetensors: ")
     assert main(["verify", str(run), str(quick_path)]) == MISTAKE
-    assert "no run folder" in capsys.readouterr().err
+    assert "not a run folder" in capsys.readouterr().err
 
 
 def test_what_was_left_and_put_there_is_told_apart(run):

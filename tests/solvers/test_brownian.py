@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from helpers.continuous_time import golden
+from helpers.golden import tensors_of
 from scipy import stats
 
 from statecast.errors import InputError
@@ -20,7 +20,7 @@ def path(rows=4, size=3):
 
 
 def test_given_noise_leads_to_the_golden_path():
-    expected = golden("brownian")
+    expected = tensors_of("continuous_time", "brownian")
 
     def noise(node):
         if node == 0:

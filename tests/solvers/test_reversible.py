@@ -2,13 +2,13 @@
 
 import pytest
 import torch
-from helpers.continuous_time import golden
+from helpers.golden import tensors_of
 
 from statecast.solvers.reversible import Pair, reversible_heun, reversible_path
 
 
 def problem():
-    expected = golden("reversible")
+    expected = tensors_of("continuous_time", "reversible")
     weight, bias, scale = expected["W"], expected["b"], expected["g"]
     length, increments = float(expected["step"]), expected["increments"]
 

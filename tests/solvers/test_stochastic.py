@@ -6,7 +6,7 @@ from functools import lru_cache
 import numpy as np
 import pytest
 import torch
-from helpers.continuous_time import golden
+from helpers.golden import tensors_of
 
 from statecast.errors import InputError
 from statecast.solvers.reversible import Pair, reversible_heun
@@ -66,7 +66,7 @@ def solve(name, problem, start, increments, integrals=None, horizon=1.0):
 @pytest.mark.parametrize("problem", PROBLEMS)
 @pytest.mark.parametrize("name", NAMES)
 def test_given_increments_lead_to_the_golden_states(name, problem):
-    expected = golden("schemes")
+    expected = tensors_of("continuous_time", "schemes")
     fine = expected["increments"]
     start = expected[f"{problem}/start"].expand(4)
     for row, steps in enumerate(expected["steps"].tolist()):
@@ -84,7 +84,7 @@ def fine_path(problem):
     fine, spare = torch.randn(2, steps, 4000, generator=generator, dtype=torch.float64)
     fine = fine / steps**0.5
     areas = (fine / 2 + spare / math.sqrt(12) / steps**0.5) / steps
-    start = golden("schemes")[f"{problem}/start"].expand(4000)
+    start = tensors_of("continuous_time", "schemes")[f"{problem}/start"].expand(4000)
     if problem == "gbm":
         return start, fine, areas, start * torch.exp((0.6 - 0.125) + 0.5 * fine.sum(dim=0))
     return start, fine, areas, solve("srk", problem, start, fine, areas)
@@ -112,12 +112,14 @@ def test_the_strong_error_shrinks_at_the_declared_order(name, problem):
     measured = fitted_order(name, problem)
     assert measured == pytest.approx(order, abs=0.15 if name == "euler_maruyama" else 0.1)
     label = f"{problem}/{NAMES[name]}/strong_slope"
-    assert measured == pytest.approx(float(golden("orders")[label]), abs=0.05)
+    assert measured == pytest.approx(
+        float(tensors_of("continuous_time", "orders")[label]), abs=0.05
+    )
 
 
 @pytest.mark.parametrize("steps", [1, 4, 16])
 def test_euler_steps_have_the_moments_of_their_chain(steps):
-    expected = golden("moments")
+    expected = tensors_of("continuous_time", "moments")
     theta, mu, sigma = (float(expected[f"ou/{name}"]) for name in ("theta", "mu", "sigma"))
     generator = torch.Generator().manual_seed(5)
     equation = StochasticEquation(

@@ -8,12 +8,11 @@ import time
 
 import pytest
 from helpers.fork_server import await_file
-from helpers.toy_data import TINY, Pendulum
+from helpers.toy_data import trained_run
 from helpers.trainings import KILLED, same_run
 
 from statecast.cli.main import INTERRUPTED
 from statecast.cli.train import STOPPED
-from statecast.data import DATASETS
 from statecast.errors import FileError
 from statecast.runs.create import create_run
 from statecast.runs.run import train_run
@@ -46,13 +45,7 @@ def start(fork_server, quick_path, recipe):
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     """The run that was never stopped."""
-    folder = tmp_path_factory.mktemp("whole")
-    (folder / "tiny.yaml").write_text(TINY)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(DATASETS, "pendulum", Pendulum)
-        run = create_run(str(folder / "tiny.yaml"), folder / "run", OPTIONS)
-        train_run(run)
-    return run.folder
+    return trained_run(tmp_path_factory.mktemp("whole"), OPTIONS).folder
 
 
 CASES = {  # what is slow; for how long; the signal; other options

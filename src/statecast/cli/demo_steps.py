@@ -17,8 +17,8 @@ from statecast.plots.forecasts import plot_forecast
 from statecast.runs.create import create_run
 from statecast.runs.folders import CONFIG_NAME
 from statecast.runs.run import evaluate_run, open_run, train_run
-from statecast.runs.trained import example, load_trained
-from statecast.trained import trained_names
+from statecast.runs.trained import trained_names
+from statecast.runs.trained.loading import example, load_trained
 from statecast.training.diagnostics import DIAGNOSTICS_NAME
 from statecast.training.logs import read_log
 

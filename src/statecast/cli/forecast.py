@@ -75,7 +75,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace, overrides: Sequence[str] = ()) -> int:
     """Forecast from a file to a file."""
-    from statecast.runs.trained import example, example_context
+    from statecast.runs.trained.loading import example, example_context
 
     target = None
     if not options.input:

@@ -19,7 +19,7 @@ def run(options: argparse.Namespace) -> int:
     from statecast.metrics import METRICS
     from statecast.models import MODELS
     from statecast.recipes import recipe_names
-    from statecast.trained import trained_names
+    from statecast.runs.trained import trained_names
 
     section("Trained models (statecast forecast NAME)", trained_names())
     section("Recipes (statecast train NAME)", recipe_names())

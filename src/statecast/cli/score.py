@@ -1,4 +1,4 @@
-"""statecast score: score stored forecasts against what came."""
+"""statecast score: score stored forecasts against observations."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-SUMMARY = "Score a store of forecasts from many starts against what came."
-TAKES_OPTIONS = True  # --evaluate.OPTION, and --data.OPTION, of how what came is read
+SUMMARY = "Score a store of forecasts from many starts against observations."
+TAKES_OPTIONS = True  # --evaluate.OPTION, and --data.OPTION, of how observations are read
 TAKES_PROCESSES = True
 OPTIONS = (
     "metrics", "baselines", "batch_size", "thresholds", "regions", "seasons", "area_weights",

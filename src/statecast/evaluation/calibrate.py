@@ -128,7 +128,7 @@ def least_crps(
 
     Args:
         samples: of the forecast.
-        truth: what came.
+        truth: the observations.
     """
     mean = samples.mean(dim=0)
     deviations, rest = samples - mean, truth - mean

@@ -41,7 +41,7 @@ class MetricSums(NamedTuple):
 
 
 def merge_sums(parts: Sequence[MetricSums], sequences: Tensor) -> MetricSums:
-    """Sums of several processes as one, added in their order; one of no windows adds nothing.
+    """Sums of several processes as one, in their order; one without windows adds nothing.
 
     Args:
         parts: of the processes.

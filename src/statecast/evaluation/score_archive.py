@@ -1,4 +1,4 @@
-"""score_archive: scores of forecasts that are stored with their starts, against what came."""
+"""score_archive: scores of stored forecasts from many starts, against observations."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ BASELINES = ("persistence", "damped_persistence", "climatology")
 
 
 class Starts(NamedTuple):
-    """Starts of an archive that what came can score."""
+    """Starts of an archive that the observations can score."""
 
     stored: Array  # their places in the archive
     places: Array  # number of the last observed frame of each
@@ -42,12 +42,12 @@ class Starts(NamedTuple):
 
 
 class StoredForecasts(Forecaster):
-    """The forecasts of an archive, read window by window; it makes no others.
+    """The forecasts of an archive, read window by window; it computes none.
 
     Args:
         spec: shape, channels and units of the frames.
         archive: the forecasts.
-        data: what came, in whose anomalies forecasts are given.
+        data: the observations, in whose anomalies forecasts are given.
         stored: place in the archive of each window's start.
         leads: places of the lead times that are scored.
     """
@@ -144,15 +144,15 @@ def score_archive(
     max_memory_gib: float = 2.0,
     seed: int = 1,
 ) -> Evaluation:
-    """Score the forecasts of an archive against what came, as `evaluate` scores a model.
+    """Score the forecasts of an archive against observations, as `evaluate` scores a model.
 
-    Scored are the starts whose date, and whose every lead time, is a frame of what came; it is
+    Scored are the starts whose date, and whose every lead time, is an observed frame; it is
     said how many others there are. One start is read at a time, and memory is bounded as in
     `evaluate`, however large the archive.
 
     Args:
         archive: Zarr store or NetCDF file of forecasts, see `ForecastArchive`.
-        truth: NetCDF files or Zarr stores of what came, one series, as `data.path` takes them.
+        truth: NetCDF files or Zarr stores of observations, one series, as `data.path` takes them.
         name: of the forecasts, in the result; by default that of the archive.
         start: first start that is scored, as a date; by default the first there is.
         end: last start.
@@ -161,7 +161,7 @@ def score_archive(
             those of anomalies from its climatology, which matters to thresholds alone.
         context: frames up to a start that baselines see; by default as many as the model saw, of
             hindcasts by statecast, or else 1.
-        reading: how what came is read, as options of `FieldOptions` such as `{"coarsen": 2}`;
+        reading: how observations are read, as options of `FieldOptions` such as `{"coarsen": 2}`;
             `variables` are by default those of the archive.
         metrics: see `evaluate`, as the options below.
         baselines: scored beside the forecasts.
@@ -234,7 +234,7 @@ def opened_truth(
     known = [option.name for option in fields(FieldOptions)]
     for option in reading:
         if option not in known:
-            raise InputError(f"What came is read with {', '.join(known)}; got {option!r}.")
+            raise InputError(f"Observations are read with {', '.join(known)}; got {option!r}.")
     variables = reading.pop("variables", archive.variables)
     names = variables.split(",") if isinstance(variables, str) else variables
     options = FieldOptions(**plain_options(reading | {"variables": tuple(names)}))
@@ -242,7 +242,8 @@ def opened_truth(
     files = FieldFiles(paths, options, joining="auto", engine=engine)
     if len(files.lengths) > 1:
         raise InputError(
-            f"What came is {len(files.lengths)} sequences; forecasts are scored against one."
+            f"The observations are {len(files.lengths)} sequences; forecasts are scored against "
+            "one."
         )
     return files
 
@@ -260,7 +261,7 @@ def scorable(
 
     Args:
         archive: the forecasts.
-        files: what came.
+        files: the observations.
         start: first one, as a date.
         end: last one.
         context: frames observed up to a start.
@@ -277,8 +278,11 @@ def scorable(
     known = places >= 0
     whole = known & (places >= context - 1) & (places + longest < len(times))
     reasons = (
-        (~known, "their dates are not among those of what came"),
-        (known & ~whole, f"what came lacks some of the {context} frames before or {longest} after"),
+        (~known, "their dates are not among those observed"),
+        (
+            known & ~whole,
+            f"the observations lack some of the {context} frames before or {longest} after",
+        ),
     )
     left_out = [
         f"{int(out.sum())} of {len(kept)} starts are not scored: {reason}."
@@ -288,7 +292,7 @@ def scorable(
     if not whole.any():
         raise InputError(
             f"No start can be scored. {archive.path} has starts from {text_of(starts[0])} to "
-            f"{text_of(starts[-1])}, and what came goes from {text_of(times[0])} to "
+            f"{text_of(starts[-1])}, and observations go from {text_of(times[0])} to "
             f"{text_of(times[-1])}. {' '.join(left_out)}"
         )
     order = np.argsort(places[whole], kind="stable")
@@ -301,7 +305,7 @@ def period(
     """First frame of the reference period, and the frame after its last; None for none.
 
     Args:
-        files: what came.
+        files: the observations.
         asked: first and last date.
         before: frames that lie before the first start's context, taken by default.
         fewest: frames of a window, which are taken at least.

@@ -52,7 +52,7 @@ class Subset(NamedTuple):
 
         Args:
             forecast: of a batch of windows.
-            target: what came.
+            target: the observations.
             calendar: month of each frame (batch, time); needed for seasons alone.
         """
         if self.channel is not None:

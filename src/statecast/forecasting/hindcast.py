@@ -294,7 +294,7 @@ def request_of(output: Path) -> dict[str, Any]:
         found: dict[str, Any] = json.loads(str(zarr.open_group(output, mode="r").attrs[REQUEST]))
     except (OSError, KeyError, ValueError) as error:
         raise FileError(
-            f"{output} is there, and is no hindcast. Choose another output, or remove it."
+            f"{output} exists and is not a hindcast. Choose another output, or remove it."
         ) from error
     return found
 

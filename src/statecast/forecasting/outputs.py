@@ -25,7 +25,6 @@ STILL = ("motion", "objects")  # pictures that have no animation
 MOVING = (".gif", ".webp", ".mp4")
 USUAL_RATE = 6.0  # frames a second of a source that has no rate
 GIF_SAMPLES, VIDEO_SAMPLES = 3, 8  # drawn beside the mean, at most; a .gif grows fast
-PART_BYTES = 256 << 20  # samples that are drawn at once take no more memory than this, roughly
 
 
 @dataclass(frozen=True)
@@ -46,6 +45,7 @@ class ForecastRequest:
         times: times to forecast, instead of a horizon.
         carried: the state to go on from, instead of the context alone.
         target: what came, where it is known.
+        part_bytes: memory of the samples that are drawn at once, roughly.
     """
 
     predictor: Predictor
@@ -61,6 +61,7 @@ class ForecastRequest:
     times: tuple[float, ...] | None = None
     carried: CarriedState | None = None
     target: Frames | None = None
+    part_bytes: int = 256 << 20
 
     @property
     def at_once(self) -> int:
@@ -70,7 +71,7 @@ class ForecastRequest:
         horizon = self.predictor.spec.horizon if self.horizon is None else self.horizon
         horizon = horizon if self.times is None else len(self.times)
         shape = (len(self.context.values), horizon, *self.predictor.spec.frame_shape)
-        return max(1, PART_BYTES // max(1, 4 * math.prod(shape)))
+        return max(1, self.part_bytes // max(1, 4 * math.prod(shape)))
 
     def part(self, start: int) -> Forecast:
         """Samples from number `start` on, on the CPU."""

@@ -161,9 +161,10 @@ def rename(place: Path, path: Path, *, join: bool = False) -> None:
 
 
 def sweep(folder: Path) -> None:
-    """Remove what processes that have ended left of writing in a folder.
+    """Remove the unfinished files that processes which have ended left in a folder.
 
-    One that was killed between two renamings has left an older folder aside: it gets its name back.
+    A process killed between two renames has left the older folder under another name: it gets its
+    own name back.
     """
     with suppress(PermissionError):  # a folder may be written and not be listed
         for place in list(folder.iterdir()):

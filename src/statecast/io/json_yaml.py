@@ -38,7 +38,7 @@ def check_own(path: Path) -> None:
 def check_regular(path: Path) -> None:
     """Raise `FileError` for a pipe, a device or a folder: reading a pipe waits for ever."""
     if path.exists() and not path.is_file():
-        raise FileError(f"{path} is no regular file.")
+        raise FileError(f"{path} is not a regular file.")
 
 
 def check_link(path: Path) -> None:
@@ -55,8 +55,8 @@ def read_text(path: Path, limit: int) -> str:
     """Read UTF-8 text from a file of an untrusted folder.
 
     Errors:
-        FileError: it is no file of its own, or larger than `limit` bytes.
-        OSError, ValueError: it cannot be read, or is no text.
+        FileError: it is a link or not a regular file, or larger than `limit` bytes.
+        OSError, ValueError: it cannot be read, or is not text.
     """
     with own_file(path).open("rb") as stream:
         content = stream.read(limit + 1)

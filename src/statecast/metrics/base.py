@@ -56,7 +56,7 @@ class Score(NamedTuple):
 
 
 class Metric(ABC):
-    """A score of forecasts against what came, accumulated over batches.
+    """A score of forecasts against observations, accumulated over batches.
 
     A NaN in a forecast or a target makes the score NaN, except for values that the target's mask
     calls unknown: they count nowhere, and a frame without a known value counts at no lead time.
@@ -135,7 +135,7 @@ class Metric(ABC):
 
         Args:
             forecast: samples of the target's frames.
-            target: what came.
+            target: the observations.
             context: the frames before; only metrics of whole videos look at them.
         """
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple, Self
+from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 import torch
@@ -27,8 +27,6 @@ from statecast.metrics.base import (
 from statecast.metrics.masking import average, filled, frames_known, known_in
 from statecast.metrics.pointwise import extent_of
 
-BUDGET = 2**26  # bytes of samples that are copied at once
-
 
 class Ensemble(NamedTuple):
     """Samples and truth of a batch, with zeros where the truth is unknown."""
@@ -42,6 +40,7 @@ class EnsembleMetric(Metric):
     """A metric of all samples together; its one score is called `ensemble`."""
 
     needs_samples = 2
+    copied_bytes: ClassVar[int] = 2**26  # of samples, at once
 
     def parts(self, forecast: Forecast, target: Frames) -> Iterator[Ensemble]:
         """Samples and truth, in parts of some frames, so that copies of all are never made.
@@ -57,7 +56,7 @@ class EnsembleMetric(Metric):
             )
         known = known_in(target)
         samples = forecast.samples
-        length = max(1, BUDGET // (samples[:, :, :1].numel() * samples.element_size()))
+        length = max(1, self.copied_bytes // (samples[:, :, :1].numel() * samples.element_size()))
         for start in range(0, samples.shape[2], length):
             part = slice(start, start + length)
             where = None if known is None else known[:, part]
@@ -95,12 +94,12 @@ class CRPS(FrameEnsembleMetric):
 
 
 class FairMSE(FrameEnsembleMetric):
-    r"""Squared error of the mean of the distribution, of which M samples are drawn.
+    r"""Squared error of the mean of the distribution that the M samples are drawn from.
 
     $$(\bar x - y)^2 - \frac{s^2}{M}$$
 
-    with the unbiased variance s² of the samples: the second term is what the mean of so few
-    scatters by itself, so that on average the score does not depend on their number.
+    with the unbiased variance s² of the samples: the second term is the sampling variance of their
+    mean, so on average the score does not depend on M.
 
     Reference: Ferro (2014), https://doi.org/10.1002/qj.2270, on fair scores of ensembles.
     """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import torch
 from jaxtyping import Float
@@ -26,7 +26,6 @@ from statecast.metrics.pointwise import extent_of, unbounded
 from statecast.metrics.pretrained_weights import I3D, Located, obtain, why_missing
 
 RUNS = 5  # as published
-BUDGET = 2**28  # bytes of resized clips at once
 RESIZED = 224  # side of the images that I3D sees
 
 
@@ -54,6 +53,7 @@ class FVD(Metric):
 
     version, higher_is_better, unit = "1", False, "1"
     reductions = ("mean",)
+    clip_bytes: ClassVar[int] = 2**28  # of resized clips, at once
 
     def __init__(
         self, network: torch.nn.Module, spec: FrameSpec, located: Located, device: str = "cpu"
@@ -116,7 +116,7 @@ class FVD(Metric):
         # Rounded as floating point, because a NaN has no 8 bits and must stay visible.
         images = scaled.round().clamp(0, 255).movedim(2, 1)
         images = images.expand(-1, 3, -1, -1, -1)
-        size = max(1, BUDGET // (4 * 3 * clips.shape[1] * RESIZED**2))
+        size = max(1, self.clip_bytes // (4 * 3 * clips.shape[1] * RESIZED**2))
         return torch.cat([self.seen(part) for part in images.split(size)])
 
     def seen(self, clips: Float[Tensor, "clip 3 time y x"]) -> Float[Tensor, "clip feature"]:

@@ -26,7 +26,6 @@ from statecast.metrics.pretrained_weights import (
     why_missing,
 )
 
-BUDGET = 2**28  # bytes of features at once
 COPIES = 3  # that are alive at once: of the truth, of a sample, of what they are computed from
 HEADS = "lpips_v0.1.safetensors"
 LAYERS = 5
@@ -49,6 +48,7 @@ class LPIPS(SampleMetric):
     version, higher_is_better, unit = "0.1", False, "1"
     perfect = 0.0
     file: ClassVar[WeightFile] = ALEXNET
+    feature_bytes: ClassVar[int] = 2**28  # of features, at once
     build: ClassVar[Callable[..., PerceptualFeatures]] = staticmethod(alexnet_features)
     heads: ClassVar[str] = "alex"
     smallest: ClassVar[int] = 31  # side of the smallest image that leaves something to pool
@@ -111,7 +111,7 @@ class LPIPS(SampleMetric):
     def images_at_once(self, images: Tensor) -> int:
         """How many images have features within the budget."""
         values = sum(layer.numel() for layer in self.features(images[:1]))
-        return max(1, BUDGET // (COPIES * 4 * values))
+        return max(1, self.feature_bytes // (COPIES * 4 * values))
 
     @torch.no_grad()
     def features(self, images: Tensor) -> list[Tensor]:

@@ -49,7 +49,7 @@ class SampleMetric(Metric):
 
         Args:
             frames: of one sample; zero where unknown.
-            target: what came; zero where unknown.
+            target: the observations; zero where unknown.
             prepared: what `prepare` gave.
             known: where the target is known, in its shape; None where it is everywhere. The
                 score of a frame that `scorable` does not name counts nowhere.

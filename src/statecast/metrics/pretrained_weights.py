@@ -143,7 +143,7 @@ def fetch(file: WeightFile) -> Path:
 
     Errors:
         FileError: it cannot be fetched, or the cache cannot be written.
-        CorruptionError: what came has not the published digest.
+        CorruptionError: the download does not have the published digest.
     """
     path = weights_folder() / file.name
     try:
@@ -170,7 +170,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     try:
         content = load_torch_file(path)
     except (InputError, CorruptionError) as error:
-        raise CorruptionError(f"{path} is no file of weights: {error}") from error
+        raise CorruptionError(f"{path} is not a file of weights: {error}") from error
     if not isinstance(content, dict) or not all(isinstance(v, Tensor) for v in content.values()):
-        raise CorruptionError(f"{path} is no file of weights: it should hold tensors by name.")
+        raise CorruptionError(f"{path} is not a file of weights: it should hold tensors by name.")
     return content

@@ -1,4 +1,4 @@
-"""Spectra of fields: does a forecast have as much power at each scale as what came?"""
+"""Spectra of fields: does a forecast have as much power at each scale as the observations?"""
 
 from __future__ import annotations
 

@@ -54,7 +54,7 @@ class ErrorSums(NamedTuple):
         return ErrorSums(*(mine + theirs for mine, theirs in zip(self, other, strict=True)))
 
     def weight(self) -> Float[Tensor, "lead channel"]:
-        """The share in [0, 1] of the changes that brings forecasts closest to what came."""
+        """The share in [0, 1] of the changes that brings forecasts closest to the observations."""
         products, changes = pooled(self.products), pooled(self.changes)
         found = torch.where(changes > SMALLEST, products / changes.clamp_min(SMALLEST), 0.0)
         return held(found.clamp(0, 1), pooled(self.counts))

@@ -57,7 +57,7 @@ class OnlineLatentProcess(LatentProcess, OnlineForecaster[SRVPState]):
         samples: int = 1,
         generator: torch.Generator | None = None,
     ) -> SRVPState:
-        """Samples of the latent once new frames are seen, in constant time and memory.
+        """Update samples of the latent with new frames, in constant time and memory.
 
         y₁ is drawn once `inference_frames` frame times have passed; until then the state holds
         codes, and cannot be forecast from. Each new frame then carries the samples on by its own
@@ -67,10 +67,10 @@ class OnlineLatentProcess(LatentProcess, OnlineForecaster[SRVPState]):
         Args:
             frames: one or more new frames of each sequence, as `forecast` takes a context.
             state: after the frames before; None for the first ones.
-            dt: frame intervals from the last frame before to the first new one. Others than 1,
-                and frames that are missing, ask for gap_input.
-            samples: paths to carry, of a state that begins.
-            generator: source of their draws, of a state that begins; it is copied.
+            dt: frame intervals from the last frame before to the first new one; values other
+                than 1, and frames that are missing, need `gap_input`.
+            samples: paths to carry, for a new state.
+            generator: source of their draws, for a new state; it is copied.
 
         Errors:
             InputError: frames do not fit the model or the state, some sequences lack a frame that

@@ -361,9 +361,13 @@ class StateSpaceForecaster(LatentRollout):
         return self.decode_latents(latents).samples
 
     def decode_all(
-        self, content: Content, latents: Float[Tensor, "sample batch time latent *grid"]
+        self,
+        content: Content,
+        latents: Float[Tensor, "sample batch time latent *grid"],
+        *,
+        limit: int | None = None,
     ) -> Float[Tensor, "sample batch time channel *space"]:
-        """Decode every sample and time of each sequence, as many at once as `DECODE_BYTES` allow.
+        """Decode every sample and time of each sequence, as many at once as `limit` bytes allow.
 
         Samples and times are folded together, and what depends on content alone is computed once
         per sequence.
@@ -371,8 +375,8 @@ class StateSpaceForecaster(LatentRollout):
         samples, batch, length = latents.shape[:3]
         folded = latents.transpose(0, 1).flatten(1, 2)  # (batch, sample * time, latent)
         frames: Tensor | None = None
-        limit = DECODE_BYTES if latents.device.type == "cpu" else GPU_DECODE_BYTES
-        for sequences, parts in self._decode_parts(batch, samples * length, limit):
+        usual = DECODE_BYTES if latents.device.type == "cpu" else GPU_DECODE_BYTES
+        for sequences, parts in self._decode_parts(batch, samples * length, limit or usual):
             ready = self.precompute_content(content.select(sequences))
             for many in parts:
                 part = self.decode(ready, folded[sequences, many])

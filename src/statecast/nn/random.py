@@ -51,7 +51,7 @@ class Streams(torch.Generator):
 
 
 class PartGenerator(torch.Generator):
-    """A generator for some windows of a batch, whose others fall to other processes.
+    """A generator for this process's windows of a batch; other processes have the others.
 
     Args:
         seeded: gives the seed; a generator for the whole batch.

@@ -56,7 +56,7 @@ def animate_forecast(
         context: the observed frames.
         forecast: samples of what follows.
         path: file to write.
-        target: what came, where it is known.
+        target: the observations, where they are known.
         sequences: largest number of rows.
         samples: largest number of samples beside the mean.
         frames_per_second: speed.

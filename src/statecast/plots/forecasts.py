@@ -66,7 +66,7 @@ def plot_forecast(
         context: the observed frames.
         forecast: samples of what follows.
         path: `.png`, `.pdf` or `.svg` file to write, if any.
-        target: what came, where it is known.
+        target: the observations, where they are known.
         sequence: number of the sequence in the batch.
         samples: rows of single samples, where there are several.
         columns: largest number of forecast frames to show, equally spaced.

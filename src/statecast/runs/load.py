@@ -9,7 +9,7 @@ from statecast.errors import InputError
 from statecast.forecasting.predictor import Predictor
 from statecast.runs.official.loading import is_official, load_official
 from statecast.runs.run import open_run
-from statecast.runs.trained import is_trained, load_trained
+from statecast.runs.trained.loading import is_trained, load_trained
 from statecast.training.precision import device_of
 
 

@@ -173,8 +173,8 @@ def read_run(folder: Path) -> Run:
     path = folder / CONFIG_NAME
     if not path.exists():
         raise FileError(
-            f"{folder} is no run folder: it holds no {CONFIG_NAME}. `statecast train RECIPE` makes "
-            f"one; models that come with the package are {', '.join(trained_names())}."
+            f"{folder} is not a run folder: it holds no {CONFIG_NAME}. `statecast train RECIPE` "
+            f"makes one; models that come with the package are {', '.join(trained_names())}."
         )
     own_file(path)
     try:

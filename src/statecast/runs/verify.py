@@ -64,7 +64,7 @@ def verify_run(folder: str | Path) -> list[Checked]:
     """
     folder = Path(folder)
     if not (folder / RECORDED[0]).is_file():
-        raise FileError(f"{folder} is no run folder: it holds no {RECORDED[0]}.")
+        raise FileError(f"{folder} is not a run folder: it holds no {RECORDED[0]}.")
     found = [checked(folder / RECORD_NAME, partial(read_record, folder))]
     for name in RECORDED:
         found.append(checked(folder / name, partial(check_recorded, folder, name)))

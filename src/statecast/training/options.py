@@ -19,7 +19,7 @@ FIXED = ("seed", "precision")  # options that a resumed training cannot change
 
 @dataclass(frozen=True)
 class Phase:
-    """A part of a training in which some weights rest.
+    """A part of a training in which some weights are frozen.
 
     Args:
         name: shown in messages.

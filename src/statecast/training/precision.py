@@ -20,7 +20,7 @@ def device_of(name: str) -> torch.device:
     """The device of this name; `auto` is the GPU where there is one.
 
     Errors:
-        InputError: there is no such device here.
+        InputError: the machine has no such device.
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")

@@ -9,12 +9,13 @@ import sys
 
 import pytest
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from statecast.errors import InputError
 from statecast.frames import Batch, FrameSpec
 from statecast.models import MODELS
+from statecast.nn.blocks import ConvolutionUnit
 from statecast.nn.fast import switches as fast_paths
-from statecast.nn.fast import winograd
 from statecast.training.heap import keep_memory
 
 SRVP = {"width": 16, "code_size": 8, "latent_size": 5, "noise_size": 5, "inference_hidden": 16,
@@ -41,11 +42,8 @@ def run_python(code, **environment):
 
 
 @pytest.fixture(params=CASES)
-def case(request, monkeypatch):
-    """A model whose convolutions are small, but taken by every fast path; and a batch."""
-    monkeypatch.setattr(winograd, "LEAST_CHANNELS", 8)
-    monkeypatch.setattr(winograd, "LEAST_TILES", 1)
-    monkeypatch.setattr(winograd, "LEAST_STRIDED", 8)
+def case(request):
+    """A model and a batch."""
     name, options = CASES[request.param]
     spec = FrameSpec(
         channels=("grey",), space=(32, 32), context=3, horizon=3, value_range=(0.0, 1.0)
@@ -95,22 +93,28 @@ def test_switched_off_it_makes_no_difference(case, name):
         )
 
 
-def test_each_path_is_taken(monkeypatch):
-    """What is compared above is not twice the same: switching off changes bits somewhere."""
-    monkeypatch.setattr(winograd, "LEAST_CHANNELS", 8)
-    monkeypatch.setattr(winograd, "LEAST_TILES", 1)
-    calls = []
-    original = winograd.convolve
-    monkeypatch.setattr(winograd, "convolve", lambda *a, **k: calls.append(1) or original(*a, **k))
-    spec = FrameSpec(channels=("v",), space=(32, 32), context=3, horizon=3, value_range=(0.0, 1.0))
-    model = MODELS["srvp"](spec, **CASES["vgg"][1], generator=torch.Generator().manual_seed(1))
-    batch = Batch.of(torch.rand(2, 6, 1, 32, 32), 3, channels=("v",))
-    found(model, batch)
-    assert len(calls) > 30
-    calls.clear()
-    with fast_paths.without("winograd"):
-        found(model, batch)
-    assert not calls
+@pytest.mark.parametrize(
+    ("layer", "side"),
+    [
+        (torch.nn.Conv2d(64, 64, 3, padding=1), 16),
+        (torch.nn.Conv2d(128, 128, 4, stride=2, padding=1), 32),
+        (torch.nn.ConvTranspose2d(128, 128, 4, stride=2, padding=1), 16),
+    ],
+)
+def test_wide_convolutions_take_fewer_products_for_the_same_maps(layer, side):
+    unit = ConvolutionUnit(layer).double()
+    maps = torch.rand(8, layer.in_channels, side, side, dtype=torch.float64)
+    results, operations = [], []
+    for names in ((), ("winograd",)):
+        inputs = maps.clone().requires_grad_()
+        with fast_paths.without(*names), FlopCounterMode(display=False) as counter:
+            outputs = unit(inputs)
+            outputs.square().sum().backward()
+        results.append((outputs.detach(), inputs.grad))
+        operations.append(counter.get_total_flops())
+    for ours, theirs in zip(*results, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-8, atol=1e-8)
+    assert operations[0] < 0.7 * operations[1]
 
 
 def test_unknown_names_are_refused():

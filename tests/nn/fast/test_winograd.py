@@ -11,11 +11,13 @@ from statecast.nn.fast import winograd
 from statecast.nn.fast.winograd_matrices import winograd_matrices
 
 CASES = [  # transposed, maps, in, out, height, width, kernel, stride
-    (False, 9, 64, 72, 32, 16, 4, 2),
+    (False, 17, 64, 72, 32, 16, 4, 2),  # backward alone
+    (False, 17, 128, 128, 32, 16, 4, 2),
     (True, 20, 64, 80, 8, 16, 4, 2),
-    (False, 10, 64, 80, 16, 16, 3, 1),
-    (True, 10, 72, 64, 16, 8, 3, 1),
-    (False, 33, 64, 64, 12, 4, 4, 2),  # tiles of 2×2
+    (True, 17, 128, 136, 8, 16, 4, 2),
+    (False, 20, 64, 80, 16, 16, 3, 1),
+    (True, 33, 72, 64, 16, 8, 3, 1),
+    (False, 80, 64, 64, 12, 4, 4, 2),  # tiles of 2×2
 ]
 
 
@@ -40,14 +42,7 @@ def with_gradients(function, maps, weight):
 @pytest.mark.parametrize(
     ("dtype", "tolerance"), [(torch.float64, 1e-11), (torch.float32, 1e-4)], ids=str
 )
-@pytest.mark.parametrize("least", [0, 1000], ids=["both ways", "backward alone"])
-def test_values_and_gradients_are_those_of_a_convolution(
-    least, case, dtype, tolerance, monkeypatch
-):
-    monkeypatch.setattr(winograd, "CHUNK_TILES", 16)
-    monkeypatch.setattr(winograd, "CHUNK_BYTES", 2**16)  # so that there are several chunks
-    monkeypatch.setattr(winograd, "LEAST_TILES", 1)
-    monkeypatch.setattr(winograd, "LEAST_STRIDED", least)
+def test_values_and_gradients_are_those_of_a_convolution(case, dtype, tolerance):
     maps, weight, stride, direct = data(case)
     geometry = {"stride": (stride, stride), "padding": (1, 1), "transposed": case[0]}
     assert winograd.suits(maps.to(dtype), weight.to(dtype), **geometry)

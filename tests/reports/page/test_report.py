@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from helpers.labelled_fields import sea_surface, write_field
-from helpers.toy_data import TINY, Pendulum
+from helpers.toy_data import Pendulum, trained_run
 
 from statecast.cli.main import MISTAKE, main
 from statecast.data import DATASETS
@@ -31,7 +31,7 @@ from statecast.reports.page.example_windows import (
 from statecast.reports.page.skill import skill_horizon
 from statecast.reports.page.write_report import PAGE_BYTES, embedded, write_report
 from statecast.runs.create import create_run
-from statecast.runs.run import evaluate_run, train_run
+from statecast.runs.run import evaluate_run
 from statecast.runs.verify import accept
 
 HOSTILE = "<script>alert(1)</script>"
@@ -92,12 +92,9 @@ def read(path):
 @pytest.fixture(scope="session")
 def first(tmp_path_factory):
     """A run folder with a training and scores of all kinds; tests that change it copy it."""
-    folder = tmp_path_factory.mktemp("runs")
-    (folder / "tiny.yaml").write_text(TINY)
+    run = trained_run(tmp_path_factory.mktemp("runs"), ["--train.steps=4"], name="first")
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(DATASETS, "pendulum", Pendulum)
-        run = create_run(str(folder / "tiny.yaml"), folder / "first", ["--train.steps=4"])
-        train_run(run)
         metrics = "[mse,crps,rank_histogram,coverage,spread_skill]"
         evaluate_run(run, [f"--evaluate.metrics={metrics}", "--evaluate.samples=4"])
     return run

@@ -2,17 +2,15 @@
 
 import json
 import shutil
-from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
+from helpers.golden import GOLDEN, tensors_of
 
 from statecast.errors import FileError, InputError
 from statecast.frames import Batch
 from statecast.runs.official.loading import load_official
 
-GOLDEN = Path(__file__).parents[2] / "golden"
 SRVP = ("srvp_dcgan", "srvp_vgg_skip")
 SEPARABLE = ("sepnet_wave100_mlp", "sepnet_dcgan_skip", "sepnet_vgg32_taxibj")
 FRAMES = {"atol": 1e-4, "rtol": 0}
@@ -20,8 +18,7 @@ LOSSES = {"atol": 0, "rtol": 1e-3}
 
 
 def opened(name):
-    expected = {k: torch.from_numpy(v) for k, v in np.load(GOLDEN / name / "expected.npz").items()}
-    expected = {k: v / 255 if v.dtype == torch.uint8 else v for k, v in expected.items()}
+    expected = {k: v / 255 if v.dtype == torch.uint8 else v for k, v in tensors_of(name).items()}
     return load_official(GOLDEN / name), expected
 
 
@@ -133,7 +130,7 @@ def test_a_missing_tensor_is_named(tmp_path):
     weights = torch.load(folder / "model.pt", weights_only=True)
     del weights["q_z.weight"]
     torch.save(weights, folder / "model.pt")
-    with pytest.raises(InputError, match=r"lacks the tensor q_z\.weight"):
+    with pytest.raises(InputError, match=r"lack the tensor q_z\.weight"):
         load_official(folder)
 
 
@@ -162,7 +159,7 @@ def test_settings_that_do_not_fit_are_refused(tmp_path, name, file, change, mess
 
 
 def test_any_other_folder_is_refused(tmp_path):
-    with pytest.raises(FileError, match="no published checkpoint"):
+    with pytest.raises(FileError, match="not a published checkpoint"):
         load_official(tmp_path)
     (tmp_path / "config.json").write_text("{")
     with pytest.raises(FileError, match="JSON"):

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from helpers.golden import GOLDEN
 from helpers.noise_data import Noise
 from helpers.published_separable import Twin
 
@@ -26,7 +27,6 @@ from statecast.runs.official.loading import load_official
 from statecast.runs.run import evaluate_run, open_run, train_run
 from statecast.training.checkpoints import load_checkpoint, save_checkpoint
 
-GOLDEN = Path(__file__).parents[2] / "golden"
 FOLDERS = ("srvp_dcgan", "srvp_vgg_skip", "sepnet_wave100_mlp", "sepnet_dcgan_skip",
            "sepnet_vgg32_taxibj")  # fmt: skip
 NOISE = ["--data.name", "noise"]

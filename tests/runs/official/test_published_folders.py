@@ -3,12 +3,12 @@
 import argparse
 import json
 import sys
-from pathlib import Path
 from types import ModuleType
 
 import numpy as np
 import pytest
 import torch
+from helpers.golden import arrays_of, settings_of
 from helpers.noise_data import Noise
 from helpers.tensorflow_checkpoints import write_checkpoint
 from torch import nn
@@ -23,12 +23,9 @@ from statecast.runs.official.arrays import from_arrays
 from statecast.runs.official.loading import is_official, load_official
 from statecast.runs.official.phydnet import published_names
 
-GOLDEN = Path(__file__).parents[2] / "golden"
-
 
 def golden(name):
-    arrays = dict(np.load(GOLDEN / name / "weights.npz"))
-    return arrays, json.loads((GOLDEN / name / "config.json").read_text())
+    return arrays_of(name), settings_of(name)
 
 
 def tensors_of(arrays):

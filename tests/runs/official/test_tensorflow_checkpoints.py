@@ -1,18 +1,16 @@
 """Checkpoints of TensorFlow, written by the tests from the description of their format."""
 
-import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from helpers.golden import arrays_of, settings_of
 from helpers.tensorflow_checkpoints import write_checkpoint
 
 from statecast.errors import CorruptionError, FileError
 from statecast.runs.official.arrays import from_arrays
 from statecast.runs.official.tensorflow_checkpoints import model_variables, read_checkpoint
-
-GOLDEN = Path(__file__).parents[2] / "golden" / "sv2p"
 
 
 @pytest.fixture
@@ -44,8 +42,7 @@ def test_the_model_s_own_variables(arrays):
 
 
 def test_a_published_model_from_a_checkpoint_is_that_from_arrays(tmp_path):
-    arrays = dict(np.load(GOLDEN / "weights.npz"))
-    config = json.loads((GOLDEN / "config.json").read_text())
+    arrays, config = arrays_of("sv2p"), settings_of("sv2p")
     write_checkpoint(tmp_path / "model-2", arrays | {"global_step": np.array(2, "i8")})
     model = from_arrays("sv2p", model_variables(read_checkpoint(tmp_path / "model-2")), config)
     expected = from_arrays("sv2p", arrays, config)

@@ -111,7 +111,7 @@ def angles_of(pictures: list[Path], folder: Path) -> list[list[int]]:
     """Azimuth and elevation of each view in degrees, from the names of the pictures.
 
     Errors:
-        InputError: another number of pictures, other names, or elevations that are mixed.
+        InputError: the number or names of the pictures are wrong, or elevations are mixed.
     """
     if len(pictures) != VIEWS:
         raise InputError(f"{folder} should hold {VIEWS} pictures in renders, got {len(pictures)}.")

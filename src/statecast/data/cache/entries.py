@@ -193,7 +193,7 @@ def write_array(
 ) -> None:
     """Write an array in pieces.
 
-    Not through a memory-mapped file: there, a full disk ends the process without a word.
+    Memory-mapped files are avoided: with them, a full disk kills the process without an error.
     """
     described = {
         "descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape,

@@ -62,7 +62,7 @@ def read_test_set(path: str | Path, *, length: int, size: int) -> StoredSet:
         raise FileError(f"There is no test set {path}.")
     missing = [key for key in KEYS[:3] if key not in members_of(path)]
     if missing:
-        raise CorruptionError(f"{path} is no test set: it lacks {', '.join(missing)}.")
+        raise CorruptionError(f"{path} is not a test set: it lacks {', '.join(missing)}.")
     sequences, latents, labels = (read_npz(path, key) for key in KEYS[:3])
     fits = sequences.ndim == 4 and sequences.dtype == np.uint8
     if not fits or latents.shape[:2] != sequences.shape[:2] or latents.shape[-1:] != (4,):

@@ -83,8 +83,8 @@ class VerifyingFields(DataSource):
             return whole if every else ChosenLeads(whole, self.leads)
         if not self.has_training_windows:
             raise InputError(
-                "There is no reference period: what came begins with the first start. Name one, "
-                "or give earlier frames."
+                "There is no reference period: the observations begin with the first start. Name "
+                "one, or give earlier frames."
             )
         return self.cut(window_starts(self.training, self.length, 1))
 

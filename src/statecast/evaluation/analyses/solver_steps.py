@@ -33,7 +33,7 @@ class Steps(Analysis):
     @classmethod
     def why_not_applicable(cls, model: Forecaster, data: DataSource) -> str | None:
         if not isinstance(model, StateSpaceForecaster) or not model.continuous:
-            return "the model's transition is no differential equation"
+            return "the model's transition is not a differential equation"
         return None
 
     def run(

@@ -84,7 +84,7 @@ class ForecastArchive:
         name = dimension_named(self.dataset, dimension)
         if name is None:
             raise InputError(
-                f"{self.path} is no archive of forecasts: none of its dimensions "
+                f"{self.path} is not an archive of forecasts: none of its dimensions "
                 f"({', '.join(map(str, self.dataset.dims))}) has the standard name {dimension[0]} "
                 f"or one of the names {', '.join(dimension[1])}."
             )
@@ -112,7 +112,7 @@ class ForecastArchive:
         if (np.abs(frames - whole) > TOLERANCE * np.maximum(1, np.abs(frames))).any():
             first = frames[np.argmax(np.abs(frames - whole))]
             raise InputError(
-                f"{self.path} has a lead time of {first:g} frames of what came, which are {step} "
+                f"{self.path} has a lead time of {first:g} observed frames, which are {step} "
                 "apart. Average these over longer steps, such as with --data.time_step, or keep "
                 "leads that are whole."
             )
@@ -133,7 +133,9 @@ class ForecastArchive:
         if name in LEAD_MONTHS:
             return in_frames(values * LEAD_MONTHS[name], "months", step, self.path)
         if unit not in ("", "1"):
-            raise InputError(f"{self.path} has lead times in {unit!r}, which is no unit of time.")
+            raise InputError(
+                f"{self.path} has lead times in {unit!r}, which is not a unit of time."
+            )
         return values
 
     def fitted(
@@ -166,7 +168,8 @@ class ForecastArchive:
         theirs = str(array.attrs.get("units", ""))
         if ours and theirs and not same_unit(ours, theirs):
             raise InputError(
-                f"{self.path} has {name} in {theirs!r}, and what came is in {ours!r}. Convert one."
+                f"{self.path} has {name} in {theirs!r}, and the observations are in {ours!r}. "
+                "Convert one."
             )
         own = (self.start, self.lead, self.member)
         others = tuple(str(dim) for dim in array.dims if dim not in own)
@@ -177,7 +180,7 @@ class ForecastArchive:
         if sizes != space or any(array.sizes[dim] > 1 for dim in others[:single]):
             found = ", ".join(f"{dim} {array.sizes[dim]}" for dim in others)
             raise InputError(
-                f"{self.path} has {name} on {found}, and what came lies on "
+                f"{self.path} has {name} on {found}, and the observations lie on "
                 f"{', '.join(f'{d} {n}' for d, n in zip(labels.space, space, strict=True))}. Read "
                 "it alike, such as with --data.crop or --data.coarsen, or regrid one."
             )
@@ -195,8 +198,8 @@ class ForecastArchive:
             array, values = array.isel({dim: slice(None, None, -1)}), values[::-1]
         if not same_grid(expected, values):
             raise InputError(
-                f"{self.path} has {dim} from {values[0]} to {values[-1]}, and what came has it "
-                f"from {expected[0]} to {expected[-1]}. Crop or regrid one."
+                f"{self.path} has {dim} from {values[0]} to {values[-1]}, and the observations "
+                f"have it from {expected[0]} to {expected[-1]}. Crop or regrid one."
             )
         return array
 
@@ -229,8 +232,8 @@ def in_frames(values: Array, unit: str, step: Step, path: Path) -> Array:
     """
     if step.unit != unit:
         raise InputError(
-            f"{path} has lead times in {unit}, and what came has frames {step} apart. Number leads "
-            "by frames: 1, 2, …, without units."
+            f"{path} has lead times in {unit}, and the observations have frames {step} apart. "
+            "Number leads by frames: 1, 2, …, without units."
         )
     return values / step.size
 
@@ -243,7 +246,8 @@ def places_of(wanted: Array, times: Array, origin: str) -> Array:
     """
     if wanted.dtype.kind != times.dtype.kind or calendar(wanted) != calendar(times):
         raise InputError(
-            f"{origin}: starts are {kind(wanted)}, and what came has {kind(times)}. Convert one."
+            f"{origin}: starts are {kind(wanted)}, and the observations have {kind(times)}. "
+            "Convert one."
         )
     if not len(wanted):
         return np.zeros(0, dtype=np.int64)

@@ -25,9 +25,9 @@ SPACE = ("y", "x", "z")
 def open_series(
     paths: Sequence[Path], options: FieldOptions, *, engine: str | None = None
 ) -> dict[str, Dataset]:
-    """The data sets of files and stores, by their names for people.
+    """The data sets of files and stores, by the names that messages show.
 
-    Where each of them holds one frame, and no time or all the same one, their names tell the dates.
+    Where each holds one frame without a time, or all hold the same time, dates come from names.
 
     Args:
         paths: the files and stores.

@@ -51,7 +51,7 @@ def parse_step(text: str) -> Step:
     """A step from text such as `1D`, `6h`, `30min`, `1M` (months), `1Y`, or a bare number.
 
     Errors:
-        InputError: it is no such text.
+        InputError: the text is none of these.
     """
     found = re.fullmatch(r"(\d+(?:\.\d+)?)?\s*([A-Za-z]*)", text.strip())
     size = float(found[1] or 1) if found else 0.0

@@ -81,7 +81,7 @@ def files_below(folder: Path) -> Iterator[Path]:
                 elif entry.is_file():
                     yield path
                 elif not entry.is_dir():
-                    raise FileError(f"{path} is no regular file.")
+                    raise FileError(f"{path} is not a regular file.")
 
 
 def check_metadata(content: Any, path: Path) -> None:

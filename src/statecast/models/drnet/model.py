@@ -41,7 +41,8 @@ class DrNet(StateSpaceForecaster):
 
     with content c and skip maps s of one frame, and a pose of each frame. A discriminator learns to
     tell whether two poses come from one video, and the pose encoder to leave it in doubt, so that
-    poses carry nothing of what stays. An LSTM continues poses; no forecast frame is looked at.
+    poses carry nothing of what stays. An LSTM continues poses, and the model never sees its own
+    forecast frames.
 
     A step has three updates: of the discriminator, of encoders and decoder, of the LSTM. As
     published, the first two and the last make two phases, see `Phase` and the recipes.

@@ -67,8 +67,8 @@ class CodeEncoder(nn.Module):
         """The distribution of each frame's code.
 
         Args:
-            frames: any number of batch axes.
-            axes: how many.
+            frames: with any number of batch axes.
+            axes: number of batch axes.
         """
         features = self.layers(frames.flatten(0, axes - 1))
         shape = frames.shape[:axes]

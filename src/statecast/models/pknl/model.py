@@ -64,7 +64,7 @@ class PKnl(FrameFeedback[Tensor]):
             along one axis, or `corrected`.
         smoothness_weight: weight of the squared differences of the motion.
         divergence_weight: weight of the squared divergence.
-        magnitude_weight: weight of the squared motion; published is a reward for it.
+        magnitude_weight: weight of the squared motion; the published one is negative, a reward.
         width: channels of the estimator's first convolution.
         levels: number of times the estimator halves the sides.
         batch_norm: whether it normalises over the batch.

@@ -5,7 +5,6 @@ Format: https://github.com/yatindandi/Disentangled-Sequential-Autoencoder.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,6 +16,7 @@ from statecast.frames import FrameSpec
 from statecast.models.dsvae.model import DSVAE, Posterior
 from statecast.runs.official.settings import channel_names
 from statecast.runs.official.svg import published_name
+from statecast.runs.official.weights import load_weights, own_names
 
 OPTIONS = {  # our option: published setting
     "content_size": "f_dim",
@@ -76,26 +76,16 @@ def from_arrays(arrays: Mapping[str, Any], config: Mapping[str, Any]) -> DSVAE:
     options = {ours: config[theirs] for ours, theirs in OPTIONS.items()}
     full = "z_rnn.weight_ih_l0" in tensors
     model = DSVAE(spec, posterior=VARIANTS[full], published=True, **options)
-    own = model.state_dict()
-    names = {name: published_name(name, NAMES) for name in own if not name.startswith("normaliser")}
-    counters = {name for name in own if name.endswith("num_batches_tracked")}
-    held = {name: theirs for name, theirs in names.items() if theirs in tensors}
-    differing = set(tensors) - set(held.values())
-    differing |= {theirs for name, theirs in names.items() if name not in held.keys() | counters}
-    if differing:
-        raise InputError(f"These arrays are missing or left over: {', '.join(sorted(differing))}.")
-    for name, theirs in held.items():
-        ours, found = tuple(own[name].shape), tuple(tensors[theirs].shape)
-        if ours[:1] != found[:1] or math.prod(ours) != math.prod(found):
-            raise InputError(f"The array {theirs} does not fit {ours}: its shape is {found}.")
-    # Linear layers of the encoder are kernels of ours.
-    state = {name: tensors[theirs].view_as(own[name]) for name, theirs in held.items()}
-    model.load_state_dict(state, strict=False)
-    return model.eval()
+    names = {name: published_name(name, NAMES) for name in own_names(model)}
+    for name, theirs in names.items():  # linear layers of the encoder are kernels of ours
+        own, found = model.state_dict()[name], tensors.get(theirs)
+        if found is not None and len(own) == len(found) and own.numel() == found.numel():
+            tensors[theirs] = found.view_as(own)
+    return load_weights(model, names, tensors)
 
 
 def chosen_variant(arrays: Mapping[str, Any], variant: str) -> dict[str, Tensor]:
-    """The tensors of one variant, without its name."""
+    """The tensors of one variant, without its name, and without counters."""
     if variant not in VARIANTS:
         raise InputError(f"Variants of DSVAE are {' and '.join(VARIANTS)}, got {variant!r}.")
     several = any("/" in name for name in arrays)
@@ -103,5 +93,5 @@ def chosen_variant(arrays: Mapping[str, Any], variant: str) -> dict[str, Tensor]
     return {
         name.removeprefix(start): torch.as_tensor(value)
         for name, value in arrays.items()
-        if name.startswith(start)
+        if name.startswith(start) and not name.endswith("num_batches_tracked")
     }

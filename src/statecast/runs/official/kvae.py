@@ -13,6 +13,7 @@ from statecast.errors import InputError
 from statecast.frames import FrameSpec
 from statecast.models.kvae.model import KVAE
 from statecast.runs.official.settings import channel_names
+from statecast.runs.official.weights import load_weights
 
 Array = np.ndarray[Any, np.dtype[Any]]
 UNUSED = ("B",)  # control matrices: the published controls are zero
@@ -78,11 +79,7 @@ def from_arrays(arrays: Mapping[str, Array], config: Mapping[str, Any]) -> KVAE:
         raise InputError(f"These arrays of KVAE are missing: {error}.") from error
     if left:
         raise InputError(f"These arrays of KVAE are left over: {', '.join(sorted(left))}.")
-    try:
-        model.load_state_dict(state, strict=False)
-    except RuntimeError as error:
-        raise InputError(f"The arrays do not fit their settings: {error}") from error
-    return model.eval()
+    return load_weights(model, {name: name for name in state}, state)
 
 
 def state_of(left: dict[str, Tensor], model: KVAE, filters: tuple[int, ...]) -> dict[str, Tensor]:

@@ -55,7 +55,7 @@ def read_official(folder: str | Path) -> Official:
     if is_published(folder):
         return read_published(folder)
     raise FileError(
-        f"{folder} is no published checkpoint: expected config.json beside model.pt (SRVP); "
+        f"{folder} is not a published checkpoint: expected config.json beside model.pt (SRVP); "
         "params.json beside ov_Es.pt, ov_Et.pt, decoder.pt and t_resnet.pt (Separable); or "
         f"{KNOWN}."
     )

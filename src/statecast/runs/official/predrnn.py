@@ -21,6 +21,7 @@ from statecast.models.mim import MIM
 from statecast.models.predrnn import PredRNN
 from statecast.runs.official.openstl import frame_counts, frame_space
 from statecast.runs.official.settings import Official, Settings, channel_names
+from statecast.runs.official.weights import load_weights
 
 Names = dict[str, str]  # ours: published
 
@@ -189,22 +190,13 @@ def load(model: Forecaster, tensors: Mapping[str, Tensor]) -> Forecaster:
     """The model with published weights, in evaluation mode."""
     layout = layout_of(model)
     published = published_names(model, layout)
-    remaining = {name: value for name, value in tensors.items() if not layout.ignored(name)}
-    own = model.state_dict()
-    for ours, theirs in published.items():
-        if theirs not in remaining:
-            raise InputError(f"The published weights lack {theirs}.")
-        value = layout.convert(theirs, remaining.pop(theirs))
-        if value.shape != own[ours].shape:
-            raise InputError(
-                f"By the configuration, {theirs} should become {tuple(own[ours].shape)} here, got "
-                f"{tuple(value.shape)}."
-            )
-        own[ours] = value
-    if remaining:
-        raise InputError(f"There are published weights of no known part: {', '.join(remaining)}.")
-    model.load_state_dict(own)
-    return model.eval()
+    theirs = set(published.values())
+    converted = {
+        name: layout.convert(name, value) if name in theirs else value
+        for name, value in tensors.items()
+        if not layout.ignored(name)
+    }
+    return load_weights(model, published, converted)
 
 
 def published_names(model: Forecaster, layout: Layout) -> Names:

@@ -62,7 +62,7 @@ def read_published(folder: Path) -> Official:
             f"{folder} holds files of Torch7 (.t7), as of DrNet, which are not read. Build the "
             "model of its arrays: statecast.runs.official.arrays.from_arrays."
         )
-    raise FileError(f"{folder} is no published checkpoint: expected {KNOWN}.")
+    raise FileError(f"{folder} is not a published checkpoint: expected {KNOWN}.")
 
 
 def files_of(folder: Path, endings: tuple[str, ...]) -> list[Path]:

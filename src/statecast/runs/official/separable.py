@@ -22,7 +22,8 @@ from statecast.runs.official.settings import (
     options_of,
     settings_of,
 )
-from statecast.runs.official.weights import assign
+from statecast.runs.official.tensor_names import published_names
+from statecast.runs.official.weights import load_weights
 
 FILES = ("ov_Es", "ov_Et", "decoder", "t_resnet")
 ENCODERS = {"dcgan": "dcgan", "vgg": "vgg", "resnet": "resnet", "mlp": "mlp", "encoderSST": "maps"}
@@ -126,7 +127,13 @@ def read_separable(folder: Path) -> Official:
         "output": "sigmoid" if bounded else "identity",
         "normalise": "none",
     }
-    return Official("separable", spec, options, lambda model: assign(model, tensors), config)
+    return Official(
+        "separable",
+        spec,
+        options,
+        lambda model: load_weights(model, published_names(model), tensors),
+        config,
+    )
 
 
 def codecs_of(config: Settings) -> tuple[str, str]:

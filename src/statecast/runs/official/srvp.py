@@ -22,7 +22,8 @@ from statecast.runs.official.settings import (
     options_of,
     settings_of,
 )
-from statecast.runs.official.weights import assign
+from statecast.runs.official.tensor_names import published_names
+from statecast.runs.official.weights import load_weights
 
 ARCHITECTURES = ("dcgan", "vgg")
 SIDE = 64  # of published frames
@@ -77,7 +78,13 @@ def read_srvp(folder: Path) -> Official:
     options |= options_of(config, OPTIONS)
     options["content_size"] = options["inference_hidden"]  # one setting in the published code
     tensors = dict(tensors)
-    return Official("srvp", spec, options, lambda model: assign(model, tensors), config)
+    return Official(
+        "srvp",
+        spec,
+        options,
+        lambda model: load_weights(model, published_names(model), tensors),
+        config,
+    )
 
 
 def srvp_settings(model: SRVP, options: Mapping[str, Any]) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from statecast.models.base import Forecaster
 from statecast.models.svg.model import SVG
 from statecast.nn.blocks import ConvolutionUnit
 from statecast.runs.official.settings import Official, Settings, channel_names
+from statecast.runs.official.weights import load_weights, own_names
 
 PRIORS = {"SVG-LP": "learned", "SVG-FP": "fixed"}
 OPTIONS = {  # our option: published setting
@@ -99,26 +100,9 @@ def describe(
     options |= {"backbone": backbone, "prior": PRIORS[system]}
     options["skip_frame"] = "previous" if config.get("last_frame_skip") else "last"
     options["published"] = True
-    return Official("svg", spec, options, lambda model: load(model, tensors, system), settings)
-
-
-def load(model: SVG, tensors: Mapping[str, Tensor], system: str) -> SVG:
-    """The model with published weights, in evaluation mode.
-
-    Errors:
-        InputError: an array is missing, left over, or of another shape.
-    """
-    names = svg_names(model)
-    if differing := sorted(set(names.values()) ^ set(tensors)):
-        raise InputError(
-            f"These arrays of {system} are missing or left over: {', '.join(differing)}."
-        )
-    state = {ours: tensors[theirs] for ours, theirs in names.items()}
-    try:
-        model.load_state_dict(state, strict=False)
-    except RuntimeError as error:
-        raise InputError(f"The arrays do not fit their settings: {error}") from error
-    return model.eval()
+    return Official(
+        "svg", spec, options, lambda model: load_weights(model, svg_names(model), tensors), settings
+    )
 
 
 def svg_names(model: SVG) -> dict[str, str]:
@@ -134,9 +118,7 @@ def svg_names(model: SVG) -> dict[str, str]:
         *((f"{part}.mean", f"{part}.mu_net") for part in ("posterior", "prior")),
         *((f"{part}.log_variance", f"{part}.logvar_net") for part in ("posterior", "prior")),
     ]
-    skipped = ("normaliser.", "num_batches_tracked")
-    own = [name for name in model.state_dict() if not any(part in name for part in skipped)]
-    return {name: published_name(name, pairs) for name in own}
+    return {name: published_name(name, pairs) for name in own_names(model)}
 
 
 def stage_names(

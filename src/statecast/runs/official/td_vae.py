@@ -15,6 +15,7 @@ from statecast.errors import InputError
 from statecast.frames import FrameSpec
 from statecast.models.td_vae.model import TDVAE
 from statecast.runs.official.settings import channel_names
+from statecast.runs.official.weights import load_weights, own_names
 
 PREFIXES = {  # ours: published
     "encoder.layers.1.": "process_x.fc1.",
@@ -70,16 +71,9 @@ def from_arrays(
         value_range=(0.0, 1.0),
     )
     model = TDVAE(spec, gap_input=False, **options)
-    own = [name for name in model.state_dict() if not name.startswith("normaliser.")]
-    names = {name: published_name(name) for name in own}
-    if differing := sorted(set(names.values()) ^ set(arrays)):
-        raise InputError(f"These arrays are missing or left over: {', '.join(differing)}.")
-    state = {ours: torch.from_numpy(arrays[theirs]) for ours, theirs in names.items()}
-    try:
-        model.load_state_dict(state, strict=False)
-    except RuntimeError as error:
-        raise InputError(f"The arrays do not fit their settings: {error}") from error
-    return model.eval()
+    names = {name: published_name(name) for name in own_names(model)}
+    tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
+    return load_weights(model, names, tensors)
 
 
 def published_name(name: str) -> str:

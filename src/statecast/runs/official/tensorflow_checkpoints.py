@@ -87,7 +87,7 @@ def content_of(path: Path) -> memoryview:
 def read_table(content: memoryview, where: str) -> Iterator[tuple[bytes, bytes]]:
     """Keys and values of a table of LevelDB."""
     if len(content) < FOOTER or content[-len(MAGIC) :] != MAGIC:
-        raise CorruptionError(f"{where} is no index of a checkpoint, or is cut off.")
+        raise CorruptionError(f"{where} is not the index of a checkpoint, or is cut off.")
     place = len(content) - FOOTER
     for _ in range(2):  # where a block of other facts is, which is empty
         _, place = varint(content, place)

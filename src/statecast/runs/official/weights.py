@@ -11,7 +11,6 @@ from torch import Tensor
 
 from statecast.errors import InputError
 from statecast.models.base import Forecaster
-from statecast.runs.official.tensor_names import published_names
 
 Arrays = Mapping[str, np.ndarray[Any, np.dtype[Any]]]
 Model = TypeVar("Model", bound=Forecaster)
@@ -52,31 +51,3 @@ def own_names(model: Forecaster) -> list[str]:
     """Names of a model's tensors that published weights hold: no normaliser, no counters."""
     skipped = ("normaliser.", "num_batches_tracked")
     return [name for name in model.state_dict() if not any(part in name for part in skipped)]
-
-
-def assign(model: Forecaster, tensors: Mapping[str, Tensor]) -> Forecaster:
-    """Copy published tensors into a model of ours.
-
-    Errors:
-        InputError: a tensor is missing, left over, or of another shape; names it.
-    """
-    remaining = dict(tensors)
-    state: dict[str, Tensor] = {}
-    own = model.state_dict()
-    for name, theirs in published_names(model).items():
-        if theirs not in remaining:
-            raise InputError(f"The published checkpoint lacks the tensor {theirs}.")
-        tensor = remaining.pop(theirs)
-        if tensor.shape != own[name].shape:
-            raise InputError(
-                f"The published tensor {theirs} should have shape {tuple(own[name].shape)} by its "
-                f"configuration, got {tuple(tensor.shape)}."
-            )
-        state[name] = tensor
-    if remaining:
-        raise InputError(
-            f"The published checkpoint holds tensors of no known part: {', '.join(remaining)}."
-        )
-    with torch.no_grad():
-        model.load_state_dict(state, strict=False)
-    return model

@@ -6,7 +6,7 @@ from importlib import resources
 def trained_names() -> dict[str, str]:
     """Name and title of every model that comes with the package."""
     found = {}
-    for folder in sorted(resources.files("statecast.trained").iterdir(), key=lambda f: f.name):
+    for folder in sorted(resources.files("statecast.runs.trained").iterdir(), key=lambda f: f.name):
         if (folder / "config.yaml").is_file():
             first = (folder / "config.yaml").read_text("utf-8").splitlines()[0]
             found[folder.name] = first.lstrip("# ")

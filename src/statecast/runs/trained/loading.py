@@ -15,7 +15,7 @@ from statecast.errors import InputError
 from statecast.forecasting.predictor import Predictor
 from statecast.frames import Batch, Frames
 from statecast.runs.run import read_run
-from statecast.trained import trained_names
+from statecast.runs.trained import trained_names
 from statecast.training.precision import device_of
 
 WEIGHTS_NAME = "weights.safetensors"
@@ -38,7 +38,7 @@ def folder_of(name: str) -> Path:
             f"No model {name!r} comes with the package; there are {', '.join(trained_names())}. "
             "Give the frames to forecast from, or one of these."
         )
-    return Path(str(resources.files("statecast.trained"))) / name
+    return Path(str(resources.files("statecast.runs.trained"))) / name
 
 
 def example_context(name: str) -> Path:
