@@ -13,6 +13,7 @@ from torch import Tensor
 
 from statecast.errors import InputError
 from statecast.frames import Forecast, Frames, FrameSpec
+from statecast.metrics.masking import known_in
 
 Sums = dict[str, Tensor]
 ROWS = ".rows"  # ends the names of what has a row per window
@@ -40,6 +41,7 @@ class MetricSettings:
     thresholds: tuple[float, ...] = ()
     device: str = "cpu"
     climatology: Tensor | None = None
+    whole_frames: ClassVar[bool] = False
     weights: Tensor | None = None
 
 
@@ -73,6 +75,7 @@ class Metric(ABC):
         reductions: ways to combine samples into its score, the usual one first.
         fair: ways to combine samples whose score does not depend on their number, on average.
         selections: ways to combine samples in which single sequences have scores as well.
+        whole_frames: whether it needs every point of a frame.
 
     Attributes:
         weights: of the points of space, (*space), in averages over them; None for all alike.
@@ -89,6 +92,7 @@ class Metric(ABC):
     reductions: ClassVar[tuple[str, ...]] = ("ensemble",)
     fair: ClassVar[tuple[str, ...]] = ()
     selections: ClassVar[tuple[str, ...]] = ()
+    whole_frames: ClassVar[bool] = False
     weights: Tensor | None = None
 
     @classmethod
@@ -125,6 +129,8 @@ class Metric(ABC):
 
     def why_not_scorable(self, target: Frames) -> str | None:
         """Why these frames cannot be scored; None where they can."""
+        if self.whole_frames and known_in(target) is not None:
+            return "it needs whole frames, and some of their values are unknown (masked)"
         return None
 
     @abstractmethod

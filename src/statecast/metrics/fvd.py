@@ -21,7 +21,7 @@ from statecast.metrics.base import (
     Sums,
     check_matching,
 )
-from statecast.metrics.masking import require_whole, whole_frames_only
+from statecast.metrics.masking import require_whole
 from statecast.metrics.pointwise import extent_of, unbounded
 from statecast.metrics.pretrained_weights import I3D, Located, obtain, why_missing
 
@@ -52,6 +52,7 @@ class FVD(Metric):
     """
 
     version, higher_is_better, unit = "1", False, "1"
+    whole_frames = True
     reductions = ("mean",)
     clip_bytes: ClassVar[int] = 2**28  # of resized clips, at once
 
@@ -78,9 +79,6 @@ class FVD(Metric):
             or unbounded(spec)
             or why_missing(I3D, settings.fvd_weights, allow_download=False)
         )
-
-    def why_not_scorable(self, target: Frames) -> str | None:
-        return whole_frames_only(target, "it")
 
     def sums(self, forecast: Forecast, target: Frames, *, context: Frames | None = None) -> Sums:
         check_matching(forecast, target)

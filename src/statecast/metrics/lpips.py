@@ -10,10 +10,9 @@ import torch
 from torch import Tensor
 
 from statecast.errors import CorruptionError
-from statecast.frames import Frames, FrameSpec
+from statecast.frames import FrameSpec
 from statecast.metrics.base import DEFAULTS, MetricSettings
 from statecast.metrics.lpips_networks import PerceptualFeatures, alexnet_features, vgg16_features
-from statecast.metrics.masking import whole_frames_only
 from statecast.metrics.per_sample import SampleMetric
 from statecast.metrics.pointwise import unbounded
 from statecast.metrics.pretrained_weights import (
@@ -46,6 +45,7 @@ class LPIPS(SampleMetric):
     """
 
     version, higher_is_better, unit = "0.1", False, "1"
+    whole_frames = True
     perfect = 0.0
     file: ClassVar[WeightFile] = ALEXNET
     feature_bytes: ClassVar[int] = 2**28  # of features, at once
@@ -86,9 +86,6 @@ class LPIPS(SampleMetric):
             or unbounded(spec)
             or why_missing(cls.file, settings.lpips_weights, allow_download=settings.allow_download)
         )
-
-    def why_not_scorable(self, target: Frames) -> str | None:
-        return whole_frames_only(target, "it")
 
     def frame_scores(
         self, frames: Tensor, target: Tensor, prepared: Any, known: Tensor | None = None

@@ -54,13 +54,6 @@ def frames_known(known: Tensor | None) -> Tensor | None:
     return None if known is None else known.flatten(2).any(dim=2)
 
 
-def whole_frames_only(target: Frames, what: str) -> str | None:
-    """Why a metric that needs every point of a frame cannot score these; None where it can."""
-    if known_in(target) is None:
-        return None
-    return f"{what} needs whole frames, and some of their values are unknown (masked)"
-
-
 def require_whole(reason: str | None) -> None:
     """Raise `InputError` with the reason for which frames cannot be scored, where there is one."""
     if reason is not None:

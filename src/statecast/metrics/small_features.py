@@ -12,11 +12,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from statecast.frames import Frames, FrameSpec
+from statecast.frames import FrameSpec
 from statecast.metrics.base import DEFAULTS, MetricSettings
 from statecast.metrics.fvd import FVD
 from statecast.metrics.lpips_networks import TINY
-from statecast.metrics.masking import whole_frames_only
 from statecast.metrics.per_sample import SampleMetric
 from statecast.metrics.pointwise import unbounded
 from statecast.metrics.small_network import FILE, SmallVideoNetwork, read_small_network
@@ -91,6 +90,7 @@ class SmallPerceptual(SampleMetric):
     """
 
     version, higher_is_better, unit = "1", False, "1"
+    whole_frames = True
     perfect = 0.0
 
     def __init__(
@@ -113,9 +113,6 @@ class SmallPerceptual(SampleMetric):
         cls, spec: FrameSpec, samples: int, settings: MetricSettings = DEFAULTS
     ) -> str | None:
         return super().why_not_applicable(spec, samples, settings) or why_not_images(spec)
-
-    def why_not_scorable(self, target: Frames) -> str | None:
-        return whole_frames_only(target, "it")
 
     def prepare(self, target: Tensor, known: Tensor | None = None) -> list[list[Tensor]]:
         return [self.features(part) for part in target.flatten(0, 1).split(AT_ONCE)]

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from statecast.frames import Forecast, Frames, FrameSpec
 from statecast.metrics.base import DEFAULTS, MetricSettings, Sums, check_matching, count_in
-from statecast.metrics.masking import require_whole, whole_frames_only
+from statecast.metrics.masking import require_whole
 from statecast.metrics.per_sample import SampleMetric, with_mean
 
 SMALLEST = 8  # points along a side; fewer make no spectrum
@@ -35,6 +35,7 @@ class Spectrum(SampleMetric):
     """
 
     version, higher_is_better, unit = "1", False, "dB"
+    whole_frames = True
     perfect = 0.0
 
     def __init__(self, space: tuple[int, ...]) -> None:
@@ -53,9 +54,6 @@ class Spectrum(SampleMetric):
                 f"it needs a grid of at least {SMALLEST}×{SMALLEST} points, got space {spec.space}"
             )
         return super().why_not_applicable(spec, samples, settings)
-
-    def why_not_scorable(self, target: Frames) -> str | None:
-        return whole_frames_only(target, "it")
 
     def prepare(self, target: Tensor, known: Tensor | None = None) -> Tensor:
         return power_spectrum(target)

@@ -19,12 +19,12 @@ from statecast.models.mcnet.discriminator import Discriminator
 from statecast.models.mcnet.networks import (
     LEVELS,
     Decoder,
-    Memory,
     MotionMemory,
     content_encoder,
     motion_encoder,
 )
 from statecast.nn.codecs.base import Output, grid_of
+from statecast.nn.conv_lstm import ConvLSTMState
 from statecast.nn.gaussian import widened
 from statecast.nn.noise import Noise
 from statecast.nn.normaliser import Normalisation
@@ -37,7 +37,7 @@ TOO_GOOD, TOO_BAD = 0.3, 0.7  # cross-entropies beyond which the adversary, or t
 class MCnetState(NamedTuple):
     """State of `MCnet` after a frame, for each row."""
 
-    memory: Memory
+    memory: ConvLSTMState
     frame: Float[Tensor, "row channel y x"]  # the last one that was fed in
 
 
@@ -130,7 +130,7 @@ class MCnet(FrameFeedback[MCnetState]):
         self,
         differences: Float[Tensor, "row time motion_channel y x"],
         frame: Float[Tensor, "row channel y x"],
-        memory: Memory | None,
+        memory: ConvLSTMState | None,
     ) -> tuple[Float[Tensor, "row channel y x"], MCnetState]:
         """The frame after `frame`, which the last of the differences leads to, and the state."""
         rows, length = differences.shape[:2]

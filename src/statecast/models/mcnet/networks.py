@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from statecast.nn.conv_lstm import ConvLSTMState
 from statecast.nn.fast.convolution import Convolution
 from statecast.nn.st_lstm import remember
 
@@ -20,13 +21,6 @@ class Features(NamedTuple):
 
     coarse: Float[Tensor, "many channel y x"]  # an eighth of the sides
     maps: tuple[Float[Tensor, "many channel y x"], ...]  # before each pooling, fine to coarse
-
-
-class Memory(NamedTuple):
-    """State of the convolutional LSTM."""
-
-    hidden: Float[Tensor, "row channel y x"]
-    cell: Float[Tensor, "row channel y x"]
 
 
 def rectified(*layers: nn.Module) -> nn.Sequential:
@@ -84,14 +78,16 @@ class MotionMemory(nn.Module):
         super().__init__()
         self.gates = convolution(2 * channels, 4 * channels)
 
-    def forward(self, inputs: Float[Tensor, "row channel y x"], memory: Memory | None) -> Memory:
+    def forward(
+        self, inputs: Float[Tensor, "row channel y x"], memory: ConvLSTMState | None
+    ) -> ConvLSTMState:
         """The next state; it begins with zeros."""
         if memory is None:
             zeros = torch.zeros_like(inputs)
-            memory = Memory(zeros, zeros)
+            memory = ConvLSTMState(zeros, zeros)
         i, g, f, o = self.gates(torch.cat([inputs, memory.hidden], dim=1)).chunk(4, dim=1)
         cell = remember(memory.cell, i, f, g)
-        return Memory(torch.sigmoid(o) * torch.tanh(cell), cell)
+        return ConvLSTMState(torch.sigmoid(o) * torch.tanh(cell), cell)
 
 
 class Decoder(nn.Module):
