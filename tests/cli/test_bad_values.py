@@ -3,6 +3,8 @@
 import contextlib
 import math
 import os
+import subprocess
+import sys
 import warnings
 
 import numpy as np
@@ -38,7 +40,6 @@ QUICK = settings(
     max_examples=EXAMPLES, derandomize=True, deadline=None, database=None,
     suppress_health_check=list(HealthCheck),
 )  # fmt: skip
-SLOW = settings(QUICK, max_examples=20 * EXAMPLES)
 
 SPEC = FrameSpec(channels=("a",), space=(6,), context=3, horizon=2, value_range=(0.0, 1.0))
 OPTIONS = {
@@ -479,21 +480,13 @@ def test_the_command_line(verb, words, tmp_path_factory, capsys):
     assert "Traceback" not in shown.err
 
 
-# More of the same
-
-NEED_FIXTURES = ("contexts_from_files", "the_command_line")
-PROPERTIES = [
-    name.removeprefix("test_")
-    for name, found in list(globals().items())
-    if name.startswith("test_") and hasattr(found, "hypothesis")
-]
-
-
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
-@pytest.mark.parametrize("name", [name for name in PROPERTIES if name not in NEED_FIXTURES])
-def test_many_more(name):
-    SLOW(globals()[f"test_{name}"])()
+def test_many_more():
+    environment = os.environ | {"STATECAST_EXAMPLES": str(20 * EXAMPLES)}
+    words = [sys.executable, "-m", "pytest", "-x", "-p", "no:cacheprovider", __file__]
+    done = subprocess.run(words, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-5000:]
 
 
 def test_types_are_those_of_the_signature():

@@ -69,6 +69,21 @@ def test_singular_covariances_score_as_in_the_space_they_span():
     assert distance(*lifted) == pytest.approx(distance(one, other), rel=1e-6)
 
 
+@pytest.mark.parametrize("scale", [1e-8, 1e8])
+def test_distance_grows_with_the_square_of_the_features(scale):
+    one, other = gaussian(8, 11, rank=3), gaussian(8, 12)
+    scaled = [(scale * mean, scale**2 * covariance) for mean, covariance in (one, other)]
+    assert distance(*scaled) == pytest.approx(scale**2 * distance(one, other), rel=1e-6)
+
+
+@pytest.mark.parametrize("place", range(4))
+def test_distance_is_nan_where_one_value_is(place):
+    values = [*gaussian(4, 13), *gaussian(4, 14)]
+    values[place] = values[place].copy()
+    values[place].flat[1] = np.nan
+    assert np.isnan(distance(values[:2], values[2:]))
+
+
 def test_a_gaussian_from_sums_is_that_of_numpy():
     features = np.random.default_rng(10).normal(5.0, 1.0, size=(30, 6))
     tensor = torch.from_numpy(features)

@@ -269,9 +269,10 @@ def test_files_that_hold_no_weights_are_refused(settings, tmp_path, monkeypatch,
     path.write_bytes(b"not a file of tensors")
     with pytest.raises(CorruptionError, match="not a file of weights"):
         read_weights(path)
-    torch.save([torch.zeros(2)], path)
-    with pytest.raises(CorruptionError, match="tensors by name"):
-        read_weights(path)
+    for content in ([torch.zeros(2)], {"weight": torch.zeros(2), "step": 3}):
+        torch.save(content, path)
+        with pytest.raises(CorruptionError, match="tensors by name"):
+            read_weights(path)
     other = weight_files / VGGLPIPS.file.name
     monkeypatch.setattr(LPIPS, "file", replace(LPIPS.file, digest=""))
     with pytest.raises(CorruptionError, match="layers of alexnet"):

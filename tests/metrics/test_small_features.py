@@ -93,6 +93,53 @@ def test_the_metric_is_the_distance_of_context_and_forecast_together():
     assert score == pytest.approx(expected, rel=1e-4)
 
 
+def leaky(values):
+    return torch.where(values > 0, values, 0.1 * values)
+
+
+def twin_maps(frames, weights):
+    """Maps after each convolution of the frames, of grey frames (frame, 1, y, x) in [0, 1]."""
+    images = functional.interpolate(
+        2 * frames.expand(-1, 3, -1, -1) - 1, (64, 64), mode="bilinear", antialias=True
+    )
+    found = []
+    for number, stride, padding in ((0, 2, 2), (2, 2, 1), (4, 1, 1)):
+        kernel, bias = weights[f"frames.{number}.weight"], weights[f"frames.{number}.bias"]
+        images = leaky(functional.conv2d(images, kernel, bias, stride, padding))
+        found.append(images)
+    return found
+
+
+def test_features_of_clips_are_those_of_a_twin():
+    clips, weights = videos(3, 6), read_small_network("cpu")[0].state_dict()
+    eight_bits = (255 * clips).round() / 255
+    maps = twin_maps(eight_bits.flatten(0, 1), weights)[-1].unflatten(0, (3, 12)).transpose(1, 2)
+    for number, stride, padding in ((0, (1, 2, 2), 1), (2, 1, (1, 0, 0)), (4, 1, 1)):
+        kernel, bias = weights[f"clips.{number}.weight"], weights[f"clips.{number}.bias"]
+        maps = leaky(functional.conv3d(maps, kernel, bias, stride, padding))
+    points = maps.flatten(2).double().numpy()
+    change = np.square(np.diff(maps.double().numpy(), axis=2)).mean(axis=(2, 3, 4))
+    found = np.concatenate(
+        [points.mean(axis=2), np.sqrt(points.var(axis=2) + 1e-6), np.sqrt(change + 1e-6)], axis=1
+    )
+    mean, variance = (weights[f"standardise.running_{name}"].numpy() for name in ("mean", "var"))
+    expected = (found - mean) / np.sqrt(variance + 1e-5)
+    features = SmallFVD.of(SPEC).features(clips).numpy()
+    np.testing.assert_allclose(features, expected, rtol=1e-3, atol=1e-3)
+
+
+def test_perceptual_distance_is_that_of_a_twin():
+    target, weights = videos(2, 7), read_small_network("cpu")[0].state_dict()
+    frames = noisy(target)
+    one, other = (twin_maps(values.flatten(0, 1), weights) for values in (frames, target))
+    layers = []
+    for mine, theirs in zip(one, other, strict=True):
+        units = [maps / (maps.norm(dim=1, keepdim=True) + 1e-10) for maps in (mine, theirs)]
+        layers.append((units[0] - units[1]).square().sum(dim=1).flatten(1).mean(dim=1))
+    expected = (sum(layers) / 3).view(2, 12)
+    torch.testing.assert_close(scores(SPEC, frames, target), expected, rtol=1e-3, atol=1e-5)
+
+
 def test_perceptual_distance_is_zero_of_equal_frames_and_grows_with_blur_and_noise():
     metric, frames = SmallPerceptual.of(SPEC), videos(4, 2)
     none = metric.frame_scores(frames, frames, metric.prepare(frames))

@@ -38,9 +38,9 @@ def trainer_of(data, folder, model, **options):
     return Trainer(model, data, folder, TrainingOptions(precision="float32", **options))
 
 
-def small(data, kind=SRVP):
+def small(data, kind=SRVP, width=4):
     return kind(
-        data.spec, architecture="mlp", width=4, code_size=4, latent_size=2, noise_size=2,
+        data.spec, architecture="mlp", width=width, code_size=4, latent_size=2, noise_size=2,
         generator=seeded_generator(0),
     )  # fmt: skip
 
@@ -170,6 +170,8 @@ def test_options_of_the_optimiser_come_from_the_recipe_and_its_state_from_the_ch
     assert same(optimizer.state_dict()["state"], before)
     with pytest.raises(InputError, match="cannot go on with another seed"):
         Trainer(small(data), data, tmp_path, TrainingOptions(seed=7), checkpoint)
+    with pytest.raises(InputError, match="another model: the weights in .* do not fit it"):
+        Trainer(small(data, width=5), data, tmp_path, edited, checkpoint)
 
 
 def test_phases_that_do_not_add_up_are_refused():

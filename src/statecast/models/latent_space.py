@@ -362,10 +362,10 @@ def freeze(model: Forecaster, latents: Latents, time: float, length: int) -> For
         length: frames that stay, beside the one that is reached.
 
     Errors:
-        InputError: a time outside the path, or a negative length.
+        InputError: a time outside the path, a negative length, or one far too large.
     """
-    if length < 0:
-        raise InputError(f"A path can be frozen for 0 frames or more, got {length}.")
+    if not 0 <= length <= MOST_FRAMES:
+        raise InputError(f"A path can be frozen for 0 to {MOST_FRAMES} frames, got {length}.")
     before = [moment for moment in latents.times.tolist() if moment < time]
     return warp(model, latents, [*before, *[time] * (length + 1)])
 

@@ -238,7 +238,14 @@ class Trainer:
                     f"A training cannot go on with another {name}: it began with {value!r}, and "
                     f"the recipe says {asked!r}. Set train.{name} back, or start a new run."
                 )
-        self.model.load_state_dict(dict(checkpoint.model))
+        try:
+            self.model.load_state_dict(dict(checkpoint.model))
+        except RuntimeError as error:
+            raise InputError(
+                f"A training cannot go on with another model: the weights in {checkpoint.path} do "
+                f"not fit it. Set the options of the model back, or start a new run. "
+                f"{' '.join(str(error).split())[:200]}"
+            ) from error
         for updater in self.updaters:
             groups = updater.optimizer.state_dict()["param_groups"]
             saved = state["optimizers"][updater.update.name]
