@@ -5,6 +5,7 @@ import math
 import random
 import shutil
 import warnings
+from pathlib import Path
 
 import pytest
 import torch
@@ -17,7 +18,9 @@ from statecast.errors import CorruptionError, FileError
 from statecast.evaluation.comparability import read_scores
 from statecast.io.fields.preprocessing import FILE_NAME, plain_preparation
 from statecast.metrics.base import Score
+from statecast.runs.calibrate import calibrate_run
 from statecast.runs.create import create_run
+from statecast.runs.digests import RECORDED
 from statecast.runs.load import load
 from statecast.runs.run import evaluate_run, open_run, train_run
 from statecast.runs.verify import accept, verify_run
@@ -26,21 +29,28 @@ from statecast.training.checkpoints import load_checkpoint
 
 SLOW, HOUR = pytest.mark.slow, pytest.mark.timeout(3600)
 LOGS = {"metrics.csv", "diagnostics.csv"}
+MAY_BE_MISSING = {"scores.json", "calibration.json", "digests.json"}
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    """A run with checkpoints of the steps 8, the best, and 12, scores and a preparation."""
+    """A run with checkpoints of the steps 8, the best, and 12, and all that lies beside them."""
     folder = tmp_path_factory.mktemp("made")
-    (folder / "tiny.yaml").write_text(TINY)
+    recipe = str(folder / "tiny.yaml")
+    Path(recipe).write_text(TINY)
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(DATASETS, "pendulum", Pendulum)
         patch.setattr(Pendulum, "preparation", plain_preparation(("angle",), (6,)))
+        first = create_run(
+            recipe, folder / "first", ["--train.steps=1", "--train.validate_every=0"]
+        )
+        train_run(first)
         scores = (Score(torch.zeros(1), value, math.nan) for value in [0.5, 0.2, 0.3])
         patch.setattr("statecast.training.loop.validation_score", lambda *a, **k: next(scores))
-        run = create_run(str(folder / "tiny.yaml"), folder / "run")
+        run = create_run(recipe, folder / "run", init_from=first.folder)
         train_run(run)
         evaluate_run(run, ["--evaluate.metrics=[mse]"])
+        calibrate_run(run, samples=2)
     return run.folder
 
 
@@ -62,7 +72,12 @@ def files_of(run):
 
 def test_the_run_has_all_there_is_to_damage(run):
     names = {str(path.relative_to(run)) for path in files_of(run)}
-    assert {"config.yaml", "env.json", "digests.json", "scores.json", FILE_NAME} | LOGS < names
+    assert {*RECORDED} - {"official.json"} | {
+        "digests.json",
+        "scores.json",
+        "calibration.json",
+        "window_scores.safetensors",
+    } | LOGS < names
     assert [path.name for path in list_checkpoints(run)] == ["step=000008", "step=000012"]
     assert load_checkpoint(run, "best").step == 8
 
@@ -121,7 +136,7 @@ def test_a_flipped_byte_is_found_on_opening(run, name, opening):
 
 def test_missing_and_cut_off_files_are_faults(run):
     for path in files_of(run):
-        if path.name in LOGS or path.name in ("scores.json", "digests.json"):
+        if path.name in LOGS or path.name in MAY_BE_MISSING:
             continue
         content = path.read_bytes()
         for change in (path.unlink, lambda path=path, c=content: path.write_bytes(c[:-1])):

@@ -12,7 +12,7 @@ from statecast.cli.train import STOPPED
 from statecast.runs.create import create_run
 from statecast.training.checkpoints import load_checkpoint
 
-SECONDS = float(os.environ.get("STATECAST_SOAK_SECONDS", "1800"))
+SECONDS = float(os.environ.get("STATECAST_SOAK_SECONDS", "300"))
 WARM_UP = 0.25  # of the time
 EVERY = 0.25  # seconds between looks
 GROWTH_MIB = 2.0  # that counts as none: allocators round up

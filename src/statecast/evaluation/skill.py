@@ -73,7 +73,9 @@ class Skill(NamedTuple):
         text = f"{d.value:.3g}"
         if not math.isnan(d.low):
             text += f" [{d.low:.3g}, {d.high:.3g}]" + (" *" if d.low > 0 or d.high < 0 else "")
-        return text if self.skill is None else f"{text} skill {self.skill.value + 0.0:.2f}"
+        if self.skill is None or math.isnan(self.skill.value):  # as where the baseline is perfect
+            return text
+        return f"{text} skill {self.skill.value + 0.0:.2f}"
 
 
 def skill_against(
