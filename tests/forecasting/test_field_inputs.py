@@ -182,6 +182,30 @@ def test_a_crop_of_another_form_is_answered_with_its_own(tmp_path, capsys, given
     assert error.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    ("option", "value", "message"),
+    [
+        (
+            "crop",
+            "{lat: 5}",
+            r"crop should be \{name: \[a number .*\]\}, got \{'lat': 5\}",
+        ),
+        ("missing", "none", r"missing should be \[a number, …\] or None, got 'none'"),
+        ("coarsen", "two", "coarsen should be a whole number, got 'two'"),
+        ("time_step", "7", "made of dates: give a step such as 1D, got time_step 7"),
+        ("sequences", "member", "no 'member' for sequences or channels"),
+    ],
+)
+def test_options_of_a_wrong_kind_are_answered_in_words(
+    run, tmp_path, capsys, option, value, message
+):
+    labelled(60).to_netcdf(tmp_path / "a.nc")
+    assert forecast(run, tmp_path, [tmp_path / "a.nc"], f"--data.{option}", value)[0] == MISTAKE
+    error = capsys.readouterr().err
+    assert re.search(message, error)
+    assert error.count("\n") == 1
+
+
 def test_a_context_far_from_training_is_warned_of(run, tmp_path, capsys):
     celsius = labelled(60) - 273.15
     celsius.to_netcdf(tmp_path / "a.nc")  # arithmetic has dropped the unit

@@ -1,5 +1,7 @@
 """Arrays: what was written comes back, split by sequence, and every bad file is refused."""
 
+import re
+
 import h5py
 import numpy as np
 import pytest
@@ -181,7 +183,7 @@ def test_files_that_are_none_are_refused(tmp_path, path):
     np.savez(tmp_path / "two.npz", a=np.zeros(3), b=np.zeros(3))
     refused("two.npz", InputError, "Name one array with dataset: .* a ")
     np.save(tmp_path / "object.npy", np.array([{}]), allow_pickle=True)
-    refused("object.npy", CorruptionError, "cannot be read")
+    refused("object.npy", CorruptionError, "Python objects.*each sequence as a .npy file of one")
     np.save(tmp_path / "flat.npy", np.zeros(9))
     refused("flat.npy", InputError, r"2 to 5 axes.*\(9,\)")
     np.save(tmp_path / "text.npy", np.full((9, 6, 6, 6), "a"))
@@ -292,8 +294,12 @@ class TestAxes:
             values = windows.batch(torch.arange(len(windows))).values
             expected = np.stack([array[s : s + 4, None] for s in range(first, last - 3)])
             assert torch.equal(values, torch.from_numpy(expected))
-        with pytest.raises(InputError, match="4 frames hold no validation windows of 9"):
-            Arrays(path=str(path), axes="tyx", context=4, horizon=5)
+        with pytest.raises(InputError, match="4 frames hold no validation windows of 9") as error:
+            Arrays(path=str(path), axes="tyx", context=4, horizon=5, test_horizon=7)
+        advice = re.findall(r"--data\.(\w+) (\d+)", str(error.value))
+        assert [name for name, _ in advice] == ["context", "horizon", "test_horizon"]
+        lengths = {name: int(number) for name, number in advice}
+        assert Arrays(path=str(path), axes="tyx", **lengths).context == 1
 
     @pytest.mark.parametrize("axes", ["tt", "nyx", "ty", "tyxz", ""])
     def test_letters_that_mean_nothing(self, path, axes):

@@ -249,6 +249,21 @@ def test_declarations_in_other_forms_count(tmp_path, declared):
     np.testing.assert_array_equal(np.isnan(frames(fields(path))[:, 0]), values < 0)
 
 
+@pytest.mark.parametrize("signs", [(-1,), (-1, 1)])
+def test_infinities_are_refused_with_the_option_that_masks_them(tmp_path, signs):
+    """As the decibels of no echo of a radar."""
+    values = wave(40).astype("f4")
+    for number, sign in enumerate(signs):
+        values[number::2, number] = sign * np.inf
+    path = raw_file(tmp_path / "a.nc", values=values, units="days since 2000-01-01")
+    with pytest.raises(InputError, match=r"infinite values, first in frame 0.*--data\.missing"):
+        fields(path)
+    words = shlex.split(inspect_path(path).commands[0][1])
+    option = parse_yaml(words[words.index("--data.missing") + 1])
+    found = frames(fields(path, **plain_options({"missing": option})))[:, 0]
+    np.testing.assert_array_equal(found, np.where(np.isinf(values), np.nan, values))
+
+
 @pytest.mark.parametrize("kind", ["i1", "i2"])
 def test_the_smallest_stored_number_in_few_points_is_suspect(tmp_path, kind):
     values = np.broadcast_to(np.arange(SIZE), (20, SIZE, SIZE)).astype(kind).copy()
@@ -343,6 +358,8 @@ def test_dates_along_stations_are_not_their_time(tmp_path):
         ("day as %Y%m%d.%f", None, 20010101.5 + np.arange(20), ["2001-01-01T12", "2001-01-20T12"],
          DAY),
         ("Days Since 2001-01-01 00:00 UTC", None, np.arange(20), ["2001-01-01", "2001-01-20"], DAY),
+        ("weeks since 2000-01-03", None, np.arange(20), ["2000-01-03", "2000-05-15"],
+         Step(7 * 86400, "seconds")),
         ("", None, 2001001 + np.arange(20), ["2001-01-01", "2001-01-20"], DAY),
         ("", None, 20010101.5 + np.arange(20), ["2001-01-01T12", "2001-01-20T12"], DAY),
         ("", None, 200101010630 + 10000 * np.arange(20), ["2001-01-01T06:30", "2001-01-20T06:30"],
@@ -369,6 +386,60 @@ def test_units_and_calendars_that_xarray_leaves_alone(
     else:
         np.testing.assert_array_equal(found[[0, -1]], np.array(expected, "M8[us]"))
     assert data.files.step == step
+
+
+def as_date_and_hour(dates):
+    return {"date": digits_of(dates), "hour": hours_of(dates)}
+
+
+def as_date_and_seconds(dates):
+    return {"date": digits_of(dates), "datesec": hours_of(dates) * 3600, "time": np.arange(40)}
+
+
+def as_year_month_day_and_hour(dates):
+    year, month, day = np.array([str(date)[:10].split("-") for date in dates], int).T
+    return {"hour": hours_of(dates), "year": year, "month": month.astype("f4"), "day": day}
+
+
+def digits_of(dates):
+    return np.array([int(str(date)[:10].replace("-", "")) for date in dates])
+
+
+def hours_of(dates):
+    return (dates - dates.astype("M8[D]")).astype("m8[h]").astype("i4")
+
+
+@pytest.mark.parametrize(
+    "parts", [as_date_and_hour, as_date_and_seconds, as_year_month_day_and_hour]
+)
+def test_dates_in_several_variables(tmp_path, parts):
+    made = labelled().drop_vars("time")
+    dates = days(40, "2000-02-27", "6h")
+    made.assign({n: ("time", v) for n, v in parts(dates).items()}).to_netcdf(tmp_path / "a.nc")
+    data = fields(tmp_path / "a.nc", variables="t")
+    np.testing.assert_array_equal(data.files.times[0], dates)
+    assert data.files.step == Step(6 * 3600, "seconds")
+
+
+def test_inspect_takes_no_example_of_units_for_the_units_of_a_file(tmp_path):
+    path = raw_file(tmp_path / "a.nc", units="days since 0000-01-01")
+    finding = inspect_path(path)
+    assert "time_units" in finding.problems[0]
+    assert finding.commands == []
+
+
+@pytest.mark.parametrize("name", ["snapshot", "it", "datetime"])
+def test_frames_that_are_only_counted(tmp_path, name):
+    labelled().rename(time=name).drop_vars(name).to_netcdf(tmp_path / "a.nc")
+    data = fields(tmp_path / "a.nc")
+    assert (data.field.axes.time, data.files.span) == (name, "0 to 39")
+    assert_wave(data, 40)
+
+
+def test_a_dimension_of_time_that_cannot_be_told_is_asked_for_by_inspect_too(tmp_path):
+    labelled().rename(time="dim_0").drop_vars("dim_0").to_netcdf(tmp_path / "a.nc")
+    assert "Name it: --data.time NAME" in inspect_path(tmp_path / "a.nc").problems[0]
+    assert_wave(fields(tmp_path / "a.nc", time="dim_0"), 40)
 
 
 def test_units_that_make_no_sense_are_named_with_the_way_out(tmp_path):
@@ -672,8 +743,14 @@ def test_bounds_dates_and_text_are_no_fields(tmp_path):
     made["edges"] = (("time", "nv"), np.zeros((40, 2)))
     made["lat_bnds"] = (("lat", "nv"), np.zeros((SIZE, 2)))
     made["name"] = (("time", "lat"), np.full((40, SIZE), "a"))
-    made[["edges", "lat_bnds", "name", "t"]].to_netcdf(tmp_path / "a.nc")
+    made["valid"] = (("time", "lat"), np.zeros((40, SIZE)), {"units": "hours since 2001-01-01"})
+    made[["edges", "lat_bnds", "name", "valid", "t"]].to_netcdf(tmp_path / "a.nc")
     assert fields(tmp_path / "a.nc").channels == ("t",)
+
+
+def test_events_that_are_true_or_false_are_fields(tmp_path):
+    (labelled() > 280).to_netcdf(tmp_path / "a.nc")
+    np.testing.assert_array_equal(frames(fields(tmp_path / "a.nc"))[:, 0], wave(40) > 280)
 
 
 def test_profiles_in_time_at_one_place_are_points(tmp_path):
@@ -708,6 +785,9 @@ def test_folders_are_read_by_content_in_natural_order(tmp_path):
         (b"GRIB\0\0\0\2", "it is GRIB.*grib_to_netcdf"),
         (b"\x0e\x03\x13\x01" + bytes(9), "it is HDF4.*h4tonccf"),
         (b'{"version": 1, "refs": {}}', "kerchunk index.*to_zarr"),
+        (b"", "it is empty"),
+        (b"\x1f\x8b\x08", "packed by gzip.*gunzip"),
+        (b"\x93NUMPY", "--data.name arrays"),
     ],
 )
 def test_other_formats_are_named_with_what_to_do(tmp_path, content, words):
@@ -787,6 +867,26 @@ def test_addresses_of_anything_else_are_one_line(capsys, name, content, message)
     error = capsys.readouterr().err
     assert re.search(message, error)
     assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "https://psl.noaa.gov/thredds/dodsC/Datasets/sst.mnmean.nc",
+        "dods://host/sst.nc",
+        "https://host/erddap/griddap/jplMURSST41",
+    ],
+)
+def test_opendap_is_named_with_what_to_do(address):
+    with pytest.raises(FileError, match=r"OPeNDAP.*fileServer.*to_netcdf\('part\.nc'\)"):
+        fields(address)
+
+
+def test_files_of_other_variables_are_named(tmp_path):
+    for name in ("t", "q"):
+        labelled().rename(t=name).to_netcdf(tmp_path / f"{name}.nc")
+    with pytest.raises(InputError, match=r"t\.nc holds t, .*q\.nc holds q\..*cdo merge"):
+        fields(tmp_path)
 
 
 def test_a_package_for_addresses_that_is_missing_is_named():

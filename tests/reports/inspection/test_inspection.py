@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import pickle
 import shlex
 import struct
 import zipfile
@@ -117,6 +118,25 @@ class TestArrays:
         assert spec.space == tuple(sizes[a] for a in "yx" if a in sizes)
         write_sheet(finding, tmp_path / "a.png")
 
+    @pytest.mark.parametrize("frames", [24, 50])
+    def test_short_recordings_are_suggested_with_windows_that_they_hold(self, tmp_path, frames):
+        np.save(tmp_path / "a.npy", np.random.default_rng(0).random((frames, 16, 32), np.float32))
+        finding = inspect_path(tmp_path / "a.npy")
+        assert "--data.axes says otherwise" in dict(finding.facts)["would be read"]
+        assert trains(finding, tmp_path).space == (16, 32)
+
+    def test_what_arrays_are_not_read_from_is_named(self, tmp_path):
+        kinds = {
+            "a.mat": (b"MATLAB 5.0 MAT-file" + bytes(200), "save it with -v7.3"),
+            "a.npy.gz": (gzip.compress(bytes(99)), "packed by gzip. Unpack it"),
+            "a.pkl": (pickle.dumps(np.zeros(3)), "a pickle, which can run code"),
+            "empty.npy": (b"", "is empty"),
+        }
+        for name, (content, message) in kinds.items():
+            (tmp_path / name).write_bytes(content)
+            with pytest.raises(FileError, match=message):
+                inspect_path(tmp_path / name)
+
     def test_ranges_and_gaps(self, tmp_path):
         array = np.linspace(-3, 5, 600, dtype=np.float32).reshape(6, 10, 10)
         array[0, 0, :6] = np.nan
@@ -160,7 +180,7 @@ class TestArrays:
 
     def test_objects_and_words_are_not_read(self, tmp_path):
         np.save(tmp_path / "a.npy", np.array([{"a": 1}], dtype=object), allow_pickle=True)
-        with pytest.raises(CorruptionError, match="cannot be read as an array"):
+        with pytest.raises(CorruptionError, match="holds Python objects"):
             inspect_path(tmp_path / "a.npy")
         np.save(tmp_path / "a.npy", np.array(["word"]))
         assert inspect_path(tmp_path / "a.npy").commands == []
