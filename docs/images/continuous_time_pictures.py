@@ -4,7 +4,7 @@ Runs that it needs:
     statecast train separable-wave-small --output WAVE
     statecast train srvp-digits-small --output DIGITS --model.renewal poisson \
         --model.renewal_rate 0.5 --model.largest_rate 2 --model.substeps 2
-    statecast train srvp-oscillators --output DRUM
+    statecast train kvae-oscillators --output DRUM
 """
 
 import sys

@@ -230,6 +230,7 @@ def test_rates_of_renewal_begin_with_the_option_and_stay_below_the_largest():
         ({"noise": "coloured", "solver": "dopri5"}, "got 'dopri5'"),
         ({"noise": "white", "transition": "gru"}, "knows whole frames only"),
         ({"noise": "white", "transition": "coupling", "latent_size": 4}, "noise that is held"),
+        ({"noise": "white", "renewal": "grid"}, "is never renewed"),
         ({"renewal": "grid", "stochastic": False}, "set stochastic: true"),
         ({"transition": "coupling"}, "must be even, got 5"),
     ],

@@ -129,8 +129,16 @@ def test_what_does_not_fit_is_refused():
         model.filter(values[:1], state)
     with pytest.raises(InputError, match="at least 1 sample"):
         model.filter(values, samples=0)
-    with pytest.raises(InputError, match="back to time 0"):
+    with pytest.raises(InputError, match="no time before its last frame, at 0, got a time of -1"):
         model.forecast_from(state, times=[-1.0], samples=2)
+    for nonsense in (None, "state"):
+        with pytest.raises(InputError, match="that `filter` of SRVP gave"):
+            model.forecast_from(nonsense, 2)
+    for gap in (0.0, -1.0, float("inf"), 1e12):
+        with pytest.raises(InputError, match="dt must be positive, and at most"):
+            model.filter(values[:, :1], state, gap)
+    with pytest.raises(InputError, match="gave, got list"):
+        model.filter(values[:, :1], [state])
     told = small(gap_input=True)
     mask = torch.ones_like(values, dtype=torch.bool)
     mask[1, 2] = False

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from statecast.checks import typed
+from statecast.checks import LONGEST, typed
 from statecast.errors import InputError
 from statecast.frames import Forecast, Frames
 from statecast.models.base import Forecaster, check_size, evaluation_mode
@@ -26,8 +26,10 @@ class OnlineForecaster(Forecaster, Generic[S]):
     Class attributes:
         draws_in_filter: whether a state is a sample of paths, and holds the generator of the next
             draws; others are a law, and are drawn from by a forecast.
+        state_type: class of its states.
     """
 
+    state_type: ClassVar[type]
     draws_in_filter: ClassVar[bool] = False
 
     @property
@@ -74,8 +76,13 @@ class OnlineForecaster(Forecaster, Generic[S]):
         """
         if self.why_no_state is not None:
             raise InputError(self.why_no_state)
-        if dt <= 0:
-            raise InputError(f"Frames must come one after another: dt must be positive, got {dt}.")
+        if state is not None:
+            self.check_state(state)
+        if not 0 < dt <= LONGEST:
+            raise InputError(
+                "Frames must come one after another: dt must be positive, and at most "
+                f"{LONGEST} frames, got {dt:g}."
+            )
         new = self.check_context(frames, "frames").to(next(self.buffers()).device)
         with evaluation_mode(self) as model, torch.no_grad():
             return model.filter_frames(new, state, dt)
@@ -102,15 +109,29 @@ class OnlineForecaster(Forecaster, Generic[S]):
             generator: source of the random draws.
 
         Errors:
-            InputError: a time or an option does not fit.
+            InputError: the state is not of this model, or a time or an option does not fit.
         """
+        self.check_state(state)
         if samples < 1:
             raise InputError(f"A forecast needs at least 1 sample, got samples={samples}.")
         wanted = self._check_times(horizon, times)
+        if float(wanted[0]) < 0:
+            raise InputError(
+                "A state knows no time before its last frame, at 0, got a time of "
+                f"{float(wanted[0]):g}. Forecast from the frames themselves for earlier ones."
+            )
         check_size((samples, 1, len(wanted), *self.spec.frame_shape))
         with evaluation_mode(self) as model, torch.no_grad():
             values = model.predict_from(state, wanted, samples=samples, generator=generator)
         return self.calibrated(Forecast(samples=values, times=wanted, channels=self.spec.channels))
+
+    def check_state(self, state: Any) -> None:
+        """Raise `InputError` for what is no state of such a model."""
+        if not isinstance(state, self.state_type):
+            raise InputError(
+                f"The state should be one that `filter` of {type(self).__name__} gave, got "
+                f"{type(state).__name__}."
+            )
 
 
 def check_rows(expected: int, found: int) -> None:

@@ -38,6 +38,7 @@ class SRVPState(NamedTuple):
 class OnlineLatentProcess(LatentProcess, OnlineForecaster[SRVPState]):
     """A latent process whose samples new frames carry on."""
 
+    state_type = SRVPState
     draws_in_filter = True
 
     @abstractmethod

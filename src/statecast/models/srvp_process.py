@@ -250,6 +250,11 @@ def check_noise(
     kind = noise if noise != "held" else f"renewal: {renewal}"
     if not stochastic:
         raise InputError(f"Without noise there is no {kind}: set stochastic: true.")
+    if noise != "held" and renewal != "frames":
+        raise InputError(
+            f"Noise that is {noise} moves all the time, and is never renewed. Leave renewal: "
+            f"{renewal} out, or set noise: held."
+        )
     if transition in ("gru", "mlp"):
         raise InputError(
             f"The {transition} transition knows whole frames only, got {kind}. Set transition: "

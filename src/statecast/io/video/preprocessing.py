@@ -54,9 +54,10 @@ def last_prepared(clip: Clip, options: ClipOptions, count: int) -> LastFrames:
     """
     rate = options.frames_per_second
     kept: deque[RawFrame] = deque()
-    end = 0.0
     back = (count - 1) * options.frame_step
-    for frame in clip.frames():
+    early = max(0, len(clip.images) - back - 1) if rate is None else 0  # that need no decoding
+    end = early / options.frame_step
+    for frame in clip._replace(images=clip.images[early:]).frames():
         kept.append(frame)
         if rate is None:
             end += 1 / options.frame_step

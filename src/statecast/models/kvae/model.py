@@ -80,6 +80,7 @@ class KVAE(OnlineForecaster[Path]):
     """
 
     stochastic = True
+    state_type = Path
 
     def __init__(
         self,

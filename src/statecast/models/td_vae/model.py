@@ -96,6 +96,7 @@ class TDVAE(OnlineForecaster[BeliefState]):
     """
 
     stochastic = True
+    state_type = BeliefState
 
     def __init__(
         self,
