@@ -203,9 +203,9 @@ def test_the_command_says_when_forecasts_are_made_anew(recipe, tmp_path, capsys)
     np.save(source, VIDEO[:9, :6])
     words = ["follow", run, str(source), "--output", str(tmp_path / "a.npz"), "--count", "1"]
     assert main(words) == 0
-    assert "anew" not in capsys.readouterr().out
+    assert "anew" not in capsys.readouterr().err
     assert main([*words, "--substeps", "2"]) == 0
-    assert "own solver: each forecast is made anew" in capsys.readouterr().out
+    assert "own solver: each forecast is made anew" in capsys.readouterr().err
 
 
 def test_a_model_that_cannot_go_on_says_why():

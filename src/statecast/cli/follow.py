@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Sequence
 
 from statecast.cli import forecast as once
@@ -40,11 +41,14 @@ def run(options: argparse.Namespace, overrides: Sequence[str] = ()) -> int:
     predictor = once.predictor_of(options)
     steps = options.solver is not None or options.substeps is not None
     anew = why_no_state(predictor, steps=steps, times=options.times)
+    carried = None
     if anew is None:
         carried = CarriedState(predictor, samples=options.samples, seed=options.seed)
     else:
-        print(f"statecast: {anew}: each forecast is made anew from the last frames.")
-    write = once.writer(predictor, options, overrides, carried=None if anew else carried)
+        print(
+            f"statecast: {anew}: each forecast is made anew from the last frames.", file=sys.stderr
+        )
+    write = once.writer(predictor, options, overrides, carried=carried)
     for written in islice(follow(options.input, write, seconds=options.seconds), options.count):
         once.report(written)
     return 0
