@@ -1,6 +1,8 @@
 """A followed source: forecasts from a carried state are those from all frames since it began."""
 
 import logging
+import threading
+import time
 
 import numpy as np
 import pytest
@@ -206,6 +208,33 @@ def test_the_command_says_when_forecasts_are_made_anew(recipe, tmp_path, capsys)
     assert "anew" not in capsys.readouterr().err
     assert main([*words, "--substeps", "2"]) == 0
     assert "own solver: each forecast is made anew" in capsys.readouterr().err
+
+
+def test_the_command_goes_on_while_its_source_grows(recipe, tmp_path, capsys):
+    run, source, output = str(tmp_path / "run"), tmp_path / "frames.npy", tmp_path / "a.npz"
+    data = ["--model.noise", "white"]  # whose samples are those of all frames at once
+    assert main(["train", recipe, "--output", run, *data]) == 0
+    np.save(source, VIDEO[:6, :6])
+
+    def grow():
+        while not output.exists():
+            time.sleep(0.02)
+        np.save(tmp_path / "next.npy", VIDEO[:8, :6])
+        (tmp_path / "next.npy").replace(source)
+
+    arrivals = threading.Thread(target=grow, daemon=True)
+    arrivals.start()
+    words = ["follow", run, str(source), "--output", str(output), "--samples", "2"]
+    assert main([*words, "--seconds", "0.05", "--count", "2"]) == 0
+    arrivals.join()
+    assert "begins again" not in capsys.readouterr().err
+    predictor = load(run)
+    frames = torch.from_numpy(VIDEO[2:8, :6])[None, :, None]  # since the first context of four
+    expected = predictor.forecast(frames, samples=2, generator=seeded_generator(1)).samples
+    with np.load(output) as found:
+        torch.testing.assert_close(
+            torch.from_numpy(found["samples"]), expected, rtol=1e-4, atol=1e-5
+        )
 
 
 def test_a_model_that_cannot_go_on_says_why():
