@@ -229,13 +229,16 @@ class Frames:
         )
 
     def at(self, places: slice | Sequence[int]) -> Frames:
-        """Some of the frames of each sequence; the actions stay, planned from its first frame."""
+        """Some of the frames of each sequence, and the actions from the first of them on."""
         rows = places if isinstance(places, slice) else list(places)
+        numbers = range(len(self))[rows] if isinstance(rows, slice) else rows
+        first = next(iter(numbers), 0)
         return replace(
             self,
             values=self.values[:, rows],
             times=self.times[rows],
             mask=None if self.mask is None else self.mask[:, rows],
+            actions=None if self.actions is None else self.actions[:, first:],
             agent_states=None if self.agent_states is None else self.agent_states[:, rows],
         )
 

@@ -318,6 +318,15 @@ class TestActing:
         assert not torch.equal(one, two)
 
 
+def test_half_precision_leaves_predicted_states_their_digits():
+    dynamics, batch = made("cdna").dynamics, batch_of()
+    none = torch.empty(3, 0, dtype=torch.bool)
+    expected = dynamics(batch.actions, batch.agent_states, none).predicted
+    with torch.autocast("cpu", torch.bfloat16):
+        found = dynamics(batch.actions, batch.agent_states, none).predicted
+    torch.testing.assert_close(found, expected)
+
+
 def test_models_that_take_no_actions_ignore_those_of_a_context_and_refuse_others():
     context = batch_of().context
     for model in (
@@ -341,6 +350,10 @@ def test_actions_go_with_their_windows():
     shorter = replace(batch, target=batch.target.at([0, 2]))
     assert torch.equal(shorter.target.agent_states, batch.target.agent_states[:, [0, 2]])
     assert torch.equal(shorter.context.actions, batch.actions)
+    later = batch.context.at(slice(-1, None))
+    assert torch.equal(later.values, batch.context.values[:, 1:])
+    assert torch.equal(later.actions, batch.actions[:, 1:])
+    assert torch.equal(later.agent_states, batch.agent_states[:, 1:2])
 
 
 def test_frames_refuse_actions_of_another_shape():

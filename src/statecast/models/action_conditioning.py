@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from statecast.errors import InputError
 from statecast.frames import Batch, Frames, FrameSpec
 from statecast.models.frame_feedback import FrameFeedback
-from statecast.nn.gaussian import widened
 from statecast.nn.noise import Noise
 
 S = TypeVar("S")
@@ -67,7 +66,8 @@ class AgentDynamics(nn.Module):
             if 0 < step <= true_states.shape[1]:
                 state = torch.where(true_states[:, step - 1, None], states[:, step], state)
             seen.append(torch.cat([action, state.detach() if self.held else state], dim=1))
-            state = widened(self.linear(torch.cat([action, state], dim=1)))
+            with torch.autocast(action.device.type, enabled=False):  # states need all digits
+                state = self.linear(torch.cat([action, state], dim=1))
             predicted.append(state)
         return Conditions(torch.stack(seen, dim=1), torch.stack(predicted, dim=1))
 
