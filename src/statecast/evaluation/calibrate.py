@@ -77,7 +77,7 @@ def pairs_of(
 ) -> tuple[Tensor, Tensor, list[float]]:
     """Samples (sample, point, time, channel) and truth (point, time, channel) at some points.
 
-    The same number of points of each window, drawn for each; NaN where the truth is unknown.
+    The same number of points of each window, drawn anew for each; NaN where the truth is unknown.
     """
     chosen = evenly(len(windows), len(windows) if count is None else count)
     drawn = samples if model.stochastic else 1

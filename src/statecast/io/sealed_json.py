@@ -25,7 +25,7 @@ def has_seal(content: bytes) -> bool:
     """Whether JSON carries a digest; other programs write none.
 
     Errors:
-        ValueError: it carries one, and differs from it.
+        ValueError: it carries one that does not match.
     """
     head = content[: len(HEAD)].decode("latin-1")
     if sum(one == other for one, other in zip(head, HEAD, strict=False)) < ALIKE:

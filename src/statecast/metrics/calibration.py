@@ -42,7 +42,7 @@ def joined(parts: Iterable[Sums]) -> Sums:
 
 
 class SpreadSkill(EnsembleMetric):
-    r"""Ratio of an ensemble's spread to the error of its mean; 1 where it knows what it knows not.
+    r"""Ratio of an ensemble's spread to the error of its mean; 1 where they match.
 
     $$\sqrt{\frac{M+1}{M} \frac{\overline{s^2}}{\overline{(\bar x - y)^2}}}$$
 

@@ -62,7 +62,7 @@ class OnlineForecaster(Forecaster, Generic[S]):
         samples: int = 1,
         generator: torch.Generator | None = None,
     ) -> S:
-        """The state once new frames are seen; equal to that of all frames at once.
+        """Update the state with new frames; it equals the state after all frames at once.
 
         Args:
             frames: one or more new frames of each sequence, as `forecast` takes a context.

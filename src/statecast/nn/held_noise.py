@@ -161,8 +161,8 @@ class PoissonNoise(RandomNoise):
     $$KL(q(z_0) \,\|\, p(z_0)) + \int \lambda_q \ln\frac{\lambda_q}{\lambda_p} - \lambda_q
     + \lambda_p + \lambda_q\, KL(q(z) \,\|\, p(z \mid y))\; dt$$
 
-    by left points of the steps. Gradients of a decision are those of its probability, straight
-    through.
+    with the integrand at the left end of each step. Gradients of a decision are those of its
+    probability, straight through.
     """
 
     def __init__(self, latent_size: int, noise_size: int, *, rate: float, largest: float) -> None:

@@ -36,9 +36,9 @@ CALIBRATION = 4  # stream of random numbers, apart from those that validation sc
 def validation_choices(
     model: Forecaster, data: DataSource, *, metric: str, ranking: str, samples: int
 ) -> list[InferredOption]:
-    """Options in the place of a metric that needs a range which the data do not have.
+    """Options that replace a metric which needs a range, when the data have none.
 
-    CRPS takes its place, or the mean squared error where there is one sample.
+    CRPS replaces it, or the mean squared error where there is one sample.
     """
     reason = why_not_scorable(model, data, metric, samples)
     ranged = replace(model.spec, value_range=(0.0, 1.0))

@@ -176,7 +176,7 @@ def fill(sink: Sink, layout: Layout, parts: Iterable[Array]) -> None:
                     target[start + index] = sample
         start += len(part)
     if start != layout.shape[0]:
-        raise InputError(f"{layout.shape[0]} samples were to be written, {start} came.")
+        raise InputError(f"{layout.shape[0]} samples were to be written, got {start}.")
     for name, planned in plan.items():
         if planned.statistic != "samples":
             source = sink.array(layout.channels[planned.channel])

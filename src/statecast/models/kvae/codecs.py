@@ -154,7 +154,7 @@ class Mixing(nn.Module):
 def initialise_glorot(module: nn.Module, generator: torch.Generator | None) -> None:
     """Draw weights uniformly in ±√(6 / (inputs + outputs)); biases are zero.
 
-    That of an LSTM's forget gate is 1, so that it remembers at first.
+    The bias of an LSTM's forget gate is 1, so that it remembers at first.
 
     Reference: Glorot and Bengio (2010), https://proceedings.mlr.press/v9/glorot10a.html.
     """
