@@ -91,18 +91,6 @@ def test_first_weights_of_the_original():
     assert not any(bool(w.any()) for n, w in model.named_parameters() if n.endswith(".0.bias"))
 
 
-@pytest.mark.parametrize(
-    ("patch", "space", "channels", "millions"),
-    [(1, (64, 64), 1, 13.89), (4, (64, 64), 1, 9.56), (1, (32, 32), 2, 10.36)],
-)
-def test_sizes_of_the_original(patch, space, channels, millions):
-    names = tuple(f"c{index}" for index in range(channels))
-    with torch.device("meta"):
-        model = MIM(FrameSpec(channels=names, space=space, context=10, horizon=10), patch=patch)
-    count = sum(weight.numel() for weight in model.parameters())
-    assert round(count / 1e6, 2) == millions
-
-
 # OpenSTL's port
 
 

@@ -234,12 +234,6 @@ def test_constant_content_is_the_model_without_s():
     terms["total"].backward()
 
 
-def test_samples_of_a_deterministic_model_are_equal():
-    forecast = small().forecast(frames(length=3), 2, samples=3)
-    assert forecast.samples.shape[0] == 3
-    assert float(forecast.std.max()) == 0
-
-
 def test_options_that_do_not_fit_are_refused():
     with pytest.raises(InputError, match="one size"):
         small(content_size=5)

@@ -40,12 +40,6 @@ class EvenAxis(NamedTuple):
     stops: Array
     step: Step
 
-    @property
-    def identical(self) -> bool:
-        """Whether each frame is one frame of the file, in order."""
-        one = self.stops - self.starts == 1
-        return bool(one.all()) and bool((self.starts == np.arange(len(one))).all())
-
 
 def check_order(times: Array, origin: str) -> None:
     """Raise `InputError` unless times are finite and increase.
