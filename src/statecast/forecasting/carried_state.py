@@ -98,13 +98,8 @@ def last_of(frames: Frames, count: int) -> Frames:
     if count == len(frames):
         return frames
     labels = frames.coordinates
-    return replace(
-        frames,
-        values=frames.values[:, -count:],
-        times=frames.times[-count:],
-        mask=None if frames.mask is None else frames.mask[:, -count:],
-        coordinates=None if labels is None else replace(labels, times=labels.times[-count:]),
-    )
+    kept = None if labels is None else replace(labels, times=labels.times[-count:])
+    return replace(frames.at(slice(-count, None)), coordinates=kept)
 
 
 def why_no_state(
