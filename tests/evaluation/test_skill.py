@@ -80,6 +80,13 @@ def test_equal_forecasts_have_no_difference_however_scores_are_rounded(ramps):
         assert "*" not in skill["mean"].shown()
 
 
+def test_where_both_are_perfect_no_skill_is_told(tmp_path):
+    np.save(tmp_path / "still.npy", np.ones((100, 9, 1, 4), np.float32))
+    still = Arrays(path=str(tmp_path / "still.npy"), axes="ntcx", context=2, horizon=2)
+    found = evaluate(offset(still.spec, 0.0), still, metrics=("mse",), samples=1)
+    assert found.skill["persistence"]["mse"]["mean"].shown() == "0 [0, 0]"
+
+
 def test_json_and_back_keeps_everything(ramps, tmp_path):
     found = scored(offset(ramps.spec, 0.5), ramps)
     found.save(tmp_path)
