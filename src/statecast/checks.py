@@ -24,8 +24,8 @@ ALLOCATION = ("allocate memory", "out of memory", "Storage size calculation over
               "numel: integer multiplication overflow", "negative dimension",
               "invalid array size")  # fmt: skip
 
-WORDS = {int: "a whole number", float: "a number", str: "text", bool: "true or false",
-         Path: "a path"}  # fmt: skip
+WORDS: dict[Any, str] = {int: "a whole number", float: "a number", str: "text",
+                         bool: "true or false", Path: "a path"}  # fmt: skip
 
 
 def typed(function: Callable[P, R]) -> Callable[P, R]:

@@ -5,6 +5,7 @@ import shlex
 import subprocess
 import sys
 
+import h5py
 import numpy as np
 import pytest
 import xarray
@@ -260,8 +261,9 @@ def test_the_command_that_inspect_prints_trains(tmp_path, make):
 
 LAZY = """
 import resource, sys
-import numpy, torch, xarray, zarr, pandas, cftime
+import h5py, numpy, torch, xarray, zarr, pandas, cftime
 from statecast.data.user.fields import Fields
+from statecast.forecasting.inputs import read_context
 from statecast.forecasting.predictor import Predictor
 from statecast.models.baselines import Persistence
 import statecast.reports.inspection
@@ -271,32 +273,60 @@ assert data.storage == "files"
 windows = data.windows("train")
 for start in range(0, len(windows), 500):
     windows.batch(torch.tensor([start]))
-predictor = Predictor(Persistence(data.spec), fields=data.preparation)
-found = predictor.forecast(xarray.open_zarr(path, chunks=None, consolidated=False), 2)
+predictor = Predictor(Persistence(data.spec), data.preparation)
+found = predictor.forecast(read_context(path, predictor), 2)
 assert statecast.reports.inspection.inspect_path(path).problems == []
 after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 print(found.samples.mean().item(), (after - before) * 1024)
 """
+LARGE = (12000, 192, 192)
+
+
+def large_store(path):
+    """A Zarr store; the value of its last frames."""
+    import zarr
+
+    times = xarray.Dataset(coords={"time": days(LARGE[0])})
+    times.to_zarr(path, zarr_format=2, consolidated=False)
+    group = zarr.open_group(path, mode="a")
+    array = group.create_array("t", shape=LARGE, chunks=(8, 192, 192), dtype="f4")
+    array.attrs["_ARRAY_DIMENSIONS"] = ["time", "y", "x"]
+    for start in range(0, LARGE[0], 8):
+        array[start : start + 8] = np.float32(1 + start % 64)
+    return 1 + (LARGE[0] - 8) % 64
+
+
+def large_folder(path):
+    """A folder of NetCDF files, most chunks of which read as their fill; as `large_store`."""
+    path.mkdir()
+    each = LARGE[0] // 10
+    for number in range(10):
+        with h5py.File(path / f"part_{number}.nc", "w", track_order=True) as file:
+            file["time"] = np.arange(each) + each * number
+            file["time"].attrs["units"] = np.bytes_("days since 2001-01-01")
+            file["time"].make_scale("time")
+            array = file.create_dataset(
+                "t", (each, *LARGE[1:]), "f4", chunks=(8, *LARGE[1:]), fillvalue=2.0
+            )
+            array[-8:] = 3.0 + number
+            for place, name in enumerate(("time", "y", "x")):
+                if name != "time":
+                    file[name] = np.arange(float(LARGE[place]))
+                    file[name].make_scale(name)
+                array.dims[place].attach_scale(file[name])
+    return 12
 
 
 @pytest.mark.slow
-def test_a_store_is_trained_on_and_forecast_in_a_fraction_of_its_size(tmp_path):
-    import zarr
-
-    path, shape = tmp_path / "big.zarr", (4000, 192, 192)
-    times = xarray.Dataset(coords={"time": days(shape[0])})
-    times.to_zarr(path, zarr_format=2, consolidated=False)
-    group = zarr.open_group(path, mode="a")
-    array = group.create_array("t", shape=shape, chunks=(8, 192, 192), dtype="f4")
-    array.attrs["_ARRAY_DIMENSIONS"] = ["time", "y", "x"]
-    for start in range(0, shape[0], 8):
-        array[start : start + 8] = np.float32(1 + start % 64)
-    words = [sys.executable, "-c", LAZY, str(path)]
+@pytest.mark.parametrize("make", [large_store, large_folder])
+def test_data_ten_times_the_memory_are_trained_on_and_forecast(tmp_path, make):
+    last = make(tmp_path / "large")
+    words = [sys.executable, "-c", LAZY, str(tmp_path / "large")]
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
     mean, grown = map(float, done.stdout.split()[-2:])
-    assert mean == 1 + 3992 % 64
-    assert grown < np.prod(shape)  # bytes, of 4 each
+    assert mean == last
+    assert 10 * grown < 4 * np.prod(LARGE)
 
 
 def test_dask_arrays_stay_lazy(run):

@@ -111,8 +111,8 @@ def dates_along(
             if named and not unread:
                 unread = f"{name} holds text such as {first_text(variable)!r}, "
         elif variable.dtype.kind in "fiu" and named:
-            calendar = str(variable.attrs.get("calendar", ""))
-            dates = dates_in_parts(along, calendar) if name.lower() in DATE_PARTS else None
+            kept = str(variable.attrs.get("calendar", ""))
+            dates = dates_in_parts(along, kept) if name.lower() in DATE_PARTS else None
             if dates is None and (dates := digit_dates(variable, name)) is not None:
                 dates = with_clock(dates, along)
             if dates is not None:
