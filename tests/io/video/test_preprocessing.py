@@ -46,12 +46,14 @@ def test_the_last_frames_are_counted_back_from_the_last_one(monkeypatch, rate, f
     options = ClipOptions(size=(4, 4), frames_per_second=rate, frame_step=frame_step)
 
     class Source:
-        name = "clip"
+        name, images = "clip", ()
 
         def frames(self):
             return iter(raw(times))
 
-    found = last_prepared(Source(), options, 5)[:, 0, 0, 0].tolist()
+    last = last_prepared(Source(), options, 5)
+    found = last.values[:, 0, 0, 0].tolist()
+    assert last.end == pytest.approx((31 if rate is None else times[-1] * rate) / frame_step)
     if rate is None:
         expected = list(range(30, -1, -frame_step))[:5][::-1]
     else:

@@ -11,7 +11,7 @@ import numpy as np
 from statecast.errors import InputError
 from statecast.io.video.decoding import RawFrame
 from statecast.io.video.discovery import Clip
-from statecast.io.video.images import as_bytes
+from statecast.io.video.images import as_bytes, decode_images
 from statecast.io.video.options import Box, ClipOptions
 from statecast.io.video.remarks import ClipTimes
 
@@ -57,7 +57,7 @@ def last_prepared(clip: Clip, options: ClipOptions, count: int) -> LastFrames:
     back = (count - 1) * options.frame_step
     early = max(0, len(clip.images) - back - 1) if rate is None else 0  # that need no decoding
     end = early / options.frame_step
-    for frame in clip._replace(images=clip.images[early:]).frames():
+    for frame in decode_images(clip.images[early:]) if clip.images else clip.frames():
         kept.append(frame)
         if rate is None:
             end += 1 / options.frame_step
