@@ -146,17 +146,19 @@ def test_a_linear_equation_runs_back_along_the_matrix_exponential():
 
 
 @pytest.mark.parametrize(
-    ("options", "solver"),
-    [({}, "euler"), ({"transition": "gru"}, "euler"), ({"solver": "rk4"}, "rk4"),
-     ({"renewal": "poisson", "solver": "reversible_heun"}, "reversible_heun")],
+    ("options", "solver", "advised"),
+    [({}, "euler", True), ({"transition": "gru"}, "euler", False), ({"solver": "rk4"}, "rk4", True),
+     ({"renewal": "poisson", "solver": "reversible_heun"}, "reversible_heun", False),
+     ({"noise": "white"}, "euler", False)],
 )  # fmt: skip
-def test_steps_that_cannot_be_undone_are_refused(options, solver):
+def test_steps_that_cannot_be_undone_are_refused(options, solver, advised):
     model = small(**options)
     latents = infer_and_continue(model, frames(length=4), 2, generator=seeded(7))
     with pytest.raises(InputError, match=f"Steps of the solver {solver} cannot be undone"):
         reverse_latents(model, latents)
-    with pytest.raises(InputError, match="back to time -3 at most"):
+    with pytest.raises(InputError, match="back to time -3 at most") as refused:
         model.forecast(frames(length=4), times=[-5.0, 1.0])
+    assert ("Forecast with solver: reversible_heun" in str(refused.value)) == advised
 
 
 def test_frames_that_do_not_fit_are_refused():

@@ -20,10 +20,11 @@ from statecast.solvers.solvers import Solver
 def check_invertible(model: LatentRollout, solver: Solver) -> None:
     """Raise `InputError` where a model's steps cannot be undone."""
     if not model.invertible(solver):
-        raise InputError(
-            f"Steps of the solver {solver.name} cannot be undone. Forecast with solver: "
-            "reversible_heun, or train SRVP with transition: coupling."
+        advice = model.backwards_advice() or (
+            " Those of a differential equation with noise held on frames can, with solver: "
+            "reversible_heun."
         )
+        raise InputError(f"Steps of the solver {solver.name} cannot be undone here.{advice}")
 
 
 def run_back(

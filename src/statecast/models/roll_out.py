@@ -30,8 +30,6 @@ from statecast.solvers.interval_noise import Interval, IntervalNoise
 from statecast.solvers.reversible import Followed
 from statecast.solvers.solvers import ADAPTIVE, ODE_SOLVERS, Solver, SolverName, solver_of
 
-BACKWARDS = " Forecast with solver: reversible_heun to run it backwards."
-
 
 class State(NamedTuple):
     """State of a state-space model, carried forward from a context."""
@@ -299,8 +297,15 @@ class LatentRollout(Staged, Forecaster):
         """The error of a time that the model cannot go back to."""
         return InputError(
             f"This model goes back to time {limit:g} at most (0 is the last observed frame), got a "
-            f"time of {time:g}." + (BACKWARDS if self.continuous else "")
+            f"time of {time:g}.{self.backwards_advice()}"
         )
+
+    def backwards_advice(self) -> str:
+        """The end of an error about times that the model does not go back to."""
+        solver: SolverName = "reversible_heun"
+        if solver in self.solvers and self.invertible(Solver(name=solver)):
+            return f" Forecast with solver: {solver} to run it backwards."
+        return ""
 
     def _elapsed(self, state: State) -> int:
         elapsed = state.time - state.origin
