@@ -160,6 +160,7 @@ class Trainer:
         self.precision = choose_precision(options.precision, self.device)
         if resume is None:
             fit_statistics(model, self.windows, batch_size=options.batch_size, seed=options.seed)
+        self.weights = dict(model.named_parameters())  # listed once: modules are many
         self.updaters = self.make_updaters()
         pending = {} if resume is None else self.restore(resume)
         self.log = (
@@ -196,9 +197,8 @@ class Trainer:
         if not self.trainable:
             return []
         updaters: list[Updater] = []
-        named = dict(self.model.named_parameters())
         for update in self.model.updates:
-            weights = [w for name, w in named.items() if name.startswith(update.parameters)]
+            weights = [w for name, w in self.weights.items() if name.startswith(update.parameters)]
             shared = [known for known in updaters if known.update.name == update.shares]
             optimizer = shared[0].optimizer if shared else self.optimizer_of(update, weights)
             stream = shared[0].stream if shared else len(updaters)
@@ -367,7 +367,7 @@ class Trainer:
         phase = self.options.phase_at(self.step)
         if phase is None:
             return
-        for name, weight in self.model.named_parameters():
+        for name, weight in self.weights.items():
             weight.requires_grad_(not name.startswith(phase.frozen))
         if phase.batch_norm == "eval":
             for name, module in self.model.named_modules():
@@ -408,7 +408,8 @@ class Trainer:
             warnings.filterwarnings("ignore", "Grad strides do not match bucket view strides")
             with autocast(self.precision, self.device):
                 terms = updater.loss(batch, self.step, generator)
-            self.model.zero_grad()  # of all updates: a loss may reach the weights of others
+            for weight in self.weights.values():  # of others as well, which a loss may reach
+                weight.grad = None
             terms["total"].backward()
         values = torch.stack([term.detach() for term in terms.values()])
         values = all_reduce_sum(values) / world_size()

@@ -12,6 +12,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from statecast.nn.gaussian import SMALLEST_STD, DiagonalGaussian, widened
+from statecast.nn.recurrent import run_lstm
 
 LEAK = 0.2  # negative slope of the encoders' rectifiers
 COARSEST = 4  # pixels that the shorter side of the coarsest map has at least
@@ -133,8 +134,8 @@ class PoseNetwork(nn.Module):
         outputs, cells = [], []
         for hidden, cell in zip(tracks.hidden.unbind(1), tracks.cell.unbind(1), strict=True):
             inputs = hidden if self.independent else torch.cat([hidden, before], dim=-1)
-            state = hidden.unsqueeze(0).contiguous(), cell.unsqueeze(0).contiguous()
-            output, (_, after) = self.transition(inputs.unsqueeze(1), state)
+            state = hidden.unsqueeze(0), cell.unsqueeze(0)
+            output, (_, after) = run_lstm(self.transition, inputs.unsqueeze(1), state)
             before = output[:, 0]
             outputs.append(before)
             cells.append(after[0])
@@ -142,7 +143,7 @@ class PoseNetwork(nn.Module):
 
     def first_pose(self, first: Float[Tensor, "batch object unit"]) -> DiagonalGaussian:
         """Pose of each object before its first increment, from its state at the first frame."""
-        return self.initial_pose(self.initial_pose_lstm(first)[0])
+        return self.initial_pose(run_lstm(self.initial_pose_lstm, first)[0])
 
 
 class ContentNetwork(nn.Module):

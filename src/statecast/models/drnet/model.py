@@ -21,6 +21,7 @@ from statecast.models.svg.recurrent import FramePredictor
 from statecast.models.svg.statistics import batch_statistics, check_batch, precise_statistics
 from statecast.nn.blocks import initialise_normal, initialise_uniform
 from statecast.nn.codecs.base import Content, Output
+from statecast.nn.fast.switches import without
 from statecast.nn.gaussian import widened
 from statecast.nn.normaliser import Normalisation
 from statecast.nn.random import uniform
@@ -231,7 +232,8 @@ class DrNet(StateSpaceForecaster):
         with torch.no_grad():
             target = widened(self.content_encoder(later).code)
             compared = self.pose_encoder(other)
-        decoded = widened(self.decode(content, pose.unsqueeze(1)))[:, 0]
+        with without("content_once"):  # each frame has a content of its own
+            decoded = widened(self.decode(content, pose.unsqueeze(1)))[:, 0]
         logits = self.discriminator(pose, compared)
         doubt = torch.full_like(logits, 0.5)
         terms = {

@@ -278,6 +278,8 @@ class KVAE(OnlineForecaster[Path]):
                 f"This model goes back to its first frame at most, at time {1 - length}, got a "
                 f"time of {leads[0]}."
             )
+        if leads[0] > 0 and self.forecast_start == "filtered":
+            path = path.end  # frames before it are not asked for, and draws stay the same
         noise = Noise(samples, len(path.weights), generator)
         states = self.dynamics.draw_states(path, noise, self.forecast_start)
         codes, state = self.dynamics.draw_codes(path, states, noise, self.forecast_start)

@@ -22,7 +22,7 @@ from statecast.models.svg.codecs import (
     stacked,
     unfolded,
 )
-from statecast.models.svg.recurrent import FramePredictor, GaussianLSTM, LSTMState
+from statecast.models.svg.recurrent import FramePredictor, GaussianLSTM
 from statecast.models.svg.statistics import (
     batch_statistics,
     check_batch,
@@ -34,6 +34,7 @@ from statecast.nn.codecs.base import Encoding, Output
 from statecast.nn.gaussian import DiagonalGaussian, widened
 from statecast.nn.noise import Noise
 from statecast.nn.normaliser import Normalisation
+from statecast.nn.recurrent import LSTMState
 
 WEIGHT_STD = 0.02  # of the initial weights of all but LSTMs, as in the published code
 

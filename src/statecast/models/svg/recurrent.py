@@ -7,8 +7,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from statecast.nn.gaussian import DiagonalGaussian, widened
-
-LSTMState = tuple[Tensor, Tensor]  # hidden and cell state, (layer, row, unit) each
+from statecast.nn.recurrent import LSTMState, run_lstm
 
 
 class EmbeddedLSTM(nn.Module):
@@ -23,8 +22,7 @@ class EmbeddedLSTM(nn.Module):
         self, inputs: Float[Tensor, "row time input"], state: LSTMState | None
     ) -> tuple[Float[Tensor, "row time unit"], LSTMState]:
         """Outputs for inputs in order, and the state after the last."""
-        outputs, after = self.lstm(self.embed(inputs), state)
-        return outputs, after
+        return run_lstm(self.lstm, self.embed(inputs), state)
 
 
 class FramePredictor(EmbeddedLSTM):

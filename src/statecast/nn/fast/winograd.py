@@ -289,17 +289,18 @@ def suits(
     transposed: bool,
 ) -> bool:
     """Whether Winograd convolution takes such a convolution and is worth while for these maps."""
+    if min(weight.shape[:2]) < LEAST_CHANNELS or not enabled("winograd"):
+        return False
     geometry = (*weight.shape[2:], *stride, *padding)
-    if geometry not in ((3, 3, 1, 1, 1, 1), (4, 4, 2, 2, 1, 1)) or not enabled("winograd"):
+    if geometry not in ((3, 3, 1, 1, 1, 1), (4, 4, 2, 2, 1, 1)):
         return False
     if maps.device.type != "cpu" or torch.is_autocast_enabled("cpu"):
         return False  # GPUs and half precision have matrix units that are faster still
     if maps.dtype != weight.dtype or maps.dtype not in (torch.float32, torch.float64):
         return False
     sides = [side if transposed else side // stride[0] for side in maps.shape[2:]]
-    if not transposed and any(side % stride[0] for side in maps.shape[2:]):
-        return False
-    if min(weight.shape[:2]) < LEAST_CHANNELS or any(side % TILES[-1] for side in sides):
+    whole = transposed or not any(side % stride[0] for side in maps.shape[2:])
+    if not whole or any(side % TILES[-1] for side in sides):
         return False
     least = LEAST_TILES_CONSTANT if constant() else LEAST_TILES
     return len(maps) * sides[0] * sides[1] >= least * tile_of(sides) ** 2
