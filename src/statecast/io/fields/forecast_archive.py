@@ -112,7 +112,7 @@ class ForecastArchive:
         if (np.abs(frames - whole) > TOLERANCE * np.maximum(1, np.abs(frames))).any():
             first = frames[np.argmax(np.abs(frames - whole))]
             raise InputError(
-                f"{self.path} has a lead time of {first:g} observed frames, which are {step} "
+                f"{self.path} has a lead time of {first:g} frames; observations are {step} "
                 "apart. Average these over longer steps, such as with --data.time_step, or keep "
                 "leads that are whole."
             )
