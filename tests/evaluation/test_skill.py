@@ -15,6 +15,7 @@ from statecast.evaluation.comparison import compare
 from statecast.evaluation.comparison_formats import as_text
 from statecast.evaluation.evaluate import evaluate
 from statecast.evaluation.evaluation import Evaluation
+from statecast.evaluation.skill import Estimate, Skill, verdict
 from statecast.evaluation.window_scores import FILE_NAME
 from statecast.models.baselines import Persistence
 from statecast.runs.verify import check_window_scores
@@ -146,3 +147,14 @@ def test_a_score_that_is_nan_is_no_unknown_window(ramps):
     assert math.isnan(found.forecasters["model"]["mae"]["mean"].value)
     assert "model/mae/mean" not in found.windows.values
     assert isinstance(found, Evaluation)
+
+
+@pytest.mark.parametrize(
+    ("share", "words"),
+    [(-0.0004, "the same as c's, to 0.05 %"), (-0.004, "0.4 % ABOVE c's"), (0.2, "20.0 % below")],
+)
+def test_a_difference_that_rounds_to_nothing_is_told_as_none(share, words):
+    unknown = (math.nan, math.nan, [], [], [])
+    found = Skill(Estimate(-share, *unknown), Estimate(share, *unknown))
+    assert verdict(found, "c").startswith(words)
+    assert "-0.00" not in Skill(found.difference, Estimate(-0.0004, *unknown)).shown().split()

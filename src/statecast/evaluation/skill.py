@@ -75,7 +75,7 @@ class Skill(NamedTuple):
             text += f" [{d.low:.3g}, {d.high:.3g}]" + (" *" if d.low > 0 or d.high < 0 else "")
         if self.skill is None or math.isnan(self.skill.value):  # as where the baseline is perfect
             return text
-        return f"{text} skill {self.skill.value + 0.0:.2f}"
+        return f"{text} skill {round(self.skill.value, 2) + 0.0:.2f}"  # no minus zero
 
 
 def skill_against(
@@ -111,6 +111,7 @@ def skill_against(
     return found
 
 
+SMALLEST_SHARE = 0.0005  # of an error: what is less is told as no difference
 TOLD = {
     "mse": ("ensemble_mean", "mean squared error"),
     "fair_mse": ("ensemble", "mean squared error of the expectation"),
@@ -139,6 +140,8 @@ def verdict(found: Skill, baseline: str) -> str:
     difference, share = found.difference, found.skill
     if difference.value == 0:
         return f"the same as {baseline}'s"
+    if share is not None and abs(share.value) < SMALLEST_SHARE:
+        return f"the same as {baseline}'s, to {100 * SMALLEST_SHARE:g} %"
     order = "below" if difference.value < 0 else "ABOVE"
     if share is None or math.isnan(share.value):
         amount = f"{abs(difference.value):.3g}"

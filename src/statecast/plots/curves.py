@@ -73,6 +73,8 @@ def draw_chart(panel: Axes, chart: Chart) -> None:
     wide = len(values) and 0 < WIDE_RANGE * values.min() < values.max()
     if wide and not chart.diagonal:
         panel.set_yscale("log")
+    else:
+        panel.ticklabel_format(axis="y", useOffset=False)  # an offset would cover the title
     positions = np.concatenate([np.asarray(line.x, dtype=float) for line in chart.lines])
     if (positions == positions.round()).all():
         panel.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=7))

@@ -146,7 +146,7 @@ def plot_frames(
                 label_axes(axes, labels, context.space)
         first = LEFT - 0.45 * (labels is not None) - 0.1
         if not known:
-            sheet.word(first, top + height / 2, "observed", align="right", weight="normal")
+            sheet.word(first, top + height / 2, "context", align="right", weight="normal")
         for row, name in enumerate(variable.rows):
             left = first if name == "truth" else split - 0.1
             sheet.word(left, top + height / 2, name, align="right", weight="normal")

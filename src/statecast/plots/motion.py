@@ -85,22 +85,24 @@ def plot_motion(
     key = round_number(float(np.nanquantile(np.hypot(*arrows), 0.9)) or 1.0)
     came = strided(len(forecast.times), columns)
     tall = WIDTH * float(np.clip(height / width, 0.4, 2.5))
+    left = TOP if labels is None else LEFT
+    above = TOP + (0.25 if title else 0.0)
     sheet = Sheet(
-        LEFT + len(came) * (WIDTH + NEAR) + RIGHT,
-        len(panels) * (HEAD + tall + NEAR) + 2 * TOP + 0.25,
+        left + len(came) * (WIDTH + NEAR) + RIGHT,
+        above + len(panels) * (HEAD + tall + NEAR) + (TOP if labels is None else 2 * TOP),
     )
     for row, variable in enumerate(panels):
-        top = TOP + 0.25 + row * (HEAD + tall + NEAR) + HEAD - 0.1
+        top = above + row * (HEAD + tall + NEAR) + HEAD - 0.1
         sheet.word(0.1, top - HEAD + 0.1, variable.label, align="left", weight="bold")
         name = next(iter(variable.rows))
         for column, time in enumerate(came):
-            axes = sheet.axes(LEFT + column * (WIDTH + NEAR), top, WIDTH, tall)
-            above = head(labels, forecast.times[time].item(), "+")
-            draw_frame(axes, variable.colours(name, time), FORECAST, above)
+            axes = sheet.axes(left + column * (WIDTH + NEAR), top, WIDTH, tall)
+            words = head(labels, forecast.times[time].item(), "+")
+            draw_frame(axes, variable.colours(name, time), FORECAST, words)
             drawn = draw_arrows(axes, arrows[:, time], key)
             if column == 0:
                 label_axes(axes, labels, (height, width))
-        place = (1 - RIGHT / sheet.width, 1 - (top - 0.3) / sheet.height)
+        place = (1 - RIGHT / sheet.width, 1 - (top - HEAD + 0.18) / sheet.height)
         axes.quiverkey(drawn, *place, key, f"{key:g} {unit}", labelpos="W", coordinates="figure",
                        fontproperties={"size": 7})  # fmt: skip
         if has_bar(variable):
@@ -135,7 +137,8 @@ def draw_arrows(axes: Axes, arrows: Array, key: float) -> Quiver:
     scale = np.where(short, LONGEST * key / np.maximum(np.hypot(right, down), 1e-12), 1.0)
     return axes.quiver(
         x, y, right * scale, down * scale, angles="xy", scale_units="xy", scale=key / every,
-        color="white", edgecolor="black", linewidth=0.5, width=0.008, headwidth=4,
+        color="white", edgecolor="black", linewidth=0.4, width=0.007, headwidth=3.5,
+        headlength=4, headaxislength=4, minshaft=2, minlength=0.3,
     )  # fmt: skip
 
 
