@@ -157,7 +157,7 @@ def mistakes(tmp_path, run, frames):
         "nan": (forecast(bad / "nan.npy"), "finite"),
         "short": (forecast(bad / "short.npy"), "at least 4 frame"),
         "text": (forecast(bad / "text.npy"), "numbers"),
-        "object": (forecast(bad / "object.npy"), "cannot be read as an array of numbers"),
+        "object": (forecast(bad / "object.npy"), "holds Python objects"),
         "cut": (forecast(bad / "cut.npy"), "cannot be read as an array of numbers"),
         "two": (forecast(bad / "two.npz"), "holds a (3,), b (3,)"),
         "video": (forecast(bad / "video.doc"), ".npy, .npz"),

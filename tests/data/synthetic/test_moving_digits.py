@@ -106,7 +106,7 @@ def test_published_layout_round_trip(tmp_path):
 
 
 def test_broken_test_files_are_refused(tmp_path):
-    with pytest.raises(FileError, match="not a test set"):
+    with pytest.raises(FileError, match="There is no test set"):
         small(test_file=str(tmp_path / "none.npz")).windows("test")
     path = write_test_set(small().windows("test"), tmp_path / "test.npz")
     with pytest.raises(InputError, match="25 frames"):

@@ -84,8 +84,8 @@ def test_a_solver_that_fails_has_a_row_that_says_why(data):
 
 
 def test_it_is_of_differential_equations_alone(data):
-    assert "no differential equation" in Steps.why_not_applicable(Persistence(data.spec), data)
-    assert "no differential equation" in Steps.why_not_applicable(
+    assert "not a differential equation" in Steps.why_not_applicable(Persistence(data.spec), data)
+    assert "not a differential equation" in Steps.why_not_applicable(
         srvp(data, transition="gru"), data
     )
     scores = evaluate(Persistence(data.spec), data, metrics=("mse",), analyses=("steps",))

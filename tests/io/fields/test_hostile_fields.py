@@ -185,7 +185,7 @@ def test_a_pipe_in_a_store_is_refused_and_not_waited_for(tmp_path):
     chunk = chunks(path, 2)[0]
     chunk.unlink()
     os.mkfifo(chunk)
-    with pytest.raises(FileError, match="no regular file"):
+    with pytest.raises(FileError, match="not a regular file"):
         open_fields(path)
 
 
