@@ -471,6 +471,16 @@ def test_numbers_that_look_like_dates_are_named_with_their_units(tmp_path, units
     np.testing.assert_array_equal(fields(path, time_units=units).files.times[0], days(40))
 
 
+@pytest.mark.parametrize("calendar", ["standard", "noleap"])
+@pytest.mark.parametrize("mark", [np.nan, 9.969209968386869e36])
+def test_a_time_that_was_never_written_is_missing(tmp_path, calendar, mark):
+    times = np.where(np.arange(40) == 39, mark, np.arange(40))
+    path = raw_file(tmp_path / "a.nc", times=times, units="days since 2000-01-01",
+                    calendar=calendar)  # fmt: skip
+    with pytest.raises(InputError, match=r"times of 1 frame\(s\) are missing"):
+        fields(path)
+
+
 def test_units_that_are_given_win_over_those_of_the_file(tmp_path):
     path = raw_file(tmp_path / "a.nc", times=np.arange(40), units="hours since 2001-01-01")
     data = fields(path, time_units="days since 2001-01-01")

@@ -83,7 +83,8 @@ class Sequences:
             if (shape, array.dtype) != (self.frame_shape, self.dtype):
                 raise InputError(
                     f"All arrays need frames of one kind: the first has {self.dtype} "
-                    f"{self.frame_shape}, number {number} {array.dtype} {shape}."
+                    f"{self.frame_shape}, number {number} {array.dtype} {shape}. Convert one, or "
+                    "name those that are alike."
                 )
 
     def __len__(self) -> int:

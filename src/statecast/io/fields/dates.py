@@ -13,7 +13,8 @@ import numpy as np
 
 from statecast.errors import InputError
 from statecast.io.fields.axes import NAMES, role_of
-from statecast.io.fields.time_steps import Step, continued
+from statecast.io.fields.time_steps import Step, continued, missing_times
+from statecast.io.fields.unknown import FILLS
 from statecast.io.fields.written_dates import (
     CALENDARS,
     DATE_PARTS,
@@ -188,6 +189,9 @@ def decoded(variable: Variable, name: str, origin: str) -> Array:
 
     units, calendar = str(variable.attrs.get("units", "")), calendar_of(variable.attrs)
     attributes = {"units": units, "calendar": calendar}
+    if variable.dtype.kind == "f":  # a record that was never written has the default fill
+        written = np.abs(variable.values) < FILLS["f4"] * (1 - 1e-6)
+        variable = Variable(variable.dims, np.where(written, variable.values, np.nan), attributes)
     spans = SINCE.fullmatch(units)
     if units.lower() == "datenum":
         changed = Variable(variable.dims, variable.values - DATENUM, {"units": EPOCH_DAYS})
@@ -204,6 +208,9 @@ def decoded(variable: Variable, name: str, origin: str) -> Array:
             dates = as_dates(decode_cf_variable(name, changed, decode_timedelta=False).values)
             if dates.dtype.kind not in "MO":
                 raise ValueError("not such as 'days since 2001-01-01'")
+            unknown = int(np.isnan(variable.values).sum()) if dates.dtype.kind == "O" else 0
+            if unknown:  # cftime takes them for the date since which it counts
+                raise missing_times(unknown, origin)
             return dates
         start = Variable((), 0, {**attributes, "units": f"days since {spans[2]}"})
         first = as_dates(decode_cf_variable(name, start, decode_timedelta=False).values[None])[0]

@@ -13,6 +13,7 @@ from statecast.io.fields.time_steps import (
     TOLERANCE,
     Step,
     continued,
+    missing_times,
     months,
     numbers,
     parse_step,
@@ -50,10 +51,7 @@ def check_order(times: Array, origin: str) -> None:
     if times.dtype.kind == "f":
         broken = np.isnan(times)
     if broken.any():
-        raise InputError(
-            f"{origin}: the times of {int(broken.sum())} frame(s) are missing. Leave these frames "
-            "out, as with xarray's dataset.sel(time=dataset.time.notnull())."
-        )
+        raise missing_times(int(broken.sum()), origin)
     gaps = np.diff(numbers(times))
     if (gaps > 0).all():
         return

@@ -231,6 +231,14 @@ def day_phase(times: Array) -> Array:
     return np.array([(t.hour * 3600 + t.minute * 60 + t.second) / DAY for t in times])
 
 
+def missing_times(count: int, origin: str) -> InputError:
+    """The error for frames whose times are missing."""
+    return InputError(
+        f"{origin}: the times of {count} frame(s) are missing. Leave these frames out, as with "
+        "xarray's dataset.sel(time=dataset.time.notnull())."
+    )
+
+
 def text_of(time: Any) -> str:
     """A time for people: the date, and the hour where there is one."""
     if isinstance(time, np.datetime64):
