@@ -46,7 +46,7 @@ class Header:
         return found
 
     def integer(self, size: int) -> int:
-        """The next integer of so many bytes."""
+        """The next integer, of a size in bytes."""
         return int.from_bytes(self.read(size), "big")
 
     def listed(self) -> int:
