@@ -15,6 +15,7 @@ from statecast.evaluation.comparison import compare
 from statecast.evaluation.comparison_formats import as_text
 from statecast.evaluation.evaluate import evaluate
 from statecast.evaluation.evaluation import Evaluation
+from statecast.evaluation.significance import Difference
 from statecast.evaluation.skill import Estimate, Skill, verdict
 from statecast.evaluation.window_scores import FILE_NAME
 from statecast.models.baselines import Persistence
@@ -158,3 +159,10 @@ def test_a_difference_that_rounds_to_nothing_is_told_as_none(share, words):
     found = Skill(Estimate(-share, *unknown), Estimate(share, *unknown))
     assert verdict(found, "c").startswith(words)
     assert "-0.00" not in Skill(found.difference, Estimate(-0.0004, *unknown)).shown().split()
+
+
+def test_a_difference_without_an_interval_says_so():
+    found = Difference("mse", "mean", "a", "b", 0.25, *[math.nan] * 3, windows=3)
+    assert str(found) == "mse ↓ mean: a − b = 0.25; too few sequences for an interval"
+    known = found._replace(low=0.1, high=0.4, p_value=0.01)
+    assert str(known) == "mse ↓ mean: a − b = 0.25 [0.1, 0.4], p = 0.01: b is better"

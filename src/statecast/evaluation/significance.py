@@ -50,12 +50,10 @@ class Difference(NamedTuple):
     def __str__(self) -> str:
         metric = METRICS[self.metric]
         way = "" if self.selection == "ensemble" else f" {self.selection}"
-        text = (
-            f"{self.metric} {metric.arrow()}{way}: {self.one} − {self.other} = {self.value:.3g} "
-            f"[{self.low:.3g}, {self.high:.3g}]"
-        )
+        text = f"{self.metric} {metric.arrow()}{way}: {self.one} − {self.other} = {self.value:.3g}"
         if math.isnan(self.p_value):
-            return f"{text}: too few sequences"
+            return f"{text}; too few sequences for an interval"
+        text += f" [{self.low:.3g}, {self.high:.3g}]"
         if not self.significant:
             return f"{text}, p = {self.p_value:.2g}: not significant"
         better = self.one if (self.value > 0) == metric.higher_is_better else self.other
