@@ -70,7 +70,8 @@ def handler_of(store: StateStore) -> type[BaseHTTPRequestHandler]:
         def observe(self, client: str, size: int) -> None:
             if size > LARGEST:
                 raise ValueError(f"A request has at most {LARGEST} bytes, got {size}.")
-            store.observe(client, np.load(io.BytesIO(self.rfile.read(size)), allow_pickle=False))
+            body = io.BytesIO(self.rfile.read(size))
+            store.observe(client, np.lib.format.read_array(body, allow_pickle=False))
 
         def answer(self, act: Callable[[str], Array | None]) -> None:
             content, status = io.BytesIO(), 200

@@ -71,6 +71,9 @@ def test_a_service_looks_ahead_from_the_state_of_a_client():
                 found = np.load(io.BytesIO(answer.read()))
             with pytest.raises(HTTPError, match="400"):
                 urlopen(f"{address}?horizon=0")
+            with pytest.raises(HTTPError, match="400") as refused:
+                urlopen(Request(address, data=b"no array"))
+            assert b"expected b'\\x93NUMPY'" in refused.value.read()
         finally:
             server.shutdown()
             thread.join()
