@@ -335,3 +335,11 @@ def test_published_checkpoints_are_swapped_from_files(tmp_path):
     assert main(["swap", golden, *paths, "--horizon", "2", "--output", str(output)]) == 0
     with Image.open(output) as image:
         assert image.n_frames == context.shape[1] + 2
+
+
+def test_brightness_is_drawn_in_grey_however_dark():
+    dark = videos(2, channels=("intensity",))
+    for frames in (dark.context, dark.target):
+        frames.values.mul_(0.5)
+    assert limits_of(dark) == (0.0, 1.0, "gray")
+    assert limits_of(videos(2)).colours == "viridis"

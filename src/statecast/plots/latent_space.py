@@ -269,10 +269,10 @@ def bordered(strip: Strip, scale: Scale, edge: str) -> list[Array | None]:
 
 
 def limits_of(*videos: Videos) -> Scale:
-    """Scale of all data that is shown."""
+    """Scale of all data that is shown; brightness is grey, as in pictures of forecasts."""
     sources = [frames for video in videos for frames in (video.context, video.target)]
     known = [images(s.values.flatten(0, 1), s.channels).ravel() for s in sources if s is not None]
-    return scale_of((), [np.concatenate(known)])
+    return scale_of(videos[0].context.channels, [np.concatenate(known)])
 
 
 def joined(strip: Strip, scale: Scale, edge: str, shape: tuple[int, ...] | None = None) -> Array:
