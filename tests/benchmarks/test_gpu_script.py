@@ -1,7 +1,6 @@
 """`benchmarks/gpu.py` runs on a processor as well, and refuses where no GPU is."""
 
 import json
-import subprocess
 import sys
 from pathlib import Path
 
@@ -10,28 +9,32 @@ import torch
 
 SCRIPT = Path(__file__).parents[2] / "benchmarks" / "gpu.py"
 RECIPE = "srvp-digits-small"
+PARTS = ("gpu", "gpu_parts", "measuring", "plain", "speed_rows")
 
 
-def run(*words):
-    done = subprocess.run(
-        [sys.executable, str(SCRIPT), *words], capture_output=True, text=True, check=False
-    )
-    return done.returncode, done.stdout, done.stderr
+@pytest.fixture(autouse=True)
+def _benchmarks(monkeypatch):
+    monkeypatch.syspath_prepend(str(SCRIPT.parent))
+    yield
+    for name in [name for name in sys.modules if name.split(".")[0] in PARTS]:
+        del sys.modules[name]
 
 
-def run_parts(folder, *parts):
+def run_parts(folder, capsys, *parts):
+    import gpu
+
     words = ["--device", "cpu", "--quick", "--recipes", RECIPE, "--output", str(folder)]
-    code, printed, said = run(*words, "--parts", *parts)
-    assert code == 0, said
-    assert printed == (folder / "gpu.md").read_text() + "\n"
-    return {
-        name: table["rows"][0]
-        for name, table in json.loads((folder / "gpu.json").read_text()).items()
-    }
+    gpu.main([*words, "--parts", *parts])
+    assert capsys.readouterr().out == (folder / "gpu.md").read_text() + "\n"
+    tables = json.loads((folder / "gpu.json").read_text())
+    return {name: table["rows"][0] for name, table in tables.items()}
 
 
-def test_parts_of_one_process_run_on_a_processor(tmp_path):
-    rows = run_parts(tmp_path, "parity", "steps", "best", "memory")
+def test_parts_of_one_process_run_on_a_processor(tmp_path, capsys, monkeypatch):
+    from measuring import peaks
+
+    monkeypatch.setattr(peaks, "SIDES", {"cpu": (64,)})
+    rows = run_parts(tmp_path, capsys, "parity", "steps", "best", "memory")
     assert {row["recipe"] for row in rows.values()} == {RECIPE}
     assert rows["parity"]["loss off by"] == "0.0e+00"  # float32 on the processor itself
     assert rows["parity"]["agrees"] == "yes"
@@ -39,22 +42,24 @@ def test_parts_of_one_process_run_on_a_processor(tmp_path):
 
 
 @pytest.mark.slow
-def test_compiling_and_two_processes_run_on_a_processor(tmp_path):
-    rows = run_parts(tmp_path, "compile", "processes")
+def test_compiling_and_two_processes_run_on_a_processor(tmp_path, capsys):
+    rows = run_parts(tmp_path, capsys, "compile", "processes")
     assert float(rows["compile"]["gain"]) > 0
     assert float(rows["processes"]["losses off by"]) < 1e-2
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
-def test_without_a_gpu_the_script_says_what_to_do():
-    code, printed, said = run("--parts", "parity")
-    assert (code, printed) == (2, "")
+def test_without_a_gpu_the_script_says_what_to_do(capsys):
+    import gpu
+
+    with pytest.raises(SystemExit):
+        gpu.main(["--parts", "parity"])
+    said = capsys.readouterr().err
     assert "There is no device 'cuda' here." in said
     assert "--device cpu --quick" in said
 
 
-def test_published_recipes_are_what_the_steps_are_of(monkeypatch):
-    monkeypatch.syspath_prepend(str(SCRIPT.parent))
+def test_published_recipes_are_what_the_steps_are_of():
     from gpu_parts.recipes import published, spec_of
 
     found = published()
