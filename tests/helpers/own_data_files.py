@@ -76,7 +76,7 @@ def roms(path):
     made = xarray.Dataset(
         {"zeta": (("ocean_time", "eta_rho", "xi_rho"), values.astype("f4"), {"units": "meter"})},
         {
-            "ocean_time": days(200, "2010-01-01"),
+            "ocean_time": days(200, "2010-01-01T12"),
             "lat_rho": (("eta_rho", "xi_rho"), 30 + 0.1 * y, {"units": "degree_north"}),
             "lon_rho": (("eta_rho", "xi_rho"), 0.1 * x - 80, {"units": "degree_east"}),
         },
