@@ -322,7 +322,8 @@ class Fields(DataSource):
         step = self.files.step
         if step.unit == "numbers":
             return "; times are no dates, so seasons are not known"
-        daily = f"; with {self.daily} waves of the day" if self.daily else ""
+        waves = "a wave" if self.daily == 1 else f"{self.daily} waves"
+        daily = f"; with {waves} of the day" if self.daily else ""
         if is_coarse(self.files.step):
             return f"; frames {step} apart have no seasons"
         if not self.tells_seasons:
