@@ -545,7 +545,7 @@ def test_averages_that_leave_frames_of_none_are_missing_frames(tmp_path):
         ("360_day", "MS", "1 month", "seasonal", "two waves of the year"),
         ("standard", "MS", "1 month", "seasonal", "two waves of the year"),
         ("noleap", "D", "1 day", "seasonal", "two waves of the year"),
-        ("standard", "6h", "6 hours", "seasonal", "waves of the day"),
+        ("standard", "6h", "6 hours", "seasonal", "a wave of the day"),
     ],
 )
 def test_annual_monthly_daily_and_hourly_series(tmp_path, calendar, freq, step, anomaly, word):
