@@ -132,7 +132,7 @@ def find(run: Path, which: str | int) -> Path:
     """Folder of a checkpoint.
 
     Errors:
-        FileError: there is none.
+        FileError: the folder holds no checkpoint.
         CorruptionError: a damaged manifest hides which one is the best.
     """
     found = list_checkpoints(run)

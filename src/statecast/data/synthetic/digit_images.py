@@ -119,7 +119,7 @@ def find_idx(folder: Path, name: str) -> Path:
     """The IDX file of this name in a folder; `.gz`, and a dot before `idx`, are accepted.
 
     Errors:
-        FileError: there is none.
+        FileError: the folder holds no such file.
     """
     dotted = name.replace("-idx", ".idx")
     for candidate in (name, f"{name}.gz", dotted, f"{dotted}.gz"):
