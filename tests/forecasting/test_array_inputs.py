@@ -165,6 +165,12 @@ class TestBareArrays:
         found = model.forecast(values).samples
         assert torch.equal(found, model.forecast(values[None]).samples)
 
+    def test_frames_of_a_file_have_the_channels_of_the_model(self, tmp_path):
+        model = model_for()
+        np.save(tmp_path / "a.npy", np.zeros((4, *model.spec.frame_shape), np.float32))
+        found = read_context(tmp_path / "a.npy", model)
+        assert found.channels == model.spec.channels
+
     def test_a_grid_of_the_original_size_is_padded_and_cut_again(self):
         model = model_for(space=(64, 80))
         prepared = plain_preparation(model.spec.channels, (60, 80))

@@ -164,6 +164,7 @@ def read_array_context(
         )
     frames = replace(
         predictor.frames_of(values),
+        channels=predictor.spec.channels,
         actions=series.get("actions"),
         agent_states=series.get("agent_states"),
     )
