@@ -166,10 +166,10 @@ class TestBareArrays:
         assert torch.equal(found, model.forecast(values[None]).samples)
 
     def test_frames_of_a_file_have_the_channels_of_the_model(self, tmp_path):
-        model = model_for()
-        np.save(tmp_path / "a.npy", np.zeros((4, *model.spec.frame_shape), np.float32))
-        found = read_context(tmp_path / "a.npy", model)
-        assert found.channels == model.spec.channels
+        spec = FrameSpec(channels=("intensity",), space=(24, 24), context=3, horizon=2)
+        np.save(tmp_path / "a.npy", np.zeros((4, *spec.frame_shape), np.float32))
+        found = read_context(tmp_path / "a.npy", Predictor(MODELS["persistence"](spec)))
+        assert found.channels == ("intensity",)
 
     def test_a_grid_of_the_original_size_is_padded_and_cut_again(self):
         model = model_for(space=(64, 80))
