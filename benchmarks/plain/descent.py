@@ -11,8 +11,12 @@ from torch import Tensor
 
 
 def own_copy(state: Weights) -> dict[str, Tensor]:
-    """Weights and statistics by name, apart from those that they are copied from."""
-    return {name: values.detach().clone() for name, values in state.items()}
+    """Weights and statistics by name, apart from those that they are copied from.
+
+    They lie in memory as PyTorch makes them, whatever the layout of ours.
+    """
+    plain = torch.contiguous_format
+    return {name: values.detach().clone(memory_format=plain) for name, values in state.items()}
 
 
 class Descent:

@@ -29,6 +29,7 @@ from statecast.frames import (
     default_channels,
 )
 from statecast.models.calibration import Calibration
+from statecast.nn.fast.convolution import lay_weights_channels_last
 from statecast.nn.fast.weight_cache import constant_weights
 from statecast.nn.normaliser import Normalisation, Normaliser
 from statecast.solvers.solvers import SolverName
@@ -75,12 +76,14 @@ class Forecaster(nn.Module, ABC):
             have any.
         supports_content_swap: whether content and dynamics can come from two contexts. Such a
             model takes `content_from` in its forecasts, and gives both by `codes_of`.
+        channels_last: whether weights of convolutions lie as channels-last maps need them.
         statistics_batches: training batches that `fit_statistics` needs.
     """
 
     stochastic: bool = False
     takes_actions: bool = False
     supports_content_swap: ClassVar[bool] = False
+    channels_last: bool = True
     statistics_batches: ClassVar[int] = 64
 
     def __init_subclass__(cls) -> None:
@@ -271,7 +274,7 @@ class Forecaster(nn.Module, ABC):
             raise InputError(f"A forecast needs at least 1 sample, got samples={samples}.")
         check_size((samples, len(frames.values), len(wanted), *self.spec.frame_shape))
         self._check_solver(solver, substeps)
-        with evaluation_mode(self) as model, torch.no_grad():
+        with evaluation_mode(self) as model, torch.inference_mode():
             values = model.predict(
                 frames,
                 wanted,
@@ -281,6 +284,8 @@ class Forecaster(nn.Module, ABC):
                 content_from=other,
                 generator=generator,
             )
+        if values.is_inference():  # which no gradient could be taken of later
+            values = values.clone()
         if len(values) < samples:
             values = values.expand(samples, *values.shape[1:])
         return self.calibrated(Forecast(samples=values, times=wanted, channels=self.spec.channels))
@@ -488,7 +493,10 @@ def check_size(shape: tuple[int, ...]) -> None:
 
 
 def whole(build: Callable[P, None]) -> Callable[P, None]:
-    """Decorate a constructor: a model with a weight that is empty, or not finite, is refused."""
+    """Decorate a constructor: bad weights are refused, and good ones lie as convolutions read them.
+
+    Bad ones are empty or not finite.
+    """
 
     @functools.wraps(build)
     def checked(*args: P.args, **kwargs: P.kwargs) -> None:
@@ -510,6 +518,8 @@ def whole(build: Callable[P, None]) -> Callable[P, None]:
                     f"The weight {name} of this {type(model).__name__} is empty or not finite: "
                     "sizes must be at least 1, and gains finite and moderate."
                 )
+        if model.channels_last:
+            lay_weights_channels_last(model)
 
     return checked
 

@@ -98,7 +98,8 @@ class FrameFeedback(Forecaster, Generic[S]):
     ) -> Float[Tensor, "sample batch time channel *space"]:
         leads = whole_leads(times)
         values, batch = context.values, len(context.values)
-        forecast = values.new_empty(samples, batch, len(leads), *values.shape[2:])
+        with torch.inference_mode(False):  # so that it need not be copied
+            forecast = values.new_empty(samples, batch, len(leads), *values.shape[2:])
         noise = Noise(samples, batch, generator)
         frames = self.frames_after(context, content_from, noise=noise)
         place = {lead: index for index, lead in enumerate(leads)}

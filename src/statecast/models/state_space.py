@@ -381,7 +381,8 @@ class StateSpaceForecaster(LatentRollout):
             for many in parts:
                 part = self.decode(ready, folded[sequences, many])
                 if frames is None:
-                    frames = part.new_empty(batch, samples * length, *part.shape[2:])
+                    with torch.inference_mode(False):  # so that they need not be copied
+                        frames = part.new_empty(batch, samples * length, *part.shape[2:])
                 frames[sequences, many] = part
         assert frames is not None
         return frames.unflatten(1, (samples, length)).transpose(0, 1)

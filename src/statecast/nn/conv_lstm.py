@@ -53,13 +53,14 @@ class ConvLSTM(nn.Module):
     ) -> ConvLSTMState:
         """The state after an input; a sequence begins without a state, which is zeros."""
         if state is None:
-            zeros = maps.new_zeros(len(maps), self.width, *maps.shape[2:])
-            state = ConvLSTMState(zeros, zeros)
-        gates = self.gates(torch.cat([maps, state.hidden], dim=1))
+            weight, padding = self.gates.weight[:, : maps.shape[1]], self.gates.kernel_size[0] // 2
+            gates = nn.functional.conv2d(maps, weight, self.gates.bias, padding=padding)
+        else:
+            gates = self.gates(torch.cat([maps, state.hidden], dim=1))
         if self.gate_norm is not None:
             gates = self.gate_norm(gates)
         i, g, f, o = gates.chunk(4, dim=1)
-        cell = remember(state.cell, i, f, g)
+        cell = remember(None if state is None else state.cell, i, f, g)
         if self.cell_norm is not None:
             cell = self.cell_norm(cell)
         return ConvLSTMState(torch.tanh(cell) * torch.sigmoid(o), cell)

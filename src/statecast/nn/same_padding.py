@@ -24,14 +24,13 @@ class SameConv2d(nn.Conv2d):
         self, maps: Float[Tensor, "batch channel y x"]
     ) -> Float[Tensor, "batch out_channel out_y out_x"]:
         kernel, stride = self.kernel_size[0], self.stride[0]
-        pads = [
+        height, width = (
             max((-(-side // stride) - 1) * stride + kernel - side, 0) for side in maps.shape[2:]
-        ]
-        if any(pad % 2 for pad in pads):
-            height, width = pads
+        )
+        padding = (height // 2, width // 2)
+        if height % 2 or width % 2:
             before_and_after = (width // 2, -(-width // 2), height // 2, -(-height // 2))
-            return super().forward(nn.functional.pad(maps, before_and_after))
-        padding = [pad // 2 for pad in pads]
+            maps, padding = nn.functional.pad(maps, before_and_after), (0, 0)
         return nn.functional.conv2d(maps, self.weight, self.bias, stride, padding)
 
 
@@ -53,7 +52,7 @@ class SameConvTranspose2d(nn.ConvTranspose2d):
         kernel, stride = self.kernel_size[0], self.stride[0]
         before = max(kernel - stride, 0) // 2
         height, width = (stride * side for side in maps.shape[2:])
-        reached = super().forward(maps, output_size)
+        reached = nn.functional.conv_transpose2d(maps, self.weight, self.bias, stride)
         return reached[..., before : before + height, before : before + width]
 
 

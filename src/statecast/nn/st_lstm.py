@@ -14,6 +14,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from statecast.errors import InputError
+from statecast.nn.fast.weight_cache import cached, constant
 
 Norm = Literal["none", "channel", "element"]
 Maps = Float[Tensor, "batch channel y x"]
@@ -57,9 +58,11 @@ class Gates:
         return nn.Conv2d(2 * width, width, 1, bias=self.bias)
 
 
-def remember(memory: Maps, i: Maps, f: Maps, g: Maps, *, bias: float = FORGET_BIAS) -> Maps:
-    r"""The next memory, $\sigma(f + b) \odot m + \sigma(i) \odot \tanh g$."""
-    return torch.sigmoid(f + bias) * memory + torch.sigmoid(i) * torch.tanh(g)
+def remember(memory: Maps | None, i: Maps, f: Maps, g: Maps, *, bias: float = FORGET_BIAS) -> Maps:
+    r"""The next memory, $\sigma(f + b) \odot m + \sigma(i) \odot \tanh g$; m is 0 where None."""
+    if memory is None:
+        return torch.sigmoid(i) * torch.tanh(g)
+    return torch.addcmul(torch.sigmoid(f + bias) * memory, torch.sigmoid(i), torch.tanh(g))
 
 
 class ConvLSTMCell(nn.Module):
@@ -91,7 +94,7 @@ class ConvLSTMCell(nn.Module):
 
     def forward(self, inputs: Maps, hidden: Maps, cell: Maps) -> tuple[Maps, Maps]:
         """The next hidden state and cell."""
-        i, g, f, o = (self.input_gates(inputs) + self.hidden_gates(hidden)).chunk(4, dim=1)
+        i, g, f, o = self.gates(inputs, hidden).chunk(4, dim=1)
         if self.memory_peephole is not None:
             of_input, of_forget = self.memory_peephole.chunk(2)
             i, f = torch.addcmul(i, of_input, cell), torch.addcmul(f, of_forget, cell)
@@ -99,6 +102,23 @@ class ConvLSTMCell(nn.Module):
         if self.output_peephole is not None:
             o = torch.addcmul(o, self.output_peephole, cell)
         return torch.sigmoid(o) * torch.tanh(cell), cell
+
+    def gates(self, inputs: Maps, hidden: Maps) -> Maps:
+        """Sum of the gates of both; of constant weights, by one convolution."""
+        if len(self.input_gates) > 1 or not constant() or torch.is_grad_enabled():
+            gates: Maps = self.input_gates(inputs) + self.hidden_gates(hidden)
+            return gates
+        weight, bias = cached(self, self.joint_convolution)
+        both, padding = torch.cat([inputs, hidden], dim=1), weight.shape[-1] // 2
+        return nn.functional.conv2d(both, weight, bias, padding=padding)
+
+    def joint_convolution(self) -> tuple[Tensor, Tensor | None]:
+        """Weight and bias of the convolution of input and hidden state side by side."""
+        first, second = (
+            dict(gates.named_parameters()) for gates in (self.input_gates, self.hidden_gates)
+        )
+        bias = first["0.bias"] + second["0.bias"] if "0.bias" in first else None
+        return torch.cat([first["0.weight"], second["0.weight"]], dim=1), bias
 
 
 class STLSTMOutput(NamedTuple):

@@ -193,10 +193,11 @@ class DDPAE(StateSpaceForecaster):
         assert isinstance(latent, Tensor)
         pose, tracks = self.split(latent.flatten(0, -2))
         tracks = self.poses.advance(tracks)
-        increments = self.poses.increment(tracks.hidden)
-        moved = increments.mean
+        increment = self.poses.increment
         if isinstance(noise, Tensor):
-            moved = increments.at(noise.reshape(moved.shape))
+            moved = increment(tracks.hidden).at(noise.reshape(pose.shape))
+        else:
+            moved = widened(increment.mean(tracks.hidden))
         return [self.joined(pose + moved, tracks).view_as(latent)]
 
     # Inference

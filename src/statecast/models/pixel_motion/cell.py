@@ -26,6 +26,7 @@ from statecast.nn.same_padding import SameConv2d, SameConvTranspose2d
 REDUCTION = 8  # from the side of a frame to that of the smallest maps
 EPSILON = 1e-12  # of layer normalisation, as in the published code
 AFFINE_HIDDEN = 100  # units before the affine maps, as published
+SHARED = 4  # convolutional LSTMs before the latent, whose maps do not depend on it
 States = tuple[ConvLSTMState | None, ...]  # of each convolutional LSTM
 
 
@@ -54,6 +55,11 @@ class CellOptions:
                 "A cell needs at least 1 transformation and an odd kernel_size, got "
                 f"{self.transformations} and {self.kernel_size}."
             )
+
+
+def repeated(maps: Float[Tensor, "few *shape"], rows: int) -> Float[Tensor, "rows *shape"]:
+    """Maps, each for as many neighbouring rows."""
+    return maps if len(maps) == rows else maps.repeat_interleave(rows // len(maps), dim=0)
 
 
 def layer_norm(channels: int) -> nn.GroupNorm:
@@ -132,8 +138,13 @@ class MotionCell(nn.Module):
         latent: Float[Tensor, "row latent small_y small_x"] | None = None,
         conditions: Float[Tensor, "row condition"] | None = None,
     ) -> tuple[Float[Tensor, "row channel y x"], States]:
-        """The next frame, and the states after it."""
+        """The next frame, and the states after it.
+
+        Rows that share a frame, and its states of `SHARED` layers, are neighbours: a frame may
+        stand for as many latents.
+        """
         features, smallest, states = self.features(frame, states, latent, conditions)
+        frame = repeated(frame, len(features))
         if self.options.rectified:
             features = functional.relu(features)
         images = torch.stack([frame, *self.candidates(frame, features, smallest)], dim=1)
@@ -145,22 +156,28 @@ class MotionCell(nn.Module):
     ) -> tuple[Float[Tensor, "row full y x"], Float[Tensor, "row five small_y small_x"], States]:
         """Maps as large as the frame, the smallest maps, and the states after them."""
         after: list[ConvLSTMState] = []
+        cells = zip(self.lstms, self.norms, states, strict=True)
 
         def remember(maps: Tensor) -> Tensor:
-            number = len(after)
-            after.append(self.lstms[number](maps, states[number]))
-            normalised: Tensor = self.norms[number](after[-1].hidden)
+            lstm, norm, state = next(cells)
+            after.append(lstm(maps, state))
+            normalised: Tensor = norm(after[-1].hidden)
             return normalised
 
+        (halve, halve_again), (double, double_again) = self.downsample, self.upsample
         entered = functional.relu(self.enter_norm(self.enter(frame)))
-        half = functional.relu(self.downsample[0](remember(remember(entered))))
-        quarter = functional.relu(self.downsample[1](remember(remember(half))))
+        half = functional.relu(halve(remember(remember(entered))))
+        quarter = functional.relu(halve_again(remember(remember(half))))
+        if latent is not None:
+            entered, half, quarter = (
+                repeated(maps, len(latent)) for maps in (entered, half, quarter)
+            )
         quarter = beside(quarter, conditions)
         if latent is not None:
             quarter = torch.cat([quarter, latent], dim=1)
         smallest = remember(functional.relu(self.mix(quarter)))
-        maps = remember(functional.relu(self.upsample[0](smallest)))
-        maps = functional.relu(self.upsample[1](torch.cat([maps, half], dim=1)))
+        maps = remember(functional.relu(double(smallest)))
+        maps = functional.relu(double_again(torch.cat([maps, half], dim=1)))
         maps = torch.cat([remember(maps), entered], dim=1)
         return self.leave_norm(self.leave(maps)), smallest, tuple(after)
 

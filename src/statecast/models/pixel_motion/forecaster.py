@@ -11,15 +11,18 @@ from torch import Tensor, nn
 from statecast.errors import InputError
 from statecast.frames import Batch, Frames, FrameSpec
 from statecast.models.action_conditioning import ActionFeedback
-from statecast.models.pixel_motion.cell import CellOptions, MotionCell, States
+from statecast.models.pixel_motion.cell import CellOptions, MotionCell, States, repeated
 from statecast.models.scheduled_sampling import (
     draw_true_counts,
     draw_true_frames,
     inverse_sigmoid_sampling,
 )
+from statecast.nn.conv_lstm import ConvLSTMState
 from statecast.nn.noise import Noise
 from statecast.nn.normaliser import Normalisation
 from statecast.nn.same_padding import initialise_xavier
+
+CHANNELS_LAST_WIDTH = 32
 
 
 class MotionState(NamedTuple):
@@ -66,6 +69,8 @@ class PixelMotion(ActionFeedback[MotionState]):
             raise InputError(f"sampling_decay must be positive, got {sampling_decay}.")
         self.sampling_decay, self.published = sampling_decay, published
         self.cell = MotionCell(spec.frame_shape, options)
+        # Gates of few channels, side by side for each pixel, are slow to take apart.
+        self.channels_last = min(options.lstm_widths) >= CHANNELS_LAST_WIDTH
         self.dynamics = self.dynamics_of(spec)
 
     def initialise(self, generator: torch.Generator | None) -> None:
@@ -99,7 +104,14 @@ class PixelMotion(ActionFeedback[MotionState]):
         latent = self.draw_sequence_latent(context, noise)
         given = None if conditions is None else noise.rows(conditions)
         state = MotionState(self.start, latent, given)
-        return self.step_through(noise.rows(context), state, noise=noise)
+        following, state = self.step_through(context, state, noise=noise)
+        rows = len(following)  # which share the states of layers before the latent until here
+        lstms = tuple(
+            ConvLSTMState(repeated(each.hidden, rows), repeated(each.cell, rows))
+            for each in state.lstms
+            if each is not None
+        )
+        return following, state._replace(lstms=lstms)
 
     @property
     def start(self) -> States:

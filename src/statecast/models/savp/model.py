@@ -109,6 +109,7 @@ class SAVP(ActionFeedback[SAVPState]):
     """
 
     stochastic = True
+    channels_last = False  # instance normalisation of such maps is slow on processors
 
     def __init__(
         self,

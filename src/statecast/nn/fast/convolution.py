@@ -26,6 +26,18 @@ class Geometry(NamedTuple):
         return cls(layer.stride, layer.padding, isinstance(layer, nn.ConvTranspose2d))
 
 
+def lay_weights_channels_last(model: nn.Module) -> None:
+    """Store the weights of convolutions as channels-last maps need them.
+
+    Else each call of a convolution reorders its weight, which takes as long as a small map does.
+    """
+    if not enabled("channels_last"):
+        return
+    for layer in model.modules():
+        if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
+            layer.weight.data = layer.weight.data.contiguous(memory_format=torch.channels_last)
+
+
 class Convolution(nn.Conv2d):
     """A convolution layer by `convolve`."""
 
@@ -49,6 +61,8 @@ def convolve(
     """
     if enabled("channels_last"):
         maps = maps.contiguous(memory_format=torch.channels_last)
+    else:  # a weight of that layout would give such maps
+        weight = weight.contiguous()
     stride, padding, transposed = geometry
     output = as_product(maps, weight, geometry) if enabled("kernel_as_matmul") else None
     if output is None and winograd.suits(
