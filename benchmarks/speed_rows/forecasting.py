@@ -160,7 +160,7 @@ def noise_of(setting: Setting) -> srvp.Noise:
 def plain_forecast(setting: Setting) -> Any:
     """A call that gives the samples (sample, batch, time, channel, *space) of plain code."""
     model, context = setting.model, setting.batch.context.values
-    weights = dict(model.state_dict())
+    weights = own_copy(model.state_dict())
     if isinstance(model, SRVP):
         noise = noise_of(setting)
         options = srvp.Options(model.skips, model.inference_frames, model.substeps)

@@ -85,6 +85,7 @@ class ConvolutionUnit(nn.Module):
     ) -> None:
         super().__init__()
         self.convolution = convolution
+        self.geometry = Geometry.of(convolution)
         self.norm = nn.BatchNorm2d(convolution.out_channels) if norm else None
         self.rectify = rectify
 
@@ -137,21 +138,12 @@ class ConvolutionUnit(nn.Module):
                 once = once * ready.scale[:, None, None]
             # In place: a convolution's gradient does not need its output.
             output.unflatten(0, (len(once), -1)).add_(once.unsqueeze(1))
-        if self.norm is not None and ready.scale is None:
-            output = self.norm(output)
+        norm = self.norm
+        if norm is not None and ready.scale is None:
+            output = norm(output)
         if self.rectify:
             output = nn.functional.leaky_relu(output, LEAK, inplace=True)
         return output
-
-    @property
-    def geometry(self) -> Geometry:
-        """Where the kernel goes."""
-        return Geometry.of(self.convolution)
-
-    @property
-    def transposed(self) -> bool:
-        """Whether the convolution is a transposed one."""
-        return isinstance(self.convolution, nn.ConvTranspose2d)
 
     @property
     def folds(self) -> bool:
@@ -160,21 +152,25 @@ class ConvolutionUnit(nn.Module):
 
     def ready(self, channels: int, *, start: bool, fold: bool) -> Ready:
         """The weight of the first or the last `channels` input channels, ready to convolve with."""
+        convolution, norm = self.convolution, self.norm if fold else None
+        weight, bias = convolution.weight, convolution.bias
+        dim = 0 if self.geometry.transposed else 1
+        whole = weight.shape[dim] == channels
+        if whole and norm is None:
+            return Ready(weight, bias, None)
 
         def make() -> Ready:
-            weight, bias = self.convolution.weight, self.convolution.bias
-            dim = 0 if self.transposed else 1
-            whole = weight.shape[dim] == channels
+            part = weight
             if not whole:
-                weight = weight.narrow(dim, 0 if start else weight.shape[dim] - channels, channels)
-            if self.norm is None or not fold:
-                return Ready(weight, bias, None)
-            scale, shift = folded(self.norm)
+                part = weight.narrow(dim, 0 if start else weight.shape[dim] - channels, channels)
+            if norm is None:
+                return Ready(part, bias, None)
+            scale, shift = folded(norm)
             # With stored statistics, normalisation is linear, as is the convolution before it.
-            weight = weight * scale.view(-1, 1, 1, *() if self.transposed else (1,))
+            part = part * scale.view(-1, 1, 1, *() if self.geometry.transposed else (1,))
             if bias is not None and whole:  # else it is in what frames share
                 shift = torch.addcmul(shift, bias, scale)
-            return Ready(weight, shift, scale)
+            return Ready(part, shift, scale)
 
         return cached((self, channels, start, fold), make)
 

@@ -37,7 +37,7 @@ from statecast.training.diagnostics import Diagnostics
 from statecast.training.heap import keep_memory
 from statecast.training.logs import SKIPPED, SilentLog, TrainingLog
 from statecast.training.nonfinite import describe_batch, find_nonfinite_windows
-from statecast.training.options import TrainingOptions
+from statecast.training.options import Phase, TrainingOptions
 from statecast.training.precision import autocast, choose_precision, compile_rollout, device_of
 from statecast.training.schedules import Plateau, learning_rate_at
 from statecast.training.signals import Stopped, StopRequest
@@ -141,7 +141,8 @@ class Trainer:
         check_training(model, data, options)
         self.device = device_of(options.device)
         self.windows: Windows = data.windows("train")
-        model.to(self.device)
+        model.to(self.device).train()
+        self.phase: Phase | None = None  # the one entered
         if self.device.type == "cpu":
             keep_memory()
         recompute_stages(model, options.activation_checkpointing)
@@ -363,8 +364,11 @@ class Trainer:
 
     def enter_phase(self) -> None:
         """Put every part of the model into the mode of the step's phase."""
-        self.model.train()
         phase = self.options.phase_at(self.step)
+        if self.model.training and phase == self.phase:
+            return
+        self.model.train()
+        self.phase = phase
         if phase is None:
             return
         for name, weight in self.weights.items():
@@ -384,8 +388,12 @@ class Trainer:
         if self.options.gradient_clip_each is not None:
             for weight in updater.weights:
                 torch.nn.utils.clip_grad_norm_(weight, self.options.gradient_clip_each)
-        clip = math.inf if self.options.gradient_clip is None else self.options.gradient_clip
-        norm = torch.nn.utils.clip_grad_norm_(updater.weights, clip)
+        if self.options.gradient_clip is None:
+            norm = torch.nn.utils.get_total_norm(
+                [weight.grad for weight in updater.weights if weight.grad is not None]
+            )
+        else:
+            norm = torch.nn.utils.clip_grad_norm_(updater.weights, self.options.gradient_clip)
         # One transfer for all values: each one would wait for the device.
         numbers = torch.stack([*terms.values(), norm]).tolist()
         values = dict(zip([*terms, "gradient_norm"], numbers, strict=True))
