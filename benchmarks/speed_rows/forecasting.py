@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import torch
 from plain import scores, separable, srvp
+from plain.descent import own_copy
 from torch import Tensor, nn
 
 from speed_rows.base import SEED, Case, Settings, model_of, relative

@@ -6,6 +6,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from statecast.nn.fast.transposed import UpsamplingConvolution
+
 
 class SameConv2d(nn.Conv2d):
     """A convolution with TensorFlow's padding `SAME`.
@@ -34,26 +36,16 @@ class SameConv2d(nn.Conv2d):
         return nn.functional.conv2d(maps, self.weight, self.bias, stride, padding)
 
 
-class SameConvTranspose2d(nn.ConvTranspose2d):
+def same_transposed(
+    inputs: int, outputs: int, kernel: int, *, stride: int, bias: bool = True
+) -> UpsamplingConvolution:
     """A transposed convolution with TensorFlow's padding `SAME`: from n points to n times stride.
 
     It is the adjoint of `SameConv2d`: of what the kernel reaches, as much is cut off on each side
     as that one pads.
     """
-
-    def __init__(
-        self, inputs: int, outputs: int, kernel: int, *, stride: int, bias: bool = True
-    ) -> None:
-        super().__init__(inputs, outputs, kernel, stride, bias=bias)
-
-    def forward(
-        self, maps: Float[Tensor, "batch channel y x"], output_size: list[int] | None = None
-    ) -> Float[Tensor, "batch out_channel out_y out_x"]:
-        kernel, stride = self.kernel_size[0], self.stride[0]
-        before = max(kernel - stride, 0) // 2
-        height, width = (stride * side for side in maps.shape[2:])
-        reached = nn.functional.conv_transpose2d(maps, self.weight, self.bias, stride)
-        return reached[..., before : before + height, before : before + width]
+    cut = max(kernel - stride, 0) // 2
+    return UpsamplingConvolution(inputs, outputs, kernel, stride=stride, cut=cut, bias=bias)
 
 
 def initialise_xavier(module: nn.Module, generator: torch.Generator | None) -> None:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from statecast.nn.blocks import LEAK, ConvolutionUnit
 from statecast.nn.codecs.base import grid_of
+from statecast.nn.fast.transposed import UpsamplingConvolution
 from statecast.nn.gaussian import DiagonalGaussian, widened
 
 HALVINGS = 3  # of a frame's sides
@@ -59,7 +60,7 @@ class FrameDecoder(nn.Module):
         )
         layers: list[nn.Module] = []
         for _ in range(HALVINGS):
-            doubled = nn.ConvTranspose2d(width, width, 5, 2, 2, output_padding=1)
+            doubled = UpsamplingConvolution(width, width, 5, stride=2, cut=2)
             layers += [doubled, nn.BatchNorm2d(width), nn.LeakyReLU(LEAK)]
         layers.append(nn.ConvTranspose2d(width, frame_shape[0], 5, 1, 2))
         if normalise_frames:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from statecast.models.phydnet.cells import group_norm
 from statecast.nn.blocks import LEAK
 from statecast.nn.fast.convolution import Convolution
+from statecast.nn.fast.transposed import UpsamplingConvolution
 
 REDUCTION = 4  # of the sides of a frame
 
@@ -76,7 +77,7 @@ class SeparateCodec(BranchCodec):
         self.decoder = nn.Sequential(
             up(state_channels, width, 2, groups),
             up(width, width, 1, groups),
-            nn.ConvTranspose2d(width, channels, 3, 2, 1, 1),
+            UpsamplingConvolution(width, channels, 3, stride=2, cut=1),
         )
 
     def encode(self, frames: Float[Tensor, "row channel height width"]) -> Branches:
@@ -119,7 +120,7 @@ class SkipCodec(BranchCodec):
                 (width, half, 1),
             )
         )  # fmt: skip
-        self.decoder.append(nn.ConvTranspose2d(2 * half, channels, 3, 1, 1))
+        self.decoder.append(UpsamplingConvolution(2 * half, channels, 3, stride=1, cut=1))
 
     def encode(self, frames: Float[Tensor, "row channel height width"]) -> Branches:
         maps, skips = frames, []
@@ -146,7 +147,7 @@ def down(inputs: int, outputs: int, stride: int, groups: int) -> nn.Sequential:
 
 def up(inputs: int, outputs: int, stride: int, groups: int) -> nn.Sequential:
     """A 3×3 transposed convolution that multiplies the sides by `stride`, likewise."""
-    layer = nn.ConvTranspose2d(inputs, outputs, 3, stride, 1, output_padding=stride - 1)
+    layer = UpsamplingConvolution(inputs, outputs, 3, stride=stride, cut=1)
     return normalised(layer, groups)
 
 

@@ -21,7 +21,7 @@ from statecast.nn.pixel_motion import (
     move_by_pixel,
     normalised_kernels,
 )
-from statecast.nn.same_padding import SameConv2d, SameConvTranspose2d
+from statecast.nn.same_padding import SameConv2d, same_transposed
 
 REDUCTION = 8  # from the side of a frame to that of the smallest maps
 EPSILON = 1e-12  # of layer normalisation, as in the published code
@@ -105,10 +105,10 @@ class MotionCell(nn.Module):
         known = options.condition_size + options.latent_channels
         self.mix = nn.Conv2d(four + known, four, 1)
         self.upsample = nn.ModuleList(
-            [SameConvTranspose2d(size, size, 3, stride=2) for size in (five, six + two)]
+            [same_transposed(size, size, 3, stride=2) for size in (five, six + two)]
         )
         full = seven + width
-        self.leave = SameConvTranspose2d(full, full, 3, stride=2, bias=False)
+        self.leave = same_transposed(full, full, 3, stride=2, bias=False)
         self.leave_norm = layer_norm(full)
         self.smallest = (five, *grid)
         self.make_heads(channels, full, five * grid[0] * grid[1])

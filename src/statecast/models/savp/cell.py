@@ -12,6 +12,8 @@ from torch.nn import functional
 from statecast.nn.blocks import beside
 from statecast.nn.codecs.base import Output, grid_of
 from statecast.nn.conv_lstm import ConvLSTM, ConvLSTMState, instance_norm
+from statecast.nn.fast.transposed import upsampled
+from statecast.nn.fast.weight_cache import cached
 from statecast.nn.gaussian import widened
 from statecast.nn.pixel_motion import move_by_kernels, normalised_kernels
 from statecast.nn.st_lstm import remember
@@ -108,12 +110,18 @@ class Resize(nn.Module):
         """The same before normalisation."""
         if self.direction == "down":
             return functional.avg_pool2d(self.convolution(maps), 2)
-        channels = maps.shape[1]
-        row = torch.tensor(BILINEAR, device=maps.device, dtype=maps.dtype)
-        weights = torch.outer(row, row).expand(channels, 1, 4, 4)
-        doubled = functional.conv_transpose2d(maps, weights, stride=2, groups=channels)
-        convolved: Tensor = self.convolution(doubled)
-        return convolved
+        weight = cached(self, self.doubling_kernels)
+        return upsampled(maps, weight, self.convolution.bias, stride=2, cut=2)
+
+    def doubling_kernels(self) -> Float[Tensor, "channel out_channel 6 6"]:
+        """Kernels of the transposed convolution that doubles maps and then convolves them."""
+        kernels = self.convolution.weight
+        row = torch.tensor(BILINEAR, device=kernels.device, dtype=kernels.dtype)
+        bilinear = torch.outer(row, row).expand(1, 1, 4, 4)
+        # A transposed convolution flips kernels, and a convolution does not.
+        flat = kernels.transpose(0, 1).flatten(0, 1).unsqueeze(1).flip(2, 3)
+        both = functional.conv_transpose2d(flat, bilinear)
+        return both.unflatten(0, (kernels.shape[1], -1)).squeeze(2)
 
 
 class Stage(nn.Module):

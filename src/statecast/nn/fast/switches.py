@@ -21,6 +21,7 @@ VARIABLE = "STATECAST_WITHOUT"  # names, separated by commas, switched off from 
 # Each fast path and its effect; `benchmarks/speed.py --ablation` measures the gain (docs/speed.md).
 NAMES: dict[str, str] = {
     "channels_last": "maps lie in memory channel by channel of a pixel, as convolutions read them",
+    "transposed_as_convolution": "transposed convolutions as convolutions of the coarse map",
     "winograd": "convolutions of wide maps by Winograd's algorithm, on a processor",
     "kernel_as_matmul": "convolutions with a kernel as large as the map, as one matrix product",
     "content_once": "what frames share is convolved once per sequence, not once per frame",

@@ -1,0 +1,96 @@
+"""Transposed convolutions as convolutions of the coarse map, which gives every fine point."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional
+
+from statecast.nn.fast.switches import enabled
+from statecast.nn.fast.weight_cache import cached
+from statecast.nn.fast.winograd import Identity
+
+
+class PhaseKernels(NamedTuple):
+    """The kernels of each of the stride² fine points of a coarse one, as one convolution."""
+
+    weight: Float[Tensor, "phase_channel channel y x"]
+    before: int  # zeros before the first coarse point
+    after: int  # and after the last one
+
+
+def phase_kernels(
+    weight: Float[Tensor, "channel out_channel y x"], stride: int, cut: int
+) -> PhaseKernels:
+    """Kernels that read coarse points, from that of a transposed convolution; see `upsampled`.
+
+    Fine point m = s i + a of the output takes the weights k = s d + a + cut from coarse points
+    i − d. Together, the phases a take every k once.
+    """
+    side = weight.shape[-1]
+    nearest, farthest = -((stride - 1 + cut) // stride), (side - 1 - cut) // stride
+    reach = farthest - nearest + 1
+    left = -(stride * nearest + cut)
+    right = stride * reach - left - side
+    spread = functional.pad(weight, (left, right, left, right))
+    phases = spread.unflatten(3, (reach, stride)).unflatten(2, (reach, stride)).flip(2, 4)
+    kernels = phases.permute(1, 3, 5, 0, 2, 4).flatten(0, 2)
+    last = weight.is_contiguous(memory_format=torch.channels_last)
+    layout = torch.channels_last if last else torch.contiguous_format
+    return PhaseKernels(kernels.contiguous(memory_format=layout), farthest, -nearest)
+
+
+class UpsamplingConvolution(nn.ConvTranspose2d):
+    """A transposed convolution whose maps become exactly `stride` times as large.
+
+    Args:
+        inputs: channels of its input.
+        outputs: channels of its output.
+        kernel: side of the kernel, at least `stride`.
+        stride: fine points per coarse one.
+        cut: rows and columns that the kernel reaches and that are cut off at the beginning; at the
+            end, those beyond the size are.
+        bias: whether it adds one.
+    """
+
+    def __init__(
+        self, inputs: int, outputs: int, kernel: int, *, stride: int, cut: int, bias: bool = True
+    ) -> None:
+        super().__init__(inputs, outputs, kernel, stride, bias=bias)
+        self.cut = cut
+
+    def forward(self, input: Tensor, output_size: list[int] | None = None) -> Tensor:  # noqa: A002
+        return upsampled(input, self.weight, self.bias, stride=self.stride[0], cut=self.cut)
+
+
+def upsampled(
+    maps: Float[Tensor, "row channel y x"],
+    weight: Float[Tensor, "channel out_channel kernel kernel"],
+    bias: Float[Tensor, " out_channel"] | None,
+    *,
+    stride: int,
+    cut: int,
+) -> Float[Tensor, "row out_channel fine_y fine_x"]:
+    """A transposed convolution to maps that are `stride` times as large.
+
+    Args:
+        maps: the coarse maps.
+        weight: square kernels.
+        bias: added to each output channel.
+        stride: fine points per coarse one.
+        cut: rows and columns that the kernel reaches and that are cut off at the beginning.
+    """
+    height, width = (stride * side for side in maps.shape[2:])
+    if maps.device.type != "cpu" or not enabled("transposed_as_convolution"):
+        reached = functional.conv_transpose2d(maps, weight, bias, stride)
+        return reached[..., cut : cut + height, cut : cut + width]
+    kernels, before, after = cached(
+        ("phases", Identity(weight), stride, cut), lambda: phase_kernels(weight, stride, cut)
+    )
+    if bias is not None:
+        bias = bias.repeat_interleave(stride * stride)
+    padded = functional.pad(maps, (before, after, before, after))
+    return functional.pixel_shuffle(functional.conv2d(padded, kernels, bias), stride)
