@@ -75,12 +75,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace, overrides: Sequence[str] = ()) -> int:
     """Forecast from a file to a file."""
+    from statecast.data.user.array_axes import order_of
     from statecast.runs.trained.loading import example, example_context
 
     target = None
     if not options.input:
         options.input = [str(example_context(options.folder))]
         target = example(options.folder).target
+        if options.horizon is None and options.times is None:
+            options.horizon = len(target)
+        overrides = [*overrides, "--data.axes", order_of("yx"[-len(target.space) :])]
     report(writer(predictor_of(options), options, overrides, target=target)())
     return 0
 
