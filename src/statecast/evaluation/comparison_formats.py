@@ -10,16 +10,14 @@ from collections.abc import Callable
 from typing import Any
 
 from statecast.evaluation.comparison import Cell, Column, Comparison
+from statecast.evaluation.text_tables import aligned, with_interval
 
 ABSENT = "–"
 
 
 def shown(cell: Cell | None) -> str:
     """A score with the half width of its interval, where there is one."""
-    if cell is None:
-        return ABSENT
-    interval = "" if math.isnan(cell.half_width) else f" ± {cell.half_width:.2g}"
-    return f"{cell.value:.4g}{interval}"
+    return ABSENT if cell is None else with_interval(cell.value, cell.half_width)
 
 
 def as_text(table: Comparison) -> str:
@@ -30,9 +28,7 @@ def as_text(table: Comparison) -> str:
         mark = f" [{sources[row.source]}]" if row.kind == "published" else ""
         cells = [_marked(table, index, column, "{} *") for column in table.columns]
         rows.append([row.label + mark, *cells])
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    lines = ["  ".join(c.ljust(w) for c, w in zip(r, widths, strict=True)).rstrip() for r in rows]
-    return "\n".join([*lines, "", "* best of its column", *_below(table, "{}")])
+    return "\n".join([*aligned(rows), "", "* best of its column", *_below(table, "{}")])
 
 
 def as_markdown(table: Comparison) -> str:

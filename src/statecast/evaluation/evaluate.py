@@ -13,6 +13,7 @@ from statecast.data.base import DataSource, Split, Windows
 from statecast.distributed import all_gather, rank, world_size
 from statecast.errors import InputError
 from statecast.evaluation.analyses import ANALYSES
+from statecast.evaluation.analyses.base import AnalysisPlan
 from statecast.evaluation.baselines import fit_statistics, fitted_baselines
 from statecast.evaluation.evaluation import Evaluation, Part
 from statecast.evaluation.protocol_settings import EvaluationPlan, resolve_protocol
@@ -149,13 +150,7 @@ def evaluate(
     scored |= {key: scores_of(baseline, key) for key, baseline in beside.items()}
     own = scored[name]
     found, reasons = run_analyses(
-        analyses,
-        model,
-        data,
-        split=plan.split,
-        windows=max_windows,
-        batch_size=batch_size,
-        seed=seed,
+        analyses, model, AnalysisPlan(data, plan.split, max_windows, batch_size, seed)
     )
     return Evaluation(
         protocol={
@@ -257,14 +252,7 @@ def windows_of(scored: Mapping[str, Scores]) -> WindowScores:
 
 
 def run_analyses(
-    names: Sequence[str],
-    model: Forecaster,
-    data: DataSource,
-    *,
-    split: Split,
-    windows: int | None,
-    batch_size: int,
-    seed: int,
+    names: Sequence[str], model: Forecaster, plan: AnalysisPlan
 ) -> tuple[dict[str, Any], dict[str, str]]:
     """Results of the analyses that apply, and the reasons why others do not.
 
@@ -279,13 +267,11 @@ def run_analyses(
     found: dict[str, Any] = {}
     reasons: dict[str, str] = {}
     for name in names[rank() :: world_size()]:
-        reason = ANALYSES[name].why_not_applicable(model, data)
+        reason = ANALYSES[name].why_not_applicable(model, plan.data)
         if reason is not None:
             reasons[name] = reason
             continue
-        found[name] = ANALYSES[name]().run(
-            model, data, split=split, windows=windows, batch_size=batch_size, seed=seed
-        )
+        found[name] = ANALYSES[name]().run(model, plan)
     parts = all_gather((found, reasons))
     every = {name: result for part, _ in parts for name, result in part.items()}
     return (

@@ -13,6 +13,7 @@ import torch
 
 from statecast.evaluation.labelled_scores import Table, labelled_scores
 from statecast.evaluation.skill import Skill
+from statecast.evaluation.text_tables import aligned, with_interval
 from statecast.evaluation.window_scores import WindowScores
 from statecast.io.atomic_files import write_text
 from statecast.io.sealed_json import sealed
@@ -140,14 +141,14 @@ class Evaluation:
     def table(self) -> str:
         """Lines of text: a row per metric and selection, a column per forecaster."""
         single = self.protocol.get("samples") == 1  # then all selections are the same
-        blocks = [aligned(score_rows("score", self.forecasters, single=single))]
+        blocks = [score_rows("score", self.forecasters, single=single)]
         for kind, parts in self.parts.items():
             for name, part in parts.items():
                 title = f"{kind} {name}" + (f" / {part.unit}" if part.unit != "1" else "")
-                blocks.append(aligned(score_rows(title, part.forecasters, single=single)))
+                blocks.append(score_rows(title, part.forecasters, single=single))
         if self.skill:
-            blocks.append(aligned(skill_rows(self.skill, self.model, single=single)))
-        return "\n\n".join(blocks)
+            blocks.append(skill_rows(self.skill, self.model, single=single))
+        return "\n\n".join("\n".join(aligned(rows)) for rows in blocks)
 
     def to_xarray(self) -> xarray.Dataset:
         """A variable per metric, (forecaster, selection, lead_time), and its half width.
@@ -226,7 +227,7 @@ def score_rows(title: str, table: Table, *, single: bool) -> Iterator[list[str]]
             row = [f"{metric} {arrow}" + ("" if single else f" {selection}")]
             for name in names:
                 found = table[name].get(metric, {}).get(selection)
-                row.append("–" if found is None else shown(found))
+                row.append("–" if found is None else with_interval(found.value, found.half_width))
             yield row
 
 
@@ -244,19 +245,3 @@ def skill_rows(
                 found = skill[name].get(metric, {}).get(selection)
                 row.append("–" if found is None else found.shown())
             yield row
-
-
-def aligned(rows: Iterator[list[str]]) -> str:
-    """Rows as lines of text with columns of equal width."""
-    found = list(rows)
-    widths = [max(map(len, column)) for column in zip(*found, strict=True)]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in found
-    )
-
-
-def shown(score: Score) -> str:
-    """A score with the half width of its interval, where there is one."""
-    interval = "" if math.isnan(score.half_width) else f" ± {score.half_width:.2g}"
-    return f"{score.value:.4g}{interval}"

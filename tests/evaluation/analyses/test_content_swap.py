@@ -12,6 +12,7 @@ from statecast.data.synthetic.moving_mnist_file import write_test_set
 from statecast.data.synthetic.rendering import render
 from statecast.data.synthetic.turntable import Turntable
 from statecast.data.synthetic.waves import WaveEquation
+from statecast.evaluation.analyses.base import AnalysisPlan
 from statecast.evaluation.analyses.content_swap import ContentSwap
 from statecast.evaluation.evaluate import evaluate
 from statecast.models.base import Forecaster
@@ -58,9 +59,7 @@ class Oracle(Forecaster):
 
 
 def made(model, data, *, seed=3, windows=None, batch_size=5):
-    return ContentSwap().run(
-        model, data, split="test", windows=windows, batch_size=batch_size, seed=seed
-    )
+    return ContentSwap().run(model, AnalysisPlan(data, "test", windows, batch_size, seed))
 
 
 def value(result, row, metric, horizon="12"):

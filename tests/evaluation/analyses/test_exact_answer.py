@@ -9,6 +9,7 @@ from statecast.data.base import seeded_generator
 from statecast.data.synthetic.forks import Forks
 from statecast.data.synthetic.moving_digits import MovingDigits
 from statecast.data.synthetic.oscillators import Oscillators
+from statecast.evaluation.analyses.base import AnalysisPlan
 from statecast.evaluation.analyses.exact_answer import (
     SAMPLES,
     ExactAnswer,
@@ -20,7 +21,9 @@ from statecast.evaluation.evaluate import evaluate
 from statecast.models.base import Forecaster
 from statecast.models.baselines import Persistence
 
-OPTIONS = {"split": "test", "windows": None, "batch_size": 40, "seed": 1}
+
+def run(model, data):
+    return ExactAnswer().run(model, AnalysisPlan(data, "test", None, batch_size=40, seed=1))
 
 
 class Law(Forecaster):
@@ -55,7 +58,7 @@ class Law(Forecaster):
     ids=["forks", "oscillators"],
 )
 def test_a_model_that_knows_the_law_scores_as_the_law_does(data):
-    result = ExactAnswer().run(Law(data), data, **OPTIONS)
+    result = run(Law(data), data)
     for found in result["scores"].values():
         model, exact = found["model"], found["exact"]
         assert abs(model["value"] - exact["value"]) < 0.1 * exact["value"]
@@ -72,7 +75,7 @@ def test_a_model_that_knows_the_law_scores_as_the_law_does(data):
 
 def test_a_model_that_always_goes_right_is_found_out():
     data = Forks(test_videos=60, frame_size=16, horizon=5, test_horizon=5)
-    found = ExactAnswer().run(Law(data, always=True), data, **OPTIONS)
+    found = run(Law(data, always=True), data)
     modes, crps = found["modes"], found["scores"]["crps"]
     probability = data.windows("test").mode_probabilities(torch.arange(60))[:, 1].double()
     error = (1 - probability).square().mean().sqrt()

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from statecast.data.base import DataSource, Windows, seeded_generator
+from statecast.evaluation.analyses.base import AnalysisPlan
 from statecast.evaluation.analyses.code_shares import Shares, concentration, disentanglement
 from statecast.evaluation.analyses.ground_truth import counts_of, order_of, quantities, share_found
 from statecast.evaluation.analyses.linear_probes import CODES, Probes
@@ -103,8 +104,8 @@ def noise(values, generator, size=6):
 
 
 def found(model, data, **options):
-    asked = {"split": "test", "windows": None, "batch_size": 64, "seed": 1} | options
-    return Probes().run(model, data, **asked)
+    asked = {"split": "test", "max_windows": None, "batch_size": 64, "seed": 1} | options
+    return Probes().run(model, AnalysisPlan(data, **asked))
 
 
 def test_a_latent_that_is_the_truth_explains_all_of_it_and_nothing_of_the_other():
@@ -207,7 +208,7 @@ def test_ties_are_broken_by_the_next_key():
 @pytest.mark.parametrize(("split", "fitting"), [("test", "train"), ("train", "validation")])
 def test_no_scored_window_is_fitted(split, fitting):
     data = Known()
-    result = found(Fake(data, lambda v, g: v, lambda v: v), data, split=split, windows=50)
+    result = found(Fake(data, lambda v, g: v, lambda v: v), data, split=split, max_windows=50)
     assert (result["fitted_on"], result["windows"]) == (fitting, 50)
     assert set(data.opened) == {split, fitting}
     assert sum(map(len, data.opened[split].asked)) == 50

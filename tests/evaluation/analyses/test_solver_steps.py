@@ -5,6 +5,7 @@ import json
 import pytest
 import torch
 
+from statecast.evaluation.analyses.base import AnalysisPlan
 from statecast.evaluation.analyses.solver_steps import Steps
 from statecast.evaluation.evaluate import evaluate
 from statecast.models.baselines import Persistence
@@ -67,18 +68,18 @@ def test_every_solver_is_counted_and_scored_on_the_same_windows(data):
 
 def test_rows_of_a_stochastic_model_share_their_draws(data):
     model = srvp(data, solver="rk4", substeps=2)
-    result = Steps().run(model, data, split="test", windows=6, batch_size=4, seed=3)
+    result = Steps().run(model, AnalysisPlan(data, "test", 6, batch_size=4, seed=3))
     assert result["own"] == {"solver": "rk4", "substeps": 2}
     values = {(r["solver"], r["substeps"]): r["mse"] for r in result["rows"]}
     # With draws of their own, rows would differ by more than their solvers do.
-    other = Steps().run(model, data, split="test", windows=6, batch_size=4, seed=4)
+    other = Steps().run(model, AnalysisPlan(data, "test", 6, batch_size=4, seed=4))
     between = abs(other["rows"][0]["mse"] - result["rows"][0]["mse"])
     assert abs(values["rk4", 8] - values["dopri5", None]) < 1e-3 * between
 
 
 def test_a_solver_that_fails_has_a_row_that_says_why(data):
     model = separable(data, relative_tolerance=1e-30, absolute_tolerance=1e-30)
-    result = Steps().run(model, data, split="test", windows=4, batch_size=4, seed=1)
+    result = Steps().run(model, AnalysisPlan(data, "test", 4, batch_size=4, seed=1))
     assert "Loosen its tolerances" in result["rows"][-1]["failed"]
     assert "Loosen" in Steps().lines(result)[-1]
 

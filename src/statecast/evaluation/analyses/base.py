@@ -3,10 +3,54 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
-from statecast.data.base import DataSource, Split
+from torch import Tensor
+
+from statecast.data.base import DataSource, Split, Windows
+from statecast.data.loading import evenly
+from statecast.frames import FrameSpec
+from statecast.metrics import METRICS
+from statecast.metrics.base import Metric
 from statecast.models.base import Forecaster
+
+
+class AnalysisPlan(NamedTuple):
+    """The windows that an analysis scores, and how.
+
+    Attributes:
+        data: where windows come from.
+        split: whose windows are scored; what must be fitted is fitted on others.
+        max_windows: number of windows, evenly spaced; None for all.
+        batch_size: windows at once.
+        seed: of all random draws.
+    """
+
+    data: DataSource
+    split: Split
+    max_windows: int | None
+    batch_size: int
+    seed: int
+
+    @property
+    def windows(self) -> Windows:
+        """All windows of the split."""
+        return self.data.windows(self.split)
+
+    def chosen(self, windows: Windows) -> Tensor:
+        """The numbers of the windows that are scored."""
+        total = len(windows)
+        return evenly(total, total if self.max_windows is None else self.max_windows)
+
+
+def applicable_metrics(names: Sequence[str], spec: FrameSpec) -> dict[str, Metric]:
+    """Those of some metrics that can be computed of single forecasts of such frames."""
+    return {
+        name: METRICS[name].of(spec)
+        for name in names
+        if METRICS[name].why_not_applicable(spec, 1) is None
+    }
 
 
 class Analysis(ABC):
@@ -18,26 +62,8 @@ class Analysis(ABC):
         """Why the analysis cannot be made of this model and data; None where it can."""
 
     @abstractmethod
-    def run(
-        self,
-        model: Forecaster,
-        data: DataSource,
-        *,
-        split: Split,
-        windows: int | None,
-        batch_size: int,
-        seed: int,
-    ) -> dict[str, Any]:
-        """Find out; the result is made of JSON values.
-
-        Args:
-            model: the trained model.
-            data: where windows come from.
-            split: whose windows are scored; what must be fitted is fitted on others.
-            windows: number of windows, evenly spaced; None for all.
-            batch_size: windows at once.
-            seed: of all random draws.
-        """
+    def run(self, model: Forecaster, plan: AnalysisPlan) -> dict[str, Any]:
+        """Analyse a trained model; the result is made of JSON values."""
 
     @abstractmethod
     def lines(self, result: dict[str, Any]) -> list[str]:

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import torch
 
-from statecast.data.base import DataSource, Split, seeded_generator
+from statecast.data.base import DataSource, seeded_generator
 from statecast.data.content_swap import SwappableWindows, SwappedContent
-from statecast.data.loading import evenly
 from statecast.errors import InputError
-from statecast.evaluation.analyses.base import Analysis
-from statecast.frames import Batch, Forecast, Frames, FrameSpec
+from statecast.evaluation.analyses.base import Analysis, AnalysisPlan, applicable_metrics
+from statecast.evaluation.text_tables import aligned, with_interval
+from statecast.frames import Batch, Forecast, Frames
 from statecast.metrics import METRICS
-from statecast.metrics.base import Metric, Score, Sums, add
+from statecast.metrics.base import Score, Sums, add
 from statecast.models.base import Forecaster
 
 SCORED_BY = ("mse", "psnr", "ssim")  # metrics in which forecast and target can change places
@@ -46,25 +45,16 @@ class ContentSwap(Analysis):
             return f"{type(windows).__name__} cannot be made again with other content"
         return None
 
-    def run(
-        self,
-        model: Forecaster,
-        data: DataSource,
-        *,
-        split: Split,
-        windows: int | None,
-        batch_size: int,
-        seed: int,
-    ) -> dict[str, Any]:
-        source = data.windows(split)
+    def run(self, model: Forecaster, plan: AnalysisPlan) -> dict[str, Any]:
+        source, seed = plan.windows, plan.seed
         if not isinstance(source, SwappableWindows):
-            raise InputError(f"The {split} windows cannot be made again with other content.")
-        metrics = applicable(model.spec)
-        chosen = evenly(len(source), len(source) if windows is None else windows)
+            raise InputError(f"The {plan.split} windows cannot be made again with other content.")
+        metrics = applicable_metrics(SCORED_BY, model.spec)
+        chosen = plan.chosen(source)
         sums: dict[tuple[str, str, int], Sums] = {}
         truths = 0
-        for start in range(0, len(chosen), batch_size):
-            indices = chosen[start : start + batch_size]
+        for start in range(0, len(chosen), plan.batch_size):
+            indices = chosen[start : start + plan.batch_size]
             batch, swapped = source.batch(indices), source.swap_content(indices, seed=seed)
             truths = len(swapped.truths)
             rows = forecasts(model, batch, swapped, seed=seed, stream=start)
@@ -82,22 +72,12 @@ class ContentSwap(Analysis):
         table = [["", "", *(f"{name} {METRICS[name].arrow()}" for name in result["metrics"])]]
         for horizon, rows in result["horizons"].items():
             for row, scores in rows.items():
-                cells = [number(scores[name]) for name in result["metrics"]]
+                cells = [
+                    with_interval(scores[name]["value"], scores[name]["half_width"])
+                    for name in result["metrics"]
+                ]
                 table.append([f"t+{horizon}", ROWS[row], *cells])
-        widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-        return [
-            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-            for row in table
-        ]
-
-
-def applicable(spec: FrameSpec) -> dict[str, Metric]:
-    """The metrics that can be computed of such frames."""
-    return {
-        name: METRICS[name].of(spec)
-        for name in SCORED_BY
-        if METRICS[name].why_not_applicable(spec, 1) is None
-    }
+        return aligned(table)
 
 
 def horizons(length: int) -> list[int]:
@@ -163,9 +143,3 @@ def as_json(
         "truths": truths,
         "horizons": found,
     }
-
-
-def number(score: dict[str, float]) -> str:
-    """A score with the half width of its interval, where there is one."""
-    interval = "" if math.isnan(score["half_width"]) else f" ± {score['half_width']:.2g}"
-    return f"{score['value']:.4g}{interval}"

@@ -8,11 +8,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from statecast.data.base import DataSource, Split, window_generators
+from statecast.data.base import DataSource, window_generators
 from statecast.data.known_future import KnownFuture, KnownModes
-from statecast.data.loading import evenly, numbered_batches
+from statecast.data.loading import numbered_batches
 from statecast.errors import InputError
-from statecast.evaluation.analyses.base import Analysis
+from statecast.evaluation.analyses.base import Analysis, AnalysisPlan
+from statecast.evaluation.text_tables import aligned, with_interval
 from statecast.frames import Forecast
 from statecast.metrics import METRICS
 from statecast.metrics.base import Score, Sums, add
@@ -47,25 +48,16 @@ class ExactAnswer(Analysis):
             return "the model forecasts one future, and no law"
         return None
 
-    def run(
-        self,
-        model: Forecaster,
-        data: DataSource,
-        *,
-        split: Split,
-        windows: int | None,
-        batch_size: int,
-        seed: int,
-    ) -> dict[str, Any]:
-        source = data.windows(split)
+    def run(self, model: Forecaster, plan: AnalysisPlan) -> dict[str, Any]:
+        source, seed = plan.windows, plan.seed
         if not isinstance(source, KnownFuture):
-            raise InputError(f"The {split} windows do not know the law of their future.")
+            raise InputError(f"The {plan.split} windows do not know the law of their future.")
         metrics = {name: METRICS[name].of(model.spec) for name in SCORED}
         sums: dict[tuple[str, str], Sums] = {}
         expected: list[Tensor] = []
         modes: list[Modes] = []
-        chosen = evenly(len(source), len(source) if windows is None else windows)
-        for numbers, batch in numbered_batches(source, chosen, batch_size):
+        chosen = plan.chosen(source)
+        for numbers, batch in numbered_batches(source, chosen, plan.batch_size):
             forecasts = {
                 "model": model.forecast(
                     batch.context,
@@ -105,7 +97,7 @@ class ExactAnswer(Analysis):
         rows = [["", "model", "exact law"]]
         for name, found in result["scores"].items():
             cells = [
-                f"{found[who]['value']:.4g} ± {found[who]['half_width']:.2g}"
+                with_interval(found[who]["value"], found[who]["half_width"])
                 for who in ("model", "exact")
             ]
             rows.append([f"{name} {METRICS[name].arrow()}", *cells])
@@ -121,11 +113,7 @@ class ExactAnswer(Analysis):
                 ]
             )
             rows.append(["error of probabilities ↓", f"{modes['probability_error']:.4g}", "0"])
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        return [
-            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-            for row in rows
-        ]
+        return aligned(rows)
 
 
 def as_json(score: Score) -> dict[str, Any]:

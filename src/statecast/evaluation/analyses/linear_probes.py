@@ -11,7 +11,7 @@ from torch import Tensor
 
 from statecast.data.base import DataSource, Split, Windows, seeded_generator
 from statecast.data.loading import ordered_batches
-from statecast.evaluation.analyses.base import Analysis
+from statecast.evaluation.analyses.base import Analysis, AnalysisPlan
 from statecast.evaluation.analyses.code_shares import Shares, completeness, disentanglement
 from statecast.evaluation.analyses.ground_truth import (
     counts_of,
@@ -60,19 +60,16 @@ class Probes(Analysis):
             return "the data set does not know its true latents"
         return None
 
-    def run(
-        self,
-        model: Forecaster,
-        data: DataSource,
-        *,
-        split: Split,
-        windows: int | None,
-        batch_size: int,
-        seed: int,
-    ) -> dict[str, Any]:
-        fitting: Split = "validation" if split == "train" else "train"
-        fitted = read(model, data.windows(fitting), FIT_WINDOWS, batch_size, (seed, FITTING))
-        scored = read(model, data.windows(split), windows, batch_size, (seed, SCORING))
+    def run(self, model: Forecaster, plan: AnalysisPlan) -> dict[str, Any]:
+        fitting: Split = "validation" if plan.split == "train" else "train"
+        fitted = read(
+            model,
+            plan.data.windows(fitting),
+            FIT_WINDOWS,
+            plan.batch_size,
+            (plan.seed, FITTING),
+        )
+        scored = read(model, plan.windows, plan.max_windows, plan.batch_size, (plan.seed, SCORING))
         measures = {
             name: {code: measured(fitted, scored, code, name) for code in CODES}
             for name in fitted.quantities
@@ -84,7 +81,7 @@ class Probes(Analysis):
         }
         truths = shares_of(measures, recognitions, scored.moves)
         return {
-            "split": split,
+            "split": plan.split,
             "windows": len(scored.codes["latent"]),
             "fitted_on": fitting,
             "fitted_windows": len(fitted.codes["latent"]),

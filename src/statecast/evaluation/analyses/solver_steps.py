@@ -9,11 +9,10 @@ from typing import Any
 
 from torch import nn
 
-from statecast.data.base import DataSource, Split, window_generators
-from statecast.data.loading import evenly, numbered_batches
+from statecast.data.base import DataSource, window_generators
+from statecast.data.loading import numbered_batches
 from statecast.errors import ConvergenceError, InputError, MissingExtraError
-from statecast.evaluation.analyses.base import Analysis
-from statecast.metrics import METRICS
+from statecast.evaluation.analyses.base import Analysis, AnalysisPlan, applicable_metrics
 from statecast.metrics.base import Sums, add
 from statecast.models.base import Forecaster
 from statecast.models.state_space import StateSpaceForecaster
@@ -36,16 +35,7 @@ class Steps(Analysis):
             return "the model's transition is not a differential equation"
         return None
 
-    def run(
-        self,
-        model: Forecaster,
-        data: DataSource,
-        *,
-        split: Split,
-        windows: int | None,
-        batch_size: int,
-        seed: int,
-    ) -> dict[str, Any]:
+    def run(self, model: Forecaster, plan: AnalysisPlan) -> dict[str, Any]:
         """Score the model by each of its solvers; one sample per window.
 
         Returns:
@@ -59,20 +49,15 @@ class Steps(Analysis):
             for substeps in (None,) if solver in ADAPTIVE else SUBSTEPS:
                 row: dict[str, Any] = {"solver": solver, "substeps": substeps}
                 try:
-                    row |= scored(
-                        model, data, solver, substeps,
-                        split=split, windows=windows, batch_size=batch_size, seed=seed,
-                    )  # fmt: skip
+                    row |= scored(model, plan, solver, substeps)
                 except (ConvergenceError, InputError, MissingExtraError) as error:
                     row["failed"] = str(error)
                 rows.append(row)
-        total = len(data.windows(split))
         own = {
             "solver": model.solver,
             "substeps": None if model.solver in ADAPTIVE else model.substeps,
         }
-        count = total if windows is None else min(windows, total)
-        return {"own": own, "windows": count, "rows": rows}
+        return {"own": own, "windows": len(plan.chosen(plan.windows)), "rows": rows}
 
     def lines(self, result: dict[str, Any]) -> list[str]:
         names = [name for name in SCORED if any(name in row for row in result["rows"])]
@@ -92,27 +77,15 @@ class Steps(Analysis):
 
 
 def scored(
-    model: StateSpaceForecaster,
-    data: DataSource,
-    solver: SolverName,
-    substeps: int | None,
-    *,
-    split: Split,
-    windows: int | None,
-    batch_size: int,
-    seed: int,
+    model: StateSpaceForecaster, plan: AnalysisPlan, solver: SolverName, substeps: int | None
 ) -> dict[str, Any]:
     """One row: evaluations, seconds and scores."""
-    applicable = [
-        name for name in SCORED if METRICS[name].why_not_applicable(model.spec, 1) is None
-    ]
-    metrics = {name: METRICS[name].of(model.spec) for name in applicable}
+    metrics = applicable_metrics(SCORED, model.spec)
     sums: dict[str, Sums] = {}
     seconds, batches = 0.0, 0
-    found = data.windows(split)
-    chosen = evenly(len(found), len(found) if windows is None else windows)
+    windows = plan.windows
     with counted(model.dynamics()) as count:
-        for numbers, batch in numbered_batches(found, chosen, batch_size):
+        for numbers, batch in numbered_batches(windows, plan.chosen(windows), plan.batch_size):
             started = time.perf_counter()
             forecast = model.forecast(
                 batch.context,
@@ -120,7 +93,7 @@ def scored(
                 solver=solver,
                 substeps=substeps,
                 # One seed per window, so that rows differ by their solver alone.
-                generator=window_generators(numbers, seed),
+                generator=window_generators(numbers, plan.seed),
             ).to("cpu")
             seconds, batches = seconds + time.perf_counter() - started, batches + 1
             for name, metric in metrics.items():
