@@ -74,7 +74,7 @@ def ordered_batches(
 
     `taken` says which of the batches; by default all.
     """
-    chosen = evenly(len(windows), len(windows) if count is None else count)
+    chosen = evenly(len(windows), count)
     for start in range(0, len(chosen), batch_size)[taken]:
         yield start, windows.batch(chosen[start : start + batch_size])
 
@@ -87,9 +87,9 @@ def numbered_batches(
         yield chosen, windows.batch(chosen)
 
 
-def evenly(total: int, count: int) -> torch.Tensor:
-    """Numbers of `count` evenly spaced windows out of `total`, or of all where there are fewer."""
-    count = min(count, total)
+def evenly(total: int, count: int | None) -> torch.Tensor:
+    """Numbers of `count` evenly spaced windows out of `total`; all of them if None or fewer."""
+    count = total if count is None else min(count, total)
     return torch.arange(count) * total // count
 
 

@@ -9,6 +9,7 @@ import torch
 from statecast.data.base import DataSource, Windows, seeded_generator
 from statecast.data.loading import training_batches
 from statecast.errors import InputError
+from statecast.evaluation.scoring import model_device
 from statecast.frames import Batch
 from statecast.models import BASELINES, MODELS
 from statecast.models.base import Forecaster
@@ -48,7 +49,7 @@ def fit_statistics(model: Forecaster, windows: Windows, *, batch_size: int, seed
     """
     if not model.needs_statistics:
         return
-    device = next((t.device for t in model.buffers()), torch.device("cpu"))
+    device = model_device(model)
     model.fit_statistics(
         StatisticsBatches(
             windows, model.statistics_batches, batch_size=batch_size, seed=seed, device=device
@@ -78,7 +79,7 @@ def fitted_baselines(
     reasons: dict[str, str] = {}
     if isinstance(model, ChangeForecaster):
         found["reference"] = model.reference_alone()
-    device = next((t.device for t in model.buffers()), torch.device("cpu"))
+    device = model_device(model)
     for name in names:
         if name not in BASELINES:
             raise InputError(f"There is no baseline {name!r}; there are {', '.join(BASELINES)}.")

@@ -79,7 +79,7 @@ def pairs_of(
 
     The same number of points of each window, drawn anew for each; NaN where the truth is unknown.
     """
-    chosen = evenly(len(windows), len(windows) if count is None else count)
+    chosen = evenly(len(windows), count)
     drawn = samples if model.stochastic else 1
     each = max(1, POINTS // len(chosen))
     found: list[tuple[Tensor, Tensor]] = []

@@ -17,7 +17,7 @@ from statecast.evaluation.analyses.base import AnalysisPlan
 from statecast.evaluation.baselines import fit_statistics, fitted_baselines
 from statecast.evaluation.evaluation import Evaluation, Part
 from statecast.evaluation.protocol_settings import EvaluationPlan, resolve_protocol
-from statecast.evaluation.scoring import Scores, device_of, score_windows
+from statecast.evaluation.scoring import Scores, model_device, score_windows
 from statecast.evaluation.shift import shift_warnings
 from statecast.evaluation.skill import Skill, skill_against
 from statecast.evaluation.slices import MEMORY_GIB
@@ -118,7 +118,7 @@ def evaluate(
         fvd_weights=fvd_weights,
         allow_download=allow_download,
         thresholds=tuple(thresholds),
-        device=device_of(model),
+        device=str(model_device(model)),
         climatology=climatology_of(model, data, plan, seed) if "acc" in plan.metrics else None,
         weights=areas_of(plan.windows, spec.space) if area_weights else None,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -75,18 +75,15 @@ class Evaluation:
             "protocol": self.protocol,
             "lead_times": self.lead_times,
             "unit": self.unit,
-            "forecasters": table_json(self.forecasters),
+            "forecasters": each_score(self.forecasters, score_json),
             "details": self.details,
-            "skill": {
-                baseline: {
-                    metric: {selection: skill.to_json() for selection, skill in found.items()}
-                    for metric, found in metrics.items()
-                }
-                for baseline, metrics in self.skill.items()
-            },
+            "skill": each_score(self.skill, Skill.to_json),
             "parts": {
                 kind: {
-                    name: {"unit": part.unit, "forecasters": table_json(part.forecasters)}
+                    name: {
+                        "unit": part.unit,
+                        "forecasters": each_score(part.forecasters, score_json),
+                    }
                     for name, part in parts.items()
                 }
                 for kind, parts in self.parts.items()
@@ -107,18 +104,12 @@ class Evaluation:
             protocol=dict(content["protocol"]),
             lead_times=[float(time) for time in content["lead_times"]],
             unit=str(content.get("unit", "1")),
-            forecasters=table_from(content["forecasters"]),
+            forecasters=each_score(content["forecasters"], score_from),
             details=dict(content.get("details", {})),
-            skill={
-                baseline: {
-                    metric: {selection: Skill.from_json(s) for selection, s in found.items()}
-                    for metric, found in metrics.items()
-                }
-                for baseline, metrics in content.get("skill", {}).items()
-            },
+            skill=each_score(content.get("skill", {}), Skill.from_json),
             parts={
                 kind: {
-                    name: Part(str(part["unit"]), table_from(part["forecasters"]))
+                    name: Part(str(part["unit"]), each_score(part["forecasters"], score_from))
                     for name, part in parts.items()
                 }
                 for kind, parts in content.get("parts", {}).items()
@@ -141,13 +132,13 @@ class Evaluation:
     def table(self) -> str:
         """Lines of text: a row per metric and selection, a column per forecaster."""
         single = self.protocol.get("samples") == 1  # then all selections are the same
-        blocks = [score_rows("score", self.forecasters, single=single)]
+        blocks = [rows_of("score", self.forecasters, score_text, single=single)]
         for kind, parts in self.parts.items():
             for name, part in parts.items():
                 title = f"{kind} {name}" + (f" / {part.unit}" if part.unit != "1" else "")
-                blocks.append(score_rows(title, part.forecasters, single=single))
+                blocks.append(rows_of(title, part.forecasters, score_text, single=single))
         if self.skill:
-            blocks.append(skill_rows(self.skill, self.model, single=single))
+            blocks.append(rows_of(f"{self.model} minus", self.skill, Skill.shown, single=single))
         return "\n\n".join("\n".join(aligned(rows)) for rows in blocks)
 
     def to_xarray(self) -> xarray.Dataset:
@@ -163,11 +154,11 @@ class Evaluation:
         return found.assign_attrs(model=self.model, unit=self.unit, protocol=protocol)
 
 
-def table_json(table: Table) -> dict[str, Any]:
-    """Scores as numbers and lists; half widths per lead time only where there are any."""
+def each_score(table: Mapping[str, Any], function: Callable[[Any], Any]) -> dict[str, Any]:
+    """A table with a function applied to each of its scores."""
     return {
         forecaster: {
-            metric: {selection: score_json(score) for selection, score in selections.items()}
+            metric: {selection: function(score) for selection, score in selections.items()}
             for metric, selections in metrics.items()
         }
         for forecaster, metrics in table.items()
@@ -184,17 +175,6 @@ def score_json(score: Score) -> dict[str, Any]:
     if score.half_widths is not None:
         found["half_widths"] = score.half_widths.tolist()
     return found
-
-
-def table_from(content: Mapping[str, Any]) -> Table:
-    """The inverse of `table_json`."""
-    return {
-        forecaster: {
-            metric: {selection: score_from(score) for selection, score in selections.items()}
-            for metric, selections in metrics.items()
-        }
-        for forecaster, metrics in content.items()
-    }
 
 
 def score_from(content: Mapping[str, Any]) -> Score:
@@ -217,8 +197,10 @@ def score_from(content: Mapping[str, Any]) -> Score:
     )
 
 
-def score_rows(title: str, table: Table, *, single: bool) -> Iterator[list[str]]:
-    """Rows of a table of scores."""
+def rows_of(
+    title: str, table: Mapping[str, Any], shown: Callable[[Any], str], *, single: bool
+) -> Iterator[list[str]]:
+    """A row per metric and selection, a column per forecaster."""
     names = list(table)
     yield [title, *names]
     for metric, selections in table[names[0]].items():
@@ -227,21 +209,10 @@ def score_rows(title: str, table: Table, *, single: bool) -> Iterator[list[str]]
             row = [f"{metric} {arrow}" + ("" if single else f" {selection}")]
             for name in names:
                 found = table[name].get(metric, {}).get(selection)
-                row.append("–" if found is None else with_interval(found.value, found.half_width))
+                row.append("–" if found is None else shown(found))
             yield row
 
 
-def skill_rows(
-    skill: Mapping[str, dict[str, dict[str, Skill]]], model: str, *, single: bool
-) -> Iterator[list[str]]:
-    """Rows of differences to baselines; a star where the interval leaves zero out."""
-    names = list(skill)
-    yield [f"{model} minus", *names]
-    for metric, selections in skill[names[0]].items():
-        for selection in list(selections)[: 1 if single else None]:
-            arrow = METRICS[metric].arrow() if metric in METRICS else ""
-            row = [f"{metric} {arrow}" + ("" if single else f" {selection}")]
-            for name in names:
-                found = skill[name].get(metric, {}).get(selection)
-                row.append("–" if found is None else found.shown())
-            yield row
+def score_text(score: Score) -> str:
+    """A score with the half width of its interval, where there is one."""
+    return with_interval(score.value, score.half_width)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any, Literal, NamedTuple
 
+import torch
 from torch import Tensor
 
 from statecast.data.base import Windows, window_generators
@@ -145,7 +146,7 @@ def score_windows(
     from tqdm import tqdm
 
     drawn = samples if model.stochastic else 1
-    settings = settings or MetricSettings(device=device_of(model))
+    settings = settings or MetricSettings(device=str(model_device(model)))
     spec = windows.scored_spec(model.spec)
     fitting = partial(applicable, samples=samples, stochastic=model.stochastic)
     computed, reasons = fitting(metrics, spec, settings=settings)
@@ -155,7 +156,7 @@ def score_windows(
         for subset in subsets
     ]
     tallies = [MetricSums({}, found[1], []) for found in [(computed, reasons), *others]]
-    chosen = evenly(len(windows), len(windows) if count is None else count)
+    chosen = evenly(len(windows), count)
     own = share(chosen)
 
     def forecast(numbers: Tensor, batch: Batch) -> Forecast:
@@ -213,6 +214,6 @@ def filled(tables: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
     return {name: table for name, table in tables.items() if table}
 
 
-def device_of(model: Forecaster) -> str:
-    """Name of the device where a model is, and where networks of metrics run."""
-    return str(next((buffer.device for buffer in model.buffers()), "cpu"))
+def model_device(model: Forecaster) -> torch.device:
+    """The device of a model."""
+    return next((buffer.device for buffer in model.buffers()), torch.device("cpu"))

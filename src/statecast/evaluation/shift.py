@@ -46,7 +46,7 @@ def shift_warnings(training: Windows, windows: Windows) -> list[str]:
 
 def observed_means(windows: Windows) -> Float[Tensor, "window channel"]:
     """Mean of each channel over the known values of each context."""
-    chosen = evenly(len(windows), min(WINDOWS, len(windows)))
+    chosen = evenly(len(windows), WINDOWS)
     means = torch.cat(
         [means_of(batch.context) for _, batch in numbered_batches(windows, chosen, BATCH)]
     )

@@ -41,6 +41,22 @@ def check_regular(path: Path) -> None:
         raise FileError(f"{path} is not a regular file.")
 
 
+def first_bytes(path: Path, count: int) -> bytes:
+    """The first bytes of a file, at most `count`.
+
+    Errors:
+        FileError: it is missing, cannot be read, or is not a regular file.
+    """
+    check_regular(path)
+    try:
+        with path.open("rb") as stream:
+            return stream.read(count)
+    except FileNotFoundError as error:
+        raise FileError(f"There is no file {path}.") from error
+    except OSError as error:
+        raise FileError(f"{path} cannot be read: {error.strerror}.") from error
+
+
 def check_link(path: Path) -> None:
     """Raise `FileError` for a link that leads out of its folder."""
     if path.is_symlink():

@@ -29,6 +29,15 @@ RUNS = 5  # as published
 RESIZED = 224  # side of the images that I3D sees
 
 
+def why_not_images(spec: FrameSpec) -> str | None:
+    """Why frames are not images that a network sees; None where they are."""
+    if len(spec.space) != 2:
+        return f"it needs images, got space {spec.space}"
+    if len(spec.channels) not in (1, 3):
+        return f"it needs 1 or 3 channels, got {len(spec.channels)}"
+    return unbounded(spec)
+
+
 class FVD(Metric):
     """Fréchet video distance.
 
@@ -70,13 +79,9 @@ class FVD(Metric):
     def why_not_applicable(
         cls, spec: FrameSpec, samples: int, settings: MetricSettings = DEFAULTS
     ) -> str | None:
-        if len(spec.space) != 2:
-            return f"it needs images, got space {spec.space}"
-        if len(spec.channels) not in (1, 3):
-            return f"it needs 1 or 3 channels, got {len(spec.channels)}"
         return (
-            super().why_not_applicable(spec, samples, settings)
-            or unbounded(spec)
+            why_not_images(spec)
+            or super().why_not_applicable(spec, samples, settings)
             or why_missing(I3D, settings.fvd_weights, allow_download=False)
         )
 

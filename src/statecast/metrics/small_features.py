@@ -14,22 +14,12 @@ from torch import Tensor
 
 from statecast.frames import FrameSpec
 from statecast.metrics.base import DEFAULTS, MetricSettings
-from statecast.metrics.fvd import FVD
+from statecast.metrics.fvd import FVD, why_not_images
 from statecast.metrics.lpips_networks import TINY
 from statecast.metrics.per_sample import SampleMetric
-from statecast.metrics.pointwise import unbounded
 from statecast.metrics.small_network import FILE, SmallVideoNetwork, read_small_network
 
 AT_ONCE = 256  # images that pass through the network together
-
-
-def why_not_images(spec: FrameSpec) -> str | None:
-    """Why frames are not images that the network sees; None where they are."""
-    if len(spec.space) != 2:
-        return f"it needs images, got space {spec.space}"
-    if len(spec.channels) not in (1, 3):
-        return f"it needs 1 or 3 channels, got {len(spec.channels)}"
-    return unbounded(spec)
 
 
 class SmallFVD(FVD):

@@ -10,6 +10,7 @@ from torch import Tensor
 from statecast.data.base import Windows, seeded_generator
 from statecast.data.loading import ordered_batches
 from statecast.distributed import all_gather, is_main, rank, world_size
+from statecast.evaluation.scoring import model_device
 from statecast.io.atomic_files import write_text
 from statecast.models.base import Forecaster, evaluation_mode
 from statecast.training.logs import drop_rows_after
@@ -96,7 +97,7 @@ def diagnose(
         count: use this many windows, evenly spaced; by default all.
         seed: of the random draws; those of a batch follow from it and its first window alone.
     """
-    device = next((tensor.device for tensor in model.buffers()), torch.device("cpu"))
+    device = model_device(model)
     own: dict[int, dict[str, Tensor]] = {}  # by the number of the batch's first window
     turns = slice(rank(), None, world_size())
     with evaluation_mode(model) as evaluated, torch.no_grad():

@@ -17,6 +17,7 @@ from statecast.errors import InputError
 from statecast.evaluation.scoring import (
     Selection,
     check_metrics,
+    model_device,
     score_windows,
     why_not_applicable,
 )
@@ -155,7 +156,7 @@ def validation_score(
         return scores.of(metric, reduction_of(metric, reduction))
     judge = metric_of(metric, model.spec)
     sums: Sums | None = None
-    chosen = evenly(len(windows), len(windows) if count is None else count)
+    chosen = evenly(len(windows), count)
     drawn = samples if model.stochastic else 1
     for numbers, batch in slices_within(
         MEMORY_GIB, windows, share(chosen), samples=drawn, batch_size=batch_size
@@ -192,8 +193,8 @@ def fit_on_validation(
     """
     if not model.needs_validation_fit:
         return
-    chosen = evenly(len(windows), len(windows) if count is None else count)
-    device = next((t.device for t in model.buffers()), torch.device("cpu"))
+    chosen = evenly(len(windows), count)
+    device = model_device(model)
     slices = slices_within(
         MEMORY_GIB,
         windows,

@@ -200,13 +200,14 @@ def test_training_draws_sequences_alike_however_long_they_are(tmp_path):
 
 
 def test_the_hold_out_is_the_published_one():
-    trained, held_out = hold_out(40)
+    sequences = list(range(40))
+    trained, held_out = hold_out(sequences, "train"), hold_out(sequences, "validation")
     order = list(range(40))
     np.random.RandomState(42).shuffle(order)
     assert set(trained) == set(order[:38])
     assert set(held_out) == set(order[38:])
     with pytest.raises(InputError, match="at least 2"):
-        hold_out(1)
+        hold_out([0], "train")
 
 
 def test_frames_of_another_shape_and_empty_sequences_are_refused(tmp_path):

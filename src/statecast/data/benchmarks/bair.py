@@ -102,9 +102,7 @@ class BAIR(PreparedSource):
         if split == "test":
             starts = every_start(sequences, chosen, length, of=split)
             return starts[starts[:, 1] == 0]
-        trained, held_out = hold_out(len(chosen))
-        places = trained if split == "train" else held_out
-        return every_start(sequences, [chosen[place] for place in places], length, of=split)
+        return every_start(sequences, hold_out(chosen, split), length, of=split)
 
     @classmethod
     def write(cls, source: Path, writer: StoreWriter) -> list[Count]:

@@ -98,9 +98,7 @@ class Human36M(PreparedSource):
         if split == "test":
             return self.drawn_clips(span)
         chosen = [n for n, one in enumerate(sequences) if one.labels["subject"] in TRAINED]
-        trained, held_out = hold_out(len(chosen))
-        places = trained if split == "train" else held_out
-        return every_start(sequences, [chosen[place] for place in places], span, of=split)
+        return every_start(sequences, hold_out(chosen, split), span, of=split)
 
     def drawn_clips(self, span: int) -> Array:
         """Test clips: video and start, each drawn in turn, as published.

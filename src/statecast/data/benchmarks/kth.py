@@ -94,9 +94,7 @@ class KTH(PreparedSource):
         if split == "test":
             return self.drawn_clips(length)
         chosen = [n for n, one in enumerate(sequences) if one.labels["person"] <= LAST_TRAINED]
-        trained, held_out = hold_out(len(chosen))
-        places = trained if split == "train" else held_out
-        return every_start(sequences, [chosen[place] for place in places], length, of=split)
+        return every_start(sequences, hold_out(chosen, split), length, of=split)
 
     def drawn_clips(self, length: int) -> Array:
         """Test clips: action, person, trial and start, each drawn in turn, as published.

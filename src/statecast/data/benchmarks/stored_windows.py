@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from functools import cached_property
 from typing import Any
 
@@ -10,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from statecast.data.base import CutWindows, seeded_generator
+from statecast.data.base import CutWindows, Split, seeded_generator
 from statecast.data.cache.frame_store import PreparedStore, StoredSequence
 from statecast.errors import InputError
 from statecast.frames import Batch
@@ -81,13 +80,7 @@ class StoredWindows(CutWindows):
     def digest(self) -> str:
         """Digest of the sequences that windows are cut from, and of how they are cut."""
         how = (self.context, self.length, self.frame_step, self.scale, self.backwards)
-        digest = hashlib.sha256(repr(how).encode())
-        numbers, places = np.unique(self.starts[:, 0], return_inverse=True)
-        for number in numbers:
-            digest.update(self.store.sequences[int(number)].sha256.encode())
-        cuts = np.stack([places.reshape(-1), self.starts[:, 1]], axis=1)
-        digest.update(np.ascontiguousarray(cuts, dtype=np.int64).tobytes())
-        return digest.hexdigest()
+        return self.store.digest_of(self.starts, how)
 
 
 class RandomClips(StoredWindows):
@@ -109,19 +102,21 @@ class RandomClips(StoredWindows):
         return first, np.diff(first, append=len(self.starts))
 
 
-def hold_out(count: int) -> tuple[list[int], list[int]]:
-    """Numbers of the training sequences for training and validation, as published.
+def hold_out(sequences: list[int], split: Split) -> list[int]:
+    """Those of the training sequences that are for training or for validation, as published.
 
     Rule: Franceschi et al. (2020), https://arxiv.org/abs/2002.09219.
 
     Errors:
         InputError: there are fewer than two.
     """
+    count = len(sequences)
     if count < 2:
         raise InputError(f"Training and validation need at least 2 sequences, got {count}.")
     order = np.random.RandomState(HOLD_OUT_SEED).permutation(count)
     trained = int(TRAINED_SHARE * count)
-    return sorted(order[:trained].tolist()), sorted(order[trained:].tolist())
+    places = order[:trained] if split == "train" else order[trained:]
+    return [sequences[place] for place in sorted(places.tolist())]
 
 
 def every_start(

@@ -60,6 +60,21 @@ class PreparedStore(NamedTuple):
         assert 0 <= start < stop <= stored.frames
         return self.frames[stored.first + start : stored.first + stop]
 
+    def digest_of(self, starts: Array, how: tuple[object, ...]) -> str:
+        """Digest of windows: of the sequences that they are cut from, and of how they are cut.
+
+        Args:
+            starts: (window, 2), the sequence and the first frame of each window.
+            how: the other numbers and names that windows follow from.
+        """
+        digest = hashlib.sha256(repr(how).encode())
+        numbers, places = np.unique(starts[:, 0], return_inverse=True)
+        for number in numbers:
+            digest.update(self.sequences[int(number)].sha256.encode())
+        cuts = np.stack([places.reshape(-1), starts[:, 1]], axis=1)
+        digest.update(np.ascontiguousarray(cuts, dtype=np.int64).tobytes())
+        return digest.hexdigest()
+
     def __reduce__(self) -> tuple[Any, ...]:
         """To a loader's worker goes where the frames are, not all that they are."""
         how = (self.folder, self.frames.dtype.str, self.frames.shape)

@@ -31,6 +31,22 @@ GUESS = ", by a guess (--data.axes says otherwise)"
 COLOURS = {1: ("intensity",), 3: ("red", "green", "blue")}  # channel names of bytes
 
 
+class ShortSequencesError(InputError):
+    """Sequences are too short for the windows that are asked for.
+
+    Attributes:
+        lengths: lengths of windows that would fit, as options; empty where none would.
+    """
+
+    def __init__(self, reason: str, lengths: Mapping[str, int]) -> None:
+        options = " ".join(f"--data.{name} {value}" for name, value in lengths.items())
+        advice = f"Shorten them: {options}."
+        if not lengths:
+            advice = "Give longer sequences, or larger shares: --data.validation_fraction 0.2."
+        super().__init__(f"{reason} {advice}")
+        self.lengths = lengths
+
+
 class Arrays(DataSource):
     """Your own sequences: arrays of time, space, and perhaps channels and sequences.
 
@@ -159,25 +175,24 @@ class Arrays(DataSource):
         frames = max(stop - start for _, start, stop in self.parts[split])
         length = self.context + self.horizons[split]
         if frames < length:
-            raise InputError(
+            raise ShortSequencesError(
                 f"Sequences of {frames} frames hold no {split} windows of {length}: context "
-                f"{self.context} and horizon {self.horizons[split]}. {self.shorter()}"
+                f"{self.context} and horizon {self.horizons[split]}.",
+                self.shorter(),
             )
 
-    def shorter(self) -> str:
-        """Advice on lengths of windows that every split has room for."""
+    def shorter(self) -> dict[str, int]:
+        """Lengths of windows that every split has room for, as options; none where it has none."""
         room = {split: max(b - a for _, a, b in self.parts[split]) for split in SPLITS}
         shortest, asked = min(room.values()), self.horizons
         if shortest < 2:
-            return "Give longer sequences, or larger shares: --data.validation_fraction 0.2."
+            return {}
         context = min(self.context, max(1, shortest // 3))
-        horizons = {"horizon": min(asked["train"], shortest - context)} | {
+        return {"context": context, "horizon": min(asked["train"], shortest - context)} | {
             f"{split}_horizon": min(asked[split], room[split] - context)
             for split in SPLITS
             if asked[split] != asked["train"]
         }
-        options = [f"--data.{name} {value}" for name, value in horizons.items()]
-        return f"Shorten them: --data.context {context} {' '.join(options)}."
 
     @property
     def spec(self) -> FrameSpec:

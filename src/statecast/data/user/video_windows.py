@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from functools import cached_property
 from typing import Any
 
@@ -53,10 +52,4 @@ class ClipWindows(CutWindows):
     @cached_property
     def digest(self) -> str:
         """Digest of the clips that windows are cut from, and of where they are cut."""
-        digest = hashlib.sha256(repr((self.context, self.length, self.channels)).encode())
-        numbers, places = np.unique(self.starts[:, 0], return_inverse=True)
-        for number in numbers:
-            digest.update(self.store.sequences[int(number)].sha256.encode())
-        cuts = np.stack([places.reshape(-1), self.starts[:, 1]], axis=1)
-        digest.update(np.ascontiguousarray(cuts, dtype=np.int64).tobytes())
-        return digest.hexdigest()
+        return self.store.digest_of(self.starts, (self.context, self.length, self.channels))

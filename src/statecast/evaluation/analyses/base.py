@@ -40,8 +40,7 @@ class AnalysisPlan(NamedTuple):
 
     def chosen(self, windows: Windows) -> Tensor:
         """The numbers of the windows that are scored."""
-        total = len(windows)
-        return evenly(total, total if self.max_windows is None else self.max_windows)
+        return evenly(len(windows), self.max_windows)
 
 
 def applicable_metrics(names: Sequence[str], spec: FrameSpec) -> dict[str, Metric]:

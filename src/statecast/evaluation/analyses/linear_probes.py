@@ -21,6 +21,7 @@ from statecast.evaluation.analyses.ground_truth import (
     share_found,
 )
 from statecast.evaluation.analyses.ridge_regression import explained, fit_probe
+from statecast.evaluation.scoring import model_device
 from statecast.models.base import Forecaster, evaluation_mode
 
 FIT_WINDOWS = 1024  # that probes are fitted on, evenly spaced, or as many as there are
@@ -175,7 +176,7 @@ def read_batches(
     seed: tuple[int, ...],
 ) -> Iterator[Read]:
     """Codes and truths, batch by batch."""
-    device = next((tensor.device for tensor in model.buffers()), torch.device("cpu"))
+    device = model_device(model)
     for first, batch in ordered_batches(windows, batch_size, count=count):
         codes = model.codes_of(batch.context.to(device), generator=seeded_generator(*seed, first))
         known = quantities(batch, len(batch.context) - 1 + codes.time)

@@ -13,7 +13,7 @@ from statecast.errors import CorruptionError, FileError
 from statecast.io.fields.addresses import matching_addresses
 from statecast.io.hdf5 import MAGIC as HDF5_MAGIC
 from statecast.io.hdf5 import arrays_of, opened
-from statecast.io.json_yaml import check_regular
+from statecast.io.json_yaml import first_bytes
 from statecast.io.paths import is_remote, natural
 
 NETCDF = (".nc", ".nc4", ".cdf", ".netcdf")
@@ -113,7 +113,7 @@ def kind_of(path: Path) -> Literal["netcdf", "zarr"]:
         raise FileError(
             f"{path} is a folder, but no Zarr store: it holds none of {', '.join(ZARR_FILES)}."
         )
-    start = check_regular_start(path)
+    start = first_bytes(path, START)
     if start.startswith(MAGIC):
         return "netcdf"
     if start.startswith(b"PK") and is_zipped_store(path):
@@ -136,22 +136,6 @@ def other_kind(start: bytes) -> str:
     if start.lstrip()[:14].lower().startswith((b"<!doctype html", b"<html")):
         return "it is a web page, such as one that asks for a password. Download the file again."
     return UNKNOWN
-
-
-def check_regular_start(path: Path) -> bytes:
-    """First bytes of a file.
-
-    Errors:
-        FileError: it is missing, cannot be read, or is no regular file.
-    """
-    check_regular(path)
-    try:
-        with path.open("rb") as stream:
-            return stream.read(START)
-    except FileNotFoundError as error:
-        raise FileError(f"There is no file {path}.") from error
-    except OSError as error:
-        raise FileError(f"{path} cannot be read: {error.strerror}.") from error
 
 
 def is_labelled_file(path: Path) -> bool:
@@ -210,7 +194,7 @@ def groups_of(path: Path) -> list[str]:
             if place != path and ((place / ".zarray").is_file() or is_zarr_array(place))
         )
         return sorted({"/".join(parts) for parts in places if parts})
-    if not check_regular_start(path).startswith(HDF5_MAGIC):
+    if not first_bytes(path, START).startswith(HDF5_MAGIC):
         return []
     with opened(path) as content:
         return groups_in(arrays_of(content))

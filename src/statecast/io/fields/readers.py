@@ -18,12 +18,13 @@ from statecast.errors import CorruptionError, InputError, StatecastError, requir
 from statecast.io.fields.addresses import reaching
 from statecast.io.fields.dates import calendar_of
 from statecast.io.fields.dates import decoded as dates_of
-from statecast.io.fields.kinds import check_regular_start, groups_of, kind_of
+from statecast.io.fields.kinds import groups_of, kind_of
 from statecast.io.fields.netcdf3 import check_whole
 from statecast.io.fields.remote import open_remote
 from statecast.io.fields.zarr_checks import check_store
 from statecast.io.hdf5 import MAGIC as HDF5_MAGIC
 from statecast.io.hdf5 import opened
+from statecast.io.json_yaml import first_bytes
 from statecast.io.paths import is_remote, shown_path
 
 if TYPE_CHECKING:
@@ -192,7 +193,7 @@ def check_netcdf(path: Path) -> None:
 
     The libraries of NetCDF follow links of HDF5 to other files, and read values from them.
     """
-    if check_regular_start(path).startswith(HDF5_MAGIC):
+    if first_bytes(path, len(HDF5_MAGIC)) == HDF5_MAGIC:
         require("h5py", "fields", "look for links in NetCDF files")
         with opened(path):
             return

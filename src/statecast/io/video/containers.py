@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from statecast.errors import CorruptionError, FileError
-from statecast.io.json_yaml import check_regular
+from statecast.io.json_yaml import first_bytes
 
 START = 204  # bytes to look at: two MPEG packets begin within them
 VIDEO_ENDINGS = (
@@ -77,19 +77,8 @@ def container_of(path: Path) -> str:
 
 
 def beginning_of(path: Path) -> bytes:
-    """The first bytes of a file.
-
-    Errors:
-        FileError: the file is missing, or cannot be read.
-    """
-    check_regular(path)
-    try:
-        with path.open("rb") as stream:
-            return stream.read(START)
-    except FileNotFoundError as error:
-        raise FileError(f"There is no file {path}.") from error
-    except OSError as error:
-        raise FileError(f"{path} cannot be read: {error.strerror}.") from error
+    """The bytes of a file that tell its container; errors are those of `first_bytes`."""
+    return first_bytes(path, START)
 
 
 def sniff(start: bytes) -> str | None:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,7 @@ from statecast.data.user.array_files import (
     pattern_of,
     tensors_of,
 )
-from statecast.data.user.arrays import Arrays, check_finite, described
+from statecast.data.user.arrays import Arrays, ShortSequencesError, check_finite, described
 from statecast.errors import FileError, InputError
 from statecast.io.hdf5 import arrays_of, opened
 from statecast.io.numpy_files import map_npy, members_of, read_npz
@@ -31,7 +30,6 @@ from statecast.reports.inspection.findings import Finding, one_line, sampled, st
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
-LENGTHS = re.compile(r"--data\.(context|horizon) (\d+)")  # that an error advises
 LARGEST = 1 << 28  # bytes of packed arrays that are unpacked to look at them
 SHOWN = 20  # arrays that are described
 DRAWN = 1 << 20  # values of a frame that are drawn, at most
@@ -108,15 +106,15 @@ def suggest(finding: Finding, path: Path | Sequence[Path]) -> None:
     finding.say("would be read", f"by the data set arrays, axes {described(found)}")
     finding.preview = lambda: rows_of([drawn(sequences, n) for n in evenly(len(sequences), ROWS)])
     paths = [str(path)] if isinstance(path, Path) else list(map(str, path))
-    lengths: dict[str, int] = {}
+    lengths: Mapping[str, int] = {}
     try:
         check_finite(sequences)
         Arrays(path=tuple(paths), axes=sequences.axes, dataset=found.dataset)
     except InputError as error:
         finding.warn(error)
-        lengths = {name: int(number) for name, number in LENGTHS.findall(str(error))}
-        if not lengths:
+        if not isinstance(error, ShortSequencesError) or not error.lengths:
             return
+        lengths = error.lengths
     where = str(path) if isinstance(path, Path) else f"[{', '.join(map(str, path))}]"
     words = ["train", "videos", "--data.name", "arrays", "--data.path", where]
     words += ["--data.axes", sequences.axes] if sequences.axes not in (ORDER, "ntcx") else []

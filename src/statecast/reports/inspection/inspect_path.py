@@ -14,9 +14,8 @@ from statecast.io.fields.kinds import (
     labelled_files,
     other_kind,
 )
-from statecast.io.json_yaml import check_regular
 from statecast.io.paths import existing_paths, is_remote
-from statecast.io.video.containers import START, is_text, sniff
+from statecast.io.video.containers import beginning_of, is_text, sniff
 from statecast.io.video.discovery import find_clips
 from statecast.io.video.images import IMAGE_ENDINGS, has_pages
 from statecast.reports.inspection.arrays import inspect_arrays
@@ -113,12 +112,7 @@ def file_reader(path: Path, quick: bool) -> Callable[[], Finding]:
         FileError: nothing reads such a file.
         CorruptionError: it is empty.
     """
-    check_regular(path)
-    try:
-        with path.open("rb") as stream:
-            start = stream.read(START)
-    except OSError as error:
-        raise FileError(f"{path} cannot be read: {error.strerror}.") from error
+    start = beginning_of(path)
     if not start:
         raise CorruptionError(f"{path} is empty.")
     labelled = is_labelled_file(path)

@@ -17,7 +17,7 @@ from statecast.evaluation.comparison import (
     is_higher_better,
 )
 from statecast.evaluation.comparison_formats import numbered_sources, shown
-from statecast.evaluation.evaluation import score_rows as part_rows
+from statecast.evaluation.evaluation import rows_of, score_text
 from statecast.evaluation.skill import Skill
 from statecast.metrics import METRICS
 from statecast.metrics.base import Score
@@ -219,7 +219,7 @@ def part_tables(members: Sequence[ScoredMember]) -> Iterator[tuple[str, list[str
             for name, part in parts.items():
                 unit = "" if part.unit == "1" else f" / {part.unit}"
                 title = f"{found.label}: {kind} {name}{unit}"
-                head, *rows = part_rows(title, part.forecasters, single=False)
+                head, *rows = rows_of(title, part.forecasters, score_text, single=False)
                 yield title, head, rows
 
 

@@ -10,7 +10,8 @@ from statecast.frames import FrameSpec
 from statecast.models.base import Forecaster
 from statecast.models.savp.model import SAVP
 from statecast.runs.official.settings import Official, Settings, channel_names
-from statecast.runs.official.tensorflow import Arrays, load_variables, own_names, setting
+from statecast.runs.official.tensorflow import load_variables, setting
+from statecast.runs.official.weights import Arrays, own_names
 
 OPTIONS = {  # our option: published setting
     "width": "ngf",
@@ -111,11 +112,13 @@ def describe(arrays: Arrays, config: Mapping[str, Any], origin: Settings) -> Off
         agent_states=states,
     )
 
-    def load(model: SAVP) -> SAVP:
-        load_variables(model, savp_names(model), arrays)
-        return model
-
-    return Official("savp", spec, options, load, origin)
+    return Official(
+        "savp",
+        spec,
+        options,
+        lambda model: load_variables(model, savp_names(model), arrays),
+        origin,
+    )
 
 
 def frame_size(arrays: Arrays) -> tuple[int, int]:

@@ -9,7 +9,8 @@ from statecast.errors import InputError
 from statecast.frames import FrameSpec
 from statecast.models.struct_vrnn.model import StructVRNN
 from statecast.runs.official.settings import channel_names
-from statecast.runs.official.tensorflow import Arrays, load_variables, own_names, setting
+from statecast.runs.official.tensorflow import load_variables, setting
+from statecast.runs.official.weights import Arrays, own_names
 
 OPTIONS = {  # our option: published setting
     "keypoints": "num_keypoints",
@@ -79,8 +80,7 @@ def from_arrays(arrays: Arrays, config: Mapping[str, Any]) -> StructVRNN:
     )
     options = {ours: setting(config, theirs, system) for ours, theirs in OPTIONS.items()}
     model = StructVRNN(spec, published=True, **options)
-    load_variables(model, struct_vrnn_names(model), arrays)
-    return model.eval()
+    return load_variables(model, struct_vrnn_names(model), arrays)
 
 
 def struct_vrnn_names(model: StructVRNN) -> dict[str, str]:

@@ -13,7 +13,8 @@ from statecast.models.base import Forecaster
 from statecast.models.pixel_motion.cdna import CDNA
 from statecast.models.pixel_motion.sv2p import SV2P
 from statecast.runs.official.settings import Official, Settings, channel_names
-from statecast.runs.official.tensorflow import Arrays, load_variables, own_names, setting
+from statecast.runs.official.tensorflow import load_variables, setting
+from statecast.runs.official.weights import Arrays, own_names
 
 SCOPE = "generator/"
 DEFAULTS: dict[str, Any] = {  # published, of what no variable tells
@@ -194,8 +195,7 @@ def load(model: SV2P | CDNA, arrays: Arrays, motion: str) -> SV2P | CDNA:
         for name, array in arrays.items()
     }
     unused = UNUSED if model.dynamics is None else ()
-    load_variables(model, sv2p_names(model, motion), turned, unused=unused)
-    return model.eval()
+    return load_variables(model, sv2p_names(model, motion), turned, unused=unused)
 
 
 def sv2p_names(model: SV2P | CDNA, motion: str) -> dict[str, str]:

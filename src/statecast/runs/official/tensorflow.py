@@ -7,11 +7,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from statecast.errors import InputError
-
-Arrays = Mapping[str, np.ndarray[Any, np.dtype[Any]]]
+from statecast.runs.official.weights import Arrays, Model, load_weights
 
 
 def as_weight(array: np.ndarray[Any, np.dtype[Any]]) -> Tensor:
@@ -27,35 +26,21 @@ def as_weight(array: np.ndarray[Any, np.dtype[Any]]) -> Tensor:
 
 
 def load_variables(
-    model: nn.Module, names: Mapping[str, str], arrays: Arrays, *, unused: Collection[str] = ()
-) -> None:
-    """Set a model's tensors from published variables.
+    model: Model, names: Mapping[str, str], arrays: Arrays, *, unused: Collection[str] = ()
+) -> Model:
+    """As `load_weights`, from published variables.
 
     Args:
-        model: changed in place.
-        names: by tensor of the model's state dict, the published name.
+        model: of the published sizes.
+        names: the published name of each of its tensors, by ours.
         arrays: by published name.
         unused: published variables that may be present but that the model does not use.
 
     Errors:
         InputError: a variable is missing, left over, or of another shape; names it.
     """
-    expected, found = set(names.values()), set(arrays) - set(unused)
-    if differing := sorted(expected ^ found):
-        raise InputError(
-            f"These arrays of {type(model).__name__} are missing or left over: "
-            f"{', '.join(differing)}."
-        )
-    own = model.state_dict()
-    with torch.no_grad():
-        for ours, theirs in names.items():
-            weight = as_weight(arrays[theirs])
-            if weight.shape != own[ours].shape:
-                raise InputError(
-                    f"The published array {theirs} should have shape {tuple(own[ours].shape)} by "
-                    f"its settings, with PyTorch's order of axes, got {tuple(weight.shape)}."
-                )
-            own[ours].copy_(weight)
+    used = {name: as_weight(array) for name, array in arrays.items() if name not in unused}
+    return load_weights(model, names, used)
 
 
 def setting(config: Mapping[str, Any], name: str, system: str) -> Any:
@@ -67,8 +52,3 @@ def setting(config: Mapping[str, Any], name: str, system: str) -> Any:
     if name not in config:
         raise InputError(f"The settings of {system} lack {name!r}.")
     return config[name]
-
-
-def own_names(model: nn.Module) -> list[str]:
-    """Names of a model's tensors, except the normaliser's."""
-    return [name for name in model.state_dict() if not name.startswith("normaliser.")]
