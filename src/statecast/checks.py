@@ -54,7 +54,7 @@ def typed(function: Callable[P, R]) -> Callable[P, R]:
             raise
         except (OSError, UnicodeError) as error:  # such as a name that the system refuses
             reason = getattr(error, "strerror", None) or str(error)
-            raise FileError(f"A file cannot be reached: {reason[:160]}.") from error
+            raise FileError(f"A file could not be accessed: {reason[:160]}.") from error
         except (MemoryError, RuntimeError, OverflowError) as error:
             if not is_allocation(error):
                 raise

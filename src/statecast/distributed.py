@@ -86,7 +86,7 @@ def process_group() -> Iterator[None]:
         if isinstance(error, StatecastError):
             raise
         raise ProcessError(
-            f"{launched_processes()} processes should work together and do not find each other: "
+            f"{launched_processes()} processes should work together but cannot find each other: "
             f"{first_line(error)} Start them with torchrun."
         ) from error
     try:
@@ -245,13 +245,13 @@ def process_errors() -> Iterator[None]:
         who = f"Process {rank()} of {world_size()}"
         if "timed out" in line.lower() or "timeout" in line.lower():
             raise ProcessError(
-                f"{who} has waited {patience().total_seconds():g} s for another one, which hangs "
-                f"or is slow. {PATIENCE_NAME}=SECONDS waits longer."
+                f"{who} has waited {patience().total_seconds():g} s for another process, which "
+                f"hangs or is slow. {PATIENCE_NAME}=SECONDS waits longer."
             ) from error
         if "peer" not in line and "onnection" not in line:  # an error of this process
             raise
         raise ProcessError(
-            f"{who} lost another one, whose error says why unless it was killed."
+            f"{who} lost another process; its error says why, unless it was killed."
         ) from error
 
 

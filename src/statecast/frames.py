@@ -83,7 +83,7 @@ class FrameSpec:
         numbers = (self.actions, self.agent_states)
         if not all(map(is_whole, numbers)) or min(numbers) < 0 or numbers[1] > numbers[0] == 0:
             raise InputError(
-                "Actions have at least 0 numbers, and only an agent that acts has states, got "
+                "Numbers of actions and agent_states are at least 0, and states need actions, got "
                 f"{self.actions!r:.40} numbers of actions and {self.agent_states!r:.40} of states."
             )
         object.__setattr__(self, "channels", names)

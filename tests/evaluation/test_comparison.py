@@ -167,7 +167,7 @@ def test_columns_can_be_chosen(tmp_path):
     runs = [scored("a", tmp_path)]
     table = compare(runs, metrics=["crps", "psnr.mean"])
     assert table.columns == [Column("crps", "ensemble"), Column("psnr", "mean")]
-    with pytest.raises(InputError, match=r"no score 'psnr\.worst' here; there are psnr\.mean"):
+    with pytest.raises(InputError, match=r"no score 'psnr\.worst' here; choose from psnr\.mean"):
         compare(runs, metrics=["psnr.worst"])
 
 

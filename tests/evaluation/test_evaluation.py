@@ -83,7 +83,7 @@ def test_baselines_asked_for_are_scored_beside_persistence(data):
     assert again.to_json()["forecasters"] == scores.to_json()["forecasters"]
     alone = evaluate(Persistence(data.spec), data, name="persistence", metrics=("mse",))
     assert list(alone.forecasters) == ["persistence"]
-    with pytest.raises(InputError, match="no baseline 'srvp'; there are persistence"):
+    with pytest.raises(InputError, match="no baseline 'srvp'; choose from persistence"):
         evaluate(model(data), data, baselines=("srvp",))
 
 
@@ -186,7 +186,7 @@ def test_only_the_first_windows_where_asked(data):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"metrics": ("accuracy",)}, "'accuracy'; there are mse"),
+        ({"metrics": ("accuracy",)}, "'accuracy'; choose from mse"),
         ({"samples": 0}, "at least 1"),
         ({"max_windows": 0}, "at least 1"),
         ({"max_memory_gib": 0.0}, "max_memory_gib must be positive, got 0.0"),

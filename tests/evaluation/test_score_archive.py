@@ -204,7 +204,7 @@ def test_starts_that_cannot_be_scored_are_told(past, stored, tmp_path):
         (lambda s: s.assign(t=s.t.assign_attrs(units="degC")), "in 'degC'"),
         (lambda s: s.rename(init_time="when"), "forecast_reference_time"),
         (lambda s: s.assign_coords(lead_time=s.lead_time / 2), "lead time of 0.5 frames"),
-        (lambda s: s.assign(t=s.t.where(s.init_time != s.init_time[1])), "holds no value from"),
+        (lambda s: s.assign(t=s.t.where(s.init_time != s.init_time[1])), "holds no value for"),
     ],
 )  # fmt: skip
 def test_what_does_not_fit_is_refused(past, stored, tmp_path, capsys, change, message):

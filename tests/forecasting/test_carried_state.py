@@ -92,7 +92,7 @@ def test_a_source_that_does_not_go_on_begins_a_state(tmp_path, caplog):
     for number, values in enumerate(others, 1):
         found = followed.look(values)
         torch.testing.assert_close(found, followed.expected(values[-CONTEXT:]))
-        assert caplog.text.count("the state begins again") == number
+        assert caplog.text.count("the state starts again") == number
 
 
 def sizes(state):
@@ -238,9 +238,9 @@ def test_the_command_goes_on_while_its_source_grows(recipe, tmp_path, capsys):
 
 
 def test_a_model_that_cannot_go_on_says_why():
-    assert "holds no state" in why_no_state(Predictor(Persistence(SPEC)))
+    assert "has no state" in why_no_state(Predictor(Persistence(SPEC)))
     changed = ChangeForecaster(SPEC, Persistence, reference="persistence")
-    assert "holds no state" in why_no_state(Predictor(changed))
+    assert "has no state" in why_no_state(Predictor(changed))
     kvae = KVAE(SPEC, architecture="mlp", filters=(8,), forecast_from="means")
     assert "whole context" in why_no_state(Predictor(kvae))
     assert "after the last frame" in why_no_state(Predictor(model_of("srvp")), times=[-1.0, 2.0])

@@ -244,7 +244,7 @@ def test_statistics_that_would_hide_a_channel_are_refused():
 def test_folders_that_are_no_store_are_not_replaced(tmp_path):
     (tmp_path / "a.zarr").mkdir()
     (tmp_path / "a.zarr" / "thesis.txt").write_text("years")
-    with pytest.raises(FileError, match="no Zarr store to replace"):
+    with pytest.raises(FileError, match="not a Zarr store to replace"):
         forecast().save(tmp_path / "a.zarr")
     assert (tmp_path / "a.zarr" / "thesis.txt").read_text() == "years"
     with pytest.raises(FileError, match="there is no folder"):

@@ -267,7 +267,7 @@ def test_a_folder_that_may_not_be_written_is_named(disk, tmp_path, recipe):
         for name, write in FILES.items():
             message = said(write, place)
             assert message.startswith(f"Cannot write {place / name}: the ")
-            assert "the disk is read-only" in message or "may not be written" in message
+            assert "the disk is read-only" in message or "is not writable" in message
         message = said(lambda folder, _: create_run(recipe, folder / "run"), place)
         assert "read-only" in message
     finally:

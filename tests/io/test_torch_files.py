@@ -189,8 +189,8 @@ def test_other_files_are_refused(tmp_path):
     with pytest.raises(FileError, match="not a file"):
         load_torch_file(tmp_path / "none.pt")
     (tmp_path / "text.pt").write_text("hello, world")
-    with pytest.raises(CorruptionError, match="not by torch"):
+    with pytest.raises(CorruptionError, match="not written by torch"):
         load_torch_file(tmp_path / "text.pt")
     (tmp_path / "plain.pt").write_bytes(b"".join(pickle.dumps({"a": n}) for n in range(3)))
-    with pytest.raises(InputError, match="none that torch"):
+    with pytest.raises(InputError, match="not one that torch"):
         load_torch_file(tmp_path / "plain.pt")

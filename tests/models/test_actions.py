@@ -364,7 +364,7 @@ def test_frames_refuse_actions_of_another_shape():
         Frames.context_of(values, agent_states=torch.zeros(2, 2, 1))
     with pytest.raises(InputError, match="actions must be an array of numbers"):
         Frames.context_of(values, actions="left")
-    with pytest.raises(InputError, match="only an agent that acts has states"):
+    with pytest.raises(InputError, match="states need actions"):
         replace(SPEC, actions=0)
 
 

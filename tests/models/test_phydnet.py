@@ -183,7 +183,7 @@ def test_a_state_dict_is_its_own_configuration(version, prefix):
 
 
 def test_a_state_dict_of_another_model_is_refused(golden):
-    with pytest.raises(InputError, match="no weights of PhyDNet"):
+    with pytest.raises(InputError, match="not weights of PhyDNet"):
         read_tensors({"a": torch.zeros(3)}, Settings("model_param.json", {}))
     tensors = {k: torch.from_numpy(v) for k, v in golden.weights.items()}
     del tensors["phycell.cell_list.0.F.conv1.weight"]

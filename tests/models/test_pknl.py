@@ -197,7 +197,7 @@ def test_settings_and_weights_of_another_kind_are_refused(golden):
     weights, config = golden.weights, golden.config
     with pytest.raises(InputError, match=r"upsample is bilinear, .* got 'cubic'"):
         from_arrays("pknl", weights, config | {"upsample": "cubic"})
-    with pytest.raises(InputError, match="no weights of PKnl"):
+    with pytest.raises(InputError, match="not weights of PKnl"):
         from_arrays("pknl", {}, config)
 
 

@@ -158,7 +158,7 @@ def test_none_waits_long_for_one_that_is_killed_or_hangs(recipe, tmp_path, numbe
     assert passed < 15
     last = errors.splitlines()[-1]
     assert last.startswith(PROCESS_ERROR)
-    assert ("lost another one" if number == signal.SIGKILL else "has waited 3 s") in last
+    assert ("lost another process" if number == signal.SIGKILL else "has waited 3 s") in last
     assert "Traceback" not in errors
 
 
@@ -203,7 +203,9 @@ def test_a_checkpoint_that_cannot_be_written_ends_all_and_is_told_by_the_writer(
         codes, said = all_.ended()
     assert codes == [2, 2]
     assert said[0][1].endswith("statecast: Cannot write the checkpoint: No space left on device.\n")
-    assert said[1][1].startswith("statecast: Process 1 of 2 lost another one, whose error says why")
+    assert said[1][1].startswith(
+        "statecast: Process 1 of 2 lost another process; its error says why"
+    )
     assert said[1][1].count("\n") == 1
 
 

@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--analyses",
         action="store_true",
-        help="what analyses found instead; runs of several seeds are one row",
+        help="results of analyses instead; runs that differ in their seed share a row",
     )
     parser.add_argument(
         "--tables",

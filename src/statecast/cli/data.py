@@ -12,7 +12,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the verb."""
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     prepare = actions.add_parser(
-        "prepare", help="make the store of a data set, once", allow_abbrev=False
+        "prepare", help="make the store of a data set; needed once", allow_abbrev=False
     )
     prepare.add_argument("name", help="data set; `statecast data list` names them")
     prepare.add_argument(
@@ -21,7 +21,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     prepare.add_argument(
         "--output", metavar="DIR", help="folder of the store; default in the cache"
     )
-    actions.add_parser("list", help="data sets, where their files come from, and which are there")
+    actions.add_parser(
+        "list", help="list data sets, where their files come from, and which are prepared"
+    )
     verify = actions.add_parser(
         "verify",
         help="compare a data set, or all of the cache, with its recorded digests",
@@ -50,7 +52,7 @@ def run_verify(name: str | None, path: str | None) -> int:
         print(f"{store.folder} is whole: {len(store.frames)} frames have their recorded digest")
         return 0
     if path is not None:
-        raise InputError("--path is of one data set: statecast data verify NAME --path DIR.")
+        raise InputError("--path applies to one data set: statecast data verify NAME --path DIR.")
     damaged = []
     for found in verify_cache():
         print(f"{found.folder}: {found.found}", flush=True)

@@ -54,7 +54,7 @@ def run(options: argparse.Namespace, overrides: Sequence[str]) -> int:
     if not lacking:
         return 0
     print(
-        f"statecast: Scores are incomplete: {', '.join(lacking)} needs a file of weights, as said "
+        f"statecast: Scores are incomplete: {', '.join(lacking)} needs a file of weights, see "
         "above.",
         file=sys.stderr,
     )

@@ -16,7 +16,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the verb: those of `forecast`, and when to look."""
     once.add_arguments(parser)
     parser.add_argument(
-        "--seconds", type=float, default=10.0, help="between two looks at INPUT; default 10"
+        "--seconds", type=float, default=10.0, help="between checks of INPUT; default 10"
     )
     parser.add_argument(
         "--count", type=int, metavar="N", help="end after N forecasts; default: never"

@@ -29,8 +29,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "input",
         metavar="INPUT",
         nargs="*",
-        help="observed frames: what --data.path takes in training, by its content; also several; "
-        "none for the example of a shipped model, drawn beside what came",
+        help="observed frames: what --data.path takes in training, by its content; several are "
+        "allowed; leave it out for the example of a shipped model, drawn beside what followed",
     )
     parser.add_argument(
         "--output",
@@ -42,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--times", type=float, nargs="+", metavar="T",
         help="instead of --horizon: times in frame intervals after the last observed frame; below "
-        "0 with a solver or a transition whose steps can be undone",
+        "0 only with a solver or a transition whose steps can be undone",
     )  # fmt: skip
     parser.add_argument("--samples", type=int, default=1, help="futures to draw; default 1")
     parser.add_argument("--context", type=int, help="last frames of INPUT to use")
@@ -66,7 +66,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--calibrated", action="store_true", help="correct samples as statecast calibrate fitted"
     )
     parser.epilog = (
-        "--data.OPTION VALUE reads INPUT in another way than in training: fields with "
+        "--data.OPTION VALUE reads INPUT differently from training: fields with "
         "--data.uneven_times fill, --data.missing_frames keep, --data.missing -9999 or "
         "--data.sort true; arrays with --data.axes tnyx or --data.dataset u; videos with "
         "--data.frame_step 2."
@@ -156,7 +156,9 @@ def options_of_tables(overrides: Sequence[str], tables: Set[str]) -> dict[str, d
     for name, text in pairs(overrides):
         table, _, option = name.partition(".")
         if table not in tables:
-            raise InputError(f"Here are options of {' and '.join(sorted(tables))}, got --{name}.")
+            raise InputError(
+                f"This command takes options of {' and '.join(sorted(tables))}, got --{name}."
+            )
         try:
             found[table][option] = parse_yaml(text)
         except ValueError as error:

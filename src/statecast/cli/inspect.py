@@ -15,7 +15,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument("--output", metavar="FILE.png", help="draw a contact sheet as well")
     parser.add_argument(
-        "--quick", action="store_true", help="believe what videos state; do not decode them"
+        "--quick",
+        action="store_true",
+        help="trust what videos state about themselves, and do not decode them",
     )
 
 

@@ -34,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if launched_processes() > 1 and not getattr(verb, "TAKES_PROCESSES", False):
             raise InputError(
-                f"`statecast {known.verb}` runs in one process, and {launched_processes()} were "
+                f"`statecast {known.verb}` runs in one process, but {launched_processes()} were "
                 "launched. Start it without torchrun."
             )
         return int(verb.run(known, overrides) if takes_options else verb.run(known))
@@ -107,7 +107,7 @@ def command_parser() -> argparse.ArgumentParser:
         epilog="Start with `statecast demo`, or `statecast list`.",
         allow_abbrev=False,
     )
-    parser.add_argument("--quiet", action="store_true", help="say nothing but warnings and results")
+    parser.add_argument("--quiet", action="store_true", help="print only warnings and results")
     parser.add_argument("--version", action="version", version=f"statecast {__version__}")
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
     for name in VERBS:

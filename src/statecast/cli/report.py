@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-SUMMARY = "Write all that is known of some runs into one HTML file."
+SUMMARY = "Write everything known about some runs into one HTML file."
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

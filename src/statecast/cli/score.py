@@ -21,8 +21,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "archive", metavar="FORECASTS", help="Zarr store or NetCDF file, as of statecast hindcast"
     )
     parser.add_argument("truth", metavar="TRUTH", nargs="+", help="NetCDF files, Zarr stores")
-    parser.add_argument("--start", metavar="DATE", help="first start; default: the first there is")
-    parser.add_argument("--end", metavar="DATE", help="last start; default: the last there is")
+    parser.add_argument("--start", metavar="DATE", help="first start; default: the first one")
+    parser.add_argument("--end", metavar="DATE", help="last start; default: the last one")
     parser.add_argument(
         "--reference-period", nargs=2, metavar="DATE",
         help="first and last date that climatology and baselines are fitted on; default: all "
@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="frames up to a start that baselines see; default as the model, or 1",
     )  # fmt: skip
     parser.add_argument(
-        "--output", metavar="FOLDER", help="for scores.json and a picture; default: none is written"
+        "--output", metavar="FOLDER", help="for scores.json and a picture; default: write none"
     )
 
 

@@ -60,7 +60,7 @@ def read_sequences(options: argparse.Namespace, predictor: Predictor) -> Videos:
 
     if options.windows is not None:
         if options.inputs or options.context is not None:
-            raise InputError("Give either INPUT files or --windows, and no --context with windows.")
+            raise InputError("Give either INPUT files or --windows; --context is for files only.")
         return read_windows(options.folder, options.windows)
     if len(options.inputs) != 2:
         raise InputError(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from statecast.cli.sequence_arguments import add_sequence_arguments
 
-SUMMARY = "Draw the content of each video moving as each of them does."
+SUMMARY = "Draw the content of each video with the motion of each."
 MOST = 6  # sequences that a picture has room for
 
 

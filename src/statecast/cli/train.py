@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from statecast.training.loop import TrainingResult
 
 LOGGER = logging.getLogger(__name__)
-SUMMARY = "Train a recipe; any of its options as --table.option value."
+SUMMARY = "Train a recipe; set any of its options as --table.option value."
 TAKES_OPTIONS = True
 TAKES_PROCESSES = True
 STOPPED = 75  # exit code after a signal: saved, and can be gone on with (EX_TEMPFAIL)
@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--help",
         action=RecipeHelp,
         nargs=0,
-        help="show this message; after RECIPE, its options and their values as well",
+        help="show this message; after RECIPE, also its options and their values",
     )
     parser.add_argument("recipe", nargs="?", help="name of a recipe, or a YAML file")
     parser.add_argument("--output", metavar="RUN", help="new run folder; default runs/RECIPE-N")
@@ -39,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--resume",
         metavar="RUN",
-        help="go on with the training of this folder; --train.steps 20000 makes it longer",
+        help="continue the training in this folder; --train.steps 20000 makes it longer",
     )
     parser.add_argument(
         "--fallback",
@@ -47,7 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="with --resume: set damaged checkpoints aside, and go on from the newest whole one",
     )
     parser.add_argument(
-        "--print_config", action="store_true", help="print the complete recipe, and do nothing"
+        "--print_config", action="store_true", help="print the complete recipe and exit"
     )
 
 

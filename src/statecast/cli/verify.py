@@ -14,7 +14,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--accept",
         action="store_true",
-        help="first record the digests of config.yaml and its neighbours as they are now",
+        help="first record the current digests of config.yaml and the files beside it",
     )
 
 

@@ -94,7 +94,7 @@ class Windows(Dataset[Batch], ABC):
             IndexError: there is no such window, at which an iteration over all of them ends.
         """
         if not -len(self) <= index < len(self):
-            raise IndexError(f"There are {len(self)} windows, and none of index {index}.")
+            raise IndexError(f"There are {len(self)} windows; the index {index} is out of range.")
         return self.batch(torch.tensor([index % len(self)]))
 
     def __getitems__(self, indices: Sequence[int]) -> list[Batch]:
@@ -134,8 +134,8 @@ class Windows(Dataset[Batch], ABC):
             return torch.cat(orders)[:count]
         if count > len(self):
             raise InputError(
-                f"A batch of {count} needs at least {count} windows, this split has {len(self)}. "
-                "Lower `batch_size` in [train]."
+                f"A batch of {count} needs at least {count} windows, but this split has "
+                f"{len(self)}. Lower `batch_size` in [train]."
             )
         epoch, position = divmod(step, len(self) // count)
         order = torch.randperm(len(self), generator=seeded_generator(seed, epoch))

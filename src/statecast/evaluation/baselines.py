@@ -82,7 +82,7 @@ def fitted_baselines(
     device = model_device(model)
     for name in names:
         if name not in BASELINES:
-            raise InputError(f"There is no baseline {name!r}; there are {', '.join(BASELINES)}.")
+            raise InputError(f"There is no baseline {name!r}; choose from {', '.join(BASELINES)}.")
         if type(model) is MODELS[name]:
             continue
         baseline = MODELS[name](model.spec).to(device)

@@ -156,7 +156,7 @@ def named_columns(names: Sequence[str], offered: Sequence[Column]) -> list[Colum
         ]
         if not fitting:
             every = ", ".join(".".join(filter(None, column)) for column in offered)
-            raise InputError(f"There is no score {name!r} here; there are {every}.")
+            raise InputError(f"There is no score {name!r} here; choose from {every}.")
         found |= dict.fromkeys(fitting)
     return list(found)
 

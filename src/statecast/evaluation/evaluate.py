@@ -263,7 +263,7 @@ def run_analyses(
     """
     for name in names:
         if name not in ANALYSES:
-            raise InputError(f"There is no analysis {name!r}; there are {', '.join(ANALYSES)}.")
+            raise InputError(f"There is no analysis {name!r}; choose from {', '.join(ANALYSES)}.")
     found: dict[str, Any] = {}
     reasons: dict[str, str] = {}
     for name in names[rank() :: world_size()]:

@@ -89,7 +89,7 @@ def _other_content(agreed: Protocol, windows: Windows, notes: list[str]) -> list
     phrase = f"the digest is {windows.digest[:12]}… and should be {str(digest.value)[:12]}…"
     if digest.exact:
         return [phrase]
-    notes.append(f"The windows are not the protocol's to the bit: {phrase}. {digest.note or ''}")
+    notes.append(f"The windows are not bit for bit the protocol's: {phrase}. {digest.note or ''}")
     return []
 
 
@@ -117,6 +117,6 @@ def refuse_settings_of(protocol: str, given: Collection[str]) -> None:
     for option in given:
         if option in sets:
             raise InputError(
-                f"The protocol {protocol} sets {option} to {sets[option]}; leave --{option} out, "
-                "or the protocol."
+                f"The protocol {protocol} sets {option} to {sets[option]}; leave out --{option} or "
+                "the protocol."
             )

@@ -97,7 +97,7 @@ class StoredForecasts(Forecaster):
         if np.isnan(values).all():
             start = text_of(self.archive.starts[self.stored[number]])
             raise InputError(
-                f"{self.archive.path} holds no value from the start {start}, as if it were not "
+                f"{self.archive.path} holds no value for the start {start}, as if it had not been "
                 "written yet. Write it, or score other starts: --start, --end."
             )
         frames = self.data.places[number] + np.asarray(self.data.leads)
@@ -107,7 +107,7 @@ class StoredForecasts(Forecaster):
     def loss(
         self, batch: Batch, *, step: int = 0, generator: torch.Generator | None = None
     ) -> Losses:
-        raise InputError("Stored forecasts are not trained.")
+        raise InputError("Stored forecasts cannot be trained.")
 
     def predict(
         self,
@@ -120,7 +120,7 @@ class StoredForecasts(Forecaster):
         content_from: Frames | None,
         generator: torch.Generator | None,
     ) -> Tensor:
-        raise InputError("Stored forecasts are those of their own starts alone.")
+        raise InputError("Stored forecasts exist for their own starts only.")
 
 
 @typed

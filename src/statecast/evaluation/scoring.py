@@ -65,7 +65,7 @@ def check_metrics(names: Sequence[str]) -> None:
     """Raise `InputError` for a name that is no metric."""
     for name in names:
         if name not in METRICS:
-            raise InputError(f"There is no metric {name!r}; there are {', '.join(METRICS)}.")
+            raise InputError(f"There is no metric {name!r}; choose from {', '.join(METRICS)}.")
 
 
 def applicable(

@@ -151,5 +151,5 @@ def verdict(found: Skill, baseline: str) -> str:
         return f"{amount} {order} {baseline}'s; too few sequences for an interval"
     interval = f"difference [{difference.low:.3g}, {difference.high:.3g}]"
     if difference.low <= 0 <= difference.high:
-        return f"not to be told from {baseline}'s: {amount} {order.lower()}, {interval}"
+        return f"indistinguishable from {baseline}'s: {amount} {order.lower()}, {interval}"
     return f"{amount} {order} {baseline}'s, {interval}"

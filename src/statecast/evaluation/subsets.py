@@ -104,7 +104,7 @@ def subsets_of(
     labels = windows.coordinates(0)
     if labels is None or (seasons and not labels.dated):
         raise InputError(
-            "Regions need coordinates and seasons dates, which these windows have not. Leave "
+            "Regions need coordinates and seasons need dates, which these windows lack. Leave "
             "evaluate.regions and evaluate.seasons out."
         )
     found += [

@@ -52,7 +52,7 @@ class CarriedState:
         if new is None or new > len(now.frames):  # it may have grown between two readings
             if self.seen is not None:
                 LOGGER.warning(
-                    "The source does not go on from what was seen of it: the state begins again, "
+                    "The source does not continue the frames seen before: the state starts again "
                     "from its last frames."
                 )
             generator = seeded_generator(self.seed)
@@ -113,7 +113,7 @@ def why_no_state(
     """
     model = predictor.model
     if not isinstance(model, OnlineForecaster):
-        return f"{type(model).__name__} holds no state that one more frame updates"
+        return f"{type(model).__name__} has no state that one more frame can update"
     if model.why_no_state is not None:
         return model.why_no_state.rstrip(".")
     if steps:

@@ -124,6 +124,7 @@ def far_from_training(model: Forecaster, frames: Frames) -> tuple[str, ...]:
         if abs(middle) > FAR:
             found.append(
                 f"{name} lies {abs(middle):.0f} standard deviations "
-                f"{'above' if middle > 0 else 'below'} the values of training. Is its unit another?"
+                f"{'above' if middle > 0 else 'below'} the values of training. Is it in another "
+                "unit?"
             )
     return tuple(found)

@@ -92,8 +92,8 @@ class Hindcast:
         numbers = np.arange(context - 1, len(series))
         if len(numbers) == 0:
             raise InputError(
-                f"{series.origin} has no start: it holds {len(series)} frames, and a context "
-                f"takes {context}."
+                f"{series.origin} has no start: it holds {len(series)} frames, but a context takes "
+                f"{context}."
             )
         times = series.frames.times[numbers]
         if self.start is not None or self.end is not None:

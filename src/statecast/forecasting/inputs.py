@@ -108,7 +108,7 @@ def read_observed(
     if paths[0].is_file() and kind_of(paths[0]) is None:
         raise FileError(
             f"Frames are read from {', '.join(ARRAY_ENDINGS)}, NetCDF, Zarr, videos and images; "
-            f"{paths[0].name!r} is none of them."
+            f"{paths[0].name!r} is not one of these."
         )
     return read_clip_context(paths, predictor, count, reading or {})
 
@@ -211,7 +211,7 @@ def reading_options(table: Mapping[str, Any]) -> dict[str, Any]:
     for name in table:
         if name not in known:
             raise InputError(
-                f"A forecast reads fields as in training, but for the options --data.{{"
+                f"A forecast reads fields as in training, except for the options --data.{{"
                 f"{','.join(sorted(known))}}}; got {name!r}."
             )
     return plain_options(table)
@@ -257,7 +257,7 @@ def read_clip_context(
     if predictor.fields is not None:
         raise InputError(
             f"The model was trained on fields, {', '.join(predictor.spec.channels)}; "
-            f"{paths[0].name} holds videos or images, whose values are others."
+            f"{paths[0].name} holds videos or images, whose values mean something else."
         )
     options = clip_options(predictor, reading)
     clips = find_clips(paths).clips

@@ -29,7 +29,7 @@ FREE = "…"  # stands for the free space
 REASONS = {
     errno.ENOSPC: f"the disk is full ({FREE}). Free space, or write elsewhere",
     errno.EFBIG: "a limit on the size of files is reached (ulimit -f). Raise it, or write less",
-    errno.EDQUOT: "your quota of the disk is used up. Free space, or write elsewhere",
+    errno.EDQUOT: "your disk quota is used up. Free space, or write elsewhere",
     errno.EROFS: "the disk is read-only. Write elsewhere",
 }
 
@@ -202,7 +202,7 @@ def reason_of(error: BaseException, folder: Path) -> str:
     if not found and codes[0] in errno.errorcode and codes[0] not in UNCLEAR:
         return text
     if not found and not os.access(folder, os.W_OK):
-        return f"the folder {folder} may not be written"
+        return f"the folder {folder} is not writable"
     if not found and free < FULL:
         found = [REASONS[errno.ENOSPC]]
     unclear = f"the disk, a quota or a limit on file sizes may be reached ({text})"
@@ -245,6 +245,6 @@ def cache_folder() -> Path:
         FileError: the folder cannot be made.
     """
     folder = cache_path()
-    with write_errors(folder, advice="Set STATECAST_CACHE to a folder that can be written."):
+    with write_errors(folder, advice="Set STATECAST_CACHE to a writable folder."):
         folder.mkdir(parents=True, exist_ok=True)
     return folder

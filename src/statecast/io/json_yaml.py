@@ -77,7 +77,7 @@ def read_text(path: Path, limit: int) -> str:
     with own_file(path).open("rb") as stream:
         content = stream.read(limit + 1)
     if len(content) > limit:
-        raise FileError(f"{path} has more than {limit} bytes, and is not read.")
+        raise FileError(f"{path} has more than {limit} bytes, so it is not read.")
     return content.decode()
 
 

@@ -65,7 +65,9 @@ def load_torch_file(path: str | Path) -> object:
     except StatecastError:
         raise
     except Exception as error:  # damage can make the readers raise anything
-        raise CorruptionError(f"{path} is damaged or not by torch.save: {error!r:.80}") from error
+        raise CorruptionError(
+            f"{path} is damaged, or was not written by torch.save: {error!r:.80}"
+        ) from error
     return content
 
 
@@ -92,7 +94,7 @@ def load_legacy(path: Path) -> object:
     """Load the older format: pickles of version, system, object and keys, then the storages."""
     with path.open("rb") as stream:
         if [InertUnpickler(stream, path).load() for _ in range(3)][:2] != LEGACY_HEAD:
-            raise InputError(f"{path} is a pickle, but none that torch.save wrote.")
+            raise InputError(f"{path} is a pickle, but not one that torch.save wrote.")
         reader = InertUnpickler(stream, path)
         content, keys = reader.load(), InertUnpickler(stream, path).load()
         for key in keys:

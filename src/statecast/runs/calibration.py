@@ -37,7 +37,7 @@ def read_calibration(folder: Path, step: int, model: Forecaster) -> Calibration:
         raise CorruptionError(f"{path} cannot be read: {error}. {again}") from error
     if fitted != step:
         raise InputError(
-            f"{path} was fitted for the checkpoint of step {fitted}, and that of step {step} is "
+            f"{path} was fitted for the checkpoint of step {fitted}, but that of step {step} is "
             f"asked for. {again} --checkpoint {step}"
         )
     if found.channels != model.spec.channels:

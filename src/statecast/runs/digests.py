@@ -45,7 +45,7 @@ def read_record(folder: Path) -> dict[str, str]:
     except (OSError, ValueError, KeyError, TypeError) as error:
         reason = str(error).rstrip(".")
         raise CorruptionError(
-            f"{path} is missing or damaged: {reason}. Look at the files of the run; if they are "
+            f"{path} is missing or damaged: {reason}. Check the files of the run; if they are "
             f"right: statecast verify {folder} --accept"
         ) from error
 

@@ -60,4 +60,4 @@ def load_model(
 def check_uncalibrated(folder: str | Path, calibrated: bool) -> None:
     """Raise `InputError` where a calibration is asked for that no run holds."""
     if calibrated:
-        raise InputError(f"{folder} is no run of yours, so there is no calibration of it.")
+        raise InputError(f"{folder} is not a run folder, so it has no calibration.")

@@ -118,7 +118,7 @@ def shared_options(tables: Tables, names: Mapping[str, str], known: Sequence[str
         kept[kind] = {o: v for o, v in values.items() if o not in lost} | {"name": name}
         if lost:
             warnings.warn(
-                f"{name} has no options {', '.join(lost)}; the recipe's values of them for "
+                f"{name} has no options {', '.join(lost)}; the recipe's values for "
                 f"{values['name']} are left out.",
                 stacklevel=3,
             )

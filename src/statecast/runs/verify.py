@@ -32,7 +32,7 @@ from statecast.training.checkpoint_folders import DAMAGED, TEMPORARY, list_check
 from statecast.training.logs import read_log
 
 State = Literal["ok", "FAULT", "not covered"]
-UNRECORDED = "no digest was recorded of it"
+UNRECORDED = "no digest of it was recorded"
 
 
 class Checked(NamedTuple):

@@ -62,7 +62,7 @@ class Solver:
 
     def __post_init__(self) -> None:
         if self.name not in SOLVERS:
-            raise InputError(f"There is no solver {self.name!r}; there are {', '.join(SOLVERS)}.")
+            raise InputError(f"There is no solver {self.name!r}; choose from {', '.join(SOLVERS)}.")
         if not is_whole(self.substeps) or not 1 <= self.substeps <= LONGEST:
             raise InputError(
                 f"A frame needs at least 1 step, and at most {LONGEST}, got "

@@ -143,7 +143,7 @@ def find(run: Path, which: str | int) -> Path:
             if step_of(path) == int(which):
                 return path
         steps = ", ".join(str(step_of(path)) for path in found)
-        raise FileError(f"{run} holds no checkpoint of step {which}; there are {steps}.")
+        raise FileError(f"{run} holds no checkpoint of step {which}; it has {steps}.")
     if which not in (LAST, BEST):
         raise FileError(f"A checkpoint is called last, best or a number of steps, not {which!r}.")
     if which == LAST:

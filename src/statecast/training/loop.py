@@ -110,8 +110,9 @@ def check_phases(model: Forecaster, options: TrainingOptions) -> None:
         for beginning in phase.frozen:
             if not any(name.startswith(beginning) for name in names):
                 raise InputError(
-                    f"The phase {phase.name!r} freezes {beginning!r}, and no weight's name begins "
-                    f"so. Names begin with {', '.join(sorted({n.split('.')[0] for n in names}))}."
+                    f"The phase {phase.name!r} freezes {beginning!r}, but no weight's name begins "
+                    "with that. Names begin with "
+                    f"{', '.join(sorted({n.split('.')[0] for n in names}))}."
                 )
 
 
@@ -236,16 +237,16 @@ class Trainer:
             asked = getattr(self.options, name)
             if asked not in (value, "auto"):
                 raise InputError(
-                    f"A training cannot go on with another {name}: it began with {value!r}, and "
-                    f"the recipe says {asked!r}. Set train.{name} back, or start a new run."
+                    f"A training cannot be resumed with another {name}: it began with {value!r}, "
+                    f"but the recipe says {asked!r}. Set train.{name} back, or start a new run."
                 )
         try:
             self.model.load_state_dict(dict(checkpoint.model))
         except RuntimeError as error:
             raise InputError(
-                f"A training cannot go on with another model: the weights in {checkpoint.path} do "
-                f"not fit it. Set the options of the model back, or start a new run. "
-                f"{' '.join(str(error).split())[:200]}"
+                "A training cannot be resumed with another model: the weights in "
+                f"{checkpoint.path} do not fit it. Set the options of the model back, or start a "
+                f"new run. {' '.join(str(error).split())[:200]}"
             ) from error
         for updater in self.updaters:
             groups = updater.optimizer.state_dict()["param_groups"]

@@ -56,7 +56,7 @@ def compile_rollout(model: Forecaster, device: torch.device) -> None:
         )
     if device.type == "cpu" and not any(shutil.which(name) for name in COMPILERS):
         raise InputError(
-            f"To compile for a processor takes one of {', '.join(COMPILERS)}, and none is "
+            f"Compiling for a processor needs one of {', '.join(COMPILERS)}, and none is "
             "installed. Set train.compile: false."
         )
     model.compile_rollout("reduce-overhead" if device.type == "cuda" else "default")

@@ -140,7 +140,7 @@ def test_a_flipped_bit_in_a_file_is_refused_by_name(source):
     [
         (bair_record(bair_videos(1, 0)[0][:29]), "without 29/endeffector_pos"),
         (bair_record(bair_videos(1, 0)[0][:, :32]), r"12288 bytes \(64×64 RGB\), got 6144"),
-        (b"\x0b", "no Examples of TensorFlow"),
+        (b"\x0b", "no TensorFlow Examples"),
         (bair_record(bair_videos(1, 0)[0], np.zeros((30, 6))), r"pos should have 12 bytes .*got 8"),
     ],
 )

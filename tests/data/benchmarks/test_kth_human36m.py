@@ -120,7 +120,7 @@ def test_frames_too_large_for_the_data_set_are_refused(tmp_path, monkeypatch):
     path = tmp_path / "video.avi"
     write_video(path, halves([100] * 2, 64, 80), rate=25)
     monkeypatch.setattr("statecast.data.benchmarks.video_frames.LARGEST_FRAME", 64 * 79)
-    with pytest.raises(InputError, match="frames of 64×80, more than any"):
+    with pytest.raises(InputError, match="frames of 64×80, larger than any"):
         list(decode_frames(path, "avi", rate=25))
 
 

@@ -94,7 +94,7 @@ def test_the_paper_runs_backward_and_needs_a_frame_after_the_window(source):
 
 def test_too_few_windows_are_refused(source):
     prepare("taxibj", source)
-    with pytest.raises(InputError, match="520 windows are too few for 1344 of the tests"):
+    with pytest.raises(InputError, match="520 windows are too few for 1344 test windows"):
         TaxiBJ().windows("test")
     with pytest.raises(InputError, match="520 windows are too few for 519"):
         TaxiBJ(test_windows=519).windows("train")

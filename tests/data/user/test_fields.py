@@ -336,7 +336,7 @@ def test_damaged_files_are_named(tmp_path, sea):
         with pytest.raises(CorruptionError, match=name):
             window(fields(str(tmp_path / name)))
     (tmp_path / "folder").mkdir()
-    with pytest.raises(FileError, match="no Zarr store"):
+    with pytest.raises(FileError, match="not a Zarr store"):
         fields(str(tmp_path / "folder"))
     with pytest.raises(FileError, match="no file"):
         fields(str(tmp_path / "none.nc"))

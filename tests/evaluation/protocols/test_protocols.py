@@ -193,7 +193,7 @@ def test_all_windows_are_scored_unless_fewer_are_asked_for():
 
 
 def test_an_unknown_protocol_is_refused():
-    with pytest.raises(InputError, match="no protocol 'mnist'; there are bair-2-28"):
+    with pytest.raises(InputError, match="no protocol 'mnist'; choose from bair-2-28"):
         read_protocol("mnist")
 
 

@@ -73,8 +73,8 @@ def test_names_that_are_given_are_taken():
 @pytest.mark.parametrize(
     ("made", "options", "message"),
     [
-        (field(("a", "b", "c")), {}, "none of them can be told to be time"),
-        (field(("time", "day", "b")), {}, "2 of them can be told"),
+        (field(("a", "b", "c")), {}, "none of them is recognised as time"),
+        (field(("time", "day", "b")), {}, "time and day are recognised as time"),
         (field(("time",)), {}, "a series at one point"),
         (field(("time", "depth", "lat", "lon")), {}, r"\['depth'\]"),
         (field(("time", "a", "b", "c")), {}, "no dimension of space"),

@@ -130,7 +130,7 @@ def test_levels_are_no_time_and_other_dimensions_are_not_taken_for_space(tmp_pat
         record.to_netcdf(tmp_path / "records" / f"a_{20150101 + number}.nc")
     data = Fields(path=str(tmp_path / "levels"), channels="lev", anomaly="none")
     assert (data.channels, data.files.lengths) == (("t_0", "t_1"), [8])
-    with pytest.raises(InputError, match="none of them can be told to be time"):
+    with pytest.raises(InputError, match="none of them is recognised as time"):
         Fields(path=str(tmp_path / "records"))
     assert Fields(path=str(tmp_path / "records"), time="record", joining="sequences",
                   anomaly="none").files.lengths == [8] * 8  # fmt: skip

@@ -159,7 +159,7 @@ def test_statistics_and_quantiles_on_request():
         (lambda sea: sea.rename(sst="sss"), r"\['sss'\], and no 'sst'"),
         (lambda sea: sea["sst"].rename("sss"), "trained on 'sst'.*named 'sss'"),
         (lambda sea: sea["sst"].assign_attrs(units="K"), "in 'degC'.*in 'K'"),
-        (lambda sea: sea.isel(time=0, drop=True), "none of them can be told to be time"),
+        (lambda sea: sea.isel(time=0, drop=True), "none of them is recognised as time"),
         (lambda sea: sea * np.nan, "no known value"),
     ],
 )

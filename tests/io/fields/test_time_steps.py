@@ -73,7 +73,7 @@ def test_order_is_checked_and_the_frame_named():
     check_order(days, "it")
     with pytest.raises(InputError, match=r"frame 3, 2001-01-02.*sort: true"):
         check_order(days[[0, 1, 2, 1, 4]], "it")
-    with pytest.raises(InputError, match="2001-01-02 is there twice"):
+    with pytest.raises(InputError, match="2001-01-02 occurs twice"):
         check_order(days[[0, 1, 1, 2]], "it")
     with pytest.raises(InputError, match=r"times of 1 frame\(s\) are missing"):
         check_order(np.array([0.0, np.nan]), "it")

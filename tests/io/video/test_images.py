@@ -70,7 +70,7 @@ def test_pixels_of_every_kind(tmp_path):
 def test_numbers_that_are_no_brightness_are_refused(tmp_path):
     path = tmp_path / "a.tif"
     Image.fromarray(np.array([[0.5, 2.5]], np.float32)).save(path)
-    with pytest.raises(FileError, match="no brightness"):
+    with pytest.raises(FileError, match="not a brightness"):
         read_image(path)
 
 

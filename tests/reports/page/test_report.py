@@ -371,7 +371,7 @@ TIMES = [1.0, 2.0, 3.0, 4.0]
         ([-1, -1, -1, -1], [], "no lead time up to 4"),
         ([-1, 1, 1, -1], [(2, 3)], "lead times 2 to 3 of 4"),
         ([1, -1, 1, -1], [(1, 1), (3, 3)], "lead times 1 and 3 of 4"),
-        ([1, math.nan, 1, 1], [(1, 1), (3, 4)], "1 and 3 to 4 of 4 (some scores are no finite"),
+        ([1, math.nan, 1, 1], [(1, 1), (3, 4)], "1 and 3 to 4 of 4 (some scores are not finite"),
     ],
 )
 def test_the_horizon_of_skill_is_exact(gain, better, statement):

@@ -133,7 +133,7 @@ def features_of(record: bytes, path: Path) -> dict[str, memoryview]:
     try:
         return example_features(record)
     except ValueError as error:
-        raise CorruptionError(f"{path} holds no Examples of TensorFlow: {error}.") from error
+        raise CorruptionError(f"{path} holds no TensorFlow Examples: {error}.") from error
 
 
 def content_of(

@@ -102,7 +102,7 @@ class Chairs(PreparedSource):
             angles = angles_of(pictures, folder)
             first = first or angles
             if angles != first:
-                raise InputError(f"{folder.name} is seen from other sides than {objects[0].name}.")
+                raise InputError(f"{folder.name} has other views than {objects[0].name}.")
             writer.add(folder.name, map(cropped, pictures), {"angles": angles})
         return [Count("objects", len(objects), OBJECTS)]
 

@@ -123,7 +123,7 @@ class TaxiBJ(PreparedSource):
             train = ordered_before(train, validation[0], lengths["train"])
         if len(tests) < self.test_windows or len(train) == 0:
             raise InputError(
-                f"{len(starts['test'])} windows are too few for {self.test_windows} of the tests "
+                f"{len(starts['test'])} windows are too few for {self.test_windows} test windows "
                 "and those of training and validation. Lower test_windows."
             )
         return {"train": train, "validation": validation, "test": tests}

@@ -59,7 +59,7 @@ def decode_frames(
         stream.codec_context.options = {"max_pixels": str(LARGEST_FRAME)}
         if stream.width * stream.height > LARGEST_FRAME:
             raise InputError(
-                f"{path} has frames of {stream.height}×{stream.width}, more than any of this "
+                f"{path} has frames of {stream.height}×{stream.width}, larger than any in this "
                 "data set."
             )
         check_rate(path, stream.average_rate, rate)

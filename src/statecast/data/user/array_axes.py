@@ -60,7 +60,7 @@ def check_axes(axes: str) -> None:
     if len(set(axes)) != len(axes) or not set("tx") <= set(axes) <= set(ORDER):
         raise InputError(
             "axes names each axis of the array once: n (sequence), t (time), c (channel), y, x; t "
-            f"and x must be there. Got {axes!r}; frames of one video in colours are tyxc."
+            f"and x must be among them. Got {axes!r}; frames of one video in colours are tyxc."
         )
 
 

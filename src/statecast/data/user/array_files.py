@@ -34,8 +34,8 @@ NUMBERS = "fiub"  # kinds of dtypes
 SMALL = 0.5  # size of another array over that of the largest, below which it is taken for extra
 SIGNATURES = (b"\x93NUMPY", b"PK", b"\x89HDF", b"MATLAB")
 OTHER_KINDS = {
-    b"MATLAB 5.0": "a MATLAB file of a version before 7.3; save it with -v7.3",
-    b"\x1f\x8b": "packed by gzip; unpack it with gunzip",
+    b"MATLAB 5.0": "a MATLAB file from before version 7.3; save it with -v7.3",
+    b"\x1f\x8b": "compressed with gzip; unpack it with gunzip",
     b"\x80": "a pickle, which can run code and is not read; save its arrays as .npy",
     b"CDF": "NetCDF; train on it with the data set fields",
 }
@@ -262,7 +262,7 @@ def choose(
         pattern = dataset if "*" in dataset else f"*/{dataset}"
         names = [n for n in arrays if n == dataset] or fnmatch.filter(arrays, pattern)
         if not names:
-            raise InputError(f"There is no {dataset!r}: {path} holds {there}.")
+            raise InputError(f"{path} has no array {dataset!r}; it holds {there}.")
         return sorted(names, key=lambda name: natural(Path(name))), dataset
     objects = [name for name, (_, dtype) in arrays.items() if dtype.hasobject]
     if objects:

@@ -139,7 +139,7 @@ class Arrays(DataSource):
         names = COLOURS.get(count) if self.bytes and channels is None else channels
         self.channels = tuple(names or (f"channel_{i}" for i in range(count)))
         if len(self.channels) != count:
-            raise InputError(f"{path} has {count} channel(s), but channels are {self.channels}.")
+            raise InputError(f"{path} has {count} channel(s), but channels names {self.channels}.")
         for split in SPLITS:
             self.check_length(split)
         for sequences in set(self.sequences.values()):

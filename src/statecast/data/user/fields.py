@@ -321,7 +321,7 @@ class Fields(DataSource):
         """Kind of series by its calendar, where that decides on the anomaly, for people."""
         step = self.files.step
         if step.unit == "numbers":
-            return "; times are no dates, so seasons are not known"
+            return "; times are not dates, so seasons are unknown"
         waves = "a wave" if self.daily == 1 else f"{self.daily} waves"
         daily = f"; with {waves} of the day" if self.daily else ""
         if is_coarse(self.files.step):

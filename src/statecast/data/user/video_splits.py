@@ -179,7 +179,7 @@ def by_folder(
     for split, part in parts.items():
         if not part:
             raise InputError(
-                f"The folders give no video for {split}. Add some, or set split: video."
+                f"The folders hold no video for {split}. Add some, or set split: video."
             )
     return parts
 

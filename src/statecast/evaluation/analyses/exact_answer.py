@@ -45,7 +45,7 @@ class ExactAnswer(Analysis):
         if not isinstance(data.windows("test"), KnownFuture):
             return "the data set does not know the law of its future"
         if not model.stochastic:
-            return "the model forecasts one future, and no law"
+            return "the model forecasts one future, not a distribution"
         return None
 
     def run(self, model: Forecaster, plan: AnalysisPlan) -> dict[str, Any]:

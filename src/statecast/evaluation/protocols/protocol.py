@@ -116,7 +116,7 @@ def read_protocol(name: str) -> Protocol:
     """
     titles = protocol_names()
     if name not in titles:
-        raise InputError(f"There is no protocol {name!r}; there are {', '.join(titles)}.")
+        raise InputError(f"There is no protocol {name!r}; choose from {', '.join(titles)}.")
     path = resources.files("statecast.evaluation.protocols") / f"{name}.yaml"
     content = yaml.safe_load(path.read_text(encoding="utf-8"))
     data, digest = content.pop("data"), content.pop("digest")

@@ -33,7 +33,7 @@ def reaching(address: str) -> Iterator[None]:
         scheme = address.split(":", maxsplit=1)[0]
         raise MissingExtraError(
             f"{address}: addresses of {scheme} need another package ({error}). Install it, or "
-            "download the data and name the copy."
+            "download the data and give the path of the copy."
         ) from error
     except FileNotFoundError as error:
         raise FileError(f"There is nothing at {address}.") from error

@@ -10,6 +10,11 @@ from statecast.errors import InputError
 if TYPE_CHECKING:
     from xarray import DataArray
 
+
+class TimelessError(InputError):
+    """A field has no dimension that is time."""
+
+
 Role = Literal["time", "y", "x", "z"]
 # CF conventions 1.11, sections 4 and 5, https://cfconventions.org.
 AXIS: dict[str, Role] = {"T": "time", "Y": "y", "X": "x", "Z": "z"}
@@ -86,14 +91,15 @@ def axes_of(
     here = f"{origin} has {field.name or 'a field'} with the dimensions {sizes}"
     for option, name in {"time": time, "y": y, "x": x}.items():
         if name is not None and name not in sizes:
-            raise InputError(f"{here}, and no {name!r}. Set {option} to one of them.")
+            raise InputError(f"{here}, but no {name!r}. Set {option} to one of them.")
     roles = {name: role_of(name, field.coords.get(name)) for name in sizes}
     times = [name for name, role in roles.items() if role == "time"]
     if time is None:
         if len(times) != 1:
-            raise InputError(
-                f"{here}; {len(times) or 'none'} of them can be told to be time. "
-                "Name it: --data.time NAME, or give its coordinate axis: T."
+            found = f"{' and '.join(times)} are" if times else "none of them is"
+            raise (InputError if times else TimelessError)(
+                f"{here}; {found} recognised as time. Name it: --data.time NAME, or give its "
+                "coordinate axis: T."
             )
         time = times[0]
     given = tuple(name for name in (y, x) if name is not None)

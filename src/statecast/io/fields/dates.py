@@ -123,7 +123,7 @@ def dates_along(
                 decoded(variable, name, origin)  # its own error says what is wrong
     if unread:
         raise InputError(
-            f"{origin}: {unread}which is no date. Write dates as 2001-12-31T06:00:00, or as "
+            f"{origin}: {unread}which is not a date. Write dates as 2001-12-31T06:00:00, or as "
             "numbers with units such as 'hours since 2001-01-01'."
         )
     return None

@@ -107,7 +107,7 @@ class Field:
             return
         raise InputError(
             f"{self.origin}: with time_step {self.options.time_step}, {len(empty)} of {len(self)} "
-            f"frames are the mean of none, first {text_of(self.frames.times[empty[0]])}. Give a "
+            f"frames would average no frames, first {text_of(self.frames.times[empty[0]])}. Give a "
             "longer one, or set missing_frames: keep (--data.missing_frames keep) to take them "
             "as unknown."
         )

@@ -156,7 +156,7 @@ class ForecastArchive:
         missing = [name for name in channels if name not in self.variables]
         if missing:
             raise InputError(
-                f"{self.path} holds forecasts of {', '.join(self.variables)}, and none of "
+                f"{self.path} holds forecasts of {', '.join(self.variables)}, but none of "
                 f"{', '.join(missing)}."
             )
         return [self.on_grid(name, space, labels) for name in channels]

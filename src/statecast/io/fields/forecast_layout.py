@@ -60,8 +60,8 @@ class Layout:
         clashes = {f"{n}_{end}" for n in self.channels for end in added} & set(self.channels)
         if clashes:
             raise InputError(
-                f"The statistics {sorted(clashes)} would have the names of channels. Rename these, "
-                "or write samples alone."
+                f"The statistics {sorted(clashes)} clash with the names of channels. Rename the "
+                "channels, or write samples only."
             )
 
     @property

@@ -37,7 +37,7 @@ PACKED = {
     b"\x28\xb5\x2f\xfd": "it is packed by zstd. Unpack it: `unzstd FILE`.",
 }
 ARRAYS = "it holds arrays without names of dimensions. Read them with --data.name arrays."
-NO_FIELDS = {b"\x93NUMPY": ARRAYS, b"MATLAB 5.0": "it is MATLAB's of a version before 7.3. "
+NO_FIELDS = {b"\x93NUMPY": ARRAYS, b"MATLAB 5.0": "it is a MATLAB file from before version 7.3. "
              "Save it with -v7.3."}  # fmt: skip
 NO_FIELDS |= {bytes([0x80, protocol]): "it is a pickle, which can run code and is not read. Save "
               "its arrays as .npy." for protocol in range(2, 6)}  # fmt: skip
@@ -61,7 +61,7 @@ def files_of(path: str | Path | Sequence[str | Path]) -> list[Path]:
         elif Path(text).is_dir() and not is_store(Path(text)):
             fields = sorted(labelled_below(Path(text)), key=natural)
             if not fields:
-                raise FileError(f"The folder {text} holds no NetCDF files and is no Zarr store.")
+                raise FileError(f"The folder {text} holds no NetCDF files and is not a Zarr store.")
             found += fields
         elif Path(text).exists() or not glob.has_magic(text):
             found.append(Path(text))
@@ -111,14 +111,14 @@ def kind_of(path: Path) -> Literal["netcdf", "zarr"]:
         if is_store(path):
             return "zarr"
         raise FileError(
-            f"{path} is a folder, but no Zarr store: it holds none of {', '.join(ZARR_FILES)}."
+            f"{path} is a folder, but not a Zarr store: it holds none of {', '.join(ZARR_FILES)}."
         )
     start = first_bytes(path, START)
     if start.startswith(MAGIC):
         return "netcdf"
     if start.startswith(b"PK") and is_zipped_store(path):
         return "zarr"
-    raise CorruptionError(f"{path} is no NetCDF file: {other_kind(start)}")
+    raise CorruptionError(f"{path} is not a NetCDF file: {other_kind(start)}")
 
 
 def other_kind(start: bytes) -> str:

@@ -245,7 +245,7 @@ def check_grid(name: str, expected: Array, found: Array, origin: str) -> None:
     if same_grid(expected, found):
         return
     if found.dtype.kind not in "fiu":
-        raise InputError(f"{origin} has another {name} than the data that the model knows.")
+        raise InputError(f"{origin} has a different {name} from the training data.")
     raise InputError(
         f"The model was trained on {name} from {expected[0]:g} to {expected[-1]:g}. {origin} "
         f"has it from {found[0]:g} to {found[-1]:g}. Regrid it, or crop it to that region."

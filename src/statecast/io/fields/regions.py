@@ -33,7 +33,7 @@ def crop(dataset: Dataset, ranges: Mapping[str, Range], origin: str) -> Dataset:
         name = dimension_of(dataset, asked)
         if name is None:
             raise InputError(
-                f"{origin} has the dimensions {dict(dataset.sizes)}, and no {asked!r} to crop."
+                f"{origin} has the dimensions {dict(dataset.sizes)}, but no {asked!r} to crop."
             )
         if name != asked and name not in dataset.coords:
             raise InputError(
@@ -46,7 +46,7 @@ def crop(dataset: Dataset, ranges: Mapping[str, Range], origin: str) -> Dataset:
         values = coordinate.values if numbers else coordinate.values.astype(str)
         low, high = ends if numbers else map(str, ends)
         if numbers and (isinstance(low, str) or isinstance(high, str) or not low <= high):
-            around = f" Across the seam, go on counting: [{low}, {high}+360]."
+            around = f" To cross the seam, keep counting: [{low}, {high}+360]."
             raise InputError(
                 f"A crop is a range of numbers, lower end first, got {name}: [{low}, {high}]."
                 + (around if is_longitude(name, coordinate) else "")

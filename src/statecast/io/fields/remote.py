@@ -36,7 +36,7 @@ def open_remote(path: Path, group: str | None) -> tuple[Dataset, list[str]]:
             return open_remote_store(address, group)
         if files.isdir(place):
             raise FileError(
-                f"{address} is a folder, but no Zarr store. Name its files, such as "
+                f"{address} is a folder, but not a Zarr store. Name its files, such as "
                 f"{address.rstrip('/')}/*.nc."
             )
         return open_remote_netcdf(files, place, address, group)
@@ -84,7 +84,7 @@ def open_remote_netcdf(
     start = stream.read(START)
     if not start.startswith(MAGIC):
         raise FileError(
-            f"NetCDF and Zarr alone are read from other machines, and {address} is neither: "
+            f"Only NetCDF and Zarr are read from other machines; {address} is neither: "
             f"{other_kind(start)}"
         )
     stream.seek(0)

@@ -67,8 +67,9 @@ def dated_by_names(datasets: Mapping[str, Dataset], options: FieldOptions) -> di
         have = f"the same time, {times[0]}" if times[0] else "no time"
         raise InputError(
             f"{len(names)} files hold one frame each and {have}; their names, such as {names[0]} "
-            f"and {names[-1]}, do not tell one date or number each. Name them by their dates, such "
-            "as sst_20150103.nc, or by numbers, such as run_007.nc, or give each a time with units."
+            f"and {names[-1]}, do not give each one a date or number. Name them by their dates, "
+            "such as sst_20150103.nc, or by numbers, such as run_007.nc, or give each a time with "
+            "units."
         )
     return dict(datasets)
 

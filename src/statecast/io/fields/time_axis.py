@@ -59,7 +59,7 @@ def check_order(times: Array, origin: str) -> None:
     before, now = text_of(times[place]), text_of(times[place + 1])
     if gaps[place] == 0:
         raise InputError(
-            f"{origin}: the time {now} is there twice. Set --data.duplicates first, last or mean "
+            f"{origin}: the time {now} occurs twice. Set --data.duplicates first, last or mean "
             "to take one frame of each time."
         )
     raise InputError(
@@ -155,7 +155,7 @@ def filled(times: Array, step: Step, origin: str) -> EvenAxis:
         worst = int(np.argmax(missed))
         raise InputError(
             f"{origin}: frames do not lie on an even axis of {step}: {text_of(times[worst])} is "
-            f"{missed[worst]:.2g} of a step beside it. Set --data.time_step to average."
+            f"{missed[worst]:.2g} of a step off. Set --data.time_step to average."
         )
     count = int(place[-1]) + 1
     if count > LARGEST_FILL * len(times):

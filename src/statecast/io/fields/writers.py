@@ -125,7 +125,7 @@ def write_labelled(path: str | Path, layout: Layout, parts: Iterable[Array]) -> 
     package = "zarr" if path.suffix == ZARR else "netCDF4"
     require(package, "fields", f"write {path.suffix} files")
     if path.is_dir() and not any((path / name).is_file() for name in ZARR_FILES):
-        raise FileError(f"Cannot write {path}: it is a folder, and no Zarr store to replace.")
+        raise FileError(f"Cannot write {path}: it is a folder, not a Zarr store to replace.")
     failures: list[Exception] = []
     try:
         with atomic_path(path, also=(RuntimeError, ValueError)) as place:

@@ -189,7 +189,9 @@ def pixels_of(frame: Any) -> Array:
         pixels = frame.to_ndarray(format="rgb24")
     quarter, rest = divmod(round(frame.rotation), 90)
     if rest:
-        raise CorruptionError(f"A video is turned by {frame.rotation}°; quarter turns are read.")
+        raise CorruptionError(
+            f"A video is rotated by {frame.rotation}°; only quarter turns are read."
+        )
     return np.rot90(pixels, quarter % 4)  # both count anticlockwise
 
 

@@ -184,7 +184,7 @@ def check_stack(image: Any, path: Path) -> None:
         )
     if sizes and pages == 1:
         raise FileError(
-            f"{path} says that it holds {next(iter(sizes.values()))} pages, and lists one. Save it "
+            f"{path} says that it holds {next(iter(sizes.values()))} pages, but lists one. Save it "
             "as a multi-page TIFF, or as .npy for the data set `arrays`."
         )
 
@@ -195,8 +195,8 @@ def pixels_of(image: Any, path: Path) -> Array:
         values = np.asarray(image)
         if image.mode == "F" or values.min() < 0 or values.max() > DEEPEST:
             raise FileError(
-                f"{path} holds numbers that are no brightness of 8 or 16 bits. Store such frames "
-                "as .npy and train on `arrays`."
+                f"{path} holds numbers that are not a brightness of 8 or 16 bits. Store such "
+                "frames as .npy and train on `arrays`."
             )
         return values.astype(np.uint16)
     if "A" in image.mode or "transparency" in image.info:

@@ -13,6 +13,7 @@ import numpy as np
 from statecast.data.user.field_files import FieldFiles
 from statecast.data.user.fields import Fields
 from statecast.errors import InputError
+from statecast.io.fields.axes import TimelessError
 from statecast.io.fields.field import Field
 from statecast.io.fields.kinds import kind_of
 from statecast.io.fields.preprocessing import plain_options
@@ -117,7 +118,7 @@ def tried(
     """
     words: dict[str, str] = {} if options.group is None else {"group": options.group}
     options = replace(options, variables=(name,))
-    problems: list[str] = []
+    problems: list[InputError] = []
     for _ in range(TRIALS):
         try:
             files = FieldFiles(paths, options, joining="auto", engine=None)
@@ -127,7 +128,7 @@ def tried(
             pairs = [(f"--data.{key}", text) for key, text in words.items()]
             return Readable(files, values, [word for pair in pairs for word in pair])
         except InputError as error:
-            problems.append(str(error))
+            problems.append(error)
             advice = ADVICE.search(str(error))
             if advice is None or advice[1] in EXAMPLES:
                 break
@@ -136,8 +137,8 @@ def tried(
                 text = f"{words['crop'][:-1]}, {text[1:]}"
             words[option] = text
             options = replace(options, **plain_options({option: parse_yaml(text)}))
-    if problems[0].count("none of them can be told to be time"):
-        return problems[0]
+    if isinstance(problems[0], TimelessError):
+        return str(problems[0])
     finding.warn(f"{name}: {problems[0]}")
     return None
 

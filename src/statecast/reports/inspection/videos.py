@@ -61,7 +61,7 @@ def inspect_clips(path: Path | Sequence[Path], *, quick: bool = False) -> Findin
         finding.say("bits", f"{bits} of each number are used: {2**bits - 1} is white")
     if ignored:
         more = f" and {len(ignored) - NAMED} more" if len(ignored) > NAMED else ""
-        finding.say("passed over", f"{', '.join(ignored[:NAMED])}{more}: no videos")
+        finding.say("passed over", f"{', '.join(ignored[:NAMED])}{more}: not videos")
     for text in remarks_on(seen, even=False):
         finding.say("note", text)
     for text in broken[:NAMED]:

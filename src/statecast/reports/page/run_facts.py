@@ -91,7 +91,7 @@ def spread_picture(member: Member, found: Survey, folder: Path) -> Picture:
     spread = member.line(found.lead_times, found.spread)._replace(label="spread of the samples")
     error = Line("error of their mean", found.lead_times, found.error, REFERENCE, "--")
     chart = Chart("Spread and error", [spread, error], "lead time / frames", "root mean square")
-    caption = "As large as each other where an ensemble knows how wrong it is."
+    caption = "Equal where an ensemble knows how wrong it is."
     return drawn(f"{member.stem}-spread", chart, folder, caption)
 
 

@@ -58,5 +58,5 @@ def skill_horizon(
     where = f"lead times {ranges} of" if better else "no lead time up to"
     if better == [(lead_times[0], lead_times[-1])]:
         where = "every lead time up to"
-    doubt = "" if np.isfinite(gain).all() else " (some scores are no finite numbers)"
+    doubt = "" if np.isfinite(gain).all() else " (some scores are not finite)"
     return SkillHorizon(better, ranges, f"better than {name} at {where} {lead_times[-1]:g}{doubt}")

@@ -50,4 +50,4 @@ def from_arrays(system: str, arrays: Mapping[str, Any], config: Mapping[str, Any
             build = import_module(f"statecast.runs.official.{module}").from_arrays
             model: Forecaster = build(arrays, config)
             return model
-    raise InputError(f"There is no published system {system!r}; there are {', '.join(MODULES)}.")
+    raise InputError(f"There is no published system {system!r}; choose from {', '.join(MODULES)}.")

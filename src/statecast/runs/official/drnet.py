@@ -128,7 +128,7 @@ def sizes_of(
     pose = BACKBONES.get(kernels.get("pose_encoder.network", 4))
     backbone = BACKBONES.get(kernels["content_encoder"])
     if pose is None or backbone not in ("dcgan", "vgg"):
-        raise InputError("The kernels of these encoders are those of no published variant.")
+        raise InputError("The kernels of these encoders match no published variant.")
     deconvolutions = [tensor for tensor in modules["decoder"].values() if tensor.ndim == 4]
     inputs = deconvolutions[1].shape[0 if backbone == "dcgan" else 1]
     recurrent = modules.get("predictor", {})

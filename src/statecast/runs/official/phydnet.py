@@ -100,7 +100,7 @@ def read_tensors(tensors: Mapping[str, Tensor], settings: Settings) -> Official:
     version = next((version for version, names in FIRST.items() if names[0] in tensors), None)
     if version is None:
         raise InputError(
-            "These are no weights of PhyDNet: expected a state dict with the tensor "
+            "These are not weights of PhyDNet: expected a state dict with the tensor "
             f"{' or '.join(names[0] for names in FIRST.values())}."
         )
 

@@ -38,7 +38,7 @@ def from_arrays(arrays: Arrays, config: Mapping[str, Any]) -> PKnl:
         InputError: a setting is missing or unknown, or an array does not fit; names it.
     """
     if FIRST not in arrays:
-        raise InputError(f"These are no weights of PKnl: expected an array {FIRST}.")
+        raise InputError(f"These are not weights of PKnl: expected an array {FIRST}.")
     upsample = config.get("upsample", "bilinear")
     if upsample not in UPSAMPLINGS:
         raise InputError(f"PKnl's upsample is {', '.join(UPSAMPLINGS)}, got {upsample!r}.")

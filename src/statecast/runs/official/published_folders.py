@@ -56,7 +56,7 @@ def read_published(folder: Path) -> Official:
     except StatecastError:
         raise
     except (ArithmeticError, LookupError, TypeError, ValueError) as error:  # of shapes
-        raise InputError(f"{folder} holds tensors that are no model's: {error}.") from error
+        raise InputError(f"{folder} holds tensors that fit no model: {error}.") from error
     if files_of(folder, (TORCH7,)):
         raise FileError(
             f"{folder} holds files of Torch7 (.t7), as of DrNet, which are not read. Build the "

@@ -35,7 +35,7 @@ def folder_of(name: str) -> Path:
     """
     if name not in trained_names():
         raise InputError(
-            f"No model {name!r} comes with the package; there are {', '.join(trained_names())}. "
+            f"No model {name!r} comes with the package; choose from {', '.join(trained_names())}. "
             "Give the frames to forecast from, or one of these."
         )
     return Path(str(resources.files("statecast.runs.trained"))) / name
