@@ -241,8 +241,8 @@ def interpolate_latents(
             raise InputError(f"Paths to interpolate need the same {what}, got {one} and {other}.")
     if first.evidence is not None:
         raise InputError(
-            "Noise that is made of keys cannot be interpolated: paths in between need noise that "
-            "is held on frames."
+            "Noise that is derived from keys cannot be interpolated: paths in between need noise "
+            "held on frames."
         )
     states = torch.lerp(first.states, second.states, weight)
     noise = first.noise

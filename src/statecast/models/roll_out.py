@@ -133,7 +133,7 @@ class LatentRollout(Staged, Forecaster):
         """
         if self.noise_from_keys:
             raise InputError(
-                "Noise that is made inside of an interval cannot be compiled. Set "
+                "Noise that is made inside an interval cannot be compiled. Set "
                 "train.compile: false."
             )
         if self.choose_solver().adaptive:

@@ -103,8 +103,8 @@ class OnlineLatentProcess(LatentProcess, OnlineForecaster[SRVPState]):
             check_rows(len(state.encoding.code), len(known))
         if bool((known != known[:1]).any()):
             raise InputError(
-                "New frames must be there in every sequence, or in none. Follow sequences that "
-                "lack other frames by states of their own."
+                "New frames must be present in every sequence or in none. Give sequences that lack "
+                "other frames a state of their own."
             )
         state = state._replace(generator=copy_of(state.generator))
         before = -state.waiting - gap
