@@ -611,7 +611,7 @@ def as_names(channels: object) -> tuple[str, ...]:
     """Names of channels as a tuple.
 
     Errors:
-        InputError: they are no list of texts.
+        InputError: they are not a list of texts.
     """
     if not isinstance(channels, list | tuple) or not all(isinstance(n, str) for n in channels):
         raise InputError(f"Channels are a tuple of names, got {channels!r:.80}.")

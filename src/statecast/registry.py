@@ -62,7 +62,7 @@ def load(entry: EntryPoint) -> type:
     """The class that an entry point names.
 
     Errors:
-        InputError: it cannot be imported, or is no class.
+        InputError: it cannot be imported, or is not a class.
     """
     package = entry.dist.name if entry.dist else "statecast"
     try:

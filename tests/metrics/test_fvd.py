@@ -179,7 +179,7 @@ def test_what_fvd_cannot_score_is_refused(settings, tmp_path):
         metric.sums(forecast, target, context=batch.context)
     path = tmp_path / "i3d_torchscript.pt"
     path.write_bytes(b"no script")
-    with pytest.raises(CorruptionError, match="no TorchScript"):
+    with pytest.raises(CorruptionError, match="not a TorchScript"):
         FVD.of(SPEC, MetricSettings(fvd_weights=str(path)))
 
 

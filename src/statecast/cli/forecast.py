@@ -146,7 +146,7 @@ def options_of_tables(overrides: Sequence[str], tables: Set[str]) -> dict[str, d
     """`--TABLE.OPTION VALUE` as options with values, by table.
 
     Errors:
-        InputError: an option of another table, or a value that is no YAML.
+        InputError: an option of another table, or a value that is not YAML.
     """
     from statecast.errors import InputError
     from statecast.io.json_yaml import parse_yaml

@@ -23,7 +23,7 @@ from statecast.errors import CorruptionError, FileError, InputError
 from statecast.io.atomic_files import cache_folder, cache_path, write_text
 
 CARD_NAME = "README.md"  # of a store
-ENTRY = r".+-[0-9a-f]{16}"  # name of an entry of the cache that is no prepared data set
+ENTRY = r".+-[0-9a-f]{16}"  # name of an entry of the cache that is not a prepared data set
 UNPREPARED = {  # data sets whose files are read as they are
     "sst": "set data.folder to the folder of its files data_1.nc, data_2.nc, …",
     "moving_digits": "set data.folder to the folder of MNIST's IDX files",

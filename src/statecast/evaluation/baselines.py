@@ -73,7 +73,7 @@ def fitted_baselines(
         that as well, by the name `reference`.
 
     Errors:
-        InputError: a name is no baseline.
+        InputError: a name is not a baseline.
     """
     found: dict[str, Forecaster] = {}
     reasons: dict[str, str] = {}

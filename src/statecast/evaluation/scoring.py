@@ -62,7 +62,7 @@ class Scores(NamedTuple):
 
 
 def check_metrics(names: Sequence[str]) -> None:
-    """Raise `InputError` for a name that is no metric."""
+    """Raise `InputError` for a name that is not a metric."""
     for name in names:
         if name not in METRICS:
             raise InputError(f"There is no metric {name!r}; choose from {', '.join(METRICS)}.")

@@ -84,7 +84,7 @@ def subsets_of(
 ) -> list[Subset]:
     """Subsets of windows: each variable where there are several, and the regions and seasons.
 
-    The colours of pictures are no variables.
+    The colours of pictures are not variables.
 
     Args:
         windows: what is scored.

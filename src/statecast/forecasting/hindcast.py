@@ -112,7 +112,7 @@ class Hindcast:
         """Frames from one start to the next.
 
         Errors:
-            InputError: they are no whole number, or fewer than one.
+            InputError: they are not a whole number, or fewer than one.
         """
         between: float = 1.0
         if isinstance(self.every, int):
@@ -286,7 +286,7 @@ def request_of(output: Path) -> dict[str, Any]:
     """The request that a store was made for.
 
     Errors:
-        FileError: it is no hindcast.
+        FileError: it is not a hindcast.
     """
     import zarr
 

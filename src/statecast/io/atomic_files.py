@@ -191,7 +191,7 @@ def remove(place: Path) -> None:
 def reason_of(error: BaseException, folder: Path) -> str:
     """Why a write failed. Libraries call a full disk `Permission denied`, or `HDF error`."""
     if not folder.is_dir():
-        return f"{folder} is no folder" if folder.exists() else f"there is no folder {folder}"
+        return f"{folder} is not a folder" if folder.exists() else f"there is no folder {folder}"
     causes = [error]
     while causes[-1].__context__ is not None:
         causes.append(causes[-1].__context__)

@@ -82,7 +82,7 @@ def read_text(path: Path, limit: int) -> str:
 
 
 def read_json(path: Path) -> Any:
-    """Read the value of a JSON file; errors as `read_text`, and ValueError: it is no JSON."""
+    """Read the value of a JSON file; errors as `read_text`, and ValueError: it is not JSON."""
     return parse_json(read_text(path, LARGEST_JSON))
 
 
@@ -98,7 +98,7 @@ def parse_yaml(text: str) -> Any:
     """Parse YAML into plain values.
 
     Errors:
-        ValueError: it is no YAML, too long, or refers to itself.
+        ValueError: it is not YAML, too long, or refers to itself.
     """
     try:
         check_plain(text)

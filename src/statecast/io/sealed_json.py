@@ -45,7 +45,7 @@ def read_sealed(path: Path, *, required: bool = False) -> dict[str, Any]:
 
     Errors:
         OSError: it cannot be read.
-        ValueError, TypeError: it differs from its digest, or is no JSON of named values.
+        ValueError, TypeError: it differs from its digest, or is not JSON of named values.
     """
     content = read_text(path, LARGEST_JSON).encode()
     if not has_seal(content) and required:

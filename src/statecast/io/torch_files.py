@@ -46,7 +46,7 @@ def load_torch_file(path: str | Path) -> object:
     Errors:
         FileError: there is no such file.
         InputError: it asks for more than tensors and modules, or could unpack without end.
-        CorruptionError: it is damaged, claims more than it holds, or is no file of `torch.save`.
+        CorruptionError: it is damaged, claims more than it holds, or is not a file of `torch.save`.
     """
     path = Path(path)
     if not path.is_file():
@@ -60,7 +60,7 @@ def load_torch_file(path: str | Path) -> object:
         try:
             content = torch.load(path, map_location="cpu", weights_only=True)
             check_tensors(content.values(), path)
-        except Exception:  # it is no state dict, or damaged, which the other reader finds out
+        except Exception:  # it is not a state dict, or damaged, which the other reader finds out
             content = load_objects(path)
     except StatecastError:
         raise
@@ -149,7 +149,7 @@ def module_tensors(module: PickledModule) -> dict[str, Tensor]:
     """Collect parameters and buffers, with the names and in the order of a state dict.
 
     Errors:
-        InputError: what the module holds is no tree of modules and tensors.
+        InputError: what the module holds is not a tree of modules and tensors.
     """
     found: dict[str, Tensor] = {}
     pending: list[tuple[str, Any]] = [("", module)]

@@ -184,7 +184,7 @@ def load_script(located: Located, device: str) -> torch.nn.Module:
             warnings.simplefilter("ignore", DeprecationWarning)
             network = torch.jit.load(str(located.path), map_location=device)
     except (RuntimeError, ValueError) as error:
-        raise CorruptionError(f"{located.path} is no TorchScript file.") from error
+        raise CorruptionError(f"{located.path} is not a TorchScript file.") from error
     return network.eval()
 
 

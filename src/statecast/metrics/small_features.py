@@ -1,6 +1,6 @@
 """Fréchet and perceptual distances in the features of a small network that comes with statecast.
 
-They need no download, and are no substitutes for FVD and LPIPS: their values do not compare.
+They need no download, and are not substitutes for FVD and LPIPS: their values do not compare.
 """
 
 from __future__ import annotations

@@ -62,7 +62,7 @@ def as_tables(text: str, origin: str) -> Tables:
     """YAML text as tables of options.
 
     Errors:
-        InputError: it is no YAML, or not tables by name.
+        InputError: it is not YAML, or not tables by name.
     """
     try:
         content = parse_yaml(text)

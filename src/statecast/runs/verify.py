@@ -60,7 +60,7 @@ def verify_run(folder: str | Path) -> list[Checked]:
         A record for each file, in the order of their paths.
 
     Errors:
-        FileError: it is no run folder.
+        FileError: it is not a run folder.
     """
     folder = Path(folder)
     if not (folder / RECORDED[0]).is_file():
@@ -86,7 +86,7 @@ def accept(folder: str | Path) -> Path:
     For a recipe that was edited on purpose.
 
     Errors:
-        FileError: it is no run folder.
+        FileError: it is not a run folder.
         CorruptionError: the recipe cannot be read.
     """
     read_run(Path(folder))

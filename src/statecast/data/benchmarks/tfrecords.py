@@ -92,7 +92,7 @@ def example_features(record: bytes) -> dict[str, memoryview]:
     floats, all of them (1), four bytes each, which lie together in one field.
 
     Errors:
-        ValueError: it is no Example.
+        ValueError: it is not an Example.
     """
     found: dict[str, memoryview] = {}
     for features in fields(memoryview(record), 1):

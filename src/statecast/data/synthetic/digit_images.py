@@ -140,7 +140,9 @@ def read_idx(path: Path) -> Array:
             head = stream.read(4)
             zero, kind, dimensions = struct.unpack(">HBB", head)
             if zero != 0 or kind != IDX_BYTES:
-                raise CorruptionError(f"{path} is no IDX file of bytes: it begins with {head!r}.")
+                raise CorruptionError(
+                    f"{path} is not an IDX file of bytes: it begins with {head!r}."
+                )
             shape = struct.unpack(f">{dimensions}I", stream.read(4 * dimensions))
             size = math.prod(shape)
             check_unpacked(path, "", size=size, packed=path.stat().st_size)

@@ -195,7 +195,7 @@ def beginning_of(path: Path) -> bytes:
     """The first bytes of a file.
 
     Errors:
-        FileError: it is no regular file, or nothing that arrays are read from.
+        FileError: it is not a regular file, or nothing that arrays are read from.
     """
     if not path.is_file():
         raise FileError(f"There is no file {path}. Set data.path to an array of sequences.")

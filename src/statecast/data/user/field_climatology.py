@@ -36,7 +36,7 @@ def tells_seasons(files: FieldFiles, training: Sequence[Part]) -> bool:
 
 
 def years_of(files: FieldFiles, training: Sequence[Part]) -> float:
-    """Years between the first and the last training frame; 0 of times that are no dates."""
+    """Years between the first and the last training frame; 0 of times that are not dates."""
     years = 0.0
     if files.times[0].dtype.kind not in "MO":
         return years

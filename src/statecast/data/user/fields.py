@@ -249,7 +249,7 @@ class Fields(DataSource):
         return daily_waves(self.files, self.anomaly)
 
     def years_of_training(self) -> float:
-        """Years between the first and the last training frame; 0 of times that are no dates."""
+        """Years between the first and the last training frame; 0 of times that are not dates."""
         return years_of(self.files, self.parts["train"])
 
     @cached_property

@@ -30,7 +30,7 @@ def metres_per_point(coordinates: Coordinates) -> Array:
     differences of neighbouring points.
 
     Errors:
-        InputError: a coordinate of space is missing, is no length or degree, or has 1 point.
+        InputError: a coordinate of space is missing, is not a length or degree, or has 1 point.
     """
     y, x = (axis_metres(coordinates, role) for role in ("y", "x"))
     if x[1] != y[1]:

@@ -272,7 +272,7 @@ def within(times: Array, limits: tuple[Any, Any] | None, origin: str) -> Array:
     """Numbers of the dates in a range, both ends included: 2001 means all of that year.
 
     Errors:
-        InputError: an end is no date, or no date lies within.
+        InputError: an end is not a date, or no date lies within.
     """
     if limits is None:
         return np.arange(len(times))

@@ -17,7 +17,7 @@ YEAR = r"(?<!\d)(?P<year>(?:19|20|21)\d\d)"
 MONTH = r"(?P<month>0[1-9]|1[0-2])"
 DAY = r"(?P<day>0[1-9]|[12]\d|3[01])"
 DAY_OF_YEAR = r"(?P<ordinal>00[1-9]|0[1-9]\d|[12]\d\d|3[0-5]\d|36[0-6])"
-# Two digits after a separator may be a tile or a version: they are no hour.
+# Two digits after a separator may be a tile or a version: they are not an hour.
 CLOCK = (
     r"(?:[-_.T]?(?P<clock>(?:[01]\d|2[0-3])[0-5]\d(?:[0-5]\d)?)"
     r"|[-_ T](?P<clock2>(?:[01]\d|2[0-3])[-_:][0-5]\d(?:[-_:][0-5]\d)?)"

@@ -105,7 +105,7 @@ class ForecastArchive:
         """Lead times in frames that are a step apart; numbers without a unit are frames.
 
         Errors:
-            InputError: one is no whole number of frames.
+            InputError: one is not a whole number of frames.
         """
         frames = self.lead_frames(step)
         whole = np.rint(frames)

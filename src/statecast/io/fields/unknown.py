@@ -22,8 +22,8 @@ FILLS = {
 # Attributes outside the conventions that state a value that is missing.
 NODATA = ("missing_value", "nodata", "no_data", "nodata_value", "fill_value", "fillvalue",
           "missing", "_fillvalue")  # fmt: skip
-FEWEST = 0.005  # of the points of a frame that share a value: less is no block
-DISTINCT = 8  # other values that a frame must have, so that it is no class or mask
+FEWEST = 0.005  # of the points of a frame that share a value: less is not a block
+DISTINCT = 8  # other values that a frame must have, so that it is not a class or mask
 APART = 2.0  # times the range of all other values that lie between them and a suspect
 APART_USUAL = 0.5  # the same, of a suspect that usually stands for none
 USUAL = tuple(

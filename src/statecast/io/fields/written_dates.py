@@ -53,7 +53,7 @@ def text_dates(values: Array, calendar: str) -> Array | None:
 
 
 def parsed(texts: list[str], calendar: str = "") -> Array | None:
-    """ISO texts as dates; None where one is no date of the calendar."""
+    """ISO texts as dates; None where one is not a date of the calendar."""
     try:
         if calendar in ("", "standard", "gregorian", "proleptic_gregorian"):
             return np.array(texts, dtype="datetime64[us]")

@@ -49,7 +49,7 @@ OTHERS = {
     b"\x89HDF": "arrays",
     b"PK": "arrays",
     b"CDF": "fields",
-}  # data sets of files that are no videos, by their first bytes
+}  # data sets of files that are not videos, by their first bytes
 SYNC = 0x47  # first byte of a packet of a transport stream
 PACKET = 188  # bytes of it
 
@@ -61,7 +61,7 @@ def container_of(path: Path) -> str:
     containers.
 
     Errors:
-        FileError: the file is missing, cannot be read, or is no known container.
+        FileError: the file is missing, cannot be read, or is not a known container.
         CorruptionError: it is empty.
     """
     start = beginning_of(path)

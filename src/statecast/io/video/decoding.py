@@ -72,7 +72,7 @@ def video_facts(path: Path) -> VideoFacts:
     """Header of a video file.
 
     Errors:
-        FileError, CorruptionError: it is no video, or damaged.
+        FileError, CorruptionError: it is not a video, or damaged.
     """
     with opened(path) as (content, stream, container):
         codec = stream.codec_context
@@ -92,7 +92,7 @@ def decode_video(path: Path) -> Iterator[RawFrame]:
     """All frames of a video file, in the order they are shown; rotated as its metadata say.
 
     Errors:
-        FileError: it is no video, or no known container.
+        FileError: it is not a video, or no known container.
         CorruptionError: it is cut off or damaged: the decoder fails, or there are fewer frames
             than the file states.
         MissingExtraError: PyAV is not installed.

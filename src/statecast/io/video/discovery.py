@@ -33,7 +33,7 @@ class Clip(NamedTuple):
         """Its frames, decoded.
 
         Errors:
-            FileError, CorruptionError: it is no video, or damaged.
+            FileError, CorruptionError: it is not a video, or damaged.
         """
         return decode_images(self.images) if self.images else decode_video(self.path)
 

@@ -127,7 +127,7 @@ def read_pages(path: Path) -> Iterator[Array]:
 
     Errors:
         CorruptionError: it is damaged.
-        FileError: it is of an unknown kind or too large, or its pages are no frames.
+        FileError: it is of an unknown kind or too large, or its pages are not frames.
     """
     from PIL import ImageOps
 

@@ -37,7 +37,7 @@ def members_of(folders: Sequence[str | Path]) -> list[Member]:
     """Runs opened, with their scores where they have some.
 
     Errors:
-        FileError: a folder is no run.
+        FileError: a folder is not a run.
         InputError: a folder is given twice.
     """
     found = []

@@ -55,7 +55,7 @@ def write_report(
 
     Errors:
         InputError: no runs, one twice, or an option that does not fit.
-        FileError: a folder is no run, or the file cannot be written.
+        FileError: a folder is not a run, or the file cannot be written.
         MissingExtraError: matplotlib is not installed.
     """
     require("matplotlib", "plots", "write a report")

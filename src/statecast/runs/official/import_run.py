@@ -43,7 +43,7 @@ def import_official(folder: str | Path, output: str | Path, overrides: Sequence[
         overrides: `--data.name NAME`, `--train.steps 1000` …
 
     Errors:
-        FileError: `folder` is no published checkpoint, or `output` is not empty.
+        FileError: `folder` is not a published checkpoint, or `output` is not empty.
         InputError: the data cannot be told from the settings, or do not fit the model; an
             unknown option.
     """

@@ -44,7 +44,7 @@ def read_official(folder: str | Path) -> Official:
     """Read a published folder: which model it is, its options, its tensors.
 
     Errors:
-        FileError: the folder is no published checkpoint, or a file is missing.
+        FileError: the folder is not a published checkpoint, or a file is missing.
         InputError: the files ask for code, or a setting is missing or unknown.
     """
     folder = Path(folder)

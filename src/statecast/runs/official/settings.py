@@ -47,7 +47,7 @@ class Settings(dict[str, Any]):
 
     Args:
         path: of the JSON file with them, or of another one that `content` comes from.
-        content: the settings, where they are no JSON file.
+        content: the settings, where they are not a JSON file.
     """
 
     def __init__(self, path: Path | str, content: Mapping[str, Any] | None = None) -> None:

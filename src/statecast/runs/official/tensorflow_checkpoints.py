@@ -32,7 +32,7 @@ from statecast.errors import CorruptionError, FileError
 FOOTER, MAGIC = 48, struct.pack("<Q", 0xDB4775248B80FB57)  # bytes at the end of an index
 TRAILER = 5  # bytes after a block: how it is compressed, and its checksum
 TYPES = {1: "<f4", 2: "<f8", 3: "<i4", 4: "u1", 6: "i1", 9: "<i8", 10: "?"}  # of TensorFlow
-TEXT = 7  # the type of what describes a model, and is no variable
+TEXT = 7  # the type of what describes a model, and is not a variable
 SLOTS = ("Adam", "Adam_1", "beta1_power", "beta2_power", "global_step")  # not of the model
 Array = np.ndarray[Any, np.dtype[Any]]
 
