@@ -31,7 +31,7 @@ Found = TypeVar("Found")
 
 @dataclass(frozen=True)
 class Part:
-    """Consecutive windows of a batch, that fall to one process."""
+    """Consecutive windows of a batch that fall to one process."""
 
     start: int
     stop: int
@@ -42,7 +42,7 @@ class Part:
 
     @property
     def rows(self) -> slice:
-        """Where they are in the batch."""
+        """Their place in the batch."""
         return slice(self.start, self.stop)
 
 
@@ -62,8 +62,8 @@ def launched_rank() -> int:
 def process_group() -> Iterator[None]:
     """Work together with the other processes of the command, inside the block.
 
-    Does nothing in a process that was launched alone, or that is in the group already. Tensors of
-    processors pass by gloo, those of GPUs by NCCL; each process takes a GPU of its own as `cuda`.
+    Does nothing in a process that was launched alone, or that is in the group already. CPU tensors
+    are exchanged by gloo, GPU tensors by NCCL; each process takes a GPU of its own as `cuda`.
 
     Errors:
         ProcessError: the processes do not find each other.
@@ -101,10 +101,11 @@ def process_group() -> Iterator[None]:
 
 
 def forget_locals(error: BaseException) -> None:
-    """Let go of what the functions held that an error has ended.
+    """Release the local variables of the functions that an error has ended.
 
-    Among it is the reducer of `DistributedDataParallel`. Where that is the last to hold the process
-    group, its end waits for a thread of gloo while it holds the lock that this thread may need.
+    One of them is the reducer of `DistributedDataParallel`. If it is the last to hold the process
+    group, its destruction waits for a thread of gloo while holding the lock that this thread may
+    need.
     """
     found: BaseException | None = error
     while found is not None:
@@ -219,7 +220,7 @@ class _Failed(NamedTuple):
 
 
 def all_reduce_sum(tensor: Tensor) -> Tensor:
-    """The sum of a tensor over processes, in its place; the same bits in every process."""
+    """The sum of a tensor over processes, in place; bit for bit the same in every process."""
     if world_size() > 1:
         from torch import distributed
 

@@ -7,7 +7,7 @@ class StatecastError(Exception):
     The command line prints the message on one line and exits with code 2.
 
     Attributes:
-        told: whether another process of the command says it; None where that is not known.
+        told: whether another process of the command reports it; None if unknown.
     """
 
     told: bool | None = None

@@ -118,9 +118,9 @@ class Frames:
         mask: True where a value is known, in the shape of `values`; None where all are. Unknown
             values (land, gaps) are NaN.
         coordinates: labels that the frames came with; None for bare arrays.
-        actions: what an agent does between these frames and after them, of which the first leads
-            from the first frame to the second; None where nobody acts. Of a context they go on
-            as far as they are planned: a forecast of h frames after n needs n + h − 1 of them.
+        actions: what an agent does between these frames and after them; the first leads from the
+            first frame to the second; None where nobody acts. Those of a context extend as far as
+            they are planned: a forecast of h frames after n needs n + h − 1 of them.
         agent_states: state of that agent at each frame; None where it is not measured.
     """
 

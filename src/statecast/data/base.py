@@ -41,8 +41,8 @@ class Windows(Dataset[Batch], ABC):
     data set of PyTorch: `DataLoader(windows, batch_size=8)` gives a `Batch` of 8 windows at a time.
 
     Class attributes:
-        repeats: whether windows come again in a training batch that is larger than the split, as
-            suits small data of one's own; otherwise such a batch is an error.
+        repeats: whether windows repeat in a training batch that is larger than the split, as suits
+            small data sets of one's own; otherwise such a batch is an error.
     """
 
     repeats: ClassVar[bool] = False
@@ -91,7 +91,7 @@ class Windows(Dataset[Batch], ABC):
         """One window, as a batch of its own.
 
         Errors:
-            IndexError: there is no such window, at which an iteration over all of them ends.
+            IndexError: the index is out of range, which ends an iteration over the windows.
         """
         if not -len(self) <= index < len(self):
             raise IndexError(f"There are {len(self)} windows; the index {index} is out of range.")
@@ -113,7 +113,7 @@ class Windows(Dataset[Batch], ABC):
     def training_batch_part(self, step: int, count: int, part: Part, *, seed: int) -> Batch:
         """One process's share of the windows of `training_batch`.
 
-        Sources that override `training_batch` may override this as well, to make no others.
+        Sources that override `training_batch` may override this as well, to make only these.
         """
         numbers = self.training_indices(step, count, seed=seed)
         if numbers is None or type(self).training_batch is not Windows.training_batch:

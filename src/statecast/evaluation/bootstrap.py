@@ -38,9 +38,9 @@ def bootstrap(
 ) -> Interval:
     r"""A function of means over windows, with its percentile interval.
 
-    Sequences are drawn with replacement, each with all its windows, and all columns are of the
-    same draws, so that what is compared is paired. Deviations are scaled by
-    $\sqrt{G/(G-1)}$, as the variance of G resampled sequences is too small by its square.
+    Sequences are drawn with replacement, each with all its windows, and all columns use the same
+    draws, so comparisons are paired. Deviations are scaled by $\sqrt{G/(G-1)}$, as the variance of
+    G resampled sequences is too small by its square.
 
     Args:
         statistic: of the mean of each column.

@@ -1,4 +1,4 @@
-"""fit_calibration: the bias and the inflation of the spread that make the CRPS least."""
+"""fit_calibration: the bias and the inflation of the spread that minimise the CRPS."""
 
 from __future__ import annotations
 
@@ -117,14 +117,14 @@ def least_crps(
 ) -> tuple[Float[Tensor, "*many"], Float[Tensor, "*many"]]:
     r"""Inflation a and bias b with the least fair CRPS of $\bar x + b + a (x_i - \bar x)$.
 
-    The score is that of endlessly many samples: the mean of M samples errs by their variance over
+    The score is that of infinitely many samples: the mean of M samples errs by their variance over
     M, and they lie nearer to it than to the true one. So in errors, though not in the spread, a is
     replaced by $\sqrt{(a^2 - 1/M)/(1 - 1/M)}$, with which $y - x_i'$ has the variance that
     it would have about the true mean.
 
-    For a given a the best b is the median of $y - x_i'$ over points and samples. What is left has
-    one minimum in a, which is searched by golden sections, up to 20. Where samples do not differ,
-    a is 1. Points whose truth is NaN count nowhere.
+    For a given a the best b is the median of $y - x_i'$ over points and samples. The remaining
+    function of a has one minimum, found by golden-section search up to 20. Where samples do not
+    differ, a is 1. Points whose truth is NaN count nowhere.
 
     Args:
         samples: of the forecast.
@@ -174,7 +174,7 @@ def average(points: Tensor, known: Tensor) -> Tensor:
 
 
 def golden_section(function: Callable[[Tensor], Tensor], top: Tensor) -> Tensor:
-    """Where functions of one minimum have it between 0 and `top`, all searched side by side."""
+    """Minima between 0 and `top` of functions that have one each, all searched together."""
     low, high = torch.zeros_like(top), top.clone()
     left, right = high - GOLDEN * (high - low), low + GOLDEN * (high - low)
     at_left, at_right = function(left), function(right)

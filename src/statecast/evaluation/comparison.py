@@ -109,7 +109,7 @@ def chosen_columns(
     Where runs differ in their number of samples, only scores that do not depend on it.
 
     Errors:
-        InputError: a column that there is not.
+        InputError: an unknown column.
     """
     offered = offered_columns(runs, protocol if published else None)
     if other_samples(runs):
@@ -146,7 +146,7 @@ def named_columns(names: Sequence[str], offered: Sequence[Column]) -> list[Colum
     """Columns by name: `psnr.best`, or `psnr` for all of them, or for the first where sorted by.
 
     Errors:
-        InputError: there is no such column.
+        InputError: an unknown column.
     """
     found: dict[Column, None] = {}
     for name in names:

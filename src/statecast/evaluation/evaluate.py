@@ -74,16 +74,18 @@ def evaluate(
         max_windows: score this many windows, evenly spaced; by default all.
         substeps: steps of the solver per frame; by default the model's own.
         solver: of the transition's differential equation; by default the model's own.
-        baselines: scored beside the model, of `persistence`, which always is, `climatology`,
-            `damped_persistence`, `linear`, `analogue` and `dmd`; fitted on training windows where
-            they need it. One that does not fit the data is named in the result with the reason.
-            The reference of a model that has one is scored as well, as samples of the same kind.
+        baselines: scored beside the model: `persistence` (always), `climatology`,
+            `damped_persistence`, `linear`, `analogue`, `dmd`; fitted on training windows where they
+            need it. One that does not fit the data is named in the result with the reason. The
+            reference of a model that has one is scored as well, as samples of the same kind.
         analyses: names of analyses to add; one that does not apply is named in the result
             with the reason.
         lpips_weights: file of the network behind LPIPS, or a folder that holds it; by default
-            it is sought in `STATECAST_LPIPS_WEIGHTS`, the cache, and the folder of PyTorch's hub.
+            it is looked for in `STATECAST_LPIPS_WEIGHTS`, the cache, and the folder of PyTorch's
+            hub.
         fvd_weights: TorchScript file of the I3D network behind FVD, or a folder that holds it; by
-            default it is sought in `STATECAST_FVD_I3D` and the cache. It is code, and it is run.
+            default it is looked for in `STATECAST_FVD_I3D` and the cache. It is code, and it is
+            run.
         allow_download: fetch the published weights of LPIPS where they are not found.
         thresholds: of the Brier score; by default the middle of the data's range.
         regions: regions of labelled fields to score as well: coordinate bounds by name, such as
@@ -97,8 +99,8 @@ def evaluate(
 
     Returns:
         The scores of each forecaster with their protocol, those of each variable where there are
-        several, how the model compares with each baseline, and in what the windows are unlike
-        those of training.
+        several, how the model compares with each baseline, and how the windows differ from those of
+        training.
 
     Errors:
         InputError: an unknown metric or baseline, an option that does not fit, or data that do not
@@ -192,7 +194,7 @@ def evaluate(
 def climatology_of(
     model: Forecaster, data: DataSource, plan: EvaluationPlan, seed: int
 ) -> torch.Tensor | None:
-    """Mean of training frames (channel, *space); None where scores have other units, or no such."""
+    """Mean of training frames (channel, *space); None without any, or for scores in other units."""
     other_units = type(plan.windows).to_score_units is not Windows.to_score_units
     if other_units or not data.has_training_windows:
         return None
@@ -259,7 +261,7 @@ def run_analyses(
     With several processes, each makes some of the analyses, and all return every result.
 
     Errors:
-        InputError: there is no analysis of a name.
+        InputError: an unknown analysis.
     """
     for name in names:
         if name not in ANALYSES:

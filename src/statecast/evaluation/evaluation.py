@@ -47,7 +47,7 @@ class Evaluation:
         skill: by baseline, metric and selection: the model's score against that of the baseline.
         parts: by kind (`variable`, `region`, `season`) and name.
         analyses: what each analysis found.
-        warnings: in what the windows are unlike those of training.
+        warnings: how the windows differ from those of training.
         not_computed: metrics, analyses and the reasons why they are missing.
         windows: scores of single windows; None where they are not kept.
     """
@@ -98,7 +98,7 @@ class Evaluation:
         """The inverse of `to_json`; null is NaN.
 
         Errors:
-            KeyError, TypeError, ValueError, AttributeError: it is not that.
+            KeyError, TypeError, ValueError, AttributeError: it has another form.
         """
         made = cls(
             protocol=dict(content["protocol"]),

@@ -35,7 +35,7 @@ def resolve_protocol(
     samples: int,
     metrics: tuple[str, ...],
 ) -> EvaluationPlan:
-    """EvaluationPlan of an evaluation.
+    """The plan of an evaluation.
 
     A protocol sets split, horizon and samples, and puts its metrics before the caller's.
 
@@ -82,7 +82,7 @@ def resolve_protocol(
 
 
 def _other_content(agreed: Protocol, windows: Windows, notes: list[str]) -> list[str]:
-    """A difference where the content must be the same to the bit, or else a note."""
+    """A difference where the content must be the same bit for bit, or else a note."""
     digest = agreed.digest
     if windows.digest == digest.value:
         return []

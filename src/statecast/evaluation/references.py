@@ -72,7 +72,7 @@ def ratios_of(scores: Mapping[str, Scores]) -> dict[str, float]:
 
 
 def rivals_of(scores: Mapping[str, Scores], seed: int) -> list[str]:
-    """References whose error cannot be told from the lowest; that one alone of few sequences."""
+    """References whose error cannot be told from the lowest; only that one for few sequences."""
     names = list(scores)
     sums = [scores[name].sums["mse"] for name in names]
     rows = torch.cat([found[f"mean{ROWS}"] for found in sums], dim=1)

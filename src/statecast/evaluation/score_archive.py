@@ -146,15 +146,15 @@ def score_archive(
 ) -> Evaluation:
     """Score the forecasts of an archive against observations, as `evaluate` scores a model.
 
-    Scored are the starts whose date, and whose every lead time, is an observed frame; it is
-    said how many others there are. One start is read at a time, and memory is bounded as in
-    `evaluate`, however large the archive.
+    A start is scored if its date and each of its lead times is an observed frame; a warning says
+    how many are not. One start is read at a time, and memory is bounded as in `evaluate`, however
+    large the archive.
 
     Args:
         archive: Zarr store or NetCDF file of forecasts, see `ForecastArchive`.
         truth: NetCDF files or Zarr stores of observations, one series, as `data.path` takes them.
         name: of the forecasts, in the result; by default that of the archive.
-        start: first start that is scored, as a date; by default the first there is.
+        start: first start that is scored, as a date; by default the first one.
         end: last start.
         reference_period: first and last date of what climatology and baselines are fitted on; by
             default the frames before the first start's context, where they suffice. Scores are
@@ -168,9 +168,9 @@ def score_archive(
         batch_size: starts at once, at most.
         thresholds: of the Brier score.
         regions: ends of coordinates by name.
-        seasons: whether seasons are scored besides.
+        seasons: whether seasons are scored as well.
         area_weights: whether averages over points are weighted by area.
-        max_memory_gib: of forecasts and their scores at once; a start at least is read whole.
+        max_memory_gib: of forecasts and their scores at once; at least one start is read whole.
         seed: of bootstraps, and of the windows that baselines are fitted on.
 
     Returns:

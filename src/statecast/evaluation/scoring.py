@@ -138,8 +138,8 @@ def score_windows(
         solver: of the transition's differential equation; by default the model's own.
         settings: what metrics are told, such as paths of weights.
         subsets: variables, regions and seasons to score as well.
-        max_memory_gib: what forecasts and their scores may take at once, in GiB; a window at least
-            is forecast whole.
+        max_memory_gib: what forecasts and their scores may take at once, in GiB; at least one
+            window is forecast whole.
         seed: of the samples.
         title: shown beside a progress bar; no bar by default.
     """

@@ -1,4 +1,4 @@
-"""Whether windows lie outside of what a model was trained on."""
+"""Whether windows lie outside the range that a model was trained on."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ class Skill(NamedTuple):
     r"""How a forecast compares with a baseline.
 
     The skill score is $(S - S_b)/(S_p - S_b)$, with the scores of forecast, baseline and a perfect
-    forecast: 1 at best, 0 where nothing is gained. Metrics without a perfect score have none.
+    forecast: 1 is perfect, 0 means no gain. Metrics without a perfect score have none.
     """
 
     difference: Estimate  # score of the forecast minus that of the baseline
@@ -122,7 +122,7 @@ TOLD = {
 def skill_lines(skill: Mapping[str, Mapping[str, Mapping[str, Skill]]]) -> list[str]:
     """Whether a model beats each baseline, and by how much, in words.
 
-    Where the fair mean squared error is there, it is told instead of that of the samples' mean.
+    The fair mean squared error, if available, takes the place of that of the samples' mean.
 
     Args:
         skill: by baseline, metric and selection.

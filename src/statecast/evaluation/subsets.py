@@ -125,7 +125,7 @@ def inside(
     """Mask of the points in a region.
 
     Errors:
-        InputError: a coordinate that there is not, or no point.
+        InputError: an unknown coordinate, or a region without points.
     """
     found = np.ones(space, dtype=bool)
     for name, (low, high) in ends.items():

@@ -1,4 +1,4 @@
-"""Scores of single windows: what later comparisons of runs are paired by."""
+"""Scores of single windows, by which later comparisons of runs are paired."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FILE_NAME = "window_scores.safetensors"
 class WindowScores(NamedTuple):
     """Scores of single windows.
 
-    In a file, averages over lead times are kept alone, in single precision.
+    A file keeps only averages over lead times, in single precision.
     """
 
     numbers: Int[Tensor, " window"]  # of the windows in their split

@@ -1,4 +1,4 @@
-"""Learning rates: a function of the step, and of what validations have brought."""
+"""Learning rates: a function of the step and of validation scores."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def learning_rate_at(step: int, options: TrainingOptions) -> float:
 
 @dataclass
 class Plateau:
-    """Decay of the learning rate where validations bring nothing better for a while.
+    """Decay of the learning rate when validation scores stop improving.
 
     After `patience` validations in a row without a new best score, the next one that brings none
     multiplies the rate by `decay_factor`, and the count starts again (PyTorch's

@@ -1,4 +1,4 @@
-"""Asked to stop: a signal is remembered until the step in progress is done, and waited for by none.
+"""Requests to stop: a signal is remembered until the step in progress is done.
 
 Schedulers announce with SIGTERM, or SIGUSR1 and SIGUSR2, that they will take the machine away.
 """
@@ -22,7 +22,7 @@ class Stopped(BaseException):
 
 
 class Interrupted(KeyboardInterrupt):
-    """A signal came when nothing had been done that is worth saving."""
+    """A signal came before anything worth saving had been done."""
 
 
 class StopRequest:

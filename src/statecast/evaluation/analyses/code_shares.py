@@ -1,4 +1,4 @@
-"""How far truths are each in one code alone, and codes each of one kind of truth."""
+"""Whether each truth lies in a single code, and each code holds a single kind of truth."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ class Shares(NamedTuple):
 
 
 def concentration(shares: Sequence[float]) -> float:
-    r"""How far one of some shares has it all: $1 - H_n(q)$ with $q_i = s_i / \sum_j s_j$.
+    r"""How concentrated some shares are: $1 - H_n(q)$ with $q_i = s_i / \sum_j s_j$.
 
-    The entropy has the number of shares for its base: 1 where a single share is not 0, 0 where all
+    The base of the entropy is the number of shares: 1 where only one share is not 0, 0 where all
     are equal; NaN where they add up to less than `LEAST`.
     """
     whole = sum(shares)
@@ -30,16 +30,16 @@ def concentration(shares: Sequence[float]) -> float:
 
 
 def completeness(truths: Mapping[str, Shares]) -> dict[str, float]:
-    """For each truth, how far one code alone has what can be read of it.
+    """For each truth, how far a single code holds all that can be read of it.
 
-    Reference: Eastwood and Williams (2018), https://openreview.net/forum?id=By-7dz-AZ, with a code
-    in the place of a unit.
+    Reference: Eastwood and Williams (2018), https://openreview.net/forum?id=By-7dz-AZ, with codes
+    in place of units.
     """
     return {name: concentration(list(shares.of_code.values())) for name, shares in truths.items()}
 
 
 def disentanglement(truths: Mapping[str, Shares], codes: Sequence[str]) -> dict[str, float]:
-    """For each code, how far it has only what moves, or only what stays.
+    """For each code, how far it holds only what moves, or only what stays.
 
     A kind's share of a code is the mean over the truths of that kind. NaN where the data set knows
     truths of one kind only.

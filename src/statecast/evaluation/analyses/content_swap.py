@@ -31,7 +31,7 @@ class ContentSwap(Analysis):
     The dynamics come from a window, the content from the context of another sequence that the
     data set makes for it; the truth is the window made again with that content. Where several
     truths are possible, such as which digit follows which trajectory, the best one of each window
-    counts, chosen by each metric and horizon for itself.
+    counts, chosen separately for each metric and horizon.
 
     Protocol: Donà et al. (2021), https://arxiv.org/abs/2008.01352.
     """
@@ -81,14 +81,14 @@ class ContentSwap(Analysis):
 
 
 def horizons(length: int) -> list[int]:
-    """Numbers of first frames that are scored together: a short one where there is, and all."""
+    """Numbers of first frames that are scored together: a short horizon, and the whole one."""
     return sorted({min(SHORT_HORIZON, length), length})
 
 
 def forecasts(
     model: Forecaster, batch: Batch, swapped: SwappedContent, *, seed: int, stream: int
 ) -> dict[str, Frames]:
-    """The forecast with swapped content, and what it is to be compared with."""
+    """The forecast with swapped content, and the forecasts that it is compared with."""
     target = batch.target
 
     def forecast(content: Frames | None) -> Frames:
@@ -114,8 +114,8 @@ def best_of_truths(
 ) -> tuple[Forecast, Frames]:
     """Truths and forecast of the first frames, for a metric that takes the best of the former.
 
-    The metrics are symmetric, so the truths can take the place of samples: the best of these is
-    which windows a metric's `best` is over.
+    The metrics are symmetric, so truths can take the place of samples: a metric's `best` then picks
+    the best truth of each window.
     """
     truths = torch.stack([truth.values[:, :horizon] for truth in swapped.truths])
     times = forecast.times[:horizon]

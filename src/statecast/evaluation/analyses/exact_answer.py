@@ -138,7 +138,7 @@ def compare_modes(modes: Modes) -> dict[str, Any]:
     - `log_score`: $-\sum_m p_m \ln q_m$, the mean over what can come, and not over one outcome; a
       share of k of S samples gives $q = (k + \frac12) / (S + \frac M2)$, so that no mode is
       impossible. `exact_log_score` is the lowest, $-\sum_m p_m \ln p_m$.
-    - `probability_error`: root of the mean of $(q - p)^2$, less what counting S samples adds.
+    - `probability_error`: root of the mean of $(q - p)^2$, less the variance that S samples add.
     - `calibration`: forecast and true probability of the last mode in bins of the former.
     """
     number = modes.exact.shape[1]
