@@ -1,4 +1,4 @@
-"""Windows whose future is known as a distribution: the best forecast that there can be."""
+"""Windows whose future is known as a distribution: the best possible forecast."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class KnownFuture(Windows):
 
     @abstractmethod
     def expected_crps(self, indices: Tensor) -> Float[Tensor, "window time"]:
-        r"""CRPS that the exact law has on average over what can come, in closed form.
+        r"""Expected CRPS of the exact law, in closed form.
 
         $$\tfrac12 \mathbb E |X - X'|$$
 

@@ -40,8 +40,8 @@ def training_batches(
 ) -> Iterator[Batch]:
     """The batch of each step, in order, or one process's share of it.
 
-    A batch is a function of (seed, step) alone: training that goes on from step 1000 sees what it
-    would have seen, with any number of workers and processes.
+    A batch is a function of (seed, step) alone: training resumed at step 1000 sees what it would
+    have seen, with any number of workers and processes.
 
     Errors:
         InputError: negative loader_workers, or a batch of no windows.

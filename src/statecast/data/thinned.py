@@ -1,4 +1,4 @@
-"""Any data set with frames left out at random, as if they had not come."""
+"""Any data set with frames left out at random, as if they had never arrived."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ class ThinnedWindows(Windows):
 
     @property
     def repeats(self) -> bool:  # type: ignore[override]
-        """Whether windows come again in a larger batch."""
+        """Whether windows repeat in a larger batch."""
         return self.windows.repeats
 
     def __len__(self) -> int:

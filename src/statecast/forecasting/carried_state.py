@@ -1,4 +1,4 @@
-"""CarriedState: what a model holds of a source that grows, brought up to date frame by frame."""
+"""CarriedState: the state of a model that follows a growing source, updated frame by frame."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ LOGGER = logging.getLogger(__name__)
 class CarriedState:
     """The state of a model after all frames of a source since the first look at it.
 
-    It begins with the last frames, as many as a context has. Each look after that adds the frames
-    that are new. Where a source does not go on from what was seen, it begins again.
+    It begins with the last frames, as many as a context has. Each later look adds the new frames.
+    Where a source does not continue the frames seen before, the state starts again.
 
     Args:
-        predictor: a model that `why_no_state` has nothing against.
+        predictor: a model for which `why_no_state` returns None.
         samples: futures to draw.
         seed: of the samples.
     """
@@ -40,7 +40,7 @@ class CarriedState:
         """Look at the source; the context that it has now.
 
         Args:
-            read: the last frames of the source, so many, or those of a context.
+            read: gives the last frames of the source: N of them, or those of a context.
         """
         now = read(None)
         count = len(now.frames)
@@ -66,7 +66,7 @@ class CarriedState:
         return context
 
     def new_frames(self, now: Observed) -> int | None:
-        """Frames since the last look; None where the source does not go on from there."""
+        """Frames since the last look; None where the source does not continue from there."""
         if self.seen is None or len(self.seen.ends) != len(now.ends):
             return None
         gaps = {end - before for end, before in zip(now.ends, self.seen.ends, strict=True)}

@@ -24,14 +24,14 @@ def follow(
 ) -> Iterator[Written]:
     """Forecast now, and again each time that the files of a source have changed.
 
-    The last frames alone are read, so a forecast takes as long however many came before. A source
-    that cannot be read, because it is still being written, is tried again once it changes.
+    Only the last frames are read, so a forecast takes the same time however many came before. A
+    source that cannot be read, because it is still being written, is tried again once it changes.
 
     Args:
         source: files, Zarr stores or folders, as `forecast_file` takes them.
         forecast: writes the forecast.
         seconds: between two looks at the source.
-        sleep: waits so long.
+        sleep: waits for that time.
 
     Yields:
         Every file written, without end.

@@ -49,23 +49,22 @@ def forecast_file(
     """Forecast the frames that follow those of a file, and write them to another.
 
     Args:
-        predictor: the trained model, as `statecast.load` returns it; `Predictor(model)` of any
+        predictor: the trained model, as `statecast.load` returns it; `Predictor(model)` for any
             other.
-        source: what `data.path` takes, told by its content. An array (time, channel, *space), with
-            an axis of sequences or without, and without the channel axis where there is one
+        source: what `data.path` takes, recognised by its content. An array (time, channel, *space),
+            with an axis of sequences or without, and without the channel axis where there is one
             channel; bytes are taken as images of 256 levels where the model's range is [0, 1]. A
             model that needs them takes `actions` (step, number) and `agent_states` (time, number)
-            of the same file, from its first frame on; actions go on through the horizon. Or
-            NetCDF files or Zarr stores that are one series, with the variables that the model was
-            trained on. Or videos or folders of images, whose last frames are prepared as in
-            training.
+            of the same file, from its first frame on; actions extend through the horizon. Or NetCDF
+            files or Zarr stores that are one series, with the variables that the model was trained
+            on. Or videos or folders of images, whose last frames are prepared as in training.
         output: `.npz` (samples, times, channels); an animation, `.gif`, `.webp` or `.mp4`; a
             picture, `.png`, `.pdf` or `.svg`; or `.nc`, `.zarr`: samples, mean, standard deviation
             and quantiles, with the coordinates of `source`, written part by part, so that memory
             does not limit the number of samples.
         horizon: frames to forecast; by default the number in training.
         times: instead of `horizon`, increasing times in frame intervals after the last observed
-            frame, whole or not; below 0 of a model whose steps can be undone.
+            frame, whole or not; below 0 for a model whose steps can be undone.
         samples: futures to draw.
         context: last frames of the file to use; by default the number in training.
         substeps: steps of the solver per frame; by default the model's own.
@@ -76,11 +75,11 @@ def forecast_file(
             forecast frames alone, of the `mean` or of one `sample`. Those of a video have its
             frame rate. As `.png`, `.pdf` or `.svg` also the `motion` of PKnl, as arrows, and the
             `objects` of DDPAE.
-        reading: options of reading in the place of those of training, such as
+        reading: options of reading in place of those of training, such as
             `{"uneven_times": "fill"}`; see `statecast.forecasting.inputs.read_context`.
         carried: the state after earlier looks at the source, of the same samples and seed: it is
-            brought up to date by the frames that are new, and the forecast goes on from it.
-        target: what came, in the model's units, to be drawn beside the forecast.
+            brought up to date by the frames that are new, and the forecast continues from it.
+        target: the frames that followed, in the model's units, to be drawn beside the forecast.
 
     Errors:
         FileError: a file cannot be read or written, or has an unknown ending.

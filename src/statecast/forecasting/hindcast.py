@@ -1,4 +1,4 @@
-"""hindcast: forecasts from many starts of a series, in one Zarr store that can be gone on with."""
+"""hindcast: forecasts from many starts of a series, in one Zarr store that can be resumed."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Hindcast:
         horizon: frames forecast from each start.
         samples: futures of each start.
         seed: of the samples; those of a start follow from it and the start's date.
-        reading: options of reading the series in the place of those of training.
+        reading: options of reading the series in place of those of training.
     """
 
     predictor: Predictor
@@ -148,7 +148,7 @@ def write_hindcast(
     """Forecast from every start and write one Zarr store, start by start.
 
     Its variables have the dimensions (init_time, realization, lead_time, *space), with the
-    standard names of the CF conventions. A hindcast that was stopped goes on with the starts that
+    standard names of the CF conventions. A hindcast that was stopped continues with the starts that
     are not written yet; numbers do not depend on where it was stopped, on the batch size or on how
     many processes share the work. In a group of processes each writes starts of its own.
 
@@ -263,7 +263,7 @@ def dates_of(labels: Sequence[Coordinates]) -> torch.Tensor:
 
 
 def prepare_store(hindcast: Hindcast, series: Field, starts: Array, output: Path) -> None:
-    """Make the store, or check that it is the one to go on with.
+    """Make the store, or check that it is the one to continue.
 
     Errors:
         InputError: it holds something else.

@@ -1,4 +1,4 @@
-"""Observed frames from files, whose kind is told by their content."""
+"""Observed frames from files, whose kind is recognised by their content."""
 
 from __future__ import annotations
 
@@ -70,12 +70,12 @@ def read_context(
     """The last frames of files, as a context for a model.
 
     Args:
-        path: what `data.path` takes: a file, a Zarr store, a folder, a pattern, or a list, told by
-            content. Of arrays and videos, every sequence is one of the batch; fields are one
-            series.
+        path: what `data.path` takes: a file, a Zarr store, a folder, a pattern, or a list,
+            recognised by content. Of arrays and videos, every sequence is one of the batch; fields
+            are one series.
         predictor: the model that the context is for, and how its data are prepared.
         count: frames to take; by default the number in training.
-        reading: options of the data set in the place of those of training: of arrays `dataset`
+        reading: options of the data set in place of those of training: of arrays `dataset`
             and `axes`; of videos those of `ClipOptions` and `on_error`; of fields those of
             `FieldOptions`, such as `{"uneven_times": "fill"}`, and the `engine`.
 

@@ -43,8 +43,8 @@ class ForecastRequest:
         picture: what pictures show.
         rate: frames a second of the source; None where it has none.
         times: times to forecast, instead of a horizon.
-        carried: the state to go on from, instead of the context alone.
-        target: what came, where it is known.
+        carried: the state to continue from, instead of the context alone.
+        target: the frames that followed, where known.
         part_bytes: memory of the samples that are drawn at once, roughly.
     """
 
@@ -105,7 +105,7 @@ class ForecastRequest:
 
     @property
     def truth(self) -> Frames | None:
-        """What came at the forecast's times, where all of these are known."""
+        """The frames that followed at the forecast's times, where all are known."""
         times = self.first.times
         if self.target is None or not torch.equal(self.target.times[: len(times)], times):
             return None
@@ -207,7 +207,7 @@ def writer_of(path: Path) -> Writer:
     """The writer of forecasts with this ending.
 
     Errors:
-        FileError: nothing does, or the folder does not exist.
+        FileError: an unknown ending, or the folder does not exist.
     """
     if path.suffix not in OUTPUTS:
         raise FileError(f"A forecast is written as {', '.join(OUTPUTS)}, got {path.name!r}.")

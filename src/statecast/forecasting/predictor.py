@@ -76,7 +76,7 @@ class Predictor:
                 taken as unknown.
             count: last frames to take of labelled ones; by default the number in training.
             origin: named in errors.
-            reading: of labelled ones, options of `FieldOptions` in the place of those of training,
+            reading: of labelled ones, options of `FieldOptions` in place of those of training,
                 such as `{"uneven_times": "fill"}`.
 
         Errors:

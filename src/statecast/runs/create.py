@@ -1,4 +1,4 @@
-"""Run folders made: from a recipe, and with other options of their training."""
+"""New run folders from recipes, and other options for the training of existing ones."""
 
 from __future__ import annotations
 
@@ -49,8 +49,8 @@ def create_run(
 ) -> Run:
     """Write a new run folder with the complete recipe, and nothing else yet.
 
-    When several processes make one folder, one succeeds and the others are refused; free numbers
-    are given once.
+    When several processes make one folder, one succeeds and the others are refused; each number is
+    given once.
 
     Args:
         recipe: name of a shipped recipe, or a YAML file.

@@ -1,4 +1,4 @@
-"""Run folders: created from a recipe, trained, opened again; names become objects here alone."""
+"""Run folders: created from a recipe, trained, opened again; only here do names become objects."""
 
 from __future__ import annotations
 

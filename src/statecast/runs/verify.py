@@ -1,4 +1,4 @@
-"""verify_run: every file of a run folder, compared with what was recorded of it."""
+"""verify_run: every file of a run folder, compared with its record."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Checked(NamedTuple):
 def verify_run(folder: str | Path) -> list[Checked]:
     """Check every file of a run folder; nothing is changed.
 
-    Covered are the recipe and what lies beside it, checkpoints, scores, and the calibration: one
+    The recipe and the files beside it, checkpoints, scores and the calibration are covered: one
     changed byte in them is a fault. Logs and pictures are not covered; a log that cannot be read is
     a fault all the same.
 
@@ -81,7 +81,7 @@ def verify_run(folder: str | Path) -> list[Checked]:
 
 
 def accept(folder: str | Path) -> Path:
-    """Record the present digests of the files that a run is opened by.
+    """Record the current digests of the files that a run is opened by.
 
     For a recipe that was edited on purpose.
 

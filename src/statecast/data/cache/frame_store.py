@@ -76,7 +76,7 @@ class PreparedStore(NamedTuple):
         return digest.hexdigest()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """To a loader's worker goes where the frames are, not all that they are."""
+        """Pickle the place of the frames, not the frames, for a loader's worker."""
         how = (self.folder, self.frames.dtype.str, self.frames.shape)
         return (mapped_again, (*how, self.sequences, self.notes))
 
@@ -127,7 +127,7 @@ class StoreWriter:
         labels: Mapping[str, Any] | None = None,
         series: Array | None = None,
     ) -> int:
-        """Append a sequence; the number of its frames. After an error it is as if never begun.
+        """Append a sequence; the number of its frames. An error leaves the store as it was.
 
         Args:
             name: of the sequence.

@@ -1,4 +1,4 @@
-"""Axes of arrays: letters for them, one order, and one guess where nobody says what they are."""
+"""Axes of arrays: letters for them, a fixed order, and a guess where none are given."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def in_order(array: Array, axes: str) -> Array:
     """A view (sequence, time, channel, *space) of an array whose axes these letters name.
 
     `n` is the sequence, `t` time, `c` the channel, `y` and `x` space; points have `x` alone.
-    Axes `n` and `c` that are not there get one element.
+    Missing axes `n` and `c` get one element.
     """
     known = [axis for axis in order_of(axes) if axis in axes]
     ordered = array.transpose([axes.index(axis) for axis in known])
@@ -117,7 +117,7 @@ def guessed_axes(array: Any, origin: str, *, alone: bool = False) -> str:
 def perhaps_sequences(array: Any, axes: str) -> bool:
     """Whether numbers that would be frames may be sequences of points in time, one after another.
 
-    Neighbours along their first axis are as different as others then, and along the second not.
+    Then neighbours along the first axis differ as much as any others, but not along the second.
     """
     images = array.dtype.kind == "b" or array.dtype == np.uint8
     if images or min(array.shape[axes.index(axis)] for axis in "ty") < 2 * PLACES:

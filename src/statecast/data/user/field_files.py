@@ -35,7 +35,7 @@ class FieldFiles:
         paths: the files, or Zarr stores.
         options: how each of them is read.
         joining: `sequences` takes each file for itself, such as a zone of the ocean; `time` joins
-            files that go on from one another; `auto` joins them where they do.
+            files that follow one another in time; `auto` joins them where they do.
         engine: of xarray.
 
     Errors:
@@ -148,7 +148,7 @@ class FieldFiles:
 
 
 def follow(sources: Sequence[Source]) -> bool:
-    """Whether files go on from one another in time, with no more missing than there is."""
+    """Whether files follow one another in time, with at most as many missing between them."""
     times = [source.times for source in sorted(sources, key=lambda source: source.times[0])]
     whole = np.concatenate(times)
     gaps = np.diff(numbers(whole))

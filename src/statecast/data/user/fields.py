@@ -53,7 +53,7 @@ class Fields(DataSource):
             them; or the address of a Zarr store, where fsspec is installed.
         variables: names, one per channel; by default the only one that has frames.
         group: of a file or store that has several.
-        time: name of the dimension of time; by default told by CF attributes, or its name.
+        time: name of the dimension of time; by default recognised by CF attributes, or its name.
         y: of the first dimension of space.
         x: of the second; of stations, `x` alone.
         sequences: dimension of which each value is a sequence of its own, such as members.
@@ -64,22 +64,22 @@ class Fields(DataSource):
         time_units: of times whose file does not say, such as `seconds since 1970-01-01`, or
             `datenum`, as MATLAB counts days.
         time_step: average frames over steps of this length, such as `1D` or `1M` (month).
-        uneven_times: `refuse` uneven_times times; `fill` them with unknown frames; or
+        uneven_times: `refuse` uneven times; `fill` them with unknown frames; or
             `accept` them as even.
         sort: put frames in order of time.
         duplicates: `refuse` several frames of one time; or take the `first`, the `last`, or their
             `mean`.
-        missing: values that stand for none, such as -9999; [] where there are none, though a value
-            looks like it. By default, what the file declares.
+        missing: values that stand for missing ones, such as -9999; [] for none, although a value
+            looks like one. By default, what the file declares.
         missing_frames: `refuse` frames without a known value, and Zarr stores with missing
             chunks, or `keep` them as unknown.
         joining: `sequences` takes each file for itself, such as a zone of the ocean; `time` joins
-            files that go on from one another; `auto` joins them where they do.
+            files that follow one another in time; `auto` joins them where they do.
         split: by `time`, in every sequence; or whole sequences by `file`.
         split_fractions: of training, validation and test frames (or files), in this order.
         split_gap: frames left out between splits in time; by default as many as are observed, or
-            as leave room for the windows.
-        context: frames observed; by default, as the other lengths, what the data has room for.
+            fewer where windows would not fit.
+        context: frames observed; by default, like the other lengths, what the data have room for.
         horizon: frames forecast in training.
         test_horizon: frames forecast in tests; by default up to twice as many as in training.
         validation_horizon: frames forecast in validation.
@@ -312,7 +312,7 @@ class Fields(DataSource):
 
     @property
     def cropped(self) -> set[str | None]:
-        """Dimensions that a region is cut of."""
+        """Dimensions that are cropped to a region."""
         source = self.field.first.source
         return {dimension_of(source, name) for name in self.files.options.crop}
 

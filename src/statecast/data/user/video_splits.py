@@ -1,4 +1,4 @@
-"""Splits of clips: folders named so, whole videos in order, or each video in time."""
+"""Splits of clips: by named folders, by whole videos in order, or in time within each video."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class CutClips(NamedTuple):
 
 
 def chosen_split(by: SplitBy, names: Sequence[str]) -> Literal["folder", "video", "time"]:
-    """How `auto` splits: by folders named so, else by video, or in time where they are too few."""
+    """How `auto` splits: by folders named after splits, else by video, or in time if too few."""
     if by != "auto":
         return by
     found = {split_of(name) for name in names}

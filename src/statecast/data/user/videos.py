@@ -54,10 +54,10 @@ class Videos(DataSource):
             names; or in `time`, within every video; `auto`: the first of them that is possible.
         split_fractions: of training, validation and tests, in this order.
         split_gap: frames left out between splits in time; by default as many as are observed, or
-            as leave room for the windows.
+            fewer where windows would not fit.
         shuffle: seed that shuffles videos before they are split; by default they stay in order,
             so that pieces of one recording, named alike, stay together.
-        context: frames observed; by default, as the other lengths, what the videos have room for.
+        context: frames observed; by default, like the other lengths, what the videos have room for.
         horizon: frames forecast in training.
         test_horizon: frames forecast in tests.
         validation_horizon: frames forecast in validation; by default as in training.
