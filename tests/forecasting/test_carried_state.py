@@ -227,7 +227,7 @@ def test_the_command_goes_on_while_its_source_grows(recipe, tmp_path, capsys):
     words = ["follow", run, str(source), "--output", str(output), "--samples", "2"]
     assert main([*words, "--seconds", "0.05", "--count", "2"]) == 0
     arrivals.join()
-    assert "begins again" not in capsys.readouterr().err
+    assert "starts again" not in capsys.readouterr().err
     predictor = load(run)
     frames = torch.from_numpy(VIDEO[2:8, :6])[None, :, None]  # since the first context of four
     expected = predictor.forecast(frames, samples=2, generator=seeded_generator(1)).samples
