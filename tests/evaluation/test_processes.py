@@ -129,7 +129,7 @@ def test_a_verb_for_one_process_refuses_several(run, monkeypatch, capsys):
         monkeypatch.setenv(name, value)
     assert launched_processes() == 2
     assert main(["list"]) == MISTAKE
-    assert "`statecast list` runs in one process, and 2 were launched" in capsys.readouterr().err
+    assert "`statecast list` runs in one process, but 2 were launched" in capsys.readouterr().err
 
 
 def test_one_process_is_all_there_is():

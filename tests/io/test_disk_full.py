@@ -246,7 +246,7 @@ def test_a_log_on_a_full_disk_ends_with_a_whole_row(small_disk, tmp_path):
     with (small_disk / "ballast").open("wb") as stream:
         stream.write(bytes(shutil.disk_usage(small_disk).free - (24 << 10)))
     message = said(rows, small_disk)
-    resume = f"Go on from the last checkpoint: statecast train --resume {small_disk}."
+    resume = f"Continue from the last checkpoint: statecast train --resume {small_disk}."
     assert message == (
         f"Cannot write {small_disk / 'metrics.csv'}: {FULL} metrics.csv is as it was before. "
         f"{resume}"

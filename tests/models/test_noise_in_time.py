@@ -94,7 +94,7 @@ class TestEveryKind:
         torch.testing.assert_close(found.samples, expected.samples)
         again = model.reintegrate_latents(latents)
         torch.testing.assert_close(again.states, latents.states, atol=1e-5, rtol=1e-4)
-        with pytest.raises(InputError, match="made of keys"):
+        with pytest.raises(InputError, match="derived from keys"):
             interpolate_latents(model, latents, latents, 0.5)
 
     def test_diagnostics_agree_with_the_loss(self, kind):

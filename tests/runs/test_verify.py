@@ -205,7 +205,7 @@ def test_training_goes_back_to_the_newest_whole_checkpoint_when_asked(run, made,
     assert main(["train", "--resume", str(run), "--fallback"]) == 0
     said = capsys.readouterr().err
     assert "step=000012 is damaged; it is damaged-step=000012 now." in said
-    assert "Going on from step 8." in said
+    assert "Continuing from step 8." in said
     one, other = load_checkpoint(made), load_checkpoint(run)
     assert digest_of(one) == digest_of(other)  # trained again to the bit
     assert "set aside as damaged" in " ".join(str(checked) for checked in verify_run(run))

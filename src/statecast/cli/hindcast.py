@@ -14,7 +14,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the verb."""
     parser.add_argument("folder", metavar="RUN", help="run folder, or name of a shipped model")
     parser.add_argument("input", metavar="INPUT", nargs="+", help="NetCDF files, Zarr stores")
-    parser.add_argument("--output", required=True, metavar="FILE", help=".zarr; goes on with it")
+    parser.add_argument(
+        "--output", required=True, metavar="FILE", help=".zarr; resumed if it exists"
+    )
     parser.add_argument("--start", metavar="DATE", help="first start; default: the earliest one")
     parser.add_argument("--end", metavar="DATE", help="last start; default: the last frame")
     parser.add_argument(

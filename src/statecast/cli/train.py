@@ -79,7 +79,7 @@ def run(options: argparse.Namespace, overrides: Sequence[str]) -> int:
         made = run_on_main(lambda: start(options, overrides))
         if made is None:
             return 0
-        how = f"Go on with: statecast train --resume {made.folder}"
+        how = f"Continue with: statecast train --resume {made.folder}"
         try:
             with interrupting():
                 result = train_run(made, resume=options.resume is not None)
@@ -136,7 +136,7 @@ def start(options: argparse.Namespace, overrides: Sequence[str]) -> Run | None:
 def report(made: Run, result: TrainingResult) -> None:
     """Print how a training ended, and the next command."""
     if result.reason == "signal":
-        print(f"Saved at step {result.step}. Go on with: statecast train --resume {made.folder}")
+        print(f"Saved at step {result.step}. Continue with: statecast train --resume {made.folder}")
         return
     print(f"Trained {result.step} steps in {result.seconds / 60:.1f} min: {made.folder}")
     print(f"Next: statecast evaluate {made.folder}")

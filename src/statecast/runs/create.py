@@ -141,7 +141,7 @@ def change_training(run: Run, overrides: Sequence[str]) -> Run:
         table, _, option = name.partition(".")
         if table != "train" or option in FIXED:
             raise InputError(
-                f"A training goes on with its model, data, {' and '.join(FIXED)}; --{name} cannot "
+                f"A resumed training keeps its model, data, {' and '.join(FIXED)}; --{name} cannot "
                 "change. Start a new run, if you like with --init-from the old one."
             )
     tables = resolve(run.tables, overrides, origin=str(run.folder))

@@ -28,7 +28,7 @@ def check_free(folder: Path) -> None:
     """Raise `FileError` unless a folder is missing, empty, or left by a killed `create_run`."""
     if folder.exists() and not (folder.is_dir() and unfinished(folder)):
         raise FileError(
-            f"{folder} is not empty. Choose another folder, or go on with its training: "
+            f"{folder} is not empty. Choose another folder, or continue its training: "
             f"statecast train --resume {folder}"
         )
 

@@ -194,5 +194,5 @@ def fall_back(run: Path) -> list[str]:
         lines.append(f"{newest} is damaged; it is {place.name} now.")
         newest = find(run, LAST)
     if lines:
-        lines.append(f"Going on from step {step_of(whole)}.")
+        lines.append(f"Continuing from step {step_of(whole)}.")
     return lines

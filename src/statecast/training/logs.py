@@ -54,7 +54,7 @@ class TrainingLog:
         self.pending = {name: list(values) for name, values in (pending or {}).items()}
         self.columns: list[str] = []
         self.stream: IO[bytes] | None = None
-        self.advice = f"Go on from the last checkpoint: statecast train --resume {folder}."
+        self.advice = f"Continue from the last checkpoint: statecast train --resume {folder}."
         self.board: Any = None
         if tensorboard:
             require("tensorboard", "logging", "write TensorBoard logs")

@@ -9,7 +9,8 @@ import torch
 
 from statecast.data.base import SPLITS
 from statecast.data.user.array_files import open_sequences
-from statecast.data.user.arrays import Arrays, ArrayWindows
+from statecast.data.user.array_windows import ArrayWindows
+from statecast.data.user.arrays import Arrays
 from statecast.errors import CorruptionError, FileError, InputError
 from statecast.reports.inspection.inspect_path import inspect_path
 
@@ -498,8 +499,8 @@ def test_actions_beside_the_frames_are_those_of_each_window(tmp_path):
     ("changes", "said"),
     [
         ({"actions": None}, "no array named actions"),
-        ({"actions": np.zeros((5, 6, 2))}, r"8 frames .* at least 7 finite ones, got \(6, 2\)"),
-        ({"actions": np.full((5, 7, 2), np.nan)}, "at least 7 finite ones"),
+        ({"actions": np.zeros((5, 6, 2))}, r"8 frames .* at least 7 finite actions, got \(6, 2\)"),
+        ({"actions": np.full((5, 7, 2), np.nan)}, "at least 7 finite actions"),
         ({"agent_states": np.zeros((4, 8, 3))}, r"each of 5 sequence\(s\), got \(4, 8, 3\)"),
     ],
 )

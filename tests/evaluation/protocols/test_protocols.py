@@ -102,7 +102,7 @@ def test_last_bits_of_a_simulation_are_a_note():
     data = StillWater(points=100)
     terms = resolve_protocol("wave100-5-40-corrected", data, split="test", samples=1, metrics=())
     digest = data.windows("test").digest[:12]
-    assert f"not the protocol's to the bit: the digest is {digest}…" in terms.notes[-1]
+    assert f"not bit for bit the protocol's: the digest is {digest}…" in terms.notes[-1]
 
 
 def test_a_metric_of_another_version_is_refused(monkeypatch):

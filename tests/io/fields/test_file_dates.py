@@ -117,7 +117,7 @@ def test_names_that_tell_nothing_are_refused_by_every_command(tmp_path, capsys, 
         assert main(command) == MISTAKE
         error = capsys.readouterr().err
         assert f"12 files hold one frame each and {words}" in error
-        assert "such as 0_run_0.nc and 11_run_11.nc, do not tell one date or number" in error
+        assert "such as 0_run_0.nc and 11_run_11.nc, do not give each one a date or number" in error
 
 
 def test_levels_are_no_time_and_other_dimensions_are_not_taken_for_space(tmp_path):

@@ -452,7 +452,7 @@ def test_units_that_make_no_sense_are_named_with_the_way_out(tmp_path):
     labelled(times=np.array([f"week {n}" for n in range(40)], dtype=object)).to_netcdf(
         tmp_path / "b.nc"
     )
-    with pytest.raises(InputError, match=r"'week 0', which is no date"):
+    with pytest.raises(InputError, match=r"'week 0', which is not a date"):
         fields(tmp_path / "b.nc")
 
 
@@ -796,7 +796,7 @@ def test_folders_are_read_by_content_in_natural_order(tmp_path):
         (b"\x0e\x03\x13\x01" + bytes(9), "it is HDF4.*h4tonccf"),
         (b'{"version": 1, "refs": {}}', "kerchunk index.*to_zarr"),
         (b"", "it is empty"),
-        (b"\x1f\x8b\x08", "packed by gzip.*gunzip"),
+        (b"\x1f\x8b\x08", "compressed with gzip.*gunzip"),
         (b"\x93NUMPY", "--data.name arrays"),
     ],
 )

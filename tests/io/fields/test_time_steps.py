@@ -101,7 +101,7 @@ def test_gaps_are_filled_with_frames_made_of_none():
     made_of = [list(range(a, b)) for a, b in zip(found.starts, found.stops, strict=True)]
     assert made_of == [[0], [1], [2], [], [], [3], [4], [5], [], [6]]
     crooked = uneven() + np.array([0, 0, 0, 8, 0, 0, 0]).astype("m8[h]")
-    with pytest.raises(InputError, match="beside it"):
+    with pytest.raises(InputError, match="of a step off"):
         even(crooked, uneven_times="fill")
 
 

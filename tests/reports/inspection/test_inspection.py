@@ -128,7 +128,7 @@ class TestArrays:
     def test_what_arrays_are_not_read_from_is_named(self, tmp_path):
         kinds = {
             "a.mat": (b"MATLAB 5.0 MAT-file" + bytes(200), "save it with -v7.3"),
-            "a.npy.gz": (gzip.compress(bytes(99)), "packed by gzip. Unpack it"),
+            "a.npy.gz": (gzip.compress(bytes(99)), "compressed with gzip. Unpack it"),
             "a.pkl": (pickle.dumps(np.zeros(3)), "a pickle, which can run code"),
             "empty.npy": (b"", "is empty"),
         }
@@ -277,7 +277,7 @@ def test_runs_checkpoints_and_mnist(tmp_path, recipe):
         ("a.npz", b"PK\3\4 cut off", "cannot be read"),
         ("a.h5", b"\x89HDF\r\n\x1a\n cut off", "cannot be read"),
         ("a.nc", b"\x89HDF\r\n\x1a\n cut off", "cannot be read"),
-        ("a.nc", b"something", "no NetCDF file"),
+        ("a.nc", b"something", "not a NetCDF file"),
         ("a.mkv", b"\x1aE\xdf\xa3 cut off", "cut off"),
         ("a.png", b"\x89PNG\r\n\x1a\n....", "one image"),
         ("x-idx3-ubyte", b"\0\0\x08\x03\0\0", "cut off"),

@@ -222,7 +222,7 @@ def test_folders_that_hold_something_are_left_alone(tmp_path):
     assert (tmp_path / "full" / "notes").read_text() == (tmp_path / "file").read_text() == "mine"
     (tmp_path / "empty").mkdir()
     assert import_official(GOLDEN / "srvp_dcgan", tmp_path / "empty").folder.is_dir()
-    with pytest.raises(FileError, match="is no folder"):
+    with pytest.raises(FileError, match="is not a folder"):
         import_official(GOLDEN / "srvp_dcgan", tmp_path / "file" / "run")
 
 

@@ -2,30 +2,24 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
-from statecast.data.base import SPLITS, CutWindows, DataSource, InferredOption, Split
+from statecast.data.base import SPLITS, DataSource, InferredOption, Split
 from statecast.data.user.array_files import (
-    Array,
     Opened,
     Sequences,
     open_sequences,
     series_beside,
 )
+from statecast.data.user.array_windows import ArrayWindows, Series, unknown_values
 from statecast.data.user.field_splits import Parts, window_starts
 from statecast.errors import InputError
-from statecast.frames import Batch, FrameSpec
+from statecast.frames import FrameSpec
 
-Series = Mapping[str, Sequence[Array]]  # by name, of each sequence
-LARGEST_BYTE = 255
 LOOKED_THROUGH = 1 << 31  # bytes that are searched for NaN before training
 GUESS = ", by a guess (--data.axes says otherwise)"
 COLOURS = {1: ("intensity",), 3: ("red", "green", "blue")}  # channel names of bytes
@@ -254,69 +248,6 @@ class Arrays(DataSource):
         }
 
 
-class ArrayWindows(CutWindows):
-    """Windows of stored sequences, bytes as values in [0, 1].
-
-    Args:
-        sequences: of which no more is read than is asked for.
-        starts: (window, 2), the sequence and the first frame of each window.
-        context: frames observed.
-        length: context and target frames together.
-        channels: names of the channels.
-        series: `actions` and `agent_states` of each sequence, where they are read.
-    """
-
-    def __init__(
-        self,
-        sequences: Sequences,
-        starts: Array,
-        *,
-        context: int,
-        length: int,
-        channels: tuple[str, ...],
-        series: Series | None = None,
-    ) -> None:
-        self.sequences, self.starts, self.series = sequences, starts, series or {}
-        self.context, self.length, self.channels = context, length, channels
-
-    def batch(self, indices: Tensor) -> Batch:
-        pieces = [
-            self.sequences.read(int(sequence), int(start), int(start) + self.length)
-            for sequence, start in self.starts[indices.numpy()]
-        ]
-        # NumPy converts what torch does not read, such as another order of bytes.
-        values = torch.from_numpy(np.stack(pieces).astype(np.float32))
-        if self.sequences.dtype == np.uint8:
-            values /= LARGEST_BYTE
-        if not bool(torch.isfinite(values).all()):
-            window = int((~torch.isfinite(values.flatten(1))).any(dim=1).nonzero()[0])
-            raise InputError(unknown_values(*self.starts[int(indices[window])].tolist()))
-        ends = {"actions": self.length - 1, "agent_states": self.length}
-        series = {
-            name: torch.from_numpy(
-                np.stack([rows[n][t : t + ends[name]] for n, t in self.starts[indices.numpy()]])
-            )
-            for name, rows in self.series.items()
-        }
-        return Batch.of(
-            values,
-            self.context,
-            channels=self.channels,
-            actions=series.get("actions"),
-            agent_states=series.get("agent_states"),
-        )
-
-    @cached_property
-    def digest(self) -> str:
-        """Digest of the sequences that windows are cut from, and of where they are cut."""
-        digest = hashlib.sha256(repr((self.context, self.length)).encode())
-        digest.update(np.ascontiguousarray(self.starts, dtype=np.int64).tobytes())
-        for number in np.unique(self.starts[:, 0]):
-            frames = self.sequences.read(int(number), 0, self.sequences.lengths[int(number)])
-            digest.update(np.ascontiguousarray(frames).tobytes())
-        return digest.hexdigest()
-
-
 def series_of(path: str | Sequence[str], sequences: Sequences) -> Series:
     """Actions of each sequence, and states of the agent where there are any.
 
@@ -336,8 +267,8 @@ def series_of(path: str | Sequence[str], sequences: Sequences) -> Series:
         for row, length in zip(rows, sequences.lengths, strict=True):
             if len(row) < length - fewer or not np.isfinite(row[: length - fewer]).all():
                 raise InputError(
-                    f"{name} of a sequence of {length} frames in {shown(path)} are at least "
-                    f"{length - fewer} finite ones, got {row.shape}."
+                    f"A sequence of {length} frames in {shown(path)} needs at least "
+                    f"{length - fewer} finite {name}, got {row.shape}."
                 )
         found[name] = rows
     return found
@@ -359,15 +290,6 @@ def check_finite(sequences: Sequences) -> None:
             if not finite.all():
                 first = int(np.flatnonzero(~finite.all(axis=tuple(range(1, finite.ndim))))[0])
                 raise InputError(unknown_values(number, start + first))
-
-
-def unknown_values(sequence: int, frame: int) -> str:
-    """Message about values that are not finite."""
-    return (
-        f"Sequence {sequence} holds NaN or infinite values from frame {frame} on. Fill the gaps, "
-        "leave the sequence out, or store it as NetCDF for the data set fields, which takes them "
-        "as unknown."
-    )
 
 
 def described(opened: Opened) -> str:

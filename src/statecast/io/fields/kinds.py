@@ -31,10 +31,10 @@ OTHERS = {
     "`gdal_translate -of netCDF IN.hdf OUT.nc`.",
 }
 PACKED = {
-    b"\x1f\x8b": "it is packed by gzip. Unpack it: `gunzip FILE`.",
-    b"BZh": "it is packed by bzip2. Unpack it: `bunzip2 FILE`.",
-    b"\xfd7zXZ": "it is packed by xz. Unpack it: `unxz FILE`.",
-    b"\x28\xb5\x2f\xfd": "it is packed by zstd. Unpack it: `unzstd FILE`.",
+    b"\x1f\x8b": "it is compressed with gzip. Unpack it: `gunzip FILE`.",
+    b"BZh": "it is compressed with bzip2. Unpack it: `bunzip2 FILE`.",
+    b"\xfd7zXZ": "it is compressed with xz. Unpack it: `unxz FILE`.",
+    b"\x28\xb5\x2f\xfd": "it is compressed with zstd. Unpack it: `unzstd FILE`.",
 }
 ARRAYS = "it holds arrays without names of dimensions. Read them with --data.name arrays."
 NO_FIELDS = {b"\x93NUMPY": ARRAYS, b"MATLAB 5.0": "it is a MATLAB file from before version 7.3. "

@@ -55,7 +55,7 @@ class Header:
         return self.integer(self.count)
 
     def skip(self, size: int) -> None:
-        """Go on behind bytes that are padded to a multiple of four."""
+        """Skip bytes that are padded to a multiple of four."""
         self.stream.seek(padded(size), 1)
 
     def dimension(self) -> int:
@@ -64,7 +64,7 @@ class Header:
         return self.integer(self.count)
 
     def attributes(self) -> None:
-        """Go on behind a list of attributes."""
+        """Skip a list of attributes."""
         for _ in range(self.listed()):
             self.skip(self.integer(self.count))
             kind = self.integer(4)

@@ -47,7 +47,7 @@ def inspect_run(path: Path) -> Finding:
         except (OSError, ValueError, KeyError, TypeError):
             finding.warn(f"{scores} cannot be read")
     if max(steps, default=0) < asked:
-        finding.suggest("Go on", ["train", "--resume", str(path)])
+        finding.suggest("Continue", ["train", "--resume", str(path)])
     if steps:
         finding.suggest("Score", ["evaluate", str(path)])
     return finding

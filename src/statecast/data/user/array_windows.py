@@ -1,0 +1,91 @@
+"""Windows of stored arrays: read as they are asked for."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from statecast.data.base import CutWindows
+from statecast.data.user.array_files import Array, Sequences
+from statecast.errors import InputError
+from statecast.frames import Batch
+
+Series = Mapping[str, Sequence[Array]]  # by name, of each sequence
+LARGEST_BYTE = 255
+
+
+class ArrayWindows(CutWindows):
+    """Windows of stored sequences, bytes as values in [0, 1].
+
+    Args:
+        sequences: of which no more is read than is asked for.
+        starts: (window, 2), the sequence and the first frame of each window.
+        context: frames observed.
+        length: context and target frames together.
+        channels: names of the channels.
+        series: `actions` and `agent_states` of each sequence, where they are read.
+    """
+
+    def __init__(
+        self,
+        sequences: Sequences,
+        starts: Array,
+        *,
+        context: int,
+        length: int,
+        channels: tuple[str, ...],
+        series: Series | None = None,
+    ) -> None:
+        self.sequences, self.starts, self.series = sequences, starts, series or {}
+        self.context, self.length, self.channels = context, length, channels
+
+    def batch(self, indices: Tensor) -> Batch:
+        pieces = [
+            self.sequences.read(int(sequence), int(start), int(start) + self.length)
+            for sequence, start in self.starts[indices.numpy()]
+        ]
+        # NumPy converts what torch does not read, such as another order of bytes.
+        values = torch.from_numpy(np.stack(pieces).astype(np.float32))
+        if self.sequences.dtype == np.uint8:
+            values /= LARGEST_BYTE
+        if not bool(torch.isfinite(values).all()):
+            window = int((~torch.isfinite(values.flatten(1))).any(dim=1).nonzero()[0])
+            raise InputError(unknown_values(*self.starts[int(indices[window])].tolist()))
+        ends = {"actions": self.length - 1, "agent_states": self.length}
+        series = {
+            name: torch.from_numpy(
+                np.stack([rows[n][t : t + ends[name]] for n, t in self.starts[indices.numpy()]])
+            )
+            for name, rows in self.series.items()
+        }
+        return Batch.of(
+            values,
+            self.context,
+            channels=self.channels,
+            actions=series.get("actions"),
+            agent_states=series.get("agent_states"),
+        )
+
+    @cached_property
+    def digest(self) -> str:
+        """Digest of the sequences that windows are cut from, and of where they are cut."""
+        digest = hashlib.sha256(repr((self.context, self.length)).encode())
+        digest.update(np.ascontiguousarray(self.starts, dtype=np.int64).tobytes())
+        for number in np.unique(self.starts[:, 0]):
+            frames = self.sequences.read(int(number), 0, self.sequences.lengths[int(number)])
+            digest.update(np.ascontiguousarray(frames).tobytes())
+        return digest.hexdigest()
+
+
+def unknown_values(sequence: int, frame: int) -> str:
+    """Message about values that are not finite."""
+    return (
+        f"Sequence {sequence} holds NaN or infinite values from frame {frame} on. Fill the gaps, "
+        "leave the sequence out, or store it as NetCDF for the data set fields, which takes them "
+        "as unknown."
+    )
