@@ -30,7 +30,7 @@ from statecast.data.user.videos import Videos
 from statecast.frames import Batch
 from statecast.io.video.encoding import write_mp4
 from statecast.models.build import model_of
-from statecast.runs.recipes import read_recipe, resolve
+from statecast.runs.recipes.resolve import read_recipe, resolve
 
 WORKERS = (0, 1, 2)
 CLIPS, LENGTH, SIDE = 64, 60, 64  # of the videos that are written

@@ -22,7 +22,7 @@ from statistics import median
 from statecast.data.loading import training_batches
 from statecast.distributed import LAUNCHED, is_main, launched_rank, process_group, world_size
 from statecast.models.build import model_of
-from statecast.runs.recipes import read_recipe, resolve
+from statecast.runs.recipes.resolve import read_recipe, resolve
 from statecast.runs.run import build_data
 from statecast.training.loop import Trainer
 from statecast.training.options import TrainingOptions

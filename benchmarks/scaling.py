@@ -27,7 +27,7 @@ from measuring.growth_plot import plot
 from measuring.table import amount, markdown
 from speed_rows.base import Settings
 
-from statecast.runs.recipes import read_recipe
+from statecast.runs.recipes.resolve import read_recipe
 from statecast.training.precision import device_of
 
 SIZES = {  # of what grows, each about twice the one before

@@ -17,8 +17,8 @@ from statecast.errors import InputError
 from statecast.frames import Batch, FrameSpec
 from statecast.models.base import Forecaster
 from statecast.models.build import model_of
-from statecast.recipes import recipe_names
-from statecast.runs.recipes import read_recipe
+from statecast.runs.recipes import recipe_names
+from statecast.runs.recipes.resolve import read_recipe
 from statecast.training.loop import Trainer
 from statecast.training.options import TrainingOptions
 

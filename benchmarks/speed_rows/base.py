@@ -13,7 +13,7 @@ from statecast.frames import FrameSpec
 from statecast.models import MODELS
 from statecast.models.base import Forecaster
 from statecast.models.build import own_options
-from statecast.runs.recipes import Tables, read_recipe
+from statecast.runs.recipes.resolve import Tables, read_recipe
 
 SEED = 1
 POINTS = {"separable-wave-100": (100,)}  # space of recipes of points

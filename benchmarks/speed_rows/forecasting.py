@@ -20,7 +20,7 @@ from statecast.models.base import Forecaster
 from statecast.models.separable import Separable
 from statecast.models.srvp import SRVP
 from statecast.nn.random import standard_normal
-from statecast.runs.recipes import read_recipe
+from statecast.runs.recipes.resolve import read_recipe
 from statecast.training.precision import autocast
 
 SCORED = ("psnr", "ssim")

@@ -23,7 +23,7 @@ from statecast.frames import Batch
 from statecast.models import MODELS
 from statecast.models.base import Forecaster
 from statecast.models.build import own_options
-from statecast.runs.recipes import Tables, read_recipe
+from statecast.runs.recipes.resolve import Tables, read_recipe
 from statecast.training.loop import NOISE, Trainer
 from statecast.training.options import TrainingOptions
 

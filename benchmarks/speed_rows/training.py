@@ -18,7 +18,7 @@ from statecast.models.base import Forecaster
 from statecast.models.separable import Separable
 from statecast.models.srvp import SRVP
 from statecast.nn.random import standard_normal, uniform
-from statecast.runs.recipes import read_recipe
+from statecast.runs.recipes.resolve import read_recipe
 from statecast.training.loop import NOISE
 
 ON_CPU = {  # windows of a step, so that a table takes minutes

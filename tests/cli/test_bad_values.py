@@ -28,7 +28,7 @@ from statecast.metrics import METRICS
 from statecast.metrics.base import MetricSettings
 from statecast.models import MODELS
 from statecast.models.latent_space import change_speed, freeze, interpolate, warp
-from statecast.runs.recipes import resolve
+from statecast.runs.recipes.resolve import resolve
 from statecast.solvers.solvers import Solver
 from statecast.training.options import TrainingOptions
 from statecast.training.train import train

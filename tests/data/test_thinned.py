@@ -12,7 +12,7 @@ from statecast.errors import InputError
 from statecast.frames import Batch
 from statecast.models.kvae.model import KVAE
 from statecast.models.td_vae.model import TDVAE
-from statecast.runs.recipes import read_recipe, resolve
+from statecast.runs.recipes.resolve import read_recipe, resolve
 from statecast.runs.run import build_data
 
 DIGITS = {"frame_size": 16, "digit_size": 8, "context": 8, "horizon": 8, "test_horizon": 8}

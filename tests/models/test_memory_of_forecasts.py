@@ -12,8 +12,8 @@ from statecast.models import MODELS
 from statecast.models.build import own_options
 from statecast.models.frame_feedback import FrameFeedback
 from statecast.nn.noise import Noise
-from statecast.recipes import recipe_names
-from statecast.runs.recipes import read_recipe
+from statecast.runs.recipes import recipe_names
+from statecast.runs.recipes.resolve import read_recipe
 
 SPEC = FrameSpec(channels=("c",), space=(32, 32), context=5, horizon=5, value_range=(0.0, 1.0))
 RECIPES = {

@@ -22,7 +22,7 @@ from statecast.reports.page.write_report import write_report
 from statecast.runs.create import create_run
 from statecast.runs.digests import record_digests
 from statecast.runs.load import load
-from statecast.runs.recipes import as_tables, read_recipe, resolve
+from statecast.runs.recipes.resolve import as_tables, read_recipe, resolve
 from statecast.runs.run import evaluate_run, open_run, train_run
 from statecast.training.checkpoints import list_checkpoints, load_checkpoint
 from statecast.training.logs import drop_rows_after, read_log

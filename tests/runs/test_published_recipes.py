@@ -5,7 +5,7 @@ import torch
 from helpers.labelled_fields import one_zone
 
 from statecast.models.build import model_of
-from statecast.runs.recipes import read_recipe, resolve
+from statecast.runs.recipes.resolve import read_recipe, resolve
 from statecast.runs.run import build_data
 
 MILLIONS = {  # parameters of the published models

@@ -12,7 +12,7 @@ from statecast.models.damped_persistence import DampedPersistence
 from statecast.models.latent_space import require_latents
 from statecast.runs.create import create_run
 from statecast.runs.official.export_run import export_official
-from statecast.runs.recipes import read_recipe
+from statecast.runs.recipes.resolve import read_recipe
 from statecast.runs.run import evaluate_run, open_run, train_run
 from statecast.training.checkpoint_folders import list_checkpoints
 

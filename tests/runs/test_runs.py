@@ -13,10 +13,10 @@ from statecast.errors import CorruptionError, FileError, InputError
 from statecast.evaluation.comparability import read_scores
 from statecast.models import MODELS
 from statecast.models.build import model_of, own_options
-from statecast.recipes import recipe_names
 from statecast.runs.create import create_run
 from statecast.runs.load import load
-from statecast.runs.recipes import read_recipe, resolve
+from statecast.runs.recipes import recipe_names
+from statecast.runs.recipes.resolve import read_recipe, resolve
 from statecast.runs.run import build_data, evaluate_run, open_run, train_run
 from statecast.training.checkpoints import load_checkpoint, save_checkpoint
 

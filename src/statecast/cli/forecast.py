@@ -150,7 +150,7 @@ def options_of_tables(overrides: Sequence[str], tables: Set[str]) -> dict[str, d
     """
     from statecast.errors import InputError
     from statecast.io.json_yaml import parse_yaml
-    from statecast.runs.recipes import pairs
+    from statecast.runs.recipes.resolve import pairs
 
     found: dict[str, dict[str, Any]] = {table: {} for table in tables}
     for name, text in pairs(overrides):

@@ -18,7 +18,7 @@ def run(options: argparse.Namespace) -> int:
     from statecast.evaluation.protocols import protocol_names
     from statecast.metrics import METRICS
     from statecast.models import MODELS
-    from statecast.recipes import recipe_names
+    from statecast.runs.recipes import recipe_names
     from statecast.runs.trained import trained_names
 
     section("Trained models (statecast forecast NAME)", trained_names())

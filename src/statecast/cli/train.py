@@ -60,7 +60,7 @@ class RecipeHelp(argparse.Action):
         parser.print_help()
         if namespace.recipe is not None:
             from statecast.errors import StatecastError
-            from statecast.runs.recipes import describe_options
+            from statecast.runs.recipes.resolve import describe_options
 
             try:
                 print(f"\nOptions of {namespace.recipe}:\n{describe_options(namespace.recipe)}")
@@ -103,7 +103,7 @@ def start(options: argparse.Namespace, overrides: Sequence[str]) -> Run | None:
     """The run to train, made or opened; None where the recipe was to be printed."""
     from statecast.errors import InputError
     from statecast.runs.create import change_training, create_run
-    from statecast.runs.recipes import read_recipe, resolve
+    from statecast.runs.recipes.resolve import read_recipe, resolve
     from statecast.runs.run import open_run
     from statecast.training.checkpoints import fall_back
 

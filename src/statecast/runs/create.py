@@ -29,7 +29,7 @@ from statecast.runs.folders import (
 )
 from statecast.runs.initial_weights import write_initial_weights
 from statecast.runs.load import load_model
-from statecast.runs.recipes import Tables, pairs, read_recipe, resolve, without_code
+from statecast.runs.recipes.resolve import Tables, pairs, read_recipe, resolve, without_code
 from statecast.runs.run import Run, build_data, dump
 from statecast.training.loop import check_training
 from statecast.training.options import FIXED, TrainingOptions

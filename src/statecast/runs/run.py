@@ -33,7 +33,7 @@ from statecast.runs.folders import (
     being_trained,
 )
 from statecast.runs.initial_weights import read_initial_weights
-from statecast.runs.recipes import Tables, as_tables, pairs, resolve
+from statecast.runs.recipes.resolve import Tables, as_tables, pairs, resolve
 from statecast.runs.trained import trained_names
 from statecast.training.checkpoint_folders import list_checkpoints
 from statecast.training.checkpoints import Checkpoint, load_checkpoint

@@ -20,7 +20,7 @@ from statecast.errors import CorruptionError, FileError, InputError
 from statecast.reports.inspection import inspect_path, write_sheet
 from statecast.reports.inspection.findings import Finding, sampled, statistics
 from statecast.runs.create import create_run
-from statecast.runs.recipes import read_recipe, resolve
+from statecast.runs.recipes.resolve import read_recipe, resolve
 
 
 @pytest.fixture(autouse=True)

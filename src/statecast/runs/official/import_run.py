@@ -22,7 +22,7 @@ from statecast.runs.folders import CONFIG_NAME, ENVIRONMENT_NAME
 from statecast.runs.official.loading import read_official
 from statecast.runs.official.recipe_tables import Guess, guess_tables
 from statecast.runs.official.settings import Official
-from statecast.runs.recipes import Tables, pairs, resolve, without_code
+from statecast.runs.recipes.resolve import Tables, pairs, resolve, without_code
 from statecast.runs.run import Run, build_data, dump
 from statecast.training.loop import Trainer
 from statecast.training.options import TrainingOptions

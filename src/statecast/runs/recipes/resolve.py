@@ -17,7 +17,7 @@ from statecast.evaluation.evaluate import evaluate
 from statecast.io.json_yaml import LARGEST_YAML, check_plain, parse_yaml, read_text
 from statecast.models import MODELS
 from statecast.models.change import ReferenceName
-from statecast.recipes import recipe_names
+from statecast.runs.recipes import recipe_names
 from statecast.training.options import TrainingOptions
 
 CODE = ("evaluate.fvd_weights",)  # options that name a file which is run
@@ -44,7 +44,7 @@ def read_recipe(name: str) -> Tables:
     """
     names = recipe_names()
     if name in names:
-        text = (resources.files("statecast.recipes") / f"{name}.yaml").read_text()
+        text = (resources.files("statecast.runs.recipes") / f"{name}.yaml").read_text()
     elif name.endswith((".yaml", ".yml")):
         try:
             text = read_text(Path(os.path.realpath(name)), LARGEST_YAML)

@@ -5,4 +5,4 @@ from statecast.io.json_yaml import shipped_titles
 
 def recipe_names() -> dict[str, str]:
     """Name and description of every recipe shipped with the package."""
-    return shipped_titles("statecast.recipes")
+    return shipped_titles("statecast.runs.recipes")
