@@ -12,10 +12,11 @@ import numpy as np
 
 from statecast.data.base import Split
 from statecast.data.benchmarks.prepared_source import Count, Origin, PreparedSource
-from statecast.data.benchmarks.source_files import matching_files, progress
+from statecast.data.benchmarks.source_files import matching_files
 from statecast.data.benchmarks.stored_windows import RandomClips, every_start, hold_out
 from statecast.data.benchmarks.tfrecords import example_features, read_records
 from statecast.data.cache.frame_store import Kind, StoreWriter
+from statecast.data.progress import progress
 from statecast.errors import CorruptionError, FileError
 from statecast.frames import FrameSpec
 
@@ -114,7 +115,7 @@ class BAIR(PreparedSource):
             found = matching_files(inner / split, FILE_NAME, expected=cls.origin.files)
             paths = sorted(found.values(), key=lambda one: int(one[1][1]))
             count = 0
-            for path, _ in progress(paths, f"bair {split}"):
+            for path, _ in progress(paths, f"preparing bair {split}"):
                 for record in read_records(path):
                     features = features_of(record, path)
                     writer.add(

@@ -10,8 +10,8 @@ import numpy as np
 
 from statecast.data.base import Split
 from statecast.data.benchmarks.prepared_source import Count, Origin, PreparedSource
-from statecast.data.benchmarks.source_files import progress
 from statecast.data.cache.frame_store import Kind, StoreWriter
+from statecast.data.progress import progress
 from statecast.data.view_windows import ViewWindows, split_objects
 from statecast.errors import CorruptionError, FileError, InputError
 
@@ -97,7 +97,7 @@ class Chairs(PreparedSource):
             raise FileError(f"{source} holds none of {cls.origin.files}.")
         split_objects(len(objects))  # refused before the work, where they are too few
         first: list[list[int]] | None = None
-        for folder in progress(objects, "chairs"):
+        for folder in progress(objects, "preparing chairs"):
             pictures = sorted((folder / "renders").glob("*.png"))
             angles = angles_of(pictures, folder)
             first = first or angles

@@ -10,10 +10,10 @@ import numpy as np
 
 from statecast.data.base import Split
 from statecast.data.benchmarks.prepared_source import Count, Origin, PreparedSource
-from statecast.data.benchmarks.source_files import progress
 from statecast.data.benchmarks.stored_windows import RandomClips, every_start, hold_out
 from statecast.data.benchmarks.video_frames import decode_frames
 from statecast.data.cache.frame_store import Kind, StoreWriter
+from statecast.data.progress import progress
 from statecast.errors import FileError, InputError
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -135,7 +135,7 @@ class Human36M(PreparedSource):
             found += [(f"S{subject}-{path.stem}", subject, path) for path in videos]
         # In the order of the published listing, on which the draws of test clips depend.
         found.sort(key=lambda video: f"{video[0]}.npz")
-        for name, subject, path in progress(found, "human36m"):
+        for name, subject, path in progress(found, "preparing human36m"):
             writer.add(name, cropped_frames(path), {"subject": subject})
         return [Count("videos", len(found), None)]
 

@@ -11,10 +11,11 @@ import numpy as np
 
 from statecast.data.base import Split
 from statecast.data.benchmarks.prepared_source import Count, Origin, PreparedSource
-from statecast.data.benchmarks.source_files import matching_files, progress
+from statecast.data.benchmarks.source_files import matching_files
 from statecast.data.benchmarks.stored_windows import RandomClips, every_start, hold_out
 from statecast.data.benchmarks.video_frames import decode_frames
 from statecast.data.cache.frame_store import Kind, StoreWriter
+from statecast.data.progress import progress
 from statecast.errors import FileError, InputError
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -137,7 +138,7 @@ class KTH(PreparedSource):
         ):
             if not there:
                 raise FileError(f"{source} holds no videos of persons {which}, needed for a split.")
-        for name, (path, match) in progress(list(found.items()), "kth"):
+        for name, (path, match) in progress(list(found.items()), "preparing kth"):
             labels = {"person": int(match[1]), "action": match[2], "trial": int(match[3])}
             writer.add(name.removesuffix("_uncomp.avi"), grey_frames(path), labels)
         return [Count("videos", len(found), VIDEOS), Count("persons", len(persons), PERSONS)]

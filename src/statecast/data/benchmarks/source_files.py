@@ -3,14 +3,9 @@
 from __future__ import annotations
 
 import re
-import sys
-from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TypeVar
 
 from statecast.errors import FileError, InputError
-
-Item = TypeVar("Item")
 
 
 def require_folder(source: Path) -> None:
@@ -47,11 +42,3 @@ def matching_files(
     if not found:
         raise FileError(f"{source} holds none of {expected}.")
     return dict(sorted(found.items()))
-
-
-def progress(items: Sequence[Item], what: str) -> Iterable[Item]:
-    """Items with a progress bar, where there is a terminal."""
-    from tqdm import tqdm
-
-    bar: Iterable[Item] = tqdm(items, desc=f"preparing {what}", disable=not sys.stderr.isatty())
-    return bar

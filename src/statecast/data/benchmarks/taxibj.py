@@ -13,9 +13,9 @@ import numpy as np
 
 from statecast.data.base import Split
 from statecast.data.benchmarks.prepared_source import Count, Origin, PreparedSource
-from statecast.data.benchmarks.source_files import progress
 from statecast.data.benchmarks.stored_windows import StoredWindows, every_start
 from statecast.data.cache.frame_store import Kind, StoreWriter
+from statecast.data.progress import progress
 from statecast.errors import FileError, InputError
 from statecast.io.hdf5 import opened
 
@@ -153,7 +153,7 @@ class TaxiBJ(PreparedSource):
         if missing:
             raise FileError(f"{source} lacks {', '.join(missing)}: expected {cls.origin.files}.")
         days = slots = 0
-        for name in progress(names, "taxibj"):
+        for name in progress(names, "preparing taxibj"):
             flows, dates = read_flows(found[name][0])
             whole = complete_days(dates)
             if not whole:

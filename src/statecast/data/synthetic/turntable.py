@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from functools import cached_property
 from typing import Any, Literal
@@ -11,6 +10,7 @@ import numpy as np
 
 from statecast.data.base import DataSource, Split, Windows, seeded_generator
 from statecast.data.cache.entries import open_or_make
+from statecast.data.progress import progress
 from statecast.data.synthetic.chair_shapes import random_seat
 from statecast.data.synthetic.ray_casting import Parts, camera_at, picture
 from statecast.data.view_windows import ViewWindows, split_objects
@@ -140,11 +140,8 @@ class Turntable(DataSource):
         )
 
     def _rendered(self) -> Iterator[Array]:
-        from tqdm import tqdm
-
         cameras = [camera_at(*np.radians(view)) for view in angles()]
-        silent = not sys.stderr.isatty()
-        for number in tqdm(range(self.objects), desc="rendering objects", disable=silent):
+        for number in progress(range(self.objects), "rendering objects"):
             seat = self.seat(number)
             yield np.stack([picture(seat, camera, self.frame_size) for camera in cameras])[None]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from functools import cached_property
 from typing import Any, Literal
@@ -11,6 +10,7 @@ import numpy as np
 
 from statecast.data.base import DataSource, Split, Windows
 from statecast.data.cache.entries import open_or_make
+from statecast.data.progress import progress
 from statecast.data.synthetic.waves_simulation import (
     AT_ONCE,
     FRAMES,
@@ -176,12 +176,9 @@ class WaveEquation(DataSource):
         )
 
     def _simulated(self) -> Iterator[np.ndarray[Any, Any]]:
-        from tqdm import tqdm
-
         total = -(-self.sequences // AT_ONCE)
         parts = simulate(self.parameters)
-        silent = not sys.stderr.isatty()
-        for part in tqdm(parts, total=total, desc="simulating waves", disable=silent):
+        for part in progress(parts, "simulating waves", total=total):
             frames = part.numpy()
             low, high = (np.float32(end) for end in RANGE)
             if self.scale == "sequence":

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, replace
 from typing import Any, Literal
 
 from statecast.data.base import DataSource, InferredOption, Split
 from statecast.data.cache.frame_store import Kind, PreparedStore, StoreWriter, cached_frames
+from statecast.data.progress import progress
 from statecast.data.user.field_splits import window_starts
 from statecast.data.user.video_splits import (
     SplitBy,
@@ -20,7 +20,7 @@ from statecast.data.user.video_splits import (
 from statecast.data.user.video_windows import ClipWindows
 from statecast.errors import FileError, InputError, require
 from statecast.frames import FrameSpec
-from statecast.io.video.discovery import Clip, find_clips
+from statecast.io.video.discovery import find_clips
 from statecast.io.video.options import ClipOptions, Colour, Crop, Resampling, as_crop, pair
 from statecast.io.video.preprocessing import prepared_frames
 from statecast.io.video.remarks import ClipFacts, ClipTimes, bits_used, remarks_on
@@ -140,7 +140,7 @@ class Videos(DataSource):
         """Decode all videos; what was skipped, and why."""
         skipped: dict[str, str] = {}
         facts: dict[str, ClipFacts] = {}
-        for clip in progress(self.found):
+        for clip in progress(self.found, "decoding videos", unit="video"):
             seen = ClipTimes()
             try:
                 writer.add(clip.name, prepared_frames(clip, self.options, seen))
@@ -249,13 +249,3 @@ def named(names: Iterable[str], why: str) -> str:
     everyone = list(names)
     more = f" and {len(everyone) - NAMED} more" if len(everyone) > NAMED else ""
     return f"{len(everyone)} {why}: {', '.join(everyone[:NAMED])}{more}"
-
-
-def progress(clips: Sequence[Clip]) -> Iterable[Clip]:
-    """Clips with a progress bar, where there is a terminal."""
-    from tqdm import tqdm
-
-    bar: Iterable[Clip] = tqdm(
-        clips, desc="decoding videos", unit="video", disable=not sys.stderr.isatty()
-    )
-    return bar

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from statecast.data.user.array_axes import ORDER
+from statecast.data.user.array_axes import ORDER, evenly
 from statecast.data.user.array_files import (
     Sequences,
     array_files,
@@ -25,7 +25,7 @@ from statecast.errors import FileError, InputError
 from statecast.io.hdf5 import arrays_of, opened
 from statecast.io.numpy_files import map_npy, members_of, read_npz
 from statecast.nn.codecs.build import multiple_for
-from statecast.reports.inspection.contact_sheet import COLUMNS, ROWS, evenly, rows_of
+from statecast.reports.inspection.contact_sheet import COLUMNS, ROWS, rows_of
 from statecast.reports.inspection.findings import Finding, one_line, sampled, statistics
 
 Array = np.ndarray[Any, np.dtype[Any]]

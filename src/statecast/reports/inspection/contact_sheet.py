@@ -76,11 +76,6 @@ def coloured(frames: Array) -> list[Array]:
     return list(content)
 
 
-def evenly(count: int, most: int) -> list[int]:
-    """At most `most` numbers below `count`, evenly spaced."""
-    return np.unique(np.linspace(0, count - 1, min(count, most)).round().astype(int)).tolist()
-
-
 def rows_of(sequences: Sequence[Array]) -> list[list[Array]]:
     """Rows of pictures, one per sequence of frames."""
     return [coloured(frames) for frames in sequences[:ROWS]]

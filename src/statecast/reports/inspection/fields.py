@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from statecast.data.user.array_axes import evenly
 from statecast.data.user.field_files import FieldFiles
 from statecast.data.user.fields import Fields
 from statecast.errors import InputError
@@ -22,7 +23,7 @@ from statecast.io.fields.series import open_series
 from statecast.io.fields.source import FieldOptions, candidates
 from statecast.io.json_yaml import parse_yaml
 from statecast.io.paths import is_remote, shown_path
-from statecast.reports.inspection.contact_sheet import COLUMNS, ROWS, evenly, rows_of
+from statecast.reports.inspection.contact_sheet import COLUMNS, ROWS, rows_of
 from statecast.reports.inspection.findings import SAMPLE, Finding, one_line
 
 Array = np.ndarray[Any, np.dtype[Any]]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -10,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from statecast.data.progress import progress
+from statecast.data.user.array_axes import evenly
 from statecast.data.user.video_splits import (
     Wanted,
     chosen_split,
@@ -28,7 +29,7 @@ from statecast.io.video.remarks import (
     even_rate,
     remarks_on,
 )
-from statecast.reports.inspection.contact_sheet import COLUMNS, ROWS, SIDE, evenly
+from statecast.reports.inspection.contact_sheet import COLUMNS, ROWS, SIDE
 from statecast.reports.inspection.findings import Finding
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -46,7 +47,7 @@ def inspect_clips(path: Path | Sequence[Path], *, quick: bool = False) -> Findin
     clips, ignored = find_clips(path)
     seen: dict[str, ClipFacts] = {}
     broken: list[str] = []
-    for clip in with_bar(clips):
+    for clip in progress(clips, "looking", unit="video", leave=False):
         try:
             seen[clip.name] = headers(clip) if quick else decoded(clip)
         except FileError as error:
@@ -174,13 +175,3 @@ def small(frame: RawFrame, bits: int | None) -> Array:
     height, width = (max(1, round(scale * side)) for side in frame.size)
     options = ClipOptions(size=(height, width), crop="none", colour="rgb", bits=bits)
     return prepare(frame, options, "").transpose(1, 2, 0)
-
-
-def with_bar(clips: Sequence[Clip]) -> Iterable[Clip]:
-    """Clips with a progress bar, where there is a terminal."""
-    from tqdm import tqdm
-
-    bar: Iterable[Clip] = tqdm(
-        clips, desc="looking", unit="video", leave=False, disable=not sys.stderr.isatty()
-    )
-    return bar
