@@ -28,7 +28,7 @@ from statecast.data.user.field_splits import (
 from statecast.data.user.field_windows import FieldStore, FieldWindows, Storage, usual_storage
 from statecast.errors import InputError
 from statecast.frames import FrameSpec
-from statecast.io.fields.climatology import Anomaly, Climatology
+from statecast.io.fields.climatology import Anomaly
 from statecast.io.fields.kinds import files_of
 from statecast.io.fields.preprocessing import Preparation
 from statecast.io.fields.regions import dimension_of
@@ -234,7 +234,7 @@ class Fields(DataSource):
         if anomaly == "seasonal" and not self.tells_seasons:
             raise InputError(
                 "Seasons need dates and at least a year of training, got "
-                f"{self.years_of_training():.2g} years. Set anomaly: mean or none."
+                f"{years_of(self.files, self.parts['train']):.2g} years. Set anomaly: mean or none."
             )
         return anomaly
 
@@ -242,20 +242,6 @@ class Fields(DataSource):
     def tells_seasons(self) -> bool:
         """Whether training frames cover a year, densely enough to tell its waves."""
         return tells_seasons(self.files, self.parts["train"])
-
-    @property
-    def daily(self) -> int:
-        """Waves of the day in the climatology."""
-        return daily_waves(self.files, self.anomaly)
-
-    def years_of_training(self) -> float:
-        """Years between the first and the last training frame; 0 of times that are not dates."""
-        return years_of(self.files, self.parts["train"])
-
-    @cached_property
-    def climatology(self) -> Climatology | None:
-        """Climatology of each point, from training frames alone; None where nothing is asked."""
-        return climatology_of(self.files, self.parts["train"], self.anomaly)
 
     @cached_property
     def preparation(self) -> Preparation:
@@ -272,7 +258,7 @@ class Fields(DataSource):
             units=self.field.units,
             step=None if self.files.options.uneven_times == "accept" else self.files.step,
             grid=grid,
-            climatology=self.climatology,
+            climatology=climatology_of(self.files, self.parts["train"], self.anomaly),
         )
 
     @cached_property
@@ -322,12 +308,12 @@ class Fields(DataSource):
         step = self.files.step
         if step.unit == "numbers":
             return "; times are not dates, so seasons are unknown"
-        waves = "a wave" if self.daily == 1 else f"{self.daily} waves"
-        daily = f"; with {waves} of the day" if self.daily else ""
+        waves = daily_waves(self.files, self.anomaly)
+        daily = f"; with {'a wave' if waves == 1 else f'{waves} waves'} of the day" if waves else ""
         if is_coarse(self.files.step):
             return f"; frames {step} apart have no seasons"
         if not self.tells_seasons:
-            years = self.years_of_training()
+            years = years_of(self.files, self.parts["train"])
             return f"{daily}; {years:.2g} years of training do not tell seasons, which stay"
         return daily
 
