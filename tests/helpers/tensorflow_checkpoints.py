@@ -4,7 +4,7 @@ import struct
 from itertools import takewhile
 from pathlib import Path
 
-from statecast.data.benchmarks.tfrecords import crc32c, masked
+from statecast.io.crc32c import crc32c, masked
 
 KINDS = {"float32": 1, "float64": 2, "int32": 3, "int64": 9}
 

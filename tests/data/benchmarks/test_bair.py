@@ -17,9 +17,10 @@ from helpers.fake_benchmark_files import (
 )
 
 from statecast.data.benchmarks.bair import BAIR
-from statecast.data.benchmarks.tfrecords import checksum, crc32c, example_features, read_records
+from statecast.data.benchmarks.tfrecords import example_features, read_records
 from statecast.data.prepare import prepare
 from statecast.errors import CorruptionError, FileError
+from statecast.io.crc32c import checksum, crc32c
 
 
 @pytest.fixture

@@ -16,18 +16,9 @@ from typing import Any
 
 import numpy as np
 
-from statecast.data.benchmarks.tfrecords import (
-    CHECKSUM,
-    DELIMITED,
-    FIXED32,
-    FIXED64,
-    VARINT,
-    checksum,
-    fields,
-    masked,
-    varint,
-)
 from statecast.errors import CorruptionError, FileError
+from statecast.io.crc32c import CHECKSUM, checksum, masked
+from statecast.io.protocol_buffers import contents, scalars, varint
 
 FOOTER, MAGIC = 48, struct.pack("<Q", 0xDB4775248B80FB57)  # bytes at the end of an index
 TRAILER = 5  # bytes after a block: how it is compressed, and its checksum
@@ -135,13 +126,15 @@ def block_entries(content: memoryview) -> Iterator[tuple[bytes, bytes]]:
 def variable(entry: memoryview, shards: list[memoryview], where: str) -> Array:
     """The variable that an entry describes."""
     found = scalars(entry)
-    if any(True for _ in fields(entry, 7)):
+    if any(True for _ in contents(entry, 7)):
         raise FileError(f"{where} is kept in parts, which are not read. Save it again in one.")
     if found.get(1) not in TYPES:
         raise FileError(f"{where} has the type {found.get(1)} of TensorFlow, which is not read.")
     kind = np.dtype(TYPES[found[1]])
     shape = [
-        scalars(size).get(1, 0) for dimensions in fields(entry, 2) for size in fields(dimensions, 2)
+        scalars(size).get(1, 0)
+        for dimensions in contents(entry, 2)
+        for size in contents(dimensions, 2)
     ]
     offset, size = found.get(4, 0), found.get(5, 0)
     content = shards[found.get(3, 0)][offset : offset + size]
@@ -155,23 +148,3 @@ def check(content: memoryview, expected: bytes | memoryview, where: str) -> None
     """Raise `CorruptionError` where bytes differ from their checksum."""
     if masked(checksum()(bytes(content))) != CHECKSUM.unpack(expected)[0]:
         raise CorruptionError(f"{where} differs from its checksum. Get the file again.")
-
-
-def scalars(message: memoryview) -> dict[int, int]:
-    """Numbers in a message, by field."""
-    found, place = {}, 0
-    while place < len(message):
-        key, place = varint(message, place)
-        wire = key & 7
-        if wire == VARINT:
-            found[key >> 3], place = varint(message, place)
-        elif wire == DELIMITED:
-            length, place = varint(message, place)
-            place += length
-        elif wire in (FIXED32, FIXED64):
-            length = 4 if wire == FIXED32 else 8
-            found[key >> 3] = int.from_bytes(message[place : place + length], "little")
-            place += length
-        else:
-            raise ValueError(f"a field has the unknown wire type {wire}")
-    return found
