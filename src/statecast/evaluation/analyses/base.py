@@ -17,21 +17,13 @@ from statecast.models.base import Forecaster
 
 
 class AnalysisPlan(NamedTuple):
-    """The windows that an analysis scores, and how.
-
-    Attributes:
-        data: where windows come from.
-        split: whose windows are scored; what must be fitted is fitted on others.
-        max_windows: number of windows, evenly spaced; None for all.
-        batch_size: windows at once.
-        seed: of all random draws.
-    """
+    """The windows that an analysis scores, and how."""
 
     data: DataSource
-    split: Split
-    max_windows: int | None
-    batch_size: int
-    seed: int
+    split: Split  # whose windows are scored; what must be fitted is fitted on others
+    max_windows: int | None  # evenly spaced; None for all
+    batch_size: int  # windows at once
+    seed: int  # of all random draws
 
     @property
     def windows(self) -> Windows:
