@@ -8,7 +8,7 @@ from helpers.seeds import seeded
 from statecast.errors import InputError
 from statecast.frames import Batch, FrameSpec
 from statecast.models.predrnn import PredRNN
-from statecast.runs.official.predrnn import from_arrays
+from statecast.runs.official import from_arrays
 
 VERSIONS = ("v1", "v2")
 
@@ -52,10 +52,10 @@ def test_the_published_cell_with_layer_normalisation():
 
 def test_both_versions_in_one_file_are_told_apart(golden):
     both = {f"{v}.{n}": a for v in VERSIONS for n, a in Golden("predrnn", f"{v}.").arrays.items()}
-    model = from_arrays(both, golden.config | {"version": golden.version})
+    model = from_arrays("predrnn", both, golden.config | {"version": golden.version})
     assert all(map(torch.equal, model.parameters(), golden.model.parameters()))
     assert (model.adapter is not None) == (golden.version == "v2")
-    assert from_arrays(both, golden.config).adapter is not None
+    assert from_arrays("predrnn", both, golden.config).adapter is not None
 
 
 @pytest.mark.parametrize(
@@ -66,7 +66,7 @@ def test_both_versions_in_one_file_are_told_apart(golden):
     ],
 )
 def test_checkpoints_as_published(golden, wrapped):
-    model = from_arrays(wrapped(golden.arrays), golden.config)
+    model = from_arrays("predrnn", wrapped(golden.arrays), golden.config)
     assert all(map(torch.equal, model.parameters(), golden.model.parameters()))
 
 
@@ -84,7 +84,7 @@ def test_checkpoints_as_published(golden, wrapped):
 def test_weights_that_do_not_fit(golden, change, message):
     change(golden.arrays, golden.config)
     with pytest.raises(InputError, match=message):
-        from_arrays(golden.arrays, golden.config)
+        from_arrays("predrnn", golden.arrays, golden.config)
 
 
 def test_parallel_increments_are_the_most_coupled():

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 from helpers.golden import arrays_of, settings_of
 
 from statecast.errors import InputError
@@ -50,6 +51,20 @@ def test_arrays_that_do_not_fit_are_named(name):
             from_arrays(name, changed, config)
 
 
+@pytest.mark.parametrize("name", ["svg_lp", "mim", "pknl", "mcnet", "sv2p", "struct_vrnn"])
+def test_how_arrays_lie_in_memory_does_not_matter(name):
+    arrays, config = arrays_of(name), settings_of(name)
+    expected = from_arrays(name, arrays, config).state_dict()
+    for changed in (
+        {k: a.astype(">f8") for k, a in arrays.items()},
+        {k: np.flip(np.flip(a).copy()) for k, a in arrays.items()},
+        {"state_dict": {f"module.{k}": torch.from_numpy(a) for k, a in reversed(arrays.items())}},
+    ):
+        found = from_arrays(name, changed, config).state_dict()
+        assert found.keys() == expected.keys()
+        assert all(torch.equal(found[k], t) for k, t in expected.items())
+
+
 @pytest.mark.parametrize("name", SETTINGS)
 def test_settings_that_are_missing_are_named(name):
     config = settings_of(name)
@@ -62,6 +77,7 @@ def test_settings_that_are_missing_are_named(name):
     ("name", "changes", "message"),
     [
         ("dsvae", {"variant": "half"}, "factorised and full, got 'half'"),
+        ("pknl", {"context": "four"}, "arrays of pknl describe no model: unsupported operand"),
         ("struct_vrnn", {"use_deterministic_belief": True}, "use_deterministic_belief is False"),
         ("savp", {"hparams": {"where_add": "input"}}, "where_add is all in our SAVP, got input"),
     ],

@@ -192,6 +192,20 @@ def test_state_dicts_of_predrnn_and_mim(tmp_path, name, wrapper, beside):
     assert same(found, expected)
 
 
+@pytest.mark.parametrize("wrappers", [("model",), ("model_state_dict",), ("state_dict", "model")])
+def test_wrappers_and_prefixes_of_state_dicts(tmp_path, wrappers):
+    spec = from_arrays("phydnet", *golden("phydnet")).spec
+    sizes = {"state_channels": 32, "residual_hidden": (6, 5), "kernel_size": 5, "width": 16}
+    own = MODELS["phydnet"](spec, **sizes, generator=torch.Generator())
+    names, state = published_names(own), own.state_dict()
+    content = {f"model.module.{theirs}": state[name] for name, theirs in reversed(names.items())}
+    for wrapper in wrappers:
+        content = {"epoch": 3, wrapper: content, "optimizer": {"state": {}}}
+    torch.save(content, tmp_path / "checkpoint.pth")
+    found = load_official(tmp_path).state_dict()
+    assert all(torch.equal(found[name], state[name]) for name in names)
+
+
 def test_convlstm_is_told_from_predrnn(tmp_path):
     arrays, config = golden("predrnn")
     own = {k.removeprefix("v1."): a for k, a in arrays.items() if k[:3] == "v1."}

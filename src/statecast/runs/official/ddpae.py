@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 
-from statecast.errors import InputError
 from statecast.frames import FrameSpec
 from statecast.models.ddpae.model import DDPAE
 from statecast.runs.official.settings import channel_names
@@ -50,18 +49,15 @@ def from_arrays(arrays: Arrays, config: Mapping[str, Any]) -> DDPAE:
     Errors:
         InputError: a setting is missing, or an array is missing, left over, or of another shape.
     """
-    try:
-        options: dict[str, Any] = {ours: config[theirs] for ours, theirs in OPTIONS.items()}
-        spec = FrameSpec(
-            channels=channel_names(config["channels"]),
-            space=(config["image_size"],) * 2,
-            context=config["context"],
-            horizon=config["horizon"],
-            value_range=(0.0, 1.0),
-        )
-        inputs = arrays["pose_model/predict_rnn.weight_ih_l0"].shape[1]
-    except KeyError as error:
-        raise InputError(f"The settings or arrays of DDPAE lack {error}.") from error
+    options: dict[str, Any] = {ours: config[theirs] for ours, theirs in OPTIONS.items()}
+    spec = FrameSpec(
+        channels=channel_names(config["channels"]),
+        space=(config["image_size"],) * 2,
+        context=config["context"],
+        horizon=config["horizon"],
+        value_range=(0.0, 1.0),
+    )
+    inputs = arrays["pose_model/predict_rnn.weight_ih_l0"].shape[1]
     options["independent_objects"] = inputs == options["recurrent_size"]
     model = DDPAE(spec, **options)
     tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}

@@ -8,7 +8,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from statecast.errors import InputError
 from statecast.frames import FrameSpec
 from statecast.models.mcnet.model import MCnet
 from statecast.runs.official.settings import channel_names
@@ -63,12 +62,9 @@ def from_arrays(arrays: Arrays, config: Mapping[str, Any]) -> MCnet:
     prefix = f"channels_{config.get('channels', 1)}/"
     if any(name.startswith("channels_") for name in arrays):
         arrays = {n.removeprefix(prefix): a for n, a in arrays.items() if n.startswith(prefix)}
-    try:
-        image, context, horizon = (sizes[name] for name in ("image", "K", "T"))
-        channels = arrays["cont_conv1_1/w"].shape[2]
-        width = arrays["dyn_conv1/w"].shape[3]
-    except KeyError as error:
-        raise InputError(f"The settings or arrays of MCnet lack {error}.") from error
+    image, context, horizon = (sizes[name] for name in ("image", "K", "T"))
+    channels = arrays["cont_conv1_1/w"].shape[2]
+    width = arrays["dyn_conv1/w"].shape[3]
     adversary = "DIS/dis_h0_conv/w" in arrays
     spec = FrameSpec(
         channels=COLOURS if channels == len(COLOURS) else channel_names(channels),

@@ -57,20 +57,17 @@ def from_arrays(
         InputError: a setting is missing, or a tensor does not fit; names it.
     """
     released = "encoder_width" in config
-    try:
-        options = {
-            "version": "released" if released else "paper",
-            "width": config["encoder_width" if released else "image_width"],
-            "state_channels": config["branch_width"],
-            "residual_hidden": tuple(config["convlstm"]["hidden"][:-1]),
-            "kernel_size": config["phycell"]["kernel"],
-            "groups": config["groupnorm_groups"],
-            "physical_groups": config["phycell"]["groups"],
-        }
-        channels, space = config["frame_channels"], tuple(config["frame_size"])
-        context, horizon = config["context"], config["horizon"]
-    except KeyError as error:
-        raise InputError(f"The settings of PhyDNet lack {error}.") from error
+    options = {
+        "version": "released" if released else "paper",
+        "width": config["encoder_width" if released else "image_width"],
+        "state_channels": config["branch_width"],
+        "residual_hidden": tuple(config["convlstm"]["hidden"][:-1]),
+        "kernel_size": config["phycell"]["kernel"],
+        "groups": config["groupnorm_groups"],
+        "physical_groups": config["phycell"]["groups"],
+    }
+    channels, space = config["frame_channels"], tuple(config["frame_size"])
+    context, horizon = config["context"], config["horizon"]
     tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
     spec = frame_spec(channels, space, context, horizon)
     return describe(options, spec, tensors, Settings("config", config)).model()
@@ -110,7 +107,8 @@ def read_tensors(tensors: Mapping[str, Tensor], settings: Settings) -> Official:
         return tensors[name].shape
 
     filters = shape(f"{CELL}F.conv1.weight")
-    gates = [name for name in tensors if name.startswith(LSTM[version]) and name.endswith("weight")]
+    layers = sum(name.startswith(LSTM[version]) and name.endswith("weight") for name in tensors)
+    gates = [f"{LSTM[version]}.cell_list.{layer}.conv.weight" for layer in range(layers)]
     options = {
         "version": version,
         "width": shape(FIRST[version][1])[0],

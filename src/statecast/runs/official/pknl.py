@@ -42,18 +42,14 @@ def from_arrays(arrays: Arrays, config: Mapping[str, Any]) -> PKnl:
     upsample = config.get("upsample", "bilinear")
     if upsample not in UPSAMPLINGS:
         raise InputError(f"PKnl's upsample is {', '.join(UPSAMPLINGS)}, got {upsample!r}.")
-    try:
-        space, context = tuple(config["frame_size"]), config["context"]
-        horizon = config["horizon"]
-    except KeyError as error:
-        raise InputError(f"The settings of PKnl lack {error}.") from error
+    context = config["context"]
     width, inputs = arrays[FIRST].shape[:2]
     levels = sum(f"conv{number}.0.weight" in arrays for number in range(1, len(arrays)))
     spec = FrameSpec(
         channels=channel_names(max(inputs // context, 1)),
-        space=space,
+        space=tuple(config["frame_size"]),
         context=context,
-        horizon=horizon,
+        horizon=config["horizon"],
     )
     model = PKnl(
         spec,

@@ -89,19 +89,17 @@ def from_arrays(arrays: Mapping[str, Any], config: Mapping[str, Any]) -> Forecas
     """A model with published weights, in evaluation mode.
 
     Args:
-        arrays: arrays or tensors by published name; or a whole checkpoint, a mapping whose
-            `net_param` or `state_dict` is that, with or without `model.` before the names. Names
-            tell the system: MIM's of TensorFlow begin with `predrnn/`, those of OpenSTL's port
-            with `stlstm_layer`; PredRNN has `cell_list`, and V2 an adapter; ConvLSTM has no
-            `conv_m`. Where `v1.` and `v2.` lead the names of both versions of PredRNN, `version`
-            of the configuration chooses, by default `v2`.
+        arrays: arrays by published name. Names tell the system: MIM's of TensorFlow begin with
+            `predrnn/`, those of OpenSTL's port with `stlstm_layer`; PredRNN has `cell_list`, and
+            V2 an adapter; ConvLSTM has no `conv_m`. Where `v1.` and `v2.` lead the names of both
+            versions of PredRNN, `version` of the configuration chooses, by default `v2`.
         config: `layers`, `hidden` (width of each layer), `filter`, `patch`, `frame_channels`,
             `frame_size`, `context`, `horizon`, `layer_norm`; of V2 also `decouple_beta`.
 
     Errors:
         InputError: a setting or array is missing, left over, or of another kind or shape.
     """
-    tensors = {name: torch.as_tensor(value) for name, value in unwrapped(arrays, config).items()}
+    tensors = {name: torch.as_tensor(value) for name, value in chosen(arrays, config).items()}
     return describe(tensors, config, Settings("config", config)).model()
 
 
@@ -209,16 +207,13 @@ def published_names(model: Forecaster, layout: Layout) -> Names:
     return found
 
 
-def unwrapped(arrays: Mapping[str, Any], config: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Weights without the wrappers of checkpoints and the prefixes of their names."""
-    for wrapper in ("net_param", "state_dict"):
-        arrays = arrays.get(wrapper, arrays)
+def chosen(arrays: Mapping[str, Any], config: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Weights of one version of PredRNN, where the names of both are led by theirs."""
     versions = {name[:3] for name in arrays} & {"v1.", "v2."}
-    version = f"{config.get('version', max(versions, default='v2.').rstrip('.'))}."
-    for prefix in ("model.", *versions & {version}):
-        if any(name.startswith(prefix) for name in arrays):
-            arrays = {n[len(prefix) :]: a for n, a in arrays.items() if n.startswith(prefix)}
-    return arrays
+    if not versions:
+        return arrays
+    prefix = f"{config.get('version', max(versions).rstrip('.'))}."
+    return {n.removeprefix(prefix): a for n, a in arrays.items() if n.startswith(prefix)}
 
 
 def sizes_of(

@@ -17,13 +17,12 @@ from statecast.runs.folders import CONFIG_NAME
 from statecast.runs.official import drnet, phydnet, predrnn, savp, sv2p, svg
 from statecast.runs.official.settings import Official, Settings
 from statecast.runs.official.tensorflow_checkpoints import model_variables, read_checkpoint
+from statecast.runs.official.weights import unwrapped, without_prefixes
 
 ENDINGS = (".pth", ".pt", ".ckpt", ".tar")  # of files of `torch.save`
 TORCH7 = ".t7"
 MOST_FILES = 2  # of one checkpoint
 SETTINGS = ("model_hparams.json", "model_param.json")  # of video_prediction, and of OpenSTL
-WRAPPERS = ("net_param", "state_dict")  # of PredRNN, and of OpenSTL
-PREFIX = "model."  # of names in checkpoints of Lightning
 KNOWN = (
     "files of torch.save (.pth, .pt, .ckpt) of SVG, DrNet, PhyDNet, PredRNN, MIM or ConvLSTM, or a "
     "checkpoint of TensorFlow (.index) of SV2P, CDNA, SAVP or MIM"
@@ -133,19 +132,14 @@ def read_torch(paths: list[Path], settings: Settings) -> Official:
 
 def tensors_of(content: Mapping[Any, Any]) -> dict[str, Tensor]:
     """Tensors of a checkpoint by name, without wrappers and counters of batch normalisation."""
-    for wrapper in WRAPPERS:
-        inner = content.get(wrapper)
-        content = inner if isinstance(inner, dict) else content
     found: dict[str, Tensor] = {}
-    for name, part in content.items():
+    for name, part in unwrapped(content).items():
         if isinstance(part, Tensor):
             found[str(name)] = part
         elif isinstance(part, PickledModule) and "_modules" in part.state:
             found |= {f"{name}.{inner}": t for inner, t in module_tensors(part).items()}
-    found = {name: t for name, t in found.items() if not name.endswith("num_batches_tracked")}
-    if found and all(name.startswith(PREFIX) for name in found):
-        return {name.removeprefix(PREFIX): tensor for name, tensor in found.items()}
-    return found
+    counters = "num_batches_tracked"
+    return without_prefixes({name: t for name, t in found.items() if not name.endswith(counters)})
 
 
 def plain(options: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from statecast.errors import InputError
 from statecast.frames import FrameSpec
 from statecast.models.td_vae.model import TDVAE
 from statecast.runs.official.settings import channel_names
@@ -56,12 +55,9 @@ def from_arrays(
     Errors:
         InputError: a setting is missing, or an array is missing, left over, or of another shape.
     """
-    try:
-        options = {ours: config[theirs] for ours, theirs in SIZES.items()}
-        options |= {ours: config.get(*theirs) for ours, theirs in DEFAULTS.items()}
-        points, length = config["x_size"], config["seq_len"]
-    except KeyError as error:
-        raise InputError(f"The settings of TD-VAE lack {error}.") from error
+    options = {ours: config[theirs] for ours, theirs in SIZES.items()}
+    options |= {ours: config.get(*theirs) for ours, theirs in DEFAULTS.items()}
+    points, length = config["x_size"], config["seq_len"]
     side = config.get("side", round(points**0.5))
     spec = FrameSpec(
         channels=channel_names(1),

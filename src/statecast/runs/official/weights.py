@@ -14,6 +14,24 @@ from statecast.models.base import Forecaster
 
 Arrays = Mapping[str, np.ndarray[Any, np.dtype[Any]]]
 Model = TypeVar("Model", bound=Forecaster)
+WRAPPERS = ("net_param", "state_dict", "model_state_dict", "model")  # of tensors, in checkpoints
+PREFIXES = ("module.", "model.")  # of all names: of data parallelism, and of Lightning
+
+
+def unwrapped(content: Mapping[Any, Any]) -> Mapping[Any, Any]:
+    """What the wrappers of a checkpoint hold; the content itself where there are none."""
+    for wrapper in WRAPPERS:
+        if isinstance(content.get(wrapper), Mapping):
+            return unwrapped(content[wrapper])
+    return content
+
+
+def without_prefixes(tensors: dict[str, Any]) -> dict[str, Any]:
+    """Tensors by names without what a wrapper of the model put before each of them."""
+    for prefix in PREFIXES * 2:  # either may stand before the other
+        if tensors and all(name.startswith(prefix) for name in tensors):
+            tensors = {name.removeprefix(prefix): tensor for name, tensor in tensors.items()}
+    return tensors
 
 
 def load_weights(model: Model, names: Mapping[str, str], tensors: Mapping[str, Tensor]) -> Model:
