@@ -63,6 +63,46 @@ def test_a_published_recipe_builds_a_model_of_the_published_size(name, tmp_path,
     assert round(count, 1 if name in ROUGH else 2) == MILLIONS[name]
 
 
+OPTIMISERS = {  # steps, windows per step, learning rate and betas of published trainings
+    "svg-digits-stochastic": (180_000, 100, 2e-3, [0.9, 0.999]),
+    "svg-bair": (180_000, 100, 2e-3, [0.9, 0.999]),
+    "svg-kth": (180_000, 100, 8e-4, [0.9, 0.999]),
+    "phydnet-digits": (2001 * 625, 16, 1e-3, [0.9, 0.999]),
+    "phydnet-digits-paper": (1001 * 157, 64, 1e-4, [0.9, 0.999]),
+    "mim-digits": (80_000, 8, 1e-3, [0.95, 0.9995]),
+    "mim-digits-openstl": (200 * 625, 16, 5e-4, [0.9, 0.999]),
+    "mim-taxibj": (50 * 1219, 16, 1e-2, [0.9, 0.999]),
+    "mim-kth": (100 * 325, 16, 1e-4, [0.9, 0.999]),
+    "mim-human36m": (50 * 4588, 16, 1e-4, [0.9, 0.999]),
+    "predrnn-digits": (80_000, 8, 3e-4, [0.9, 0.999]),
+    "predrnn-v2-digits": (80_000, 8, 1e-4, [0.9, 0.999]),
+    "predrnn-kth": (80_000, 4, 3e-4, [0.9, 0.999]),
+    "predrnn-v2-kth": (80_000, 4, 1e-4, [0.9, 0.999]),
+    "drnet-digits": (2 * 120_000, 100, 2e-3, [0.9, 0.999]),  # its autoencoder has its own betas
+    "ddpae-digits": (200_000, 64, 1e-3, [0.5, 0.999]),
+    "dsvae-digits": (500 * 270, 25, 2e-4, [0.9, 0.999]),
+    "mcnet-kth": (100_000, 8, 1e-4, [0.5, 0.999]),
+    "pknl-sst": (500 * 1000, 64, 1e-4, [0.9, 0.999]),
+    "cdna-bair": (100_000, 32, 1e-3, [0.9, 0.999]),
+    "sv2p-bair": (200_000, 32, 1e-3, [0.9, 0.999]),
+    "sv2p-kth": (200_000, 16, 1e-3, [0.9, 0.999]),
+    "savp-bair": (300_000, 16, 2e-4, [0.5, 0.999]),
+    "savp-kth": (300_000, 16, 2e-4, [0.5, 0.999]),
+    "savp-gan-bair": (300_000, 16, 2e-4, [0.5, 0.999]),
+    "savp-gan-kth": (300_000, 16, 2e-4, [0.5, 0.999]),
+    "savp-vae-bair": (300_000, 32, 1e-3, [0.9, 0.999]),
+    "savp-vae-kth": (300_000, 32, 1e-3, [0.9, 0.999]),
+    "struct-vrnn-human36m": (10_000, 32, 1e-3, [0.9, 0.999]),
+}
+
+
+@pytest.mark.parametrize("name", OPTIMISERS)
+def test_a_published_recipe_has_the_published_optimiser(name):
+    train = resolve(read_recipe(name))["train"]
+    options = ("steps", "batch_size", "learning_rate", "adam_betas")
+    assert tuple(train[option] for option in options) == OPTIMISERS[name]
+
+
 # As published for SRVP (Franceschi et al., 2020) and Separable (Donà et al., 2021).
 SRVP_NAMES = (
     "srvp-digits-stochastic", "srvp-digits-deterministic", "srvp-kth", "srvp-human36m", "srvp-bair"
