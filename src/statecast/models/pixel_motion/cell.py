@@ -89,7 +89,7 @@ class MotionCell(nn.Module):
         super().__init__()
         self.options = options
         channels = frame_shape[0]
-        grid = grid_of(frame_shape, REDUCTION, "This model")
+        grid = grid_of(frame_shape, REDUCTION, "pixel-motion")
         one, two, three, four, five, six, seven = options.lstm_widths
         width = options.width
         self.enter = SameConv2d(channels, width, 5, stride=2, bias=False)

@@ -223,7 +223,7 @@ class SAVPCell(nn.Module):
         self.output, self.transformations, self.kernel_size = output, transformations, kernel_size
         channels, side = frame_shape[0], min(frame_shape[1:])
         down, up = stage_specs(side)
-        grid = grid_of(frame_shape, 2 ** len(down), "This model")
+        grid = grid_of(frame_shape, 2 ** len(down), "savp")
         self.lstm = LatentLSTM(noise_size) if noise_size else None
         self.stages_down, self.stages_up = nn.ModuleList(), nn.ModuleList()
         vector = noise_size + condition_size
