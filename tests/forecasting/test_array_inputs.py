@@ -234,3 +234,14 @@ def test_facts_of_a_saved_video(tmp_path):
     values = torch.rand(1, 1, 5, 1, 20, 30)
     forecast = Forecast(samples=values, times=torch.arange(1.0, 6.0), channels=("intensity",))
     assert video_facts(forecast.save(tmp_path / "a.mp4")).rate == pytest.approx(6)
+
+
+def test_equal_samples_are_told(tmp_path):
+    spec = FrameSpec(channels=("c",), space=(4, 4), context=2, horizon=1)
+    np.save(tmp_path / "a.npy", np.ones((2, 1, 4, 4), np.float32))
+    predictor = Predictor(MODELS["persistence"](spec))
+    for samples, told in ((5, ("The model is deterministic: its 5 samples are equal.",)), (1, ())):
+        output = tmp_path / f"{samples}.npz"
+        assert (
+            forecast_file(predictor, tmp_path / "a.npy", output, samples=samples).warnings == told
+        )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -109,7 +109,17 @@ def forecast_file(
         target=target,
     )
     write(request, output)
-    return Written(output, request.shape, far_from_training(predictor.model, frames))
+    warnings = (
+        *equal_samples(predictor.model, samples),
+        *far_from_training(predictor.model, frames),
+    )
+    return Written(output, request.shape, warnings)
+
+
+def equal_samples(model: Forecaster, samples: int) -> Iterator[str]:
+    """A warning for several samples of a deterministic model."""
+    if samples > 1 and not model.stochastic:
+        yield f"The model is deterministic: its {samples} samples are equal."
 
 
 def far_from_training(model: Forecaster, frames: Frames) -> tuple[str, ...]:
