@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 import weakref
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -83,6 +84,30 @@ def test_two_processes_train_as_one_and_go_on_whatever_their_number(recipe, tmp_
     assert load_checkpoint(runs["alone"]).step == 4
     train_run(open_run(runs["alone"]), resume=True)
     assert_close(one, runs["alone"])
+
+
+ADVERSARIES = """{name: savp, width: 4, encoder_width: 4, discriminator_width: 2, noise_size: 3,
+                  clip_length: 4}"""
+
+
+def test_weights_of_other_updates_are_left_alone(recipe, tmp_path):
+    text = RECIPE.replace(
+        RECIPE[RECIPE.index("{name: srvp") : RECIPE.index("\ndata:")], ADVERSARIES
+    )
+    Path(recipe).write_text(text.replace("PATH", str(tmp_path / "array.npy")))
+    words = ["--train.steps=3", "--train.validate_every=0", "--train.validation_ranking=future"]
+    one, two = tmp_path / "one", tmp_path / "two"
+    train_run(create_run(recipe, one, words))
+    with launched(
+        tmp_path / "said", statecast, "train", recipe, "--output", str(two), *words
+    ) as all_:
+        codes, said = all_.ended()
+    assert codes == [0, 0], said
+    assert said[1][1] == ""
+    left, right = read_log(one), read_log(two)
+    assert len(left["total"]) == 3
+    for column, values in left.items():
+        assert right[column] == pytest.approx(values, rel=1e-3, abs=1e-6), column
 
 
 def test_batch_norms_have_statistics_of_their_own_on_processors(recipe, tmp_path):

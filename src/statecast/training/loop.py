@@ -206,15 +206,21 @@ class Trainer:
             stream = shared[0].stream if shared else len(updaters)
             loss: nn.Module = UpdateLoss(self.model, update.name)
             if self.part is not None:
-                ids = None if self.device.type == "cpu" else [self.device]
-                if self.device.type == "cuda":
-                    loss = nn.SyncBatchNorm.convert_sync_batchnorm(loss)
-                with process_errors():
-                    # Weights of other updates, and those that rest in a phase, have no gradient.
-                    some = len(self.model.updates) > 1 or bool(self.options.phases)
-                    loss = DistributedDataParallel(loss, ids, find_unused_parameters=some)
+                loss = self.averaged(loss, update)
             updaters.append(Updater(update, weights, optimizer, loss, stream))
         return updaters
+
+    def averaged(self, loss: nn.Module, update: Update) -> nn.Module:
+        """A loss whose gradients of an update's weights are the means of all processes."""
+        ids = None if self.device.type == "cpu" else [self.device]
+        if self.device.type == "cuda":
+            loss = nn.SyncBatchNorm.convert_sync_batchnorm(loss)
+        others = [f"model.{n}" for n in self.weights if not n.startswith(update.parameters)]
+        # A weight that one update trains and another leaves alone breaks the reducer of the latter.
+        DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(loss, others)
+        rest = bool(self.options.phases)  # whether weights have no gradient at times
+        with process_errors():
+            return DistributedDataParallel(loss, ids, find_unused_parameters=rest)
 
     def optimizer_of(self, update: Update, weights: list[nn.Parameter]) -> torch.optim.Optimizer:
         """Adam for the weights of an update."""
