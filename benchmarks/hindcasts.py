@@ -2,7 +2,7 @@
 
     python benchmarks/hindcasts.py --side 64 --starts 16
 
-Forecasts with an untrained model of the recipe `fields`, which takes as long as a trained one, and
+Forecasts with an untrained model of the recipe `fields-srvp`, which takes as long as a trained one, and
 scores the store. Times are those of the processor, so that busy neighbours matter little.
 """
 
@@ -60,7 +60,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         series = write_series(folder / "series.zarr", known.side)
-        run = create_run("fields", folder / "run", [*SHORT, f"--data.path={series}"])
+        run = create_run("fields-srvp", folder / "run", [*SHORT, f"--data.path={series}"])
         train_run(run)
         last = np.datetime64("2001-12-01") + starts - 1
         hindcast = Hindcast(

@@ -90,8 +90,8 @@ def measure_fields(folder: Path, seconds: float) -> None:
         frames, each = rate(batches, seconds, clock)
         size = frames * 4 * math.prod(GRID) / 2**20
         print(f"| {name} | {frames:,.0f} | {size:,.0f} | {1000 * each:.1f} | {once:.1f} |")
-    step = step_seconds("fields", data, ["--model.reference=none"], seconds, clock)
-    print(f"\nA training step of `fields` on 8 of these windows: {step:.2f} s")
+    step = step_seconds("fields-srvp", data, ["--model.reference=none"], seconds, clock)
+    print(f"\nA training step of `fields-srvp` on 8 of these windows: {step:.2f} s")
 
 
 def rate(

@@ -25,7 +25,7 @@ SHORT = ["--train.steps=12",
 RUNS = {
     "srvp-digits-small": ["--model.width=8", "--evaluate.samples=3"],
     "separable-wave-small": ["--data.sequences=12"],
-    "fields": [
+    "fields-srvp": [
         "--model.reference=none",
         "--evaluate.baselines=[persistence]",
         "--evaluate.metrics=[mse,rmse,mae,crps,spread_skill]",
@@ -40,7 +40,7 @@ RUNS = {
 def numbers_of(name: str, folder: Path) -> dict:
     """Losses of every step, scores and some values of a forecast, of a fixed short run."""
     options = [*RUNS[name], *SHORT]
-    if name == "fields":
+    if name == "fields-srvp":
         path = write_field(folder / "sea.nc", sea_surface(frames=160, height=16, width=16))
         options.append(f"--data.path={path}")
     run = create_run(name, folder / "run", options)

@@ -25,7 +25,7 @@ from statecast.training.options import TrainingOptions
 RGB = ("red", "green", "blue")
 CHANNELS = {"human36m": RGB, "bair": RGB, "chairs": RGB, "taxibj": ("inflow", "outflow")}
 SIDES = {"taxibj": 32, "bouncing_ball": 32, "rolling_digits": 28}  # others: 64
-OWN = ("digits", "fields", "fields-convlstm", "ocean", "videos")  # for one's own data, or a start
+OWN = ("digits", "fields", "fields-srvp", "ocean", "videos")  # for one's own data, or a start
 OWN_DATA = ("forks", "oscillators")
 TAKEN = (
     "steps", "batch_size", "phases", "learning_rate", "adam_betas", "gradient_clip",

@@ -30,7 +30,7 @@ def made(folder, change_tests=0.0, *options):
     dataset = sea_surface(frames=120, height=8, width=8)
     dataset["sst"][102:] += change_tests
     path = write_field(folder / "sea.nc", dataset)
-    run = create_run("fields", folder / "run", [*SHORT, f"--data.path={path}", *options])
+    run = create_run("fields-srvp", folder / "run", [*SHORT, f"--data.path={path}", *options])
     train_run(run)
     return run
 

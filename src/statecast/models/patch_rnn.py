@@ -65,7 +65,12 @@ class PatchRNN(FrameFeedback[State | None], Generic[State]):
         normalise: Normalisation,
     ) -> None:
         super().__init__(spec, normalise=normalise)
-        if patch < 1 or len(spec.space) != 2 or any(side % patch for side in spec.space):
+        if len(spec.space) != 2:
+            raise InputError(
+                f"{type(self).__name__} needs images or maps, got (channel, *space) = "
+                f"{spec.frame_shape}. Points suit the model srvp: of stations, train fields-srvp."
+            )
+        if patch < 1 or any(side % patch for side in spec.space):
             raise InputError(
                 f"{type(self).__name__} needs images whose sides are multiples of the patch, "
                 f"{patch}, got (channel, *space) = {spec.frame_shape}. Choose another model.patch."

@@ -211,6 +211,12 @@ class TestFields:
         assert dict(finding.facts)["frames"].startswith("5, 1 day apart")
         assert "No training: Sequence 0 has 5 frames" in finding.problems[0]
 
+    def test_stations_are_suggested_with_a_model_of_points(self, tmp_path):
+        path = write_field(tmp_path / "line.nc", sea_surface(60).isel(lat=0, drop=True))
+        assert trains(inspect_path(path), tmp_path).space == (9,)
+        with pytest.raises(InputError, match="train fields-srvp"):
+            create_run("fields", tmp_path / "run", [f"--data.path={path}"])
+
     def test_zones_are_sequences_and_places_are_no_fields(self, tmp_path):
         for zone in range(3):
             made = sea_surface()

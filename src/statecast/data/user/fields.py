@@ -36,7 +36,7 @@ from statecast.io.fields.source import FieldOptions, Gaps
 from statecast.io.fields.time_axis import Duplicates, Uneven
 from statecast.io.fields.time_steps import text_of
 from statecast.io.paths import is_remote, shown_path
-from statecast.nn.codecs.build import multiple_for, suited
+from statecast.nn.codecs.build import multiple_for
 
 LARGE_SIDE = 256  # points; beyond, training on a laptop is slow
 VERSION = 2  # changes when the same options give other frames
@@ -88,8 +88,8 @@ class Fields(DataSource):
             of the year; either with waves of the day where frames are 8 hours apart or less;
             `auto`: seasonal where there is a year of training, else mean; none where files lie in
             different places.
-        multiple: add unknown points until the sides are multiples of it; by default, what the
-            codec that suits the grid needs.
+        multiple: add unknown points until the sides are multiples of it; by default, what
+            SRVP's codec that suits the grid needs.
         storage: `memory`, `cache` (a prepared file in the cache folder), `files` (read each
             window when it is asked for); `auto`: memory up to 512 MiB, else files.
         engine: of xarray, such as `h5netcdf`; by default its own choice.
@@ -359,8 +359,7 @@ class Fields(DataSource):
         choose("anomaly", what, "anomaly", self.anomaly)
         grown = "×".join(map(str, self.padded))
         added = f", grown to {grown} by unknown points" if self.padded != field.space else ""
-        codec = suited(self.padded)
-        choose("grid", f"{sizes}{added}; architecture: auto is {codec}", "multiple", self.multiple)
+        found.append(InferredOption("grid", f"{sizes}{added}", "multiple", self.multiple))
         if max(field.space) > LARGE_SIDE and len(field.space) == 2:
             choose("advice", f"{sizes} is large: crop, or --data.coarsen 2, to train faster")
         choose("normaliser", "mean 0 and standard deviation 1 of training frames (normalise: auto)")

@@ -174,13 +174,14 @@ def suggest(finding: Finding, named: Sequence[str], name: str, words: list[str])
     pairs = zip(words[::2], words[1::2], strict=True)
     options = {option.removeprefix("--data."): parse_yaml(text) for option, text in pairs}
     try:
-        Fields(path=tuple(named), variables=(name,), **plain_options(options))
+        data = Fields(path=tuple(named), variables=(name,), **plain_options(options))
     except InputError as error:
         finding.warn(f"No training: {error}")
         return
     path = named[0] if len(named) == 1 else f"[{', '.join(named)}]"
     words = ["--data.path", path, "--data.variables", name, *words]
-    finding.suggest("Train", ["train", "fields", *words])
+    recipe = "fields" if len(data.spec.space) == 2 else "fields-srvp"  # stations
+    finding.suggest("Train", ["train", recipe, *words])
 
 
 def some(field: Field, count: int) -> Array:
