@@ -2,8 +2,8 @@
 
     python benchmarks/hindcasts.py --side 64 --starts 16
 
-Forecasts with an untrained model of the recipe `fields-srvp`, which takes as long as a trained one, and
-scores the store. Times are those of the processor, so that busy neighbours matter little.
+Forecasts with an untrained model of the recipe `fields-srvp`, which takes as long as a trained one,
+and scores the store. Times are those of the processor, so that busy neighbours matter little.
 """
 
 from __future__ import annotations
