@@ -45,7 +45,11 @@ def typed(function: Callable[P, R]) -> Callable[P, R]:
     def checked(*args: P.args, **kwargs: P.kwargs) -> R:
         if not wanted:
             wanted.update(annotations_of(function, signature))
-        for name, value in signature.bind(*args, **kwargs).arguments.items():
+        try:
+            bound = signature.bind(*args, **kwargs)
+        except TypeError as error:
+            raise TypeError(f"{function.__qualname__}() {error}") from None
+        for name, value in bound.arguments.items():
             if name in wanted and not (fits(value, wanted[name]) or is_seed(name, value)):
                 raise InputError(refusal(name, value, wanted[name]))
         try:

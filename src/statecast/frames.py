@@ -147,7 +147,7 @@ class Frames:
         values: Any,
         channels: tuple[str, ...] | None = None,
         *,
-        mask: Tensor | None = None,
+        mask: Any = None,
         actions: Any = None,
         agent_states: Any = None,
     ) -> Frames:
@@ -159,7 +159,7 @@ class Frames:
             values=tensor,
             times=torch.arange(1.0 - length, 1.0),
             channels=channels,
-            mask=mask,
+            mask=None if mask is None else torch.as_tensor(mask),
             actions=as_series(actions, "actions"),
             agent_states=as_series(agent_states, "agent_states"),
         )
@@ -170,7 +170,7 @@ class Frames:
         values: Any,
         channels: tuple[str, ...] | None = None,
         *,
-        mask: Tensor | None = None,
+        mask: Any = None,
         agent_states: Any = None,
     ) -> Frames:
         """Frames at times 1, 2, …, from an array or tensor (batch, time, channel, *space)."""
@@ -181,7 +181,7 @@ class Frames:
             values=tensor,
             times=torch.arange(1.0, length + 1.0),
             channels=channels,
-            mask=mask,
+            mask=None if mask is None else torch.as_tensor(mask),
             agent_states=as_series(agent_states, "agent_states"),
         )
 
@@ -255,9 +255,15 @@ class Frames:
             return self
         bad = int((~finite).sum())
         first = tuple(int(i) for i in (~finite).nonzero()[0])
+        remedy = "Fill the gaps or leave these frames out."
+        if bool(self.values.isnan().any()):
+            remedy = (
+                "Where NaN means unknown, as on land, say so: "
+                "Frames.context_of(values, mask=~numpy.isnan(values)). Otherwise fill the gaps."
+            )
         raise InputError(
             f"The {what} must be finite, got {bad} NaN or infinite value(s), the first at "
-            f"(batch, time, channel, *space) = {first}. Fill the gaps or leave these frames out."
+            f"(batch, time, channel, *space) = {first}. {remedy}"
         )
 
 

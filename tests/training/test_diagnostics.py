@@ -1,10 +1,13 @@
 """Diagnostics: terms of the loss again, collapse told apart from life, training left as it is."""
 
+import logging
+
 import pytest
 import torch
 from helpers.trainings import interrupt_at
 from PIL import Image
 
+from statecast.cli.main import tell
 from statecast.data.base import seeded_generator
 from statecast.models.base import evaluation_mode
 from statecast.models.baselines import Persistence
@@ -118,6 +121,7 @@ def test_a_baseline_has_none(data):
 
 def test_a_resumed_training_has_the_same_table_and_weights(recipe, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(SRVP, "training_warning", lambda self, found: "it has collapsed")
+    tell(logging.INFO)
     whole, parts = (create_run(recipe, tmp_path / name) for name in ("whole", "parts"))
     train_run(whole)
     assert capsys.readouterr().err.count("it has collapsed") == 1

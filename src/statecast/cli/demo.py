@@ -1,10 +1,11 @@
-"""statecast demo: train two small models, score them and draw their forecasts."""
+"""statecast demo: forecasts of shipped models; then train two small ones, score and draw."""
 
 from __future__ import annotations
 
 import argparse
 
-SUMMARY = "Train two small models, score them and draw their forecasts."
+SUMMARY = "Draw forecasts of shipped models; then train two small ones, score and draw them."
+GO_ON = "Stopped; nothing is lost. The same command goes on from here."
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -13,8 +14,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Train, score and draw both models."""
+    """Draw what is shipped; train, score and draw both models."""
     from statecast.cli.demo_steps import demo
-    from statecast.cli.train import STOPPED
+    from statecast.cli.train import INTERRUPTED, STOPPED
 
-    return STOPPED if demo(options.output) is None else 0
+    try:
+        done = demo(options.output) is not None
+    except KeyboardInterrupt:  # while it draws or scores
+        print(GO_ON)
+        return INTERRUPTED
+    if not done:
+        print(GO_ON)
+    return 0 if done else STOPPED

@@ -56,7 +56,6 @@ def demo(folder: str | Path = "demo", *, recipes: Mapping[str, str] | None = Non
         if not done.exists():
             text = make_part(recipe, folder / name)
             if text is None:
-                print("Stopped; nothing is lost. The same command goes on from here.")
                 return None
             write_text(done, text)
         clock.next_part()
@@ -89,11 +88,12 @@ class Clock:
 
 def show_trained(folder: Path) -> None:
     """Draw forecasts of the models that come with the package."""
+    print("Forecasts of models that come with the package:", flush=True)
     for name, title in trained_names().items():
         place = folder / name
         place.mkdir(parents=True, exist_ok=True)
         pictures = draw(load_trained(name).model, example(name), place)
-        print(f"{name}: {title}\n" + "\n".join(f"  {path}" for path in pictures), flush=True)
+        print(f"— {name}: {title}\n" + "\n".join(f"  {path}" for path in pictures), flush=True)
 
 
 def make_part(recipe: str, folder: Path) -> str | None:

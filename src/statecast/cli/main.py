@@ -25,6 +25,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     wait_briefly()
     words, overrides = split_overrides(sys.argv[1:] if arguments is None else arguments)
     parser = command_parser()
+    if not words and not overrides:
+        parser.print_help()
+        return MISTAKE
     known = parser.parse_args(words)
     tell(logging.WARNING if known.quiet else logging.INFO)
     verb = load_verb(known.verb)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from functools import partial
 from typing import Any, Literal, NamedTuple
@@ -12,7 +11,7 @@ from torch import Tensor
 
 from statecast.data.base import Windows, window_generators
 from statecast.data.loading import evenly
-from statecast.distributed import all_gather, is_main, share
+from statecast.distributed import all_gather, share
 from statecast.errors import InputError
 from statecast.evaluation.metric_sums import MetricSums, merge_sums
 from statecast.evaluation.slices import MEMORY_GIB, slices_within
@@ -143,8 +142,6 @@ def score_windows(
         seed: of the samples.
         title: shown beside a progress bar; no bar by default.
     """
-    from tqdm import tqdm
-
     drawn = samples if model.stochastic else 1
     settings = settings or MetricSettings(device=str(model_device(model)))
     spec = windows.scored_spec(model.spec)
@@ -170,19 +167,16 @@ def score_windows(
         ).to("cpu")
 
     dated = any(subset.months for subset in subsets)
-    silent = title is None or not sys.stderr.isatty() or not is_main()
-    with tqdm(total=len(own), desc=title, unit="window", disable=silent) as bar:
-        for numbers, batch in slices_within(
-            max_memory_gib, windows, own, samples=drawn, batch_size=batch_size
-        ):
-            # Nothing here holds a forecast while the next one is made.
-            restored = windows.to_score_units(forecast(numbers, batch), batch)
-            tallies[0] = tallies[0].with_batch(computed, *restored, context=batch.context)
-            calendar = calendar_of(windows, numbers, restored[1].times) if dated else None
-            for i, (subset, (held, _)) in enumerate(zip(subsets, others, strict=True), start=1):
-                tallies[i] = tallies[i].with_batch(held, *subset.of(*restored, calendar))
-            del restored
-            bar.update(len(batch))
+    for numbers, batch in slices_within(
+        max_memory_gib, windows, own, samples=drawn, batch_size=batch_size, title=title
+    ):
+        # Nothing here holds a forecast while the next one is made.
+        restored = windows.to_score_units(forecast(numbers, batch), batch)
+        tallies[0] = tallies[0].with_batch(computed, *restored, context=batch.context)
+        calendar = calendar_of(windows, numbers, restored[1].times) if dated else None
+        for i, (subset, (held, _)) in enumerate(zip(subsets, others, strict=True), start=1):
+            tallies[i] = tallies[i].with_batch(held, *subset.of(*restored, calendar))
+        del restored
     sequences = windows.sequence_numbers[chosen]
     gathered = all_gather(tallies)
     whole, *parts = [

@@ -2,22 +2,36 @@
 
 from __future__ import annotations
 
+import logging
+import sys
 from collections.abc import Iterator
+from typing import TYPE_CHECKING, NoReturn
 
 from torch import Tensor
 
 from statecast.data.base import Windows
 from statecast.data.loading import numbered_batches
+from statecast.distributed import is_main
 from statecast.errors import InputError
 from statecast.frames import Batch
 
+if TYPE_CHECKING:
+    from tqdm import tqdm
+
+LOGGER = logging.getLogger(__name__)
 MEMORY_GIB = 2.0  # what forecasts and their scores may take at once, unless asked otherwise
 COPIES = 2  # of all samples: as they are decoded, and in the units of the data
 SCORING = 16  # sets of frames that a metric of single samples makes of one of them, measured
 
 
 def slices_within(
-    max_memory_gib: float, windows: Windows, numbers: Tensor, *, samples: int, batch_size: int
+    max_memory_gib: float,
+    windows: Windows,
+    numbers: Tensor,
+    *,
+    samples: int,
+    batch_size: int,
+    title: str | None = None,
 ) -> Iterator[tuple[Tensor, Batch]]:
     """Windows in order, as many at once as memory allows: their numbers, and the batch.
 
@@ -27,17 +41,29 @@ def slices_within(
         numbers: of the windows wanted, (window,).
         samples: futures of each.
         batch_size: windows at once, at most.
+        title: shown beside a progress bar; no bar by default.
 
     Errors:
         InputError: no memory.
     """
     if not max_memory_gib > 0:
         raise InputError(f"max_memory_gib must be positive, got {max_memory_gib}.")
-    for chosen, batch in numbered_batches(windows, numbers, batch_size):
-        at_once = windows_within(max_memory_gib, batch, samples)
-        for start in range(0, len(chosen), at_once):
-            part = slice(start, start + at_once)
-            yield chosen[part], batch.select(part)
+    with window_bar(len(numbers), title) as bar:
+        for chosen, batch in numbered_batches(windows, numbers, batch_size):
+            at_once = windows_within(max_memory_gib, batch, samples)
+            for start in range(0, len(chosen), at_once):
+                part = slice(start, start + at_once)
+                yield chosen[part], batch.select(part)
+                bar.update(len(chosen[part]))
+
+
+def window_bar(total: int, title: str | None) -> tqdm[NoReturn]:
+    """A bar of windows done, where there is a title, a terminal, and no wish for quiet."""
+    from tqdm import tqdm
+
+    shown = title is not None and is_main() and LOGGER.isEnabledFor(logging.INFO)
+    silent = not (shown and sys.stderr.isatty())
+    return tqdm(total=total, desc=title, unit="window", dynamic_ncols=True, disable=silent)
 
 
 def windows_within(max_memory_gib: float, batch: Batch, samples: int) -> int:

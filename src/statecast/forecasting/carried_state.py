@@ -113,7 +113,7 @@ def why_no_state(
     """
     model = predictor.model
     if not isinstance(model, OnlineForecaster):
-        return f"{type(model).__name__} has no state that one more frame can update"
+        return f"{model.title} has no state that one more frame can update"
     if model.why_no_state is not None:
         return model.why_no_state.rstrip(".")
     if steps:

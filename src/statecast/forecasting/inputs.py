@@ -159,7 +159,7 @@ def read_array_context(
     series = series_of_agent(paths, sequences.lengths, kept)
     if "actions" in series and not predictor.model.needs_actions:
         raise InputError(
-            f"{origin} holds actions, but this {type(predictor.model).__name__} takes none. Leave "
+            f"{origin} holds actions, but this {predictor.model.title} takes none. Leave "
             "them out of the file."
         )
     frames = replace(

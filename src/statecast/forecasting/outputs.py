@@ -182,7 +182,7 @@ def write_parts(request: ForecastRequest, path: Path) -> Path:
         values = model.inputs(model.check_context(request.context))
         plot_decomposition(replace(request.context, values=values, mask=None), parts, path)
     else:
-        raise InputError(f"{type(model).__name__} has no {request.picture} to draw.")
+        raise InputError(f"{model.title} has no {request.picture} to draw.")
     return path
 
 

@@ -42,7 +42,7 @@ class Predictor:
         spec = self.spec
         count = sum(parameter.numel() for parameter in self.model.parameters())
         return (
-            f"Predictor({type(self.model).__name__}, {count:,} parameters, context {spec.context}, "
+            f"Predictor({self.model.title}, {count:,} parameters, context {spec.context}, "
             f"{', '.join(spec.channels):.80}, space {'×'.join(map(str, spec.space))})"
         )
 
@@ -96,6 +96,8 @@ class Predictor:
     def frames_of(self, observed: Any) -> Frames:
         """`Frames` as they are; a bare array or tensor as `Forecaster.frames_of` reads it.
 
+        NaN means unknown to a model of labelled fields, in bare arrays as well.
+
         Errors:
             InputError: an array, for a model of anomalies: whether a climatology was subtracted
                 from it cannot be told.
@@ -105,7 +107,11 @@ class Predictor:
                 "The model works on anomalies of dates: pass an xarray.DataArray with its times, "
                 "or statecast.Frames of anomalies."
             )
-        return self.model.frames_of(observed)
+        frames = self.model.frames_of(observed)
+        if self.fields is None or frames.mask is not None:
+            return frames
+        unknown = frames.values.isnan()
+        return replace(frames, mask=~unknown) if bool(unknown.any()) else frames
 
     def with_added_points(self, frames: Frames) -> Frames:
         """Frames on the grid of training, padded by the unknown points that training added.
@@ -147,8 +153,8 @@ class Predictor:
             content_from: another context, whose content is used with the dynamics of `context`.
 
         Returns:
-            The forecast. That of labelled fields has their labels, and is NaN at points without
-            any observed value.
+            The forecast. That of a model of labelled fields is NaN at points without any observed
+            value, and has the labels of its context.
 
         Errors:
             As `Forecaster.forecast` and `context`.
@@ -173,9 +179,13 @@ class Predictor:
         """A forecast on the grid of its context, with its labels where it has any."""
         labels = context.coordinates
         if labels is None:
-            if context.space == forecast.samples.shape[4:]:
-                return forecast
-            return replace(forecast, samples=forecast.samples[self.preparation.inner])
+            samples = forecast.samples
+            if context.space != samples.shape[4:]:
+                samples = samples[self.preparation.inner]
+            if self.fields is not None and context.mask is not None:
+                seen = context.known.any(dim=1, keepdim=True).to(samples.device)
+                samples = samples.masked_fill(~seen, torch.nan)
+            return replace(forecast, samples=samples)
         count = len(forecast.samples)
         different = forecast.samples if self.model.stochastic else forecast.samples[:1]
         fields = self.preparation.restore(different, labels, forecast.times)

@@ -105,6 +105,11 @@ class Forecaster(nn.Module, ABC):
         self.calibration: Calibration | None = None
 
     @property
+    def title(self) -> str:
+        """Name of the model in messages."""
+        return type(self).__name__
+
+    @property
     def minimum_context(self) -> int:
         """Fewest context frames that a forecast needs."""
         return 1
@@ -194,7 +199,7 @@ class Forecaster(nn.Module, ABC):
         Errors:
             InputError: the model does not tell them apart.
         """
-        raise InputError(f"{type(self).__name__} does not tell content from dynamics.")
+        raise InputError(f"{self.title} does not tell content from dynamics.")
 
     @property
     def needs_validation_fit(self) -> bool:
@@ -366,7 +371,7 @@ class Forecaster(nn.Module, ABC):
 
     def _check_content_from(self, content_from: Frames | Any, batch: int) -> Frames:
         if not self.supports_content_swap:
-            raise InputError(f"{type(self).__name__} has no content to swap.")
+            raise InputError(f"{self.title} has no content to swap.")
         other = self.check_context(content_from, "content_from")
         if len(other.values) not in (1, batch):
             raise InputError(
@@ -379,7 +384,7 @@ class Forecaster(nn.Module, ABC):
         """Frames with the actions that a forecast to these times follows."""
         if not self.needs_actions:
             if actions is not None:
-                raise InputError(f"This {type(self).__name__} takes no actions; leave them out.")
+                raise InputError(f"This {self.title} takes no actions; leave them out.")
             return frames
         if actions is not None:
             frames = replace(frames, actions=as_series(actions, "actions"))
@@ -400,7 +405,7 @@ class Forecaster(nn.Module, ABC):
     def _check_solver(self, solver: SolverName | None, substeps: int | None) -> None:
         given = {"substeps": substeps, "solver": solver}
         for name in [name for name, value in given.items() if value is not None]:
-            raise InputError(f"{type(self).__name__} takes no Euler steps; leave `{name}` out.")
+            raise InputError(f"{self.title} takes no Euler steps; leave `{name}` out.")
 
     def _check_times(
         self, horizon: int | None, times: Sequence[float] | Tensor | None

@@ -88,6 +88,10 @@ class ChangeForecaster(Forecaster):
         return self.spread or self.model.stochastic
 
     @property
+    def title(self) -> str:
+        return f"{self.model.title} on changes from {type(self.reference).__name__}"
+
+    @property
     def minimum_context(self) -> int:
         return max(self.reference.minimum_context, self.model.minimum_context)
 

@@ -56,7 +56,7 @@ def require_latents(model: Forecaster) -> StateSpaceForecaster:
         )
     if not isinstance(model, StateSpaceForecaster):
         raise InputError(
-            f"{type(model).__name__} has no latent space. Use a state-space model: srvp, separable."
+            f"{model.title} has no latent space. Use a state-space model: srvp, separable."
         )
     return model
 

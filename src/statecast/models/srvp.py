@@ -32,10 +32,6 @@ from statecast.nn.transitions import (
 from statecast.solvers.solvers import ODE_SOLVERS, OdeSolverName, Solver
 
 WEIGHT_STD = 0.02  # of the codec's initial weights, as published
-REMEDY = (
-    "Lower model.{weight}, or model.observation_std, which weighs the frames against the "
-    "divergences; or train longer before judging."
-)
 
 
 class SRVP(OnlineLatentProcess):
@@ -363,8 +359,10 @@ class SRVP(OnlineLatentProcess):
             ("noise", "z", "kl_noise_weight"),
         ):
             if diagnosed.get(f"{name}_active") == 0:
-                remedy = REMEDY.format(weight=weight)
-                return f"the posterior of {symbol} has collapsed: no unit is active. {remedy}"
+                return (
+                    f"the posterior of {symbol} has collapsed; lower model.{weight} or "
+                    "model.observation_std."
+                )
         return None
 
     # Inference

@@ -73,7 +73,7 @@ class TrainingLog:
             initial=self.start,
             unit="step",
             dynamic_ncols=True,
-            smoothing=0.05,
+            smoothing=0,  # the time left counts validation in
             disable=not (sys.stderr.isatty() and LOGGER.isEnabledFor(logging.INFO)),
         )
         return self

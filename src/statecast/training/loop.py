@@ -482,6 +482,7 @@ class Trainer:
                     count=options.validation_windows,
                     seed=options.seed,
                     step=self.step,
+                    title="fit before validation",
                 )
                 score = validation_score(
                     self.model,
@@ -493,6 +494,7 @@ class Trainer:
                     batch_size=self.validation_batch_size,
                     count=options.validation_windows,
                     seed=options.seed,
+                    title="validation",
                 )
                 warning = self.diagnostics.record(self.step) if self.diagnostics else None
         except Stopped:

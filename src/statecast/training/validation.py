@@ -99,7 +99,7 @@ def check_validation(
     if not isinstance(model, StateSpaceForecaster) or not model.reconstructs:
         raise InputError(
             f"The paper's validation needs a model that reconstructs its context, which "
-            f"{type(model).__name__} does not. Set validation_ranking: future."
+            f"{model.title} does not. Set validation_ranking: future."
         )
     if not issubclass(METRICS[metric], SampleMetric) or reduction != "best":
         raise InputError(
@@ -120,6 +120,7 @@ def validation_score(
     batch_size: int = 16,
     count: int | None = None,
     seed: int = 1,
+    title: str | None = None,
 ) -> Score:
     """Score of windows by a metric, with its interval.
 
@@ -138,6 +139,7 @@ def validation_score(
         batch_size: windows at once.
         count: score this many windows, evenly spaced; by default all.
         seed: of the samples, the same futures with both rankings.
+        title: shown beside a progress bar; no bar by default.
 
     Errors:
         InputError: the model, metric or reduction does not fit the ranking.
@@ -152,6 +154,7 @@ def validation_score(
             batch_size=batch_size,
             count=count,
             seed=seed,
+            title=title,
         )
         return scores.of(metric, reduction_of(metric, reduction))
     judge = metric_of(metric, model.spec)
@@ -159,7 +162,7 @@ def validation_score(
     chosen = evenly(len(windows), count)
     drawn = samples if model.stochastic else 1
     for numbers, batch in slices_within(
-        MEMORY_GIB, windows, share(chosen), samples=drawn, batch_size=batch_size
+        MEMORY_GIB, windows, share(chosen), samples=drawn, batch_size=batch_size, title=title
     ):
         frames, known = chosen_scores(
             cast("StateSpaceForecaster", model), batch, judge, samples, (numbers, seed)
@@ -179,6 +182,7 @@ def fit_on_validation(
     count: int | None,
     seed: int,
     step: int,
+    title: str | None = None,
 ) -> None:
     """Let a model take what it needs from validation windows; see its `fit_on_validation`.
 
@@ -190,6 +194,7 @@ def fit_on_validation(
         count: windows, evenly spaced; by default all.
         seed: of the samples.
         step: of the training.
+        title: shown beside a progress bar; no bar by default.
     """
     if not model.needs_validation_fit:
         return
@@ -201,6 +206,7 @@ def fit_on_validation(
         chosen,
         samples=samples if model.stochastic else 1,
         batch_size=batch_size,
+        title=title,
     )
     batches = (
         (batch.to(device), window_generators(numbers, seed, CALIBRATION))

@@ -39,7 +39,7 @@ class ContentSwap(Analysis):
     @classmethod
     def why_not_applicable(cls, model: Forecaster, data: DataSource) -> str | None:
         if not model.supports_content_swap:
-            return f"{type(model).__name__} has no content to swap"
+            return f"{model.title} has no content to swap"
         windows = data.windows("test")
         if not isinstance(windows, SwappableWindows):
             return f"{type(windows).__name__} cannot be made again with other content"

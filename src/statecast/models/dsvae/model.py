@@ -248,9 +248,8 @@ class DSVAE(StateSpaceForecaster):
         for name in ("content", "motion"):
             if diagnosed.get(f"{name}_active") == 0:
                 return (
-                    f"the posterior of the {name} has collapsed: no unit is active. Lower "
-                    f"model.kl_{name}_weight or model.observation_std, or train longer before "
-                    "judging."
+                    f"the posterior of the {name} has collapsed; lower model.kl_{name}_weight or "
+                    "model.observation_std."
                 )
         return None
 
