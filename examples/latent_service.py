@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import io
 from collections.abc import Callable
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -60,12 +61,15 @@ def handler_of(store: StateStore) -> type[BaseHTTPRequestHandler]:
             self.answer(lambda client: self.observe(client, size))
 
         def do_GET(self) -> None:
-            asked = {name: int(found[0]) for name, found in parse_qs(self.query).items()}
-            self.answer(lambda client: store.look_ahead(client, **{"horizon": 10, **asked}))
+            self.answer(self.look_ahead)
 
         @property
         def query(self) -> str:
             return urlsplit(self.path).query
+
+        def look_ahead(self, client: str) -> Array:
+            asked = {name: int(found[0]) for name, found in parse_qs(self.query).items()}
+            return store.look_ahead(client, **{"horizon": 10, **asked})
 
         def observe(self, client: str, size: int) -> None:
             if size > LARGEST:
@@ -97,13 +101,14 @@ def handler_of(store: StateStore) -> type[BaseHTTPRequestHandler]:
 def main() -> None:
     """Serve a run, or a model that comes with the package, until stopped."""
     parser = argparse.ArgumentParser(description="Serve forecasts from latent states.")
-    parser.add_argument("run", help="run folder")
+    parser.add_argument("run", help="run folder, or name of a model that comes with the package")
     parser.add_argument("--port", type=int, default=8000)
     options = parser.parse_args()
     store = StateStore(statecast.load(options.run))
     with ThreadingHTTPServer(("127.0.0.1", options.port), handler_of(store)) as server:
-        print(f"Listening on http://127.0.0.1:{server.server_port}")
-        server.serve_forever()
+        print(f"Listening on http://127.0.0.1:{server.server_port}", flush=True)
+        with suppress(KeyboardInterrupt):
+            server.serve_forever()
 
 
 if __name__ == "__main__":

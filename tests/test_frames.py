@@ -153,3 +153,4 @@ def test_what_a_notebook_shows_is_short_and_moves():
     with Image.open(io.BytesIO(picture)) as moving:
         assert moving.n_frames == 5
     assert "&lt;heat&gt;" in shown
+    assert "image/gif" in batch.context._repr_html_()

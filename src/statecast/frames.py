@@ -192,6 +192,16 @@ class Frames:
         )
         return f"Frames({sizes}, {', '.join(self.channels):.80}, {span_of(self.times)}{unknown})"
 
+    def _repr_html_(self) -> str:
+        """A moving preview in notebooks: the first sequence."""
+        shown = Forecast(
+            samples=self.values[None],
+            times=self.times,
+            channels=self.channels,
+            coordinates=self.coordinates,
+        )
+        return preview(repr(self), shown)
+
     @property
     def space(self) -> tuple[int, ...]:
         """Number of points along each space dimension."""
@@ -413,18 +423,7 @@ class Forecast:
 
     def _repr_html_(self) -> str:
         """A moving preview in notebooks: the mean of the first sequence."""
-        from statecast.errors import StatecastError
-
-        text = escape(repr(self))
-        with TemporaryDirectory() as folder:
-            try:
-                picture = self.save(Path(folder) / "preview.gif").read_bytes()
-            except StatecastError as error:
-                return f"<p><code>{text}</code></p><p>No preview: {escape(str(error))}</p>"
-        data = b64encode(picture).decode()
-        return (
-            f'<p><code>{text}</code></p><img width="{PREVIEW}" src="data:image/gif;base64,{data}"/>'
-        )
+        return preview(repr(self), self)
 
     @property
     def mean(self) -> Float[Tensor, "batch time channel *space"]:
@@ -544,6 +543,20 @@ class Forecast:
             draw = plots.animate_forecast if animated else plots.plot_forecast
             draw(context.to("cpu"), found, path)
         return Path(path)
+
+
+def preview(text: str, shown: Forecast) -> str:
+    """HTML of a line of text, with the mean of the first sequence moving beneath."""
+    from statecast.errors import StatecastError
+
+    line = f"<p><code>{escape(text)}</code></p>"
+    with TemporaryDirectory() as folder:
+        try:
+            picture = shown.save(Path(folder) / "preview.gif").read_bytes()
+        except StatecastError as error:
+            return f"{line}<p>No preview: {escape(str(error))}</p>"
+    data = b64encode(picture).decode()
+    return f'{line}<img width="{PREVIEW}" src="data:image/gif;base64,{data}"/>'
 
 
 def sizes_of(values: Tensor, leading: tuple[str, ...]) -> str:

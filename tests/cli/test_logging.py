@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from statecast.cli.main import main
+from statecast.cli.main import MISTAKE, main
 
 
 @pytest.mark.parametrize("words", [["train", "--quiet"], ["--quiet", "train"]])
@@ -18,6 +18,11 @@ def test_quiet_says_results_alone(recipe, tmp_path, capsys, words):
     assert said.err == ""
     assert main([w for w in command if w != "--quiet"] + ["--output", str(tmp_path / "two")]) == 0
     assert "step 12/12" in capsys.readouterr().err
+
+
+def test_the_bare_command_says_where_to_start(capsys):
+    assert main([]) == MISTAKE
+    assert "statecast demo" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -69,8 +69,9 @@ def test_a_service_looks_ahead_from_the_state_of_a_client():
                 assert answer.status == 200
             with urlopen(f"{address}?horizon=3&seed=4") as answer:
                 found = np.load(io.BytesIO(answer.read()))
-            with pytest.raises(HTTPError, match="400"):
-                urlopen(f"{address}?horizon=0")
+            for horizon in ("0", "soon"):
+                with pytest.raises(HTTPError, match="400"):
+                    urlopen(f"{address}?horizon={horizon}")
             with pytest.raises(HTTPError, match="400") as refused:
                 urlopen(Request(address, data=b"no array"))
             assert b"expected b'\\x93NUMPY'" in refused.value.read()

@@ -17,7 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--batch-size", type=int, default=16, help="windows at once; default 16")
     parser.add_argument("--seed", type=int, default=1, help="of the samples; default 1")
     parser.add_argument("--checkpoint", default="best", help="best, last, or a number of steps")
-    parser.add_argument("--device", default="auto")
+    parser.add_argument("--device", default="auto", help="auto, cpu or cuda; default auto")
     parser.epilog = (
         "Then `statecast forecast RUN ... --calibrated` and `statecast evaluate RUN --calibrated` "
         "correct forecasts, and so does statecast.load(RUN, calibrated=True)."

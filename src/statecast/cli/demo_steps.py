@@ -23,6 +23,7 @@ from statecast.training.diagnostics import DIAGNOSTICS_NAME
 from statecast.training.logs import read_log
 
 SUMMARY_NAME = "summary.txt"
+STRIP, ANIMATION = "forecast.png", "forecast.gif"
 RECIPES = {"waves": "separable-wave-small", "digits": "srvp-digits-small"}
 MINUTES = {"waves": 2.0, "digits": 4.5}  # of each part, on two quiet cores
 SHOWN = 4  # test windows in an animation
@@ -92,7 +93,9 @@ def show_trained(folder: Path) -> None:
     for name, title in trained_names().items():
         place = folder / name
         place.mkdir(parents=True, exist_ok=True)
-        pictures = draw(load_trained(name).model, example(name), place)
+        pictures = [place / STRIP, place / ANIMATION]
+        if not all(path.exists() for path in pictures):
+            draw(load_trained(name).model, example(name), place)
         print(f"— {name}: {title}\n" + "\n".join(f"  {path}" for path in pictures), flush=True)
 
 
@@ -128,7 +131,7 @@ def draw(model: Forecaster, batch: Batch, folder: Path) -> list[Path]:
         samples=SAMPLES if model.stochastic else 1,
         generator=seeded_generator(SEED),
     )
-    strip, animation = folder / "forecast.png", folder / "forecast.gif"
+    strip, animation = folder / STRIP, folder / ANIMATION
     plot_forecast(batch.context, forecast, strip, target=batch.target, samples=4)
     animate_forecast(batch.context, forecast, animation, target=batch.target, sequences=SHOWN)
     return [strip, animation]

@@ -21,12 +21,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the verb."""
     parser.add_argument("folder", metavar="RUN", help="run folder")
     parser.add_argument("--checkpoint", default="best", help="best, last, or a number of steps")
-    parser.add_argument("--device", default="auto")
+    parser.add_argument("--device", default="auto", help="auto, cpu or cuda; default auto")
     parser.add_argument(
         "--calibrated", action="store_true", help="correct forecasts as statecast calibrate fitted"
     )
     parser.add_argument(
         "--allow-download", action="store_true", help="fetch the weights that LPIPS needs"
+    )
+    parser.epilog = (
+        "Options of the recipe's table evaluate can be changed: --evaluate.metrics '[psnr, crps]', "
+        "--evaluate.samples 20. `statecast train RECIPE --help` lists them."
     )
 
 

@@ -38,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help=".nc, .zarr, .npz, .gif, .webp, .mp4, .png, .pdf or .svg",
     )
-    parser.add_argument("--horizon", type=int, help="frames to forecast")
+    parser.add_argument("--horizon", type=int, help="frames to forecast; default as in training")
     parser.add_argument(
         "--times", type=float, nargs="+", metavar="T",
         help="instead of --horizon: times in frame intervals after the last observed frame; below "
@@ -61,7 +61,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument("--seed", type=int, default=1, help="of the samples; default 1")
     parser.add_argument("--checkpoint", default="best", help="best, last, or a number of steps")
-    parser.add_argument("--device", default="auto")
+    parser.add_argument("--device", default="auto", help="auto, cpu or cuda; default auto")
     parser.add_argument(
         "--calibrated", action="store_true", help="correct samples as statecast calibrate fitted"
     )

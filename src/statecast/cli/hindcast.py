@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=1, help="of the samples; default 1")
     parser.add_argument("--batch-size", type=int, default=8, help="starts at once; default 8")
     parser.add_argument("--checkpoint", default="best", help="best, last, or a number of steps")
-    parser.add_argument("--device", default="auto")
+    parser.add_argument("--device", default="auto", help="auto, cpu or cuda; default auto")
     parser.add_argument("--dask", metavar="ADDRESS", help="scheduler of a Dask cluster to work on")
 
 

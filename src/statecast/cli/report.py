@@ -19,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--samples", type=int, default=20, help="futures of each; default 20")
     parser.add_argument("--seed", type=int, default=1, help="of the samples; default 1")
     parser.add_argument("--checkpoint", default="best", help="best, last, or a number of steps")
-    parser.add_argument("--device", default="auto")
+    parser.add_argument("--device", default="auto", help="auto, cpu or cuda; default auto")
 
 
 def run(options: argparse.Namespace) -> int:

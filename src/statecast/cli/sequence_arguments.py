@@ -30,7 +30,7 @@ def add_sequence_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--substeps", type=int, help="Euler steps per frame while forecasting")
     parser.add_argument("--seed", type=int, default=1, help="of the samples; default 1")
     parser.add_argument("--checkpoint", default="best", help="best, last, or a number of steps")
-    parser.add_argument("--device", default="auto")
+    parser.add_argument("--device", default="auto", help="auto, cpu or cuda; default auto")
 
 
 def outputs(name: str) -> tuple[Path, Path]:

@@ -139,7 +139,8 @@ class Evaluation:
                 blocks.append(rows_of(title, part.forecasters, score_text, single=single))
         if self.skill:
             blocks.append(rows_of(f"{self.model} minus", self.skill, Skill.shown, single=single))
-        return "\n\n".join("\n".join(aligned(rows)) for rows in blocks)
+        text = "\n\n".join("\n".join(aligned(rows)) for rows in blocks)
+        return f"{text}\n* the 95 % interval leaves zero out" if self.skill else text
 
     def to_xarray(self) -> xarray.Dataset:
         """A variable per metric, (forecaster, selection, lead_time), and its half width.

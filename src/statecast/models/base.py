@@ -37,6 +37,7 @@ from statecast.solvers.solvers import SolverName
 P = ParamSpec("P")
 M = TypeVar("M", bound=nn.Module)
 Losses = dict[str, Tensor]
+UNITS_MARGIN = 10  # widths of the range of the data, beyond which values have other units
 
 
 class Update(NamedTuple):
@@ -345,9 +346,12 @@ class Forecaster(nn.Module, ABC):
         frames = self.frames_of(context)
         shape = (frames.values.shape[2], *frames.space)
         if shape != self.spec.frame_shape:
+            remedy = "Crop or resize them, or train a model on frames of their size."
+            if sorted(shape) == sorted(self.spec.frame_shape):
+                remedy = "Give them as (batch, time, channel, *space)."
             raise InputError(
                 f"The model works on frames (channel, *space) = {self.spec.frame_shape}. Those of "
-                f"the {what} are {shape}. Give them as (batch, time, channel, *space)."
+                f"the {what} are {shape}. {remedy}"
             )
         if frames.channels not in (self.spec.channels, default_channels(frames.values)):
             raise InputError(
@@ -359,7 +363,25 @@ class Forecaster(nn.Module, ABC):
         wanted = torch.promote_types(own, torch.float32)
         if frames.values.dtype != wanted:
             frames = replace(frames, values=frames.values.to(wanted))
-        return frames.require_finite(what)
+        self.check_range(frames.require_finite(what), what)
+        return frames
+
+    def check_range(self, frames: Frames, what: str) -> None:
+        """Raise `InputError` where values lie so far out of the data's range that units differ."""
+        if self.spec.value_range is None:
+            return
+        low, high = self.spec.value_range
+        known = frames.values if frames.mask is None else frames.values[frames.mask]
+        if not known.numel():
+            return
+        smallest, largest = map(float, torch.aminmax(known))
+        margin = UNITS_MARGIN * (high - low)
+        if smallest < low - margin or largest > high + margin:
+            raise InputError(
+                f"The model works on values in [{low:g}, {high:g}], and the {what} has "
+                f"{smallest:g} to {largest:g}. Bring it into the same units, such as values / 255 "
+                "of 8-bit images."
+            )
 
     def check_context_length(self, length: int, what: str = "context") -> None:
         """Raise `InputError` where a context of this length is too short."""

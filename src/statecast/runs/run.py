@@ -172,9 +172,16 @@ def read_run(folder: Path) -> Run:
     """Open a run folder without comparing its recipe with a digest; errors as `open_run`."""
     path = folder / CONFIG_NAME
     if not path.exists():
+        shipped = trained_names()
+        if str(folder) in shipped:
+            raise FileError(
+                f"{folder} comes with the package without data, and is not a run folder. "
+                f"statecast.load and `statecast forecast` take it; for a run of your own, "
+                f"`statecast train {folder}`."
+            )
         raise FileError(
             f"{folder} is not a run folder: it holds no {CONFIG_NAME}. `statecast train RECIPE` "
-            f"makes one; models that come with the package are {', '.join(trained_names())}."
+            f"makes one; models that come with the package are {', '.join(shipped)}."
         )
     own_file(path)
     try:

@@ -125,8 +125,27 @@ def test_bare_arrays_stay_as_they_were():
     assert torch.equal(model.forecast(values, 2).samples[0, :, 0], values[:, -1])
     gaps = values.clone()
     gaps[0, 1, 0, 2, 3] = torch.nan
-    with pytest.raises(InputError, match="must be finite"):
+    with pytest.raises(InputError, match=r"must be finite.*mask=~numpy\.isnan\(values\)"):
         model.forecast(gaps, 2)
+    advised = Frames.context_of(gaps.numpy(), mask=~np.isnan(gaps.numpy()))
+    assert torch.isfinite(model.forecast(advised, 2).samples).all()
+
+
+def test_nan_in_bare_arrays_is_unknown_to_a_model_of_fields():
+    sea = sea_surface(island=True)["sst"]
+    model = persistence(climatology=None)
+    bare = model.forecast(sea.transpose("time", "lat", "lon").values[-3:], 2).samples
+    assert bare[0, 0, 0].isnan().any()  # the island
+    torch.testing.assert_close(bare, model.forecast(sea, 2).samples, equal_nan=True)
+
+
+def test_values_in_other_units_than_the_range_of_the_data_are_refused():
+    model = Persistence(FrameSpec(channels=("grey",), space=(8, 16), context=3, horizon=2,
+                                  value_range=(0.0, 1.0)))  # fmt: skip
+    values = torch.rand(2, 3, 1, 8, 16)
+    with pytest.raises(InputError, match=r"values in \[0, 1\].*values / 255"):
+        model.forecast(255 * values, 2)
+    model.forecast(2 * values - 0.5, 2)
 
 
 def test_statistics_and_quantiles_on_request():

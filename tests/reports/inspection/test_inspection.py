@@ -196,7 +196,8 @@ class TestFields:
         assert said["frames"].startswith("60, 1 day")
         assert "(time, lat, lon), degC" in said["sst"]
         missing = float(np.isnan(sea["sst"].values).mean())
-        assert f"{missing:.2%} missing" in said["sst values"]
+        land = int(np.isnan(sea["sst"].values).all(axis=0).sum())
+        assert f"{missing:.2%} missing, {land} of " in said["sst values"]
         spec = trains(finding, tmp_path)
         assert spec.channels == ("sst",)
         write_sheet(finding, tmp_path / "sea.png")

@@ -202,12 +202,16 @@ def values_of(field: Field) -> Values:
     points = max(1, int(np.prod(field.space)))
     count = max(1, min(len(field), SAMPLE // points))
     low, high, known, size, empty = np.inf, -np.inf, 0, 0, False
+    land = np.ones(field.space, bool)  # points without any known value
     for frame in spread(field, count):
         values = frame[np.isfinite(frame)]
+        land &= ~np.isfinite(frame).any(axis=0)
         known, size, empty = known + values.size, size + frame.size, empty or not values.size
         if values.size:
             low, high = min(low, values.min()), max(high, values.max())
     span = f"from {low:.6g} to {high:.6g}" if known else "no known value"
     missing = f", {1 - known / size:.2%} missing" if known < size else ", none missing"
+    if known and land.any():
+        missing += f", {land.sum()} of {land.size} points without any value, as on land"
     whole = "" if count == len(field) else f", of {count} frames evenly spread"
     return Values(span + missing + whole, empty)

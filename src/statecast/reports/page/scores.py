@@ -238,7 +238,7 @@ def summaries(members: Sequence[ScoredMember], courses: Sequence[Course]) -> lis
         windows, better = member.scored.protocol.get("windows"), skill_statement(member, course)
         told.append(
             f"{member.label}: {title_of(course.column)} {own}, where {TRIVIAL} has {trivial}, "
-            f"over {windows} window(s); {better} {unit}."
+            f"over {windows} test windows; {better} {unit}."
         )
     return told
 

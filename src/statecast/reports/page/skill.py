@@ -54,7 +54,8 @@ def skill_horizon(
         (float(lead_times[first]), float(lead_times[after - 1]))
         for first, after in zip(changes[::2], changes[1::2], strict=True)
     ]
-    ranges = " and ".join(f"{a:g}" if a == b else f"{a:g} to {b:g}" for a, b in better)
+    *rest, last = [f"{a:g}" if a == b else f"{a:g} to {b:g}" for a, b in better] or [""]
+    ranges = f"{', '.join(rest)} and {last}" if rest else last
     where = f"lead times {ranges} of" if better else "no lead time up to"
     if better == [(lead_times[0], lead_times[-1])]:
         where = "every lead time up to"

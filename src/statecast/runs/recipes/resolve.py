@@ -26,6 +26,7 @@ UNION = re.compile(  # of a message of jsonargparse
     r'Parser key "([\w.]+)": Does not validate.*? Subtypes: [\[(](.*?)[\])] Errors:.*'
     r"Given value: (.*)"
 )
+PLAIN = re.compile(r"""Parser key "([\w.]+)": Expected an? (<class '\w+'>)\. Got value: (.*)""")
 REGISTRIES: dict[str, Mapping[str, type]] = {"model": MODELS, "data": DATASETS}
 GIVEN: dict[str, set[str | int]] = {  # arguments that do not come from a recipe
     "model": {"spec", "generator"},
@@ -245,7 +246,7 @@ def parse(
 def plain_reason(error: Exception) -> str:
     """The reason that the parser gives, without its words for types of several kinds."""
     reason = " ".join(str(error).split())
-    found = UNION.match(reason)
+    found = UNION.match(reason) or PLAIN.match(reason)
     if found is None:
         return reason
     kinds = re.sub(r"<class '([\w.]+)'>", r"\1", found[2]).replace(", NoneType", "")
