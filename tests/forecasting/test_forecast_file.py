@@ -204,6 +204,15 @@ write_labelled(sys.argv[1], layout, parts())
 """
 
 
+def test_a_forecast_does_not_replace_its_observations(trained):
+    predictor, path = load(trained / "run"), trained / "later.nc"
+    before = path.read_bytes()
+    for source in (path, str(trained / "late*.nc")):
+        with pytest.raises(InputError, match="holds the observations"):
+            forecast_file(predictor, source, path)
+    assert path.read_bytes() == before
+
+
 @pytest.mark.parametrize("ending", ["nc", "zarr"])
 def test_a_killed_writer_leaves_nothing_under_the_name_and_is_swept_later(tmp_path, ending):
     path = tmp_path / f"a.{ending}"

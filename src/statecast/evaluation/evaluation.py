@@ -140,7 +140,7 @@ class Evaluation:
         if self.skill:
             blocks.append(rows_of(f"{self.model} minus", self.skill, Skill.shown, single=single))
         text = "\n\n".join("\n".join(aligned(rows)) for rows in blocks)
-        return f"{text}\n* the 95 % interval leaves zero out" if self.skill else text
+        return text + "\n* the 95 % interval leaves zero out" * ("] *" in text)
 
     def to_xarray(self) -> xarray.Dataset:
         """A variable per metric, (forecaster, selection, lead_time), and its half width.

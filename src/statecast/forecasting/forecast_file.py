@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from statecast.checks import typed
+from statecast.errors import InputError
 from statecast.forecasting.carried_state import CarriedState
 from statecast.forecasting.inputs import read_context, read_observed, source_rate
 from statecast.forecasting.outputs import MOVING, ForecastRequest, Picture, writer_of
 from statecast.forecasting.predictor import Predictor
 from statecast.frames import Frames
+from statecast.io.paths import existing_paths, is_remote
 from statecast.models.base import Forecaster
 from statecast.solvers.solvers import SolverName
 
@@ -83,10 +85,11 @@ def forecast_file(
 
     Errors:
         FileError: a file cannot be read or written, or has an unknown ending.
-        InputError: the frames do not fit the model.
+        InputError: the frames do not fit the model, or `output` is a part of `source`.
     """
     output = Path(output)
     write = writer_of(output)
+    check_apart(output, source)
     if carried is None:
         frames = read_context(source, predictor, context, reading=reading)
     else:
@@ -120,6 +123,16 @@ def equal_samples(model: Forecaster, samples: int) -> Iterator[str]:
     """A warning for several samples of a deterministic model."""
     if samples > 1 and not model.stochastic:
         yield f"The model is deterministic: its {samples} samples are equal."
+
+
+def check_apart(output: Path, source: str | Path | Sequence[str]) -> None:
+    """Raise `InputError` where a forecast would replace what it is made from."""
+    named = [source] if isinstance(source, str | Path) else source
+    here = [item for item in named if not is_remote(item)]
+    written = output.resolve()
+    for path in (found.resolve() for found in existing_paths(here)):
+        if written == path or written in path.parents:
+            raise InputError(f"{output} holds the observations. Write the forecast elsewhere.")
 
 
 def far_from_training(model: Forecaster, frames: Frames) -> tuple[str, ...]:
