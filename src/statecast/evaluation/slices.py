@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 from torch import Tensor
 
@@ -57,7 +57,7 @@ def slices_within(
                 bar.update(len(chosen[part]))
 
 
-def window_bar(total: int, title: str | None) -> tqdm[NoReturn]:
+def window_bar(total: int, title: str | None) -> tqdm:
     """A bar of windows done, where there is a title, a terminal, and no wish for quiet."""
     from tqdm import tqdm
 
