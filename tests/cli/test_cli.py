@@ -76,6 +76,9 @@ def test_scores_that_lack_weights_end_with_a_code_of_their_own(tmp_path, monkeyp
     assert main(["evaluate", "run"]) == INCOMPLETE
     assert capsys.readouterr().err.count("\n") == 1
     assert "mse" in json.loads((tmp_path / "run/scores.json").read_text())["forecasters"]["srvp"]
+    before = (tmp_path / "run/scores.json").read_bytes()
+    assert main(["evaluate", "run", "--evaluate.metrics", "[lpips]"]) == INCOMPLETE
+    assert (tmp_path / "run/scores.json").read_bytes() == before
     assert main(["evaluate", "run", "--evaluate.metrics", "[mse]"]) == 0
 
 

@@ -217,6 +217,18 @@ def test_a_context_far_from_training_is_warned_of(run, tmp_path, capsys):
     assert "warning" not in capsys.readouterr().err
 
 
+def test_a_model_of_changes_warns_as_well(tmp_path, capsys):
+    labelled(60).to_netcdf(tmp_path / "past.nc")
+    changing = ("--model.reference", "persistence", "--train.validate_every", "2")
+    run = train(tmp_path, tmp_path / "past.nc", *changing)
+    (labelled(60) - 273.15).to_netcdf(tmp_path / "a.nc")
+    capsys.readouterr()
+    assert forecast(run, tmp_path, [tmp_path / "a.nc"])[0] == 0
+    assert re.search(r"warning: t lies \d+ standard deviations below", capsys.readouterr().err)
+    forecast(run, tmp_path, [tmp_path / "past.nc"])
+    assert "warning" not in capsys.readouterr().err
+
+
 def test_members_are_forecast_together(tmp_path):
     made = xarray.concat([labelled(60) + number for number in range(3)], dim="member")
     made.to_netcdf(tmp_path / "a.nc")

@@ -53,7 +53,10 @@ def run(options: argparse.Namespace, overrides: Sequence[str]) -> int:
         if not is_main():
             return 0
     print_scores(scores)
-    print(f"Written: {', '.join(map(str, written_into(opened.folder, scores)))}")
+    if scores.is_empty:
+        print("Nothing was scored, and nothing written.")
+    else:
+        print(f"Written: {', '.join(map(str, written_into(opened.folder, scores)))}")
     lacking = [name for name, reason in scores.not_computed.items() if names_weights(reason)]
     if not lacking:
         return 0
@@ -70,7 +73,8 @@ def print_scores(scores: Evaluation) -> None:
     from statecast.evaluation.analyses import ANALYSES
     from statecast.evaluation.skill import skill_lines
 
-    print(scores.table())
+    if not scores.is_empty:
+        print(scores.table())
     print("\n".join(["", *skill_lines(scores.skill)]))
     for warning in scores.warnings:
         print(f"Warning: {warning}")

@@ -122,6 +122,11 @@ class Evaluation:
             raise ValueError("there are no forecasters")
         return made
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing that was asked for could be computed."""
+        return not (self.analyses or any(self.forecasters.values()))
+
     def save(self, folder: str | Path) -> Path:
         """Write `scores.json`, and beside it the scores of single windows, into a folder."""
         content = self.to_json()

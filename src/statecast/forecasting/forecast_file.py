@@ -137,10 +137,10 @@ def check_apart(output: Path, source: str | Path | Sequence[str]) -> None:
 
 def far_from_training(model: Forecaster, frames: Frames) -> tuple[str, ...]:
     """A warning for each channel whose context lies far from what the model was trained on."""
-    if model.normaliser.method != "standard":
+    scaled = model.in_standard_deviations(frames.to(model.normaliser.location.device))
+    if scaled is None:
         return ()
     found = []
-    scaled = model.normaliser.normalise(frames.values.to(model.normaliser.location.device))
     for index, name in enumerate(frames.channels):
         middle = float(scaled[:, :, index].nanmedian())
         if abs(middle) > FAR:

@@ -105,7 +105,7 @@ class Predictor:
         if self.preparation.climatology is not None and not isinstance(observed, Frames):
             raise InputError(
                 "The model works on anomalies of dates: pass an xarray.DataArray with its times, "
-                "or statecast.Frames of anomalies."
+                "to the command a NetCDF file; or statecast.Frames of anomalies."
             )
         frames = self.model.frames_of(observed)
         if self.fields is None or frames.mask is not None:

@@ -226,6 +226,14 @@ class Forecaster(nn.Module, ABC):
         mask = frames.mask
         return known_part(values, mask)
 
+    def in_standard_deviations(
+        self, frames: Frames
+    ) -> Float[Tensor, "batch time channel *space"] | None:
+        """Distance from the mean of training frames, in their standard deviations, if known."""
+        if self.normaliser.method != "standard":
+            return None
+        return self.normaliser.normalise(frames.values)
+
     @typed
     def forecast(
         self,

@@ -139,6 +139,12 @@ class ChangeForecaster(Forecaster):
         """The reference forecast at lead times; at 0, what changes of observed frames are from."""
         return self.reference.extrapolate(filled(context), times.to(context.values.device))
 
+    def in_standard_deviations(
+        self, frames: Frames
+    ) -> Float[Tensor, "batch time channel *space"] | None:
+        found = self.model.in_standard_deviations(self.observed_changes(frames))
+        return None if found is None else found[:, :, len(self.spec.channels) :] * STATE_SCALE
+
     # Training
 
     def fit_statistics(self, batches: Iterable[Batch]) -> None:

@@ -237,6 +237,8 @@ def evaluate_run(
 ) -> Evaluation:
     """Score a run's model on its data, and write `scores.json` into the folder.
 
+    Earlier scores stay where nothing that was asked for could be computed.
+
     A protocol takes precedence over the recipe: it sets the options of the data that concern
     tests alone, and all windows are scored unless `overrides` set `evaluate.max_windows`. In a
     group of processes, the main one writes.
@@ -254,7 +256,7 @@ def evaluate_run(
     data = build_data(tables, protocol=options["protocol"])
     scores = evaluate(model, data, name=run.name, **options)
     scores.protocol.update(checkpoint=which, calibrated=calibrated)
-    if is_main():
+    if is_main() and not scores.is_empty:
         scores.save(run.folder)
     return scores
 

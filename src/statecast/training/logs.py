@@ -21,7 +21,7 @@ from statecast.io.json_yaml import check_link
 LOGGER = logging.getLogger(__name__)
 LOG_NAME, BOARD_NAME = "metrics.csv", "tensorboard"
 SKIPPED = "skipped"  # share of the steps that were not taken, their loss not being finite
-BAR_TERMS = 4  # loss terms shown beside the bar
+LINE_TERMS = 4  # loss terms shown in a line; the bar has room for the first one
 
 
 class TrainingLog:
@@ -127,10 +127,10 @@ class TrainingLog:
                 for name, value in values.items():
                     self.board.add_scalar(name, value, step)
         terms = [name for name in values if name not in ("learning_rate", "gradient_norm", SKIPPED)]
-        shown = "  ".join(f"{name} {values[name]:.4g}" for name in terms[:BAR_TERMS])
-        self.bar.set_postfix_str(shown, refresh=False)
+        shown = [f"{name} {values[name]:.4g}" for name in terms[:LINE_TERMS]]
+        self.bar.set_postfix_str("".join(shown[:1]), refresh=False)
         if self.bar.disable:
-            self.say(f"step {step}/{self.steps}  {shown}")
+            self.say("  ".join([f"step {step}/{self.steps}", *shown]))
 
     def append(self, row: bytes) -> None:
         """Add a row to the table; one that does not fit on the disk is taken back."""
@@ -149,10 +149,6 @@ class TrainingLog:
         """Log a line, above the bar where there is one."""
         with self.bar.external_write_mode(file=sys.stderr):
             LOGGER.log(level, text)
-
-    def work_on(self, what: str) -> None:
-        """Show other activity beside the bar; nothing for an empty text."""
-        self.bar.set_description_str(what)
 
 
 class SilentLog(TrainingLog):
@@ -176,9 +172,6 @@ class SilentLog(TrainingLog):
         pass
 
     def say(self, text: str, level: int = logging.INFO) -> None:
-        pass
-
-    def work_on(self, what: str) -> None:
         pass
 
     def flush(self) -> None:

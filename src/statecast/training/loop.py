@@ -471,7 +471,6 @@ class Trainer:
             self.validated = self.step
             return True
         options = self.options
-        self.log.work_on("validation")
         try:
             with stop.interruptible():
                 fit_on_validation(
@@ -499,8 +498,6 @@ class Trainer:
                 warning = self.diagnostics.record(self.step) if self.diagnostics else None
         except Stopped:
             return False
-        finally:
-            self.log.work_on("")
         self.validated = self.step
         if warning:
             self.log.say(warning, logging.WARNING)

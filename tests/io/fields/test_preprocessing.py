@@ -172,6 +172,7 @@ def test_statistics_and_quantiles_on_request():
     [
         (lambda sea: sea.isel(lon=slice(1, None)), r"\(6, 9\) points.*has \(6, 8\)"),
         (lambda sea: sea.assign_coords(lat=sea.lat + 5), "lat from -30 to 30.*from -25 to 35"),
+        (lambda sea: sea.rename(lat="lon", lon="lat"), "trained on lat from"),
         (lambda sea: sea.isel(time=slice(None, None, 2)), "1 day apart.*2 days apart"),
         (lambda sea: sea.isel(time=[0, 1, 5]), "uneven"),
         (lambda sea: sea.isel(time=[0, 2, 1]), "sort: true"),

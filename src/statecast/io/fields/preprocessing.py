@@ -244,7 +244,7 @@ def check_grid(name: str, expected: Array, found: Array, origin: str) -> None:
     """Raise `InputError` where coordinates of a dimension differ from those of training."""
     if same_grid(expected, found):
         return
-    if found.dtype.kind not in "fiu":
+    if found.dtype.kind not in "fiu" or not len(found):
         raise InputError(f"{origin} has a different {name} from the training data.")
     raise InputError(
         f"The model was trained on {name} from {expected[0]:g} to {expected[-1]:g}. {origin} "
@@ -256,6 +256,8 @@ def same_grid(expected: Array, found: Array) -> bool:
     """Whether coordinates of a dimension are the expected ones, but for rounding."""
     if found.dtype.kind not in "fiu":
         return list(map(str, found)) == list(map(str, expected))
+    if len(found) != len(expected):
+        return False
     apart = np.abs(found.astype(np.float64) - expected)
     spacing = np.abs(np.diff(expected)).min() if len(expected) > 1 else 1.0
     return bool(apart.max() <= max(GRID_TOLERANCE * spacing, 1e-5 * np.abs(expected).max()))
