@@ -293,6 +293,7 @@ def test_what_is_missing_is_named_with_what_is_there(tmp_path):
 def test_series_that_are_too_short_are_refused(tmp_path):
     refused(tmp_path, sea_surface(frames=5), "5 frames; to be split in time it needs at least 6")
     refused(tmp_path, sea_surface(frames=20), "part has 3 frames, too few", context=4)
+    refused(tmp_path, sea_surface(), "at least 1 frame, got 0", context=0)
     refused(tmp_path, sea_surface(), "at least 3 sequences, got 1", split="file")
     refused(tmp_path, sea_surface(), "add up to 1", split_fractions=(0.5, 0.2, 0.2))
     refused(tmp_path, sea_surface(), "at least a year", anomaly="seasonal")

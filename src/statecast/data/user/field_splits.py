@@ -127,8 +127,11 @@ def window_lengths(
     many starts as lead times.
 
     Errors:
-        InputError: a part is too short for what is asked for.
+        InputError: a part is too short for what is asked for, or that is no frame at all.
     """
+    for asked in (context, horizon, validation_horizon, test_horizon):
+        if asked is not None and asked < 1:
+            raise InputError(f"Context and horizons are at least 1 frame, got {asked}.")
     shortest = {split: min(stop - start for _, start, stop in parts[split]) for split in SPLITS}
     room = min(shortest.values())
     if context is None:
@@ -144,7 +147,7 @@ def window_lengths(
     lengths = Lengths(context, horizon, validation_horizon, test_horizon)
     for split in SPLITS:
         wanted = context + lengths.horizon_of(split)
-        if min(lengths) < 1 or wanted > shortest[split]:
+        if wanted > shortest[split]:
             raise InputError(
                 f"The {split} part has {shortest[split]} frames, too few for windows of {context} "
                 f"+ {lengths.horizon_of(split)}. Shorten context or horizons, or change "
