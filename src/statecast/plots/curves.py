@@ -75,6 +75,8 @@ def draw_chart(panel: Axes, chart: Chart) -> None:
         panel.set_yscale("log")
     else:
         panel.ticklabel_format(axis="y", useOffset=False)  # an offset would cover the title
+        if (values == values.round()).all():
+            panel.yaxis.set_major_locator(MaxNLocator(integer=True))
     positions = np.concatenate([np.asarray(line.x, dtype=float) for line in chart.lines])
     if (positions == positions.round()).all():
         panel.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=7))
@@ -202,8 +204,11 @@ def plot_history(
     """
     require("matplotlib", "plots", "draw training curves")
     charts = [
-        Chart(name.replace("_", " "), [Line(name, table["step"], values, colour)], "step")
-        for table, colour in ((history, LINES[0]), (diagnostics or {}, LINES[2]))
+        Chart(name.replace("_", " "), [Line(name, table["step"], values, colour)], label)
+        for table, colour, label in (
+            (history, LINES[0], "step"),
+            (diagnostics or {}, LINES[2], "step, of validation windows"),
+        )
         for name, values in table.items()
         if name != "step"
     ]
