@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from statecast.nn.blocks import GroupNorm
 from statecast.nn.st_lstm import remember
 
 
@@ -20,7 +21,7 @@ class ConvLSTMState(NamedTuple):
 
 def instance_norm(channels: int, epsilon: float) -> nn.GroupNorm:
     """Normalisation of each channel of each map separately, with a scale and an offset."""
-    return nn.GroupNorm(channels, channels, eps=epsilon)
+    return GroupNorm(channels, channels, eps=epsilon)
 
 
 class ConvLSTM(nn.Module):

@@ -14,6 +14,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from statecast.errors import InputError
+from statecast.nn.blocks import GroupNorm
 from statecast.nn.fast.weight_cache import cached, constant
 
 Norm = Literal["none", "channel", "element"]
@@ -48,7 +49,7 @@ class Gates:
             nn.Conv2d(inputs, outputs, self.kernel, padding=self.kernel // 2, bias=self.bias)
         ]
         if self.norm == "channel":
-            layers.append(nn.GroupNorm(1, outputs))
+            layers.append(GroupNorm(1, outputs))
         elif self.norm == "element":
             layers.append(nn.LayerNorm([outputs, *self.grid]))
         return nn.Sequential(*layers)

@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from statecast.errors import InputError
+from statecast.nn.blocks import GroupNorm
 from statecast.nn.fast.convolution import Convolution
 
 Version = Literal["released", "paper"]
@@ -165,4 +166,4 @@ def group_norm(groups: int, channels: int) -> nn.GroupNorm:
             f"{channels} channels cannot be normalised in {groups} groups. Choose groups that "
             "divide every width of the model, or other widths."
         )
-    return nn.GroupNorm(groups, channels)
+    return GroupNorm(groups, channels)

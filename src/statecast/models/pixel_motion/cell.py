@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from statecast.errors import InputError
-from statecast.nn.blocks import beside
+from statecast.nn.blocks import GroupNorm, beside
 from statecast.nn.codecs.base import Output, grid_of
 from statecast.nn.conv_lstm import ConvLSTM, ConvLSTMState
 from statecast.nn.gaussian import widened
@@ -64,7 +64,7 @@ def repeated(maps: Float[Tensor, "few *shape"], rows: int) -> Float[Tensor, "row
 
 def layer_norm(channels: int) -> nn.GroupNorm:
     """Normalisation over channels and space of each map together."""
-    return nn.GroupNorm(1, channels, eps=EPSILON)
+    return GroupNorm(1, channels, eps=EPSILON)
 
 
 class MotionCell(nn.Module):
