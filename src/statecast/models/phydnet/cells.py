@@ -84,7 +84,7 @@ class PhysicalCell(nn.Module):
     def moments(self) -> Float[Tensor, "filter channel order_y order_x"]:
         r"""Moments $\sum_{p,q} \frac{p^i q^j}{i!\,j!} w[p, q]$ of each filter, from its centre."""
         weight = self.filters.weight
-        matrix = self.moment_matrix
+        matrix = self.moment_matrix.double()  # also where the model was cast
         # In float64: the finite differences that filters approach have entries of several hundred.
         flat = weight.double().flatten(2) @ torch.kron(matrix, matrix).T
         return flat.to(weight.dtype).view_as(weight)
