@@ -323,6 +323,15 @@ def test_a_picture_of_several_models_has_the_times_that_all_of_them_show(tmp_pat
     assert columns > fewer
 
 
+def test_a_video_that_ends_before_is_shown_by_its_last_frame():
+    context = videos(2, future=0)
+    strip = context.strip_or_last(1, [1.0, 2.0])
+    assert all(np.array_equal(image, context.last(1)) for image in strip)
+    first, after = context.strip_or_last(1, [0.0, 1.0])
+    assert np.array_equal(first, context.last(1))
+    assert after is None
+
+
 def test_published_checkpoints_are_swapped_from_files(tmp_path):
     golden = str(Path(__file__).parents[1] / "golden" / "srvp_dcgan")
     with np.load(f"{golden}/expected.npz") as expected:

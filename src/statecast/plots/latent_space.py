@@ -59,6 +59,13 @@ class Videos(NamedTuple):
                 known |= dict(zip(frames.times.tolist(), seen, strict=True))
         return [known.get(time) for time in times]
 
+    def strip_or_last(self, sequence: int, times: Sequence[float]) -> Strip:
+        """As `strip`; the last observed frame at each time where it was observed at none."""
+        found = self.strip(sequence, times)
+        if any(image is not None for image in found):
+            return found
+        return [self.last(sequence)] * len(times)
+
     def last(self, sequence: int) -> Array:
         """Image of the last observed frame of a sequence."""
         return images(self.context.values[sequence], self.context.channels)[-1]
@@ -154,7 +161,8 @@ def plot_swaps_of_models(
 ) -> Path:
     """Draw a row per model: the first content with the last dynamics, under both videos.
 
-    The first sample is drawn, at the times that all models show.
+    The first sample is drawn, at the times that all models show. A video that ends before them is
+    shown by its last observed frame.
 
     Args:
         tables: what to draw of each model, after its name.
@@ -170,7 +178,7 @@ def plot_swaps_of_models(
     scale, sheet = limits_of(contents, dynamics), Sheet()
     times = sorted(set.intersection(*(set(table.times.tolist()) for _, table in tables)))
     rows: list[Row] = [
-        (f"{kind} of\n{videos.names[place]}", videos.strip(place, times), OBSERVED)
+        (f"{kind} of\n{videos.names[place]}", videos.strip_or_last(place, times), OBSERVED)
         for kind, videos, place in (("content", contents, 0), ("dynamics", dynamics, -1))
     ]
     for name, table in tables:
