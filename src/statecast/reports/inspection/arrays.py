@@ -26,7 +26,13 @@ from statecast.io.hdf5 import arrays_of, opened
 from statecast.io.numpy_files import map_npy, members_of, read_npz
 from statecast.nn.codecs.build import multiple_for
 from statecast.reports.inspection.contact_sheet import COLUMNS, ROWS, rows_of
-from statecast.reports.inspection.findings import Finding, one_line, sampled, statistics
+from statecast.reports.inspection.findings import (
+    Finding,
+    one_line,
+    path_option,
+    sampled,
+    statistics,
+)
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -115,8 +121,7 @@ def suggest(finding: Finding, path: Path | Sequence[Path]) -> None:
         if not isinstance(error, ShortSequencesError) or not error.lengths:
             return
         lengths = error.lengths
-    where = str(path) if isinstance(path, Path) else f"[{', '.join(map(str, path))}]"
-    words = ["train", "videos", "--data.name", "arrays", "--data.path", where]
+    words = ["train", "videos", "--data.name", "arrays", "--data.path", path_option(path)]
     words += ["--data.axes", sequences.axes] if sequences.axes not in (ORDER, "ntcx") else []
     words += ["--data.dataset", found.dataset] if found.dataset else []
     for name, length in lengths.items():

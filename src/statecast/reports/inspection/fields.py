@@ -24,7 +24,7 @@ from statecast.io.fields.source import FieldOptions, candidates
 from statecast.io.json_yaml import parse_yaml
 from statecast.io.paths import is_remote, shown_path
 from statecast.reports.inspection.contact_sheet import COLUMNS, ROWS, rows_of
-from statecast.reports.inspection.findings import SAMPLE, Finding, one_line
+from statecast.reports.inspection.findings import SAMPLE, Finding, one_line, path_option
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -178,8 +178,7 @@ def suggest(finding: Finding, named: Sequence[str], name: str, words: list[str])
     except InputError as error:
         finding.warn(f"No training: {error}")
         return
-    path = named[0] if len(named) == 1 else f"[{', '.join(named)}]"
-    words = ["--data.path", path, "--data.variables", name, *words]
+    words = ["--data.path", path_option(named), "--data.variables", name, *words]
     recipe = "fields" if len(data.spec.space) == 2 else "fields-srvp"  # stations
     finding.suggest("Train", ["train", recipe, *words])
 

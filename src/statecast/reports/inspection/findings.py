@@ -6,6 +6,7 @@ import math
 import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -65,6 +66,12 @@ def one_line(value: object) -> str:
 def printable(text: str) -> str:
     """Text whose control characters, which could move a terminal's cursor, are question marks."""
     return "".join(letter if letter.isprintable() else "?" for letter in text)
+
+
+def path_option(path: Path | Sequence[Path | str]) -> str:
+    """A path, or several, as the option `--data.path` takes it."""
+    several = [path] if isinstance(path, Path) else path
+    return str(several[0]) if len(several) == 1 else f"[{', '.join(map(str, several))}]"
 
 
 def sampled(array: Any, limit: int = SAMPLE) -> tuple[Array, bool]:

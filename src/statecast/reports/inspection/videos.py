@@ -30,7 +30,7 @@ from statecast.io.video.remarks import (
     remarks_on,
 )
 from statecast.reports.inspection.contact_sheet import COLUMNS, ROWS, SIDE
-from statecast.reports.inspection.findings import Finding
+from statecast.reports.inspection.findings import Finding, path_option
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -79,11 +79,6 @@ def inspect_clips(path: Path | Sequence[Path], *, quick: bool = False) -> Findin
         finding.suggest("Train", words)
         finding.preview = lambda: sheet(whole, seen, bits)
     return finding
-
-
-def path_option(path: Path | Sequence[Path]) -> str:
-    """A path, or several, as the option `--data.path` takes it."""
-    return str(path) if isinstance(path, Path) else f"[{', '.join(map(str, path))}]"
 
 
 def headers(clip: Clip) -> ClipFacts:
