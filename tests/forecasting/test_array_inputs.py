@@ -126,6 +126,17 @@ class TestContexts:
         bare = path.rename(tmp_path / "a.dat")
         assert torch.equal(read_context(bare, model).values, self.expected)
 
+    def test_axes_are_those_that_training_was_told(self, tmp_path):
+        path, noise = tmp_path / "a.npy", np.random.default_rng(0).random((6, 5, 24, 24))
+        np.save(path, noise)  # whose neighbours tell nothing
+        told = Predictor(model_for().model, axes="tnyx")
+        expected = torch.from_numpy(noise[-3:].transpose(1, 0, 2, 3)[:, :, None]).float()
+        assert torch.equal(read_context(path, told).values, expected)
+        assert read_context(path, model_for()).values.shape[0] == 6
+        np.save(path, noise[0])  # one sequence, without that axis
+        alone = torch.from_numpy(noise[0, -3:]).float()
+        assert torch.equal(read_context(path, told).values[0, :, 0], alone)
+
     def test_folders_patterns_and_lists(self, tmp_path):
         folder = tmp_path / "runs [2]"
         folder.mkdir()

@@ -143,10 +143,12 @@ def read_array_context(
     check_options(reading, ARRAY_OPTIONS, "arrays")
     arrays, _, origin = found_arrays(paths, reading.get("dataset"))
     axes = reading.get("axes")
-    if axes is None:
-        axes = axes_for(arrays[0], predictor, origin, alone=len(arrays) > 1)
-    else:
+    if axes is not None:
         check_axes(axes)
+    elif predictor.axes is not None and len(predictor.axes) == len(arrays[0].shape):
+        axes = predictor.axes
+    else:
+        axes = axes_for(arrays[0], predictor, origin, alone=len(arrays) > 1)
     sequences = Sequences(arrays, axes)
     kept = min(count, *sequences.lengths)
     pieces = [

@@ -32,11 +32,13 @@ class Predictor:
         model: the trained model.
         fields: how labelled fields are prepared; None where it was trained on bare arrays.
         videos: how frames of videos are cropped and sized; None where it was not trained on any.
+        axes: letters of the axes of arrays, where training was told them; see `in_order`.
     """
 
     model: Forecaster
     fields: Preparation | None = None
     videos: ClipOptions | None = None
+    axes: str | None = None
 
     def __repr__(self) -> str:
         spec = self.spec

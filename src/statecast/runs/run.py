@@ -131,6 +131,7 @@ class Run:
             self.load(which, device=device, fallback=fallback, calibrated=calibrated),
             fields=read_preparation(self.folder),
             videos=ClipOptions.of(data) if data["name"] == "videos" else None,
+            axes=data["axes"] if data["name"] == "arrays" else None,
         )
 
 
