@@ -52,7 +52,7 @@ def test_a_recipe_names_the_model_of_an_installed_package(tmp_path, monkeypatch)
             env=os.environ | {"PYTHONPATH": paths}, check=False,
         )  # fmt: skip
 
-    assert re.search("carry +A hidden map is carried", statecast("list").stdout)
+    assert re.search("carry +Carries a hidden map", statecast("list").stdout)
     assert statecast("train", "my_recipe.yaml").returncode == 0
     assert statecast("evaluate", "runs/my_recipe-1").returncode == 0
     scores = json.loads((folder / "runs/my_recipe-1/scores.json").read_text())["forecasters"]

@@ -88,12 +88,12 @@ def test_how_windows_are_batched_does_not_matter():
 
 
 def test_it_stays_in_the_range_of_the_data():
-    spec = FrameSpec(channels=("u",), space=(4, 5), context=3, horizon=6, value_range=(4.9, 5.1))
+    spec = FrameSpec(channels=("u",), space=(4, 5), context=3, horizon=6, value_range=(4.0, 6.0))
     model = DMD(spec, ridge=0.0)
     model.fit_statistics([Batch.of(rotations(40, 9), 3)])
     samples = model.forecast(rotations(7, 3, seed=1), 9).samples
-    assert float(samples.min()) == pytest.approx(4.9)
-    assert float(samples.max()) == pytest.approx(5.1)
+    assert float(samples.min()) == 4
+    assert float(samples.max()) == 6
 
 
 class Waves(DataSource):

@@ -84,7 +84,7 @@ def test_an_error_in_making_leaves_the_folder_as_it_was(tmp_path):
         assert (tmp_path / name).exists() == there
     assert list((tmp_path / "mine").iterdir()) == []
     (tmp_path / "deep" / "file").write_text("")
-    with pytest.raises(FileError, match=r"Cannot write .*deep/file/run: .* is no folder"):
+    with pytest.raises(FileError, match=r"Cannot write .*deep/file/run: .* is not a folder"):
         fail_in(tmp_path / "deep" / "file" / "run")
 
 

@@ -42,17 +42,20 @@ def dormand_prince(
     require("torchdiffeq", "adaptive", "integrate with the solver dopri5")
     from torchdiffeq import odeint
 
-    clock = torch.tensor([0.0, *times], dtype=torch.float64, device=state.device)
+    differentiated = torch.is_grad_enabled()
     try:
-        path = odeint(
-            lambda _, y: velocity(y).to(y.dtype),
-            state,
-            clock,
-            rtol=relative_tolerance,
-            atol=absolute_tolerance,
-            method="dopri5",
-            options={"max_num_steps": maximum_steps},
-        )
+        # torchdiffeq has an autograd function of its own, which inference mode refuses.
+        with torch.inference_mode(False), torch.set_grad_enabled(differentiated):
+            clock = torch.tensor([0.0, *times], dtype=torch.float64, device=state.device)
+            path = odeint(
+                lambda _, y: velocity(y).to(y.dtype),
+                state.clone() if state.is_inference() else state,
+                clock,
+                rtol=relative_tolerance,
+                atol=absolute_tolerance,
+                method="dopri5",
+                options={"max_num_steps": maximum_steps},
+            )
     except AssertionError as error:
         reason = str(error).split(":")[0]
         if not any(message in reason for message in MESSAGES):

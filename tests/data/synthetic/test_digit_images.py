@@ -68,7 +68,7 @@ def test_a_cut_off_file_is_named(mnist, cut):
 
 def test_other_files_are_refused(tmp_path):
     (tmp_path / "a").write_bytes(b"PNG and so on")
-    with pytest.raises(CorruptionError, match="no IDX file"):
+    with pytest.raises(CorruptionError, match="not an IDX file"):
         read_idx(tmp_path / "a")
     (tmp_path / "b.gz").write_bytes(b"not gzip")
     with pytest.raises(CorruptionError, match="cut off or no IDX"):

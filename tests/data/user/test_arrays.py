@@ -244,7 +244,7 @@ class TestHDF5:
             content["one"], content["more/two"] = np.zeros((4, 5, 1, 2, 2)), np.zeros(3)
             content["words"] = "text"
         assert open_sequences(file).dataset == "one"
-        with pytest.raises(InputError, match=r"no 'three': .*more/two"):
+        with pytest.raises(InputError, match=r"no array 'three'; .*more/two"):
             open_sequences(file, dataset="three")
         with pytest.raises(InputError, match="words"):
             open_sequences(file, dataset="words")

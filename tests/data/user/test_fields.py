@@ -139,7 +139,7 @@ def test_climatology_is_fitted_on_training_frames_alone(tmp_path):
     found = []
     for name, made in (("a.nc", dataset), ("b.nc", changed)):
         data = fields(write_field(tmp_path / name, made), anomaly="mean")
-        found.append(data.climatology.coefficients)
+        found.append(data.preparation.climatology.coefficients)
     np.testing.assert_array_equal(*found)
     mean = dataset["sst"].values[:42].mean(axis=0)
     np.testing.assert_allclose(found[0][0, 0], mean, rtol=1e-5)

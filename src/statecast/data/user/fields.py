@@ -359,7 +359,8 @@ class Fields(DataSource):
         choose("anomaly", what, "anomaly", self.anomaly)
         grown = "×".join(map(str, self.padded))
         added = f", grown to {grown} by unknown points" if self.padded != field.space else ""
-        found.append(InferredOption("grid", f"{sizes}{added}", "multiple", self.multiple))
+        option = ("multiple", self.multiple) if self.asked["multiple"] is None else ()
+        found.append(InferredOption("grid", f"{sizes}{added}", *option))
         if max(field.space) > LARGE_SIDE and len(field.space) == 2:
             choose("advice", f"{sizes} is large: crop, or --data.coarsen 2, to train faster")
         choose("normaliser", "mean 0 and standard deviation 1 of training frames (normalise: auto)")
