@@ -2,6 +2,8 @@
 
 import importlib.util
 import math
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -79,6 +81,22 @@ def test_error_shrinks_at_the_declared_order(make, name, times):
         float((advanced(model, times, solver=name, substeps=n) - exact).norm()) for n in (4, 16)
     ]
     assert 0.5 * math.log2(errors[0] / errors[1]) == pytest.approx(Solver(name=name).order, abs=0.3)
+
+
+def test_gradients_pass_the_adaptive_solver_after_a_forecast_loaded_it():
+    # The library keeps tensors that are made when it is imported: here, first in a forecast.
+    script = """
+import torch
+from statecast.frames import FrameSpec
+from statecast.models.separable import Separable
+spec = FrameSpec(channels=("u",), space=(9,), context=3, horizon=3)
+model = Separable(spec, architecture="mlp", solver="dopri5").double()
+context = torch.rand(2, 3, 1, 9).double()
+model.forecast(context, 3)
+model.advance(model.observe(context), torch.tensor([1.0, 2.0])).sum().backward()
+assert any(weight.grad is not None for weight in model.parameters())
+"""
+    subprocess.run([sys.executable, "-c", script], check=True)
 
 
 @pytest.mark.parametrize("make", [separable, srvp])

@@ -40,12 +40,13 @@ def dormand_prince(
         ConvergenceError: the tolerances cannot be met in these steps, or the state is not finite.
     """
     require("torchdiffeq", "adaptive", "integrate with the solver dopri5")
-    from torchdiffeq import odeint
-
     differentiated = torch.is_grad_enabled()
     try:
-        # torchdiffeq has an autograd function of its own, which inference mode refuses.
+        # torchdiffeq has an autograd function of its own, which inference mode refuses, and tensors
+        # that are made when it is imported, which gradients must pass later.
         with torch.inference_mode(False), torch.set_grad_enabled(differentiated):
+            from torchdiffeq import odeint
+
             clock = torch.tensor([0.0, *times], dtype=torch.float64, device=state.device)
             path = odeint(
                 lambda _, y: velocity(y).to(y.dtype),
