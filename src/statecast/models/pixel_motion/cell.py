@@ -26,7 +26,6 @@ from statecast.nn.same_padding import SameConv2d, same_transposed
 REDUCTION = 8  # from the side of a frame to that of the smallest maps
 EPSILON = 1e-12  # of layer normalisation, as in the published code
 AFFINE_HIDDEN = 100  # units before the affine maps, as published
-SHARED = 4  # convolutional LSTMs before the latent, whose maps do not depend on it
 States = tuple[ConvLSTMState | None, ...]  # of each convolutional LSTM
 
 
@@ -140,8 +139,8 @@ class MotionCell(nn.Module):
     ) -> tuple[Float[Tensor, "row channel y x"], States]:
         """The next frame, and the states after it.
 
-        Rows that share a frame, and its states of `SHARED` layers, are neighbours: a frame may
-        stand for as many latents.
+        A frame may stand for several latents, of neighbouring rows. The states of layers before the
+        latent are then one for each frame, and the others one for each row.
         """
         features, smallest, states = self.features(frame, states, latent, conditions)
         frame = repeated(frame, len(features))
