@@ -607,7 +607,7 @@ def as_tensor(values: Any) -> Tensor:
 
 
 def as_series(values: Any, what: str) -> Tensor | None:
-    """Actions or states of an agent as a tensor (batch, time, number); None where there are none.
+    """Actions or states of an agent as a tensor (batch, time, number); None without any.
 
     Those of one sequence, (time, number), need no batch axis.
     """

@@ -174,8 +174,8 @@ def score_archive(
         seed: of bootstraps, and of the windows that baselines are fitted on.
 
     Returns:
-        The scores. Baselines and metrics that need a reference period, where there is none, are
-        named in `not_computed`.
+        The scores. Without a reference period, baselines and metrics that need one are named in
+        `not_computed`.
 
     Errors:
         InputError: dates, coordinates, variables or units do not fit, or as `evaluate`.
@@ -268,7 +268,7 @@ def scorable(
         longest: lead time, in frames.
 
     Errors:
-        InputError: there are none.
+        InputError: no start can be scored.
     """
     times, starts = files.times[0], archive.starts
     limits = (start or text_of(starts.min()), end or text_of(starts.max()))

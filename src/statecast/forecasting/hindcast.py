@@ -86,7 +86,7 @@ class Hindcast:
         """Numbers of the frames that forecasts start after.
 
         Errors:
-            InputError: there are none.
+            InputError: no frame qualifies.
         """
         context = self.predictor.spec.context
         numbers = np.arange(context - 1, len(series))

@@ -138,7 +138,7 @@ class ActionFeedback(FrameFeedback[S]):
 def state_error(
     conditions: Conditions | None, batch: Batch, *, first: int = 1
 ) -> dict[str, Float[Tensor, ""]]:
-    """Mean squared error of predicted states, a term of a loss; nothing where there are none.
+    """Mean squared error of predicted states, a term of a loss; nothing without states.
 
     Args:
         conditions: of the steps of the batch.

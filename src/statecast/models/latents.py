@@ -105,7 +105,7 @@ class Latents:
         return len(self) - 1 - self.origin
 
     def evidence_of(self, interval: int) -> Float[Tensor, "batch 1 size"] | None:
-        """Evidence of observed frames on the noise of one interval; None where there is none."""
+        """Evidence of observed frames on the noise of one interval; None without any."""
         if self.evidence is None:
             return None
         found = self.evidence[:, interval : interval + 1]

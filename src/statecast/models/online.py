@@ -126,7 +126,7 @@ class OnlineForecaster(Forecaster, Generic[S]):
         return self.calibrated(Forecast(samples=values, times=wanted, channels=self.spec.channels))
 
     def check_state(self, state: Any) -> None:
-        """Raise `InputError` for what is no state of such a model."""
+        """Raise `InputError` unless this is a state of such a model."""
         if not isinstance(state, self.state_type):
             raise InputError(
                 f"The state should be one that `filter` of {type(self).__name__} gave, got "

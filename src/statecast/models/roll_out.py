@@ -92,7 +92,7 @@ class LatentRollout(Staged, Forecaster):
         return bool(self.solvers)
 
     def dynamics(self) -> nn.Module | None:
-        """The network that runs once per evaluation of the velocity; None if there is none."""
+        """The network that runs once per evaluation of the velocity; None without one."""
         return None
 
     def choose_solver(

@@ -22,7 +22,7 @@ def read_calibration(folder: Path, step: int, model: Forecaster) -> Calibration:
         model: that it is to correct.
 
     Errors:
-        FileError: there is none.
+        FileError: the run has no calibration.
         InputError: it was fitted for another checkpoint.
         CorruptionError: it is damaged.
     """

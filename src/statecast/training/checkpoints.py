@@ -168,7 +168,7 @@ def newest_whole(run: Path) -> Path:
     """The newest checkpoint that matches its digests.
 
     Errors:
-        CorruptionError: there is none.
+        CorruptionError: no checkpoint does.
     """
     for path in reversed(list_checkpoints(run)):
         try:

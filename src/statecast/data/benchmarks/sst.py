@@ -153,7 +153,7 @@ class SeaSurfaceTemperature(DataSource):
         """Numbers of the zones of the test split.
 
         Errors:
-            InputError: there is no zone of a number.
+            InputError: no zone has one of these numbers.
         """
         numbers = [zone.number for zone in self.zones]
         if self.test_zones is None:

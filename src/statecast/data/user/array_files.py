@@ -174,7 +174,7 @@ def array_files(path: str | Path | List[str | Path]) -> list[Path]:
     """Files of arrays behind a path; of a folder, all that it holds.
 
     Errors:
-        FileError: there are none.
+        FileError: no array file is there.
     """
     files: list[Path] = []
     for item in existing_paths(path):

@@ -321,7 +321,7 @@ def equal_runs(times: Array) -> Array:
 
 
 def mean_of_each(values: Array, starts: Array, stops: Array) -> Array:
-    """Means of the known values of several runs of frames; NaN where there is none."""
+    """Means of the known values of several runs of frames; NaN where all are unknown."""
     result = np.full((len(starts), *values.shape[1:]), np.nan, dtype=np.float32)
     for index, (start, stop) in enumerate(zip(starts, stops, strict=True)):
         if stop - start == 1:

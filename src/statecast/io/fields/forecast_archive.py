@@ -79,7 +79,7 @@ class ForecastArchive:
         """Name of a dimension.
 
         Errors:
-            InputError: there is none.
+            InputError: the archive lacks it.
         """
         name = dimension_named(self.dataset, dimension)
         if name is None:

@@ -66,7 +66,7 @@ class FieldOptions:
         sort: put frames in order of time.
         duplicates: which of several frames of one time to take, or their mean.
         missing_frames: `refuse` frames without a known value, or `keep` them.
-        missing: values that stand for none; None to look for them, empty where there are none.
+        missing: values that mean "missing"; None to look for them, empty for none.
     """
 
     variables: tuple[str, ...] = ()

@@ -120,6 +120,7 @@ class DrNet(StateSpaceForecaster):
             )
         self.skips, self.pose_size, self.confusion_weight = skips, pose_size, confusion_weight
         self.training_frames, self.predictor_rate = training_frames, predictor_rate
+        self.channels_last = not published  # see `precise_statistics`
         self.published, self.recurrent = published, (recurrent_layers, recurrent_size)
         self.forecast_statistics = forecast_statistics or ("batch" if published else "running")
         shape = spec.frame_shape

@@ -29,9 +29,7 @@ class MotionState(NamedTuple):
     """State of a `PixelMotion` after a frame, for each row."""
 
     lstms: States
-    latent: (
-        Float[Tensor, "row latent y x"] | None
-    )  # of the whole sequence; None where there is none
+    latent: Float[Tensor, "row latent y x"] | None  # of the whole sequence; None without one
     conditions: Float[Tensor, "row step condition"] | None = None  # of steps to come
 
 

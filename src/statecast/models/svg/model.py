@@ -124,6 +124,7 @@ class SVG(FrameFeedback[SVGState]):
         super().__init__(spec, normalise=normalise)
         self.noise_size, self.kl_weight = noise_size, kl_weight
         self.skip_frame, self.published = skip_frame, published
+        self.channels_last = not published  # see `precise_statistics`
         learned = prior == "learned"
         if forecast_statistics is None:
             forecast_statistics = "batch" if published and learned else "running"

@@ -25,7 +25,7 @@ class Encoding(NamedTuple):
     """Output of an encoder for one input."""
 
     code: Float[Tensor, "many code *grid"]  # a vector, or a map
-    skips: tuple[Tensor, ...]  # maps of every stage, coarse to fine; empty where there are none
+    skips: tuple[Tensor, ...]  # maps of every stage, coarse to fine; empty without skips
 
 
 class Content(NamedTuple):

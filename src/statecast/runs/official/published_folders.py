@@ -81,7 +81,7 @@ def tensorflow_prefixes(folder: Path) -> list[Path]:
 
 
 def settings_of(folder: Path) -> Settings:
-    """The settings beside a checkpoint; empty where there are none."""
+    """The settings beside a checkpoint; empty without any."""
     for name in SETTINGS:
         if (folder / name).is_file():
             return Settings(own_file(folder / name))

@@ -260,7 +260,7 @@ def data_of(model: Separable, decoder: str, base: str | None) -> str:
     """A published data set of the model's frames and output, by which its files are read.
 
     Errors:
-        InputError: there is none.
+        InputError: no published data set fits.
     """
     spec = model.spec
     identity = model.decoder.output == "identity"

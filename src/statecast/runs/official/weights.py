@@ -19,7 +19,7 @@ PREFIXES = ("module.", "model.")  # of all names: of data parallelism, and of Li
 
 
 def unwrapped(content: Mapping[Any, Any]) -> Mapping[Any, Any]:
-    """What the wrappers of a checkpoint hold; the content itself where there are none."""
+    """The content of a checkpoint without its wrappers."""
     for wrapper in WRAPPERS:
         if isinstance(content.get(wrapper), Mapping):
             return unwrapped(content[wrapper])
