@@ -7,6 +7,7 @@ import yaml
 from helpers.labelled_fields import one_zone
 from helpers.prepared_stores import CHOSEN, tiny_store
 
+import statecast
 from statecast.cli.main import main
 from statecast.data import DATASETS
 from statecast.errors import CorruptionError, FileError, InputError
@@ -18,6 +19,7 @@ from statecast.runs.load import load
 from statecast.runs.recipes import recipe_names
 from statecast.runs.recipes.resolve import read_recipe, resolve
 from statecast.runs.run import build_data, evaluate_run, open_run, train_run
+from statecast.runs.trained import trained_names
 from statecast.training.checkpoints import load_checkpoint, save_checkpoint
 
 LENGTHS = {"kth": 41, "human36m": 420, "bair": 30}  # frames, so that published windows fit
@@ -289,3 +291,13 @@ OWN = """
 model: {name: persistence}
 data: {name: arrays, path: mine.npy, context: 2, horizon: 2}
 """
+
+
+@pytest.mark.parametrize("name", trained_names())
+def test_a_shipped_model_says_the_command_of_a_recipe_that_trains_it(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(FileError, match=r"`statecast train \S+`\.$") as refused:
+        open_run(name)
+    recipe = str(refused.value).split("statecast train ")[1].rstrip("`.")
+    model = read_recipe(recipe)["model"]["name"]
+    assert type(statecast.load(name).model) is MODELS[model]

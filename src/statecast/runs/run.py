@@ -34,7 +34,7 @@ from statecast.runs.folders import (
 )
 from statecast.runs.initial_weights import read_initial_weights
 from statecast.runs.recipes.resolve import Tables, as_tables, pairs, resolve
-from statecast.runs.trained import trained_names
+from statecast.runs.trained import trained_names, training_command
 from statecast.training.checkpoint_folders import list_checkpoints
 from statecast.training.checkpoints import Checkpoint, load_checkpoint
 from statecast.training.loop import TrainingResult
@@ -177,8 +177,8 @@ def read_run(folder: Path) -> Run:
         if str(folder) in shipped:
             raise FileError(
                 f"{folder} comes with the package without data, and is not a run folder. "
-                f"statecast.load and `statecast forecast` take it; for a run of your own, "
-                f"`statecast train {folder}`."
+                "statecast.load and `statecast forecast` take it; for a run of your own, "
+                f"`{training_command(str(folder))}`."
             )
         raise FileError(
             f"{folder} is not a run folder: it holds no {CONFIG_NAME}. `statecast train RECIPE` "
