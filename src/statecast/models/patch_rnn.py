@@ -68,7 +68,7 @@ class PatchRNN(FrameFeedback[State | None], Generic[State]):
         if len(spec.space) != 2:
             raise InputError(
                 f"{type(self).__name__} needs images or maps, got (channel, *space) = "
-                f"{spec.frame_shape}. Points suit the model srvp: of stations, train fields-srvp."
+                f"{spec.frame_shape}. Points suit the model srvp; for stations, train fields-srvp."
             )
         if patch < 1 or any(side % patch for side in spec.space):
             raise InputError(
