@@ -127,7 +127,7 @@ def test_a_mask_travels_with_its_frames_and_its_gaps_are_nan():
     assert Batch.of(values, 2).mask is None
     with pytest.raises(InputError, match="must be NaN"):
         Batch.of(values, 2, mask=mask)
-    with pytest.raises(InputError, match="mask is boolean"):
+    with pytest.raises(InputError, match="mask must be boolean"):
         Batch.of(gaps, 2, mask=mask.float())
 
 

@@ -295,7 +295,7 @@ class TestActing:
             model.forecast(context, 4)
         with pytest.raises(InputError, match=r"got \(3, 4, 3\)"):
             model.forecast(context, actions=torch.zeros(3, 4, 3))
-        with pytest.raises(InputError, match=r"begin with \(3,\), got \(2, 4, 2\)"):
+        with pytest.raises(InputError, match=r"beginning with \(3,\), got \(2, 4, 2\)"):
             model.forecast(context, actions=torch.zeros(2, 4, 2))
         with pytest.raises(InputError, match="under agent_states"):
             model.forecast(replace(context, agent_states=None))
@@ -358,9 +358,11 @@ def test_actions_go_with_their_windows():
 
 def test_frames_refuse_actions_of_another_shape():
     values = torch.zeros(2, 3, 1, 8, 8)
-    with pytest.raises(InputError, match=r"actions of these frames .* got \(3, 4, 2\)"):
+    with pytest.raises(InputError, match=r"actions must have the shape .* got \(3, 4, 2\)"):
         Frames.context_of(values, actions=torch.zeros(3, 4, 2))
-    with pytest.raises(InputError, match=r"agent_states .* begin with \(2, 3\), got \(2, 2, 1\)"):
+    with pytest.raises(
+        InputError, match=r"agent_states .* beginning with \(2, 3\), got \(2, 2, 1\)"
+    ):
         Frames.context_of(values, agent_states=torch.zeros(2, 2, 1))
     with pytest.raises(InputError, match="actions must be an array of numbers"):
         Frames.context_of(values, actions="left")
