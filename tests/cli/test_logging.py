@@ -3,10 +3,14 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from statecast.cli.main import MISTAKE, main
+from statecast.data.progress import progress
+
+FULL = Path("/dev/full")  # every write to it fails, as on a full disk
 
 
 @pytest.mark.parametrize("words", [["train", "--quiet"], ["--quiet", "train"]])
@@ -18,6 +22,24 @@ def test_quiet_says_results_alone(recipe, tmp_path, capsys, words):
     assert said.err == ""
     assert main([w for w in command if w != "--quiet"] + ["--output", str(tmp_path / "two")]) == 0
     assert "step 12/12" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("quiet", [True, False])
+def test_progress_bars_mind_quiet(capsys, monkeypatch, quiet):
+    assert main(["--quiet", "list"] if quiet else ["list"]) == 0
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    assert list(progress([1, 2], "counting")) == [1, 2]
+    assert ("counting: 100%" in capsys.readouterr().err) is not quiet
+
+
+@pytest.mark.skipif(not FULL.exists(), reason="this system has no /dev/full")
+def test_output_that_cannot_be_written_is_one_line_with_code_2(monkeypatch, capsys):
+    with FULL.open("w") as full:
+        monkeypatch.setattr(sys, "stdout", full)
+        assert main(["list"]) == MISTAKE
+    told = capsys.readouterr().err
+    assert told.startswith("statecast: cannot write the output: ")
+    assert told.count("\n") == 1
 
 
 def test_the_bare_command_says_where_to_start(capsys):

@@ -21,6 +21,24 @@ SPINS = "10000"  # of a thread before it sleeps: microseconds
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; return its exit code."""
+    try:
+        try:
+            return run_command(arguments)
+        finally:
+            sys.stdout.flush()
+    except OSError as error:
+        if error.filename is not None:
+            raise
+        # What is left in the buffer would fail once more when the interpreter ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if isinstance(error, BrokenPipeError):  # the reader has gone, as in `statecast list | head`
+            return 0
+        print(f"statecast: cannot write the output: {error.strerror}.", file=sys.stderr)
+        return MISTAKE
+
+
+def run_command(arguments: Sequence[str] | None) -> int:
+    """Run one command; errors that statecast raises on purpose become a line and an exit code."""
     warnings.formatwarning = one_line
     wait_briefly()
     words, overrides = split_overrides(sys.argv[1:] if arguments is None else arguments)
@@ -51,9 +69,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return MISTAKE
     except KeyboardInterrupt:
         return INTERRUPTED
-    except BrokenPipeError:  # the reader of our output has gone, as in `statecast list | head`
-        sys.stderr.close()
-        return 0
 
 
 def wait_briefly() -> None:

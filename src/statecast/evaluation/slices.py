@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-import logging
-import sys
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 from torch import Tensor
 
 from statecast.data.base import Windows
 from statecast.data.loading import numbered_batches
-from statecast.distributed import is_main
+from statecast.data.progress import progress_bar
 from statecast.errors import InputError
 from statecast.frames import Batch
 
-if TYPE_CHECKING:
-    from tqdm import tqdm
-
-LOGGER = logging.getLogger(__name__)
 MEMORY_GIB = 2.0  # what forecasts and their scores may take at once, unless asked otherwise
 COPIES = 2  # of all samples: as they are decoded, and in the units of the data
 SCORING = 16  # sets of frames that a metric of single samples makes of one of them, measured
@@ -48,22 +41,13 @@ def slices_within(
     """
     if not max_memory_gib > 0:
         raise InputError(f"max_memory_gib must be positive, got {max_memory_gib}.")
-    with window_bar(len(numbers), title) as bar:
+    with progress_bar(title, len(numbers), unit="window") as bar:
         for chosen, batch in numbered_batches(windows, numbers, batch_size):
             at_once = windows_within(max_memory_gib, batch, samples)
             for start in range(0, len(chosen), at_once):
                 part = slice(start, start + at_once)
                 yield chosen[part], batch.select(part)
                 bar.update(len(chosen[part]))
-
-
-def window_bar(total: int, title: str | None) -> tqdm:
-    """A bar of windows done, where there is a title, a terminal, and no wish for quiet."""
-    from tqdm import tqdm
-
-    shown = title is not None and is_main() and LOGGER.isEnabledFor(logging.INFO)
-    silent = not (shown and sys.stderr.isatty())
-    return tqdm(total=total, desc=title, unit="window", dynamic_ncols=True, disable=silent)
 
 
 def windows_within(max_memory_gib: float, batch: Batch, samples: int) -> int:

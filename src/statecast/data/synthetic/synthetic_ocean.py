@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,6 +13,7 @@ from torch import Tensor
 from statecast.data.base import seeded_generator
 from statecast.data.benchmarks.sst_files import DAYS_OF_YEAR, PURPOSE, write_zone
 from statecast.data.cache.entries import folder_or_make
+from statecast.data.progress import progress_bar
 from statecast.data.synthetic.ocean_simulation import (
     DOMAIN,
     SIDE,
@@ -69,11 +69,7 @@ def ocean_folder(ocean: Ocean) -> Path:
 
 def write_ocean(ocean: Ocean, folder: Path) -> None:
     """Simulate all zones and write a file for each."""
-    from tqdm import tqdm
-
-    with tqdm(
-        total=ocean.zones, desc="simulating an ocean", unit="zone", disable=not sys.stderr.isatty()
-    ) as bar:
+    with progress_bar("simulating an ocean", ocean.zones, unit="zone") as bar:
         for first in range(0, ocean.zones, AT_ONCE):
             numbers = range(first, min(first + AT_ONCE, ocean.zones))
             generators = [seeded_generator(ocean.seed, STREAM, number) for number in numbers]
