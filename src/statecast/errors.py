@@ -1,5 +1,9 @@
 """The errors a user can meet: one class per kind of mistake, each message says what to do."""
 
+from __future__ import annotations
+
+from collections.abc import Mapping
+
 
 class StatecastError(Exception):
     """Base of every error that statecast raises on purpose.
@@ -14,7 +18,17 @@ class StatecastError(Exception):
 
 
 class InputError(StatecastError, ValueError):
-    """An argument does not fit: a shape, a type, a value, an option."""
+    """An argument does not fit: a shape, a type, a value, an option.
+
+    Args:
+        message: what was expected, what came, and what to do.
+        options: options of the data set that would help, each with a value as a command line
+            takes it; the message names them too.
+    """
+
+    def __init__(self, message: str, *, options: Mapping[str, str] | None = None) -> None:
+        super().__init__(message)
+        self.options = dict(options or {})
 
 
 class FileError(StatecastError, OSError):

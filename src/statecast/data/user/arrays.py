@@ -25,22 +25,6 @@ GUESS = ", by a guess (--data.axes says otherwise)"
 COLOURS = {1: ("intensity",), 3: ("red", "green", "blue")}  # channel names of bytes
 
 
-class ShortSequencesError(InputError):
-    """Sequences are too short for the windows that are asked for.
-
-    Attributes:
-        lengths: lengths of windows that would fit, as options; empty where none would.
-    """
-
-    def __init__(self, reason: str, lengths: Mapping[str, int]) -> None:
-        options = " ".join(f"--data.{name} {value}" for name, value in lengths.items())
-        advice = f"Shorten them: {options}."
-        if not lengths:
-            advice = "Give longer sequences, or larger shares: --data.validation_fraction 0.2."
-        super().__init__(f"{reason} {advice}")
-        self.lengths = lengths
-
-
 class Arrays(DataSource):
     """Your own sequences: arrays of time, space, and perhaps channels and sequences.
 
@@ -168,15 +152,21 @@ class Arrays(DataSource):
         """Raise `InputError` unless the sequences of a split hold a window."""
         frames = max(stop - start for _, start, stop in self.parts[split])
         length = self.context + self.horizons[split]
-        if frames < length:
-            raise ShortSequencesError(
-                f"Sequences of {frames} frames hold no {split} windows of {length}: context "
-                f"{self.context} and horizon {self.horizons[split]}.",
-                self.shorter(),
-            )
+        if frames >= length:
+            return
+        options = {name: str(value) for name, value in self.shorter().items()}
+        advice = "Give longer sequences, or larger shares: --data.validation_fraction 0.2."
+        if options:
+            words = " ".join(f"--data.{name} {value}" for name, value in options.items())
+            advice = f"Shorten them: {words}."
+        raise InputError(
+            f"Sequences of {frames} frames hold no {split} windows of {length}: context "
+            f"{self.context} and horizon {self.horizons[split]}. {advice}",
+            options=options,
+        )
 
     def shorter(self) -> dict[str, int]:
-        """Lengths of windows that every split has room for, as options; none where it has none."""
+        """Options for windows that fit into every split; empty if none fit."""
         room = {split: max(b - a for _, a, b in self.parts[split]) for split in SPLITS}
         shortest, asked = min(room.values()), self.horizons
         if shortest < 2:

@@ -119,12 +119,14 @@ def axes_of(
         if not extra or not space:
             raise InputError(f"{here}: no dimension of space. Name them: --data.y and --data.x.")
         name = extra[0]
+        first = values_of(field.isel({name: [0]}), name)
+        box = f"{{{name}: [{first}, {first}]}}"
         raise InputError(
             f"{here}: {extra} besides time and {space}. {name} has the values "
-            f"{values_of(field, name)}. Take one of them, as with --data.crop "
-            f"'{{{name}: [{first_of(field, name)}, {first_of(field, name)}]}}'; each as a channel, "
-            f"--data.channels {name}; or each as a sequence, such as ensemble members, "
-            f"--data.sequences {name}."
+            f"{values_of(field, name)}. Take one of them, as with --data.crop '{box}'; or each as "
+            f"a channel: --data.channels {name}; or each as a sequence, such as ensemble members: "
+            f"--data.sequences {name}.",
+            options={"crop": box},
         )
     return Axes(time, space, single, by_order)
 
@@ -134,11 +136,6 @@ def values_of(field: DataArray, name: str) -> str:
     values = field[name].values.tolist()
     shown = [f"{value:g}" if isinstance(value, int | float) else str(value) for value in values[:6]]
     return ", ".join(shown) + (f" … ({len(values)})" if len(values) > 6 else "")
-
-
-def first_of(field: DataArray, name: str) -> str:
-    """The first value of a dimension."""
-    return values_of(field.isel({name: [0]}), name)
 
 
 def _space_of(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import re
+import shlex
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -109,7 +110,8 @@ class Field:
             f"{self.origin}: with time_step {self.options.time_step}, {len(empty)} of {len(self)} "
             f"frames would average no frames, first {text_of(self.frames.times[empty[0]])}. Give a "
             "longer one, or set missing_frames: keep (--data.missing_frames keep) to take them "
-            "as unknown."
+            "as unknown.",
+            options={"missing_frames": "keep"},
         )
 
     def __len__(self) -> int:
@@ -184,7 +186,8 @@ class Field:
             raise InputError(
                 f"{self.origin} has no known value of {self.channels[channel]} in "
                 f"{int(empty.any(axis=1).sum())} frame(s), first in frame {start + frame}. Set "
-                "missing_frames: keep (--data.missing_frames keep) to take such frames as unknown."
+                "missing_frames: keep (--data.missing_frames keep) to take such frames as unknown.",
+                options={"missing_frames": "keep"},
             )
 
     def check_infinite(self, values: Array, start: int) -> None:
@@ -197,7 +200,8 @@ class Field:
         option = missing_option((*(self.options.missing or ()), *signs.tolist()))
         raise InputError(
             f"{self.origin} holds infinite values, first in frame {start + place}. Set missing: "
-            f"{option} (--data.missing {option}) to take them as unknown."
+            f"{option} (--data.missing {shlex.quote(option)}) to take them as unknown.",
+            options={"missing": option},
         )
 
     def check_missing(self) -> None:
@@ -221,8 +225,9 @@ class Field:
                 raise InputError(
                     f"{self.origin} has {name} of {shown} at {share:.0%} of the points of a frame, "
                     "far from all others, as if it stood for a missing value. Set missing: "
-                    f"{option} (--data.missing {option}) to take it as unknown, or --data.missing "
-                    "[] if it is a value."
+                    f"{option} (--data.missing {shlex.quote(option)}) to take it as unknown, or "
+                    "--data.missing [] if it is a value.",
+                    options={"missing": option},
                 )
 
     def looked_at(self) -> Array:
@@ -254,7 +259,7 @@ class Field:
 def missing_option(values: Sequence[float]) -> str:
     """Values as the option `missing` takes them on a command line."""
     texts = [f"{value:g}".replace("inf", ".inf") for value in values]
-    return texts[0] if len(texts) == 1 else f"'[{', '.join(texts)}]'"
+    return texts[0] if len(texts) == 1 else f"[{', '.join(texts)}]"
 
 
 def check_calendars(sources: Sequence[Source]) -> None:

@@ -126,7 +126,8 @@ def check_groups(dataset: Dataset, group: str | None, groups: Sequence[str], ori
     if not dataset.variables and group is None and groups:
         raise InputError(
             f"{origin} holds its variables in the groups {', '.join(groups)}. Name one: "
-            f"--data.group {groups[0]}."
+            f"--data.group {groups[0]}.",
+            options={"group": groups[0]},
         )
 
 

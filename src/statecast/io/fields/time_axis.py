@@ -60,11 +60,13 @@ def check_order(times: Array, origin: str) -> None:
     if gaps[place] == 0:
         raise InputError(
             f"{origin}: the time {now} occurs twice. Set --data.duplicates first, last or mean "
-            "to take one frame of each time."
+            "to take one frame of each time.",
+            options={"duplicates": "first"},
         )
     raise InputError(
         f"{origin}: time must increase, but frame {place + 1}, {now}, comes after {before}. "
-        "Set sort: true (--data.sort true) to put frames in order."
+        "Set sort: true (--data.sort true) to put frames in order.",
+        options={"sort": "true"},
     )
 
 
@@ -110,7 +112,8 @@ def even_frames(
         f"{text_of(times[place])} to {text_of(times[place + 1])}{missing_between(times, typical)}. "
         "Set uneven_times: fill (--data.uneven_times fill) to take what is missing as unknown, "
         "--data.time_step (such as 1D) to average, or --data.uneven_times accept to count frames "
-        "as if they were even."
+        "as if they were even.",
+        options={"uneven_times": "fill"},
     )
 
 

@@ -20,7 +20,7 @@ from statecast.data.user.array_files import (
     pattern_of,
     tensors_of,
 )
-from statecast.data.user.arrays import Arrays, ShortSequencesError, check_finite, described
+from statecast.data.user.arrays import Arrays, check_finite, described
 from statecast.errors import FileError, InputError
 from statecast.io.hdf5 import arrays_of, opened
 from statecast.io.numpy_files import map_npy, members_of, read_npz
@@ -112,20 +112,20 @@ def suggest(finding: Finding, path: Path | Sequence[Path]) -> None:
     finding.say("would be read", f"by the data set arrays, axes {described(found)}")
     finding.preview = lambda: rows_of([drawn(sequences, n) for n in evenly(len(sequences), ROWS)])
     paths = [str(path)] if isinstance(path, Path) else list(map(str, path))
-    lengths: Mapping[str, int] = {}
+    lengths: Mapping[str, str] = {}
     try:
         check_finite(sequences)
         Arrays(path=tuple(paths), axes=sequences.axes, dataset=found.dataset)
     except InputError as error:
         finding.warn(error)
-        if not isinstance(error, ShortSequencesError) or not error.lengths:
+        if not error.options:
             return
-        lengths = error.lengths
+        lengths = error.options
     words = ["train", "videos", "--data.name", "arrays", "--data.path", path_option(path)]
     words += ["--data.axes", sequences.axes] if sequences.axes not in (ORDER, "ntcx") else []
     words += ["--data.dataset", found.dataset] if found.dataset else []
     for name, length in lengths.items():
-        words += [f"--data.{name}", str(length)]
+        words += [f"--data.{name}", length]
     space = sequences.frame_shape[1:]
     if any(side % multiple_for(space) for side in space):
         words += ["--model.architecture", "mlp"]

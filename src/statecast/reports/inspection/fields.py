@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -30,8 +29,6 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 SHOWN = 20  # variables that are described
 TRIALS = 5  # most options that a variable needs to be read
-EXAMPLES = ("time", "y", "x", "variables", "time_units")  # options whose value is the user's
-ADVICE = re.compile(r"--data\.(\w+) ('[^']*'|[^\s,;)]+)")  # in the message of an error
 
 
 class Values(NamedTuple):
@@ -112,10 +109,11 @@ def group_of(finding: Finding, path: Path) -> str | None:
 def tried(
     finding: Finding, name: str, paths: Sequence[Path], options: FieldOptions
 ) -> Readable | str | None:
-    """A variable as frames, with the options that it needs, which errors advise one by one.
+    """Read a variable as frames, with the options that its errors suggest, one after another.
 
     Returns:
-        It; why it has no frames, where no dimension of it is time; None, where a problem is said.
+        The variable; or the reason why it has no frames, if no dimension of it is time; or None
+            after another problem, which `finding` then holds.
     """
     words: dict[str, str] = {} if options.group is None else {"group": options.group}
     options = replace(options, variables=(name,))
@@ -130,14 +128,14 @@ def tried(
             return Readable(files, values, [word for pair in pairs for word in pair])
         except InputError as error:
             problems.append(error)
-            advice = ADVICE.search(str(error))
-            if advice is None or advice[1] in EXAMPLES:
+            if not error.options:
                 break
-            option, text = advice[1], advice[2].strip("'")
-            if option == "crop" and "crop" in words:  # of another dimension
-                text = f"{words['crop'][:-1]}, {text[1:]}"
-            words[option] = text
-            options = replace(options, **plain_options({option: parse_yaml(text)}))
+            suggested = dict(error.options)
+            if "crop" in suggested and "crop" in words:  # of another dimension
+                suggested["crop"] = f"{words['crop'][:-1]}, {suggested['crop'][1:]}"
+            words |= suggested
+            parsed = {name: parse_yaml(text) for name, text in suggested.items()}
+            options = replace(options, **plain_options(parsed))
     if isinstance(problems[0], TimelessError):
         return str(problems[0])
     finding.warn(f"{name}: {problems[0]}")
