@@ -1,4 +1,4 @@
-"""Arguments of public functions, checked against their signatures before anything is done."""
+"""Checks of the arguments of public functions against their signatures."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 MOST = 1 << 40  # larger integers are taken for mistakes, except seeds
-LONGEST = 1_000_000  # frames after the last observed one that are forecast, and steps per frame
-STRANGE = ("builtins", "numpy", "numpy.ma", "torch")  # modules whose types are not ours
-SHOWN = 60  # letters of a value in a message
+LONGEST = 1_000_000  # most frames that a forecast has, and most steps per frame
+STRANGE = ("builtins", "numpy", "numpy.ma", "torch")  # their types never stand in for ours
+SHOWN = 60  # characters of a value in a message
 ALLOCATION = ("allocate memory", "out of memory", "Storage size calculation overflowed",
               "numel: integer multiplication overflow", "negative dimension",
               "invalid array size")  # fmt: skip
@@ -29,14 +29,14 @@ WORDS: dict[Any, str] = {int: "a whole number", float: "a number", str: "text",
 
 
 def typed(function: Callable[P, R]) -> Callable[P, R]:
-    """Decorate a public function: arguments of another type than its signature says are refused.
+    """Decorate a public function: refuse arguments whose types differ from its signature.
 
-    Integers may be NumPy's and tuples may be lists; a bool is not a number, and NaN is not
-    accepted. Types that are not plain, such as tensors', are left to the function.
+    Integers may be NumPy's, and tuples may be lists. A bool is not a number, and NaN is not
+    accepted. The shapes and dtypes of tensors are for the function itself to check.
 
     Errors of the decorated function:
-        InputError: an argument does not fit, or more memory would be needed than there is.
-        FileError: the system cannot take the name of a file.
+        InputError: an argument does not fit, or would need more memory than there is.
+        FileError: the system refuses access to a file, or its name.
     """
     signature = inspect.signature(function)
     wanted: dict[str, Any] = {}
@@ -71,7 +71,7 @@ def typed(function: Callable[P, R]) -> Callable[P, R]:
 
 
 def is_allocation(error: BaseException) -> bool:
-    """Whether an error says that memory, or the range of sizes, did not suffice."""
+    """Whether an error says that memory ran out, or that a size overflows."""
     if isinstance(error, MemoryError):
         return True
     return any(words in str(error) for words in ALLOCATION)
@@ -93,7 +93,7 @@ def annotations_of(function: Callable[..., Any], signature: inspect.Signature) -
 
 
 def fits(value: object, wanted: Any) -> bool:
-    """Whether a value is of a type, as far as that is a plain one."""
+    """Whether a value fits a type; every value fits a type that cannot be checked."""
     origin, inner = get_origin(wanted), get_args(wanted)
     if origin in (Union, types.UnionType):
         return any(fits(value, one) for one in inner)
@@ -112,7 +112,7 @@ def fits(value: object, wanted: Any) -> bool:
 
 
 def fits_container(value: object, origin: type, inner: tuple[Any, ...]) -> bool:
-    """Whether a value is a mapping or sequence of elements of a type; other generics are taken."""
+    """Whether a value is a mapping or sequence of fitting elements; other generics fit all."""
     if issubclass(origin, Mapping):
         keys, values = inner or (Any, Any)
         return isinstance(value, Mapping) and all(
@@ -136,12 +136,12 @@ def fits_sequence(value: object, origin: type, inner: tuple[Any, ...]) -> bool:
 
 
 def is_seed(name: str, value: object) -> bool:
-    """Whether an argument is a seed, which any whole number is."""
+    """Whether an argument is a seed: a whole number of any size."""
     return name == "seed" and not isinstance(value, bool) and isinstance(value, Integral)
 
 
 def is_whole(value: object) -> bool:
-    """Whether a value is an integer, and not a bool."""
+    """Whether a value is an integer smaller than `MOST`, and not a bool."""
     return not isinstance(value, bool) and isinstance(value, Integral) and abs(int(value)) < MOST
 
 
@@ -172,7 +172,7 @@ def refusal(name: str, value: object, wanted: object) -> str:
 
 
 def described(wanted: Any) -> str:
-    """A type in words: `[a number, …]` of a sequence, `{name: text}` of a mapping."""
+    """A type in words: `[a number, …]` for a sequence, `{name: text}` for a mapping."""
     origin, inner = get_origin(wanted), get_args(wanted)
     if origin is Literal:
         return " or ".join(map(str, inner))

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 LAUNCHED = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")  # set by torchrun
 PATIENCE = timedelta(minutes=30)  # how long a process waits for another one
-PATIENCE_NAME = "STATECAST_PATIENCE"  # environment variable that says otherwise, in seconds
+PATIENCE_NAME = "STATECAST_PATIENCE"  # environment variable that changes it, in seconds
 # Signals that ask a process to stop; schedulers send the last two, which Windows lacks.
 SIGNALS = tuple(
     getattr(signal, name)
@@ -31,7 +31,7 @@ Found = TypeVar("Found")
 
 @dataclass(frozen=True)
 class Part:
-    """Consecutive windows of a batch that fall to one process."""
+    """The consecutive windows of a batch that one process handles."""
 
     start: int
     stop: int
@@ -42,28 +42,28 @@ class Part:
 
     @property
     def rows(self) -> slice:
-        """Their place in the batch."""
+        """Place of these windows in the batch."""
         return slice(self.start, self.stop)
 
 
 def launched_processes() -> int:
-    """Number of processes that were launched for this command, in a group or not."""
+    """Number of processes launched for this command, whether they have joined a group or not."""
     if not all(os.environ.get(name) for name in LAUNCHED):
         return 1
     return int(os.environ["WORLD_SIZE"])
 
 
 def launched_rank() -> int:
-    """Rank of this process among those that were launched for this command, in a group or not."""
+    """Rank of this process among those launched for this command, in a group or not."""
     return 0 if launched_processes() == 1 else int(os.environ["RANK"])
 
 
 @contextmanager
 def process_group() -> Iterator[None]:
-    """Work together with the other processes of the command, inside the block.
+    """Join the other processes of the command, inside the block.
 
-    Does nothing in a process that was launched alone, or that is in the group already. CPU tensors
-    are exchanged by gloo, GPU tensors by NCCL; each process takes a GPU of its own as `cuda`.
+    Does nothing in a process that was launched alone, or that has joined the group already. Gloo
+    exchanges CPU tensors, NCCL GPU tensors; each process takes a GPU of its own as `cuda`.
 
     Errors:
         ProcessError: the processes do not find each other.
@@ -93,7 +93,7 @@ def process_group() -> Iterator[None]:
         yield
     except BaseException as error:
         if isinstance(error, StatecastError):
-            error.told = bool(error.told)  # unless the main process says it, this one does
+            error.told = bool(error.told)  # unless the main process reports it, this one does
         forget_locals(error)
         raise
     finally:
@@ -140,19 +140,19 @@ def world_size() -> int:
 
 
 def rank() -> int:
-    """Number of this process among them, from 0."""
+    """Number of this process among those that work together, from 0."""
     from torch import distributed
 
     return distributed.get_rank() if world_size() > 1 else 0
 
 
 def is_main() -> bool:
-    """Whether this process writes what all of them found."""
+    """Whether this is the main process, which writes the results of all."""
     return rank() == 0
 
 
 def share(items: Tensor) -> Tensor:
-    """The consecutive part of the items that falls to this process; parts differ by one at most."""
+    """This process's consecutive part of the items; parts differ by at most one item."""
     return items.tensor_split(world_size())[rank()]
 
 
@@ -160,13 +160,13 @@ def part_of_batch(count: int) -> Part:
     """This process's share of a batch: equal shares for all processes.
 
     Errors:
-        InputError: the batch does not divide by the number of processes.
+        InputError: the batch does not divide equally among the processes.
     """
     each, rest = divmod(count, world_size())
     if rest:
         raise InputError(
-            f"A batch of {count} windows does not divide by {world_size()} processes. Change "
-            "train.batch_size, or launch another number of processes."
+            f"A batch of {count} windows does not divide equally among {world_size()} processes. "
+            "Change train.batch_size, or launch another number of processes."
         )
     return Part(rank() * each, (rank() + 1) * each, count)
 
@@ -174,7 +174,7 @@ def part_of_batch(count: int) -> Part:
 def all_gather(own: Found) -> list[Found]:
     """The objects of all processes, in the order of their ranks.
 
-    All processes must call it equally often.
+    All processes must make the same calls.
 
     Errors:
         ProcessError: another process has ended.
@@ -220,7 +220,7 @@ class _Failed(NamedTuple):
 
 
 def all_reduce_sum(tensor: Tensor) -> Tensor:
-    """The sum of a tensor over processes, in place; bit for bit the same in every process."""
+    """Sum a tensor over processes, in place; the result has the same bits in every process."""
     if world_size() > 1:
         from torch import distributed
 
@@ -236,7 +236,7 @@ def all_reduce_max(own: int) -> int:
 
 @contextmanager
 def process_errors() -> Iterator[None]:
-    """Context of a collective: where another process does not answer, `ProcessError`."""
+    """Turn the errors of a collective call into `ProcessError` if another process has failed."""
     try:
         yield
     except RuntimeError as error:
@@ -247,12 +247,12 @@ def process_errors() -> Iterator[None]:
         if "timed out" in line.lower() or "timeout" in line.lower():
             raise ProcessError(
                 f"{who} has waited {patience().total_seconds():g} s for another process, which "
-                f"hangs or is slow. {PATIENCE_NAME}=SECONDS waits longer."
+                f"hangs or is slow. To wait longer, set {PATIENCE_NAME} to a number of seconds."
             ) from error
         if "peer" not in line and "onnection" not in line:  # an error of this process
             raise
         raise ProcessError(
-            f"{who} lost another process; its error says why, unless it was killed."
+            f"{who} lost another process. The error of that process says why, unless it was killed."
         ) from error
 
 

@@ -1,4 +1,4 @@
-"""Registries: name -> class, imported when it is asked for; installed packages add their own."""
+"""Registries of classes by name, imported on first use; installed packages can add classes."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ class Registry(MutableMapping[str, type[T]], Generic[T]):
     """Classes by name.
 
     Args:
-        group: entry points by which installed packages announce more, as `statecast.models`.
-        places: name -> `module:Class` of what comes with statecast.
+        group: entry points by which installed packages add classes, such as `statecast.models`.
+        places: name -> `module:Class` of the classes that come with statecast.
     """
 
     def __init__(self, group: str, places: Mapping[str, str]) -> None:
@@ -54,7 +54,7 @@ class Registry(MutableMapping[str, type[T]], Generic[T]):
         return name in self.entries
 
     def titles(self) -> dict[str, str]:
-        """First lines of the classes' docstrings, by name; no class is imported for them."""
+        """First line of each class's docstring, by name; no class is imported."""
         return {name: title_of(entry) for name, entry in self.entries.items()}
 
 
@@ -70,7 +70,7 @@ def load(entry: EntryPoint) -> type:
     except (ImportError, AttributeError) as error:
         raise InputError(
             f"The package {package} announces {entry.name!r} as {entry.value}, which cannot be "
-            f"imported: {error}. Mend the package, or uninstall it."
+            f"imported: {error}. Fix the package, or uninstall it."
         ) from error
     if not isinstance(found, type):
         raise InputError(
@@ -81,7 +81,7 @@ def load(entry: EntryPoint) -> type:
 
 
 def title_of(entry: EntryPoint | type) -> str:
-    """First line of a class's docstring, read from its source where it is not imported."""
+    """First line of a class's docstring, read from its source if it is not imported."""
     if isinstance(entry, type):
         return (inspect.getdoc(entry) or "").split("\n")[0]
     try:

@@ -126,5 +126,5 @@ def numbers():
     assert all_reduce_max(rank()) == 1
     assert run_on_main(rank) == 0
     assert part_of_batch(6).rows == [slice(0, 3), slice(3, 6)][rank()]
-    with pytest.raises(InputError, match="does not divide by 2 processes"):
+    with pytest.raises(InputError, match="does not divide equally among 2 processes"):
         part_of_batch(7)

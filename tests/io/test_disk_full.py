@@ -144,7 +144,7 @@ def test_on_a_full_disk_the_file_before_stays_and_nothing_else(small_disk, name)
     ballast = fill(small_disk)
     message = said(FILES[name], small_disk)
     ballast.unlink()
-    assert message == f"Cannot write {small_disk / name}: {FULL} {name} is as it was before."
+    assert message == f"Cannot write {small_disk / name}: {FULL} The older {name} is unchanged."
     assert content(small_disk) == before
     FILES[name](small_disk, 4)
     assert content(small_disk) != before
@@ -156,7 +156,7 @@ def test_beyond_a_limit_on_file_sizes_too(tmp_path, name):
     before = content(tmp_path)
     message = said(FILES[name], tmp_path, limit=True)
     assert message.startswith(f"Cannot write {tmp_path / name}: "), message
-    assert message.endswith(f" {name} is as it was before.")
+    assert message.endswith(f" The older {name} is unchanged.")
     assert LIMITED in message or (name == "a.nc" and UNCLEAR in message), message
     assert "\n" not in message
     assert content(tmp_path) == before
@@ -185,7 +185,7 @@ def test_a_cache_on_a_full_disk_is_not_begun(small_disk, make, monkeypatch):
     message = said(make, small_disk)
     assert f"Cannot write {small_disk / 'cache'}/" in message
     assert FULL in message
-    assert "STATECAST_CACHE names another folder" in message
+    assert "STATECAST_CACHE to use another folder" in message
     assert list((small_disk / "cache").iterdir()) == []
     ballast.unlink()
     if make is filmed:  # the array is larger than the disk

@@ -304,8 +304,8 @@ def test_velocity_of_projected_and_of_bare_fields():
     mixed = labels().variables | {"lat": plane["y"]._replace(dims=("lat",))}
     for changes, message in (
         ({"variables": {}}, "Distances along lat need .* got none"),
-        ({"step": Step(1.0, "numbers")}, "dates, got one of bare numbers"),
-        ({"variables": mixed}, "in degrees and the other one is a length"),
+        ({"step": Step(1.0, "numbers")}, "dates, got numbers without a unit"),
+        ({"variables": mixed}, "in degrees, and the other one is a length"),
     ):
         field = MotionField(pixels=pixels, times=torch.ones(1), coordinates=labels(**changes))
         with pytest.raises(InputError, match=message):

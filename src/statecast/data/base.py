@@ -30,7 +30,7 @@ class InferredOption(NamedTuple):
 
     what: str  # for people
     chosen: str  # for people
-    option: str | None = None  # the option that would have said it, to be written down
+    option: str | None = None  # the option that was left open, to be written into the recipe
     value: Any = None  # of the option
 
 
@@ -65,26 +65,25 @@ class Windows(Dataset[Batch], ABC):
 
     @property
     def sequence_numbers(self) -> Int[Tensor, " window"]:
-        """The sequence that each window is cut from: windows of one are not independent.
+        """The sequence that each window is cut from: windows of one sequence are not independent.
 
-        By default each is a sequence of its own.
+        By default, each window is a sequence of its own.
         """
         return torch.arange(len(self))
 
     def to_score_units(self, forecast: Forecast, batch: Batch) -> tuple[Forecast, Frames]:
-        """A forecast of a batch of these windows, and its target, in the units of their scores.
+        """A forecast of a batch of these windows, and its target, in the units of the scores.
 
-        By default both are so already. Windows that deliver normalised frames override this and
-        `scored_spec`.
+        By default, nothing changes. Windows of normalised frames override this and `scored_spec`.
         """
         return forecast, batch.target
 
     def coordinates(self, window: int) -> Coordinates | None:
-        """Labels of a window's context frames; None where frames have none."""
+        """Labels of a window's context frames; None if they have none."""
         return None
 
     def scored_spec(self, spec: FrameSpec) -> FrameSpec:
-        """Range and unit of what `to_score_units` gives, from the spec of the windows."""
+        """The spec of the windows, with range and unit of what `to_score_units` returns."""
         return spec
 
     def __getitem__(self, index: int) -> Batch:
@@ -104,7 +103,7 @@ class Windows(Dataset[Batch], ABC):
     def training_batch(self, step: int, count: int, *, seed: int) -> Batch:
         """The batch of a training step: a function of (seed, step) alone, not of earlier batches.
 
-        Sources that generate fresh windows override this, and give None as `training_indices`.
+        Sources that generate fresh windows override this, and return None as `training_indices`.
         """
         numbers = self.training_indices(step, count, seed=seed)
         assert numbers is not None
@@ -113,7 +112,7 @@ class Windows(Dataset[Batch], ABC):
     def training_batch_part(self, step: int, count: int, part: Part, *, seed: int) -> Batch:
         """One process's share of the windows of `training_batch`.
 
-        Sources that override `training_batch` may override this as well, to make only these.
+        Sources that override `training_batch` may override this too, to make only this share.
         """
         numbers = self.training_indices(step, count, seed=seed)
         if numbers is None or type(self).training_batch is not Windows.training_batch:
@@ -121,11 +120,13 @@ class Windows(Dataset[Batch], ABC):
         return self.batch(numbers[part.rows])
 
     def training_indices(self, step: int, count: int, *, seed: int) -> Tensor | None:
-        """Numbers of the windows in the batch of a training step, (count,); None of fresh ones.
+        """Numbers of the windows in the batch of a training step, (count,); None for fresh ones.
 
-        By default an epoch is a random permutation of the windows and ends with its last
-        complete batch; where the split is smaller than a batch, its windows come again if they
-        may, as `repeats` says.
+        By default, an epoch is a random permutation of the windows and ends with its last
+        complete batch. If the split is smaller than a batch, its windows repeat.
+
+        Errors:
+            InputError: the split is smaller than a batch, and `repeats` is false.
         """
         if count > len(self) and self.repeats:
             generator = seeded_generator(seed, step)
@@ -135,7 +136,7 @@ class Windows(Dataset[Batch], ABC):
         if count > len(self):
             raise InputError(
                 f"A batch of {count} needs at least {count} windows, but this split has "
-                f"{len(self)}. Lower `batch_size` in [train]."
+                f"{len(self)}. Lower train.batch_size."
             )
         epoch, position = divmod(step, len(self) // count)
         order = torch.randperm(len(self), generator=seeded_generator(seed, epoch))
@@ -161,7 +162,7 @@ class CutWindows(Windows):
 
 
 def collate_batches(batches: Sequence[Batch], **options: object) -> Batch:
-    """One batch of the windows of several, for PyTorch's `DataLoader`."""
+    """Join batches into one, for PyTorch's `DataLoader`."""
     first = batches[0]
     if len(batches) == 1:
         return first
@@ -195,7 +196,7 @@ class DataSource(ABC):
     """
 
     def __init_subclass__(cls) -> None:
-        """Options of every data set are checked against its signature."""
+        """Check the options of every data set against its signature."""
         super().__init_subclass__()
         if "__init__" in vars(cls):
             cls.__init__ = typed(cls.__init__)  # type: ignore[method-assign]
@@ -207,7 +208,7 @@ class DataSource(ABC):
 
     @abstractmethod
     def windows(self, split: Split) -> Windows:
-        """The windows of a split; those of training have the horizon of `spec`."""
+        """The windows of a split; training windows have the horizon of `spec`."""
 
     @property
     @abstractmethod
@@ -216,7 +217,7 @@ class DataSource(ABC):
 
     @property
     def has_training_windows(self) -> bool:
-        """Whether there is a training split: data that only verify forecasts may lack it."""
+        """Whether there is a training split; data that only verify forecasts may lack one."""
         return True
 
     @property
@@ -226,7 +227,7 @@ class DataSource(ABC):
 
     @property
     def preparation(self) -> Preparation | None:
-        """Preprocessing of labelled fields before a model sees them; kept with its run."""
+        """Preprocessing of labelled fields, which a run keeps; None for other data."""
         return None
 
 
@@ -244,7 +245,7 @@ def seeded_generator(*numbers: int) -> torch.Generator:
 
 
 def window_generators(numbers: Tensor, *seed: int) -> Streams:
-    """The streams of windows: that of each follows from the seed and its own number alone.
+    """A random stream for each window; it follows from the seed and the window's number alone.
 
     Args:
         numbers: of the windows in their split, (window,).

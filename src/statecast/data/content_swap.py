@@ -19,8 +19,8 @@ class SwappedContent(NamedTuple):
 
 
 class SwappableWindows(Windows):
-    """Windows that a data set can make again with other content and the same dynamics."""
+    """Windows that a data set can also make with other content and the same dynamics."""
 
     @abstractmethod
     def swap_content(self, indices: Tensor, *, seed: int) -> SwappedContent:
-        """Other content for windows of these indices: a function of seed and index alone."""
+        """Other content for the windows of these indices, by the seed and each index alone."""

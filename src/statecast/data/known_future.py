@@ -20,7 +20,7 @@ class KnownFuture(Windows):
     def exact_forecast(
         self, indices: Tensor, *, samples: int, generator: torch.Generator | None = None
     ) -> Forecast:
-        """Samples of the target's frames from their exact law, in the units of the data.
+        """Samples of the target from its exact law, in the units of the data.
 
         Args:
             indices: of the windows.
@@ -34,28 +34,29 @@ class KnownFuture(Windows):
 
         $$\tfrac12 \mathbb E |X - X'|$$
 
-        of two independent draws of each pixel, averaged over pixels. No forecast has a lower one.
+        for two independent draws of each pixel, averaged over pixels. No forecast has a lower
+        expected CRPS.
         """
 
 
 class KnownModes(KnownFuture):
-    """Windows whose future takes one of a few ways, each with a known probability.
+    """Windows whose future is one of a few modes, each with a known probability.
 
     Class attributes:
-        modes: names of the ways.
+        modes: names of the modes.
     """
 
     modes: tuple[str, ...]
 
     @abstractmethod
     def mode_probabilities(self, indices: Tensor) -> Float[Tensor, "window mode"]:
-        """Probability of each way, given what is observed."""
+        """Probability of each mode, given what is observed."""
 
     @abstractmethod
     def modes_of(
         self, frames: Float[Tensor, "*batch time channel *space"]
     ) -> Int[Tensor, "*batch"]:
-        """The way that each future takes, as an index of `modes`."""
+        """The mode of each future, as an index of `modes`."""
 
 
 class TwoWays(KnownModes):
@@ -63,7 +64,7 @@ class TwoWays(KnownModes):
 
     @abstractmethod
     def futures(self, indices: Tensor) -> Float[Tensor, "mode window time channel *space"]:
-        """Target frames of each way."""
+        """Target frames of each mode."""
 
     def exact_forecast(
         self, indices: Tensor, *, samples: int, generator: torch.Generator | None = None

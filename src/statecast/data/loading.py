@@ -38,10 +38,10 @@ def training_batches(
     loader_workers: int = 0,
     part: Part | None = None,
 ) -> Iterator[Batch]:
-    """The batch of each step, in order, or one process's share of it.
+    """The batch of each step, in order, or one process's share of each.
 
-    A batch is a function of (seed, step) alone: training resumed at step 1000 sees what it would
-    have seen, with any number of workers and processes.
+    A batch is a function of (seed, step) alone: a training resumed at step 1000 sees the same
+    batches as one that never stopped, with any number of workers and processes.
 
     Errors:
         InputError: negative loader_workers, or a batch of no windows.
@@ -70,9 +70,9 @@ def training_batches(
 def ordered_batches(
     windows: Windows, batch_size: int, *, count: int | None = None, taken: slice = slice(None)
 ) -> Iterator[tuple[int, Batch]]:
-    """All windows, or `count` evenly spaced ones, in order: number of the first, and the batch.
+    """Batches of all windows, or of `count` evenly spaced ones, in order.
 
-    `taken` says which of the batches; by default all.
+    Each comes with the place of its first window. `taken` selects batches; by default all.
     """
     chosen = evenly(len(windows), count)
     for start in range(0, len(chosen), batch_size)[taken]:
@@ -82,13 +82,13 @@ def ordered_batches(
 def numbered_batches(
     windows: Windows, numbers: torch.Tensor, batch_size: int
 ) -> Iterator[tuple[torch.Tensor, Batch]]:
-    """Windows of these numbers, in this order: the numbers of a batch, and the batch."""
+    """Batches of the windows of these numbers, in this order; each with its numbers."""
     for chosen in numbers.split(batch_size) if len(numbers) else ():
         yield chosen, windows.batch(chosen)
 
 
 def evenly(total: int, count: int | None) -> torch.Tensor:
-    """Numbers of `count` evenly spaced windows out of `total`; all of them if None or fewer."""
+    """Numbers of `count` evenly spaced windows out of `total`; all if `count` is None or more."""
     count = total if count is None else min(count, total)
     return torch.arange(count) * total // count
 
@@ -96,10 +96,10 @@ def evenly(total: int, count: int | None) -> torch.Tensor:
 def outlive_signals(worker: int) -> None:
     """Keep a loader worker running when its whole process group gets a signal to stop.
 
-    One that is killed would end the main process, which saves meanwhile and then ends it.
+    A killed worker would end the main process, which saves first and then ends its workers.
     """
     for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)
-    if hasattr(signal, "SIGALRM"):  # one that hangs can be ended by SIGTERM all the same
+    if hasattr(signal, "SIGALRM"):  # SIGTERM still ends a worker that hangs
         signal.signal(signal.SIGALRM, lambda number, frame: os._exit(0))
         signal.signal(signal.SIGTERM, lambda number, frame: signal.alarm(PATIENCE) and None)

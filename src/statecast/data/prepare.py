@@ -1,4 +1,4 @@
-"""Prepared stores made from their owners' files: once, whole or not at all, with a data card."""
+"""Prepared stores of data sets, made once from their owners' files, with a data card."""
 
 from __future__ import annotations
 
@@ -29,6 +29,7 @@ UNPREPARED = {  # data sets whose files are read as they are
     "moving_digits": "set data.folder to the folder of MNIST's IDX files",
     "arrays": "set data.path to a .npy or .npz file",
     "fields": "set data.path to a NetCDF, HDF5 or Zarr file",
+    "videos": "set data.path to a folder of videos",
 }
 
 
@@ -36,7 +37,7 @@ class Prepared(NamedTuple):
     """A prepared entry, made now or found in the cache."""
 
     store: PreparedStore
-    made: bool  # False where it was there already
+    made: bool  # False if it was there already
     warnings: tuple[str, ...]
 
 
@@ -48,16 +49,16 @@ def preparable() -> dict[str, type[PreparedSource]]:
 def prepare(name: str, source: str | Path, output: str | Path | None = None) -> Prepared:
     """Make the prepared store of a data set, unless it exists.
 
-    It takes its name when it is whole. Of two processes that prepare it at once, the second waits
-    for the first, and uses what that has made.
+    The store appears whole or not at all. If two processes prepare it at once, the second one
+    waits for the first, and uses its store.
 
     Args:
         name: of the data set.
         source: folder of its owner's files, which are only read.
-        output: folder of the store; by default that of the cache.
+        output: folder of the store; by default a folder of the cache.
 
     Errors:
-        InputError: a data set that is not prepared, or files that are not what they should be.
+        InputError: the data set needs no preparation, or a file is not what it should be.
         FileError: files are missing, or the store cannot be written.
         CorruptionError: a file or an existing store is damaged.
     """
@@ -107,7 +108,7 @@ class Verified(NamedTuple):
 
 
 def verify_cache() -> Iterator[Verified]:
-    """Compare every entry of the cache, prepared data sets among them, with its digests."""
+    """Compare every entry of the cache, including prepared data sets, with its digests."""
     known = preparable()
     for folder in sorted(path for path in cache_path().glob("[!.]*") if path.is_dir()):
         if not (folder.name in known or re.fullmatch(ENTRY, folder.name)):
@@ -135,7 +136,9 @@ def chosen_source(name: str) -> type[PreparedSource]:
         raise InputError(f"{name} needs no preparation: {UNPREPARED[name]}.")
     if name not in known:
         made = " It is made by statecast itself." if name in DATASETS else ""
-        raise InputError(f"{name!r} is not prepared, but {', '.join(known)} are.{made}")
+        raise InputError(
+            f"{name!r} is not a data set to prepare; these are: {', '.join(known)}.{made}"
+        )
     return known[name]
 
 
@@ -161,8 +164,8 @@ def place_of(chosen: type[PreparedSource], output: str | Path | None) -> Path:
 def mismatches(counts: list[Count]) -> list[str]:
     """A sentence for each count that differs from the expected one."""
     return [
-        f"{count.found} {count.what} were found, {count.expected} were expected: scores are not "
-        "comparable with published ones unless the files are complete."
+        f"{count.found} {count.what} were found, but {count.expected} were expected. Scores are "
+        "comparable with published ones only if the files are complete."
         for count in counts
         if count.expected is not None and count.found != count.expected
     ]

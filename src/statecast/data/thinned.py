@@ -34,11 +34,11 @@ STREAM = 13  # of random numbers, apart from those of windows
 class ThinnedSource(DataSource):
     """A data set with frames missing at random.
 
-    The first and the last frame of each context are always there, and so are the targets of
-    validation and test windows: what is scored is not thinned.
+    The first and the last frame of each context always remain, and so do the targets of
+    validation and test windows, which are scored.
 
     Args:
-        source: the whole data set.
+        source: the complete data set.
         thin: probability that a frame is missing.
     """
 
@@ -68,11 +68,11 @@ class ThinnedSource(DataSource):
 
 
 class ThinnedWindows(Windows):
-    """Windows with missing frames: the same ones each time a window is read.
+    """Windows with missing frames; each time a window is read, the same frames are missing.
 
     Args:
-        windows: the whole ones.
-        split: theirs.
+        windows: the complete windows.
+        split: which one they are of.
         thin: probability that a frame is missing.
     """
 

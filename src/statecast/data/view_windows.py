@@ -22,12 +22,12 @@ Array = np.ndarray[Any, np.dtype[Any]]
 TEST_SHARE = 0.15  # of the objects, as published
 VALIDATION_SHARE = 0.1  # of the other ones
 SHUFFLE_SEED = 42  # of NumPy's older generator, as published
-EXCHANGED = 5  # stream of the objects that take the place of a window's own
+EXCHANGED = 5  # random stream of the objects that replace a window's own
 LARGEST_BYTE = 255
 
 
 def split_objects(count: int) -> dict[Split, Array]:
-    """Numbers of the objects of each split, which share none.
+    """Numbers of the objects of each split; no object is in two of them.
 
     Errors:
         InputError: a split would be empty.
@@ -37,7 +37,7 @@ def split_objects(count: int) -> dict[Split, Array]:
     held_out = round(VALIDATION_SHARE * (count - tested))
     trained = count - tested - held_out
     if min(tested, held_out, trained) < 1:
-        raise InputError(f"At least 7 objects can be split in three, got {count}.")
+        raise InputError(f"Three splits need at least 7 objects, got {count}.")
     return {
         "train": order[:trained],
         "validation": order[trained : trained + held_out],
@@ -50,11 +50,11 @@ class ViewWindows(SwappableWindows):
 
     Args:
         views: (object, view, channel, y, x), bytes; all objects of the data set.
-        objects: numbers of those of this split.
+        objects: numbers of the objects of this split.
         context: views observed.
         length: context and target views together.
         ring: views after which the first one comes again. Rings follow each other in `views`,
-            and a window stays in its own.
+            and a window stays in one ring.
         channels: names of the channels.
         angles: (view, 2), azimuth and elevation in degrees.
         measures: what is known of the shape of each object of the data set, by name, (object,).
@@ -74,8 +74,8 @@ class ViewWindows(SwappableWindows):
     ) -> None:
         if views.shape[1] % ring or len(angles) != views.shape[1]:
             raise InputError(
-                f"Rings of {ring} views must fill all {views.shape[1]} of them, each with its "
-                f"angles, got {len(angles)}."
+                f"Rings of {ring} views must divide the {views.shape[1]} views of an object, and "
+                f"each view needs its angles, got {len(angles)}."
             )
         self.views, self.objects, self.angles = views, objects, angles
         self.measures = measures or {}
@@ -102,7 +102,7 @@ class ViewWindows(SwappableWindows):
         Protocol: Donà et al. (2021), https://arxiv.org/abs/2008.01352.
 
         Errors:
-            InputError: there is one object only.
+            InputError: the split has only one object.
         """
         if len(self.objects) < 2:
             raise InputError("A content swap needs at least 2 objects in the split.")

@@ -23,13 +23,13 @@ class SequenceWindows(CutWindows):
     """Windows cut from the sequences of one split.
 
     Args:
-        sequences: (sequence, time, channel, *space), an array or memory map; integers are taken
-            as they are.
+        sequences: (sequence, time, channel, *space), an array or memory map; integers are not
+            scaled.
         starts: (window, 2), the sequence and the first frame of each window.
         context: frames observed.
         length: context and target frames together.
         channels: names of the channels.
-        latents: known truths, one value per sequence.
+        latents: true latent variables, one value per sequence.
     """
 
     def __init__(
@@ -71,7 +71,14 @@ class SequenceWindows(CutWindows):
 def all_starts(
     sequences: range, frames: int, length: int, *, window_stride: int = 1
 ) -> np.ndarray[Any, Any]:
-    """Every window of `length` frames of sequences that have `frames` of them."""
+    """Sequence and first frame of every window of `length` frames, (window, 2).
+
+    Args:
+        sequences: numbers of the sequences.
+        frames: frames of each sequence.
+        length: frames of a window.
+        window_stride: frames between the starts of windows.
+    """
     first = np.arange(0, frames - length + 1, window_stride)
     return np.stack(
         [np.repeat(np.asarray(sequences), len(first)), np.tile(first, len(sequences))], axis=1
@@ -82,13 +89,13 @@ class FirstFrames(Windows):
     """Windows whose targets are cut to the first frames after the context.
 
     Args:
-        windows: the whole ones.
+        windows: the windows to shorten.
         horizon: frames kept of each target.
     """
 
     def __init__(self, windows: Windows, horizon: int) -> None:
         if horizon < 1:
-            raise InputError(f"A horizon is at least 1 frame, got {horizon}.")
+            raise InputError(f"A horizon must be at least 1 frame, got {horizon}.")
         self.windows, self.horizon = windows, horizon
 
     def __len__(self) -> int:
@@ -118,7 +125,7 @@ class ChosenLeads(FirstFrames):
     """Windows whose targets are cut to some lead times.
 
     Args:
-        windows: the whole ones.
+        windows: the windows to shorten.
         leads: increasing lead times, in frames.
     """
 

@@ -1,4 +1,4 @@
-"""Files and folders written whole or not at all: under a hidden name, flushed, then renamed."""
+"""Files and folders that appear whole or not at all: flushed under a hidden name, then renamed."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ PART, OLD = ".part", ".old"  # in hidden names
 HIDDEN = re.compile(
     r"\.(?P<stem>.*)\.(?P<mark>[0-9a-f]{8}-\d+-\d+)\.[0-9a-f]{8}(?P<old>\.old)?\.part(?P<suffix>\..+)?"
 )
-STEM = 120  # bytes of a name that its hidden names begin with; no name has more than 255
-FULL = 16 << 20  # bytes: with less free, a write that failed for no clear reason met a full disk
+STEM = 120  # bytes of a name that are kept in its hidden names; no name has more than 255
+FULL = 16 << 20  # bytes: with less space, an unclear error of writing is put down to a full disk
 UNCLEAR = (errno.EACCES, errno.EPERM, errno.EIO)
 FREE = "…"  # stands for the free space
 REASONS = {
@@ -42,20 +42,20 @@ def atomic_path(
     also: tuple[type[Exception], ...] = (),
     advice: str = "",
 ) -> Iterator[Path]:
-    """Give a place for a file or folder that takes the name `path` when the block ends well.
+    """Give a place for a file or folder, and rename it to `path` if the block ends without error.
 
-    It lies beside `path`, with the same suffix, and is flushed to disk before it is renamed: a
-    reader sees the old content or the new one, never a part. After an error nothing is left of it;
-    leftovers of killed processes are removed by the next one that writes in the same folder.
+    The place lies beside `path`, has the same suffix, and is flushed to disk before it is renamed:
+    a reader sees the old content or the new one, never a part. An error removes it. The next
+    process that writes in the same folder removes what killed processes left there.
 
     Args:
         path: file or folder; an older one is replaced.
         join: move the files of a new folder into an older one instead of replacing it.
         also: exceptions other than `OSError` that a library raises when it cannot write.
-        advice: sentence for the error.
+        advice: sentence to add to the error.
 
     Errors:
-        FileError: it cannot be written; a full disk is named as such.
+        FileError: it cannot be written; the message names a full disk.
     """
     path = Path(path)
     place = hidden(path)
@@ -66,7 +66,7 @@ def atomic_path(
             flush(place)
             rename(place, path, join=join)
             flush_folder(path.parent)
-    except FileError as error:  # a file in the folder is named as if it were in place
+    except FileError as error:  # name a file by its place in the finished folder
         if str(place) not in str(error):
             raise
         raise type(error)(str(error).replace(str(place), str(path))) from error
@@ -78,12 +78,12 @@ def atomic_path(
 def write_errors(
     path: Path, *, also: tuple[type[Exception], ...] = (), advice: str = "", kept: bool = False
 ) -> Iterator[None]:
-    """Turn the system's errors of writing a file into one that names file and reason.
+    """Turn the system's errors while a file is written into one that names file and reason.
 
     Args:
         path: file that is written.
         also, advice: as for `atomic_path`.
-        kept: whether an older file stays as it was.
+        kept: whether an older file stays unchanged after an error.
 
     Errors:
         FileError: it cannot be written.
@@ -95,16 +95,16 @@ def write_errors(
     except (OSError, *also) as error:  # type: ignore[misc]
         text = f"Cannot write {path}: {reason_of(error, path.parent)}."
         if kept and path.exists():
-            text += f" {path.name} is as it was before."
+            text += f" The older {path.name} is unchanged."
         raise FileError(f"{text} {advice}".rstrip()) from error
 
 
 @contextmanager
 def atomic_folder(output: Path) -> Iterator[Path]:
-    """Give a new folder that takes the name `output` when the block ends without an error.
+    """Give a new folder, and rename it to `output` if the block ends without error.
 
     Errors:
-        FileError: `output` exists and is not an empty folder, or cannot be written.
+        FileError: `output` is not an empty folder, or cannot be written.
     """
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise FileError(f"{output} is not empty. Choose another folder.")
@@ -135,14 +135,14 @@ def write_npz(path: str | Path, **arrays: np.ndarray[Any, Any]) -> Path:
 
 
 def hidden(path: Path, end: str = "") -> Path:
-    """Make a free name beside `path`, of the same suffix, that tells its process."""
+    """Make an unused name beside `path`, with the same suffix and the mark of this process."""
     stem = path.stem.encode()[:STEM].decode(errors="ignore")
     token = secrets.token_hex(4)
     return path.with_name(f".{stem}.{process_mark()}.{token}{end}{PART}{path.suffix}")
 
 
 def rename(place: Path, path: Path, *, join: bool = False) -> None:
-    """Give what is whole its name; an older folder takes it in, or steps aside."""
+    """Rename a finished file or folder; an older folder takes in the new files, or is replaced."""
     if not (place.is_dir() and path.is_dir()):
         place.replace(path)
     elif join:
@@ -161,19 +161,19 @@ def rename(place: Path, path: Path, *, join: bool = False) -> None:
 
 
 def sweep(folder: Path) -> None:
-    """Remove the unfinished files that processes which have ended left in a folder.
+    """Remove the unfinished files in a folder of processes that have ended.
 
-    A process killed between two renames has left the older folder under another name: it gets its
-    own name back.
+    A process killed between two renames leaves the older folder under a hidden name: give this
+    folder its own name back.
     """
-    with suppress(PermissionError):  # a folder may be written and not be listed
+    with suppress(PermissionError):  # a folder may be writable and not readable
         for place in list(folder.iterdir()):
             found = HIDDEN.fullmatch(place.name)
             if found is None or not has_ended(found["mark"]):
                 continue
             path = folder / f"{found['stem']}{found['suffix'] or ''}"
             if found["old"] and not path.exists():
-                with suppress(FileNotFoundError):  # another process sweeps as well
+                with suppress(FileNotFoundError):  # another process may sweep at the same time
                     place.rename(path)
             else:
                 remove(place)
@@ -189,7 +189,7 @@ def remove(place: Path) -> None:
 
 
 def reason_of(error: BaseException, folder: Path) -> str:
-    """Why a write failed. Libraries call a full disk `Permission denied`, or `HDF error`."""
+    """Why a write failed; libraries may call a full disk `Permission denied` or `HDF error`."""
     if not folder.is_dir():
         return f"{folder} is not a folder" if folder.exists() else f"there is no folder {folder}"
     causes = [error]
@@ -218,8 +218,8 @@ def flush(place: Path) -> None:
 
 
 def flush_folder(folder: Path) -> None:
-    """Flush a folder's entries to disk, where the system can."""
-    with suppress(OSError):  # Windows opens no folders
+    """Flush a folder's entries to disk, if the system can."""
+    with suppress(OSError):  # Windows cannot open folders
         descriptor = os.open(folder, os.O_RDONLY)
         try:
             os.fsync(descriptor)
@@ -234,7 +234,7 @@ def sha256_of(path: str | Path) -> str:
 
 
 def cache_path() -> Path:
-    """Where prepared data lies: `$STATECAST_CACHE`, or `~/.cache/statecast`."""
+    """Folder of prepared data: `$STATECAST_CACHE`, or `~/.cache/statecast`."""
     return Path(os.environ.get("STATECAST_CACHE") or Path.home() / ".cache" / "statecast")
 
 

@@ -1,4 +1,4 @@
-"""Checksums CRC-32C, as files of TensorFlow have them."""
+"""CRC-32C checksums, as in files of TensorFlow."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 from functools import cache
 
 POLYNOMIAL = 0x82F63B78  # CRC-32C (Castagnoli), bits reversed; RFC 3720
-MASK_DELTA = 0xA282EAD8  # checksums are stored rotated and shifted by it
+MASK_DELTA = 0xA282EAD8  # stored checksums are rotated, and this is added
 CHECKSUM = struct.Struct("<I")
 
 
@@ -17,7 +17,7 @@ def masked(crc: int) -> int:
 
 
 def checksum() -> Callable[[bytes], int]:
-    """CRC-32C, by google-crc32c where it is installed, else by slower Python."""
+    """The function for CRC-32C: google-crc32c if it is installed, else slower Python."""
     try:
         import google_crc32c
     except ImportError:

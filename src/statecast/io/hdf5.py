@@ -1,4 +1,4 @@
-"""HDF5 files, read so that nothing but the file itself is opened."""
+"""HDF5 files; no other file is opened while they are read."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ OPEN: WeakValueDictionary[tuple[Any, ...], Any] = WeakValueDictionary()  # files
 
 
 class HDF5Array:
-    """An array of numbers in an HDF5 file, read piece by piece, by any process.
+    """An array of numbers in an HDF5 file, read in parts, by any process.
 
     Args:
         path: the file.
-        name: of the array in it.
+        name: of the array in the file.
         content: the opened file.
 
     Attributes:
@@ -64,7 +64,7 @@ def open_file(path: Path) -> Any:
     """Open an HDF5 file for reading, and refuse links to other files.
 
     Errors:
-        FileError: there is no such file, or it refers to others.
+        FileError: there is no such file, or it refers to other files.
         CorruptionError: it is damaged.
         MissingExtraError: h5py is not installed.
     """
@@ -84,9 +84,10 @@ def open_file(path: Path) -> Any:
 
 
 def shared_file(path: Path) -> Any:
-    """An open HDF5 file, one for all arrays of it that this process reads; errors as `open_file`.
+    """An open HDF5 file, shared by all arrays that this process reads from it.
 
-    To look for links takes long in a file of many groups.
+    It is opened once, because the search for links takes long in a file of many groups. Errors as
+    `open_file`.
     """
     stamp = path.stat()
     key = (str(path.resolve()), stamp.st_mtime_ns, stamp.st_size, os.getpid())
@@ -116,7 +117,7 @@ def reading(path: Path) -> Iterator[None]:
         raise
     except MemoryError as error:
         raise InputError(f"{path} asks for more memory than there is: {error}.") from error
-    except Exception as error:  # h5py raises whatever the library of HDF5 says
+    except Exception as error:  # h5py raises errors of many kinds
         reason = " ".join(str(error).split())[:160]
         raise CorruptionError(
             f"{path} cannot be read as HDF5: it is cut off or damaged ({reason})."
@@ -124,7 +125,7 @@ def reading(path: Path) -> Iterator[None]:
 
 
 def check_contained(content: Any, path: Path) -> None:
-    """Raise `FileError` where an opened file links to data outside it."""
+    """Raise `FileError` if an open file refers to data outside it."""
     import h5py
 
     def leaving(name: str, link: Any) -> str | None:
@@ -139,13 +140,13 @@ def check_contained(content: Any, path: Path) -> None:
     found = content.visititems_links(leaving) or content.visititems(lying_elsewhere)
     if found is not None:
         raise FileError(
-            f"{path}: {found} is a link to other files, or its values lie there. They are not "
-            "read: copy them into one file."
+            f"{path}: {found} is a link to another file, or keeps its values there. Other files "
+            "are not read. Copy the values into this one."
         )
 
 
 def arrays_of(content: Any) -> dict[str, Any]:
-    """Find the arrays of numbers of an opened file, by name."""
+    """Find the arrays of numbers in an open file, by name."""
     import h5py
 
     found: dict[str, Any] = {}

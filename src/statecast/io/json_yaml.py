@@ -18,10 +18,10 @@ LARGEST_YAML = 1 << 18  # bytes; a recipe has a few thousand
 
 
 def own_file(path: Path) -> Path:
-    """Return a file that lies where its name says: no link out of its folder, no pipe, no device.
+    """Return the path of a file, unless it is a link out of its folder, a pipe or a device.
 
     Errors:
-        FileError: it is missing, or one of those.
+        FileError: it is one of these, or is missing.
     """
     check_own(path)
     if not path.exists():
@@ -30,13 +30,13 @@ def own_file(path: Path) -> Path:
 
 
 def check_own(path: Path) -> None:
-    """Raise `FileError` where a file is a link out of its folder, a pipe or a device."""
+    """Raise `FileError` if a file is a link out of its folder, a pipe or a device."""
     check_link(path)
     check_regular(path)
 
 
 def check_regular(path: Path) -> None:
-    """Raise `FileError` for a pipe, a device or a folder: reading a pipe waits for ever."""
+    """Raise `FileError` for a pipe, a device or a folder; reading a pipe could wait for ever."""
     if path.exists() and not path.is_file():
         raise FileError(f"{path} is not a regular file.")
 
@@ -63,31 +63,31 @@ def check_link(path: Path) -> None:
         target, folder = (Path(os.path.realpath(place)) for place in (path, path.parent))
         if not target.is_relative_to(folder):
             raise FileError(
-                f"{path} is a link that leads out of its folder. Copy the target there."
+                f"{path} is a link that leads out of its folder. Copy its target into the folder."
             )
 
 
 def read_text(path: Path, limit: int) -> str:
-    """Read UTF-8 text from a file of an untrusted folder.
+    """Read UTF-8 text from a file in an untrusted folder.
 
     Errors:
-        FileError: it is a link or not a regular file, or larger than `limit` bytes.
+        FileError: it is a link out of its folder, not a regular file, or larger than `limit`.
         OSError, ValueError: it cannot be read, or is not text.
     """
     with own_file(path).open("rb") as stream:
         content = stream.read(limit + 1)
     if len(content) > limit:
-        raise FileError(f"{path} has more than {limit} bytes, so it is not read.")
+        raise FileError(f"{path} is not read, because it has more than {limit} bytes.")
     return content.decode()
 
 
 def read_json(path: Path) -> Any:
-    """Read the value of a JSON file; errors as `read_text`, and ValueError: it is not JSON."""
+    """Read the value of a JSON file; errors as `read_text`, and ValueError if it is not JSON."""
     return parse_json(read_text(path, LARGEST_JSON))
 
 
 def parse_json(text: str) -> Any:
-    """Parse JSON; ValueError: it is not valid."""
+    """Parse JSON; raise ValueError if it is not valid."""
     try:
         return json.loads(text)
     except RecursionError:
@@ -112,18 +112,18 @@ def parse_yaml(text: str) -> Any:
 def check_plain(text: str) -> None:
     """Raise `ValueError` for YAML that is too long or has aliases.
 
-    A few lines of such references can expand to more than any memory holds.
+    A few lines of aliases can expand to more than any memory holds.
     """
     if len(text) > LARGEST_YAML:
-        raise ValueError(f"it has more than {LARGEST_YAML} letters")
+        raise ValueError(f"it has more than {LARGEST_YAML} characters")
     if "*" in text:
-        with suppress(yaml.YAMLError):  # parsing tells of these
+        with suppress(yaml.YAMLError):  # the parser reports these
             if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text)):
                 raise ValueError("it refers to parts of itself (&name, *name): write them out")
 
 
 def shipped_titles(package: str) -> dict[str, str]:
-    """Names of the YAML files of a package of ours, in order, with the comment they begin with."""
+    """Names of the YAML files in one of our packages, in order, each with its first comment."""
     files = sorted(resources.files(package).iterdir(), key=lambda file: file.name)
     return {
         file.name.removesuffix(".yaml"): file.read_text("utf-8").splitlines()[0].lstrip("# ")

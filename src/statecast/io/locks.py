@@ -1,4 +1,4 @@
-"""Locks on files (by `filelock`) that say who holds them, and marks of processes in names."""
+"""Locks on files, by `filelock`, that name their holder; and marks of processes in file names."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ from filelock import BaseFileLock, FileLock, SoftFileLock, Timeout
 from statecast.errors import FileError, OwnedError
 
 LOGGER = logging.getLogger(__name__)
-LONGEST = 400  # characters of the line that says who holds a lock
+LONGEST = 400  # characters of the line that names the holder of a lock
 STATE, STARTED = 0, 19  # in /proc/PID/stat, counted after the name of the program
-ENDED = "ZX"  # states of a process that has ended, and whose parent has not asked yet
-UNKNOWN = "0"  # start of a process, where the system does not tell it
+ENDED = "ZX"  # states of a process that has ended, but that its parent has not collected yet
+UNKNOWN = "0"  # start of a process, if the system does not report it
 
 
 @contextlib.contextmanager
 def exclusive_lock(path: str | Path, doing: str, *, wait: bool = False) -> Iterator[None]:
     """Keep other processes out of the block.
 
-    The lock belongs to the system (`flock`) and ends with its process, even a killed one. The file
-    names the holder for messages only: a left-over file locks nothing.
+    The lock is one of the system (`flock`): it ends with its process, even if that is killed. The
+    file names the holder for messages only; a file that is left over locks nothing.
 
     Args:
-        path: lock file; it is removed at the end.
+        path: lock file; removed at the end.
         doing: what the block does, such as "RUN is being trained".
-        wait: wait until another process is done, instead of raising an error.
+        wait: whether to wait for another process instead of raising an error.
 
     Errors:
         OwnedError: another process holds the lock.
@@ -47,7 +47,7 @@ def exclusive_lock(path: str | Path, doing: str, *, wait: bool = False) -> Itera
         try:
             lock.acquire(blocking=False)
         except Timeout:
-            time.sleep(0.05)  # a process that has just taken the lock will soon sign it
+            time.sleep(0.05)  # lets a process that has just taken the lock sign its file
             said = f"{doing} by {read_holder(path)}."
             if not wait:
                 raise OwnedError(f"{said} Wait for it, or stop it.") from None
@@ -58,16 +58,16 @@ def exclusive_lock(path: str | Path, doing: str, *, wait: bool = False) -> Itera
         raise
     except OSError as error:
         raise FileError(f"Cannot lock {path.parent}: {error.strerror}.") from error
-    signed = not isinstance(lock, SoftFileLock)  # to which it falls back on disks without `flock`
+    signed = not isinstance(lock, SoftFileLock)  # the fallback on disks without `flock`
     try:
         if signed:
-            with contextlib.suppress(OSError):  # on a full disk the lock holds, without a name
+            with contextlib.suppress(OSError):  # on a full disk the lock holds without a name
                 path.write_text(f"{describe_process()}\n")
         yield
     finally:
         if lock.is_locked:  # not in a fork, which inherits the block but not the lock
             with contextlib.suppress(OSError):
-                # Before the release, while no other process can hold the lock on this file.
+                # Before the release, while no other process can take the lock on this file.
                 if signed and os.path.samestat(ours, path.stat()):
                     path.unlink()
             lock.release()
@@ -82,7 +82,7 @@ def describe_process() -> str:
 
 
 def read_holder(path: Path) -> str:
-    """The process that a lock file names."""
+    """The process that a lock file names, in words."""
     with contextlib.suppress(OSError, ValueError), path.open() as stream:
         line = stream.read(LONGEST).rstrip("\n")
         if line.startswith("process ") and line.isprintable():
@@ -91,12 +91,12 @@ def read_holder(path: Path) -> str:
 
 
 def process_mark() -> str:
-    """Mark of this process in names of files: host, number and start, joined by dashes."""
+    """Mark of this process for file names: host, number and start, joined by dashes."""
     return f"{host_digest()}-{os.getpid()}-{start_of(os.getpid()) or UNKNOWN}"
 
 
 def has_ended(mark: str) -> bool:
-    """Whether the process of a mark has certainly ended, even if its number was reused."""
+    """Whether the process of a mark has certainly ended; its number may have been reused."""
     host, number, started = mark.split("-")
     if host != host_digest():
         return False
@@ -110,7 +110,7 @@ def host_digest() -> str:
 
 
 def start_of(number: int) -> str | None:
-    """Start of a process of this host, in clock ticks; `UNKNOWN`, or None where none runs."""
+    """Start of a process on this host in clock ticks, or `UNKNOWN`; None if it does not run."""
     try:
         fields = Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()
         return None if fields[STATE] in ENDED else fields[STARTED]
@@ -119,8 +119,8 @@ def start_of(number: int) -> str | None:
 
 
 def is_running(number: int) -> bool:
-    """Whether a process of this number runs on this host; true where that is unknown."""
-    if os.name == "nt":  # there, signal 0 is a Ctrl-C
+    """Whether a process of this number runs on this host; true if that is unknown."""
+    if os.name == "nt":  # on Windows, signal 0 is Ctrl-C
         return True
     try:
         os.kill(number, 0)

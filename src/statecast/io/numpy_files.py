@@ -1,4 +1,4 @@
-"""NumPy's files, `.npy` and `.npz`: numbers come out, nothing in them runs or fills memory."""
+"""NumPy's files, `.npy` and `.npz`, read so that nothing in them runs or fills the memory."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from statecast.errors import CorruptionError, FileError, StatecastError
 Array = np.ndarray[Any, np.dtype[Any]]
 
 ENDING = ".npy"  # of the members of an `.npz`
-UNPACKED = 1 << 28  # bytes that are unpacked at any compression ratio
-EXPANSION = 200  # beyond, the largest ratio of unpacked to packed bytes
+UNPACKED = 1 << 28  # bytes; up to this size, any compression ratio is allowed
+EXPANSION = 200  # largest ratio of unpacked to packed bytes above that size
 
 
 class Member(NamedTuple):
@@ -30,19 +30,19 @@ class Member(NamedTuple):
 
 
 def check_unpacked(path: Path, what: str, *, size: int, packed: int) -> None:
-    """Raise `FileError` where a part of a file would unpack to far more than it takes there.
+    """Raise `FileError` if a part of a file would unpack to far more bytes than it takes.
 
     Args:
-        path: file, for the message.
-        what: part, for the message; empty for the whole file.
-        size: bytes that it says it has.
-        packed: bytes that it takes in the file.
+        path: the file, for the message.
+        what: name of the part, for the message; empty for the whole file.
+        size: stated size in bytes.
+        packed: bytes that the part takes in the file.
     """
     if size > UNPACKED and size > EXPANSION * packed:
         named = f"{path}: {what}" if what else str(path)
         raise FileError(
-            f"{named} would unpack {packed} bytes to {size}, more than {UNPACKED} bytes and "
-            f"{EXPANSION} times as many. It is taken for a decompression bomb."
+            f"{named} would unpack from {packed} to {size} bytes. More than {UNPACKED} bytes, and "
+            f"more than {EXPANSION} times the packed size, are taken for a decompression bomb."
         )
 
 
@@ -51,7 +51,7 @@ def map_npy(path: Path) -> Array:
 
     Errors:
         FileError: there is no such file.
-        CorruptionError: it is cut off, damaged, or holds anything but numbers and text.
+        CorruptionError: it is cut off or damaged, or holds Python objects.
     """
     with reading(path):
         with path.open("rb") as stream:
@@ -77,8 +77,8 @@ def read_npz(path: Path, name: str) -> Array:
     """Read an array of an `.npz`.
 
     Errors:
-        FileError: there is no such file, or the array would unpack to far more than it takes.
-        CorruptionError: it is cut off, damaged, or holds anything but numbers and text.
+        FileError: there is no such file, or the array would unpack to far more bytes.
+        CorruptionError: it is cut off or damaged, lacks the array, or holds Python objects.
     """
     with reading(path), zipfile.ZipFile(path) as archive:
         item = archive.getinfo(name if name in archive.namelist() else name + ENDING)
@@ -89,7 +89,7 @@ def read_npz(path: Path, name: str) -> Array:
 
 
 def header_of(stream: IO[bytes]) -> Member:
-    """Read shape and type that a `.npy` file states."""
+    """Read the header of a `.npy` file."""
     version = np.lib.format.read_magic(stream)
     first = version == (1, 0)
     read = np.lib.format.read_array_header_1_0 if first else np.lib.format.read_array_header_2_0

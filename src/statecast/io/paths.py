@@ -19,15 +19,15 @@ def is_remote(path: str | Path) -> bool:
 
 
 def shown_path(path: str | Path) -> str:
-    """A path as its user wrote it: addresses lose one of their slashes in a `Path`."""
+    """A path as its user wrote it; an address loses a slash in a `Path`, which this restores."""
     return re.sub(r":/+", "://", str(path), count=1) if is_remote(path) else str(path)
 
 
 def existing_paths(path: str | Path | Sequence[str | Path]) -> list[Path]:
-    """The files and folders behind a path, a pattern such as `clips/*.mp4`, or a list of them.
+    """The files and folders of a path, a pattern such as `clips/*.mp4`, or a list of them.
 
-    A path that exists is that path, even where brackets in its name could make it a pattern.
-    Matches of a pattern come in `natural` order.
+    A path that exists is not a pattern, whatever brackets are in its name. Matches of a pattern
+    come in `natural` order.
 
     Errors:
         FileError: nothing exists there, or a path is remote.
@@ -36,7 +36,7 @@ def existing_paths(path: str | Path | Sequence[str | Path]) -> list[Path]:
     for item in [path] if isinstance(path, str | Path) else path:
         if is_remote(item):
             raise FileError(
-                f"{item} is on another machine; files are read from this one. Download it first."
+                f"{item} is on another machine, but only local files are read here. Download it."
             )
         if Path(item).exists():
             found.append(Path(item))
@@ -52,7 +52,7 @@ def existing_paths(path: str | Path | Sequence[str | Path]) -> list[Path]:
 
 
 def literal_where_it_exists(path: Path) -> str:
-    """A pattern for glob whose leading folders, where they exist, are taken by their names."""
+    """A pattern for glob, in which leading folders that exist are taken literally."""
     for parent in path.parents:  # the longest first
         if parent.exists():
             return f"{glob.escape(str(parent))}/{path.relative_to(parent)}"
@@ -60,7 +60,7 @@ def literal_where_it_exists(path: Path) -> str:
 
 
 def natural(path: Path) -> list[Any]:
-    """Key that puts frame9 before frame10, and a folder's files next to each other."""
+    """Sort key that puts frame9 before frame10, and keeps the files of a folder together."""
     return [
         [(0, int(run), "") if run.isdecimal() else (1, 0, run) for run in re.split(r"(\d+)", part)]
         for part in (name.lower() for name in path.parts)

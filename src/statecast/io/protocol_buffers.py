@@ -10,7 +10,7 @@ VARINT_BYTES = 10  # at most
 
 
 def fields(message: memoryview) -> Iterator[tuple[int, int | memoryview]]:
-    """Number and value of each field: an integer, or the bytes of what has a length of its own.
+    """Number and value of each field: an integer, or bytes if the field states a length.
 
     Errors:
         ValueError: it is not a message, or is cut off.
@@ -44,7 +44,7 @@ def contents(message: memoryview, wanted: int) -> Iterator[memoryview]:
 
 
 def scalars(message: memoryview) -> dict[int, int]:
-    """Integers of a message by field, the last of several; errors as `fields`."""
+    """Integers of a message by field number; the last one counts. Errors as `fields`."""
     return {number: value for number, value in fields(message) if isinstance(value, int)}
 
 

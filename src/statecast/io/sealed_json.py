@@ -12,20 +12,20 @@ from statecast.io.json_yaml import LARGEST_JSON, parse_json, read_text
 
 KEY = "sha256"
 HEAD = f'{{\n "{KEY}": "'
-ALIKE = len(HEAD) - 2  # equal characters of a head that is damaged, and not another text
+ALIKE = len(HEAD) - 2  # equal characters, at least, of a damaged head; with fewer it is other text
 
 
 def sealed(content: Mapping[str, Any]) -> str:
-    """Write a mapping as JSON text, whose first entry is the digest of all that follows it."""
+    """JSON text of a mapping, whose first entry is the digest of the rest."""
     rest = json.dumps(dict(content), indent=1).removeprefix("{\n") + "\n"
     return f'{HEAD}{hashlib.sha256(rest.encode()).hexdigest()}",\n{rest}'
 
 
 def has_seal(content: bytes) -> bool:
-    """Whether JSON carries a digest; other programs write none.
+    """Whether JSON carries a digest of itself.
 
     Errors:
-        ValueError: it carries one that does not match.
+        ValueError: it carries a digest that does not match.
     """
     head = content[: len(HEAD)].decode("latin-1")
     if sum(one == other for one, other in zip(head, HEAD, strict=False)) < ALIKE:
@@ -37,11 +37,11 @@ def has_seal(content: bytes) -> bool:
 
 
 def read_sealed(path: Path, *, required: bool = False) -> dict[str, Any]:
-    """Read a JSON file, compared with the digest that it carries.
+    """Read a JSON file, and compare it with the digest that it carries.
 
     Args:
         path: the file.
-        required: whether it must carry one.
+        required: whether it must carry a digest.
 
     Errors:
         OSError: it cannot be read.

@@ -1,4 +1,4 @@
-"""Files of `torch.save`, read with nothing in them executed: state dicts and pickled modules."""
+"""Files of `torch.save`, read without running code in them: state dicts and pickled modules."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from statecast.errors import CorruptionError, FileError, InputError, StatecastEr
 
 LEGACY_HEAD = [0x1950A86A20F9469CFC6C, 1001]  # magic number and version, PyTorch before 1.6
 MAX_PARTS = 100_000  # modules and tensors of one published module
-# Names that become records: classes of modules, and what research code pickles beside them.
+# Beginnings of class names that become records: modules, and what research code pickles with them.
 RECORDS = ("torch.nn.modules.", "torch.optim.", "var_sep.networks.", "models.", "argparse.",
            "numpy.dtype", "numpy.core.", "numpy._core.", "_codecs.")  # fmt: skip
 DTYPES = {
@@ -27,7 +27,7 @@ DTYPES = {
 
 
 class PickledModule:
-    """A pickled module (or another object) as inert data: name of its class, and attributes."""
+    """A pickled module or other object as inert data: the name of its class, and attributes."""
 
     name = ""  # such as "torch.nn.modules.linear.Linear"
 
@@ -38,15 +38,16 @@ class PickledModule:
 
 
 def load_torch_file(path: str | Path) -> object:
-    """Load what `torch.save` wrote, onto the CPU, with nothing in it executed.
+    """Load a file of `torch.save` onto the CPU, without running code in it.
 
     PyTorch itself loads state dicts (`weights_only=True`). Everything else is read here, with
-    `PickledModule`s in the place of modules: archives, and the format before PyTorch 1.6.
+    `PickledModule`s in place of modules: archives, and the format before PyTorch 1.6.
 
     Errors:
         FileError: there is no such file.
-        InputError: it asks for more than tensors and modules, or could unpack without end.
-        CorruptionError: it is damaged, claims more than it holds, or is not a file of `torch.save`.
+        InputError: it asks for other classes than tensors and modules, or is compressed.
+        CorruptionError: it is damaged, states larger sizes than it has, or is not a file of
+            `torch.save`.
     """
     path = Path(path)
     if not path.is_file():
@@ -56,11 +57,13 @@ def load_torch_file(path: str | Path) -> object:
         if zipfile.is_zipfile(path):
             load_objects = load_archive
             if sum(m.file_size for m in zipfile.ZipFile(path).infolist()) > path.stat().st_size:
-                raise InputError(f"{path} is compressed, as torch.save never does; refused.")
+                raise InputError(
+                    f"{path} is compressed, which torch.save never does. Save it with torch.save."
+                )
         try:
             content = torch.load(path, map_location="cpu", weights_only=True)
             check_tensors(content.values(), path)
-        except Exception:  # it is not a state dict, or damaged, which the other reader finds out
+        except Exception:  # not a state dict, or damaged, which the other reader finds out
             content = load_objects(path)
     except StatecastError:
         raise
@@ -72,7 +75,7 @@ def load_torch_file(path: str | Path) -> object:
 
 
 def check_tensors(tensors: Any, path: Path) -> None:
-    """Raise an error for tensors larger than their storages, or storages than the file."""
+    """Raise `ValueError` if tensors are larger than their storages, or these than the file."""
     storages = {t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in tensors}
     large = any(t.nbytes > t.untyped_storage().nbytes() for t in tensors)  # by a stride of 0
     if large or sum(storages.values()) > path.stat().st_size:
@@ -107,7 +110,11 @@ def load_legacy(path: Path) -> object:
 
 
 class InertUnpickler(pickle._Unpickler):
-    """Python's own unpickler (in C, it reserves memory for any number) of tensors and records."""
+    """An unpickler of tensors and records.
+
+    It derives from Python's unpickler in Python; the one in C allocates any size that a file asks
+    for.
+    """
 
     def __init__(self, stream: Any, path: Path) -> None:
         super().__init__(stream, encoding="utf-8")
@@ -125,17 +132,19 @@ class InertUnpickler(pickle._Unpickler):
         if full.startswith(RECORDS):
             return type("PickledModule", (PickledModule,), {"name": full, "state": {}})
         if full not in self.known:
-            raise InputError(f"{self.path} asks for {full!r:.80}. Refused; nothing in it was run.")
+            raise InputError(
+                f"{self.path} asks for {full!r:.80}, which is refused; no code in it was run."
+            )
         return self.known[full]
 
     def persistent_load(self, pid: Any) -> object:
-        if pid[0] == "module":  # a class, with where its source was
+        if pid[0] == "module":  # a class, and the place of its source
             return pid[1]
         _, dtype, key, _, count, *view = pid
         if key not in self.storages:
             self.budget -= count * dtype.itemsize
             if self.budget < 0 or view not in ([], [None]):
-                raise ValueError("storages are larger than the file, or views of others")
+                raise ValueError("storages are larger than the file, or share memory")
             self.storages[key] = memoryview(bytearray(count * dtype.itemsize))
         numbers = self.storages[key]
         return torch.frombuffer(numbers, dtype=dtype) if numbers else torch.zeros(0, dtype=dtype)
@@ -146,10 +155,10 @@ class InertUnpickler(pickle._Unpickler):
 
 
 def module_tensors(module: PickledModule) -> dict[str, Tensor]:
-    """Collect parameters and buffers, with the names and in the order of a state dict.
+    """Parameters and buffers of a module, with the names and in the order of a state dict.
 
     Errors:
-        InputError: what the module holds is not a tree of modules and tensors.
+        InputError: the module is not a tree of modules and tensors.
     """
     found: dict[str, Tensor] = {}
     pending: list[tuple[str, Any]] = [("", module)]

@@ -63,7 +63,7 @@ def test_records_come_back_and_each_byte_of_a_file_is_guarded(tmp_path):
         flipped = bytearray(content)
         flipped[place] ^= 16
         path.write_bytes(flipped)
-        with pytest.raises(CorruptionError, match=r"record \d (differs|has another length)"):
+        with pytest.raises(CorruptionError, match=r"record \d (differs|has a damaged length)"):
             list(read_records(path))
     for length in (5, 13, 17, len(content) - 1):
         path.write_bytes(content[:length])
@@ -95,7 +95,7 @@ def test_videos_are_those_of_the_files_in_the_order_of_their_numbers(source):
     videos = np.concatenate([bair_videos(2, seed) for seed in (1, 2, 3)])
     frames = store.frames.reshape(6, 30, 3, 64, 64)
     np.testing.assert_array_equal(frames, videos.transpose(0, 1, 4, 2, 3))
-    assert prepared.warnings[0].startswith("4 train videos were found, 43264 were expected")
+    assert prepared.warnings[0].startswith("4 train videos were found, but 43264 were expected")
 
 
 def test_tests_are_all_test_videos_from_their_first_frame(source):

@@ -36,7 +36,7 @@ def test_pictures_are_cropped_resized_and_in_order(store):
     np.testing.assert_array_equal(views[:, :, 1], green)
     assert views[:, :, 2, :28].max() <= 10 < 245 <= views[:, :, 2, 36:].min()  # upright
     assert store.sequences[0].labels["angles"][33] == [23, 30]
-    assert store.notes["warnings"][0].startswith("8 objects were found, 1393 were expected")
+    assert store.notes["warnings"][0].startswith("8 objects were found, but 1393 were expected")
 
 
 def test_a_window_goes_round_as_its_protocol_says(store):
@@ -96,7 +96,7 @@ def test_names_and_numbers_that_do_not_fit_are_refused(tmp_path, source):
     pictures = sorted((source / "rendered_chairs/chair0/renders").glob("*.png"))
     with pytest.raises(InputError, match="62 pictures in renders, got 61"):
         angles_of(pictures[1:], tmp_path)
-    with pytest.raises(InputError, match="should be named as image_NNN"):
+    with pytest.raises(InputError, match="should have a name like image_NNN"):
         angles_of([*pictures[:-1], tmp_path / "front.png"], tmp_path)
     with pytest.raises(InputError, match="31 pictures of one elevation"):
         angles_of(pictures[10:] + pictures[:10], tmp_path)
@@ -104,7 +104,7 @@ def test_names_and_numbers_that_do_not_fit_are_refused(tmp_path, source):
 
 def test_too_few_objects_and_other_sides_are_refused(tmp_path):
     few = chairs_folder(tmp_path / "few", objects=2, size=8)
-    with pytest.raises(InputError, match="At least 7 objects"):
+    with pytest.raises(InputError, match="at least 7 objects"):
         prepare("chairs", few, tmp_path / "store")
     with pytest.raises(FileError, match="holds none of rendered_chairs/OBJECT"):
         prepare("chairs", few / "rendered_chairs" / "chair0" / "renders", tmp_path / "store")

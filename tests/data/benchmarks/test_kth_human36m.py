@@ -36,7 +36,7 @@ def test_kth_frames_are_the_videos_own_grey_and_in_order(kth):
         levels = 100 + 3 * person + np.arange(10)
         assert np.abs(frames[:, 4:60, 36:60].mean(axis=(1, 2)) - levels).max() < 3
         assert frames[:, 4:60, 4:28].max() < 8  # the black half is at the left
-    assert "4 videos were found, 599 were expected" in kth.warnings[0]
+    assert "4 videos were found, but 599 were expected" in kth.warnings[0]
 
 
 def test_kth_splits_are_by_person(kth):
@@ -70,7 +70,7 @@ def test_kth_without_persons_of_a_split_is_refused(tmp_path):
     twice = source / "again" / "person01_boxing_d1_uncomp.avi"
     twice.parent.mkdir()
     twice.write_bytes(b"")
-    with pytest.raises(InputError, match="have one name"):
+    with pytest.raises(InputError, match="have the same name"):
         prepare("kth", source, tmp_path / "store")
 
 
@@ -110,7 +110,7 @@ def test_videos_that_do_not_fit_are_refused(tmp_path):
         list(cropped_frames(path))
     with pytest.raises(InputError, match="25 frames per second, got 50"):
         list(decode_frames(path, "mp4", rate=25))
-    with pytest.raises(FileError, match="no AVI file"):
+    with pytest.raises(FileError, match="not an AVI file"):
         list(decode_frames(path, "avi", rate=50))
     with pytest.raises(FileError, match="cannot be read"):
         list(decode_frames(tmp_path / "gone.avi", "avi", rate=50))
@@ -127,7 +127,7 @@ def test_frames_too_large_for_the_data_set_are_refused(tmp_path, monkeypatch):
 def test_a_playlist_in_the_clothes_of_a_video_opens_nothing(tmp_path):
     path = tmp_path / "person01_boxing_d1_uncomp.avi"
     path.write_text("ffconcat version 1.0\nfile /etc/hostname\n")
-    with pytest.raises(FileError, match="no AVI file: it begins with b'ffconcat ver'"):
+    with pytest.raises(FileError, match="not an AVI file: it begins with b'ffconcat ver'"):
         list(decode_frames(path, "avi", rate=25))
 
 

@@ -105,7 +105,7 @@ def test_flows_without_a_scale_are_refused(source):
         dates, flows = taxi_year(year, (1, 2))
         write_taxi(source, year, dates, 0 * flows + 7)
     prepare("taxibj", source)
-    with pytest.raises(InputError, match="have no scale"):
+    with pytest.raises(InputError, match="cannot be scaled"):
         TaxiBJ(test_windows=6).windows("test")
 
 

@@ -287,7 +287,7 @@ def test_two_preparations_at_once_give_one_whole_store(tmp_path, cache):
         ("sst", "sst needs no preparation: set data.folder"),
         ("moving_digits", "set data.folder to the folder of MNIST's IDX files"),
         ("turntable", "It is made by statecast itself"),
-        ("kht", "'kht' is not prepared, but kth"),
+        ("kht", "'kht' is not a data set to prepare; these are: kth"),
     ],
 )
 def test_what_is_not_prepared_says_so(name, said, tmp_path, capsys):
@@ -310,7 +310,7 @@ def test_a_source_without_the_files_says_what_was_expected(name, tmp_path):
 def test_a_count_that_is_not_the_known_one_is_a_warning():
     counts = [Count("videos", 4, 599), Count("persons", 25, 25), Count("slots", 3, None)]
     assert [text[:48] for text in mismatches(counts)] == [
-        "4 videos were found, 599 were expected: scores a"
+        "4 videos were found, but 599 were expected. Scor"
     ]
 
 

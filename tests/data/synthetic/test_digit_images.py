@@ -71,7 +71,7 @@ def test_other_files_are_refused(tmp_path):
     with pytest.raises(CorruptionError, match="not an IDX file"):
         read_idx(tmp_path / "a")
     (tmp_path / "b.gz").write_bytes(b"not gzip")
-    with pytest.raises(CorruptionError, match="cut off or no IDX"):
+    with pytest.raises(CorruptionError, match="cut off, or not an IDX"):
         read_idx(tmp_path / "b.gz")
     with pytest.raises(FileError, match="train-images-idx3-ubyte"):
         mnist_glyphs(tmp_path, "train")

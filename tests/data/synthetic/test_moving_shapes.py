@@ -87,7 +87,7 @@ def test_a_view_that_moves_shifts_what_is_seen():
 
 @pytest.mark.parametrize(
     ("options", "message"),
-    [({"max_speed": 40.0}, "from wall to wall"), ({"noise": -1.0}, "camera and noise"),
+    [({"max_speed": 40.0}, "room that shapes have"), ({"noise": -1.0}, "camera and noise"),
      ({"shapes": 0}, "at least 1 shape")],
 )  # fmt: skip
 def test_impossible_scenes_are_refused(options, message):

@@ -128,7 +128,7 @@ def test_missing_frames_leave_the_future_less_certain():
     ("options", "message"),
     [
         ({"modes": 0}, "at least 1 mode"),
-        ({"missing": 1.0}, "missing within"),
+        ({"missing": 1.0}, "missing in"),
         ({"damping": 0.0}, "positive period, damping"),
         ({"horizon": 0}, "at least 1 frame"),
     ],

@@ -144,7 +144,7 @@ def test_gaps_are_named_and_not_passed_on(path):
         ({"validation_fraction": 0.0}, "between 0 and 1"),
         ({"test_fraction": 1.0}, "between 0 and 1"),
         ({"channels": ("a", "b")}, "1 channel"),
-        ({"value_range": (0, 255)}, "no bytes"),
+        ({"value_range": (0, 255)}, "cannot be set for bytes"),
     ],
 )
 def test_options_that_do_not_fit_are_refused(path, options, message):
@@ -182,7 +182,7 @@ def test_files_that_are_none_are_refused(tmp_path, path):
     (tmp_path / "flip.npz").write_bytes(bytes(damaged))
     refused("flip.npz", CorruptionError, "cannot be read")
     np.savez(tmp_path / "two.npz", a=np.zeros(3), b=np.zeros(3))
-    refused("two.npz", InputError, "Name one array with dataset: .* a ")
+    refused("two.npz", InputError, "holds a .* Name one of them with dataset")
     np.save(tmp_path / "object.npy", np.array([{}]), allow_pickle=True)
     refused("object.npy", CorruptionError, "Python objects.*each sequence as a .npy file of one")
     np.save(tmp_path / "flat.npy", np.zeros(9))
@@ -202,7 +202,7 @@ def test_test_frames_must_be_like_the_others(tmp_path):
         ("c", (4, 9, 1, 4, 6), np.float32),
     ):
         written(tmp_path / f"{name}.npy", shape, dtype)
-        with pytest.raises(InputError, match="Both must be alike"):
+        with pytest.raises(InputError, match="Convert one"):
             Arrays(path=str(tmp_path / "a.npy"), test_path=str(tmp_path / f"{name}.npy"))
 
 
@@ -305,12 +305,12 @@ class TestAxes:
     @pytest.mark.parametrize("axes", ["tt", "nyx", "ty", "tyxz", ""])
     def test_letters_that_mean_nothing(self, path, axes):
         written(path)
-        with pytest.raises(InputError, match="axes names each axis"):
+        with pytest.raises(InputError, match="axes must name each axis"):
             open_sequences(path, axes=axes)
 
     def test_another_number_of_axes(self, path):
         written(path)
-        with pytest.raises(InputError, match="3 axes, tyx"):
+        with pytest.raises(InputError, match="axes tyx should have 3 sizes"):
             open_sequences(path, axes="tyx")
 
 
@@ -381,7 +381,7 @@ class TestKinds:
 
     def test_many_channels_have_to_be_said(self, path):
         np.save(path, np.zeros((10, 30, 20, 24, 24), np.float32))
-        with pytest.raises(InputError, match="would be 20 channels as ntcyx"):
+        with pytest.raises(InputError, match="axes ntcyx it would have 20 channels"):
             Arrays(path=str(path))
         assert Arrays(path=str(path), axes="ntcyx").spec.frame_shape == (20, 24, 24)
 

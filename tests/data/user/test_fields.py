@@ -170,7 +170,7 @@ def test_a_year_of_training_tells_seasons_and_less_is_said(tmp_path, frames, tra
     assert data.parts["train"] == [(0, 0, trained)]
     assert data.anomaly == anomaly
     said = {c.what: c.chosen for c in data.inferred_options}["anomaly"]
-    assert ("do not tell seasons" in said) == (anomaly == "mean")
+    assert ("too few for seasons" in said) == (anomaly == "mean")
 
 
 @pytest.mark.parametrize("frames", [6, 7, 15, 40])
@@ -225,7 +225,7 @@ def test_zones_are_sequences_and_can_be_split_by_file(tmp_path):
     assert data.preparation.grid == {}
     with pytest.raises(InputError, match="one place"):
         fields(tuple(paths), anomaly="mean", split="file")
-    with pytest.raises(InputError, match="places differ"):
+    with pytest.raises(InputError, match="coordinates differ"):
         fields(tuple(paths), joining="time", split="file")
 
 

@@ -79,7 +79,7 @@ def test_a_meridian_at_both_ends_is_taken_once_and_other_axes_are_not_turned(tmp
     data = fields(tmp_path / "a.nc", crop={"lon": (-90, 90)})
     assert data.field.variables["lon"].values.tolist() == [-90, -45, 0, 45, 90]
     assert fields(tmp_path / "b.nc", crop={"lon": (-90, 90)}).field.space == (4, 3)
-    with pytest.raises(InputError, match="keep counting"):
+    with pytest.raises(InputError, match="add 360 to the upper end"):
         fields(tmp_path / "a.nc", crop={"lon": (350, 10)})
 
 
@@ -228,7 +228,7 @@ def test_usual_values_for_missing_are_found_wherever_they_are(tmp_path, mark):
     values = wave(40).astype("f4")
     mark(values)
     path = raw_file(tmp_path / "a.nc", values=values, units="days since 2000-01-01")
-    with pytest.raises(InputError, match=r"as if it stood for a missing value.*--data\.missing"):
+    with pytest.raises(InputError, match=r"as if it marked missing data.*--data\.missing"):
         fields(path)
     words = shlex.split(inspect_path(path).commands[0][1])[3:]
     options = {name.removeprefix("--data."): parse_yaml(text)
@@ -490,7 +490,7 @@ def test_units_that_are_given_win_over_those_of_the_file(tmp_path):
             fields(path, time_units=units)
     dates = days(40).astype("M8[D]").astype(str).astype(object)
     labelled(times=dates).to_netcdf(tmp_path / "b.nc")
-    with pytest.raises(InputError, match="holds dates; time_units say what numbers mean"):
+    with pytest.raises(InputError, match="holds dates, and time_units are for numbers"):
         fields(tmp_path / "b.nc", time_units="days since 2001-01-01")
 
 
@@ -860,7 +860,7 @@ def test_groups_and_patterns_of_addresses(tmp_path):
         ("none.nc", None, "There is nothing at memory://odd/none.nc"),
         ("a.grib", b"GRIB\0\0\0\2", "it is GRIB.*grib_to_netcdf"),
         ("login.nc", b"<!DOCTYPE html><html>", "a web page, such as one that asks for a password"),
-        ("clip.mp4", b"\0\0\0\x18ftypmp42", "Only NetCDF and Zarr are read from other machines"),
+        ("clip.mp4", b"\0\0\0\x18ftypmp42", "Only NetCDF and Zarr can be read from other machines"),
         ("cut.nc", b"\x89HDF\r\n\x1a\n" + bytes(99), "memory://odd/cut.nc cannot be read"),
         ("", b"", "is a folder, but not a Zarr store. Name its files"),
     ],

@@ -69,7 +69,7 @@ class TestFiles:
 
     @pytest.mark.parametrize("path", ["s3://bucket/a.mp4", "https://host/clips", "gs://b/*.avi"])
     def test_remote_paths_are_named_as_such(self, path):
-        with pytest.raises(FileError, match=r"on another machine.*Download it first"):
+        with pytest.raises(FileError, match=r"on another machine.*Download it"):
             Videos(path=path)
 
 

@@ -293,6 +293,6 @@ def test_nothing_in_a_checkpoint_is_executed(tmp_path, capsys):
         folder.mkdir()
         torch.save({"encoder": Program()}, folder / "a.pth", _use_new_zipfile_serialization=zipped)
         for look in (load_official, inspect_path):
-            with pytest.raises(InputError, match="Refused; nothing in it was run"):
+            with pytest.raises(InputError, match="refused; no code in it was run"):
                 look(folder)
     assert capsys.readouterr().out == ""

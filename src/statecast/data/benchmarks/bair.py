@@ -35,14 +35,14 @@ class BAIR(PreparedSource):
     """Videos of a robot arm, RGB, 64×64, 30 frames each.
 
     A twentieth of the training videos is for validation. Tests are all 256 test videos from their
-    first frame. With `actions`, frames come with the commands of the arm between them, and with
-    the position of its end effector; frames and windows are the same.
+    first frame. With `actions`, frames also have the commands of the arm between them, and the
+    position of its end effector; frames and windows stay the same.
 
     Data: Ebert et al. (2017), https://arxiv.org/abs/1710.05268; use as Franceschi et al. (2020),
     https://arxiv.org/abs/2002.09219.
 
     Args:
-        path: folder of the prepared store; by default that of the cache.
+        path: folder of the prepared store; by default in the cache.
         context: frames observed.
         horizon: frames forecast in training.
         validation_horizon: frames forecast in validation; by default as in training.
@@ -140,7 +140,7 @@ def features_of(record: bytes, path: Path) -> dict[str, memoryview]:
 def content_of(
     features: Mapping[str, memoryview], name: str, size: int, what: str, path: Path
 ) -> memoryview:
-    """The bytes of a feature, which is there and has a size; errors as `frames_of`."""
+    """The bytes of a feature, of the expected size; errors as `frames_of`."""
     if name not in features:
         raise CorruptionError(f"{path} holds a record without {name}.")
     if len(features[name]) != size:
@@ -163,9 +163,9 @@ def frames_of(features: Mapping[str, memoryview], path: Path) -> Iterator[Array]
 
 
 def series_of(features: Mapping[str, memoryview], path: Path) -> Array:
-    """Action and end effector's position of each frame, (time, number); errors as `frames_of`.
+    """Action and position of the end effector for each frame, (time, number).
 
-    The action after the last frame, which leads to none, is not read, and NaN.
+    The action after the last frame leads nowhere and is NaN. Errors as `frames_of`.
     """
     found = np.full((FRAMES, ACTIONS + STATES), np.nan, np.float32)
     columns = ((ACTION, slice(0, ACTIONS), FRAMES - 1), (STATE, slice(ACTIONS, None), FRAMES))

@@ -35,13 +35,13 @@ class Chairs(PreparedSource):
     https://arxiv.org/abs/2008.01352.
 
     Args:
-        path: folder of the prepared store; by default that of the cache.
+        path: folder of the prepared store; by default in the cache.
         context: views observed.
         horizon: views forecast in training.
         validation_horizon: views forecast in validation; by default as in training.
         test_horizon: views forecast in tests.
         protocol: `paper` goes round all 62 views, so that a window may jump from one elevation to
-            the other; `rings` keeps the elevation of a window.
+            the other; `rings` keeps the elevation within a window.
     """
 
     kind = Kind("chairs", 1, (3, SIDE, SIDE), "|u1")
@@ -95,14 +95,17 @@ class Chairs(PreparedSource):
         objects = sorted(folder for folder in inner.iterdir() if (folder / "renders").is_dir())
         if not objects:
             raise FileError(f"{source} holds none of {cls.origin.files}.")
-        split_objects(len(objects))  # refused before the work, where they are too few
+        split_objects(len(objects))  # too few are refused before the work begins
         first: list[list[int]] | None = None
         for folder in progress(objects, "preparing chairs"):
             pictures = sorted((folder / "renders").glob("*.png"))
             angles = angles_of(pictures, folder)
             first = first or angles
             if angles != first:
-                raise InputError(f"{folder.name} has other views than {objects[0].name}.")
+                raise InputError(
+                    f"{folder.name} has views at other angles than {objects[0].name}. Get its "
+                    "files again."
+                )
             writer.add(folder.name, map(cropped, pictures), {"angles": angles})
         return [Count("objects", len(objects), OBJECTS)]
 
@@ -119,7 +122,7 @@ def angles_of(pictures: list[Path], folder: Path) -> list[list[int]]:
     for picture in pictures:
         match = PICTURE_NAME.fullmatch(picture.name)
         if match is None:
-            raise InputError(f"{picture} should be named as image_NNN_pEEE_tAAA_rDDD.png.")
+            raise InputError(f"{picture} should have a name like image_NNN_pEEE_tAAA_rDDD.png.")
         found.append([int(match[2]), int(match[1])])
     if any(len({e for _, e in found[i : i + AZIMUTHS]}) > 1 for i in (0, AZIMUTHS)):
         raise InputError(

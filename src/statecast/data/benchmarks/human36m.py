@@ -23,21 +23,21 @@ CROP = (100, 100, 900, 900)  # left, top, right, bottom, pixels
 RATE = 50.0  # frames per second
 SIDE = 64
 TEST_SEED = 42  # of NumPy's older generator, as published
-SKIPPED = "_"  # files that begin so join several videos
+SKIPPED = "_"  # first character in the names of files that join several videos
 
 
 class Human36M(PreparedSource):
     """Videos of everyday actions by 7 actors, RGB, 64×64, every 8th frame of 50 per second.
 
-    Subjects 1, 5, 6, 7, 8 are for training, a twentieth of their videos for validation; 9 and 11
-    for tests, as clips drawn at random with a fixed seed. All frames are stored: a window begins
-    at any of them and takes every eighth from there, as published.
+    Subjects 1, 5, 6, 7, 8 are for training, a twentieth of their videos for validation. Subjects
+    9 and 11 are for tests, as clips drawn at random with a fixed seed. All frames are stored: a
+    window begins at any frame and takes every eighth from there, as published.
 
     Data: Ionescu et al. (2014), https://doi.org/10.1109/TPAMI.2013.248; preparation and clips as
     Franceschi et al. (2020), https://arxiv.org/abs/2002.09219.
 
     Args:
-        path: folder of the prepared store; by default that of the cache.
+        path: folder of the prepared store; by default in the cache.
         context: frames observed.
         horizon: frames forecast in training.
         validation_horizon: frames forecast in validation.
@@ -103,7 +103,7 @@ class Human36M(PreparedSource):
     def drawn_clips(self, span: int) -> Array:
         """Test clips: video and start, each drawn in turn, as published.
 
-        A draw of a video that is too short is repeated; no published one is.
+        A video that is too short is drawn again; no published video is too short.
         """
         sequences = self.store.sequences
         tested = [n for n, one in enumerate(sequences) if one.labels["subject"] in TESTED]
@@ -141,7 +141,7 @@ class Human36M(PreparedSource):
 
 
 def subject_videos(source: Path, subject: int) -> list[Path]:
-    """Videos of a subject, in its folder or in the folder Videos of that."""
+    """Videos of a subject, in its folder or in the folder Videos inside it."""
     folder = source / f"S{subject}"
     if (folder / "Videos").is_dir():
         folder = folder / "Videos"

@@ -24,7 +24,7 @@ ACTIONS = ("boxing", "handclapping", "handwaving", "jogging", "running", "walkin
 FILE_NAME = re.compile(rf"person(\d\d)_({'|'.join(ACTIONS)})_d(\d)_uncomp\.avi")
 LAST_TRAINED = 20  # persons up to this one are for training, the others for tests
 PERSONS, TRIALS = 25, 4
-VIDEOS = 599  # as given out: one of 25 × 6 × 4 is missing
+VIDEOS = 599  # as distributed: one of 25 × 6 × 4 is missing
 RATE = 25.0  # frames per second
 SIDE = 64
 TEST_SEED = 42  # of NumPy's older generator, as published
@@ -33,14 +33,14 @@ TEST_SEED = 42  # of NumPy's older generator, as published
 class KTH(PreparedSource):
     """Videos of six actions by 25 persons, grey, 64×64, at 25 frames per second.
 
-    Persons 1 to 20 are for training, a twentieth of their videos for validation; 21 to 25 for
-    tests, as clips drawn at random with a fixed seed.
+    Persons 1 to 20 are for training, a twentieth of their videos for validation. Persons 21 to 25
+    are for tests, as clips drawn at random with a fixed seed.
 
     Data: Schuldt et al. (2004), https://doi.org/10.1109/ICPR.2004.1334462; splits and clips as
     Franceschi et al. (2020), https://arxiv.org/abs/2002.09219.
 
     Args:
-        path: folder of the prepared store; by default that of the cache.
+        path: folder of the prepared store; by default in the cache.
         context: frames observed.
         horizon: frames forecast in training.
         validation_horizon: frames forecast in validation.
@@ -100,7 +100,7 @@ class KTH(PreparedSource):
     def drawn_clips(self, length: int) -> Array:
         """Test clips: action, person, trial and start, each drawn in turn, as published.
 
-        A draw of a video that is missing or too short is repeated; no published one is.
+        A video that is missing or too short is drawn again.
         """
         sequences = self.store.sequences
         videos = {

@@ -1,4 +1,4 @@
-"""Common part of data sets in prepared stores: how they are opened, and their cards."""
+"""PreparedSource: what data sets in prepared stores have in common."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ class Count(NamedTuple):
 
     what: str
     found: int
-    expected: int | None  # None where it is not known
+    expected: int | None  # None if unknown
 
 
 class PreparedSource(DataSource):
     """A data set that `statecast data prepare` makes from its owner's files.
 
     Args:
-        path: folder of the prepared store; by default that of the cache.
+        path: folder of the prepared store; by default in the cache.
         context: frames observed.
         horizon: frames forecast in training.
         validation_horizon: frames forecast in validation; by default as in training.
@@ -72,7 +72,7 @@ class PreparedSource(DataSource):
     @classmethod
     @abstractmethod
     def write(cls, source: Path, writer: StoreWriter) -> list[Count]:
-        """Read the owner's files in a folder, write all sequences, and return counts to check.
+        """Read the owner's files in a folder, write all sequences, and return counts of them.
 
         Errors:
             FileError: files are missing.
@@ -92,7 +92,7 @@ class PreparedSource(DataSource):
 
     @property
     def spec(self) -> FrameSpec:
-        """The spec, for which the store need not exist."""
+        """The spec; the store need not exist."""
         return FrameSpec(
             channels=self.channels,
             space=self.kind.frame_shape[1:],
@@ -103,7 +103,7 @@ class PreparedSource(DataSource):
 
     @property
     def inferred_options(self) -> Sequence[InferredOption]:
-        """Opens the store, so that a run without data is refused before it leaves a folder."""
+        """The content of the store, which must exist before a run has a folder."""
         store = self.store
         shown = f"{store.folder}: {len(store.sequences)} sequences, {len(store.frames)} frames"
         return [InferredOption(self.kind.name, shown)]

@@ -1,4 +1,4 @@
-"""Finding the files of a data set's owner; errors name the expected files and places."""
+"""The files of a data set's owner, found by name; errors say which files were expected."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ def require_folder(source: Path) -> None:
 def matching_files(
     source: Path, name: re.Pattern[str], *, expected: str
 ) -> dict[str, tuple[Path, re.Match[str]]]:
-    """Files below a folder whose whole name matches, by name and in its order.
+    """Files below a folder whose whole name matches a pattern, by name, in order of names.
 
     Args:
         source: the folder.
-        name: pattern of a file's name.
-        expected: what it should hold, for the error.
+        name: the pattern.
+        expected: what the folder should hold, for the error.
 
     Errors:
-        FileError: there is no such file in it.
-        InputError: two files have one name.
+        FileError: there is no such file.
+        InputError: two files have the same name.
     """
     found: dict[str, tuple[Path, re.Match[str]]] = {}
     for path in sorted(source.rglob("*")):
@@ -36,7 +36,7 @@ def matching_files(
             continue
         if path.name in found:
             raise InputError(
-                f"{path} and {found[path.name][0]} have one name. Leave one of them out."
+                f"{path} and {found[path.name][0]} have the same name. Leave one of them out."
             )
         found[path.name] = (path, match)
     if not found:

@@ -1,4 +1,4 @@
-"""Sea-surface temperature: zones from NetCDF files, or a synthetic ocean without them."""
+"""Sea-surface temperature: zones from NetCDF files, or a synthetic ocean."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ class SeaSurfaceTemperature(DataSource):
     pixel, then to mean 0 and standard deviation 1 over space. Scores are in °C.
 
     Each window carries its latents: the number of its `zone`, the `day` of each frame, counted
-    from the file's first one, and the `location` and `scale` that its frames were normalised by,
-    each (window, time).
+    from the first day of the file, and the `location` and `scale` by which its frames were
+    normalised, each (window, time).
 
     Data, splits and normalisation: de Bézenac et al. (2018), https://arxiv.org/abs/1711.07970, as
     used by Donà et al. (2021), https://arxiv.org/abs/2008.01352.
@@ -42,15 +42,15 @@ class SeaSurfaceTemperature(DataSource):
         folder: folder of the zones' files `data_1.nc`, …; by default a synthetic ocean, simulated
             on first use.
         protocol: `honest` normalises a window by the context's mean and standard deviation over
-            space and time; `paper` each frame by its own, the target's included, which a
-            forecast is then given.
-        test_zones: zones of the test split; by default 17 to 20 as published, or all where one
+            space and time; `paper` normalises each frame by its own, so that a forecast is given
+            the mean and standard deviation of its target.
+        test_zones: zones of the test split; by default 17 to 20 as published, or all zones if one
             of these is missing.
         split_gap: days left out between two splits.
         zones: zones of the synthetic ocean.
         days: days of the synthetic ocean.
-        land_zones: zones of the synthetic ocean, the first ones, that have coasts and islands.
-        seed: of the synthetic ocean.
+        land_zones: number of zones of the synthetic ocean that have coasts and islands.
+        seed: seed of the synthetic ocean.
     """
 
     def __init__(
@@ -89,7 +89,7 @@ class SeaSurfaceTemperature(DataSource):
             )
         self.ocean = Ocean(zones, days, land_zones, math.floor(TRAIN_SHARE * days), seed)
         if folder is None:
-            self.ranges(days)  # so that windows that do not fit are refused before simulating
+            self.ranges(days)  # refuses windows that do not fit before the simulation
 
     @property
     def spec(self) -> FrameSpec:
@@ -166,9 +166,9 @@ class SeaSurfaceTemperature(DataSource):
 
     @cached_property
     def value_range(self) -> tuple[float, float]:
-        """Extremes over the training days: of °C; in the paper's protocol, of normalised frames.
+        """Extremes over the training days, in °C; for the protocol `paper`, of normalised frames.
 
-        The published SSIM of °C is computed with the range of normalised frames.
+        The published code computes the SSIM of °C with the range of normalised frames.
         """
         days = self.ranges(len(self.zones[0]))["train"]
         found = []

@@ -41,7 +41,7 @@ class Packed(NamedTuple):
 
 
 class Zone(NamedTuple):
-    """One zone: its temperature, and the climatology that it is normalised by."""
+    """One zone: its temperature, and its climatology for normalisation."""
 
     number: int
     temperature: Packed
@@ -63,10 +63,10 @@ def read_zones(folder: str | Path) -> list[Zone]:
     """All zones of a folder, by number.
 
     Errors:
-        FileError: the folder holds none.
+        FileError: the folder holds no zone.
         CorruptionError: a file cannot be read.
-        InputError: a file lacks a variable, a zone has another grid or length than the first,
-            days are missing, or a day has no known value.
+        InputError: a file lacks a variable, zones differ in grid or length, days are missing, or a
+            day has no known value.
         MissingExtraError: netCDF4 is not installed.
     """
     require("netCDF4", "fields", PURPOSE)
@@ -85,9 +85,9 @@ def read_zones(folder: str | Path) -> list[Zone]:
     for zone in zones[1:]:
         if zone.temperature.stored.shape != first.temperature.stored.shape:
             raise InputError(
-                f"All zones must have one grid and length; {found[first.number].name} has (time, "
-                f"y, x) = {first.temperature.stored.shape}, {found[zone.number].name} has "
-                f"{zone.temperature.stored.shape}. Move it to another folder."
+                f"All zones must have the same grid and length; {found[first.number].name} has "
+                f"(time, y, x) = {first.temperature.stored.shape}, but {found[zone.number].name} "
+                f"has {zone.temperature.stored.shape}. Move it to another folder."
             )
     return zones
 
@@ -120,14 +120,15 @@ def read_zone(path: Path, number: int) -> Zone:
     mean, std = (climatology[name].values(slice(None)) for name in VARIABLES[1:])
     if mean.shape != std.shape or rows.max() >= len(mean) or not (std[np.isfinite(std)] > 0).all():
         raise InputError(
-            f"{path} should hold daily_mean and a positive daily_std of one shape, a row per day "
-            f"of the year or per day of the file, got {mean.shape} and {std.shape}."
+            f"{path} should hold daily_mean and a positive daily_std of the same shape, with a row "
+            "for each day of the year or of the file, got shapes "
+            f"{mean.shape} and {std.shape}."
         )
     return Zone(number, temperature, mean, std, rows)
 
 
 def packed(variable: Any, path: Path, *, climatology: bool = False) -> Packed:
-    """A stored variable (time, y, x), without an axis of a single depth."""
+    """A stored variable (time, y, x); an axis of one depth is dropped."""
     stored = np.asarray(variable[:])
     if stored.ndim == 4 and stored.shape[1] == 1:
         stored = stored[:, 0]
@@ -160,8 +161,8 @@ def climatology_rows(time: Any, temperature: Packed, mean: Packed, path: Path) -
         return np.arange(count)
     if time is None or "units" not in time.ncattrs() or len(time) != count:
         raise InputError(
-            f"{path} should hold a time with units for each of its {count} days, to find the day "
-            f"of the year of its climatology of {rows} rows."
+            f"{path} should hold a time with units for each of its {count} days, because its "
+            f"climatology has {rows} rows, one for each day of the year."
         )
     calendar = time.getncattr("calendar") if "calendar" in time.ncattrs() else "standard"
     try:
@@ -175,19 +176,19 @@ def climatology_rows(time: Any, temperature: Packed, mean: Packed, path: Path) -
             "gaps with unknown values, or leave the zone out."
         )
     day_of_year = np.array([date.dayofyr for date in dates]) - 1
-    # A year of 365 rows: the last day of a leap year has that of the day before.
+    # In a climatology of 365 rows, the last day of a leap year takes the row of the day before.
     return np.minimum(day_of_year, rows - 1) if rows == DAYS_OF_YEAR - 1 else day_of_year
 
 
 def check_known(temperature: Packed, path: Path) -> None:
-    """Raise `InputError` for a day without any known value."""
+    """Raise `InputError` if a day has no known value."""
     for start in range(0, len(temperature.stored), DAYS_AT_ONCE):
         days = temperature.values(slice(start, start + DAYS_AT_ONCE))
         known = np.isfinite(days).any(axis=(1, 2))
         if not known.all():
             day = start + int(np.flatnonzero(~known)[0])
             raise InputError(
-                f"{path}: day {day} (counted from 0) has no known value; leave it out."
+                f"{path}: day {day} (counted from 0) has no known value. Leave the zone out."
             )
 
 

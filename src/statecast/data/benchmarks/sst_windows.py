@@ -17,7 +17,7 @@ from statecast.frames import Batch, Forecast, Frames, FrameSpec
 Array = np.ndarray[Any, np.dtype[Any]]
 Protocol = Literal["honest", "paper"]
 
-SMALLEST_STD = 1e-6  # of a frame; one without contrast is divided by one instead
+SMALLEST_STD = 1e-6  # frames with less contrast are not scaled
 CHANNELS = ("temperature",)
 
 
@@ -94,7 +94,7 @@ class SeaWindows(CutWindows):
         return celsius, target
 
     def affine(self, batch: Batch, horizon: int) -> tuple[Tensor, Tensor]:
-        """Factor and offset of °C, (window, time, 1, y, x), of the target's days."""
+        """Factor and offset to °C on the target's days, (window, time, 1, y, x)."""
         by_number = {zone.number: zone for zone in self.zones}
         means, stds = [], []
         for number, days in zip(
@@ -136,14 +136,14 @@ class SeaWindows(CutWindows):
 def normalised(
     values: Array, zone: Zone, days: slice, context: int | None
 ) -> tuple[Array, Array, Array]:
-    """Frames of a zone in units of its climatology, then of their own mean and spread over space.
+    """Frames of a zone, normalised by its climatology, then by their own mean and spread.
 
     Args:
         values: °C, (time, y, x), NaN where unknown.
         zone: the zone.
-        days: which they are.
-        context: number of first frames whose mean and spread serve all frames; None: each frame
-            has its own.
+        days: the days of the frames.
+        context: number of the first frames, whose mean and spread normalise all frames; None
+            normalises each frame by its own.
 
     Returns:
         Frames, and the location and scale of each, (time,); all float32.

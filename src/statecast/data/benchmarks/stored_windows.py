@@ -26,15 +26,15 @@ class StoredWindows(CutWindows):
 
     Args:
         store: prepared frames.
-        starts: (window, 2), the sequence and its first frame of each window.
+        starts: (window, 2), the sequence and the first frame of each window.
         context: frames observed.
         length: context and target frames together.
         channels: names of the channels.
         frame_step: stored frames from one frame of a window to the next.
         scale: stored values that become 0 and 1.
         backwards: whether frames follow each other from the last to the first.
-        actions: numbers of an agent's action among those stored beside each frame, the first ones;
-            the others are its state. 0 for windows without them.
+        actions: how many of the numbers stored beside each frame, the first ones, are an agent's
+            action; the others are its state. 0 for windows without actions.
     """
 
     def __init__(
@@ -84,7 +84,7 @@ class StoredWindows(CutWindows):
 
 
 class RandomClips(StoredWindows):
-    """Windows drawn in training as published: a random sequence, then a random start in it."""
+    """Windows drawn in training as published: a random sequence, then a random start."""
 
     def training_indices(self, step: int, count: int, *, seed: int) -> Tensor | None:
         """As in `Windows`, but all sequences are equally likely, regardless of length."""
@@ -103,12 +103,12 @@ class RandomClips(StoredWindows):
 
 
 def hold_out(sequences: list[int], split: Split) -> list[int]:
-    """Those of the training sequences that are for training or for validation, as published.
+    """The training sequences that are for training, or those held out for validation.
 
     Rule: Franceschi et al. (2020), https://arxiv.org/abs/2002.09219.
 
     Errors:
-        InputError: there are fewer than two.
+        InputError: there are fewer than two sequences.
     """
     count = len(sequences)
     if count < 2:
@@ -126,7 +126,7 @@ def every_start(
 
     Args:
         sequences: of the store.
-        chosen: numbers of those of a split.
+        chosen: numbers of the sequences of a split.
         span: stored frames from the first to the last one of a window.
         of: the split, for the error.
 

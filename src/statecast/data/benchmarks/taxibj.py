@@ -24,7 +24,7 @@ Array = np.ndarray[Any, np.dtype[Any]]
 YEARS = (13, 14, 15, 16)
 SLOTS = 48  # half hours of a day
 SHAPE = (2, 32, 32)  # of a frame
-VALIDATION_SHARE = 0.05  # of the windows before the tests, the last ones; ours
+VALIDATION_SHARE = 0.05  # of the windows before the tests, the last ones; not published
 DATE_FORMAT, DATE_LENGTH = "%Y%m%d", 10  # then two digits of the slot, from 1
 
 
@@ -38,23 +38,23 @@ class Day(NamedTuple):
 class TaxiBJ(PreparedSource):
     """Inflow and outflow of taxis in 32×32 cells every 30 minutes, in four seasons of four years.
 
-    Days without all 48 slots are left out, and windows lie within days that follow each other.
-    Flows are scaled by their smallest and largest value before the tests, which later ones may
-    exceed. The last windows are for tests, the twentieth before them for validation.
+    Days that lack one of their 48 slots are left out, and windows lie within consecutive days.
+    Flows are scaled by their smallest and largest value before the tests; later flows may exceed
+    them. The last windows are for tests, the twentieth before them for validation.
 
     Data: Zhang et al. (2017), https://arxiv.org/abs/1610.00081; use as Donà et al. (2021),
     https://arxiv.org/abs/2008.01352.
 
     Args:
-        path: folder of the prepared store; by default that of the cache.
+        path: folder of the prepared store; by default in the cache.
         context: frames observed.
         horizon: frames forecast in training.
         validation_horizon: frames forecast in validation; by default as in training.
         test_horizon: frames forecast in tests.
-        test_windows: number of test windows, the last ones: 4 weeks.
+        test_windows: number of test windows, the last ones; 1344 are 4 weeks.
         protocol: `corrected` runs forward in time, and no frame is in two splits; `paper` runs
-            backward, so that the past is forecast from the future, and training windows end where
-            test windows begin, sharing frames with the first of them.
+            backward, so that the past is forecast from the future, and the last training windows
+            share frames with the first test windows.
     """
 
     kind = Kind("taxibj", 1, SHAPE, "<f4")
@@ -138,7 +138,9 @@ class TaxiBJ(PreparedSource):
         known = self.store.frames[:stop]
         low, high = float(known.min()), float(known.max())
         if low == high:
-            raise InputError("All flows before the tests are equal, so they have no scale.")
+            raise InputError(
+                "All flows before the tests are equal, so they cannot be scaled. Check the files."
+            )
         return low, high
 
     @property
@@ -170,7 +172,7 @@ def ordered_before(starts: Array, limit: Array, length: int) -> Array:
     Args:
         starts: (window, 2), sequence and first frame.
         limit: sequence and first frame of that window.
-        length: frames that lie before it; 0 where only the windows' own order counts.
+        length: frames of a window, all of which must come before it; 0 compares starts only.
     """
     same = starts[:, 0] == limit[0]
     early = starts[:, 1] + length <= limit[1] if length else starts[:, 1] < limit[1]
@@ -184,7 +186,7 @@ def read_flows(path: Path) -> tuple[Array, list[str]]:
     Errors:
         CorruptionError: it cannot be read as HDF5.
         FileError: it refers to other files.
-        InputError: it does not hold what it should.
+        InputError: it lacks the arrays of TaxiBJ.
     """
     with opened(path) as file:
         missing = [name for name in ("data", "date") if name not in file]
@@ -216,7 +218,7 @@ def complete_days(dates: list[str]) -> list[Day]:
             complete = [int(number) for number in numbers] == list(range(1, SLOTS + 1))
         except ValueError as error:
             raise InputError(
-                f"Dates should be written as YYYYMMDD and two digits of the slot, got "
+                f"Dates should be written as YYYYMMDD and two digits for the slot, got "
                 f"{name + numbers[0]!r}."
             ) from error
         if complete:
@@ -226,7 +228,7 @@ def complete_days(dates: list[str]) -> list[Day]:
 
 
 def runs_of(days: list[Day]) -> list[list[Day]]:
-    """Days that follow each other, together."""
+    """Runs of consecutive days."""
     runs: list[list[Day]] = []
     for day in days:
         if runs and day.date - runs[-1][-1].date == datetime.timedelta(days=1):

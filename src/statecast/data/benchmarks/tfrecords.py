@@ -15,7 +15,7 @@ BYTES, FLOATS = 1, 2  # fields of a feature
 
 
 def read_records(path: Path) -> Iterator[bytes]:
-    """Records of a file in order, each with its checksums verified.
+    """Records of a file in order; their checksums are verified.
 
     Format: https://www.tensorflow.org/tutorials/load_data/tfrecord.
 
@@ -36,7 +36,7 @@ def read_records(path: Path) -> Iterator[bytes]:
                 raise CorruptionError(f"{where} is cut off. Get the file again.")
             length, expected = HEADER.unpack(head)
             if masked(crc(head[:8])) != expected:
-                raise CorruptionError(f"{where} has another length than its checksum says.")
+                raise CorruptionError(f"{where} has a damaged length. Get the file again.")
             if length + CHECKSUM.size > size - stream.tell():
                 raise CorruptionError(f"{where} is cut off. Get the file again.")
             content = stream.read(length)
@@ -50,8 +50,8 @@ def example_features(record: bytes) -> dict[str, memoryview]:
     """Content of each feature of bytes or floats in a `tf.train.Example`; others are left out.
 
     An Example holds Features (field 1), which hold entries (1) of a key (1) and a Feature (2),
-    which holds a list of bytes (1) or of floats (2). Of bytes, the first value (1) is given; of
-    floats, all of them (1), four bytes each, which lie together in one field.
+    which holds a list of bytes (1) or of floats (2). A list of bytes gives its first value (1); a
+    list of floats gives them all (1), four bytes each, in one field.
 
     Errors:
         ValueError: it is not an Example.

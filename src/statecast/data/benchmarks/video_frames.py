@@ -14,10 +14,10 @@ from statecast.io.video.decoding import CLOSED, reading
 Array = np.ndarray[Any, np.dtype[Any]]
 Container = Literal["avi", "mp4"]
 
-MAGIC = {"avi": (8, b"AVI "), "mp4": (4, b"ftyp")}  # place and bytes that tell a container
-LARGEST_FRAME = 1 << 24  # pixels; beyond, a file is taken for a decompression bomb
-LOST_SHARE = 0.05  # of the frames that a header promises, with fewer the file is cut off
-LOST_FEWEST = 2  # frames that a header may promise in excess
+MAGIC = {"avi": (8, b"AVI "), "mp4": (4, b"ftyp")}  # place and bytes that identify a container
+LARGEST_FRAME = 1 << 24  # pixels; a larger frame is taken for a decompression bomb
+LOST_SHARE = 0.05  # share of the stated frames that a whole file may lack
+LOST_FEWEST = 2  # number of the stated frames that a whole file may lack
 RATE_TOLERANCE = 0.01
 
 
@@ -28,15 +28,15 @@ def decode_frames(
 
     Args:
         path: of the file.
-        container: that it must be. Its first bytes are compared before anything is decoded, so
-            that a playlist cannot have other files opened.
+        container: which it must be. The first bytes are compared before anything is decoded, so
+            that a playlist cannot make the decoder open other files.
         rate: frames per second that it must have.
-        size: rows and columns to scale to, with bicubic interpolation; by default its own.
+        size: rows and columns to scale to, with bicubic interpolation; by default no scaling.
 
     Errors:
-        CorruptionError: it cannot be decoded, or ends before the frames that it promises.
-        FileError: it is no such file.
-        InputError: another rate.
+        CorruptionError: it cannot be decoded, or holds fewer frames than it states.
+        FileError: it is in another container.
+        InputError: it has another rate, or frames that are too large.
         MissingExtraError: PyAV is not installed.
     """
     require("av", "video", "read videos")
@@ -71,7 +71,7 @@ def decode_frames(
         promised = stream.frames
     if count == 0 or promised - count > max(LOST_FEWEST, LOST_SHARE * promised):
         raise CorruptionError(
-            f"{path} should hold {promised} frames and ends after {count}. Get it again."
+            f"{path} should hold {promised} frames, but ends after {count}. Get it again."
         )
 
 
@@ -84,7 +84,7 @@ def check_magic(path: Path, container: Container) -> None:
     except OSError as error:
         raise FileError(f"{path} cannot be read: {error.strerror}.") from error
     if head[place:] != expected:
-        raise FileError(f"{path} is no {container.upper()} file: it begins with {head!r}.")
+        raise FileError(f"{path} is not an {container.upper()} file: it begins with {head!r}.")
 
 
 def check_rate(path: Path, found: Any, expected: float) -> None:

@@ -23,31 +23,32 @@ Write = Callable[[Path], dict[str, Any]]
 ARRAY_NAME, MANIFEST_NAME, CHECKED_NAME = "values.npy", "manifest.json", "checked.json"
 FORMAT = 3  # part of the names of entries: versions with other layouts may share a cache
 SMALL = 64 << 20  # bytes; digests of smaller files are computed each time, in a tenth of a second
-ELSEWHERE = "STATECAST_CACHE names another folder for caches."
+ELSEWHERE = "Set STATECAST_CACHE to use another folder as cache."
 
 
 class Entry(NamedTuple):
     """An opened entry."""
 
     folder: Path
-    options: dict[str, Any]  # everything that its content follows from
+    options: dict[str, Any]  # everything that determines its content
     files: tuple[str, ...]
-    content: dict[str, Any]  # what else was written down when it was made
+    content: dict[str, Any]  # what `write` returned when it was made
 
 
 def make_entry(folder: Path, options: dict[str, Any], write: Write) -> bool:
-    """Make an entry, whole or not at all; False where another process was first.
+    """Make an entry, whole or not at all; return False if another process was first.
 
     When several processes need one entry, the first makes it and the others wait.
 
     Args:
         folder: of the entry.
-        options: everything that its content follows from (JSON values).
-        write: puts files into the folder that it is given, and returns what else to write
-            down (JSON values).
+        options: everything that determines its content (JSON values).
+        write: puts files into the folder that it is given, and returns what else to record
+            (JSON values).
 
     Errors:
-        FileError: it cannot be written; and what `write` raises.
+        FileError: the entry cannot be written.
+        As `write`.
     """
     lock = folder.with_name(f".{folder.name}.lock")
     with exclusive_lock(lock, f"{folder} is being prepared", wait=True):
@@ -68,15 +69,15 @@ def make_entry(folder: Path, options: dict[str, Any], write: Write) -> bool:
 def open_entry(folder: Path, *, remedy: str, verify: bool = False) -> Entry:
     """An entry, compared with its manifest.
 
-    The manifest has a digest of its own, and gives size and digest of each file. It is compared
-    itself each time, and so are sizes, and digests of files up to `SMALL`. The digest of a larger
-    file is computed on first opening, and again when its size or its times have changed, which
-    `checked.json` remembers.
+    The manifest carries a digest of its own, and the size and digest of each file. Every opening
+    checks the manifest, all sizes, and the digests of files up to `SMALL`. It checks the digest of
+    a larger file only if its size or its times differ from those in `checked.json`, which the last
+    check has written.
 
     Args:
         folder: of the entry.
-        remedy: what to do about a damaged one, a sentence.
-        verify: compute all digests in any case.
+        remedy: what to do about a damaged entry, as a sentence.
+        verify: check all digests.
 
     Errors:
         CorruptionError: a file is damaged; it is named.
@@ -102,7 +103,7 @@ def open_entry(folder: Path, *, remedy: str, verify: bool = False) -> Entry:
 
 
 def stamps_of(folder: Path) -> dict[str, list[int]]:
-    """Size and times of large files when their digests were computed."""
+    """Size and times that large files had when their digests were checked."""
     try:
         return dict(json.loads((folder / CHECKED_NAME).read_text()))
     except (OSError, ValueError, TypeError):
@@ -112,7 +113,7 @@ def stamps_of(folder: Path) -> dict[str, list[int]]:
 def check_file(
     path: Path, expected: dict[str, Any], known: list[int] | None, remedy: str
 ) -> list[int]:
-    """Size and times of a file that is as expected; else `CorruptionError`."""
+    """Size and times of a file; raise `CorruptionError` unless it is as expected."""
     try:
         check_own(path)
         state = path.stat()
@@ -135,16 +136,17 @@ def check_file(
 
 
 def cached(name: str, options: dict[str, Any], write: Write) -> Entry:
-    """An entry of the cache, made where it is missing.
+    """An entry of the cache, made if it is missing.
 
     Args:
-        name: of what is stored, and of its folder, with a digest of the options.
-        options: everything that the content follows from (JSON values).
+        name: of what is stored; the folder has this name and a digest of the options.
+        options: everything that determines the content (JSON values).
         write: as for `make_entry`.
 
     Errors:
-        CorruptionError: it is damaged.
-        FileError: it cannot be written; and what `write` raises.
+        CorruptionError: the entry is damaged.
+        FileError: the entry cannot be written.
+        As `write`.
     """
     named = {"format": FORMAT, "name": name, **options}
     text = json.dumps(named, sort_keys=True)
@@ -162,12 +164,12 @@ def open_or_make(
     parts: Iterator[Array],
     dtype: type[np.generic] = np.float32,
 ) -> Array:
-    """A memory-mapped array of the cache, made from `parts` where it is missing.
+    """A memory-mapped array of the cache, made from `parts` if it is missing.
 
     Args:
         name, options: as for `cached`.
         shape: of the whole array.
-        parts: consecutive pieces along the first axis; not touched where the entry exists.
+        parts: consecutive pieces along the first axis; not used if the entry exists.
         dtype: type of the values.
 
     Errors:
@@ -193,7 +195,7 @@ def write_array(
 ) -> None:
     """Write an array in pieces.
 
-    Memory-mapped files are avoided: with them, a full disk kills the process without an error.
+    A memory-mapped file would be shorter to write, but a full disk would kill the process.
     """
     described = {
         "descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape,
@@ -209,7 +211,7 @@ def write_array(
 
 
 def folder_or_make(name: str, options: dict[str, Any], write: Callable[[Path], None]) -> Path:
-    """Folder of files in the cache, which `write` puts there where it is missing.
+    """A folder of files in the cache, made by `write` if it is missing.
 
     Args:
         name, options: as for `cached`.

@@ -17,11 +17,11 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 FRAMES_NAME = "frames.bin"
 SERIES_NAME = "series.bin"
-FORMAT = 1  # of the frames and what is written down of them
+FORMAT = 1  # of the frames and their manifest
 
 
 class Kind(NamedTuple):
-    """Requirements on a store that is read as a certain data set."""
+    """Format of the store of a data set."""
 
     name: str  # of the data set
     version: int  # changes when the same files give other frames
@@ -51,8 +51,8 @@ class PreparedStore(NamedTuple):
     folder: Path
     frames: Array  # (frame, channel, y, x) of all sequences, memory-mapped
     sequences: tuple[StoredSequence, ...]
-    notes: dict[str, Any]  # what else was written down, such as counts and warnings
-    series: Array  # (frame, number) beside the frames, memory-mapped; of no numbers by default
+    notes: dict[str, Any]  # what else was recorded, such as counts and warnings
+    series: Array  # (frame, number) beside the frames, memory-mapped; (frame, 0) if there are none
 
     def read(self, sequence: int, start: int, stop: int) -> Array:
         """Frames of a sequence from `start` up to `stop`, (time, channel, y, x)."""
@@ -61,11 +61,11 @@ class PreparedStore(NamedTuple):
         return self.frames[stored.first + start : stored.first + stop]
 
     def digest_of(self, starts: Array, how: tuple[object, ...]) -> str:
-        """Digest of windows: of the sequences that they are cut from, and of how they are cut.
+        """Digest of the sequences that windows are cut from, and of how they are cut.
 
         Args:
             starts: (window, 2), the sequence and the first frame of each window.
-            how: the other numbers and names that windows follow from.
+            how: the other numbers and names that determine the windows.
         """
         digest = hashlib.sha256(repr(how).encode())
         numbers, places = np.unique(starts[:, 0], return_inverse=True)
@@ -99,7 +99,7 @@ def map_frames(folder: Path, dtype: str, shape: tuple[int, ...]) -> Array:
 
 
 def map_series(folder: Path, frames: int) -> Array:
-    """The numbers beside the frames of a store, memory-mapped; (frame, 0) of those without."""
+    """The numbers beside the frames of a store, memory-mapped; (frame, 0) if there are none."""
     path = folder / SERIES_NAME
     if not path.exists():
         return np.empty((frames, 0), np.float32)
@@ -110,9 +110,9 @@ class StoreWriter:
     """Appends sequences to the frames of a store that is being made.
 
     Args:
-        stream: file that the frames go to.
+        stream: file of the frames.
         kind: of the store.
-        beside: file that the numbers beside the frames go to; None of a kind without.
+        beside: file of the numbers beside the frames; None if the kind has none.
     """
 
     def __init__(self, stream: IO[bytes], kind: Kind, beside: IO[bytes] | None = None) -> None:
@@ -127,16 +127,18 @@ class StoreWriter:
         labels: Mapping[str, Any] | None = None,
         series: Array | None = None,
     ) -> int:
-        """Append a sequence; the number of its frames. An error leaves the store as it was.
+        """Append a sequence, and return the number of its frames.
+
+        After an error the store is as it was.
 
         Args:
             name: of the sequence.
             frames: (channel, y, x), of the kind's shape and type.
             labels: what else is known of it (JSON values).
-            series: numbers beside each frame, (time, number), of a kind with any.
+            series: numbers beside each frame, (time, number), if the kind has any.
 
         Errors:
-            InputError: a frame of another shape or type, or none at all; or other numbers.
+            InputError: there is no frame, or a frame or `series` has another shape or type.
         """
         digest, count, start = hashlib.sha256(), 0, self.stream.tell()
         try:
@@ -160,7 +162,7 @@ class StoreWriter:
         return count
 
     def write_series(self, name: str, count: int, series: Array | None) -> bytes:
-        """Append the numbers beside `count` frames; their bytes."""
+        """Append the numbers beside `count` frames, and return their bytes."""
         found = np.empty((count, 0)) if series is None else series
         if found.shape != (count, self.kind.series):
             raise InputError(
@@ -184,10 +186,10 @@ class StoreWriter:
 def write_frames(
     folder: Path, kind: Kind, write: Callable[[StoreWriter], dict[str, Any]]
 ) -> dict[str, Any]:
-    """Write the frames of a store; what its manifest should hold.
+    """Write the frames of a store, and return what its manifest should hold.
 
     Args:
-        folder: where.
+        folder: where to write.
         kind: of the store.
         write: adds all sequences, and returns notes (JSON values).
     """
@@ -208,7 +210,7 @@ def store_in(entry: Entry, kind: Kind, remedy: str) -> PreparedStore:
     """The frames of an entry.
 
     Errors:
-        CorruptionError: they are not what the kind says.
+        CorruptionError: they are not of this kind.
     """
     try:
         shape = tuple(entry.content["shape"])
@@ -225,15 +227,16 @@ def store_in(entry: Entry, kind: Kind, remedy: str) -> PreparedStore:
 def cached_frames(
     kind: Kind, options: dict[str, Any], write: Callable[[StoreWriter], dict[str, Any]]
 ) -> PreparedStore:
-    """A store of the cache, made where it is missing.
+    """A store of the cache, made if it is missing.
 
     Args:
-        kind: of the store; its name is that of the entry.
-        options: everything that the content follows from (JSON values).
+        kind: of the store; the entry has the name of the kind.
+        options: everything that determines the content (JSON values).
         write: as for `write_frames`.
 
     Errors:
-        CorruptionError, FileError: as `cached`; and what `write` raises.
+        CorruptionError, FileError: as `cached`.
+        As `write`.
     """
     entry = cached(kind.name, options, lambda folder: write_frames(folder, kind, write))
     return store_in(entry, kind, f"Delete {entry.folder}; it is made again.")
@@ -244,11 +247,11 @@ def open_prepared(folder: Path, kind: Kind, *, verify: bool = False) -> Prepared
 
     Args:
         folder: of the store.
-        kind: that it must have.
-        verify: compute all digests in any case.
+        kind: which it must have.
+        verify: check all digests.
 
     Errors:
-        FileError: there is no store, or it is another data set's or of another version.
+        FileError: there is no store, or one of another data set or version.
         CorruptionError: it is damaged.
     """
     command = f"statecast data prepare {kind.name} --source DIR"

@@ -39,12 +39,12 @@ class BouncingBall(GeneratedSource):
         test_horizon: frames forecast in tests.
         validation_horizon: frames forecast in validation; by default as in training.
         frame_size: side of a frame in pixels.
-        radius: of the ball in pixels.
+        radius: radius of the ball in pixels.
         speeds: slowest and fastest speed in pixels per frame.
         test_videos: windows of the test split.
         validation_videos: windows of the validation split.
         epoch: windows counted as one epoch; the supply of windows is endless.
-        seed: of validation and test windows.
+        seed: seed of validation and test windows.
     """
 
     def __init__(
@@ -145,10 +145,10 @@ class BallWindows(GeneratedWindows):
 def reflected(
     places: Float[Tensor, "*shape"], low: float, high: float
 ) -> tuple[Float[Tensor, "*shape"], Float[Tensor, "*shape"]]:
-    """Places of something that went straight on, between two walls that reflect it.
+    """Places that a straight path would reach, reflected between two walls.
 
     Returns:
-        The places, and 1 where it goes its first way, −1 where it comes back.
+        The places, and 1 where motion has its first direction, −1 where it is reversed.
     """
     room = high - low
     turned = (places - low).remainder(2 * room)

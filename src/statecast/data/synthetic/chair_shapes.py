@@ -25,11 +25,11 @@ class Draw:
         return low + (high - low) * float(torch.rand((), generator=self.generator))
 
     def one_of(self, *choices: int) -> int:
-        """One of some numbers, all as likely."""
+        """One of these numbers, all equally likely."""
         return choices[int(torch.randint(len(choices), (), generator=self.generator))]
 
     def chance(self, probability: float) -> bool:
-        """True with a probability."""
+        """True with this probability."""
         return self.between(0, 1) < probability
 
     def colour(self) -> Array:

@@ -19,7 +19,7 @@ from statecast.io.numpy_files import check_unpacked
 Array = np.ndarray[Any, np.dtype[Any]]
 
 SIDE = 28  # pixels of a digit's side, as in MNIST
-INK = 20 / 28  # part of it that the digit itself takes, as in MNIST
+INK = 20 / 28  # part of the side that the digit itself takes, as in MNIST
 EMBEDDED_SHARES = {"train": 0.8, "validation": 0.05}  # of each class; the rest is for tests
 MNIST_TRAIN_SHARE = 0.95  # of MNIST's training digits; the rest is for validation, as published
 SPLIT_SEED = 42
@@ -82,7 +82,7 @@ def mnist_glyphs(folder: str | Path, split: Split, *, side: int = SIDE) -> Glyph
 
     Errors:
         FileError: a file is missing.
-        CorruptionError: a file is cut off, or no IDX file of bytes.
+        CorruptionError: a file is cut off, or not an IDX file of bytes.
     """
     names = MNIST_FILES["test" if split == "test" else "train"]
     images, labels = (read_idx(find_idx(Path(folder), name)) for name in names)
@@ -109,7 +109,7 @@ def enlarge(images: Array, side: int) -> Array:
     resized = torch.nn.functional.interpolate(
         small, size=(side, side), mode="bicubic", align_corners=False, antialias=True
     )
-    # Enlarged strokes are blurred; a steeper slope around one half makes them ink again.
+    # Enlarged strokes are blurred; a steeper slope around one half sharpens them.
     sharp = resized if images.shape[-1] >= side else (resized - 0.5) * 1.8 + 0.5
     levels: Array = sharp.clamp(0, 1).mul(255).round().to(torch.uint8)[:, 0].numpy()
     return levels
@@ -125,14 +125,14 @@ def find_idx(folder: Path, name: str) -> Path:
     for candidate in (name, f"{name}.gz", dotted, f"{dotted}.gz"):
         if (folder / candidate).is_file():
             return folder / candidate
-    raise FileError(f"{folder} holds no {name} or {name}.gz: the files that MNIST comes in.")
+    raise FileError(f"{folder} holds neither {name} nor {name}.gz, which are files of MNIST.")
 
 
 def read_idx(path: Path) -> Array:
     """Array of bytes from an IDX file.
 
     Errors:
-        CorruptionError: it is cut off, has bytes left over, or holds anything but bytes.
+        CorruptionError: it is cut off, has bytes left over, or holds values other than bytes.
         FileError: it would unpack to far more than it takes (`check_unpacked`).
     """
     try:
@@ -150,7 +150,7 @@ def read_idx(path: Path) -> Array:
     except (FileError, CorruptionError):
         raise
     except (OSError, EOFError, struct.error, zlib.error) as error:
-        raise CorruptionError(f"{path} is cut off or no IDX file: {error}.") from error
+        raise CorruptionError(f"{path} is cut off, or not an IDX file: {error}.") from error
     if len(content) != size:
         more = "more" if len(content) > size else len(content)
         raise CorruptionError(f"{path} should hold {size} bytes for shape {shape}, got {more}.")

@@ -1,4 +1,4 @@
-"""Forks: a ball goes left or right, with a probability that its brightness tells."""
+"""Forks: a ball goes left or right, with a probability that its brightness shows."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ SIDES = ("left", "right")
 class Forks(GeneratedSource):
     r"""A ball that falls to the middle of a frame, and goes left or right from there.
 
-    The probability of right grows in a straight line with the ball's brightness, which every
-    frame shows; all else is seen as well. So the law of the future is known: two videos, with
-    probabilities p and 1 − p. Forecasts can be held against it, and not against one outcome.
+    The probability of going right grows linearly with the ball's brightness, and the context shows
+    everything else. So the law of the future is known: two videos, with probabilities p and
+    1 − p. Forecasts can be compared with this law, and not only with one outcome.
 
     Each window carries its latents: `position` (window, time, 1, 2) as (x, y) in pixels,
-    `brightness`, `probability` of right, and `side` (window, 1): 0 for left, 1 for right.
+    `brightness`, `probability` of going right, and `side` (window, 1): 0 for left, 1 for right.
 
     Args:
         context: frames observed, all before the fork.
@@ -41,11 +41,11 @@ class Forks(GeneratedSource):
         test_horizon: frames forecast in tests.
         validation_horizon: frames forecast in validation; by default as in training.
         frame_size: side of a frame in pixels.
-        probabilities: of right, of the darkest and of the brightest ball.
+        probabilities: of going right, for the darkest and for the brightest ball.
         test_videos: windows of the test split.
         validation_videos: windows of the validation split.
         epoch: windows counted as one epoch; the supply of windows is endless.
-        seed: of validation and test windows.
+        seed: seed of validation and test windows.
     """
 
     def __init__(
@@ -75,8 +75,8 @@ class Forks(GeneratedSource):
             raise InputError(f"Probabilities must lie within (0, 1), got {self.probabilities}.")
         if min(self.horizons.values()) <= LATEST:
             raise InputError(
-                f"Horizons must be longer than {LATEST:g} frames, so that the ball has taken its "
-                f"way at the end, got {self.horizons}."
+                f"Horizons must be longer than {LATEST:g} frames, so that the ball has turned at "
+                f"the end, got {self.horizons}."
             )
 
     def windows(self, split: Split) -> ForkWindows:
@@ -117,7 +117,7 @@ class Forks(GeneratedSource):
         return (brightness[:, None, None, None] * inside).unsqueeze(2)
 
     def probability(self, brightness: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
-        """Probability of right."""
+        """Probability of going right."""
         low, high = self.probabilities
         return low + (high - low) * (brightness - DARKEST) / (1 - DARKEST)
 
@@ -151,7 +151,7 @@ class ForkWindows(GeneratedWindows, TwoWays):
         )
 
     def futures(self, indices: Tensor) -> Float[Tensor, "mode window time 1 y x"]:
-        """Target frames of each way."""
+        """Target frames of each side."""
         source, latents = self.source, self.batch(indices).latents
         brightness, true = latents["brightness"], latents["position"][:, :, 0]
         middle = (source.frame_size - 1) / 2
@@ -167,7 +167,7 @@ class ForkWindows(GeneratedWindows, TwoWays):
         return torch.stack([1 - probability, probability], dim=1)
 
     def modes_of(self, frames: Float[Tensor, "*batch time channel y x"]) -> Int[Tensor, "*batch"]:
-        """Right where the last frame is brighter to the right of the middle."""
+        """The side that is brighter in the last frame."""
         last = frames[..., -1, :, :, :].sum(dim=(-3, -2))
         half = last.shape[-1] // 2
         return (last[..., -half:].sum(dim=-1) > last[..., :half].sum(dim=-1)).long()

@@ -48,7 +48,7 @@ class GeneratedSource(DataSource):
         )
 
     def card_of(self, name: str, **options: Any) -> dict[str, Any]:
-        """The card: the options that all such sources have, and these of its own."""
+        """The card: the options that all such sources have, and these of this source."""
         return {
             "name": name,
             "frame_size": self.frame_size,
@@ -65,10 +65,10 @@ class GeneratedWindows(Windows):
     """Windows of one split, each a function of the seed and its number alone.
 
     Args:
-        split: which one; those of training are fresh ones.
+        split: which one; training windows are made afresh.
         count: number of windows.
-        seed: that they follow from.
-        card: further facts that determine the training windows, for their digest.
+        seed: seed of the windows.
+        card: facts that determine the training windows, for their digest.
     """
 
     def __init__(self, split: Split, count: int, seed: int, card: dict[str, Any]) -> None:
@@ -90,7 +90,7 @@ class GeneratedWindows(Windows):
         return self.make(window_generators(indices, self.seed, STREAMS[self.split]))
 
     def training_batch(self, step: int, count: int, *, seed: int) -> Batch:
-        """Fresh windows: those of a training never repeat."""
+        """Fresh windows, which never repeat in a training."""
         return self.training_batch_part(step, count, Part(0, count, count), seed=seed)
 
     def training_batch_part(self, step: int, count: int, part: Part, *, seed: int) -> Batch:
@@ -103,7 +103,7 @@ class GeneratedWindows(Windows):
 
     @cached_property
     def digest(self) -> str:
-        """Digest of all frames of a fixed split; of the card for endless windows."""
+        """Digest of all frames of a fixed split, or of the card for endless windows."""
         if self.split == "train":
             return hashlib.sha256(json.dumps(self.card, sort_keys=True).encode()).hexdigest()
         digest = hashlib.sha256()
@@ -120,7 +120,7 @@ def horizons_of(
     """Frames to forecast in each split.
 
     Errors:
-        InputError: there is nothing to observe or to forecast.
+        InputError: a length is below 1.
     """
     found: dict[Split, int] = {
         "train": horizon,

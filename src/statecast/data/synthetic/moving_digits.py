@@ -27,7 +27,7 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 NATIVE_FRAME = 64  # side of a frame in which digits keep their 28 pixels
 STREAMS = {"train": 1, "validation": 2, "test": 3}  # streams of random numbers
-EXCHANGED = 4  # stream of the digits that take the place of a window's own
+EXCHANGED = 4  # random stream of the digits that replace a window's own
 DIGEST_BATCH = 64  # windows at once while hashing
 BLOCK = 64  # windows whose motion is drawn together
 BLOCKS_KEPT = 128  # of them in memory
@@ -36,8 +36,8 @@ BLOCKS_KEPT = 128  # of them in memory
 class MovingDigits(DataSource):
     """Digits that move in a straight line and bounce off the walls of a frame.
 
-    Training windows are made as they are asked for, from training digits; validation and test
-    windows follow from the seed, from digits of their own. Each window carries its latents:
+    Training windows are made when they are asked for, of training digits; validation and test
+    windows follow from the seed and show digits of their own. Each window carries its latents:
     `position` and `velocity` (window, time, digit, 2) as (x, y) in pixels, and `label`
     (window, digit).
 
@@ -51,17 +51,18 @@ class MovingDigits(DataSource):
         stochastic: whether a bounce draws a new speed; otherwise it reflects.
         digits: digits per window.
         frame_size: side of a frame in pixels.
-        digit_size: side of a digit in pixels; by default 28 at a frame_size of 64, and in
-            proportion.
-        max_speed: speeds are whole numbers up to it along each axis, zero included.
-        standing: whether a digit may stay still, as published; a forecast of one that does is
-            exact by persistence.
+        digit_size: side of a digit in pixels; by default in proportion to the frame, 28 for a
+            frame_size of 64.
+        max_speed: largest speed along each axis in pixels per frame; speeds are whole numbers,
+            and may be 0.
+        standing: whether a digit may stand still, as published; persistence then forecasts it
+            exactly.
         folder: folder of MNIST's own IDX files; by default the digits of scikit-learn.
         test_videos: windows of the test split.
         validation_videos: windows of the validation split.
         epoch: windows counted as one epoch; the supply of windows is endless.
-        seed: of validation and test windows.
-        test_file: test windows in the published `.npz` layout, instead of made ones.
+        seed: seed of validation and test windows.
+        test_file: file of test windows in the published `.npz` layout; by default they are made.
     """
 
     def __init__(
@@ -143,7 +144,7 @@ class MovingDigits(DataSource):
         }
 
     def glyphs(self, split: Split) -> Glyphs:
-        """The digits of a split; those of the three splits are disjoint."""
+        """The digits of a split; no digit is in two splits."""
         if self.folder is None:
             return embedded_glyphs(split, side=self.side)
         return mnist_glyphs(self.folder, split, side=self.side)
@@ -161,11 +162,11 @@ class DigitWindows(SwappableWindows):
         return self.source.counts[self.split]
 
     def training_batch(self, step: int, count: int, *, seed: int) -> Batch:
-        """Fresh windows: those of a training never repeat."""
+        """Fresh windows, which never repeat in a training."""
         return self.training_batch_part(step, count, Part(0, count, count), seed=seed)
 
     def training_batch_part(self, step: int, count: int, part: Part, *, seed: int) -> Batch:
-        # All are drawn, which costs little, and some are rendered.
+        # Drawing all windows costs little; only those of the part are rendered.
         generator = seeded_generator(seed, STREAMS[self.split], step)
         chosen = torch.randint(
             len(self.glyphs.images), (count, self.source.digits), generator=generator
@@ -197,10 +198,10 @@ class DigitWindows(SwappableWindows):
         return self._render(digits.numpy(), motion)
 
     def swap_content(self, indices: Tensor, *, seed: int) -> SwappedContent:
-        """Other digits of the split, which move as those of the window as far from the end.
+        """Content frames show other digits of the split, with the motion of the mirrored window.
 
-        Every digit of the split is taken once, before any a second time. Which of them follows
-        which trajectory is not to be known: each assignment is a truth.
+        The digits come in rounds through the whole split. Nothing tells which digit should follow
+        which trajectory, so each assignment is a truth.
 
         Protocol: Donà et al. (2021), https://arxiv.org/abs/2008.01352.
         """
@@ -222,7 +223,7 @@ class DigitWindows(SwappableWindows):
 
     @cached_property
     def _chosen(self) -> Array:
-        """Digits of all windows; as published, every one once, before any a second time."""
+        """Digits of all windows; as published, in rounds through the whole split."""
         return self._order(seeded_generator(self.source.seed, STREAMS[self.split]))
 
     def _order(self, generator: torch.Generator) -> Array:
@@ -234,7 +235,7 @@ class DigitWindows(SwappableWindows):
         return chosen
 
     def _block(self, number: int) -> Trajectories:
-        """Motion of the windows of a block, so that one window does not need all others."""
+        """Motion of the windows of a block; one window does not need the motion of all others."""
         if number not in self._blocks:
             while len(self._blocks) >= BLOCKS_KEPT:
                 self._blocks.pop(next(iter(self._blocks)))
@@ -262,12 +263,12 @@ class DigitWindows(SwappableWindows):
 
     @cached_property
     def digest(self) -> str:
-        """Digest of all frames of a fixed split; of digits and options for endless windows."""
+        """Digest of all frames of a fixed split, or of digits and options for endless windows."""
         if self.split == "train":
             digest = hashlib.sha256(self.glyphs.digest.encode())
             digest.update(json.dumps(self.source.card, sort_keys=True).encode())
             return digest.hexdigest()
-        # Frames alone: equal tests have equal digests under any training.
+        # Of frames alone, so that equal tests have equal digests, whatever the training.
         digest = hashlib.sha256(repr((self.source.context, self.length)).encode())
         for start in range(0, len(self), DIGEST_BATCH):
             rows = torch.arange(start, min(start + DIGEST_BATCH, len(self)))

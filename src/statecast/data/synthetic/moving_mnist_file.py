@@ -50,12 +50,12 @@ def write_test_set(windows: Windows, path: str | Path) -> Path:
 
 
 def read_test_set(path: str | Path, *, length: int, size: int) -> StoredSet:
-    """Read a published test set, its first `length` frames.
+    """Read the first `length` frames of a published test set.
 
     Errors:
         FileError: it is missing.
-        CorruptionError: it is cut off, or no such file.
-        InputError: its sequences are too short, or its frames of another size.
+        CorruptionError: it is cut off, or not a test set.
+        InputError: its sequences are too short, or its frames have another size.
     """
     path = Path(path)
     if not path.is_file():

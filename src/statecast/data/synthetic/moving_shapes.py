@@ -23,14 +23,14 @@ from statecast.nn.random import Streams, standard_normal, uniform
 KINDS = ("disc", "square", "triangle", "ring")
 CHANNELS = ("red", "green", "blue")
 MARGIN = 1.0  # pixels between a shape's edge and the wall that it bounces off
-WAVES = 2  # periods of the background across a frame, at most
-SWAY = 0.8  # share of the camera's velocity that is left after a frame
+WAVES = 2  # most periods of the background across a frame
+SWAY = 0.8  # share of the camera's velocity that remains after a frame
 
 
 class MovingShapes(GeneratedSource):
     """Coloured shapes that move, bounce off walls in a new direction and hide each other.
 
-    Every window follows from its number and a seed alone: training windows are made as they are
+    Every window follows from its number and a seed alone: training windows are made when they are
     asked for, validation and test windows follow from `seed`. Each window carries its latents:
     `position` and `velocity` (window, time, shape, 2) as (x, y) in pixels, the nearest shape last;
     `colour` (window, shape, 3); `label` (window, shape), the number of its kind; and `camera`
@@ -45,15 +45,16 @@ class MovingShapes(GeneratedSource):
         shapes: shapes per window.
         frame_size: side of a frame in pixels.
         shape_size: largest radius of a shape in pixels; the smallest is two thirds of it.
-        max_speed: in pixels per frame; the lowest is a third of it.
-        camera: standard deviation of what each frame adds to the velocity of the view, in pixels.
-        actions: whether frames come with how far the view moves to the next one, (x, y) in pixels,
-            as the actions of a camera whose state is `camera`.
+        max_speed: largest speed in pixels per frame; the smallest is a third of it.
+        camera: standard deviation of the random push that the view's velocity gets in each frame,
+            in pixels per frame; 0 keeps the view still.
+        actions: whether frames come with actions of the camera, how far the view moves to the next
+            frame, (x, y) in pixels, and with its state, the latent `camera`.
         noise: standard deviation of the noise of a pixel; values stay in [0, 1].
         test_videos: windows of the test split.
         validation_videos: windows of the validation split.
         epoch: windows counted as one epoch; the supply of windows is endless.
-        seed: of validation and test windows.
+        seed: seed of validation and test windows.
     """
 
     channels = CHANNELS
@@ -91,14 +92,15 @@ class MovingShapes(GeneratedSource):
         room = frame_size - 2 * (shape_size + MARGIN)
         if shape_size < 1 or not 0 < max_speed <= room:
             raise InputError(
-                "Moving shapes need a radius of at least 1 pixel, and a speed above 0 that takes "
-                f"more than a frame from wall to wall: got shape_size {shape_size}, max_speed "
-                f"{max_speed} and frame_size {frame_size}."
+                "Moving shapes need a shape_size of at least 1 pixel, and a max_speed between 0 "
+                "and the room that shapes have to move, frame_size − 2 (shape_size + "
+                f"{MARGIN:g}), got shape_size {shape_size}, max_speed {max_speed} and frame_size "
+                f"{frame_size}."
             )
         if min(camera, noise) < 0:
-            raise InputError(f"camera and noise are at least 0, got {camera} and {noise}.")
+            raise InputError(f"camera and noise must be at least 0, got {camera} and {noise}.")
         if actions and camera == 0:
-            raise InputError("The actions are those of a camera that moves: set camera above 0.")
+            raise InputError("Actions need a camera that moves. Set camera above 0.")
 
     @property
     def spec(self) -> FrameSpec:
@@ -202,13 +204,14 @@ def follow(
 ) -> tuple[Tensor, Tensor]:
     """Positions and velocities (window, time, shape, 2) of shapes that bounce off the walls.
 
-    A shape that would cross a wall is reflected; where bounces are stochastic it then takes a new
-    direction, of those that lead away from the wall.
+    A shape that would cross a wall is reflected. If bounces are stochastic, it then takes a new
+    direction that leads away from the wall.
 
     Args:
         start: first positions, (window, shape, 2).
         speeds: of the shapes, (window, shape).
-        turns: the first direction and those after bounces, in turns, (window, time, shape).
+        turns: direction at the start and after a bounce in each frame, as a share of a full turn,
+            (window, time, shape).
         low: smallest coordinate of a centre, (window, shape).
         source: size of the frame, and whether bounces are stochastic.
     """
@@ -235,7 +238,7 @@ def follow(
 
 
 def colours_of(hue: Tensor, value: Tensor) -> Float[Tensor, "window shape 3"]:
-    """Bright colours of a hue and a value in [0, 1)."""
+    """Bright colours for a hue and a value in [0, 1)."""
     thirds = torch.tensor([0.0, 1 / 3, 2 / 3])
     waves = 0.5 + 0.5 * (2 * math.pi * (hue[..., None] - thirds)).cos()
     return (0.6 + 0.4 * value[..., None]) * waves
@@ -245,7 +248,7 @@ def render(scene: Scene, size: int) -> Float[Tensor, "window time 3 size size"]:
     """Frames in [0, 1]; edges are smooth over a pixel, later shapes hide earlier ones."""
     across = torch.arange(size) + 0.5
     grid = torch.stack(torch.meshgrid(across, across, indexing="xy"), dim=-1)  # (y, x, 2)
-    # A view that has moved shows what lies there.
+    # A view that has moved shows other places of the scene.
     places = grid + scene.camera[:, :, None, None]
     frames = background(scene.background, places, size)
     for number in range(scene.radii.shape[1]):
@@ -260,7 +263,7 @@ def render(scene: Scene, size: int) -> Float[Tensor, "window time 3 size size"]:
 
 
 def background(levels: Tensor, places: Tensor, size: int) -> Float[Tensor, "window time 3 y x"]:
-    """A dark wave of two colours, which stays where it is in the scene."""
+    """A dark wave of two colours, at rest in the scene."""
     first, second, across, along, phase, other = (levels[:, n, None, None, None] for n in range(6))
     wave = 2 * math.pi * WAVES / size * ((across - 0.5) * places[..., 0] + along * places[..., 1])
     height = 0.5 + 0.5 * (wave + 2 * math.pi * phase).sin()

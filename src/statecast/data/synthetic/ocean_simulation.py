@@ -12,8 +12,8 @@ from jaxtyping import Complex, Float
 from torch import Tensor
 from torch.nn import functional
 
-DOMAIN = 72  # cells of a side of the periodic domain, of which `SIDE` are seen
-SIDE = 64  # cells of a side of what is kept, so that water enters and leaves
+DOMAIN = 72  # cells of a side of the periodic domain
+SIDE = 64  # cells of a side of the part that is kept; water enters and leaves it
 COARSE = 24  # cells of a side of the white noise that smooth random fields are made of
 SPIN_UP = 100  # days before the first one kept
 
@@ -24,7 +24,7 @@ class OceanPhysics(NamedTuple):
     speed: float = 1.0  # root mean square of each component of the flow, cells per day
     eddy_size: float = 32.0  # wavelength where the flow's spectrum bends
     eddy_days: float = 40.0  # memory of the eddies that come and go
-    steady_share: float = 0.4  # of the stream function's variance, that never changes
+    steady_share: float = 0.4  # of the stream function's variance: the part that never changes
     diffusivity: float = 0.15  # cells² per day
     relaxation: float = 1 / 40  # towards the seasonal climatology, per day
     gradient: float = -0.06  # of the climatology, °C per cell northwards
@@ -51,7 +51,7 @@ class SmoothFields:
         self.weight = weight * COARSE / (twice * weight.square()).sum().sqrt()
 
     def spectrum(self, white: Float[Tensor, "zone y x"]) -> Complex[Tensor, "zone wave_y wave_x"]:
-        """Fourier coefficients, on the whole domain, of the field that white noise makes."""
+        """Fourier coefficients, on the whole domain, of the smooth field made of white noise."""
         coarse = torch.fft.rfft2(white) * self.weight * (DOMAIN / COARSE) ** 2
         half = COARSE // 2
         fine = coarse.new_zeros(len(white), DOMAIN, DOMAIN // 2 + 1)
@@ -65,13 +65,13 @@ class Flow:
 
     $$u = -\partial_y \psi, \qquad v = \partial_x \psi$$
 
-    One part of every mode is steady, the other an Ornstein–Uhlenbeck process, updated exactly.
+    One part of every mode is steady, the other is an Ornstein–Uhlenbeck process, updated exactly.
 
     Args:
         physics: constants.
-        generators: of each zone.
+        generators: one per zone.
         coast: factor of the stream function (zone, y, x), 0 on land, so that no water crosses a
-            coast; None where there is no land.
+            coast; None if there is no land.
     """
 
     def __init__(
@@ -90,13 +90,13 @@ class Flow:
         return white_noise(self.generators)
 
     def advance(self) -> None:
-        """One day on; exact for an Ornstein–Uhlenbeck process."""
+        """Advance by one day, exactly for an Ornstein–Uhlenbeck process."""
         kept = math.sqrt(1 - self.memory**2)
         self.eddies = self.memory * self.eddies + kept * self.noise()
 
     @cached_property
     def scale(self) -> float:
-        """Amplitude of the stream function, so that the flow has the speed asked for."""
+        """Amplitude of the stream function that gives the flow its speed."""
         rows, columns = frequencies(COARSE)
         twice = torch.full((COARSE // 2 + 1,), 2.0)
         twice[0] = 1
@@ -133,13 +133,13 @@ def simulate(
 
     Args:
         days: number of days kept.
-        generators: one per zone, from which all its randomness comes.
+        generators: one per zone, the source of all its randomness.
         physics: constants.
         coast: see `Flow`.
         spin_up: days before the first one kept.
 
     Yields:
-        The part of the domain that is seen, `SIDE` × `SIDE`, row 0 in the south.
+        The part of the domain that is kept, `SIDE` × `SIDE`, row 0 in the south.
     """
     physics = physics or OceanPhysics()
     flow = Flow(physics, generators, coast)
@@ -154,7 +154,7 @@ def simulate(
         after = flow.velocity()
         displacement = departure((before + after) / 2)
         anomaly = interpolate(anomaly, displacement) + physics.gradient * displacement[:, 1]
-        # A day of heating decays while it comes; that it does so half a day on average is ignored.
+        # Heating also decays during the day on which it comes, which is ignored.
         spectrum = torch.fft.rfft2(anomaly) * decay
         spectrum += physics.forcing * heating.spectrum(white_noise(generators))
         anomaly = torch.fft.irfft2(spectrum, s=(DOMAIN, DOMAIN))
@@ -169,7 +169,7 @@ def decay_of(physics: OceanPhysics, days: float = 1.0) -> Float[Tensor, "wave_y 
 
 
 def departure(velocity: Float[Tensor, "zone 2 y x"]) -> Float[Tensor, "zone 2 y x"]:
-    """Where the water of each cell was a day ago, relative to it, by the midpoint rule.
+    """Where the water of each cell was a day ago, relative to the cell, by the midpoint rule.
 
     Args:
         velocity: (u, v) in the middle of the day, cells per day.
@@ -231,7 +231,7 @@ def derivative(
 ) -> Float[Tensor, "zone y x"]:
     """Derivative of periodic fields along y (axis 0) or x (axis 1), exact for every mode."""
     wave = 2 * math.pi / DOMAIN * frequencies(DOMAIN)[axis]
-    # The highest mode of an even grid has no derivative that can be told.
+    # The derivative of the highest mode of an even grid is undetermined.
     wave = torch.where(wave.abs() < math.pi, wave, 0)
     return torch.fft.irfft2(1j * wave * spectrum, s=(DOMAIN, DOMAIN))
 

@@ -28,38 +28,37 @@ class Dynamics(NamedTuple):
 
     transition: Float[Tensor, "state state"]
     noise: Float[Tensor, "state state"]
-    stationary: Moments  # law of a state of which nothing is known
+    stationary: Moments  # law of a state without any observation
 
 
 class Oscillators(GeneratedSource):
-    r"""Standing waves of a square drum, each a damped oscillator that noise keeps going.
+    r"""Standing waves of a square drum, each a damped oscillator driven by noise.
 
     $$dq_k = v_k\,dt, \qquad dv_k = -(\omega_k^2 q_k + \gamma v_k)\,dt + \sigma_k\,dW_k, \qquad
     x = \sum_k q_k \varphi_k + \text{noise}$$
 
     with $\sigma_k^2 = 2 \gamma \omega_k^2$, so that positions have variance 1. Frames are linear in
-    the state and all is Gaussian: the law of the future, given the frames observed, is that of a
-    Kalman filter, exactly. In between the first and the last observed frame, frames are missing at
-    random.
+    the state, and all laws are Gaussian: a Kalman filter gives the exact law of the future, given
+    the observed frames. Frames between the first and the last observed one are missing at random.
 
     Each window carries its latents: `position` and `velocity` of each mode (window, time, mode).
 
     Args:
-        context: frames observed, the missing ones among them.
+        context: frames observed, including missing ones.
         horizon: frames forecast in training.
         test_horizon: frames forecast in tests.
         validation_horizon: frames forecast in validation; by default as in training.
-        modes: standing waves, from the slowest on.
-        period: frames of a swing of the slowest one; those of others follow.
+        modes: number of standing waves, the slowest ones.
+        period: period of the slowest wave in frames; it determines the others.
         damping: rate γ at which velocities fade, per frame.
         pixel_noise: standard deviation of each pixel's noise.
-        missing: probability that a frame is missing, between the ends of the context, and in the
-            targets of training windows.
+        missing: probability that a frame is missing: inside the context, and in the targets of
+            training windows.
         frame_size: side of a frame in pixels.
         test_videos: windows of the test split.
         validation_videos: windows of the validation split.
         epoch: windows counted as one epoch; the supply of windows is endless.
-        seed: of validation and test windows.
+        seed: seed of validation and test windows.
     """
 
     channels, value_range = ("displacement",), None
@@ -89,12 +88,13 @@ class Oscillators(GeneratedSource):
         self.seed = seed
         if min(modes, *self.counts.values()) < 1 or frame_size < 2 * math.isqrt(modes) + 2:
             raise InputError(
-                "Oscillators need at least 1 mode and 1 window in each split, and frames with "
-                f"pixels enough to tell modes apart, got {modes}, {self.counts} and {frame_size}."
+                "Oscillators need at least 1 mode, 1 window in each split, and frames large enough "
+                f"to tell modes apart, got modes {modes}, windows {self.counts} and frame_size "
+                f"{frame_size}."
             )
         if min(period, damping, pixel_noise) <= 0 or not 0 <= missing < 1:
             raise InputError(
-                "Oscillators need a positive period, damping and pixel_noise, and missing within "
+                "Oscillators need a positive period, damping and pixel_noise, and missing in "
                 f"[0, 1), got {period}, {damping}, {pixel_noise} and {missing}."
             )
 
@@ -151,7 +151,7 @@ class Oscillators(GeneratedSource):
     def simulate(
         self, start: Float[Tensor, "*batch state"], standard: Float[Tensor, "*batch time state"]
     ) -> Float[Tensor, "*batch time state"]:
-        """States after each of some frames, from standard normal values."""
+        """States of the frames that follow a state, driven by standard normal values."""
         transition, noise, _ = self.dynamics
         states = []
         for drawn in standard.unbind(-2):
@@ -164,7 +164,7 @@ class Oscillators(GeneratedSource):
     ) -> Moments:
         """The exact law of the last frame's state, given the known frames.
 
-        Pixels enter by their projection on the patterns, which holds all that they tell.
+        Pixels enter by their projection on the patterns, which loses no information.
         """
         gram = self.patterns @ self.patterns.T
         seen = frames.double().flatten(2) @ torch.linalg.solve(gram, self.patterns).T
@@ -242,7 +242,7 @@ class OscillatorWindows(GeneratedWindows, KnownFuture):
     def exact_moments(
         self, indices: Tensor
     ) -> tuple[Float[Tensor, "window time 1 y x"], Float[Tensor, "window time 1 y x"]]:
-        """Mean and standard deviation of each pixel of the target, of its exact normal law."""
+        """Mean and standard deviation of each pixel's exact normal law in the target."""
         source, state = self.source, self.state(indices)
         means, variances = [], []
         for _ in range(self.length - source.context):
@@ -256,6 +256,6 @@ class OscillatorWindows(GeneratedWindows, KnownFuture):
         return mean.float(), variance.sqrt().float()
 
     def expected_crps(self, indices: Tensor) -> Float[Tensor, "window time"]:
-        """σ / √π of a normal law, averaged over pixels."""
+        """σ / √π for a normal law, averaged over pixels."""
         _, std = self.exact_moments(indices)
         return std.flatten(2).mean(dim=2) / math.sqrt(math.pi)

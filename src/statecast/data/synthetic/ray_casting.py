@@ -1,4 +1,4 @@
-"""Pictures of boxes, cylinders and ellipsoids, by casting rays from a far camera."""
+"""Pictures of boxes, cylinders and ellipsoids, by casting rays from a distant camera."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ HALF_WIDTH = 1.1  # of the picture, in the units of objects
 LIGHT = (-0.5, 0.8, 0.9)  # direction to the light, along the camera's right, up and back
 AMBIENT = 0.4  # light that comes from everywhere; the rest is from the light, as Lambert has it
 FINER = 2  # rays along each side of a pixel
-SMALLEST = 1e-9  # of a ray's component, so that it meets every pair of planes somewhere
+SMALLEST = 1e-9  # least component of a ray's direction: every ray meets every pair of planes
 
 
 class Parts(NamedTuple):
@@ -36,10 +36,10 @@ class Camera(NamedTuple):
 
 
 class Hits(NamedTuple):
-    """Where rays enter a part, in the part's own units, in which it is within −1 and 1."""
+    """Where rays enter a part, in units in which the part reaches from −1 to 1."""
 
     distance: Array  # along the ray, infinite where it misses
-    normal: Callable[[Array], Array]  # of some of the rays: (3, ray), of any length
+    normal: Callable[[Array], Array]  # for some of the rays: (3, ray), of any length
 
 
 def camera_at(azimuth: float, elevation: float) -> Camera:
@@ -56,8 +56,8 @@ def camera_at(azimuth: float, elevation: float) -> Camera:
 def picture(parts: Parts, camera: Camera, size: int) -> Array:
     """An object on white, shaded, (3, size, size), uint8, row 0 on top.
 
-    Parallel rays, several in each pixel; the nearest part is seen, with the light that its
-    surface reflects evenly (Lambert). The light moves with the camera.
+    Rays are parallel, several in each pixel. Each shows the nearest part, shaded by Lambert's law.
+    The light moves with the camera.
     """
     many = size * FINER
     places = ((np.arange(many) + 0.5) / many * 2 - 1).astype(np.float32) * HALF_WIDTH
@@ -99,7 +99,7 @@ def extent(places: Array, centre: float, half: float, flipped: bool) -> slice:
 
 
 def box_hits(origins: list[Array], direction: Array, half: Array) -> Hits:
-    """Rays into the box from −1 to 1: between three pairs of planes at once."""
+    """Rays into the box from −1 to 1, which lies between three pairs of planes."""
     centred = [-o / d for o, d in zip(origins, direction, strict=True)]
     reach = 1 / np.abs(direction)
     enter = [c - r for c, r in zip(centred, reach, strict=True)]

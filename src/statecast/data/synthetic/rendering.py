@@ -12,12 +12,9 @@ Array = np.ndarray[Any, np.dtype[Any]]
 def render(images: Array, positions: Array, size: int) -> Array:
     """Draw objects into square frames.
 
-    All frames are drawn at once: a window onto each frame at each object's corner is read, added
-    to, and written back.
-
     Args:
         images: (sequence, object, side, side), uint8.
-        positions: of the top left corners, (time, sequence, object, 2), as (x, y), rounded here.
+        positions: top left corners (x, y), (time, sequence, object, 2); they are rounded.
         size: side of a frame.
 
     Returns:

@@ -1,4 +1,4 @@
-"""Rolling digits: a digit that moves sideways, out of a frame at one side and in at the other."""
+"""Rolling digits: a digit moves sideways, out of the frame at one side and in at the other."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from statecast.nn.random import Streams, uniform
 class RollingDigits(GeneratedSource):
     """A digit that fills the frame and rolls by one pixel per frame, to the left or to the right.
 
-    After two frames all is known; after one, either direction is as likely, and the law of the
-    future is two videos of probability one half each. Sizes are those of Gregor et al. (2019),
-    https://arxiv.org/abs/1806.03107, as others have implemented them.
+    Two frames determine the future. After one frame, both directions are equally likely, and the
+    law of the future is two videos of probability one half each. Sizes are those of Gregor et al.
+    (2019), https://arxiv.org/abs/1806.03107, as later implementations have them.
 
     Each window carries its latents: `label` and `direction` (window, 1), 0 for left.
 
@@ -40,7 +40,7 @@ class RollingDigits(GeneratedSource):
         test_videos: windows of the test split.
         validation_videos: windows of the validation split.
         epoch: windows counted as one epoch; the supply of windows is endless.
-        seed: of validation and test windows.
+        seed: seed of validation and test windows.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class RollingDigits(GeneratedSource):
         if min(self.counts.values()) < 1 or frame_size < 8 or min(self.horizons.values()) < 2:
             raise InputError(
                 "Rolling digits need at least 1 window in each split, frames of at least 8 pixels, "
-                "and horizons of at least 2 frames, which show a direction, got "
+                "and horizons of at least 2 frames, to show a direction, got "
                 f"{self.counts}, {frame_size} and {self.horizons}."
             )
 
@@ -79,7 +79,7 @@ class RollingDigits(GeneratedSource):
         )
 
     def glyphs(self, split: Split) -> Glyphs:
-        """The digits of a split; those of the three splits are disjoint."""
+        """The digits of a split; no digit is in two splits."""
         if self.folder is None:
             return embedded_glyphs(split, side=self.frame_size)
         return mnist_glyphs(self.folder, split, side=self.frame_size)
@@ -115,7 +115,7 @@ class RollingWindows(GeneratedWindows, TwoWays):
         )
 
     def futures(self, indices: Tensor) -> Float[Tensor, "mode window time 1 y x"]:
-        """Target frames of each direction, regardless of frames before the last one."""
+        """Target frames of each direction, whatever the frames before the last observed one."""
         last = self.batch(indices).context.values[:, -1, 0]
         steps = torch.arange(1, self.length - self.source.context + 1).expand(len(last), -1)
         return torch.stack([rolled(last, sign * steps) for sign in (-1, 1)])
@@ -127,7 +127,7 @@ class RollingWindows(GeneratedWindows, TwoWays):
         return torch.nn.functional.one_hot(direction, 2).float()
 
     def modes_of(self, frames: Float[Tensor, "*batch time channel y x"]) -> Int[Tensor, "*batch"]:
-        """The direction in which a frame, moved by a pixel, is more like the next one."""
+        """The direction in which a frame, moved by a pixel, is more like the next frame."""
         before, after = frames[..., :-1, :, :, :], frames[..., 1:, :, :, :]
         alike = [(before.roll(step, dims=-1) * after).sum(dim=(-4, -3, -2, -1)) for step in (-1, 1)]
         return (alike[1] > alike[0]).long()
@@ -136,7 +136,7 @@ class RollingWindows(GeneratedWindows, TwoWays):
 def rolled(
     images: Float[Tensor, "window y x"], offsets: Int[Tensor, "window time"]
 ) -> Float[Tensor, "window time 1 y x"]:
-    """Images moved to the right by whole pixels, in at the left where they leave."""
+    """Images moved to the right by whole pixels; what leaves there comes in at the left."""
     side = images.shape[-1]
     columns = (torch.arange(side) - offsets[..., None]).remainder(side)
     windows = torch.arange(len(images))[:, None, None]

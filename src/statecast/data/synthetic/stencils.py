@@ -14,7 +14,7 @@ REACH = 2  # points on each side
 def second_derivative(
     values: Float[Tensor, "*shape"], axis: int, *, spacing: float = 1.0
 ) -> Float[Tensor, "*shape"]:
-    """Fourth-order second derivative along an axis; 0 at the two outer points of either end."""
+    """Fourth-order second derivative along an axis; 0 at the two outermost points of each end."""
     result = torch.zeros_like(values)
     inner = values.shape[axis] - 2 * REACH
     out = result.narrow(axis, REACH, inner)

@@ -27,12 +27,12 @@ from statecast.errors import require
 VERSION = 1  # changes when the same options give other files
 START = "2006-01-01"
 AT_ONCE = 8  # zones simulated together
-STREAM = 7  # of random numbers, apart from those of windows
+STREAM = 7  # random stream, not shared with windows
 SPACING = 1 / 12  # degrees of a cell
 WARMEST_DAY = 240  # of the year; the sea lags behind the sun
 NOISE = 0.03  # standard deviation of observations, °C
 LAND_LEVEL = 1.0  # standard deviations of a smooth random field above which there is land
-SHELF = 0.7  # standard deviations below it over which the flow comes to rest
+SHELF = 0.7  # standard deviations below that level over which the flow comes to rest
 LAND_SIZE = 40.0  # wavelength in cells where the spectrum of the land bends
 
 
@@ -42,9 +42,9 @@ class Ocean(NamedTuple):
     Args:
         zones: number of zones.
         days: days of each zone.
-        land_zones: how many of them, the first ones, have coasts and islands.
-        trained: days from the first one that the climatology's standard deviation is taken of.
-        seed: of all zones.
+        land_zones: number of zones, the first ones, that have coasts and islands.
+        trained: number of days, the first ones, for the standard deviation of the climatology.
+        seed: seed of all zones.
     """
 
     zones: int
@@ -89,7 +89,7 @@ def write_one(ocean: Ocean, folder: Path, number: int, anomaly: Tensor, dry: Ten
     mean = climatology(warmth, season)
     dates = np.datetime64(START, "D") + np.arange(ocean.days)
     rows = (dates - dates.astype("datetime64[Y]").astype("datetime64[D]")).astype(int)
-    # The standard deviation of each cell over the days of training, alike all year.
+    # The standard deviation of each cell over the days of training, the same all year.
     std = anomaly[: ocean.trained].std(dim=0).clamp_min(NOISE).expand(DAYS_OF_YEAR, -1, -1)
     fields = [mean[rows] + anomaly, mean, std]
     temperature, mean, std = (torch.where(dry, torch.nan, field) for field in fields)

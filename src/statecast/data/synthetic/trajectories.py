@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-ROUNDING = 1e-9  # pixels; a wall that is missed by less is touched, not crossed
+ROUNDING = 1e-9  # pixels; an object that passes a wall by less touches it
 Array = np.ndarray[Any, np.dtype[Any]]
 
 
@@ -36,8 +36,8 @@ def trajectories(
     Args:
         count: number of objects.
         length: number of frames.
-        room: largest coordinate of an object, the frame's side less its own.
-        max_speed: speeds are whole numbers up to it along each axis, zero included.
+        room: largest coordinate of an object: the side of the frame less that of the object.
+        max_speed: largest speed along each axis; speeds are whole numbers, and may be 0.
         stochastic: whether a bounce draws a new speed; otherwise it reflects the old one.
         standing: whether both speeds of an object may be 0, as published.
         generator: source of starts, speeds and new speeds.
@@ -62,8 +62,8 @@ def move(starts: Array, speeds: Array, length: int, *, room: int, draw: Any = No
         speeds: first velocities.
         length: number of frames.
         room: largest coordinate; the smallest is 0.
-        draw: gives new speeds for all objects, of which those that bounce take theirs, pointed
-            away from the wall; None reflects.
+        draw: returns new speeds for all objects; those that bounce take theirs, turned away from
+            the wall. None reflects the old speeds.
     """
     position, velocity = starts.astype(np.float64), speeds.astype(np.float64)
     positions, velocities = [position], [velocity]
@@ -75,7 +75,7 @@ def move(starts: Array, speeds: Array, length: int, *, room: int, draw: Any = No
 
 
 def step(position: Array, velocity: Array, room: int, draw: Any) -> tuple[Array, Array]:
-    """One frame: straight on to the first wall, bounce, and on with what is left of the frame."""
+    """Move for one frame: straight to the next wall, bounce, and on for the rest of the frame."""
     left = np.ones(len(position))
     while True:
         aim = position + velocity * left[:, None]
@@ -83,7 +83,7 @@ def step(position: Array, velocity: Array, room: int, draw: Any) -> tuple[Array,
         outside = (aim < -ROUNDING) | (aim > room + ROUNDING)
         if not outside.any():
             return aim.clip(0, room), velocity
-        # Time to each wall that would be crossed; the first one counts, both in a corner.
+        # Time to each wall that would be crossed; the first counts, or both in a corner.
         wall = np.where(aim < 0, 0.0, float(room))
         with np.errstate(divide="ignore", invalid="ignore"):
             times = np.where(outside, (wall - position) / velocity, np.inf)
@@ -100,7 +100,7 @@ def step(position: Array, velocity: Array, room: int, draw: Any) -> tuple[Array,
 
 
 def moving_speeds(count: int, max_speed: int, generator: torch.Generator) -> Array:
-    """Speeds (object, 2) in whole numbers, all pairs but (0, 0) as likely."""
+    """Speeds (object, 2) in whole numbers; all pairs except (0, 0) are equally likely."""
     across = 2 * max_speed + 1
     pair = whole_numbers((count,), 0, across**2 - 2, generator)
     pair = pair + (pair >= across**2 // 2)  # the pair in the middle is left out

@@ -21,14 +21,14 @@ AZIMUTHS = 31  # views around an object
 ELEVATIONS = (20.0, 30.0)  # degrees above it
 CHANNELS = ("red", "green", "blue")
 SMALLEST_FRAME = 8  # pixels
-STREAM = 8  # of random numbers, apart from those of windows
+STREAM = 8  # random stream, not shared with windows
 VERSION = 1  # changes when the same options give other frames
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
 
 class Turntable(DataSource):
-    """Chairs and stools on white that turn around, of shapes and colours of their own.
+    """Chairs and stools of random shapes and colours, which turn around on white.
 
     Views, windows and splits are those of the rendered chairs of Aubry et al. (2014) as used by
     Donà et al. (2021), https://arxiv.org/abs/2008.01352; the objects are made of boxes, cylinders
@@ -43,9 +43,9 @@ class Turntable(DataSource):
         validation_horizon: views forecast in validation; by default as in training.
         objects: number of objects: 15 % for tests, a tenth of the others for validation.
         frame_size: side of a frame in pixels.
-        protocol: `rings` keeps the elevation of a window; `paper` goes round all 62 views, so that
-            a window may jump from one elevation to the other.
-        seed: of the objects.
+        protocol: `rings` keeps the elevation within a window; `paper` goes round all 62 views, so
+            that a window may jump from one elevation to the other.
+        seed: seed of the objects.
     """
 
     def __init__(
@@ -69,8 +69,8 @@ class Turntable(DataSource):
         }
         if min(context, *self.horizons.values()) < 1 or frame_size < SMALLEST_FRAME:
             raise InputError(
-                f"A turntable needs frames of at least {SMALLEST_FRAME} pixels and at least 1 of "
-                f"context and horizon, got {frame_size}, {context} and {self.horizons}."
+                f"A turntable needs frames of at least {SMALLEST_FRAME} pixels, and context and "
+                f"horizons of at least 1, got {frame_size}, {context} and {self.horizons}."
             )
         self.parts = split_objects(objects)
 

@@ -27,7 +27,7 @@ KEPT = 2  # every second frame is kept
 TRAIN_SHARE = 0.8  # of the sequences, in order; the rest is for tests, as published
 VALIDATION_SHARE = 0.1  # of the training sequences, the last ones
 POINTS_SEED = 42  # of the observed pixels, as published
-# Extremes of the strongest source at the slowest speed, rounded outward: no sequence leaves them.
+# Extremes for the strongest source at the slowest speed, rounded outward: all values lie within.
 RANGE = (-0.00436, 0.00511)
 VERSION = 2  # changes when the same options give other frames
 
@@ -37,22 +37,22 @@ class WaveEquation(DataSource):
 
     Each window carries its latents: the wave's `speed` and the `source`'s amplitude.
 
-    Rule: Donà et al. (2021), https://arxiv.org/abs/2008.01352, as its published code has it.
+    Rule: Donà et al. (2021), https://arxiv.org/abs/2008.01352, as in the published code.
 
     Args:
         context: frames observed.
         horizon: frames forecast in training.
         test_horizon: frames forecast in tests.
         validation_horizon: frames forecast in validation; by default as in training.
-        points: observe N random pixels instead of the whole grid; 100 in WaveEq-100.
-        sequences: simulated sequences, 300 as published: the first 80 % for training, of which
-            the last tenth is for validation; the rest for tests.
-        protocol: `corrected` uses every window; `paper` those that the published code used,
+        points: number of random pixels to observe instead of the whole grid; 100 in WaveEq-100.
+        sequences: number of simulated sequences, 300 as published. The first 80 % are for
+            training and validation, which has the last tenth of them; the rest are for tests.
+        protocol: `corrected` uses every window; `paper` uses the windows of the published code,
             from the first third of the training and the first fifth of the test sequences.
-        scale: `range` maps the range that no sequence leaves to [0, 1]; `sequence` the extremes
-            of each whole sequence, future included, as published. By default `range` for the
-            protocol `corrected`, and `sequence` for `paper`.
-        seed: of amplitudes and speeds.
+        scale: `range` maps the range of all possible sequences to [0, 1]; `sequence` maps the
+            extremes of each whole sequence, future included, as published. By default `range` for
+            the protocol `corrected`, and `sequence` for `paper`.
+        seed: seed of amplitudes and speeds.
     """
 
     def __init__(
@@ -85,7 +85,7 @@ class WaveEquation(DataSource):
             )
         if sequences < 10 or (points is not None and points < 1):
             raise InputError(
-                "Waves need at least 10 sequences, to be split, and at least 1 point, got "
+                "Waves need at least 10 sequences, for three splits, and at least 1 point, got "
                 f"{sequences} and {points}."
             )
 
@@ -130,10 +130,10 @@ class WaveEquation(DataSource):
         every = all_starts(part, FRAMES // KEPT, length)
         if self.protocol == "corrected" or split == "validation":
             return every
-        # The published code took the height of a frame for the length of a sequence when it
-        # counted windows, and not when it cut them: the last sequences were never reached.
+        # When it counted windows, the published code took the height of a frame for the length of
+        # a sequence; when it cut them, it did not. So it never reached the last sequences.
         counted = len(part)
-        if split == "train":  # it had no validation split; what ours holds out it did not reach
+        if split == "train":  # it had no validation split, and did not reach what ours holds out
             counted += len(self.parts["validation"])
         return every[: counted * (SIZE - length + 1)]
 

@@ -30,7 +30,7 @@ class WaveParameters(NamedTuple):
 
 
 def draw_parameters(sequences: int, seed: int) -> WaveParameters:
-    """Amplitude, then speed, of one sequence after the other, from NumPy's older generator."""
+    """Amplitude and speed of each sequence, drawn in turn from NumPy's older generator."""
     generator = np.random.RandomState(seed)
     drawn = [
         (generator.uniform(*SOURCE_RANGE), generator.uniform(*SPEED_RANGE))
@@ -41,7 +41,7 @@ def draw_parameters(sequences: int, seed: int) -> WaveParameters:
 
 
 def simulate(parameters: WaveParameters, *, frames: int = FRAMES) -> Iterator[Tensor]:
-    r"""Solve the wave equation, for a few sequences after the others.
+    r"""Solve the wave equation, for a few sequences at a time.
 
     $$\frac{\partial^2 w}{\partial t^2} = c^2 \Delta w + f_0 e^{-20 t} 1_{disk}, \qquad
     w(0) = \frac{\partial w}{\partial t}(0) = 0$$

@@ -1,4 +1,4 @@
-"""Axes of arrays: letters for them, a fixed order, and a guess where none are given."""
+"""Axes of arrays: a letter for each, a fixed order, and a guess if none are given."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ LAYOUTS = (
     "nyxtc",
     "yxt",
     "nctyx",
-)  # of arrays that people have, the most usual first
+)  # usual orders of axes, the most frequent first
 COLOURS = (1, 3)  # channels of images
-FEW = 8  # channels, where size alone decides
-MOST_CHANNELS = 16  # beyond, somebody has to say so
-LOWEST = 4  # points; an axis of fewer is neither a side of a grid nor time
-ROUGHER = 0.7  # neighbours along time differ less than this share of those along another axis
-UNLIKE, ALIKE = 0.7, 0.5  # share of the usual difference between elements that neighbours have
-PLACES = 6  # along each axis, where neighbours are compared
+FEW = 8  # most channels, if sizes alone decide
+MOST_CHANNELS = 16  # of a guess; with more, the axes must be given
+LOWEST = 4  # points; a shorter axis is neither a side of a grid nor time
+ROUGHER = 0.7  # time is the axis whose neighbours differ by less than this share of the other's
+UNLIKE, ALIKE = 0.7, 0.5  # difference of neighbours over that of distant elements
+PLACES = 6  # along each axis, at which neighbours are compared
 
 
 def order_of(axes: str) -> str:
@@ -59,18 +59,18 @@ def check_axes(axes: str) -> None:
     """Raise `InputError` unless letters name time, space, and nothing twice."""
     if len(set(axes)) != len(axes) or not set("tx") <= set(axes) <= set(ORDER):
         raise InputError(
-            "axes names each axis of the array once: n (sequence), t (time), c (channel), y, x; t "
-            f"and x must be among them. Got {axes!r}; frames of one video in colours are tyxc."
+            "axes must name each axis of the array once: n (sequence), t (time), c (channel), y, "
+            f"x; t and x are required. Got {axes!r}. Colour frames of one video are tyxc."
         )
 
 
 def guessed_axes(array: Any, origin: str, *, alone: bool = False) -> str:
-    """Plausible axes of an array, by their sizes, and by where neighbours are most alike.
+    """Plausible axes of an array, by their sizes and by the likeness of neighbours along them.
 
     Args:
-        array: anything with a shape and a dtype that gives slices.
+        array: anything that has a shape and a dtype and can be sliced.
         origin: named in errors.
-        alone: whether it is one sequence, and has no axis of them.
+        alone: whether it is one sequence, without an axis of sequences.
 
     Errors:
         InputError: no guess is good enough.
@@ -81,7 +81,7 @@ def guessed_axes(array: Any, origin: str, *, alone: bool = False) -> str:
     if not 3 <= len(shape) <= len(ORDER):
         raise InputError(
             f"{origin} should have 2 to 5 axes, such as (sequence, time, channel, y, x), got "
-            f"{array.dtype} {shape}. Say with axes what each one is."
+            f"{array.dtype} {shape}. Set axes to one letter for each."
         )
     letters = {p: "yx"[i] for i, p in enumerate(space_of(shape))}
     if shape[2] <= LOWEST < shape[-1] and len(shape) == 4:
@@ -102,22 +102,23 @@ def guessed_axes(array: Any, origin: str, *, alone: bool = False) -> str:
     channels = dict(zip(axes, shape, strict=True)).get("c", 1)
     if channels > MOST_CHANNELS:
         raise InputError(
-            f"{origin} has the shape {shape}, which would be {channels} channels as {axes}. Say "
-            "with axes what each one is: n (sequence), t (time), c (channel), y, x."
+            f"{origin} has the shape {shape}. With the axes {axes} it would have {channels} "
+            "channels. Set axes to one letter for each: n (sequence), t (time), c (channel), y, x."
         )
     if "n" not in axes and "y" in axes and not alone and perhaps_sequences(array, axes):
         points = axes.replace("t", "n").replace("y", "t")
         raise InputError(
             f"{origin} of shape {shape} could be frames ({axes}), or sequences of points ({points})"
-            ": neighbours along the first axis are no more alike than others. Say which with axes."
+            ": neighbours along the first axis are no more alike than others. Set axes to one."
         )
     return axes
 
 
 def perhaps_sequences(array: Any, axes: str) -> bool:
-    """Whether numbers that would be frames may be sequences of points in time, one after another.
+    """Whether an array that looks like frames may hold sequences of points in time instead.
 
-    Then neighbours along the first axis differ as much as any others, but not along the second.
+    Then neighbours along the first axis differ as much as distant elements, and those along the
+    second axis do not.
     """
     images = array.dtype.kind == "b" or array.dtype == np.uint8
     if images or min(array.shape[axes.index(axis)] for axis in "ty") < 2 * PLACES:
@@ -126,7 +127,7 @@ def perhaps_sequences(array: Any, axes: str) -> bool:
 
 
 def alikeness(array: Any, place: int) -> float:
-    """Mean difference of neighbours along an axis over that of elements far apart."""
+    """Mean difference of neighbours along an axis, over that of distant elements."""
     length = array.shape[place]
     near: list[float] = []
     far: list[float] = []
@@ -146,7 +147,7 @@ def fitting_axes(
 ) -> str | None:
     """Axes of an array whose frames have these channels and points; None if none fit.
 
-    Sequences come first unless neighbours in the array say otherwise, see `guessed_axes`.
+    If several orders fit, `guessed_axes` chooses, else the most frequent one.
     """
     orders = [axes if len(space) > 1 else axes.replace("y", "") for axes in LAYOUTS]
     sizes = {"c": channels, **dict(zip("yx"[-len(space) :], space, strict=True))}
@@ -168,7 +169,7 @@ def fitting_axes(
 
 
 def space_of(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Which axes are y and x: the last two, unless what stands before them fits better."""
+    """Which axes are y and x: the last two, unless the ones before them fit better."""
     last = len(shape) - 1
     if last == 2:
         return (0, 1) if shape[0] == shape[1] != shape[2] else (1, 2)
@@ -185,7 +186,7 @@ def space_of(shape: tuple[int, ...]) -> tuple[int, ...]:
 def time_and_other(
     array: Any, places: list[int], *, alone: bool, has_channels: bool
 ) -> tuple[str, str]:
-    """Letters of two axes, of which one is time and the other sequences or channels."""
+    """Letters of two axes: one is time, the other sequences or channels."""
     first, second = places
     sizes = array.shape[first], array.shape[second]
     smooth = [roughness(array, place, other) for place, other in (places, places[::-1])]
@@ -195,7 +196,7 @@ def time_and_other(
         time_first, time_second = sizes[0] > sizes[1], sizes[1] > sizes[0]
     images = array.dtype.kind == "b" or array.dtype == np.uint8
     few = sizes[1] <= (LOWEST if images else FEW)
-    if not time_first and not time_second:  # by their sizes, then
+    if not time_first and not time_second:  # then sizes decide
         few = sizes[1] <= FEW
         time_first = not has_channels and (few or sizes[1] > FEW * sizes[0])
     if time_first:
@@ -205,7 +206,7 @@ def time_and_other(
 
 
 def roughness(array: Any, place: int, other: int) -> float:
-    """Mean difference of neighbours along an axis, at a few places of it and of another axis."""
+    """Mean difference of neighbours along an axis, at a few places of this and another axis."""
     found = []
     for along in evenly(array.shape[place] - 1, PLACES):
         for across in evenly(array.shape[other], PLACES):

@@ -1,4 +1,4 @@
-"""Arrays of sequences in files: opened lazily, read by content, their axes put in one order."""
+"""Arrays of sequences in files: recognised by content, read lazily, with axes in one order."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ NAMES = (
     "frames",
     "context",
 )  # looked for in a file of several arrays, in this order
-SERIES = ("actions", "agent_states")  # names of arrays beside those of frames
+SERIES = ("actions", "agent_states")  # names of arrays beside the frames
 PREDRNN = {"clips", "dims", "input_raw_data"}  # arrays of the .npz of PredRNN's Moving MNIST
 NUMBERS = "fiub"  # kinds of dtypes
-SMALL = 0.5  # size of another array over that of the largest, below which it is taken for extra
+SMALL = 0.5  # arrays smaller than this share of the largest one do not compete with it
 SIGNATURES = (b"\x93NUMPY", b"PK", b"\x89HDF", b"MATLAB")
 OTHER_KINDS = {
     b"MATLAB 5.0": "a MATLAB file from before version 7.3; save it with -v7.3",
@@ -42,7 +42,7 @@ OTHER_KINDS = {
 
 
 class Opened(NamedTuple):
-    """Arrays that were found behind a path."""
+    """Arrays found at a path."""
 
     sequences: Sequences
     dataset: str | None  # name of the array, or pattern of names, that was chosen
@@ -53,8 +53,8 @@ class Sequences:
     """Sequences of frames (time, channel, *space) in arrays that need not be in memory.
 
     Args:
-        arrays: of one dtype and one frame; each holds several sequences, or is one.
-        axes: letter of each of their axes, see `in_order`.
+        arrays: arrays of one dtype and one shape of frames; each holds several sequences, or one.
+        axes: a letter for each axis, see `in_order`.
 
     Attributes:
         lengths: frames of each sequence.
@@ -70,8 +70,8 @@ class Sequences:
         for number, array in enumerate(arrays):
             if len(array.shape) != len(axes):
                 raise InputError(
-                    f"An array of {len(axes)} axes, {axes}, should have as many sizes, got "
-                    f"{array.shape}. Say with axes what each one is, such as tyx."
+                    f"An array with the axes {axes} should have {len(axes)} sizes, got "
+                    f"{array.shape}. Set axes to one letter for each axis, such as tyx."
                 )
             sizes = dict(zip(axes, array.shape, strict=True))
             count = sizes.get("n", 1)
@@ -82,9 +82,9 @@ class Sequences:
         for number, (shape, array) in enumerate(zip(frames, arrays, strict=True)):
             if (shape, array.dtype) != (self.frame_shape, self.dtype):
                 raise InputError(
-                    f"All arrays need frames of one kind: the first has {self.dtype} "
-                    f"{self.frame_shape}, number {number} {array.dtype} {shape}. Convert one, or "
-                    "name those that are alike."
+                    "All arrays need frames of one type and shape. The first has frames of "
+                    f"{self.dtype} {self.frame_shape}, number {number} of {array.dtype} {shape}. "
+                    "Convert one, or name only arrays that are alike."
                 )
 
     def __len__(self) -> int:
@@ -102,19 +102,19 @@ class Sequences:
 def open_sequences(
     path: str | Path | List[str | Path], *, dataset: str | None = None, axes: str | None = None
 ) -> Opened:
-    """Sequences behind a path, memory-mapped or read lazily; nothing in a file is executed.
+    """Sequences at a path, memory-mapped or read lazily; nothing in a file is executed.
 
     Args:
         path: a NumPy, HDF5, MATLAB 7.3 or PyTorch file, a folder of them, a pattern, or a list.
-        dataset: name of the array in a file of several, or a pattern such as `*/data` of arrays
-            that are a sequence each; by default the only one, one named `sequences`, `values` or
-            `frames`, or the largest.
-        axes: letter of each axis, see `in_order`; by default by a guess, see `guessed_axes`.
+        dataset: name of the array in a file of several, or a pattern such as `*/data` for arrays
+            that are a sequence each; by default the only one, one of the names `NAMES`, or the
+            largest.
+        axes: a letter for each axis, see `in_order`; by default a guess, see `guessed_axes`.
 
     Errors:
-        FileError: it is missing, of another kind, or refers to other files.
-        CorruptionError: it is cut off or damaged.
-        InputError: it holds no array of sequences, or which one is not clear.
+        FileError: a file is missing, of another kind, or refers to other files.
+        CorruptionError: a file is cut off or damaged.
+        InputError: a file holds no array of sequences, or several that could be meant.
     """
     if axes is not None:
         check_axes(axes)
@@ -126,7 +126,7 @@ def open_sequences(
 def found_arrays(
     path: str | Path | List[str | Path], dataset: str | None
 ) -> tuple[list[Stored], str | None, str]:
-    """Arrays behind a path, the name that they were chosen by, and where the first of them is.
+    """Arrays at a path, the name that chose them, and the first file.
 
     Errors:
         As `open_sequences`.
@@ -143,18 +143,18 @@ def found_arrays(
 
 
 def series_beside(path: str | Path | List[str | Path], name: str, count: int) -> list[Array] | None:
-    """Actions or states of an agent in files of sequences, (time, number) of each of them.
+    """Actions or states of an agent, (time, number) for each sequence in some files.
 
     Args:
         path: of the files.
-        name: of the arrays: of one sequence, or with a leading axis of sequences.
+        name: of the arrays, (time, number) or (sequence, time, number).
         count: number of sequences.
 
     Returns:
-        Those of each sequence, from its first frame on; None where the files hold none.
+        An array for each sequence, from its first frame on; None if the files hold none.
 
     Errors:
-        InputError: they are not those of the sequences.
+        InputError: the arrays do not fit the number of sequences.
     """
     try:
         arrays, _, origin = found_arrays(path, name)
@@ -164,29 +164,29 @@ def series_beside(path: str | Path | List[str | Path], name: str, count: int) ->
     rows = [row for array in whole for row in (array[None] if array.ndim == 2 else array)]
     if len(rows) != count or any(row.ndim != 2 for row in rows):
         raise InputError(
-            f"{name} should be (time, number) of each of {count} sequence(s), got "
+            f"{name} should have the shape (time, number) for each of {count} sequence(s), got "
             f"{', '.join(str(array.shape) for array in whole)} in {origin}."
         )
     return rows
 
 
 def array_files(path: str | Path | List[str | Path]) -> list[Path]:
-    """Files of arrays behind a path; of a folder, all that it holds.
+    """Files of arrays at a path; of a folder, all files of arrays in it.
 
     Errors:
-        FileError: no array file is there.
+        FileError: there is none.
     """
     files: list[Path] = []
     for item in existing_paths(path):
         inside = item.rglob("*") if item.is_dir() else [item]
         files += sorted((p for p in inside if not item.is_dir() or is_array_file(p)), key=natural)
     if not files:
-        raise FileError(f"{path} holds no arrays: files ending in {', '.join(ENDINGS)}.")
+        raise FileError(f"{path} holds no files of arrays ({', '.join(ENDINGS)}).")
     return files
 
 
 def is_array_file(path: Path) -> bool:
-    """Whether a file of a folder is one of arrays, by its ending."""
+    """Whether a path is a file of arrays by its ending, and not hidden."""
     hidden = any(part.startswith(".") for part in path.parts[-2:])
     return path.suffix.lower() in ENDINGS and path.is_file() and not hidden
 
@@ -195,7 +195,7 @@ def beginning_of(path: Path) -> bytes:
     """The first bytes of a file.
 
     Errors:
-        FileError: it is not a regular file, or nothing that arrays are read from.
+        FileError: it is not a regular file, or not a file of arrays.
     """
     if not path.is_file():
         raise FileError(f"There is no file {path}. Set data.path to an array of sequences.")
@@ -206,12 +206,12 @@ def beginning_of(path: Path) -> bytes:
             raise FileError(f"{path} is {what}.")
     known = start.startswith(SIGNATURES) or path.suffix.lower() in ENDINGS or is_hdf5(path)
     if not known:
-        raise FileError(f"Sequences are read from {', '.join(ENDINGS)}, got {path.name!r}.")
+        raise FileError(f"Arrays are read from {', '.join(ENDINGS)}, got {path.name!r}.")
     return start
 
 
 def is_hdf5(path: Path) -> bool:
-    """Whether a file is HDF5 by its content, as those of MATLAB 7.3 are, after a block of text."""
+    """Whether a file is HDF5 by its content; MATLAB 7.3 puts a block of text before it."""
     with path.open("rb") as stream:
         for place in (0, 512, 1024, 2048):
             stream.seek(place)
@@ -221,7 +221,7 @@ def is_hdf5(path: Path) -> bool:
 
 
 def arrays_in(path: Path, dataset: str | None) -> tuple[list[Stored], str | None]:
-    """Arrays of a file that hold its sequences, and the name by which they were chosen."""
+    """Arrays of a file that hold its sequences, and the name that chose them."""
     start = beginning_of(path)
     ending = path.suffix.lower()
     if is_torch(path):
@@ -243,16 +243,16 @@ def arrays_in(path: Path, dataset: str | None) -> tuple[list[Stored], str | None
             chosen, dataset = choose(shapes, wanted, path)
             return [HDF5Array(path, name, content) for name in chosen], dataset
     if dataset is not None:
-        raise InputError(f"{path} holds one array without a name; leave dataset out.")
+        raise InputError(f"{path} holds one array without a name. Leave dataset out.")
     return [map_npy(path)], None
 
 
 def choose(
     arrays: Mapping[str, tuple[tuple[int, ...], np.dtype[Any]]], dataset: str | None, path: Path
 ) -> tuple[list[str], str | None]:
-    """Names of the arrays to read, and what they were chosen by.
+    """Names of the arrays to read, and the name or pattern that chose them.
 
-    Arrays of one name in several groups, and numbered ones, are a sequence each.
+    Arrays of one name in several groups are a sequence each, and so are numbered arrays.
 
     Errors:
         InputError: no array has this name, or several could be meant.
@@ -282,7 +282,7 @@ def choose(
             sizes[key] = sizes.get(key, 0) + int(np.prod(shape, dtype=np.int64))
     ranked = sorted(sizes, key=lambda key: -sizes[key])
     if not ranked or (len(ranked) > 1 and sizes[ranked[1]] > SMALL * sizes[ranked[0]]):
-        raise InputError(f"Name one array with dataset: {path} holds {there}.")
+        raise InputError(f"{path} holds {there}. Name one of them with dataset.")
     largest = members[ranked[0]]
     if len(largest) == 1:
         return largest, largest[0] if len(arrays) > 1 else None
@@ -290,7 +290,7 @@ def choose(
 
 
 def pattern_of(name: str) -> str:
-    """Pattern of the names of arrays like one: of one name in any group, or numbered ones."""
+    """Pattern for the names of arrays like this one: the same in another group, or numbered."""
     *groups, leaf = name.split("/")
     if groups:
         return f"*/{leaf}"
@@ -298,15 +298,15 @@ def pattern_of(name: str) -> str:
 
 
 def is_torch(path: Path) -> bool:
-    """Whether a file is one of PyTorch, by its ending: its content is a zip, as that of `.npz`."""
+    """Whether a file is one of PyTorch, by its ending; its content is a zip file, like `.npz`."""
     return path.suffix.lower() in TORCH
 
 
 def tensors_of(path: Path) -> dict[str, Array]:
-    """The tensors of a PyTorch file, of one or of a dictionary; no code in it is run.
+    """The tensors of a PyTorch file, which holds one or a dictionary; no code in it is run.
 
     Errors:
-        CorruptionError: it is damaged, or holds anything else.
+        CorruptionError: it is damaged, or holds something else.
     """
     import torch
 
@@ -314,13 +314,13 @@ def tensors_of(path: Path) -> dict[str, Array]:
         content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
         items = content.items() if isinstance(content, dict) else [("tensor", content)]
         return {str(n): t.numpy() for n, t in items if isinstance(t, torch.Tensor)}
-    except Exception as error:  # of torch and pickle, of every kind
+    except Exception as error:  # torch and pickle raise errors of every kind
         reason = " ".join(str(error).split())[:120]
         raise CorruptionError(f"{path} cannot be read as tensors ({reason}).") from error
 
 
 def predrnn_clips(path: Path) -> list[Stored]:
-    """Sequences of PredRNN's files: frames one after another, and where each clip begins."""
+    """Sequences of PredRNN's files, which hold all frames and the place of each clip in them."""
     frames, clips, dims = (read_npz(path, name) for name in ("input_raw_data", "clips", "dims"))
     frames = frames.reshape(-1, *np.ravel(dims)[:3].tolist())
     starts, ends = clips[0, :, 0], clips[-1].sum(axis=1)

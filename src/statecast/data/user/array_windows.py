@@ -1,4 +1,4 @@
-"""Windows of stored arrays: read as they are asked for."""
+"""Windows of stored arrays, each read when it is asked for."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ LARGEST_BYTE = 255
 
 
 class ArrayWindows(CutWindows):
-    """Windows of stored sequences, bytes as values in [0, 1].
+    """Windows of stored sequences; bytes become values in [0, 1].
 
     Args:
-        sequences: of which no more is read than is asked for.
+        sequences: the sequences, read lazily.
         starts: (window, 2), the sequence and the first frame of each window.
         context: frames observed.
         length: context and target frames together.
         channels: names of the channels.
-        series: `actions` and `agent_states` of each sequence, where they are read.
+        series: `actions` and `agent_states` of each sequence, if they are read.
     """
 
     def __init__(
@@ -86,6 +86,6 @@ def unknown_values(sequence: int, frame: int) -> str:
     """Message about values that are not finite."""
     return (
         f"Sequence {sequence} holds NaN or infinite values from frame {frame} on. Fill the gaps, "
-        "leave the sequence out, or store it as NetCDF for the data set fields, which takes them "
+        "leave the sequence out, or store it as NetCDF for the data set fields, which takes NaN "
         "as unknown."
     )

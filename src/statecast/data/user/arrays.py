@@ -1,4 +1,4 @@
-"""arrays: sequences of your own, from a NumPy or HDF5 file."""
+"""Arrays: sequences of your own, from NumPy, HDF5, MATLAB or PyTorch files."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from statecast.data.user.field_splits import Parts, window_starts
 from statecast.errors import InputError
 from statecast.frames import FrameSpec
 
-LOOKED_THROUGH = 1 << 31  # bytes that are searched for NaN before training
+LOOKED_THROUGH = 1 << 31  # most bytes that are searched for NaN before training
 GUESS = ", by a guess (--data.axes says otherwise)"
 COLOURS = {1: ("intensity",), 3: ("red", "green", "blue")}  # channel names of bytes
 
@@ -28,20 +28,20 @@ COLOURS = {1: ("intensity",), 3: ("red", "green", "blue")}  # channel names of b
 class Arrays(DataSource):
     """Your own sequences: arrays of time, space, and perhaps channels and sequences.
 
-    Bytes are images of 256 levels, read as values in [0, 1]; other numbers are taken as they are.
+    Bytes are images of 256 levels, read as values in [0, 1]; other numbers are not scaled.
     Sequences are split first and cut into windows afterwards: the first ones are for training, the
-    next ones for validation, the last ones for tests. Sequences that come from one recording
-    belong next to each other. One recording, without an axis of sequences, is split in time.
+    next ones for validation, the last ones for tests. Put sequences from one recording next to
+    each other. One recording, without an axis of sequences, is split in time.
 
     Args:
-        path: `.npy` file, which is memory-mapped; HDF5 or MATLAB 7.3 file, of which each window is
-            read when it is asked for; `.npz` or PyTorch file, read as a whole; a folder of them, a
-            pattern, or a list, of which each file is a sequence.
-        dataset: name of the array in a file of several, or a pattern such as `*/data` of arrays
-            that are a sequence each; by default the only one, one named `sequences`, `values` or
-            `frames`, or by far the largest.
-        axes: letter of each axis of the array: n (sequence), t (time), c (channel), y, x; by
-            default a guess, which is printed. Frames of one video in colours are `tyxc`.
+        path: `.npy` file, which is memory-mapped; HDF5 or MATLAB 7.3 file, read window by window;
+            `.npz` or PyTorch file, read as a whole; or a folder, a pattern, or a list of files,
+            each of which is a sequence.
+        dataset: name of the array in a file of several, or a pattern such as `*/data` for arrays
+            that are a sequence each; by default the only one, one named `sequences`, `values`,
+            `frames` or `context`, or by far the largest.
+        axes: a letter for each axis of the array: n (sequence), t (time), c (channel), y, x; by
+            default a guess, which is printed. Colour frames of one video are `tyxc`.
         test_path: file of the test sequences, which may have another length; by default the last
             `test_fraction` of those of `path`.
         context: frames observed.
@@ -49,15 +49,15 @@ class Arrays(DataSource):
         test_horizon: frames forecast in tests; by default as in training.
         validation_horizon: frames forecast in validation; by default as in training.
         validation_fraction: share of the training sequences, the last ones, for validation.
-        test_fraction: share of all sequences, the last ones, for tests; without `test_path`.
+        test_fraction: share of all sequences, the last ones, for tests; not used with `test_path`.
         window_stride: frames between the starts of two windows of a sequence.
         channels: one name per channel.
-        value_range: smallest and largest value that the data can take, where they are known;
-            those of bytes are 0 and 1.
-        unit: of the values.
-        actions: whether to read the arrays `actions` of the same files, (step, number) of each
-            sequence, of which the first leads from its first frame to the second; and, if there
-            are any, `agent_states`, (time, number).
+        value_range: smallest and largest value that the data can take, if known; for bytes it is
+            0 and 1.
+        unit: unit of the values.
+        actions: whether to read the arrays `actions` of the same files, (step, number) for each
+            sequence, whose first action leads from the first frame to the second; and
+            `agent_states`, (time, number), if the files hold them.
     """
 
     def __init__(
@@ -109,8 +109,8 @@ class Arrays(DataSource):
         if value_range is not None:
             if self.bytes or not value_range[0] < value_range[1]:
                 raise InputError(
-                    "value_range is the smallest and the largest value of numbers that are no "
-                    f"bytes, got {tuple(value_range)} for {self.opened.sequences.dtype}."
+                    "value_range must be the smallest and the largest value, and cannot be set "
+                    f"for bytes, got {tuple(value_range)} for {self.opened.sequences.dtype}."
                 )
             self.value_range = (float(value_range[0]), float(value_range[1]))
         count = self.opened.sequences.frame_shape[0]
@@ -242,7 +242,7 @@ def series_of(path: str | Sequence[str], sequences: Sequences) -> Series:
     """Actions of each sequence, and states of the agent where there are any.
 
     Errors:
-        InputError: there are no actions, or they are too few or not finite.
+        InputError: there are no actions, or too few, or some are not finite.
     """
     found = {}
     for name, fewer in (("actions", 1), ("agent_states", 0)):
@@ -265,9 +265,9 @@ def series_of(path: str | Sequence[str], sequences: Sequences) -> Series:
 
 
 def check_finite(sequences: Sequences) -> None:
-    """Raise `InputError` where sequences hold values that are not finite.
+    """Raise `InputError` if sequences hold values that are not finite.
 
-    Of more than `LOOKED_THROUGH` bytes, sequences evenly spread are looked through.
+    Of more than `LOOKED_THROUGH` bytes, only some sequences, evenly spread, are searched.
     """
     if sequences.dtype.kind != "f":
         return
@@ -283,7 +283,7 @@ def check_finite(sequences: Sequences) -> None:
 
 
 def described(opened: Opened) -> str:
-    """Axes that opened arrays are read with."""
+    """Axes and sizes of opened arrays, in words."""
     sequences = opened.sequences
     lengths = sorted({min(sequences.lengths), max(sequences.lengths)})
     frames = " to ".join(map(str, lengths))
@@ -305,11 +305,11 @@ def split_in_order(
     """Numbers of the sequences, or frames, of each split: training first, tests last.
 
     Errors:
-        InputError: a share out of its bounds, or too few sequences for them.
+        InputError: a share is out of its bounds, or there are too few sequences.
     """
     if not 0 < validation_fraction < 1 or not 0 <= test_fraction < 1:
         raise InputError(
-            "validation_fraction and test_fraction lie between 0 and 1, got "
+            "validation_fraction and test_fraction must lie between 0 and 1, got "
             f"{validation_fraction} and {test_fraction}."
         )
     trained = count - (max(1, round(test_fraction * count)) if test_fraction else 0)
@@ -317,7 +317,7 @@ def split_in_order(
     if trained - held_out < 1:
         raise InputError(
             f"{path} holds {count} sequence(s), too few for three splits. Cut long sequences into "
-            "several, lower the shares, or say with axes that it is one recording (tcyx)."
+            "several, lower the shares, or set axes to those of one recording (tcyx)."
         )
     return {
         "train": range(trained - held_out),
@@ -333,6 +333,6 @@ def check_alike(
     one, other = sequences["train"], sequences["test"]
     if one.frame_shape != other.frame_shape or one.dtype != other.dtype:
         raise InputError(
-            f"Frames of {shown(paths['train'])} are {one.dtype} {one.frame_shape}, those of "
-            f"{shown(paths['test'])} {other.dtype} {other.frame_shape}. Both must be alike."
+            f"Frames of {shown(paths['train'])} are {one.dtype} {one.frame_shape}, but those of "
+            f"{shown(paths['test'])} are {other.dtype} {other.frame_shape}. Convert one."
         )

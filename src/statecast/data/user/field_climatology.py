@@ -1,4 +1,4 @@
-"""Which climatology training frames tell, and its fit to them."""
+"""The climatology that training frames allow, and its fit to them."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from statecast.io.fields.time_steps import Step, phase
 
 Part = tuple[int, int, int]  # sequence, first frame, frame after the last
 
-LONGEST_SEASON = 2  # months between frames that still tell the half-year's wave
-SEASONS = 1  # years of training that tell seasons
+LONGEST_SEASON = 2  # months between frames, at most, to resolve the wave of half a year
+SEASONS = 1  # years of training needed for seasons
 
 
 def is_coarse(step: Step) -> bool:
-    """Whether a year has too few frames to tell its waves."""
+    """Whether a year has too few frames to resolve its waves."""
     return step.unit == "months" and step.size > LONGEST_SEASON
 
 
 def tells_seasons(files: FieldFiles, training: Sequence[Part]) -> bool:
-    """Whether training frames cover a year, densely enough to tell its waves."""
+    """Whether training frames cover a year, densely enough to resolve its waves."""
     frames = max(stop - start for _, start, stop in training)
     # The year from the first frame to the one before the next year's.
     covered = years_of(files, training) * frames / max(frames - 1, 1)
@@ -36,7 +36,7 @@ def tells_seasons(files: FieldFiles, training: Sequence[Part]) -> bool:
 
 
 def years_of(files: FieldFiles, training: Sequence[Part]) -> float:
-    """Years between the first and the last training frame; 0 of times that are not dates."""
+    """Years between the first and the last training frame; 0 if times are not dates."""
     years = 0.0
     if files.times[0].dtype.kind not in "MO":
         return years
@@ -49,7 +49,7 @@ def years_of(files: FieldFiles, training: Sequence[Part]) -> float:
 
 
 def daily_waves(files: FieldFiles, anomaly: Anomaly) -> int:
-    """Waves of the day in a climatology."""
+    """Number of waves of the day in a climatology."""
     dated = files.times[0].dtype.kind in "MO"
     return waves_of_the_day(files.step) if dated and anomaly != "none" else 0
 
@@ -57,7 +57,7 @@ def daily_waves(files: FieldFiles, anomaly: Anomaly) -> int:
 def climatology_of(
     files: FieldFiles, training: Sequence[Part], anomaly: Anomaly
 ) -> Climatology | None:
-    """Climatology of each point, from training frames alone; None where nothing is asked."""
+    """Climatology of each point, from training frames alone; None for the anomaly `none`."""
     if anomaly == "none":
         return None
     blocks = (

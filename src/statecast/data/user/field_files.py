@@ -1,4 +1,4 @@
-"""Files of labelled fields as sequences of frames: each by itself, or joined in time."""
+"""Files of labelled fields as sequences of frames: one per file, or joined in time."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ class FieldFiles:
     Args:
         paths: the files, or Zarr stores.
         options: how each of them is read.
-        joining: `sequences` takes each file for itself, such as a zone of the ocean; `time` joins
-            files that follow one another in time; `auto` joins them where they do.
+        joining: `sequences` makes each file a sequence, such as a zone of the ocean; `time` joins
+            files that follow one another in time; `auto` joins them if they do.
         engine: of xarray.
 
     Errors:
-        InputError: files of different grids or variables; the file is named.
+        InputError: files have different grids or variables; the file is named.
         FileError, CorruptionError: a file is missing or damaged.
     """
 
@@ -88,7 +88,7 @@ class FieldFiles:
     def fields(self) -> list[Field]:
         """Every sequence, opened by this process: a loader's workers share no handles."""
         if self.process != os.getpid():
-            # The parent's stay referred to: closing them here would close them under its feet.
+            # Keep the parent's fields alive: to close them here would close the parent's files.
             self.inherited = self.opened
             self.process, self.opened = os.getpid(), self.fields_of(self.open())
         return self.opened
@@ -102,8 +102,8 @@ class FieldFiles:
         if joining == "time":
             if not self.one_place:
                 raise InputError(
-                    "The files cannot be joined in time: their places differ. Set joining: "
-                    "sequences (--data.joining sequences) to take each for itself."
+                    "The files cannot be joined in time, because their coordinates differ. Set "
+                    "joining: sequences (--data.joining sequences) to make each file a sequence."
                 )
             return whole
         return whole if self.one_place and follow(sources) else alone
@@ -113,8 +113,9 @@ class FieldFiles:
         for field in self.opened[1:]:
             if len(field) > 1 and not field.frames.step.matches(self.step):
                 raise InputError(
-                    f"{field.origin} has frames {field.frames.step} apart, "
-                    f"{self.opened[0].origin} {self.step}. Set --data.time_step to average both."
+                    f"{field.origin} has frames {field.frames.step} apart, and "
+                    f"{self.opened[0].origin} has frames {self.step} apart. Average both over "
+                    "longer steps, such as with --data.time_step 1M."
                 )
 
     @property
@@ -148,7 +149,7 @@ class FieldFiles:
 
 
 def follow(sources: Sequence[Source]) -> bool:
-    """Whether files follow one another in time, with at most as many missing between them."""
+    """Whether files follow one another in time, and lack at most as many frames as they hold."""
     times = [source.times for source in sorted(sources, key=lambda source: source.times[0])]
     whole = np.concatenate(times)
     gaps = np.diff(numbers(whole))
@@ -166,7 +167,7 @@ def check_same(first: Source, other: Source) -> None:
         raise InputError(
             f"{other.origin} holds {', '.join(other.variables)}, {first.origin} holds "
             f"{', '.join(first.variables)}. Name files of the same variables, such as with a "
-            "pattern, or merge them: `cdo merge IN1.nc IN2.nc OUT.nc`."
+            "pattern, or merge the files: `cdo merge IN1.nc IN2.nc OUT.nc`."
         )
     if other.space != first.space or other.channels != first.channels:
         raise InputError(
@@ -181,7 +182,7 @@ def check_same(first: Source, other: Source) -> None:
 
 
 def same_place(first: Source, other: Source) -> bool:
-    """Whether two fields have the same coordinates along space."""
+    """Whether two data sets have the same coordinates along space."""
     for name in first.axes.space:
         if (name in first.coordinates) != (name in other.coordinates):
             return False

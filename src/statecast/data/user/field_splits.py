@@ -45,7 +45,7 @@ def split_sequences(
         split_gap: frames left out between the splits of a sequence.
 
     Errors:
-        InputError: split_fractions that do not fit, or too few frames or files.
+        InputError: split_fractions do not add up to 1, or there are too few frames or files.
     """
     check_fractions(split_fractions, split_gap)
     if by == "file":
@@ -82,19 +82,19 @@ def check_fractions(split_fractions: Sequence[float], split_gap: int) -> None:
         or split_gap < 0
     ):
         raise InputError(
-            "split_fractions are three positive numbers that add up to 1, and split_gap is at "
-            f"least 0; got {list(split_fractions)} and {split_gap}."
+            "split_fractions must be three positive numbers that add up to 1, and split_gap at "
+            f"least 0, got {list(split_fractions)} and {split_gap}."
         )
 
 
 def with_usual_gap(cut: Callable[[int], Cut], context: Callable[[Cut], int]) -> Cut:
-    """The windows that are cut with the usual gap between splits in time.
+    """Cut windows, with the usual gap between splits in time.
 
-    The gap is the length of the context, so that no context of a test begins right after a
-    validation frame; or as much of it as leaves room for the windows.
+    The gap is as long as the context, or the longest that leaves room for the windows. It keeps
+    the context of a test window apart from the last validation frames.
 
     Args:
-        cut: parts and window lengths with a gap; raises `InputError` where windows do not fit.
+        cut: parts and window lengths with a gap; raises `InputError` if windows do not fit.
         context: frames observed in the windows of a cut.
     """
     without = cut(0)
@@ -105,7 +105,7 @@ def with_usual_gap(cut: Callable[[int], Cut], context: Callable[[Cut], int]) -> 
 
 
 def cuts(total: int, split_fractions: Sequence[float]) -> list[tuple[int, int]]:
-    """Ends of three consecutive parts, none of them with less than 2 out of 6 or more."""
+    """Start and end of three consecutive parts, each of at least 2 if there are 6 or more."""
     least = 2 if total >= 6 else 1
     test = max(least, round(split_fractions[2] * total))
     validation = max(least, round(split_fractions[1] * total))
@@ -121,17 +121,17 @@ def window_lengths(
     validation_horizon: int | None,
     test_horizon: int | None,
 ) -> Lengths:
-    """Lengths of windows that fit every part: the given ones, or the longest that fit.
+    """Lengths of windows that fit every part: the given ones, else usual ones that fit.
 
-    Tests forecast as long as training, and up to twice as long where they then have at least as
-    many starts as lead times.
+    Tests forecast as far as training, or up to twice as far if the test part still has at least
+    as many starts as lead times.
 
     Errors:
-        InputError: a part is too short for what is asked for, or that is no frame at all.
+        InputError: a part is too short for the windows, or a length is below 1.
     """
     for asked in (context, horizon, validation_horizon, test_horizon):
         if asked is not None and asked < 1:
-            raise InputError(f"Context and horizons are at least 1 frame, got {asked}.")
+            raise InputError(f"Context and horizons must be at least 1 frame, got {asked}.")
     shortest = {split: min(stop - start for _, start, stop in parts[split]) for split in SPLITS}
     room = min(shortest.values())
     if context is None:
@@ -142,7 +142,7 @@ def window_lengths(
     if validation_horizon is None:
         validation_horizon = min(horizon, max(1, shortest["validation"] - context))
     if test_horizon is None:
-        room = shortest["test"] - context  # of which a score needs several starts, too
+        room = shortest["test"] - context  # a score needs several starts, too
         test_horizon = max(1, min(room, 2 * horizon, max(horizon, (room + 1) // 2)))
     lengths = Lengths(context, horizon, validation_horizon, test_horizon)
     for split in SPLITS:

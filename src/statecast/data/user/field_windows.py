@@ -28,7 +28,7 @@ IN_MEMORY = 512 << 20  # bytes of prepared frames that are held in memory unless
 
 
 def usual_storage(frames: int, shape: tuple[int, ...]) -> Literal["memory", "files"]:
-    """Where frames (channel, *space) are kept: in memory where they are small, or else in files."""
+    """Where to keep frames (channel, *space): in memory if they are small, else in their files."""
     return "memory" if 4 * frames * math.prod(shape) <= IN_MEMORY else "files"
 
 
@@ -36,11 +36,11 @@ class FieldStore:
     """Prepared frames of all sequences: anomalies, with unknown points added at the edges.
 
     Args:
-        files: where frames come from.
+        files: the fields.
         preparation: what is done to them.
         storage: `memory` reads all frames once; `cache` keeps them in a memory-mapped file of
             the cache folder; `files` reads each window when it is asked for.
-        identity: what the content follows from (JSON values), to name the cache entry.
+        identity: what determines the content (JSON values), to name the cache entry.
     """
 
     def __init__(
@@ -128,9 +128,9 @@ class FieldWindows(CutWindows):
 
     @property
     def sequence_numbers(self) -> Int[Tensor, " window"]:
-        """The block of time that each window begins in, as long as a window.
+        """The block of time that each window begins in; a block is as long as a window.
 
-        A series is one sequence, and what lies far apart in it counts as independent.
+        A series is one sequence, but windows that lie far apart in it count as independent.
         """
         blocks = self.starts // np.array([1, self.length])
         _, places = np.unique(blocks, axis=0, return_inverse=True)

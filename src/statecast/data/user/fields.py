@@ -45,54 +45,54 @@ VERSION = 2  # changes when the same options give other frames
 class Fields(DataSource):
     """Gridded fields or stations from NetCDF or Zarr, with their own units and gaps.
 
-    Frames are anomalies where a climatology is subtracted, in the unit of the data. Missing values
+    If a climatology is subtracted, frames are anomalies in the unit of the data. Missing values
     are unknown: NaN, with a mask.
 
     Args:
         path: a file or Zarr store, a folder of files, a pattern such as `zones/*.nc`, or a list of
-            them; or the address of a Zarr store, where fsspec is installed.
+            them; or, if fsspec is installed, the address of a file or Zarr store.
         variables: names, one per channel; by default the only one that has frames.
-        group: of a file or store that has several.
+        group: name of the group to read, if a file or store has several.
         time: name of the dimension of time; by default recognised by CF attributes, or its name.
-        y: of the first dimension of space.
-        x: of the second; of stations, `x` alone.
-        sequences: dimension of which each value is a sequence of its own, such as members.
-        channels: dimension of which each value is a channel, such as levels.
+        y: name of the first dimension of space.
+        x: name of the second dimension of space; for stations, set `x` alone.
+        sequences: name of a dimension whose values are separate sequences, such as members.
+        channels: name of a dimension whose values are separate channels, such as levels.
         crop: range of each named coordinate to keep, such as `{lat: [30, 45]}`, ends included; of
             time, dates: `{time: [2010-01-01, 2019-12-31]}`.
         coarsen: average blocks of N points along each dimension of space.
-        time_units: of times whose file does not say, such as `seconds since 1970-01-01`, or
-            `datenum`, as MATLAB counts days.
+        time_units: units of times, if the file does not state them, such as
+            `seconds since 1970-01-01`, or `datenum`, as MATLAB counts days.
         time_step: average frames over steps of this length, such as `1D` or `1M` (month).
-        uneven_times: `refuse` uneven times; `fill` them with unknown frames; or
-            `accept` them as even.
+        uneven_times: `refuse` uneven times; `fill` gaps with unknown frames; or `accept` the
+            times as if they were even.
         sort: put frames in order of time.
         duplicates: `refuse` several frames of one time; or take the `first`, the `last`, or their
             `mean`.
-        missing: values that stand for missing ones, such as -9999; [] for none, although a value
-            looks like one. By default, what the file declares.
+        missing: values that mark missing data, such as -9999; [] if there are none, although a
+            value looks like one. By default, what the file declares.
         missing_frames: `refuse` frames without a known value, and Zarr stores with missing
             chunks, or `keep` them as unknown.
-        joining: `sequences` takes each file for itself, such as a zone of the ocean; `time` joins
-            files that follow one another in time; `auto` joins them where they do.
-        split: by `time`, in every sequence; or whole sequences by `file`.
+        joining: `sequences` makes each file a sequence, such as a zone of the ocean; `time` joins
+            files that follow one another in time; `auto` joins them if they do.
+        split: `time` splits every sequence in time; `file` gives whole sequences to each split.
         split_fractions: of training, validation and test frames (or files), in this order.
         split_gap: frames left out between splits in time; by default as many as are observed, or
-            fewer where windows would not fit.
-        context: frames observed; by default, like the other lengths, what the data have room for.
+            fewer if windows would not fit.
+        context: frames observed; by default, like the other lengths, chosen to fit the data.
         horizon: frames forecast in training.
         test_horizon: frames forecast in tests; by default up to twice as many as in training.
         validation_horizon: frames forecast in validation.
         window_stride: frames between the starts of windows.
-        anomaly: subtract the `mean` of each training point, or `seasonal`: its mean and two waves
-            of the year; either with waves of the day where frames are 8 hours apart or less;
-            `auto`: seasonal where there is a year of training, else mean; none where files lie in
-            different places.
-        multiple: add unknown points until the sides are multiples of it; by default, what
-            SRVP's codec that suits the grid needs.
+        anomaly: what to subtract at each point: its `mean` in training; `seasonal`, its mean and
+            two waves of the year; or `none`. The first two include waves of the day if frames are
+            at most 8 hours apart. `auto` is seasonal after at least a year of training, else mean,
+            and none if files lie in different places.
+        multiple: add unknown points until the sides are multiples of this number; by default, as
+            SRVP's codec for the grid needs.
         storage: `memory`, `cache` (a prepared file in the cache folder), `files` (read each
             window when it is asked for); `auto`: memory up to 512 MiB, else files.
-        engine: of xarray, such as `h5netcdf`; by default its own choice.
+        engine: engine of xarray, such as `h5netcdf`; by default xarray chooses.
     """
 
     def __init__(
@@ -133,7 +133,8 @@ class Fields(DataSource):
             raise InputError("Which data? Name a file: --data.path my.nc.")
         if window_stride < 1 or (multiple is not None and multiple < 1):
             raise InputError(
-                f"window_stride and multiple are at least 1, got {window_stride} and {multiple}."
+                "window_stride and multiple must be at least 1, got "
+                f"{window_stride} and {multiple}."
             )
         names = variables.split(",") if isinstance(variables, str) else list(variables or ())
         stands_for_none = (missing,) if isinstance(missing, int | float) else missing
@@ -184,12 +185,12 @@ class Fields(DataSource):
 
     @property
     def units(self) -> tuple[str, ...]:
-        """Unit of each channel, empty where the file does not say."""
+        """Unit of each channel, empty if the file states none."""
         return self.field.units
 
     @property
     def padded(self) -> tuple[int, ...]:
-        """Points along each dimension of space, those added included."""
+        """Points along each dimension of space, including those added."""
         return tuple(-(-size // self.multiple) * self.multiple for size in self.field.space)
 
     @property
@@ -216,7 +217,7 @@ class Fields(DataSource):
         """The climatology to subtract.
 
         Errors:
-            InputError: one that the data does not allow.
+            InputError: the data do not allow it.
         """
         if anomaly == "auto":
             if not self.files.one_place:
@@ -224,12 +225,13 @@ class Fields(DataSource):
             return "seasonal" if self.tells_seasons else "mean"
         if anomaly != "none" and not self.files.one_place:
             raise InputError(
-                f"anomaly: {anomaly} needs files of one place, but their coordinates differ. Set "
-                "anomaly: none."
+                f"anomaly: {anomaly} needs files of one place, but the coordinates of these files "
+                "differ. Set anomaly: none."
             )
         if anomaly == "seasonal" and is_coarse(self.files.step):
             raise InputError(
-                f"Frames {self.files.step} apart do not tell seasons. Set anomaly: mean or none."
+                f"Frames {self.files.step} apart are too far apart for seasons. Set anomaly: mean "
+                "or none."
             )
         if anomaly == "seasonal" and not self.tells_seasons:
             raise InputError(
@@ -240,7 +242,7 @@ class Fields(DataSource):
 
     @property
     def tells_seasons(self) -> bool:
-        """Whether training frames cover a year, densely enough to tell its waves."""
+        """Whether training frames cover a year, densely enough to resolve its waves."""
         return tells_seasons(self.files, self.parts["train"])
 
     @cached_property
@@ -304,7 +306,7 @@ class Fields(DataSource):
 
     @property
     def series(self) -> str:
-        """Kind of series by its calendar, where that decides on the anomaly, for people."""
+        """What the times allow the anomaly to be, for people."""
         step = self.files.step
         if step.unit == "numbers":
             return "; times are not dates, so seasons are unknown"
@@ -314,11 +316,11 @@ class Fields(DataSource):
             return f"; frames {step} apart have no seasons"
         if not self.tells_seasons:
             years = years_of(self.files, self.parts["train"])
-            return f"{daily}; {years:.2g} years of training do not tell seasons, which stay"
+            return f"{daily}; {years:.2g} years of training are too few for seasons, which stay"
         return daily
 
     def files_say(self, *names: str) -> str:
-        """The first of some attributes that the first file has."""
+        """The first of these attributes that the first file has."""
         attributes = self.field.first.source.attrs
         found = [str(attributes[name]) for name in names if attributes.get(name)]
         return found[0] if found else "not stated in the file"
@@ -358,12 +360,12 @@ class Fields(DataSource):
         what = f"{ANOMALIES[self.anomaly]}{self.series}"
         choose("anomaly", what, "anomaly", self.anomaly)
         grown = "×".join(map(str, self.padded))
-        added = f", grown to {grown} by unknown points" if self.padded != field.space else ""
+        added = f", padded to {grown} with unknown points" if self.padded != field.space else ""
         option = ("multiple", self.multiple) if self.asked["multiple"] is None else ()
         found.append(InferredOption("grid", f"{sizes}{added}", *option))
         if max(field.space) > LARGE_SIDE and len(field.space) == 2:
             choose("advice", f"{sizes} is large: crop, or --data.coarsen 2, to train faster")
-        choose("normaliser", "mean 0 and standard deviation 1 of training frames (normalise: auto)")
+        choose("normaliser", "mean 0 and standard deviation 1 in training (normalise: auto)")
         choose("storage", str(self.storage), "storage", self.storage)
         return found
 
@@ -377,7 +379,7 @@ ANOMALIES = {
 
 
 def common_unit(units: Sequence[str]) -> str:
-    """The unit of all channels, or that of each, separated by commas."""
+    """The unit of all channels; if they differ, the unit of each, separated by commas."""
     named = [unit or "1" for unit in units]
     return named[0] if len(set(named)) == 1 else ", ".join(named)
 

@@ -1,4 +1,4 @@
-"""Fields that came after the starts of forecasts, as windows of fields."""
+"""Observed fields that verify forecasts, cut into windows at the starts of the forecasts."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 
 class VerifyingFields(DataSource):
-    """One series of fields, cut where forecasts start: the windows of its test split.
+    """One series of observed fields; its test windows begin where forecasts do.
 
-    Where there is a reference period, its frames are those of the training split, and frames are
-    anomalies from its climatology: seasonal where it covers a year, else the mean.
+    The frames of a reference period, if there is one, are the training split. All frames are then
+    anomalies from its climatology: seasonal if it covers a year, else the mean.
 
     Args:
         files: the series.
         places: number of the last observed frame of each start.
         leads: increasing lead times of the forecasts, in frames.
         context: frames observed before a start, which baselines see.
-        reference_period: first frame, and frame after the last; None for none.
+        reference_period: first frame, and frame after the last; None if there is no such period.
         origin: facts about the forecasts, for the card.
     """
 
@@ -117,7 +117,7 @@ class VerifyingFields(DataSource):
 
     @cached_property
     def store(self) -> FieldStore:
-        """Frames: in memory where they are small, or else read as they are needed."""
+        """Frames: in memory if they are small, else read when they are needed."""
         shape = (len(self.field.channels), *self.field.space)
         storage = usual_storage(len(self.files.times[0]), shape)
         return FieldStore(self.files, self.preparation, storage, self.card)

@@ -28,7 +28,7 @@ FOLDERS: dict[str, Split] = {
     "test": "test",
     "testing": "test",
 }
-USUAL_CONTEXT, USUAL_HORIZON = 5, 10  # frames, where there are enough of them
+USUAL_CONTEXT, USUAL_HORIZON = 5, 10  # frames, if there are enough
 
 
 class Wanted(NamedTuple):
@@ -41,7 +41,7 @@ class Wanted(NamedTuple):
 
 
 class CutClips(NamedTuple):
-    """Clips split, and what windows of them are."""
+    """Clips after the split, with the lengths of their windows."""
 
     split_gap: int
     parts: Parts
@@ -50,7 +50,7 @@ class CutClips(NamedTuple):
 
 
 def chosen_split(by: SplitBy, names: Sequence[str]) -> Literal["folder", "video", "time"]:
-    """How `auto` splits: by folders named after splits, else by video, or in time if too few."""
+    """The split that `auto` stands for: by folders named after splits, by video, or in time."""
     if by != "auto":
         return by
     found = {split_of(name) for name in names}
@@ -60,7 +60,7 @@ def chosen_split(by: SplitBy, names: Sequence[str]) -> Literal["folder", "video"
 
 
 def split_of(name: str) -> Split | None:
-    """Split that the first folder of a clip's name stands for."""
+    """The split that the first folder in a clip's name stands for."""
     return FOLDERS.get(Path(name).parts[0].lower())
 
 
@@ -77,14 +77,14 @@ def split_clips(
 
     Args:
         names: of the clips.
-        frames: how many each has.
+        frames: number of frames of each clip.
         by: see `chosen_split`.
         split_fractions: of training, validation and tests.
         split_gap: frames left out between splits in time.
         seed: shuffles the clips before they are split by video; None keeps their order.
 
     Errors:
-        InputError: too few clips or frames, or clips outside the folders of splits.
+        InputError: there are too few clips or frames, or clips outside the folders of splits.
     """
     check_fractions(split_fractions, split_gap)
     if by == "folder":
@@ -92,7 +92,10 @@ def split_clips(
     if by == "time":
         long = [number for number, count in enumerate(frames) if count - 2 * split_gap >= 6]
         if not long:
-            raise InputError("No video is long enough to be split in time: 6 frames and two gaps.")
+            raise InputError(
+                "No video is long enough to be split in time; it needs at least "
+                f"{6 + 2 * split_gap} frames. Set split_gap: 0, or split: video."
+            )
         parts = split_sequences(
             [frames[number] for number in long], "time", split_fractions, split_gap
         )
@@ -112,10 +115,10 @@ def cut_clips(
 ) -> CutClips:
     """Split clips, and choose the lengths of windows; arguments as `split_clips`.
 
-    Without a `split_gap`, splits in time have the usual one.
+    If `split_gap` is None, splits in time have the usual gap.
 
     Errors:
-        InputError: clips or frames are too few.
+        InputError: there are too few clips or frames.
     """
 
     def cut(gap: int) -> CutClips:
@@ -131,10 +134,10 @@ def cut_clips(
 
 
 def by_video(frames: Sequence[int], split_fractions: Sequence[float], seed: int | None) -> Parts:
-    """Whole clips in order, or shuffled: training first, tests last, at least one each.
+    """Whole clips in order, or shuffled: training first, tests last, at least one for each split.
 
     Errors:
-        InputError: fewer than three.
+        InputError: there are fewer than three clips.
     """
     order = list(range(len(frames)))
     if seed is not None:
@@ -157,17 +160,20 @@ def by_video(frames: Sequence[int], split_fractions: Sequence[float], seed: int 
 def by_folder(
     names: Sequence[str], frames: Sequence[int], split_fractions: Sequence[float]
 ) -> Parts:
-    """Clips by the folders train, validation and test; without validation, the last for training.
+    """Clips by the folders train, validation and test.
+
+    Without a validation folder, the last clips of the training folder are for validation.
 
     Errors:
-        InputError: a clip outside these folders, or none in one that is needed.
+        InputError: a clip lies outside these folders, or a split has no clip.
     """
     parts: Parts = {split: [] for split in SPLITS}
     for number, name in enumerate(names):
         split = split_of(name)
         if split is None:
             raise InputError(
-                f"split: folder needs every video below train, validation or test, got {name}."
+                f"split: folder needs every video below train, validation or test, got {name}. "
+                "Move it there, or set split: video."
             )
         parts[split].append((number, 0, frames[number]))
     trained = len(parts["train"])
@@ -185,12 +191,12 @@ def by_folder(
 
 
 def clip_lengths(parts: Parts, wanted: Wanted) -> Lengths:
-    """Window lengths: as asked for, or what half of the clips of every split have room for.
+    """Window lengths: as asked for, else lengths for which half the clips of each split have room.
 
-    Where a split has one clip alone, as many windows as frames of a forecast are to lie in it.
+    If a split has only one clip, the clip holds at least as many windows as lead times.
 
     Errors:
-        InputError: a length below 1.
+        InputError: a length is below 1.
     """
     usual = {s: int(np.median([b - a for _, a, b in parts[s]])) for s in SPLITS}
     room = min(usual.values())
@@ -209,7 +215,7 @@ def clip_lengths(parts: Parts, wanted: Wanted) -> Lengths:
         test = min(2 * horizon, max(horizon, (left + 1) // 2 if len(parts["test"]) == 1 else left))
     lengths = Lengths(context, horizon, validation, test)
     if min(lengths) < 1:
-        raise InputError(f"Context and horizons are at least 1 frame, got {tuple(lengths)}.")
+        raise InputError(f"Context and horizons must be at least 1 frame, got {tuple(lengths)}.")
     return lengths
 
 

@@ -1,4 +1,4 @@
-"""Windows of stored clips: bytes on disk, values in [0, 1] in a batch."""
+"""Windows of stored clips: bytes on disk, values in [0, 1] in batches."""
 
 from __future__ import annotations
 

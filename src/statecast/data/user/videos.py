@@ -1,4 +1,4 @@
-"""videos: your own videos and folders of images, decoded once and kept as bytes."""
+"""Videos: your own videos and folders of images, decoded once and kept as bytes."""
 
 from __future__ import annotations
 
@@ -30,40 +30,41 @@ NAMED = 5  # clips that a message names
 
 
 class Videos(DataSource):
-    """Your own videos, and folders of images that are the frames of one.
+    """Your own videos, and folders of images that are frames of videos.
 
-    They are decoded once, cropped and sized, and kept as bytes in the cache folder; a batch has
+    They are decoded once, cropped and resized, and kept as bytes in the cache folder; a batch has
     values in [0, 1]. Videos may differ in length and size.
 
     Args:
         path: a folder, which is searched with its sub-folders, a video file, a pattern such as
-            `clips/*.mp4`, or a list of them. A folder of images is one video, in the order of
-            their numbers; or several, where their names differ before the number. A TIFF of several
-            pages is one video.
+            `clips/*.mp4`, or a list of them. A folder of images is one video, in the order of the
+            numbers in their names, or several if the names differ before the number. A TIFF with
+            several pages is one video.
         size: height and width of a frame in pixels; one number for both.
         crop: `centre` keeps the largest part from the middle that has the shape of `size`; `none`
             squeezes the whole frame; or a box [left, top, right, bottom] in pixels.
         resampling: `area` averages pixels, `lanczos` is sharper.
         colour: `grey` or `rgb`.
-        frames_per_second: frames to take per second of video, by its time stamps: at each tick
-            the one that is shown. By default every frame, whatever its time.
+        frames_per_second: frames to take per second of video, by its time stamps: at each tick,
+            the frame shown then. By default every frame, whatever its time.
         frame_step: take every N-th frame.
-        bits: bits that images of more than 8 use, such as 12; by default the fewest of 8, 10, 12,
-            14 and 16 that hold all their values.
-        split: by `folder`, named train, validation and test; by `video`, in the order of their
-            names; or in `time`, within every video; `auto`: the first of them that is possible.
+        bits: bits that images of more than 8 bits use, such as 12; by default the fewest of 8, 10,
+            12, 14 and 16 that hold all their values.
+        split: `folder` splits by folders named train, validation and test; `video` by whole
+            videos, in the order of their names; `time` splits every video in time; `auto` takes
+            the first of these that is possible.
         split_fractions: of training, validation and tests, in this order.
         split_gap: frames left out between splits in time; by default as many as are observed, or
-            fewer where windows would not fit.
+            fewer if windows would not fit.
         shuffle: seed that shuffles videos before they are split; by default they stay in order,
             so that pieces of one recording, named alike, stay together.
-        context: frames observed; by default, like the other lengths, what the videos have room for.
+        context: frames observed; by default, like the other lengths, chosen to fit the videos.
         horizon: frames forecast in training.
         test_horizon: frames forecast in tests.
         validation_horizon: frames forecast in validation; by default as in training.
         window_stride: frames between the starts of windows.
-        on_error: `refuse` a damaged video, or `skip` it: it is named, and counted in the card.
-        follow_links: accept links that lead out of a folder.
+        on_error: `refuse` a damaged video, or `skip` it and name it in the output and the card.
+        follow_links: whether to accept links that lead out of a folder.
     """
 
     def __init__(
@@ -92,7 +93,7 @@ class Videos(DataSource):
         if not path:
             raise InputError("Which videos? Name a folder: --data.path my_videos.")
         if window_stride < 1:
-            raise InputError(f"window_stride is at least 1, got {window_stride}.")
+            raise InputError(f"window_stride must be at least 1, got {window_stride}.")
         self.options = ClipOptions(
             size=pair(size), crop=as_crop(crop),
             resampling=resampling, colour=colour, frames_per_second=frames_per_second,
@@ -117,13 +118,13 @@ class Videos(DataSource):
         self.short = sorted(names[number] for number in short)
 
     def decoded(self) -> PreparedStore:
-        """All videos, decoded: from the cache, or now.
+        """All videos, decoded, from the cache or now.
 
         Errors:
-            FileError, CorruptionError: a video cannot be read, where that is refused; or none can.
+            FileError, CorruptionError: a video cannot be read and is not skipped, or none can.
         """
         if not all(clip.images for clip in self.found):
-            require("av", "video", "read videos")  # else each of them would seem damaged
+            require("av", "video", "read videos")  # otherwise every video would seem damaged
         identity = {
             "version": VERSION,
             "options": {**asdict(self.options), "size": list(self.options.size)},
@@ -137,7 +138,7 @@ class Videos(DataSource):
         )
 
     def build(self, writer: StoreWriter) -> dict[str, Any]:
-        """Decode all videos; what was skipped, and why."""
+        """Decode all videos, and return facts about them and the reason for each skipped one."""
         skipped: dict[str, str] = {}
         facts: dict[str, ClipFacts] = {}
         for clip in progress(self.found, "decoding videos", unit="video"):
@@ -148,7 +149,7 @@ class Videos(DataSource):
             except FileError as error:
                 if self.on_error == "refuse":
                     raise type(error)(
-                        f"{error} Mend or remove it, or set on_error: skip to leave it out."
+                        f"{error} Repair or remove it, or set on_error: skip to leave it out."
                     ) from error
                 skipped[clip.name] = str(error)
         if not writer.sequences:

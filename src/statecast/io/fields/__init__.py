@@ -1,1 +1,1 @@
-"""Labelled fields (CF conventions): read, prepared, written."""
+"""Labelled fields (CF conventions): reading, preparation, writing."""

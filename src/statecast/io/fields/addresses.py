@@ -1,4 +1,4 @@
-"""Addresses, such as s3://bucket/store.zarr: file systems by fsspec, and errors on the way."""
+"""Addresses, such as s3://bucket/store.zarr: file systems by fsspec, and their errors."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ OPENDAP = re.compile(r"^(dods|dap[24]?):|/dodsC/|/opendap/|\.dods\b|/erddap/grid
 
 @contextmanager
 def reaching(address: str) -> Iterator[None]:
-    """Turn what libraries raise that reach for the network into errors of ours; keep warnings."""
+    """Turn the errors of libraries that use the network into ours; suppress their warnings."""
     if OPENDAP.search(address):
         raise FileError(
-            f"{address} is an OPeNDAP address, which gives no files. Name the file itself, which "
-            "THREDDS has at /thredds/fileServer/ instead of /thredds/dodsC/, or store what you "
-            f"need: xarray.open_dataset('{address}').to_netcdf('part.nc')."
+            f"{address} is an OPeNDAP address, which does not serve files. Name the file itself, "
+            "which THREDDS has at /thredds/fileServer/ instead of /thredds/dodsC/, or store what "
+            f"you need: xarray.open_dataset('{address}').to_netcdf('part.nc')."
         )
     try:
         with warnings.catch_warnings(action="ignore"):
@@ -33,17 +33,17 @@ def reaching(address: str) -> Iterator[None]:
         scheme = address.split(":", maxsplit=1)[0]
         raise MissingExtraError(
             f"{address}: addresses of {scheme} need another package ({error}). Install it, or "
-            "download the data and give the path of the copy."
+            "download the data and name the copy."
         ) from error
     except FileNotFoundError as error:
         raise FileError(f"There is nothing at {address}.") from error
-    except Exception as error:  # of any of these libraries
+    except Exception as error:  # these libraries raise errors of many kinds
         reason = " ".join(str(error).split())[:160] or type(error).__name__
         raise FileError(f"{address} cannot be read: {reason}.") from error
 
 
 def file_system(address: str) -> tuple[Any, str]:
-    """The file system of an address, and the place in it; inside `reaching`."""
+    """The file system of an address, and the place in it; call it inside `reaching`."""
     require("fsspec", "fields", "read addresses")
     from fsspec.core import url_to_fs
 
@@ -52,7 +52,7 @@ def file_system(address: str) -> tuple[Any, str]:
 
 
 def matching_addresses(address: str) -> list[str]:
-    """The addresses that match a pattern such as `s3://bucket/daily/*.nc`; an address itself.
+    """The addresses that match a pattern such as `s3://bucket/daily/*.nc`, or a plain address.
 
     Errors:
         FileError: nothing matches, or it cannot be reached.

@@ -59,8 +59,8 @@ class Axes(NamedTuple):
 
     time: str
     space: tuple[str, ...]  # (y, x), or the only one
-    single: tuple[str, ...]  # others, of size 1, which are left out
-    by_order: bool  # whether space was told by the order of dimensions alone
+    single: tuple[str, ...]  # others, of size 1, which are dropped
+    by_order: bool  # whether only the order of dimensions tells which are space
 
 
 def axes_of(
@@ -75,15 +75,16 @@ def axes_of(
     """The dimensions of a field.
 
     Args:
-        field: with a dimension of time, and one or two of space.
-        time: name of the dimension of time, where it is not to be guessed.
-        y: of the first dimension of space.
-        x: of the second; of points, `y` or `x` alone.
+        field: a variable with a dimension of time, and one or two of space.
+        time: name of the dimension of time; None to recognise it.
+        y: name of the first dimension of space.
+        x: name of the second; for points, `y` or `x` alone.
         origin: named in errors.
-        scalar_time: name of the one time that all frames of a file have; it counts as a dimension.
+        scalar_time: name of the scalar time of a file with one frame; it counts as a dimension.
 
     Errors:
-        InputError: a dimension is missing, or one too many.
+        TimelessError: no dimension is recognised as time.
+        InputError: another dimension is missing, or there is one too many.
     """
     sizes = {str(name): size for name, size in field.sizes.items()}
     if scalar_time is not None:
@@ -91,7 +92,7 @@ def axes_of(
     here = f"{origin} has {field.name or 'a field'} with the dimensions {sizes}"
     for option, name in {"time": time, "y": y, "x": x}.items():
         if name is not None and name not in sizes:
-            raise InputError(f"{here}, but no {name!r}. Set {option} to one of them.")
+            raise InputError(f"{here}, but not {name!r}. Set {option} to one of them.")
     roles = {name: role_of(name, field.coords.get(name)) for name in sizes}
     times = [name for name, role in roles.items() if role == "time"]
     if time is None:
@@ -132,7 +133,7 @@ def axes_of(
 
 
 def values_of(field: DataArray, name: str) -> str:
-    """Values of a dimension, a few of them, for people."""
+    """The first values of a dimension, for people."""
     values = field[name].values.tolist()
     shown = [f"{value:g}" if isinstance(value, int | float) else str(value) for value in values[:6]]
     return ", ".join(shown) + (f" … ({len(values)})" if len(values) > 6 else "")
@@ -141,7 +142,7 @@ def values_of(field: DataArray, name: str) -> str:
 def _space_of(
     rest: list[str], sizes: Mapping[str, int], roles: Mapping[str, Role | None]
 ) -> tuple[tuple[str, ...], bool]:
-    """Dimensions of space, and whether their order alone tells them."""
+    """Dimensions of space, and whether only their order tells them."""
     ys, xs = ([name for name in rest if roles[name] == role] for role in ("y", "x"))
     others = [name for name in rest if sizes[name] > 1 and name not in ys + xs]
     if len(ys) == 1 and len(xs) == 1:
@@ -173,7 +174,7 @@ def role_of(name: str, coordinate: DataArray | None) -> Role | None:
 
 
 def is_longitude(name: str, coordinate: DataArray) -> bool:
-    """Whether a coordinate counts degrees round the globe."""
+    """Whether a coordinate is a longitude in degrees."""
     attributes = coordinate.attrs
     units = str(attributes.get("units", "")).lower()
     standard = str(attributes.get("standard_name", ""))

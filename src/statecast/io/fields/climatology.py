@@ -1,4 +1,4 @@
-"""Climatology: the usual value at each point, at each time of the year and of the day."""
+"""Climatology: the mean at each point, for the time of the year and of the day."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Array = np.ndarray[Any, np.dtype[Any]]
 Anomaly = Literal["none", "mean", "seasonal"]
 
 HARMONICS: dict[str, int] = {"mean": 0, "seasonal": 2}  # the year's own wave and its half
-RIDGE = 1e-6  # of the number of known frames: keeps points with few of them solvable
+RIDGE = 1e-6  # share of the number of known frames; keeps points with few of them solvable
 FEWEST = 10  # known values per coefficient; a point with fewer takes its mean alone
 POINTS = 1 << 16  # solved at once
 
@@ -26,13 +26,13 @@ class Climatology:
 
     $$\bar x(\varphi) = a_0 + \sum_{k=1}^{K} a_k \cos 2\pi k\varphi + b_k \sin 2\pi k\varphi$$
 
-    with φ the share of the year that has passed: smooth in time, for any calendar and step. Waves
-    of the day are added alike.
+    where φ is the share of the year that has passed: smooth in time, for any calendar and step.
+    Waves of the day are added in the same way.
 
     Attributes:
         coefficients: (wave, channel, *space), float32, the mean, then the year, then the day; 0
             where no value was ever known.
-        daily: waves of the day among them, each a cosine and a sine.
+        daily: number of waves of the day, each a cosine and a sine.
     """
 
     coefficients: Array
@@ -56,7 +56,7 @@ def basis(times: Array, yearly: int, daily: int = 0) -> Array:
 
 
 def waves_of_the_day(step: Step) -> int:
-    """How many waves of the day frames tell that are so far apart: 3 frames each, at most 2."""
+    """Waves of the day that frames resolve: one for every 3 frames a day, at most 2."""
     if step.unit != "seconds":
         return 0
     return min(2, int(DAY / (3 * step.size) + 1e-9))
@@ -65,16 +65,16 @@ def waves_of_the_day(step: Step) -> int:
 def fit_climatology(
     blocks: Iterable[tuple[Array, Array]], anomaly: Anomaly, *, daily: int = 0
 ) -> Climatology:
-    """Least squares at each point, over the values that are known there.
+    """Fit a climatology by least squares at each point, over the values known there.
 
     Args:
         blocks: times and values (time, channel, *space) of consecutive training frames; NaN is
             unknown.
         anomaly: `mean` or `seasonal`.
-        daily: waves of the day to fit besides.
+        daily: number of waves of the day to fit.
 
     Errors:
-        InputError: no frames; or seasons of a time axis without dates.
+        InputError: there are no frames, or the time axis of a seasonal climatology has no dates.
     """
     harmonics = HARMONICS[anomaly]
     size = 1 + 2 * (harmonics + daily)
@@ -114,7 +114,7 @@ def solved(products: Array, moments: Array) -> Array:
         chosen = enough[start : start + POINTS]
         left = products[:, :, chosen].transpose(2, 0, 1)
         left = left + RIDGE * counts[chosen, None, None] * np.eye(size)
-        # About the mean, so that the ridge pulls to it and not to zero.
+        # Solved for deviations from the mean, so that the ridge pulls to the mean and not to zero.
         right = (moments[:, chosen] - products[:, 0, chosen] * mean[chosen]).T
         result[:, chosen] += np.linalg.solve(left, right[..., None])[..., 0].T
     return result

@@ -1,4 +1,4 @@
-"""Coordinates: the labels that frames came with, so that a forecast can carry them on."""
+"""Coordinates: the labels of observed frames, which forecasts keep."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ class Coordinates:
         times: of the observed frames: `datetime64`, `cftime` dates, or numbers.
         step: time between frames.
         time_attributes: attributes of the time coordinate.
-        known: (channel, *space), True where any observed frame has a value; None where all are
-            known. Elsewhere, as on land, a labelled forecast is NaN.
+        known: (channel, *space), True where any observed frame has a value; None if all points
+            have. Elsewhere, as on land, a labelled forecast is NaN.
     """
 
     space: tuple[str, ...]

@@ -1,6 +1,6 @@
-"""Dates of every kind that files hold: CF units, months and years, digits, text; as one type.
+"""Dates as files hold them: CF units, months and years, digits, or text; decoded to one type.
 
-Dates are `datetime64[us]`, which goes on after 2262, or `cftime` dates of other calendars.
+Dates become `datetime64[us]`, which also reaches beyond 2262, or `cftime` for other calendars.
 """
 
 from __future__ import annotations
@@ -33,23 +33,23 @@ SINCE = re.compile(r"\s*(month|year|yr)s?\s+since\s+(.+)", re.IGNORECASE)
 FROM_NAMES = "from the names of files"  # comment of such times
 EPOCH = (1e8, 4.2e9)  # seconds since 1970 from 1973 to 2103
 PARTS = {"seconds": 1.0, "milliseconds": 1e3, "microseconds": 1e6, "nanoseconds": 1e9}
-DATENUM = 719529  # MATLAB's number of 1970-01-01, counted in days
+DATENUM = 719529  # MATLAB's number of the day 1970-01-01
 EPOCH_DAYS = "days since 1970-01-01"
 DATENUMS = (693962, 767011)  # from 1900 to 2100
-FIRST_NAMES = ("valid_time", "time")  # of several coordinates of dates, the ones that are meant
-SECOND_BEST = ("reference", "init", "bound", "bnds")  # parts of names that are meant last
+FIRST_NAMES = ("valid_time", "time")  # preferred among several coordinates of dates
+SECOND_BEST = ("reference", "init", "bound", "bnds")  # parts of names that come last
 
 
 def with_dates(dataset: Dataset, time_units: str | None, origin: str) -> Dataset:
-    """A data set whose dimensions of time have coordinates with dates, wherever those were.
+    """A data set in which dimensions of time have their dates as coordinates.
 
     Args:
-        dataset: as xarray reads it, its dates decoded or not.
-        time_units: units of times, which win over those of the file.
+        dataset: as xarray reads it, with its dates decoded or not.
+        time_units: units of times, which override those of the file.
         origin: named in errors.
 
     Errors:
-        InputError: units or text of the only times that there are cannot be understood.
+        InputError: the units or the text of the only times cannot be understood.
     """
     for dim in map(str, dataset.dims):
         if role(dataset, dim) in ("x", "y", "z"):
@@ -88,7 +88,7 @@ def role(dataset: Dataset, dim: str) -> str | None:
 def dates_along(
     dataset: Dataset, dim: str, time_units: str | None, origin: str
 ) -> tuple[str, Array] | None:
-    """Name and values of the best dates along a dimension, its own coordinate first."""
+    """Name and values of the dates along a dimension; its own coordinate comes first."""
     along = {str(n): v for n, v in dataset.variables.items() if v.dims == (dim,)}
     unread = ""
     for name in sorted(along, key=lambda name: (name != dim, *preference(dataset, name))):
@@ -120,20 +120,20 @@ def dates_along(
                 return name, dates
             units = str(variable.attrs.get("units", ""))
             if "%" in units or re.search(r"since|\d{4}", units, re.IGNORECASE):
-                decoded(variable, name, origin)  # its own error says what is wrong
+                decoded(variable, name, origin)  # raises an error that says what is wrong
     if unread:
         raise InputError(
-            f"{origin}: {unread}which is not a date. Write dates as 2001-12-31T06:00:00, or as "
+            f"{origin}: {unread}which is not a date. Write dates like 2001-12-31T06:00:00, or as "
             "numbers with units such as 'hours since 2001-01-01'."
         )
     return None
 
 
 def as_numbers(variable: Variable, name: str, origin: str) -> Array:
-    """The numbers of a variable, or those that its dates are stored as.
+    """The numbers of a variable, or the numbers that stand for its dates.
 
     Errors:
-        InputError: it holds dates that are not stored as numbers.
+        InputError: its dates are not stored as numbers.
     """
     if variable.dtype.kind in "fiu":
         return variable.values
@@ -145,12 +145,12 @@ def as_numbers(variable: Variable, name: str, origin: str) -> Array:
         return np.asarray(cftime.date2num(dates, units, calendar or "standard"))
     except (ValueError, TypeError, AttributeError) as error:
         raise InputError(
-            f"{origin}: {name} holds dates; time_units say what numbers mean. Leave them out."
+            f"{origin}: {name} holds dates, and time_units are for numbers. Leave time_units out."
         ) from error
 
 
 def preference(dataset: Dataset, name: str) -> tuple[int, int]:
-    """A key that sorts coordinates of dates: those that are the time of frames come first."""
+    """Sort key for coordinates of dates: the likely time of frames comes first."""
     low, attrs = name.lower(), dataset.variables[name].attrs
     standard = str(attrs.get("standard_name", ""))
     second = any(part in low + standard for part in SECOND_BEST)
@@ -159,7 +159,7 @@ def preference(dataset: Dataset, name: str) -> tuple[int, int]:
 
 
 def scalar_time(dataset: Dataset) -> tuple[str, Any, Mapping[str, Any]] | None:
-    """Name, time and attributes of the one time of a data set without a dimension of time."""
+    """Name, value and attributes of the scalar time of a data set; None if it has another time."""
     if any(role(dataset, str(dim)) == "time" for dim in dataset.dims):
         return None
     found = [
@@ -179,7 +179,7 @@ def scalar_time(dataset: Dataset) -> tuple[str, Any, Mapping[str, Any]] | None:
 
 
 def decoded(variable: Variable, name: str, origin: str) -> Array:
-    """Dates of numbers with CF units, or with months and years, which CF leaves to their mean.
+    """Decode numbers with CF units to dates; months and years are those of the calendar.
 
     Errors:
         InputError: the units cannot be understood.
@@ -189,7 +189,7 @@ def decoded(variable: Variable, name: str, origin: str) -> Array:
 
     units, calendar = str(variable.attrs.get("units", "")), calendar_of(variable.attrs)
     attributes = {"units": units, "calendar": calendar}
-    if variable.dtype.kind == "f":  # a record that was never written has the default fill
+    if variable.dtype.kind == "f":  # records that were never written have the default fill value
         written = np.abs(variable.values) < FILLS["f4"] * (1 - 1e-6)
         variable = Variable(variable.dims, np.where(written, variable.values, np.nan), attributes)
     spans = SINCE.fullmatch(units)
@@ -209,7 +209,7 @@ def decoded(variable: Variable, name: str, origin: str) -> Array:
             if dates.dtype.kind not in "MO":
                 raise ValueError("not such as 'days since 2001-01-01'")
             unknown = int(np.isnan(variable.values).sum()) if dates.dtype.kind == "O" else 0
-            if unknown:  # cftime takes them for the date since which it counts
+            if unknown:  # cftime would decode them as the date in the units
                 raise missing_times(unknown, origin)
             return dates
         start = Variable((), 0, {**attributes, "units": f"days since {spans[2]}"})
@@ -221,8 +221,8 @@ def decoded(variable: Variable, name: str, origin: str) -> Array:
         reason = " ".join(str(error).split())[:120]
         raise InputError(
             f"{origin}: {name} has the units {units!r} in the calendar {calendar!r}, which cannot "
-            f"be read as dates ({reason}). Convert them (`cdo -r copy IN.nc OUT.nc`), or say what "
-            "they are: --data.time_units 'days since 1900-01-01'."
+            f"be read as dates ({reason}). Convert them (`cdo -r copy IN.nc OUT.nc`), or state the "
+            "units: --data.time_units 'days since 1900-01-01'."
         ) from error
 
 
@@ -257,7 +257,7 @@ def first_text(variable: Variable) -> str:
 
 
 def probable_units(values: Array) -> str | None:
-    """The units that numbers without dates perhaps have, since 1970 or as MATLAB's datenum."""
+    """Likely units of times that are numbers: since 1970, or MATLAB's datenum; None if unlikely."""
     if values.dtype.kind not in "fiu" or len(values) == 0:
         return None
     low, high = float(values.min()), float(values.max())
@@ -268,9 +268,9 @@ def probable_units(values: Array) -> str | None:
 
 
 def resolution(coordinate: Any) -> float:
-    """Half the spacing of stored times at the largest of them, in seconds, or as numbers.
+    """Rounding error of stored times at the largest of them, in seconds, or as numbers.
 
-    Times of single precision are rounded: hours as days since 1900 to minutes.
+    Single precision rounds times: hours, stored as days since 1900, become inexact by minutes.
     """
     encoding = coordinate.encoding
     stored = np.dtype(encoding.get("dtype", coordinate.dtype))

@@ -1,4 +1,4 @@
-"""Distances on labelled grids: metres per grid point, for what moves from point to point."""
+"""Distances on labelled grids: metres per grid point, for motion from point to point."""
 
 from __future__ import annotations
 
@@ -23,18 +23,20 @@ DEGREES = ("latitude", "longitude", "lat", "lon", "lats", "lons")  # names that 
 
 
 def metres_per_point(coordinates: Coordinates) -> Array:
-    """How far one step along each dimension of a grid leads, (2, 2, height, width), in metres.
+    """Displacement of one step along each dimension of a grid, (2, 2, height, width), in metres.
 
-    First the direction: east and north, or those of a projection's coordinates; then the
-    dimension: the second one of space, then the first, as x comes before y. On a sphere, and by
-    differences of neighbouring points.
+    The first axis is the direction: east and north, or the axes of a projection. The second axis
+    is the dimension: x, then y. Distances are those on a sphere, by differences of neighbours.
 
     Errors:
-        InputError: a coordinate of space is missing, is not a length or degree, or has 1 point.
+        InputError: a coordinate of space is missing, is neither a length nor in degrees, or has
+            1 point.
     """
     y, x = (axis_metres(coordinates, role) for role in ("y", "x"))
     if x[1] != y[1]:
-        raise InputError("One coordinate of space is in degrees and the other one is a length.")
+        raise InputError(
+            "One coordinate of space is in degrees, and the other one is a length. Convert one."
+        )
     values = np.broadcast_arrays(x[0], y[0])
     if min(values[0].shape) < 2:
         raise InputError(f"Distances need 2 points along each side, got {values[0].shape}.")
@@ -46,7 +48,7 @@ def metres_per_point(coordinates: Coordinates) -> Array:
 
 
 def axis_metres(coordinates: Coordinates, role: str) -> tuple[Array, bool]:
-    """A coordinate over the grid in radians or metres, and whether it is an angle."""
+    """Values of a coordinate on the grid, in radians or metres, and whether it is an angle."""
     dimension = ("y", "x").index(role)
     for name, variable in coordinates.variables.items():
         scale = unit_of(name, variable, role, name == coordinates.space[dimension])
@@ -69,7 +71,7 @@ def axis_metres(coordinates: Coordinates, role: str) -> tuple[Array, bool]:
 
 
 def unit_of(name: str, variable: Variable, role: str, is_dimension: bool) -> float | None:
-    """Metres of a coordinate's unit, 0 for degrees; None where it is not of this axis."""
+    """Metres per unit of a coordinate, 0 for degrees; None if it belongs to another axis."""
     attributes: Mapping[str, Any] = variable.attributes
     unit = str(attributes.get("units", "")).lower()
     standard = str(attributes.get("standard_name", "")).lower()
@@ -93,5 +95,5 @@ def seconds_per_frame(coordinates: Coordinates) -> float:
     """
     size, unit = coordinates.step
     if unit == "numbers":
-        raise InputError("A speed needs a time axis of dates, got one of bare numbers.")
+        raise InputError("A speed needs a time axis of dates, got numbers without a unit.")
     return size * (MONTH if unit == "months" else 1.0)

@@ -23,23 +23,23 @@ if TYPE_CHECKING:
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
-LOOKED_AT = 1 << 21  # values up to which all frames are searched for undeclared missing ones
-FRAMES = 12  # that are searched of longer series
+LOOKED_AT = 1 << 21  # values; in a larger series, only some frames are searched for missing values
+FRAMES = 12  # number of these frames
 
 
 class Field:
     """Frames (time, channel, *space) of data sets that follow one another in time.
 
     Args:
-        sources: of one grid and the same variables, in any order.
+        sources: data sets of one grid and the same variables, in any order.
         options: how to make one even series of them.
-        known_step: between frames, where it is known.
-        last: read at most this number of the last stored frames, so that gaps of long ago do
-            not matter; None for all.
+        known_step: time between frames, if it is known.
+        last: read at most this number of the last stored frames, so that earlier gaps do not
+            matter; None for all.
 
     Attributes:
         frames: the even time axis.
-        member: number of the sequence that is read, where the data set has several.
+        member: number of the sequence to read, if the data set has several.
 
     Errors:
         InputError: times do not fit.
@@ -98,7 +98,7 @@ class Field:
         return None
 
     def check_averages(self) -> None:
-        """Raise `InputError` where averaging leaves frames that are made of none."""
+        """Raise `InputError` if averages over time steps leave frames without any stored frame."""
         empty = np.flatnonzero(self.starts == self.stops)
         if (
             self.options.time_step is None
@@ -108,9 +108,9 @@ class Field:
             return
         raise InputError(
             f"{self.origin}: with time_step {self.options.time_step}, {len(empty)} of {len(self)} "
-            f"frames would average no frames, first {text_of(self.frames.times[empty[0]])}. Give a "
-            "longer one, or set missing_frames: keep (--data.missing_frames keep) to take them "
-            "as unknown.",
+            f"frames would average no stored frame, first {text_of(self.frames.times[empty[0]])}. "
+            "Set a longer time_step, or missing_frames: keep (--data.missing_frames keep) to take "
+            "them as unknown.",
             options={"missing_frames": "keep"},
         )
 
@@ -134,14 +134,14 @@ class Field:
         found = list(self.first.notes)
         unknown = int((self.starts == self.stops).sum())
         if unknown:
-            found.append(f"{unknown} frame(s) are missing between others, and taken as unknown")
+            found.append(f"{unknown} frame(s) between others are missing, and taken as unknown")
         doubt = max(source.resolution for source in self.sources)
         if self.frames.step.unit == "seconds" and doubt > 1e-3 * self.frames.step.size:
-            found.append(f"stored times are rounded by up to {doubt:.3g} s; put on whole steps")
+            found.append(f"stored times are rounded by up to {doubt:.3g} s; moved to whole steps")
         return found
 
     def of_member(self, member: int) -> Field:
-        """The same series of another of the sequences that the data set has."""
+        """The same series for another sequence of the data set."""
         other = copy.copy(self)
         other.member = member
         return other
@@ -162,11 +162,12 @@ class Field:
 
         Errors:
             CorruptionError: the file is damaged.
-            InputError: infinite values, or frames without a known value that are not asked for.
+            InputError: there are infinite values, or frames without a known value, unless
+                `missing_frames` is `keep`.
         """
         first, last = self.starts[start:stop], self.stops[start:stop]
         low, high = int(first.min()), int(last.max())
-        if low == high:  # all of them are missing between two stored frames
+        if low == high:  # all of these frames are missing between two stored ones
             shape = (stop - start, len(self.channels), *self.space)
             return np.full(shape, np.nan, dtype=np.float32)
         values = self.stored(low, high)
@@ -191,7 +192,7 @@ class Field:
             )
 
     def check_infinite(self, values: Array, start: int) -> None:
-        """Raise `InputError` for infinite values, such as the decibels of no echo of a radar."""
+        """Raise `InputError` for infinite values, such as radar decibels without an echo."""
         infinite = np.isinf(values)
         if not infinite.any():
             return
@@ -205,10 +206,9 @@ class Field:
         )
 
     def check_missing(self) -> None:
-        """Raise `InputError` where a value probably marks missing data.
+        """Raise `InputError` if a value probably marks missing data and `missing` is not set.
 
-        Looked at are all frames of a small series, and some of a large one, evenly spread; none,
-        where `missing` says it.
+        All frames of a small series are searched, or some of a large one, evenly spread.
         """
         if self.options.missing is not None or len(self.source_of) == 0:
             return
@@ -224,14 +224,14 @@ class Field:
                 option = missing_option(found)
                 raise InputError(
                     f"{self.origin} has {name} of {shown} at {share:.0%} of the points of a frame, "
-                    "far from all others, as if it stood for a missing value. Set missing: "
+                    "far from all other values, as if it marked missing data. Set missing: "
                     f"{option} (--data.missing {shlex.quote(option)}) to take it as unknown, or "
                     "--data.missing [] if it is a value.",
                     options={"missing": option},
                 )
 
     def looked_at(self) -> Array:
-        """Stored frames (time, channel, *space), as many as `LOOKED_AT` allows, evenly spread."""
+        """Stored frames (time, channel, *space): all, or `FRAMES` evenly spread ones."""
         count = len(self.source_of)
         size = len(self.channels) * int(np.prod(self.space)) * self.options.coarsen**2
         if count * size <= LOOKED_AT:
@@ -263,21 +263,21 @@ def missing_option(values: Sequence[float]) -> str:
 
 
 def check_calendars(sources: Sequence[Source]) -> None:
-    """Raise `InputError` unless all data sets have dates of one calendar, or none has dates."""
+    """Raise `InputError` unless all data sets have dates of one calendar, or no dates."""
     for source in sources[1:]:
         ours, theirs = sources[0].calendar, source.calendar
         if ours != theirs:
             raise InputError(
-                f"{source.origin} has dates of the calendar {theirs}, {sources[0].origin} of "
-                f"{ours}. Convert one, as with xarray's convert_calendar."
+                f"{source.origin} has dates of the calendar {theirs}, but {sources[0].origin} of "
+                f"the calendar {ours}. Convert one, such as with xarray's convert_calendar."
             )
 
 
 def within(times: Array, limits: tuple[Any, Any] | None, origin: str) -> Array:
-    """Numbers of the dates in a range, both ends included: 2001 means all of that year.
+    """Numbers of the dates in a range, both ends included; the end 2001 means all of that year.
 
     Errors:
-        InputError: an end is not a date, or no date lies within.
+        InputError: an end is not a date, or no date lies in the range.
     """
     if limits is None:
         return np.arange(len(times))
@@ -288,8 +288,8 @@ def within(times: Array, limits: tuple[Any, Any] | None, origin: str) -> Array:
         kept = order[index[order].slice_indexer(low, high)]
     except (ValueError, TypeError, KeyError) as error:
         raise InputError(
-            f"A crop of time is a range of dates such as [2001-01-01, 2001-12-31], got [{low}, "
-            f"{high}]."
+            "A crop of time must be a range of dates such as [2001-01-01, 2001-12-31], got "
+            f"[{low}, {high}]."
         ) from error
     if len(kept) == 0:
         raise InputError(
@@ -300,7 +300,7 @@ def within(times: Array, limits: tuple[Any, Any] | None, origin: str) -> Array:
 
 
 def date_text(end: float | str) -> str:
-    """An end of a range of dates as ISO text: 2001, 200102, 20010203, 2001-2-3 and the like."""
+    """One end of a range of dates, such as 2001, 200102, 20010203 or 2001-2-3, as ISO text."""
     text = f"{end:.0f}" if isinstance(end, int | float) else str(end).strip()
     text = spelled(text) if text.isdigit() else text
     found = re.fullmatch(r"(\d{4})-(\d{1,2})(?:-(\d{1,2}))?(\D.*)?", text)
@@ -312,7 +312,7 @@ def date_text(end: float | str) -> str:
 
 
 def index_of(times: Array) -> pandas.Index:
-    """Dates as an index that understands parts of dates, such as a year."""
+    """Dates as an index that accepts parts of dates, such as a year."""
     import pandas
     from xarray import CFTimeIndex
 

@@ -1,4 +1,4 @@
-"""Times that only the names of files tell: of a series of files that hold one frame each."""
+"""Times from the names of files, for a series of files that hold one frame each."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ YEAR = r"(?<!\d)(?P<year>(?:19|20|21)\d\d)"
 MONTH = r"(?P<month>0[1-9]|1[0-2])"
 DAY = r"(?P<day>0[1-9]|[12]\d|3[01])"
 DAY_OF_YEAR = r"(?P<ordinal>00[1-9]|0[1-9]\d|[12]\d\d|3[0-5]\d|36[0-6])"
-# Two digits after a separator may be a tile or a version: they are not an hour.
+# Two digits after a separator are not taken for an hour: they may be a tile or a version.
 CLOCK = (
     r"(?:[-_.T]?(?P<clock>(?:[01]\d|2[0-3])[0-5]\d(?:[0-5]\d)?)"
     r"|[-_ T](?P<clock2>(?:[01]\d|2[0-3])[-_:][0-5]\d(?:[-_:][0-5]\d)?)"
     r"|T?(?P<clock3>[01]\d|2[0-3]))?"
 )
-ALONE_BEFORE, ALONE_AFTER = r"(?<!\d[-_.])", r"(?![-_.]?\d)"  # no part of a date of another form
+ALONE_BEFORE, ALONE_AFTER = r"(?<!\d[-_.])", r"(?![-_.]?\d)"  # not part of a longer date
 FORMS = tuple(
     re.compile(form)
     for form in (
@@ -33,17 +33,17 @@ FORMS = tuple(
         rf"(?<![A-Za-z]){ALONE_BEFORE}{YEAR}(?![A-Za-z]){ALONE_AFTER}",
     )
 )  # the most exact first
-MOST = 100_000  # as a number that counts frames; more may be a date such as 311215
+MOST = 100_000  # numbers that count frames are smaller; larger ones may be dates, such as 311215
 NAMED = re.compile(  # months and seasons in letters, which are not read
     r"(?<![a-z])(jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec|djf|mam|jja|son)", re.IGNORECASE
 )
 
 
 def dates_in_names(names: Sequence[str]) -> Array | None:
-    """The date that each name tells, where one reading of all names gives different dates.
+    """The date in each name, if one way to read all names gives different dates.
 
-    Read are 20150103, 2015-01-03 and the like with a time of day after it, 2015003 (the day of
-    the year), 2015-01 and 2015. None where no form fits all names, or where two places in them
+    Forms are 20150103, 2015-01-03 and the like, with or without a time of day; 2015003 (the day
+    of the year); 2015-01; and 2015. None if no form fits all names, or if two places in the names
     could be meant, such as the first and the last day of a span.
     """
     stems = [PurePath(name).stem for name in names]
@@ -67,10 +67,10 @@ def dates_in_names(names: Sequence[str]) -> Array | None:
 
 
 def numbers_in_names(names: Sequence[str]) -> Array | None:
-    """The number in each name, such as 7 of run_007, where they count frames.
+    """The number in each name, such as 7 in run_007, if the numbers count frames.
 
-    None where names differ in anything else, where numbers are large enough for dates of another
-    form, and where more than a tenth of an even count is missing.
+    None if names differ in anything else, if numbers are large enough for dates of another form,
+    or if more than a tenth of an even count is missing.
     """
     parts = [re.split(r"(\d+)", PurePath(name).stem) for name in names]
     places = [set(place) for place in zip(*parts, strict=False)]

@@ -1,4 +1,4 @@
-"""ForecastArchive: forecasts from many starts in a NetCDF file or Zarr store, read one by one."""
+"""ForecastArchive: forecasts from many starts in a NetCDF file or Zarr store."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
-# Standard name of each dimension, and names that it goes by where it has none.
+# Standard name of each dimension, and usual names for files without standard names.
 START = ("forecast_reference_time", ("init_time", "init", "initialization_time", "time"))
 LEAD = ("forecast_period", ("lead_time", "lead", "prediction_timedelta", "step"))
 MEMBER = ("realization", ("realization", "member", "number", "ensemble", "sample"))
@@ -35,19 +35,19 @@ LEAD_MONTHS = {"month": 1, "season": 3, "year": 12}
 
 
 class ForecastArchive:
-    """Forecasts of fields on a grid, with dimensions of starts, lead times and, possibly, samples.
+    """Forecasts of fields on a grid, along starts, lead times and, possibly, samples.
 
-    Dimensions are told by the standard names of the CF conventions (`forecast_reference_time`,
-    `forecast_period`, `realization`), or by the names that hindcasts, climpred and WeatherBench
-    give them: `init_time`, `init`; `lead_time`, `lead`, `prediction_timedelta`; `realization`,
-    `member`, `number`.
+    Dimensions are recognised by their standard names in the CF conventions
+    (`forecast_reference_time`, `forecast_period`, `realization`), or by the names that hindcasts,
+    climpred and WeatherBench use: `init_time`, `init`; `lead_time`, `lead`,
+    `prediction_timedelta`; `realization`, `member`, `number`.
 
     Args:
         path: NetCDF file or Zarr store.
-        engine: of xarray; by default its own choice.
+        engine: of xarray; by default xarray chooses.
 
     Attributes:
-        variables: names of those that are forecasts.
+        variables: names of the variables that hold forecasts.
         starts: date of each start, as stored.
 
     Errors:
@@ -71,7 +71,9 @@ class ForecastArchive:
                 f"has {', '.join(map(str, self.dataset.data_vars)) or 'none'}."
             )
         if self.start not in self.dataset.coords:
-            raise InputError(f"{path} does not say the dates of its starts along {self.start}.")
+            raise InputError(
+                f"{path} has no dates for its starts. Give {self.start} a coordinate of dates."
+            )
         starts = np.asarray(self.dataset[self.start].values)
         self.starts = as_dates(starts) if starts.dtype.kind in "MO" else starts.astype(np.float64)
 
@@ -92,17 +94,17 @@ class ForecastArchive:
 
     @property
     def samples(self) -> int:
-        """Forecasts from each start."""
+        """Number of forecasts from each start."""
         return 1 if self.member is None else int(self.dataset.sizes[self.member])
 
     @property
     def context(self) -> int | None:
-        """Frames that a hindcast's model observed; None of other archives."""
+        """Number of frames that a hindcast's model observed; None for other archives."""
         found = self.dataset.attrs.get(CONTEXT)
         return None if found is None else int(found)
 
     def leads(self, step: Step) -> Array:
-        """Lead times in frames that are a step apart; numbers without a unit are frames.
+        """Lead times in frames that are `step` apart; numbers without a unit are frames.
 
         Errors:
             InputError: one is not a whole number of frames.
@@ -112,14 +114,14 @@ class ForecastArchive:
         if (np.abs(frames - whole) > TOLERANCE * np.maximum(1, np.abs(frames))).any():
             first = frames[np.argmax(np.abs(frames - whole))]
             raise InputError(
-                f"{self.path} has a lead time of {first:g} frames; observations are {step} "
-                "apart. Average these over longer steps, such as with --data.time_step, or keep "
-                "leads that are whole."
+                f"{self.path} has a lead time of {first:g} frames, because observations are {step} "
+                "apart. Average observations over steps that divide the lead times, with "
+                "--data.time_step, or keep only whole lead times."
             )
         return whole.astype(np.int64)
 
     def lead_frames(self, step: Step) -> Array:
-        """Lead times in frames that are a step apart, not necessarily whole."""
+        """Lead times in frames that are `step` apart, not necessarily whole."""
         if self.lead not in self.dataset.coords:
             return np.arange(1.0, self.dataset.sizes[self.lead] + 1)
         coordinate = self.dataset[self.lead]
@@ -141,9 +143,9 @@ class ForecastArchive:
     def fitted(
         self, channels: tuple[str, ...], space: tuple[int, ...], labels: Coordinates
     ) -> list[DataArray]:
-        """The variables of some channels on a grid, (start, sample, lead, *space), still unread.
+        """The variables of some channels on a grid, (start, sample, lead, *space), not read yet.
 
-        Dimensions of space may have other names, another order, and run the other way.
+        Their dimensions of space may have other names, another order, and the opposite direction.
 
         Args:
             channels: names of the variables.
@@ -156,7 +158,7 @@ class ForecastArchive:
         missing = [name for name in channels if name not in self.variables]
         if missing:
             raise InputError(
-                f"{self.path} holds forecasts of {', '.join(self.variables)}, but none of "
+                f"{self.path} holds forecasts of {', '.join(self.variables)}, but not of "
                 f"{', '.join(missing)}."
             )
         return [self.on_grid(name, space, labels) for name in channels]
@@ -182,7 +184,7 @@ class ForecastArchive:
             raise InputError(
                 f"{self.path} has {name} on {found}, and the observations lie on "
                 f"{', '.join(f'{d} {n}' for d, n in zip(labels.space, space, strict=True))}. Read "
-                "it alike, such as with --data.crop or --data.coarsen, or regrid one."
+                "the observations with --data.crop or --data.coarsen, or regrid one."
             )
         array = array.isel(dict.fromkeys(others[:single], 0))
         for dim, known in zip(others[single:], labels.space, strict=True):
@@ -192,7 +194,7 @@ class ForecastArchive:
         return array.transpose(self.start, *member, self.lead, *others[single:])
 
     def turned(self, array: DataArray, dim: str, expected: Array) -> DataArray:
-        """An array whose coordinate of a dimension is the expected one, in its direction."""
+        """An array in the direction of the expected coordinate, which it must have."""
         values = np.asarray(array[dim].values)
         if direction(values) * direction(expected) < 0:
             array, values = array.isel({dim: slice(None, None, -1)}), values[::-1]
@@ -215,7 +217,7 @@ class ForecastArchive:
 
 
 def dimension_named(dataset: Dataset, dimension: tuple[str, tuple[str, ...]]) -> str | None:
-    """Name of the dimension of a standard name, or else of the first of some names."""
+    """Name of the dimension with a standard name, or else with the first of some usual names."""
     standard, names = dimension
     dims = [str(dim) for dim in dataset.dims]
     for dim in dims:
@@ -228,7 +230,7 @@ def in_frames(values: Array, unit: str, step: Step, path: Path) -> Array:
     """Spans of seconds or months in frames.
 
     Errors:
-        InputError: frames are counted in the other of both, or in numbers.
+        InputError: the step between frames has another unit.
     """
     if step.unit != unit:
         raise InputError(

@@ -1,4 +1,4 @@
-"""Layout: dimensions, variables and attributes of a labelled forecast, by the CF conventions."""
+"""Layout: dimensions, variables and attributes of a labelled forecast (CF conventions)."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ class Layout:
         channels: one name per channel.
         shape: of the samples, (sample, batch, time, channel, *space).
         lead_times: in frame intervals after the last observed frame.
-        coordinates: labels of the observed frames; None for those of bare arrays.
-        statistics: whether to give mean and standard deviation besides the samples.
-        quantiles: probabilities of the quantiles to give besides.
+        coordinates: labels of the observed frames; None for bare arrays.
+        statistics: whether to add mean and standard deviation to the samples.
+        quantiles: probabilities of the quantiles to add.
     """
 
     channels: tuple[str, ...]
@@ -53,7 +53,9 @@ class Layout:
 
     def __post_init__(self) -> None:
         if not all(0 <= p <= 1 for p in self.quantiles):
-            raise InputError(f"Probabilities of quantiles lie in [0, 1], got {self.quantiles}.")
+            raise InputError(
+                f"Probabilities of quantiles must lie in [0, 1], got {self.quantiles}."
+            )
         if list(self.quantiles) != sorted(set(self.quantiles)):
             raise InputError(f"Probabilities of quantiles must increase, got {self.quantiles}.")
         added = (["mean", "std"] if self.statistics else []) + ["quantiles"] * bool(self.quantiles)
@@ -134,7 +136,7 @@ class Layout:
         return xarray.Dataset(coords=coords, attrs=attributes)
 
     def lead(self) -> tuple[str, Array, dict[str, str]]:
-        """Lead times: durations where the data's step is one, else numbers of frames."""
+        """Lead times: durations if the step is in seconds, else numbers of frames."""
         frames = np.array(self.lead_times, dtype=np.float32)
         step = None if self.coordinates is None else self.coordinates.step
         if self.coordinates is None or step is None or step.unit != "seconds":
@@ -144,7 +146,7 @@ class Layout:
         return "lead_time", nanoseconds.astype("timedelta64[ns]"), names
 
     def dates(self, coordinates: Coordinates) -> dict[str, Any]:
-        """Time of the last observed frame, and of every forecast one."""
+        """Times of the last observed frame and of every forecast frame."""
         last = coordinates.times[-1]
         valid = continued(last, coordinates.step, self.lead_times)
         kept = {k: v for k, v in coordinates.time_attributes.items() if k not in NOT_OF_DATES}
@@ -163,7 +165,7 @@ NOT_OF_DATES = ("units", "calendar", "axis", "long_name", "standard_name", "dtyp
 
 
 def statistics_of(samples: Array, statistic: str, quantiles: Sequence[float]) -> Array:
-    """A statistic over the first axis of samples; quantiles come along the axis before space.
+    """A statistic over the first axis of samples; quantiles lie along the axis before space.
 
     Args:
         samples: (sample, batch, time, *space).
@@ -174,7 +176,7 @@ def statistics_of(samples: Array, statistic: str, quantiles: Sequence[float]) ->
         return samples.mean(axis=0, dtype=np.float64).astype(np.float32)
     if statistic == "std":
         if len(samples) == 1:
-            return samples[0] * 0  # NaN stays
+            return samples[0] * 0  # keeps NaN
         return samples.std(axis=0, ddof=1, dtype=np.float64).astype(np.float32)
     found = np.quantile(samples, quantiles, axis=0)
     return np.moveaxis(found, 0, 2).astype(np.float32)

@@ -22,7 +22,7 @@ ZARR_FILES = ("zarr.json", ".zgroup", ".zmetadata")
 MAGIC = (b"CDF\x01", b"CDF\x02", b"CDF\x05", HDF5_MAGIC)  # first bytes of NetCDF files
 DEEPEST = 3  # levels of folders that are searched, such as years and months
 NOTES = ("", ".txt", ".md", ".csv", ".json", ".html", ".xml", ".log", ".md5", ".sha256")
-UNKNOWN = "it does not begin like one."
+UNKNOWN = "its first bytes are not those of one."
 START = 4096  # bytes that tell what a file is
 OTHERS = {
     b"GRIB": "it is GRIB. Convert it: `grib_to_netcdf -o OUT.nc IN.grib`, or "
@@ -44,11 +44,11 @@ NO_FIELDS |= {bytes([0x80, protocol]): "it is a pickle, which can run code and i
 
 
 def files_of(path: str | Path | Sequence[str | Path]) -> list[Path]:
-    """Files and stores behind a path, a folder, a pattern such as `zones/*.nc`, or a list of them.
+    """Files and stores of a path, a folder, a pattern such as `zones/*.nc`, or a list of them.
 
-    What exists is taken by its name, brackets and all. Of a folder, everything in it that is
-    NetCDF or Zarr by its content is taken, or else in its sub-folders, such as one for each year;
-    numbers in names in their order.
+    A path that exists is not a pattern, whatever brackets are in its name. A folder gives all
+    NetCDF files and Zarr stores in it, by their content; if it has none, those of its sub-folders,
+    such as one for each year. They come in `natural` order.
 
     Errors:
         FileError: nothing is there.
@@ -76,7 +76,7 @@ def files_of(path: str | Path | Sequence[str | Path]) -> list[Path]:
 
 
 def labelled_below(folder: Path, levels: int = DEEPEST) -> list[Path]:
-    """Files and stores of fields in a folder; or in its sub-folders, where it has no files."""
+    """Files and stores of fields in a folder; or in its sub-folders, if it has no files."""
     inside = [path for path in folder.iterdir() if not path.name.startswith(".")]
     fields = [path for path in inside if is_labelled_file(path)]
     others = [path for path in inside if path.is_file() and path.suffix.lower() not in NOTES]
@@ -87,7 +87,7 @@ def labelled_below(folder: Path, levels: int = DEEPEST) -> list[Path]:
 
 
 def labelled_files(path: str | Path | Sequence[str | Path]) -> list[Path]:
-    """The files of `files_of` where all hold fields; empty where any does not.
+    """The files of `files_of` if all hold fields; empty if any does not.
 
     Errors:
         FileError: an address cannot be reached.
@@ -105,7 +105,7 @@ def kind_of(path: Path) -> Literal["netcdf", "zarr"]:
     """Kind of a path, by its content.
 
     Errors:
-        FileError: it is missing, or nothing that is read here; the message says what it is.
+        FileError: it is missing, or of another kind, which the message names.
     """
     if path.is_dir():
         if is_store(path):
@@ -122,7 +122,7 @@ def kind_of(path: Path) -> Literal["netcdf", "zarr"]:
 
 
 def other_kind(start: bytes) -> str:
-    """Name of a format that cannot be read, and what to do, by the first bytes of the file."""
+    """The format of a file that cannot be read, by its first bytes, and what to do."""
     if not start:
         return "it is empty. Write or download it again."
     for beginning, answer in (OTHERS | PACKED | NO_FIELDS).items():
@@ -130,8 +130,8 @@ def other_kind(start: bytes) -> str:
             return answer
     if start.lstrip().startswith(b"{") and b'"refs"' in start:
         return (
-            "it is a kerchunk index (JSON), which leads to other files. Write its data to a store "
-            "of their own: xarray.open_dataset('reference://', …).to_zarr('my.zarr')."
+            "it is a kerchunk index (JSON), which refers to other files. Write the data to a "
+            "store: xarray.open_dataset('reference://', …).to_zarr('my.zarr')."
         )
     if start.lstrip()[:14].lower().startswith((b"<!doctype html", b"<html")):
         return "it is a web page, such as one that asks for a password. Download the file again."
@@ -139,9 +139,9 @@ def other_kind(start: bytes) -> str:
 
 
 def is_labelled_file(path: Path) -> bool:
-    """Whether a path is that of a NetCDF file or Zarr store, by its content.
+    """Whether a path is a NetCDF file or Zarr store, by its content.
 
-    Of HDF5 files, those are NetCDF whose dimensions have scales; others, by their endings.
+    An HDF5 file is NetCDF if its dimensions have scales, or if its name ends like one.
     """
     if path.is_dir():
         return is_store(path)
@@ -158,7 +158,7 @@ def is_labelled_file(path: Path) -> bool:
 
 
 def has_scales(path: Path) -> bool:
-    """Whether an HDF5 file says what its dimensions are, as NetCDF does."""
+    """Whether an HDF5 file names its dimensions, as NetCDF does."""
     import h5py
 
     try:
@@ -201,7 +201,7 @@ def groups_of(path: Path) -> list[str]:
 
 
 def groups_in(names: Iterable[str]) -> list[str]:
-    """The groups in which arrays of these names lie, without the root."""
+    """The groups of arrays with these names, without the root."""
     return sorted({name.rpartition("/")[0] for name in names} - {""})
 
 

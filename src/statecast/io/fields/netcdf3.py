@@ -1,6 +1,6 @@
-"""NetCDF 3 files: whether their values lie within them.
+"""NetCDF 3 files: whether they are complete.
 
-The library of NetCDF reads zeros where a file is cut off. Format: the NetCDF classic format
+The NetCDF library reads zeros where a file is cut off. Format: the NetCDF classic format
 specification, https://docs.unidata.ucar.edu/nug/current/file_format_specifications.html.
 """
 
@@ -13,7 +13,7 @@ from typing import IO
 from statecast.errors import CorruptionError
 
 SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 4, 6: 8, 7: 1, 8: 2, 9: 4, 10: 8, 11: 8}  # bytes of types
-STREAMING = -1  # number of records of a file that was not closed
+STREAMING = -1  # stated number of records of a file that was not closed
 MOST_DIMENSIONS = 1024
 
 
@@ -46,7 +46,7 @@ class Header:
         return found
 
     def integer(self, size: int) -> int:
-        """The next integer, of a size in bytes."""
+        """The next integer, of `size` bytes."""
         return int.from_bytes(self.read(size), "big")
 
     def listed(self) -> int:
@@ -59,7 +59,7 @@ class Header:
         self.stream.seek(padded(size), 1)
 
     def dimension(self) -> int:
-        """Size of a dimension; 0 of the one of records."""
+        """Size of a dimension; 0 for the dimension of records."""
         self.skip(self.integer(self.count))
         return self.integer(self.count)
 
@@ -71,7 +71,7 @@ class Header:
             self.skip(SIZES.get(kind, 1) * self.integer(self.count))
 
     def variable(self) -> tuple[int, int, bool]:
-        """Where the values of a variable begin, their bytes, of one record if it has records."""
+        """Start of a variable's values, their bytes (of one record), and whether it has records."""
         self.skip(self.integer(self.count))
         ranks = min(self.integer(self.count), MOST_DIMENSIONS)
         numbers = [self.integer(self.count) for _ in range(ranks)]
@@ -85,7 +85,7 @@ class Header:
 
     @property
     def end(self) -> int:
-        """Bytes that the file has at least, where it is whole."""
+        """Number of bytes that a complete file has at least."""
         each = [size for _, size, recorded in self.variables if recorded]
         record = each[0] if len(each) == 1 else sum(map(padded, each))
         before = record * (max(self.records, 1) - 1)
@@ -98,7 +98,7 @@ class Header:
 
 
 def padded(size: int) -> int:
-    """A number of bytes, up to a multiple of four."""
+    """A number of bytes, rounded up to a multiple of four."""
     return -(-size // 4) * 4
 
 

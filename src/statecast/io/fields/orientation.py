@@ -1,4 +1,4 @@
-"""Grids in the direction, and from the meridian, of another: the same points in its order."""
+"""Grids turned to the order of another: the same direction, and the same first meridian."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 
 def turned(dataset: Dataset, grid: Mapping[str, Array]) -> Dataset:
-    """A data set whose coordinates along space run as those of a grid.
+    """A data set whose coordinates along space have the order of those of a grid.
 
-    Longitudes of the whole grid are taken in its order, from −180 or from 0.
+    If all longitudes are those of the grid, counted from −180 or from 0, they take its order.
     """
     for name, expected in grid.items():
         dim = dimension_of(dataset, name)
@@ -36,7 +36,7 @@ def turned(dataset: Dataset, grid: Mapping[str, Array]) -> Dataset:
 
 
 def same_meridians(coordinate: DataArray, expected: Array) -> Array | None:
-    """Numbers of the points that lie at the expected longitudes; None if they are others, or so."""
+    """Numbers of the points at the expected longitudes; None if these are others or in order."""
     found = coordinate.values
     if found.dtype.kind not in "fiu" or expected.dtype.kind not in "fiu":
         return None

@@ -1,4 +1,4 @@
-"""Preparation: what is done to a labelled field before a model sees it, and undone afterwards."""
+"""Preparation: what happens to a labelled field before a model sees it, and its inverse."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 FILE_NAME = "preparation.safetensors"
 TEXTS = ("group", "time", "y", "x", "sequences", "channels", "time_step", "time_units")
-FEWEST_FRAMES = 8  # at the end of a series that are looked at: their step must be that of training
-GRID_TOLERANCE = 1e-3  # of the spacing, by which coordinates of one grid may differ
+FEWEST_FRAMES = 8  # last frames of a series, at least, whose step is compared with that of training
+GRID_TOLERANCE = 1e-3  # share of the spacing by which coordinates of one grid may differ
 SAME_UNITS = (
     {
         "degc",
@@ -50,10 +50,10 @@ SAME_UNITS = (
 
 
 class Observed(NamedTuple):
-    """Context frames made ready for a model."""
+    """Context frames, ready for a model."""
 
     values: Tensor  # (1, time, channel, *space), NaN where unknown
-    mask: Tensor | None  # True where known; None where all are
+    mask: Tensor | None  # True where known; None if all values are
     coordinates: Coordinates
 
 
@@ -64,12 +64,12 @@ class Preparation:
     Attributes:
         options: how a data set is read; its variables are the model's channels.
         space: points along each dimension of space, as read.
-        channels: names of the model's channels; empty where any will do.
-        padded: the same with the unknown points that were added at the end of each dimension.
-        units: of each channel, empty where not known.
-        step: time between frames; None where any will do.
-        grid: coordinates of the dimensions of space, where all data lie in one place.
-        climatology: what is subtracted, and added to a forecast.
+        padded: points along each dimension, including unknown points added at the end.
+        channels: names of the model's channels; empty if any names will do.
+        units: unit of each channel, empty if not known.
+        step: time between frames; None if any step will do.
+        grid: coordinates of the dimensions of space, if all data lie in one place.
+        climatology: what is subtracted from frames, and added to forecasts.
     """
 
     options: FieldOptions
@@ -83,7 +83,7 @@ class Preparation:
 
     @property
     def inner(self) -> Any:
-        """Index of the points of the field, without those added."""
+        """Index of the points of the field, without added points."""
         return (..., *(slice(0, size) for size in self.space))
 
     def prepare(self, values: Array, times: Array) -> Array:
@@ -96,10 +96,10 @@ class Preparation:
         return values
 
     def restore(self, samples: Tensor, coordinates: Coordinates, lead_times: Tensor) -> Tensor:
-        """Samples (sample, batch, time, channel, *space) as fields again.
+        """Turn samples (sample, batch, time, channel, *space) back into fields.
 
-        Added points are cut off, the climatology of the forecast's dates is added, and what was
-        unknown in all context frames is NaN.
+        Added points are cut off, the climatology of the forecast's dates is added, and points that
+        were unknown in all context frames become NaN.
         """
         samples = samples[self.inner]
         if self.climatology is not None:
@@ -112,7 +112,7 @@ class Preparation:
         return samples
 
     def restored_context(self, values: Tensor, coordinates: Coordinates) -> Tensor:
-        """Prepared context frames (batch, time, channel, *space) as fields again."""
+        """Turn prepared context frames (batch, time, channel, *space) back into fields."""
         values = values[self.inner]
         if self.climatology is None:
             return values
@@ -130,12 +130,12 @@ class Preparation:
 
         Args:
             labelled: `xarray.DataArray` or `Dataset`, or a dict of data sets that are one series.
-            count: frames wanted; all of them where there are fewer.
+            count: frames wanted; if there are fewer, all are taken.
             origin: named in errors.
-            reading: options of `FieldOptions` in the place of those of training.
+            reading: options of `FieldOptions` that replace those of training.
 
         Errors:
-            InputError: it does not fit what the model was trained on.
+            InputError: the data differ from what the model was trained on.
         """
         field = self.open(labelled, origin, reading=reading, last=max(count, FEWEST_FRAMES))
         start = max(len(field) - count, 0)
@@ -178,7 +178,7 @@ class Preparation:
         if self.step is not None and len(field) > 1 and not step.matches(self.step):
             raise InputError(
                 f"The model was trained on frames {self.step} apart. {origin} has frames {step} "
-                "apart. Take frames of the same step, such as by --data.time_step."
+                "apart. Take frames of the same step, such as with --data.time_step."
             )
         field.check_missing()
         return field
@@ -225,7 +225,7 @@ class Preparation:
 def check_units(
     channels: Sequence[str], known: Sequence[str], found: Sequence[str], origin: str
 ) -> None:
-    """Raise `InputError` where a unit differs from that of training; a missing one passes."""
+    """Raise `InputError` if a unit differs from that of training; a missing unit passes."""
     for channel, ours, theirs in zip(channels, known, found, strict=False):
         if ours and theirs and not same_unit(ours, theirs):
             raise InputError(
@@ -241,7 +241,7 @@ def same_unit(left: str, right: str) -> bool:
 
 
 def check_grid(name: str, expected: Array, found: Array, origin: str) -> None:
-    """Raise `InputError` where coordinates of a dimension differ from those of training."""
+    """Raise `InputError` if coordinates of a dimension differ from those of training."""
     if same_grid(expected, found):
         return
     if found.dtype.kind not in "fiu" or not len(found):
@@ -253,7 +253,7 @@ def check_grid(name: str, expected: Array, found: Array, origin: str) -> None:
 
 
 def same_grid(expected: Array, found: Array) -> bool:
-    """Whether coordinates of a dimension are the expected ones, but for rounding."""
+    """Whether coordinates of a dimension are the expected ones, apart from rounding."""
     if found.dtype.kind not in "fiu":
         return list(map(str, found)) == list(map(str, expected))
     if len(found) != len(expected):
@@ -264,13 +264,13 @@ def same_grid(expected: Array, found: Array) -> bool:
 
 
 def plain_preparation(channels: tuple[str, ...], space: tuple[int, ...]) -> Preparation:
-    """The preparation of a model that was trained on bare arrays: it changes nothing."""
+    """The preparation for a model that was trained on bare arrays: it changes nothing."""
     named = () if len(channels) == 1 else channels
     return Preparation(options=FieldOptions(variables=named), space=space, padded=space)
 
 
 def write_preparation(preparation: Preparation, folder: Path) -> Path:
-    """Write a preparation into a run folder, as safetensors with JSON beside them."""
+    """Write a preparation into a run folder, as a file of safetensors with JSON in it."""
     from safetensors.numpy import save
 
     described = {
@@ -297,7 +297,7 @@ def write_preparation(preparation: Preparation, folder: Path) -> Path:
 def check_described(
     found: Mapping[str, Any], options: FieldOptions, grid: Mapping[str, Array]
 ) -> None:
-    """Raise `TypeError` for what `write_preparation` would not have written."""
+    """Raise `TypeError` for values that `write_preparation` would not have written."""
     sizes = [*found["space"], *found["padded"]]
     fits = {
         "texts": all(type(text) is str for text in (*found["units"], *found["channels"])),
@@ -312,14 +312,14 @@ def check_described(
 
 
 def plain_options(table: Mapping[str, Any]) -> dict[str, Any]:
-    """Options as JSON and YAML hold them, with tuples where those have lists."""
+    """Options of JSON or YAML, with the types that `FieldOptions` takes, such as tuples."""
     options = dict(table)
     missing = options.get("missing")
-    if missing is not None:  # YAML takes 1e+20 for text
+    if missing is not None:  # YAML reads 1e+20 as text
         several = missing if isinstance(missing, list | tuple) else [missing]
         with suppress(TypeError, ValueError):
             options["missing"] = tuple(float(value) for value in several)
-    for name in TEXTS:  # YAML takes the levels of a pyramid for numbers, and some steps
+    for name in TEXTS:  # YAML reads some names of groups, and some steps, as numbers
         if isinstance(options.get(name), int | float):
             options[name] = str(options[name])
     if isinstance(options.get("variables"), list):
@@ -334,7 +334,7 @@ def plain_options(table: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def read_preparation(folder: Path) -> Preparation | None:
-    """The preparation of a run folder; None where it has none.
+    """The preparation of a run folder; None if it has none.
 
     Errors:
         CorruptionError: it cannot be read.

@@ -1,4 +1,4 @@
-"""NetCDF files and Zarr stores, opened lazily; what is damaged is named."""
+"""NetCDF files and Zarr stores, opened lazily; errors name the damage."""
 
 from __future__ import annotations
 
@@ -38,15 +38,15 @@ OPEN: WeakValueDictionary[tuple[Any, ...], Any] = WeakValueDictionary()
 def open_fields(
     path: str | Path, *, engine: str | None = None, group: str | None = None
 ) -> Dataset:
-    """A NetCDF file or Zarr store, decoded but for its dates, and read lazily.
+    """A NetCDF file or Zarr store, decoded, and read lazily.
 
     Args:
-        path: file, folder or zipped file of a Zarr store, or the address of one of them.
-        engine: of xarray, such as `h5netcdf`; by default its own choice.
-        group: of a file or store that has several.
+        path: a NetCDF file, the folder or zip file of a Zarr store, or the address of one of them.
+        engine: of xarray, such as `h5netcdf`; by default xarray chooses.
+        group: name of the group to read, if there are several.
 
     Errors:
-        FileError: it is missing, neither of both, or refers to other files.
+        FileError: it is missing, of another kind, or refers to other files.
         CorruptionError: it is damaged.
         InputError: there is no such engine or group, or attributes cannot be understood.
         MissingExtraError: a package is not installed.
@@ -79,11 +79,11 @@ def open_fields(
 
 
 def open_raw(path: Path, engine: str | None, group: str | None) -> Dataset:
-    """A file or store as it is, with coordinates of the groups around a group."""
+    """A file or store as it is; a group also gets the coordinates of the groups around it."""
     import xarray
 
     options: dict[str, Any] = {"engine": engine, "decode_cf": False, "cache": False}
-    # Absolute, because a name such as `a::b` would be taken for an address.
+    # An absolute path, because a name such as `a::b` would be taken for an address.
     place: Any = path.absolute()
     if engine == "zarr":
         options["consolidated"] = False
@@ -99,7 +99,7 @@ def open_raw(path: Path, engine: str | None, group: str | None) -> Dataset:
         groups = groups_of(path)
         if group is None or group.strip("/") in groups:
             raise
-        there = f"the groups {groups}, and no {group!r}" if groups else "no groups: leave group out"
+        there = f"the groups {groups}, not {group!r}" if groups else "no groups. Leave group out"
         raise InputError(f"{path} has {there}.") from error
     with reading(str(path)):
         for depth in reversed(range(len(parts))):
@@ -122,7 +122,7 @@ def groups_at(path: Path) -> list[str]:
 
 
 def check_groups(dataset: Dataset, group: str | None, groups: Sequence[str], origin: str) -> None:
-    """Raise `InputError` where variables lie in groups, and none of them is named."""
+    """Raise `InputError` if all variables lie in groups and no group is named."""
     if not dataset.variables and group is None and groups:
         raise InputError(
             f"{origin} holds its variables in the groups {', '.join(groups)}. Name one: "
@@ -132,7 +132,7 @@ def check_groups(dataset: Dataset, group: str | None, groups: Sequence[str], ori
 
 
 def decoded(raw: Dataset, origin: str) -> Dataset:
-    """A data set with its fill values, scales and offsets applied, and its dates where CF has them.
+    """A data set with fill values, scales and offsets applied, and with dates decoded.
 
     Errors:
         InputError: xarray cannot make sense of attributes.
@@ -142,26 +142,26 @@ def decoded(raw: Dataset, origin: str) -> Dataset:
     for variable in raw.variables.values():
         mend(variable.attrs)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # such as of two fill values, both of which count
+        warnings.simplefilter("ignore")  # such as about two fill values, which both count
         try:
             dataset = xarray.decode_cf(raw, decode_times=False, decode_timedelta=False)
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             reason = " ".join(str(error).split())[:200]
             raise InputError(
-                f"{origin}: its attributes cannot be understood ({reason}). Mend them, as with "
-                "`ncatted`."
+                f"{origin}: its attributes cannot be understood ({reason}). Correct them, such as "
+                "with `ncatted`."
             ) from error
         return with_cf_dates(dataset)
 
 
 def with_cf_dates(dataset: Dataset) -> Dataset:
-    """A data set whose numbers with units since a date are dates, where xarray can read them."""
+    """A data set whose numbers with units since a date are dates, if they can be decoded."""
     for name, variable in dataset.variables.items():
         units = str(variable.attrs.get("units", "")).lower()
         if variable.dtype.kind in "fiu" and " since " in units and variable.ndim <= 1:
             try:
                 dates = dates_of(variable, str(name), str(name))
-            except InputError:  # said where it is the time of frames
+            except InputError:  # reported if it is the time of frames
                 continue
             kept = {k: v for k, v in variable.attrs.items() if k not in ("units", "calendar")}
             made = type(variable)(variable.dims, dates, kept, encoding=variable.encoding)
@@ -177,7 +177,7 @@ def with_cf_dates(dataset: Dataset) -> Dataset:
 
 
 def mend(attributes: dict[Any, Any]) -> None:
-    """Attributes as numbers where they should be: some are written as text, or as nothing."""
+    """Turn attributes that should be single numbers into numbers, in place."""
     for name in ("_FillValue", "missing_value", "scale_factor", "add_offset"):
         value = attributes.get(name)
         if isinstance(value, str | bytes):
@@ -190,9 +190,9 @@ def mend(attributes: dict[Any, Any]) -> None:
 
 
 def check_netcdf(path: Path) -> None:
-    """Raise `FileError` unless all values of a NetCDF file lie in it, and it is whole.
+    """Raise `FileError` if a NetCDF file is incomplete, or refers to other files.
 
-    The libraries of NetCDF follow links of HDF5 to other files, and read values from them.
+    NetCDF libraries follow HDF5 links to other files, and read values there.
     """
     if first_bytes(path, len(HDF5_MAGIC)) == HDF5_MAGIC:
         require("h5py", "fields", "look for links in NetCDF files")
@@ -203,9 +203,9 @@ def check_netcdf(path: Path) -> None:
 
 @contextmanager
 def reading(origin: str) -> Iterator[None]:
-    """Turn what libraries raise on damaged files into `CorruptionError`; keep their warnings.
+    """Turn the errors of libraries on damaged files into `CorruptionError`; suppress warnings.
 
-    At an address it is the network that fails, which is a `FileError`.
+    For an address the error is a `FileError`, because the network may have failed.
     """
     if is_remote(origin):
         with reaching(origin):
@@ -223,7 +223,7 @@ def reading(origin: str) -> Iterator[None]:
             AttributeError) as error:  # fmt: skip
         reason = " ".join(str(error).split())[:200]
         raise CorruptionError(
-            f"{origin} cannot be read: it is cut off or damaged, or xarray does not know how "
+            f"{origin} cannot be read: it is cut off or damaged, or xarray does not support it "
             f"({reason})."
         ) from error
 
@@ -231,10 +231,10 @@ def reading(origin: str) -> Iterator[None]:
 def check_chunks(
     path: Path, dataset: Dataset, variables: Sequence[str], time: str, group: str | None = None
 ) -> None:
-    """Refuse a Zarr store (a folder) in which a chunk is missing that others of its place have.
+    """Raise an error if a Zarr store (a folder) lacks a chunk that exists at other times.
 
-    A missing chunk reads as missing values, without an error. Stores leave out chunks without
-    any value, as over land; but there, they are missing at all times.
+    A missing chunk reads as missing values, without an error. Stores also leave out chunks
+    without any value, as over land, but these are missing at all times.
 
     Errors:
         CorruptionError: a chunk is missing.
@@ -256,14 +256,14 @@ def check_chunks(
         if odd.any():
             first = tuple(int(index[0]) for index in odd.nonzero())
             raise CorruptionError(
-                f"{path}: {int(odd.sum())} chunk(s) of {name} are missing, first that of number "
-                f"{first}, while other times have it. They would read as missing values: mend the "
-                "store, or set missing_frames: keep."
+                f"{path}: {int(odd.sum())} chunk(s) of {name} are missing, the first at "
+                f"{first}, which exist at other times. They would read as missing values. Repair "
+                "the store, or set missing_frames: keep."
             )
 
 
 def chunk_positions(folder: Path, dimensions: int) -> Iterator[tuple[int, ...]]:
-    """Positions of the chunk files of an array, of Zarr 2 (`0.1.2`, `0/1/2`) or 3 (`c/0/1/2`)."""
+    """Positions of the chunk files of an array, in Zarr 2 (`0.1.2`, `0/1/2`) or 3 (`c/0/1/2`)."""
     for path in folder.rglob("*"):
         parts = path.relative_to(folder).as_posix().removeprefix("c/")
         numbers = re.split(r"[./]", parts)

@@ -1,4 +1,4 @@
-"""Regions and coarser grids: cut a labelled field by its coordinates, average blocks of points."""
+"""Regions and coarser grids: crop a labelled field by coordinates, average blocks of points."""
 
 from __future__ import annotations
 
@@ -20,20 +20,21 @@ Range = tuple[float | str, float | str]  # ends of a coordinate: numbers, dates 
 
 
 def crop(dataset: Dataset, ranges: Mapping[str, Range], origin: str) -> Dataset:
-    """Points whose coordinates lie in the ranges, ends included; ranges of time are left alone.
+    """Points whose coordinates lie in the ranges, ends included; ranges of time are ignored.
 
-    Of a dimension without coordinate, ranges are numbers of points from 0. A dimension may be
-    called `lat`, `lon` or `level` whatever the file calls it. Longitudes may be given from −180 or
-    from 0, whatever the file has: the axis is turned where more of the range lies on it then.
+    If a dimension has no coordinate, its range counts points from 0. A dimension may be called
+    `lat`, `lon` or `level`, whatever the file calls it. Longitudes may count from −180 or from 0,
+    whatever the file does: the axis is turned if it then holds more of the range.
 
     Errors:
-        InputError: there is no such dimension, or nothing in the range.
+        InputError: there is no such dimension, or no point lies in the range.
     """
     for asked, ends in ranges.items():
         name = dimension_of(dataset, asked)
         if name is None:
             raise InputError(
-                f"{origin} has the dimensions {dict(dataset.sizes)}, but no {asked!r} to crop."
+                f"{origin} has the dimensions {dict(dataset.sizes)}, but not {asked!r}, which "
+                "should be cropped."
             )
         if name != asked and name not in dataset.coords:
             raise InputError(
@@ -46,9 +47,9 @@ def crop(dataset: Dataset, ranges: Mapping[str, Range], origin: str) -> Dataset:
         values = coordinate.values if numbers else coordinate.values.astype(str)
         low, high = ends if numbers else map(str, ends)
         if numbers and (isinstance(low, str) or isinstance(high, str) or not low <= high):
-            around = f" To cross the seam, keep counting: [{low}, {high}+360]."
+            around = f" To cross the seam, add 360 to the upper end: [{low}, {high}+360]."
             raise InputError(
-                f"A crop is a range of numbers, lower end first, got {name}: [{low}, {high}]."
+                f"A crop must be a range of numbers, lower end first, got {name}: [{low}, {high}]."
                 + (around if is_longitude(name, coordinate) else "")
             )
         kept, turned = points_within(values, low, high, is_longitude(name, coordinate))
@@ -66,7 +67,7 @@ def crop(dataset: Dataset, ranges: Mapping[str, Range], origin: str) -> Dataset:
 
 
 def box_of(dataset: Dataset, asked: str, ends: Range) -> str:
-    """How to crop a curvilinear grid, whose latitudes and longitudes lie along two dimensions."""
+    """Advice for a curvilinear grid, whose latitudes and longitudes lie along two dimensions."""
     for name, array in dataset.variables.items():
         place = is_place(array) and NAMES.get(asked.lower()) == role_of(str(name), dataset[name])
         if not place or array.ndim < 2 or isinstance(ends[0], str) or isinstance(ends[1], str):
@@ -77,12 +78,12 @@ def box_of(dataset: Dataset, asked: str, ends: Range) -> str:
             break
         spans = (np.flatnonzero(inside.any(axis=axis))[[0, -1]] for axis in (1, 0))
         box = ", ".join(f"{d}: [{a}, {b}]" for d, (a, b) in zip(grid.dims, spans, strict=True))
-        return f"{name} lies along {grid.dims}: crop by numbers of points, here {{{box}}}."
-    return "Crop by numbers of points, or by a coordinate that it has."
+        return f"{name} lies along {grid.dims}. Crop by numbers of points, here {{{box}}}."
+    return "Crop by numbers of points, or by another coordinate."
 
 
 def dimension_of(dataset: Dataset, asked: str) -> str | None:
-    """The dimension that a name means: its own, or the only one of the same role."""
+    """The dimension of this name, or else the only dimension with the same role."""
     if asked in dataset.dims:
         return asked
     wanted = NAMES.get(asked.lower())
@@ -93,10 +94,10 @@ def dimension_of(dataset: Dataset, asked: str) -> str | None:
 def points_within(
     values: Array, low: Any, high: Any, longitude: bool
 ) -> tuple[Array, Array | None]:
-    """Numbers of the points in a range, in order, and their longitudes if the axis is turned."""
+    """Numbers of the points in a range, in order; and their longitudes, if the axis is turned."""
     if values.dtype.kind not in "fiu":
         return np.flatnonzero((values >= low) & (values <= high)), None
-    # Single precision misses ends by its rounding.
+    # Single precision rounds coordinates at the ends.
     slack = 1e-6 * max(1.0, abs(low), abs(high))
     kept = np.flatnonzero((values >= low - slack) & (values <= high + slack))
     if not longitude or high - low > TURN:
@@ -104,7 +105,7 @@ def points_within(
     turned = low - slack + np.mod(values.astype(np.float64) - low + slack, TURN)
     inside = np.flatnonzero(turned <= high + slack)
     inside = inside[np.argsort(turned[inside], kind="stable")]
-    # A globe that has its first meridian at both ends keeps one of them.
+    # If a globe has its first meridian at both ends, keep one of them.
     fresh = np.diff(turned[inside], prepend=-np.inf) > slack
     inside = inside[fresh]
     return (inside, turned[inside]) if len(inside) > len(kept) else (kept, None)
@@ -116,7 +117,7 @@ def shown(value: Any) -> str:
 
 
 def coarse(array: DataArray, factor: int, dims: tuple[str, ...]) -> DataArray:
-    """Means of the known values of blocks of `factor` points along dimensions; the rest is cut."""
+    """Means of the known values in blocks of `factor` points; points left over are dropped."""
     if factor == 1:
         return array
     windows = dict.fromkeys(dims, factor)
@@ -127,10 +128,10 @@ def coarse(array: DataArray, factor: int, dims: tuple[str, ...]) -> DataArray:
 def space_variables(
     field: DataArray, space: tuple[str, ...], time: str, factor: int = 1
 ) -> dict[str, Variable]:
-    """Coordinates along space: those of its dimensions, and others that lie along them alone.
+    """Coordinates of the dimensions of space, and others that lie only along these.
 
-    Latitudes and longitudes of a grid that are repeated at each time, as WRF does, are taken once.
-    On a coarser grid, dimensions take the mean coordinate of each block, and others are left out.
+    Latitudes and longitudes that are repeated at each time, as in WRF, are taken once. On a
+    coarser grid, dimensions have the mean coordinate of each block, and others are dropped.
     """
     found: dict[str, Variable] = {}
     for name, stored in field.coords.items():
@@ -149,7 +150,7 @@ def space_variables(
 
 
 def once(coordinate: DataArray, time: str) -> DataArray:
-    """Latitudes or longitudes that are equal at all times, without time; others unchanged."""
+    """A coordinate; latitudes or longitudes that are equal at all times lose their time axis."""
     if time not in coordinate.dims or coordinate.ndim == 1 or not is_place(coordinate):
         return coordinate
     first, last = (coordinate.isel({time: number}) for number in (0, -1))
@@ -162,7 +163,7 @@ def is_place(variable: Any) -> bool:
     return units in UNITS or variable.attrs.get("standard_name") in ("latitude", "longitude")
 
 
-# Attributes that speak of how a file was packed, or of variables that do not come along.
+# Attributes about the packing of a file, or about variables that a forecast does not have.
 PACKING = {
     "_FillValue", "missing_value", "scale_factor", "add_offset", "valid_min", "valid_max",
     "valid_range", "actual_range", "coordinates", "grid_mapping", "cell_methods", "bounds",
@@ -172,7 +173,7 @@ PACKING = {
 
 
 def kept_attributes(attributes: Mapping[Any, Any]) -> dict[str, Any]:
-    """Attributes that stay true of a forecast, as text, numbers or lists of numbers."""
+    """Attributes that are also true of a forecast, and are text or single numbers."""
     kept: dict[str, Any] = {}
     for name, value in attributes.items():
         if name in PACKING:

@@ -44,19 +44,19 @@ def open_remote(path: Path, group: str | None) -> tuple[Dataset, list[str]]:
 
 def is_remote_store(files: Any, place: str) -> bool:
     """Whether the metadata of a Zarr store lie at a place."""
-    if "?" in place:  # servers answer a query whatever follows it
+    if "?" in place:  # servers answer a query, whatever follows it
         return False
     for name in ZARR_FILES:
         try:
             if files.cat_file(f"{place}/{name}", start=0, end=1).startswith(b"{"):
                 return True
-        except Exception:  # of any file system; reading the place itself says why
+        except Exception:  # of any file system; reading the place itself reports it
             continue
     return False
 
 
 def open_remote_store(address: str, group: str | None) -> tuple[Dataset, list[str]]:
-    """A Zarr store at an address; inside `reaching`."""
+    """A Zarr store at an address; call it inside `reaching`."""
     require("zarr", "fields", "read Zarr stores")
     import xarray
     import zarr
@@ -73,18 +73,18 @@ def open_remote_store(address: str, group: str | None) -> tuple[Dataset, list[st
 def open_remote_netcdf(
     files: Any, place: str, address: str, group: str | None
 ) -> tuple[Dataset, list[str]]:
-    """A NetCDF file on another file system; inside `reaching`."""
+    """A NetCDF file on another file system; call it inside `reaching`."""
     require("h5netcdf", "fields", "read NetCDF files at addresses")
     import h5py
     import xarray
 
     stream = files.open(place, "rb")
-    if not stream.seekable():  # of a server that gives no parts of files
+    if not stream.seekable():  # the server cannot send parts of files
         stream = io.BytesIO(stream.read())
     start = stream.read(START)
     if not start.startswith(MAGIC):
         raise FileError(
-            f"Only NetCDF and Zarr are read from other machines; {address} is neither: "
+            f"Only NetCDF and Zarr can be read from other machines, and {address} is neither: "
             f"{other_kind(start)}"
         )
     stream.seek(0)

@@ -1,4 +1,4 @@
-"""The files of a series, opened; dated by their names where they hold no dates of their own."""
+"""The files of a series, opened, and dated by their names if they hold no dates."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def open_series(
 ) -> dict[str, Dataset]:
     """The data sets of files and stores, by the names that messages show.
 
-    Where each holds one frame without a time, or all hold the same time, dates come from names.
+    If each holds one frame, without a time or all with the same time, dates come from their names.
 
     Args:
         paths: the files and stores.
@@ -35,7 +35,8 @@ def open_series(
         engine: of xarray.
 
     Errors:
-        InputError: neither the files nor their names tell dates; and as `open_fields`.
+        InputError: neither the files nor their names have dates.
+        As `open_fields`.
     """
     group = options.group
     found = {shown_path(path): open_fields(path, engine=engine, group=group) for path in paths}
@@ -43,12 +44,10 @@ def open_series(
 
 
 def dated_by_names(datasets: Mapping[str, Dataset], options: FieldOptions) -> dict[str, Dataset]:
-    """Data sets with the dates of their names, where they have none that tells them apart.
-
-    Names without dates may tell numbers.
+    """Data sets with dates, or numbers, from their names, unless they have times that differ.
 
     Errors:
-        InputError: they are several, and their names tell no times either.
+        InputError: there are several data sets, and their names have no dates or numbers.
     """
     times: list[str] = []
     for name, dataset in datasets.items():
@@ -66,16 +65,16 @@ def dated_by_names(datasets: Mapping[str, Dataset], options: FieldOptions) -> di
     if len(names) > 1:
         have = f"the same time, {times[0]}" if times[0] else "no time"
         raise InputError(
-            f"{len(names)} files hold one frame each and {have}; their names, such as {names[0]} "
-            f"and {names[-1]}, do not give each one a date or number. Name them by their dates, "
-            "such as sst_20150103.nc, or by numbers, such as run_007.nc, or give each a time with "
-            "units."
+            f"{len(names)} files hold one frame each and {have}, and their names, such as "
+            f"{names[0]} and {names[-1]}, do not give each one a date or number. Name them by "
+            "dates, such as sst_20150103.nc, or by numbers, such as run_007.nc, or give each a "
+            "time with units."
         )
     return dict(datasets)
 
 
 def only_time(dataset: Dataset, options: FieldOptions, origin: str) -> str | None:
-    """The time of a data set of one frame as text, empty without any; None of several frames."""
+    """The time of a data set as text, empty if it has none; None if it has several frames."""
     names = options.variables or candidates(dataset)
     arrays = [dataset[name] for name in names if name in dataset.variables]
     if not any(is_one_frame(dataset, array, options) for array in arrays):
@@ -83,7 +82,7 @@ def only_time(dataset: Dataset, options: FieldOptions, origin: str) -> str | Non
     with reading(origin):
         try:
             dataset = with_dates(dataset, None, origin)
-        except InputError:  # said where frames are read
+        except InputError:  # reported when frames are read
             return None
         times = [dataset[dim].values for dim in map(str, dataset.dims) if is_time(dataset, dim)]
         alone = scalar_time(dataset)
@@ -96,7 +95,7 @@ def only_time(dataset: Dataset, options: FieldOptions, origin: str) -> str | Non
 
 
 def is_one_frame(dataset: Dataset, array: DataArray, options: FieldOptions) -> bool:
-    """Whether a variable has no more dimensions than a frame: two of space, levels, members."""
+    """Whether a variable has only the dimensions of one frame: space, levels, members."""
     taken = (options.sequences, options.channels, EXPVER)
     wide = [str(dim) for dim in array.dims if array.sizes[dim] > 1 and dim not in taken]
     roles = [role(dataset, dim) for dim in wide]
@@ -112,7 +111,7 @@ def is_time(dataset: Dataset, dim: str) -> bool:
 
 
 def dated(dataset: Dataset, date: Any) -> Dataset:
-    """A data set of one frame with a date or number from its file's name."""
+    """A data set of one frame, with the date or number from its file's name as time."""
     from xarray import Variable
 
     dims = [str(dim) for dim in dataset.dims if role(dataset, str(dim)) == "time"]

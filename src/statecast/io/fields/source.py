@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 Array = np.ndarray[Any, np.dtype[Any]]
 Gaps = Literal["refuse", "keep"]
 
-EXPVER = "expver"  # ERA5's final and preliminary data, of which one is known at each time
+EXPVER = "expver"  # dimension of ERA5's final and preliminary data; one is known at each time
 NUMBERS = "fiub"  # kinds of dtypes
 BOUNDS = ("_bnds", "_bounds", "_bnd", "_vertices")  # ends of names of cells' edges
 
@@ -50,23 +50,23 @@ class FieldOptions:
     """How a labelled data set is read.
 
     Attributes:
-        variables: names, one per channel; none for the only one that has frames.
-        group: of a file or store that has several.
-        time: name of the dimension of time, where it cannot be told.
-        y: of the first dimension of space.
-        x: of the second; of points, `y` or `x` alone.
-        sequences: dimension of which each value is a sequence of its own, such as members.
-        channels: dimension of which each value is a channel, such as levels.
+        variables: names, one per channel; empty for the only variable that has frames.
+        group: name of the group to read, if there are several.
+        time: name of the dimension of time, if it is not recognised.
+        y: name of the first dimension of space.
+        x: name of the second; for points, `y` or `x` alone.
+        sequences: name of a dimension whose values are separate sequences, such as members.
+        channels: name of a dimension whose values are separate channels, such as levels.
         crop: range of each named coordinate to keep.
         coarsen: average blocks of N points along each dimension of space.
-        time_units: of times whose file does not say, such as `seconds since 1970-01-01`, or
-            `datenum`, as MATLAB counts days.
+        time_units: units of times, if the file does not state them, such as
+            `seconds since 1970-01-01`, or `datenum`, as MATLAB counts days.
         uneven_times: see `even_frames`.
         time_step: see `even_frames`.
         sort: put frames in order of time.
         duplicates: which of several frames of one time to take, or their mean.
         missing_frames: `refuse` frames without a known value, or `keep` them.
-        missing: values that mean "missing"; None to look for them, empty for none.
+        missing: values that mark missing data; None to search for them, empty if there are none.
     """
 
     variables: tuple[str, ...] = ()
@@ -99,14 +99,14 @@ class Source:
         origin: named in errors.
 
     Attributes:
-        variables: names of those that are read.
-        channels: names of the channels: those of the variables, with a value of the dimension of
-            channels where there is one.
+        variables: names of the variables that are read.
+        channels: names of the channels: names of variables, followed by a value of the dimension
+            of channels if there is one.
         axes: names of the dimensions.
-        times: of the frames, as they are stored: dates, or numbers.
+        times: times of the frames as stored: dates, or numbers.
         resolution: see `statecast.io.fields.dates.resolution`.
         space: points along each dimension of space.
-        members: sequences of which there are frames.
+        members: number of sequences.
 
     Errors:
         InputError: a variable or dimension is missing, or variables lie on different grids.
@@ -114,7 +114,7 @@ class Source:
 
     def __init__(self, dataset: Dataset, options: FieldOptions, origin: str) -> None:
         self.options, self.origin = options, origin
-        self.source = dataset  # kept, because a data set in use is not opened twice
+        self.source = dataset  # kept, so that it stays in use and is not opened twice
         places = [name for name, array in dataset.data_vars.items() if is_place(array)]
         with reading(origin):
             dataset = (
@@ -149,7 +149,7 @@ class Source:
         self.space = tuple(size // options.coarsen for size in full)
 
     def read_times(self, array: DataArray, alone: Any) -> tuple[Array, dict[str, Any], float]:
-        """Times of the frames, attributes and resolution; without coordinate, counted from 0."""
+        """Times of the frames, attributes and resolution; times without coordinate count from 0."""
         name = self.axes.time
         if alone is not None:
             times = np.empty(1, dtype=getattr(alone[1], "dtype", object))
@@ -168,7 +168,7 @@ class Source:
 
     @property
     def calendar(self) -> str:
-        """Calendar of the dates; none of bare numbers."""
+        """Calendar of the dates; `none` for bare numbers."""
         if self.times.dtype.kind == "O":
             return str(self.times[0].calendar)
         return "standard" if self.times.dtype.kind == "M" else "none"
@@ -187,7 +187,7 @@ class Source:
                 f"{units}: --data.time_units '{units}' takes them as dates"
             )
         if any(EXPVER in array.dims for array in self.arrays):
-            found.append(f"{EXPVER}: at each point, the first that is known")
+            found.append(f"{EXPVER}: the first known value at each point is taken")
         for name, unknown in zip(self.variables, self.unknown, strict=True):
             found += [f"{name}: {text}" for text in unknown.declared]
         return found
@@ -202,7 +202,7 @@ class Source:
 
     @property
     def units(self) -> tuple[str, ...]:
-        """Unit of each channel, empty where the file does not say."""
+        """Unit of each channel, empty if the file states none."""
         return tuple(str(found.get("units", "")) for found in self.attributes.values())
 
     @cached_property
@@ -256,12 +256,12 @@ class Source:
 
 
 def check_dimensions(dataset: Dataset, asked: Sequence[str | None], origin: str) -> None:
-    """Raise `InputError` for a dimension that is to be sequences or channels and is not there."""
+    """Raise `InputError` if a dimension that should become sequences or channels is missing."""
     for name in filter(None, asked):
         if name not in dataset.dims:
             raise InputError(
-                f"{origin} has the dimensions {dict(dataset.sizes)}, and no {name!r} for sequences "
-                "or channels."
+                f"{origin} has the dimensions {dict(dataset.sizes)}, but not {name!r}, which "
+                "should become sequences or channels."
             )
 
 
@@ -271,12 +271,12 @@ def chosen_variables(
     """Names of the variables to read: the given ones, or the only one that has frames.
 
     Errors:
-        InputError: one is missing, or there is a choice.
+        InputError: a variable is missing, or several could be meant.
     """
     there = [str(name) for name in dataset.data_vars]
     for name in options.variables:
         if name not in dataset.variables:
-            raise InputError(f"{origin} has the variables {there}, and no {name!r}.")
+            raise InputError(f"{origin} has the variables {there}, but not {name!r}.")
     if options.variables:
         return tuple(options.variables)
     possible = candidates(dataset)
@@ -289,16 +289,16 @@ def chosen_variables(
         found.append(name)
     if len(found) == 1:
         return tuple(found)
-    if not found and len(possible) == 1:  # then its own error says what is wrong with it
+    if not found and len(possible) == 1:  # reading it will raise an error that says why
         return (possible[0],)
     raise InputError(
-        f"{origin} has the variables {there}, of which {found or 'none'} could be fields in time. "
+        f"{origin} has the variables {there}; fields in time are {found or 'none of them'}. "
         "Name what to forecast: --data.variables NAME."
     )
 
 
 def candidates(dataset: Dataset) -> list[str]:
-    """Variables that may be fields: numbers with dimensions; no edges of cells, places, dates."""
+    """Variables that may be fields: arrays of numbers, except cell bounds, places and dates."""
     keys = ("bounds", "climatology")
     arrays = dataset.variables.values()
     edges = {str(array.attrs.get(key, "")) for array in arrays for key in keys}
@@ -315,7 +315,7 @@ def candidates(dataset: Dataset) -> list[str]:
 
 
 def axes_within(array: DataArray, options: FieldOptions, origin: str, scalar: str | None) -> Axes:
-    """Dimensions of a variable, without those that become sequences or channels."""
+    """Dimensions of a variable, except those that become sequences or channels."""
     taken = (options.sequences, options.channels, EXPVER)
     inner = array.isel({name: 0 for name in taken if name in array.dims})
     return axes_of(
@@ -329,7 +329,7 @@ def common_axes(
     """The dimensions that all variables share.
 
     Errors:
-        InputError: they do not share them.
+        InputError: the variables lie on different grids.
     """
     found = [axes_within(array, options, origin, scalar) for array in arrays]
     sizes = [
@@ -340,13 +340,13 @@ def common_axes(
         if (axes.time, axes.space) != (found[0].time, found[0].space) or size != sizes[0]:
             raise InputError(
                 f"{origin}: all variables must lie on one grid, but {arrays[0].name} has "
-                f"{sizes[0]} and {array.name} {size}. Name one with --data.variables."
+                f"{sizes[0]}, and {array.name} has {size}. Name one with --data.variables."
             )
     return found[0]
 
 
 def channel_names(arrays: Sequence[DataArray], dimension: str | None) -> tuple[str, ...]:
-    """Names of the channels: of variables, and of the values of a dimension where it is one."""
+    """Names of the channels: the variable, and the value of the dimension of channels if any."""
     names = []
     for array in arrays:
         if dimension is None or dimension not in array.dims:

@@ -1,4 +1,4 @@
-"""Even time axes: uneven ones refused, filled with unknown frames, averaged, or taken as even."""
+"""Even time axes: uneven times are refused, filled, averaged, or accepted as even."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ Array = np.ndarray[Any, np.dtype[Any]]
 Uneven = Literal["refuse", "fill", "accept"]
 Duplicates = Literal["refuse", "first", "last", "mean"]
 
-FILL_TOLERANCE = 0.1  # of a step, by which a frame may miss the even axis that `fill` lays
-LARGEST_FILL = 20  # times as many frames as the file has: more, and the step was guessed wrong
+FILL_TOLERANCE = 0.1  # share of a step by which a frame may miss the even axis of `fill`
+LARGEST_FILL = 20  # most frames for each stored one; with more, the step was probably wrong
 
 
 class EvenAxis(NamedTuple):
-    """An even time axis, and which frames of the file each of its frames is the mean of.
+    """An even time axis, and the stored frames that each of its frames is the mean of.
 
-    Frame i is made of those from `starts[i]` up to `stops[i]`, which may be none.
+    Frame i is made of the stored frames from `starts[i]` up to `stops[i]`; there may be none.
     """
 
     times: Array
@@ -82,16 +82,16 @@ def even_frames(
     """An even time axis for increasing times.
 
     Args:
-        times: of the frames of the file.
-        uneven_times: `refuse` uneven times; `fill` gaps with unknown frames; or `accept` them
-            as if they were even.
+        times: times of the stored frames.
+        uneven_times: `refuse` uneven times; `fill` gaps with unknown frames; or `accept` the
+            times as if they were even.
         time_step: average frames over steps of this length instead, such as `1D` or `1M`.
         origin: named in errors.
-        resolution: see `step_of`; times that it makes doubtful are put where they belong.
-        known_step: of the axis; None to tell it from the times.
+        resolution: see `step_of`; times are moved to whole steps if it is coarse.
+        known_step: step of the axis; None to find it from the times.
 
     Errors:
-        InputError: uneven times that cannot be made even as asked.
+        InputError: the times are uneven, and cannot be made even as asked.
     """
     step = step_of(times, resolution)
     typical = step or known_step or typical_step(times)
@@ -110,7 +110,7 @@ def even_frames(
     raise InputError(
         f"{origin}: frames are uneven in time: mostly {typical} apart, but not from "
         f"{text_of(times[place])} to {text_of(times[place + 1])}{missing_between(times, typical)}. "
-        "Set uneven_times: fill (--data.uneven_times fill) to take what is missing as unknown, "
+        "Set uneven_times: fill (--data.uneven_times fill) to take missing frames as unknown, "
         "--data.time_step (such as 1D) to average, or --data.uneven_times accept to count frames "
         "as if they were even.",
         options={"uneven_times": "fill"},
@@ -118,7 +118,7 @@ def even_frames(
 
 
 def missing_between(times: Array, step: Step) -> str:
-    """The first time, in words, that an axis of this step has and these times lack."""
+    """How many times of an axis of this step are missing, and the first of them, in words."""
     gaps = np.diff(months(times)) if step.unit == "months" else np.diff(numbers(times))
     wide = np.flatnonzero(gaps > 1.5 * step.size)
     if len(wide) == 0:
@@ -129,7 +129,7 @@ def missing_between(times: Array, step: Step) -> str:
 
 
 def snapped(times: Array, step: Step, resolution: float) -> Array:
-    """Times put on whole steps, where the type that they are stored in has moved them."""
+    """Times moved to whole steps, if the type in which they are stored rounds them."""
     if step.unit != "seconds" or resolution <= TOLERANCE * step.size or len(times) < 2:
         return times
     elapsed = numbers(times)
@@ -147,7 +147,7 @@ def snapped(times: Array, step: Step, resolution: float) -> Array:
 
 
 def filled(times: Array, step: Step, origin: str) -> EvenAxis:
-    """The even axis through uneven times, where frames that are missing are made of none."""
+    """The even axis through uneven times; missing frames are made of no stored frame."""
     if step.unit == "months":
         position = (months(times) - months(times[:1])[0]) / step.size
     else:
@@ -158,13 +158,13 @@ def filled(times: Array, step: Step, origin: str) -> EvenAxis:
         worst = int(np.argmax(missed))
         raise InputError(
             f"{origin}: frames do not lie on an even axis of {step}: {text_of(times[worst])} is "
-            f"{missed[worst]:.2g} of a step off. Set --data.time_step to average."
+            f"{missed[worst]:.2g} of a step off. Average frames with --data.time_step."
         )
     count = int(place[-1]) + 1
     if count > LARGEST_FILL * len(times):
         raise InputError(
-            f"{origin}: {count - len(times)} frames of {count} would be unknown. Set "
-            "--data.time_step to average frames instead."
+            f"{origin}: {count - len(times)} frames of {count} would be unknown. Average frames "
+            "with --data.time_step instead."
         )
     starts = np.searchsorted(place, np.arange(count))
     stops = np.searchsorted(place, np.arange(count), side="right")
@@ -181,7 +181,7 @@ def averaged(times: Array, step: Step, origin: str) -> EvenAxis:
     first = floor(times[0], step)
     if step.unit == "months":
         if step.size != round(step.size):
-            raise InputError(f"{origin}: a time_step of months is a whole number, got {step}.")
+            raise InputError(f"{origin}: a time_step of months must be a whole number, got {step}.")
         bins = (months(times) - months(times[:1])[0]) // int(step.size)
     else:
         joined = np.concatenate([np.array([first], dtype=times.dtype), times])
@@ -191,8 +191,8 @@ def averaged(times: Array, step: Step, origin: str) -> EvenAxis:
     count = int(bins[-1]) + 1
     if count > LARGEST_FILL * len(times):
         raise InputError(
-            f"{origin}: a time_step of {step} makes {count} frames of {len(times)}. Give a longer "
-            "one."
+            f"{origin}: a time_step of {step} makes {count} frames of {len(times)}. Set a longer "
+            "time_step."
         )
     starts = np.searchsorted(bins, np.arange(count))
     stops = np.searchsorted(bins, np.arange(count), side="right")
@@ -201,7 +201,7 @@ def averaged(times: Array, step: Step, origin: str) -> EvenAxis:
 
 
 def floor(date: Any, step: Step) -> Any:
-    """The start of the day (or, for steps of months, of the month) of a date."""
+    """The start of the hour, day or month of a date, as the step needs."""
     if step.unit == "numbers":
         return step.size * np.floor(float(date) / step.size)
     if isinstance(date, np.datetime64):

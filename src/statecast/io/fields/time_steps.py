@@ -1,4 +1,4 @@
-"""Time axes: steps between frames, in seconds or calendar months, of any calendar."""
+"""Steps between frames, in seconds or calendar months, in any calendar."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from statecast.errors import InputError
 Array = np.ndarray[Any, np.dtype[Any]]
 Unit = Literal["seconds", "months", "numbers"]
 
-TOLERANCE = 1e-3  # of a step, by which times may miss an even axis: files round
-DRIFT = 3.01  # days of the month over which the dates of monthly frames may lie
+TOLERANCE = 1e-3  # share of a step by which times may miss an even axis, since files round
+DRIFT = 3.01  # largest difference of the days of the month in monthly dates
 DAY = 86400.0  # seconds
 SECONDS = {"s": 1.0, "min": 60.0, "h": 3600.0, "d": DAY, "w": 7 * DAY}
 MONTHS = {"m": 1, "y": 12}
@@ -24,7 +24,7 @@ MONTHS = {"m": 1, "y": 12}
 class Step(NamedTuple):
     """Time between two frames.
 
-    Months are those of the calendar; numbers are the unit of a time axis without dates.
+    `months` are those of the calendar; `numbers` is the unit of a time axis without dates.
     """
 
     size: float
@@ -43,7 +43,7 @@ class Step(NamedTuple):
         return f"{self.size:g} s"
 
     def matches(self, other: Step) -> bool:
-        """Whether two steps are the same, but for rounding."""
+        """Whether two steps are the same, apart from rounding."""
         return self.unit == other.unit and math.isclose(self.size, other.size, rel_tol=0.01)
 
 
@@ -63,7 +63,7 @@ def parse_step(text: str) -> Step:
     if size > 0 and name.lower() in SECONDS:
         return Step(size * SECONDS[name.lower()], "seconds")
     raise InputError(
-        f"A time step is a number and one of s, min, h, D, W, M (months), Y, such as 6h; got "
+        "A time step must be a number and one of s, min, h, D, W, M (months), Y, such as 6h, got "
         f"{text!r}."
     )
 
@@ -86,7 +86,7 @@ def months(times: Array) -> Array:
 
 
 def month_days(times: Array) -> Array:
-    """Days since the start of its month of each date."""
+    """Days from the start of the month to each date."""
     if times.dtype.kind == "M":
         since: Array = (times - times.astype("datetime64[M]")) / np.timedelta64(1, "us")
         return since / (DAY * 1e6)
@@ -94,11 +94,11 @@ def month_days(times: Array) -> Array:
 
 
 def step_of(times: Array, resolution: float = 0.0) -> Step | None:
-    """The step of an even time axis; None where it is uneven. A single frame counts as 1.
+    """The step of an even time axis; None if it is uneven. A single frame has the step 1.
 
     Args:
         times: dates or numbers, increasing.
-        resolution: by which each may be off because of the type that it is stored in.
+        resolution: error of stored times by rounding.
     """
     dated = times.dtype.kind in "MO"
     if len(times) < 2:
@@ -116,7 +116,7 @@ def step_of(times: Array, resolution: float = 0.0) -> Step | None:
 
 
 def typical_step(times: Array) -> Step:
-    """The most usual step of an uneven axis."""
+    """The most frequent step of an uneven axis."""
     gaps = np.diff(numbers(times))
     middle = float(np.median(gaps))
     usual = gaps[np.abs(gaps - middle) < middle / 2]
@@ -131,7 +131,7 @@ def typical_step(times: Array) -> Step:
 
 
 def whole_size(size: float, doubt: float) -> float:
-    """The nearest whole number of days, hours, minutes or seconds within the doubt of a size."""
+    """A step in seconds; one that is whole days, hours, … up to `doubt` becomes exact."""
     for unit in (DAY, 3600.0, 60.0, 1.0):
         whole = round(size / unit) * unit
         if whole > 0 and abs(whole - size) <= doubt + 1e-6 * size:
@@ -140,7 +140,7 @@ def whole_size(size: float, doubt: float) -> float:
 
 
 def _calendar_step(times: Array) -> tuple[Step | None, float]:
-    """Step in months, where months are even, and the days over which dates lie in theirs."""
+    """Step in months, if months are even, and the largest difference of days of the month."""
     counts, drift = np.diff(months(times)), float(np.ptp(month_days(times)))
     if counts[0] > 0 and (counts == counts[0]).all() and drift <= DRIFT:
         return Step(float(counts[0]), "months"), drift
@@ -150,8 +150,8 @@ def _calendar_step(times: Array) -> tuple[Step | None, float]:
 def after(last: Any, step: Step, frames: float) -> Any:
     """The time a number of frames after `last`, in its calendar.
 
-    A frame of months keeps the day of the month, or the last one that there is; between two
-    such frames time is linear.
+    Steps of months keep the day of the month, or take the last day if a month is shorter. Between
+    two such frames, time is linear.
     """
     if step.unit == "numbers":
         return float(last) + step.size * frames
@@ -172,7 +172,7 @@ def after(last: Any, step: Step, frames: float) -> Any:
 
 
 def frame_number(time: Any, step: Step) -> float:
-    """Frame intervals from the first moment of 1970, or from 0 of bare numbers, to a time."""
+    """Frame intervals from the start of 1970, or from 0 for bare numbers, to a time."""
     if step.unit == "numbers":
         return float(time) / step.size
     if step.unit == "months":
@@ -209,7 +209,7 @@ def _months_after(date: Any, count: int) -> Any:
 
 
 def phase(times: Array) -> Array:
-    """Share of its year that has passed at each date, in [0, 1)."""
+    """Share of the year that has passed at each date, in [0, 1)."""
     if times.dtype.kind == "M":
         year = times.astype("datetime64[Y]")
         start, end = (y.astype("datetime64[us]") for y in (year, year + 1))
@@ -224,7 +224,7 @@ def phase(times: Array) -> Array:
 
 
 def day_phase(times: Array) -> Array:
-    """Share of its day that has passed at each date, in [0, 1)."""
+    """Share of the day that has passed at each date, in [0, 1)."""
     if times.dtype.kind == "M":
         since: Array = (times - times.astype("datetime64[D]")) / np.timedelta64(1, "us")
         return since / (DAY * 1e6)
@@ -234,13 +234,13 @@ def day_phase(times: Array) -> Array:
 def missing_times(count: int, origin: str) -> InputError:
     """The error for frames whose times are missing."""
     return InputError(
-        f"{origin}: the times of {count} frame(s) are missing. Leave these frames out, as with "
-        "xarray's dataset.sel(time=dataset.time.notnull())."
+        f"{origin}: the times of {count} frame(s) are missing. Leave these frames out, such as "
+        "with xarray's dataset.sel(time=dataset.time.notnull())."
     )
 
 
 def text_of(time: Any) -> str:
-    """A time for people: the date, and the hour where there is one."""
+    """A time for people: the date, and the time of day unless it is midnight."""
     if isinstance(time, np.datetime64):
         return str(time.astype("datetime64[s]")).removesuffix("T00:00:00")
     if hasattr(time, "isoformat"):

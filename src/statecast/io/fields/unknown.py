@@ -1,4 +1,4 @@
-"""Which values of a field are unknown: those that its file declares, in any way, and fills."""
+"""Which values of a field are unknown: those that its file declares, and default fill values."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ FILLS = {
     "i8": -9223372036854775806, "u8": 18446744073709551614,
     "f4": 9.969209968386869e36, "f8": 9.969209968386869e36,
 }  # fmt: skip
-# Attributes outside the conventions that state a value that is missing.
+# Attributes outside the conventions that state a value for missing data.
 NODATA = ("missing_value", "nodata", "no_data", "nodata_value", "fill_value", "fillvalue",
           "missing", "_fillvalue")  # fmt: skip
-FEWEST = 0.005  # of the points of a frame that share a value: less is not a block
-DISTINCT = 8  # other values that a frame must have, so that it is not a class or mask
-APART = 2.0  # times the range of all other values that lie between them and a suspect
-APART_USUAL = 0.5  # the same, of a suspect that usually stands for none
+FEWEST = 0.005  # least share of the points with a suspect value
+DISTINCT = 8  # least number of other values; a field with fewer may hold classes or a mask
+APART = 2.0  # least distance of a suspect from all other values, over their range
+APART_USUAL = 0.5  # the same for values that often mark missing data
 USUAL = tuple(
     sign * value
     for value in (99.99, 999.0, 999.9, 9999.0, 9999.9, 99999.0, 999999.0, 32767.0, 32768.0,
@@ -40,7 +40,7 @@ class Unknown(NamedTuple):
     values: tuple[float, ...]
     low: float = -np.inf
     high: float = np.inf
-    declared: tuple[str, ...] = ()  # for people, beside what conventions say of fill values
+    declared: tuple[str, ...] = ()  # what the file declares besides fill values, for people
 
     def masked(self, values: Array) -> Array:
         """Numbers as float32, NaN where unknown."""
@@ -57,7 +57,7 @@ def unknown_of(array: DataArray, missing: Sequence[float]) -> Unknown:
 
     Args:
         array: decoded by xarray, which has masked `_FillValue` and `missing_value` already.
-        missing: further values.
+        missing: further values that mark missing data.
     """
     attributes, encoding = array.attrs, array.encoding
     stored = np.dtype(encoding.get("dtype") or array.dtype)
@@ -68,7 +68,7 @@ def unknown_of(array: DataArray, missing: Sequence[float]) -> Unknown:
 
     def unpacked(value: Any) -> float:
         number = np.asarray(value)
-        if packed and number.dtype.kind in "iu":  # of a wider type, it is unpacked already: CF 2.5
+        if packed and number.dtype.kind in "iu":  # floating-point values are not packed: CF 2.5
             if unsigned and number.dtype.kind == "i":
                 number = number.view(f"u{number.dtype.itemsize}")
             return float(number) * scale + offset
@@ -81,25 +81,25 @@ def unknown_of(array: DataArray, missing: Sequence[float]) -> Unknown:
         values.append(unpacked(np.asarray(fill, dtype=stored)) if packed else float(fill))
     said = []
     for name, value in attributes.items():
-        stated = name == "flag_values" and packed  # such flags say what could not be measured
+        stated = name == "flag_values" and packed  # such flags mark what could not be measured
         if stated or str(name).lower() in NODATA:
             numbers = [unpacked(number) for number in numbers_in(value)]
             values += numbers
             shown = ", ".join(f"{number:g}" for number in numbers)
-            said += [f"{shown} is unknown (attribute {name})"] if numbers else []
+            said += [f"{shown} is taken as unknown (attribute {name})"] if numbers else []
     low, high = bounds_of(attributes)
     margin = abs(scale) / 2 if packed else 0.0  # of rounding in unpacking
     ends = sorted(
         (-np.inf if low is None else unpacked(low), np.inf if high is None else unpacked(high))
     )
     if np.isfinite(ends).any():
-        said.append(f"outside {ends[0]:g} to {ends[1]:g} is unknown (valid range)")
+        said.append(f"values outside {ends[0]:g} to {ends[1]:g} are unknown (valid range)")
     low, high = slack(ends[0], -1, margin), slack(ends[1], 1, margin)
     return Unknown(tuple(values), low, high, tuple(said))
 
 
 def bounds_of(attributes: Mapping[Any, Any]) -> tuple[Any, Any]:
-    """Ends of the valid range; None where none is declared."""
+    """Ends of the valid range; None for an end that is not declared."""
     both = numbers_in(attributes.get("valid_range"))
     if len(both) == 2:
         return both[0], both[1]
@@ -108,12 +108,12 @@ def bounds_of(attributes: Mapping[Any, Any]) -> tuple[Any, Any]:
 
 
 def slack(end: float, sign: int, margin: float) -> float:
-    """An end moved outwards by rounding."""
+    """An end moved outwards by the rounding error."""
     return end + sign * (margin + 1e-6 * abs(end)) if np.isfinite(end) else end
 
 
 def numbers_in(value: Any) -> list[Any]:
-    """Numbers of an attribute, which may be text, one or several; none where it holds others."""
+    """Numbers of an attribute, which may be numbers or text; empty if it holds anything else."""
     if value is None:
         return []
     values = np.atleast_1d(np.asarray(value))
@@ -126,14 +126,14 @@ def numbers_in(value: Any) -> list[Any]:
 
 
 def suspects(values: Array, usual: Sequence[float] = USUAL) -> list[float]:
-    """Values that perhaps stand for missing ones, because they lie far from all others.
+    """Values that may mark missing data, because they lie far from all others.
 
-    One point is enough of the values that usually stand for none; of others, an extreme one that
+    A value that often marks missing data needs one point; any other value must be an extreme that
     many points share.
 
     Args:
         values: of some frames, NaN where unknown.
-        usual: values that usually stand for none.
+        usual: values that often mark missing data.
     """
     known = np.sort(values[np.isfinite(values)], axis=None)
     slack = 1e-5 * np.abs(usual)
@@ -151,7 +151,7 @@ def suspects(values: Array, usual: Sequence[float] = USUAL) -> list[float]:
 
 
 def lies_apart(value: float, others: Array, share: float) -> bool:
-    """Whether a value lies outside sorted others, by more than a share of their range."""
+    """Whether a value lies outside sorted values, by more than a share of their range."""
     if others.size == 0 or others[0] <= value <= others[-1]:
         return False
     away = min(abs(float(others[0]) - value), abs(float(others[-1]) - value))
@@ -159,7 +159,7 @@ def lies_apart(value: float, others: Array, share: float) -> bool:
 
 
 def smallest_of(array: DataArray) -> list[float]:
-    """The smallest number that a packed or whole-numbered variable can store, as it is read."""
+    """The smallest number that a variable stored as integers can hold, as it is read."""
     encoding = array.encoding
     stored = np.dtype(encoding.get("dtype") or array.dtype)
     if stored.kind != "i":

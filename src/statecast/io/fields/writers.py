@@ -1,4 +1,4 @@
-"""Labelled forecasts written piece by piece to NetCDF or Zarr, whole or not at all."""
+"""Labelled forecasts written to NetCDF or Zarr in parts; the file appears whole or not at all."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Region = tuple[slice | int, ...]
 
 
 class Sink(ABC):
-    """A file in the making: arrays are created once, then written and read in parts."""
+    """A file being written: arrays are created once, then written and read in parts."""
 
     @abstractmethod
     def create(
@@ -37,7 +37,7 @@ class Sink(ABC):
 
 
 class NetCDFSink(Sink):
-    """A NetCDF-4 file, packed without loss; every block carries a checksum."""
+    """A NetCDF-4 file, compressed without loss; every block has a checksum."""
 
     def __init__(self, path: Path, layout: Layout) -> None:
         import netCDF4
@@ -66,7 +66,7 @@ class NetCDFSink(Sink):
 
 
 class ZarrSink(Sink):
-    """A Zarr store of format 2, which all readers know, with its metadata in one place."""
+    """A Zarr store of format 2, which all readers know, with consolidated metadata."""
 
     def __init__(self, path: Path, layout: Layout) -> None:
         import zarr
@@ -100,7 +100,7 @@ SINKS: dict[str, Callable[[Path, Layout], Sink]] = {
 
 
 def chunks(dims: tuple[str, ...], layout: Layout) -> tuple[int, ...]:
-    """One frame of one sample in each chunk."""
+    """Shape of chunks that hold one frame of one sample each."""
     whole = {*layout.space, "quantile"}
     return tuple(layout.sizes[dim] if dim in whole else 1 for dim in dims)
 
@@ -109,8 +109,8 @@ def write_labelled(path: str | Path, layout: Layout, parts: Iterable[Array]) -> 
     """Write a forecast to `.nc` or `.zarr`; one part of the samples is in memory at a time.
 
     Args:
-        path: file or store to write; an older one is replaced when the new one is whole.
-        layout: what the whole forecast is made of.
+        path: file or store to write; an older one is replaced when the new one is complete.
+        layout: variables and coordinates of the whole forecast.
         parts: consecutive samples (sample, batch, time, channel, *space).
 
     Errors:
@@ -137,14 +137,14 @@ def write_labelled(path: str | Path, layout: Layout, parts: Iterable[Array]) -> 
                 raise
             sink.close()
     except FileError:
-        if failures:  # it was not the writing that failed
+        if failures:  # drawing failed, and not writing
             raise failures[0] from None
         raise
     return path
 
 
 def watched(parts: Iterable[Array], failures: list[Exception]) -> Iterator[Array]:
-    """The parts; an error in drawing one is noted, to be told from errors in writing."""
+    """Yield the parts; note an error in drawing one, to tell it from errors in writing."""
     try:
         yield from parts
     except Exception as error:
@@ -153,7 +153,7 @@ def watched(parts: Iterable[Array], failures: list[Exception]) -> Iterator[Array
 
 
 def close_quietly(sink: Sink) -> None:
-    """Close a sink after a failed write, whose error is the one to report."""
+    """Close a sink after a failed write, whose error should be reported."""
     try:
         sink.close()
     except (OSError, RuntimeError):

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
-# Names of calendars that files use and CF conventions 1.11, section 4.4.1, do not have.
+# Names of calendars in files that are not in the CF conventions 1.11, section 4.4.1.
 CALENDARS = {
     "360": "360_day", "365": "noleap", "366": "all_leap", "no_leap": "noleap",
     "thirty_day_months": "360_day", "gregorian_proleptic": "proleptic_gregorian",
@@ -35,7 +35,7 @@ CLOCKS = {
     **dict.fromkeys(["hour", "hours", "hr", "hh"], 3600.0),
     **dict.fromkeys(["datesec", "sec", "secs", "seconds", "second"], 1.0),
 }  # seconds of the unit of variables that hold the time of day, by their names
-DAYS = {4: 365.25, 6: 30.4375, 10: 1 / 24, 12: 1 / 1440, 14: 1 / 86400}  # of their last unit
+DAYS = {4: 365.25, 6: 30.4375, 10: 1 / 24, 12: 1 / 1440, 14: 1 / 86400}  # by number of digits
 
 
 def text_dates(values: Array, calendar: str) -> Array | None:
@@ -79,14 +79,14 @@ def spelled(digits: str) -> str:
 
 
 def dates_in_parts(variables: Mapping[str, Variable], calendar: str) -> Array | None:
-    """Dates whose year, month, day and so on are variables of their own.
+    """Dates whose year, month, day and so on are separate variables.
 
     Args:
-        variables: along time, by their names.
+        variables: variables along time, by name.
         calendar: of the dates.
 
     Returns:
-        Dates; None without a year and a month, and where a part is out of its range.
+        Dates; None if there is no year or no month, or if a part is out of its range.
     """
     known: dict[str, Array] = {}
     for name, variable in variables.items():
@@ -105,7 +105,7 @@ def dates_in_parts(variables: Mapping[str, Variable], calendar: str) -> Array | 
 
 
 def with_clock(dates: Array, variables: Mapping[str, Variable]) -> Array:
-    """Days with the time of day that another variable holds, in hours or seconds."""
+    """Days with the time of day added that another variable holds, in hours or seconds."""
     for name, variable in variables.items():
         seconds = CLOCKS.get(name.lower())
         if seconds is None or variable.dtype.kind not in "fiu" or dates.dtype.kind != "M":
@@ -120,7 +120,7 @@ def with_clock(dates: Array, variables: Mapping[str, Variable]) -> Array:
 def digit_dates(variable: Variable, name: str) -> Array | None:
     """Dates written as numbers: 2001, 200112, 20011231, 2001365, also with a time or a fraction.
 
-    None for other numbers: those with units of another kind, and those that are not all dates.
+    None if the units are of another kind, or if some number is not a date.
     """
     units = str(variable.attrs.get("units", "")).strip()
     stated = bool(units) and DIGIT_UNITS.fullmatch(units) is not None

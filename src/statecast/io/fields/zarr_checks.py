@@ -1,4 +1,4 @@
-"""Untrusted Zarr stores: only files of their own, and only codecs that decode numbers."""
+"""Checks of untrusted Zarr stores: no files outside them, and no codecs that could run code."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from statecast.io.json_yaml import check_link, read_json
 
 LARGEST = 64 << 20  # bytes of metadata
 METADATA = ("zarr.json", ".zarray", ".zgroup", ".zmetadata")
-# Codecs that turn bytes into numbers or text. Others may unpickle, or run what else is installed.
+# Codecs that only turn bytes into numbers or text. Others may unpickle, or run installed code.
 CODECS = frozenset(
     (
         "bytes", "endian", "transpose", "sharding_indexed", "vlen-utf8", "vlen-bytes",
@@ -23,15 +23,14 @@ CODECS = frozenset(
         "shuffle", "delta", "fixedscaleoffset", "quantize", "bitround", "packbits", "astype",
     )
 )  # fmt: skip
-PREFIX = "numcodecs."  # of their names in Zarr 3, for those that Zarr 2 had
+PREFIX = "numcodecs."  # of the names that codecs of Zarr 2 have in Zarr 3
 CODEC_LISTS = ("filters", "compressor", "codecs", "index_codecs")  # keys of metadata
 
 
 def check_store(folder: Path) -> None:
-    """Raise `FileError` where a store refers to data outside it, or to unknown codecs.
+    """Raise `FileError` if a store refers to data outside it, or asks for unknown codecs.
 
-    Refused are links that lead out of it, pipes and devices, codecs that do not just decode
-    numbers, and storage that is transformed.
+    Links out of the store, pipes, devices, unknown codecs and storage transformers are refused.
 
     Errors:
         CorruptionError: its metadata cannot be read.
@@ -52,7 +51,7 @@ def check_store(folder: Path) -> None:
 
 
 def check_zipped(path: Path) -> None:
-    """Raise `FileError` for codecs in a zipped store that do not just decode numbers."""
+    """Raise `FileError` if a zipped store asks for unknown codecs."""
     with zipfile.ZipFile(path) as content:
         for member in content.infolist():
             if member.filename.rpartition("/")[2] in METADATA:
@@ -65,7 +64,7 @@ def check_zipped(path: Path) -> None:
 
 
 def files_below(folder: Path) -> Iterator[Path]:
-    """Files of a folder and its sub-folders, none of them a link out of it, a pipe or a device."""
+    """Files of a folder and its sub-folders; links out of it, pipes and devices are errors."""
     inside = Path(os.path.realpath(folder))
     pending = [folder]
     while pending:
@@ -85,7 +84,7 @@ def files_below(folder: Path) -> Iterator[Path]:
 
 
 def check_metadata(content: Any, path: Path) -> None:
-    """Raise `FileError` for a codec that is not known, or a storage transformer, at any depth."""
+    """Raise `FileError` for an unknown codec or a storage transformer at any depth."""
     pending = [content]
     while pending:
         part = pending.pop()
@@ -94,12 +93,12 @@ def check_metadata(content: Any, path: Path) -> None:
         if not isinstance(part, Mapping):
             continue
         if part.get("storage_transformers"):
-            raise FileError(f"{path} asks for storage transformers, which are not read.")
+            raise FileError(f"{path} asks for storage transformers, which are not accepted.")
         for key in CODEC_LISTS:
             found = part.get(key)
             for codec in found if isinstance(found, list | tuple) else [found]:
                 check_codec(codec, path)
-        # Attributes are for people; a name among them asks for nothing.
+        # Attributes are for people; nothing acts on them.
         pending += [value for key, value in part.items() if key != "attributes"]
 
 
@@ -110,6 +109,6 @@ def check_codec(codec: Any, path: Path) -> None:
     name = codec.get("id", codec.get("name")) if isinstance(codec, Mapping) else codec
     if not isinstance(name, str) or name.removeprefix(PREFIX) not in CODECS:
         raise FileError(
-            f"{path} asks for the codec {str(name)[:40]!r}, which is not read. Write the store "
-            "with one of Zarr's own, such as blosc or zstd."
+            f"{path} asks for the codec {str(name)[:40]!r}, which is not accepted. Write the store "
+            "with one of Zarr's own codecs, such as blosc or zstd."
         )

@@ -1,4 +1,4 @@
-"""Containers by their first bytes: only those that hold their own frames are accepted."""
+"""Containers of videos, told by their first bytes; only those that hold all frames are accepted."""
 
 from __future__ import annotations
 
@@ -49,16 +49,15 @@ OTHERS = {
     b"\x89HDF": "arrays",
     b"PK": "arrays",
     b"CDF": "fields",
-}  # data sets of files that are not videos, by their first bytes
+}  # data sets for files that are not videos, by first bytes
 SYNC = 0x47  # first byte of a packet of a transport stream
-PACKET = 188  # bytes of it
+PACKET = 188  # bytes of a packet
 
 
 def container_of(path: Path) -> str:
     """Container of a video file, told by its content alone.
 
-    Playlists, scripts and other text that would make a decoder open further files are no
-    containers.
+    Playlists, scripts and other text, which could make a decoder open further files, are refused.
 
     Errors:
         FileError: the file is missing, cannot be read, or is not a known container.
@@ -69,7 +68,7 @@ def container_of(path: Path) -> str:
         raise CorruptionError(f"{path} is empty.")
     found = sniff(start)
     if found is None:
-        what = "is text or a playlist" if is_text(start) else "begins like none of these"
+        what = "is text or a playlist" if is_text(start) else "is no known container"
         for other, name in OTHERS.items():
             what = f"is for --data.name {name}" if start.startswith(other) else what
         raise FileError(f"{path} {what}; videos are {', '.join(NAMES.values())}.")
@@ -77,12 +76,12 @@ def container_of(path: Path) -> str:
 
 
 def beginning_of(path: Path) -> bytes:
-    """The bytes of a file that tell its container; errors are those of `first_bytes`."""
+    """The bytes of a file that tell its container; errors as `first_bytes`."""
     return first_bytes(path, START)
 
 
 def sniff(start: bytes) -> str | None:
-    """Container that begins with these bytes; None for any other file."""
+    """The container that begins with these bytes; None if it is not known."""
     if start[4:8] in MP4_BOXES:
         return None if start[8:12] in STILL_BRANDS else "mp4"
     if start.startswith(b"RIFF") and start[8:12] == b"AVI ":
@@ -94,7 +93,7 @@ def sniff(start: bytes) -> str | None:
 
 
 def packet_of(start: bytes) -> int | None:
-    """Bytes per packet of a transport stream that begins so; None if it is not one."""
+    """Bytes per packet of a transport stream with this beginning; None for other files."""
     for before in (0, 4):  # .m2ts puts 4 bytes before each packet
         size = PACKET + before
         if len(start) > size + before and start[before] == SYNC == start[before + size]:

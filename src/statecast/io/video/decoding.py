@@ -1,4 +1,4 @@
-"""Frames of a video file, decoded by PyAV so that nothing but the file is opened."""
+"""Frames of a video file, decoded by PyAV; no other file is opened."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from statecast.io.video.containers import NAMES, START, container_of, packet_of
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
-LARGEST_FRAME = 1 << 26  # pixels; beyond, a file is taken for a decompression bomb
-WIDEST = 4.0  # pixels: width over height
-USUAL_RATE = 25.0  # frames a second where a file states none
-SLACK = 2e-3  # seconds that a stated duration may be off, besides half a frame
-SLACK_WITH_SOUND = 0.1  # share of it, where other streams may last longer than the pictures
-ENDING = 1 << 16  # bytes of the end of a file, to look for how it ends
-HIDING = ("vp8", "libvpx")  # codecs with coded frames of their own that are never shown
+LARGEST_FRAME = 1 << 26  # pixels; a larger frame is taken for a decompression bomb
+WIDEST = 4.0  # largest width over height of a pixel
+USUAL_RATE = 25.0  # frames per second if a file states none
+SLACK = 2e-3  # seconds that a stated duration may be off, in addition to half a frame
+SLACK_WITH_SOUND = 0.1  # share that it may be off if other streams may outlast the pictures
+ENDING = 1 << 16  # bytes at the end of a file that show whether it is complete
+HIDING = ("vp8", "libvpx")  # codecs with coded frames that are never shown
 LAST_PAGE = 4  # flag of the last page of an Ogg stream
-CLOSED = {  # no protocol may open anything, nor may a file refer to data elsewhere
+CLOSED = {  # the decoder must not open anything else, or follow references
     "protocol_whitelist": "none",
     "enable_drefs": "0",
     "use_absolute_path": "0",
@@ -31,11 +31,11 @@ CLOSED = {  # no protocol may open anything, nor may a file refer to data elsewh
 
 
 class RawFrame(NamedTuple):
-    """A frame as a file shows it."""
+    """A frame as a player would show it."""
 
-    time: float | None  # seconds, increasing; None where the source has no clock
-    pixels: Array  # bytes (y, x, 3), red, green, blue; or uint16 (y, x[, 3]) of images
-    aspect: float = 1.0  # width of a pixel over its height, as it is shown
+    time: float | None  # seconds, increasing; None if the source has no clock
+    pixels: Array  # bytes (y, x, 3), red, green, blue; or uint16 (y, x[, 3]) for deeper images
+    aspect: float = 1.0  # width of a pixel over its height, as shown
     interlaced: bool = False
 
     @property
@@ -45,18 +45,18 @@ class RawFrame(NamedTuple):
 
 
 class Seen(NamedTuple):
-    """The decoded part of a video."""
+    """The part of a video that has been decoded."""
 
     frames: int
-    end: float  # seconds, when the last of them ends
-    spacing: float  # seconds, of the last two
-    packets: int = 0  # of coded frames, read so far
-    stop: int = 0  # byte after the last of them
-    lost: int = 0  # coded frames that were to be shown after the first that was, and were not
+    end: float  # seconds, end of the last frame
+    spacing: float  # seconds between the last two frames
+    packets: int = 0  # packets of coded frames, read so far
+    stop: int = 0  # byte after the last packet
+    lost: int = 0  # coded frames after the first shown one that should have been shown
 
 
 class VideoFacts(NamedTuple):
-    """Header of a video file, read before its frames."""
+    """Facts from the header of a video file."""
 
     container: str
     codec: str
@@ -89,10 +89,10 @@ def video_facts(path: Path) -> VideoFacts:
 
 
 def decode_video(path: Path) -> Iterator[RawFrame]:
-    """All frames of a video file, in the order they are shown; rotated as its metadata say.
+    """All frames of a video file, in the order of display, rotated as its metadata say.
 
     Errors:
-        FileError: it is not a video, or no known container.
+        FileError: it is not a video in a known container.
         CorruptionError: it is cut off or damaged: the decoder fails, or there are fewer frames
             than the file states.
         MissingExtraError: PyAV is not installed.
@@ -102,7 +102,7 @@ def decode_video(path: Path) -> Iterator[RawFrame]:
         last: float | None = None
         seen = Seen(0, 0.0, step)
         interlaced = False
-        packets = stop = 0  # they count what a file holds; of a trimmed one, not all are shown
+        packets = stop = 0  # count what the file holds; a trimmed file does not show all of it
         coded, shown_at = set[int](), set[int]()  # times, in units of the stream
         for packet in content.demux(stream):
             packets += packet.size > 0
@@ -128,14 +128,14 @@ def decode_video(path: Path) -> Iterator[RawFrame]:
                 yield RawFrame(last, pixels_of(frame), aspect, frame.interlaced_frame)
         lost = sum(time > min(shown_at, default=time) for time in coded - shown_at)
         if interlaced or stream.codec_context.name in HIDING:
-            lost = 0  # two fields, coded apart, are one frame
+            lost = 0  # one frame may be two fields that are coded separately
         seen = seen._replace(packets=packets, stop=stop, lost=lost)
         check_whole(path, container, content, stream, seen)
 
 
 @contextmanager
 def opened(path: Path) -> Iterator[tuple[Any, Any, str]]:
-    """A video file and its first video stream, its container forced to be what it begins like."""
+    """A video file, its first video stream, and its container, which the first bytes tell."""
     require("av", "video", "read videos")
     import av
 
@@ -146,11 +146,11 @@ def opened(path: Path) -> Iterator[tuple[Any, Any, str]]:
         av.open(stream, format=container, options=dict(CLOSED)) as content,
     ):
         if not content.streams.video:
-            raise CorruptionError(f"{path} holds no pictures, or it is cut off.")
+            raise CorruptionError(f"{path} holds no pictures, or is cut off.")
         pictures = content.streams.video[0]
         codec = pictures.codec_context
         if codec is None:
-            raise CorruptionError(f"{path} has a codec that cannot be decoded, or it is cut off.")
+            raise CorruptionError(f"{path} has a codec that cannot be decoded, or is cut off.")
         if codec.width * codec.height > LARGEST_FRAME:
             raise FileError(
                 f"{path} has frames of {codec.width}×{codec.height} pixels; at most "
@@ -182,7 +182,7 @@ def reading(path: Path) -> Iterator[None]:
 
 
 def pixels_of(frame: Any) -> Array:
-    """A decoded frame as bytes (y, x, 3): transparent parts black, rotated as it is shown."""
+    """A decoded frame as bytes (y, x, 3), rotated for display; transparent parts are black."""
     if any(component.is_alpha for component in frame.format.components):
         pixels = on_black(frame.to_ndarray(format="rgba"))
     else:
@@ -196,7 +196,7 @@ def pixels_of(frame: Any) -> Array:
 
 
 def aspect_of(stream: Any, *, turned: bool) -> float:
-    """Width of a pixel over its height, as a player shows it; 1 where that is not believable."""
+    """Width of a pixel over its height, as a player shows it; 1 if the value is implausible."""
     aspect = float(stream.sample_aspect_ratio or 1)
     if not 1 / WIDEST <= aspect <= WIDEST:
         return 1.0
@@ -204,29 +204,29 @@ def aspect_of(stream: Any, *, turned: bool) -> float:
 
 
 def on_black(pixels: Array) -> Array:
-    """Bytes (y, x, 4) with opacity, laid on black."""
+    """Bytes (y, x, 4) with opacity, drawn on black."""
     alpha = pixels[..., 3:].astype(np.uint16)
     laid: Array = ((pixels[..., :3] * alpha + 127) // 255).astype(np.uint8)
     return laid
 
 
 def check_whole(path: Path, container: str, content: Any, stream: Any, seen: Seen) -> None:
-    """Raise `CorruptionError` where fewer frames were decoded than the file states."""
+    """Raise `CorruptionError` if fewer frames were decoded than the file states."""
     if seen.frames == 0:
         raise CorruptionError(f"{path} holds no frames: it is cut off or damaged.")
     check_ending(path, container)
     if seen.lost:
         raise CorruptionError(f"{path} is damaged: {seen.lost} of its frames cannot be decoded.")
-    # A GIF's count and a stream's duration are found by reading on, so they prove nothing.
+    # FFmpeg finds a GIF's count and a stream's duration by reading on, so they prove nothing.
     if container in ("mp4", "avi") and seen.packets < stream.frames:
         raise CorruptionError(
-            f"{path} is cut off or damaged: it states {stream.frames} frames, {seen.packets} are "
-            "there."
+            f"{path} is cut off or damaged: it states {stream.frames} frames, but holds "
+            f"{seen.packets}."
         )
     if container == "yuv4mpegpipe" and seen.stop != path.stat().st_size:
         raise CorruptionError(f"{path} is cut off within a frame.")
     seconds = stated_seconds(content, stream)
-    if container == "asf" and seconds is None:  # it is ignored where the file is shorter
+    if container == "asf" and seconds is None:  # FFmpeg ignores it if the file is shorter
         raise CorruptionError(f"{path} is cut off: it is smaller than it states.")
     if container not in ("matroska", "flv") or seconds is None:
         return
@@ -235,12 +235,12 @@ def check_whole(path: Path, container: str, content: Any, stream: Any, seen: See
         slack += SLACK_WITH_SOUND * seconds
     if seen.end + slack < seconds:
         raise CorruptionError(
-            f"{path} is cut off or damaged: it states {seconds:.3g} s, {seen.end:.3g} s are there."
+            f"{path} is cut off or damaged: it states {seconds:.3g} s, but holds {seen.end:.3g} s."
         )
 
 
 def check_ending(path: Path, container: str) -> None:
-    """Raise `CorruptionError` unless a file ends as its container does, where that is known."""
+    """Raise `CorruptionError` unless a file ends as its container requires."""
     with path.open("rb") as stream:
         start = stream.read(START)
         size = stream.seek(0, 2)
@@ -256,11 +256,11 @@ def check_ending(path: Path, container: str) -> None:
     else:
         return
     if not whole:
-        raise CorruptionError(f"{path} is cut off: it does not end as {NAMES[container]} does.")
+        raise CorruptionError(f"{path} is cut off: it does not end as {NAMES[container]} must.")
 
 
 def stated_seconds(content: Any, stream: Any) -> float | None:
-    """Duration of the pictures as a file states it; None where it does not."""
+    """Duration of the pictures as a file states it; None if it does not."""
     parts = str(stream.metadata.get("DURATION", "")).split(":")
     if len(parts) == 3:
         try:

@@ -1,4 +1,4 @@
-"""Clips behind a path: video files, stacks of images, and folders of images, by their content."""
+"""Clips at a path: video files, stacks of images, and folders of images."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Clip(NamedTuple):
 
 
 class FoundClips(NamedTuple):
-    """The videos found behind a path."""
+    """The videos found at a path."""
 
     clips: list[Clip]
     ignored: list[str]  # names of files in folders that are neither videos nor images
@@ -54,11 +54,11 @@ class FoundClips(NamedTuple):
 def find_clips(
     path: str | Path | Sequence[str | Path], *, follow_links: bool = False
 ) -> FoundClips:
-    """All clips behind a path, a pattern such as `clips/*.mp4`, or a list of them, in order.
+    """All clips at a path, a pattern such as `clips/*.mp4`, or a list of them, in order.
 
-    A folder is searched with its sub-folders. What a file is, its ending or its first bytes tell.
-    Images of a folder are the frames of one video, or of several, see `groups_of`; a file of
-    several pages is one by itself. Hidden files are passed over.
+    A folder is searched with its sub-folders. A file's ending, or else its first bytes, tell what
+    it is. The images of a folder are the frames of one video or several, see `groups_of`; an image
+    file of several pages is a video. Hidden files are left out.
 
     Args:
         path: where to look.
@@ -80,7 +80,7 @@ def find_clips(
     if not clips:
         named = ", ".join(map(str, [path] if isinstance(path, str | Path) else path))
         raise FileError(
-            f"{named} holds no videos: no file in it is {', '.join(NAMES.values())}, or an image "
+            f"{named} holds no videos ({', '.join(NAMES.values())}) and no images "
             f"({', '.join(IMAGE_ENDINGS)})."
         )
     return FoundClips(clips, ignored)
@@ -128,11 +128,11 @@ def image_clips(images: Sequence[Path], here: Path, folder: Path) -> list[Clip]:
 
 
 def kind_of(path: Path, *, look: bool = True) -> Literal["video", "image"] | None:
-    """Kind of a file, by its ending or, where that tells nothing, by its first bytes.
+    """Kind of a file, by its ending or else by its first bytes.
 
     Args:
         path: the file.
-        look: whether it may be opened.
+        look: whether the file may be opened.
     """
     ending = path.suffix.lower()
     if ending in IMAGE_ENDINGS:
@@ -157,4 +157,4 @@ def leads_out(path: Path, inside: Path) -> bool:
 
 def link_out(path: Path, folder: Path) -> str:
     """Message about a link that leads out of a folder."""
-    return f"{path} is a link that leads out of {folder}. Set follow_links: true if that is meant."
+    return f"{path} is a link that leads out of {folder}. Set follow_links: true to accept it."

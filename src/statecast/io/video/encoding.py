@@ -1,4 +1,4 @@
-"""Pictures to an `.mp4` file: H.264 where that codec is available, else MPEG-4."""
+"""Pictures to an `.mp4` file: H.264 if that codec is available, else MPEG-4."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ def write_mp4(
     """Write pictures to an `.mp4` file, whole or not at all.
 
     Args:
-        pictures: bytes (y, x, 3), all of one size; odd sides get a white line.
+        pictures: bytes (y, x, 3), all of the same size; odd sides get a white line.
         path: the file.
         frames_per_second: speed.
-        pause: times that the last picture is shown.
+        pause: how many times the last picture is shown.
 
     Errors:
-        InputError: no pictures, or a speed that is not positive.
+        InputError: there are no pictures, or the speed is not positive.
         MissingExtraError: PyAV is not installed.
     """
     require("av", "video", "write .mp4 files")

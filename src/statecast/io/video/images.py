@@ -1,4 +1,4 @@
-"""Frames from image files: one file per frame, or a stack of pages; nothing left out."""
+"""Frames from image files: one file per frame, or a stack of pages."""
 
 from __future__ import annotations
 
@@ -23,22 +23,21 @@ Array = np.ndarray[Any, np.dtype[Any]]
 IMAGE_ENDINGS = (
     ".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".pbm",
 )  # fmt: skip
-FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "PPM")  # of Pillow; no other is tried
+FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "PPM")  # Pillow tries no others
 BEGINNINGS = (b"\x89PNG", b"\xff\xd8\xff", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 DAMAGE = (OSError, SyntaxError, ValueError, EOFError, TypeError, struct.error, OverflowError)
 DEEPEST = 65535  # value of 16 bits
-DEPTHS = (8, 10, 12, 14, 16)  # bits of cameras
+DEPTHS = (8, 10, 12, 14, 16)  # usual numbers of bits of cameras
 DESCRIPTION = 270  # TIFF tag, where ImageJ and OME write the axes of a stack
 AXES = re.compile(r'(channels|slices|frames|SizeC|SizeZ|SizeT)="?(\d+)')
 DATE = re.compile(r"(?<!\d)(?:19|20)\d\d[-_.]?(?:0\d|1[0-2])[-_.]?[0-3]\d[-_.:\sTZ\d]*$")
 
 
 def groups_of(paths: Sequence[Path]) -> dict[str, list[Path]]:
-    """Images of a folder as frames of one video or several, by what comes before their number.
+    """Images of a folder as frames of one video or several, by the names before their numbers.
 
-    The number of a frame is the last one in its name that is not the same in all names of this
-    form; a date at the end is a number as well. Where most frames would be alone so, all images
-    are one video.
+    The number of a frame is the last one that varies among names of the same form; a date at the
+    end is a number too. If most videos would have one frame only, all images are one video.
     """
     groups: dict[str, list[Path]] = {}
     for _, alike in groupby(sorted(paths, key=form_of), key=form_of):
@@ -59,14 +58,14 @@ def form_of(path: Path) -> tuple[str, ...]:
 
 
 def frame_place(paths: Sequence[Path]) -> int | None:
-    """Which of the numbers in names of one form tells frames apart: the last that varies."""
+    """Which number in names of the same form distinguishes frames: the last one that varies."""
     numbers = [re.findall(r"\d+", path.stem) for path in paths]
     varying = [i for i, values in enumerate(zip(*numbers, strict=True)) if len(set(values)) > 1]
     return varying[-1] if varying else None
 
 
 def place_of(path: Path, place: int | None) -> int:
-    """Where in a name its frame number begins; at the start of one that has none."""
+    """Place in a name where its frame number begins; 0 if it has none."""
     found = list(re.finditer(r"\d+", path.stem))
     return 0 if place is None or place >= len(found) else found[place].start()
 
@@ -75,45 +74,48 @@ def decode_images(paths: Sequence[Path]) -> Iterator[RawFrame]:
     """Images as frames, in this order; the pages of a single file are frames as well.
 
     Errors:
-        CorruptionError: an image is damaged, or a number is missing between others.
-        FileError: an image is of an unknown kind or too large, or another size than the first.
+        CorruptionError: an image is damaged, or a number between others is missing.
+        FileError: an image is of an unknown kind or too large, or differs in size from the first.
     """
     check_numbers(paths)
     size: tuple[int, ...] | None = None
     for path in paths:
         for page, pixels in enumerate(read_pages(path)):
             if page and len(paths) > 1:
-                raise FileError(f"{path} holds several pictures; {paths[0].name} holds one.")
+                raise FileError(
+                    f"{path} holds several pictures, but {paths[0].name} holds one. Put it in a "
+                    "folder of its own."
+                )
             if size is not None and pixels.shape[:2] != size:
                 raise FileError(
-                    f"{path} has {pixels.shape[1]}×{pixels.shape[0]} pixels, {paths[0].name} has "
-                    f"{size[1]}×{size[0]}. Frames of a clip have one size."
+                    f"{path} has {pixels.shape[1]}×{pixels.shape[0]} pixels, but {paths[0].name} "
+                    f"has {size[1]}×{size[0]}. All frames of a clip must have the same size."
                 )
             size = pixels.shape[:2]
             yield RawFrame(None, pixels)
 
 
 def check_numbers(paths: Sequence[Path]) -> None:
-    """Raise `CorruptionError` where numbers in names are evenly spaced but for a gap."""
+    """Raise `CorruptionError` if the numbers in names are evenly spaced except for a gap."""
     place = frame_place(paths) if len({form_of(path) for path in paths}) == 1 else None
     if place is None or DATE.search(paths[0].stem):
         return
     numbers = np.array([int(re.findall(r"\d+", path.stem)[place][-18:]) for path in paths])
     steps = np.diff(numbers)
     if len(steps) < 2 or (steps <= 0).any():
-        return  # not numbered one after another: by name, then
+        return  # numbers do not count frames, so they are not checked
     usual = int(np.median(steps))
     odd = np.flatnonzero(steps != usual)
     if len(odd):
         first = int(odd[0])
         raise CorruptionError(
-            f"{paths[first + 1]} follows {paths[first].name}, while others are {usual} apart: "
-            "frames are missing. Cut the clip in two folders, or renumber it."
+            f"{paths[first + 1]} follows {paths[first].name}, but other numbers are {usual} apart: "
+            "frames are missing. Split the clip into two folders, or renumber it."
         )
 
 
 def has_pages(path: Path) -> bool:
-    """Whether an image file holds several pictures; False of one that cannot be read."""
+    """Whether an image file holds several pictures; False if it cannot be read."""
     try:
         with opened_image(path) as image:
             image.seek(1)
@@ -123,7 +125,7 @@ def has_pages(path: Path) -> bool:
 
 
 def read_pages(path: Path) -> Iterator[Array]:
-    """The pictures of an image file: bytes (y, x, 3), laid on black, or uint16 (y, x[, 3]).
+    """The pictures of an image file: bytes (y, x, 3), drawn on black, or uint16 (y, x[, 3]).
 
     Errors:
         CorruptionError: it is damaged.
@@ -146,7 +148,7 @@ def read_pages(path: Path) -> Iterator[Array]:
 
 @contextmanager
 def opened_image(path: Path) -> Iterator[Any]:
-    """An image file opened by Pillow; what that raises becomes our own errors."""
+    """An image file opened by Pillow, whose errors become ours."""
     from PIL import Image
 
     check_regular(path)
@@ -155,7 +157,7 @@ def opened_image(path: Path) -> Iterator[Any]:
             with warnings.catch_warnings(action="ignore"):  # of large images, which are refused
                 image = Image.open(stream, formats=FORMATS)
                 check_size(image.size, path)
-                getattr(image, "n_frames", 1)  # found by reading on
+                getattr(image, "n_frames", 1)  # Pillow counts them by reading on
             yield image
     except StatecastError:
         raise
@@ -167,13 +169,13 @@ def opened_image(path: Path) -> Iterator[Any]:
 
 
 def check_size(size: tuple[int, int], path: Path) -> None:
-    """Raise `FileError` where a picture has more pixels than are read."""
+    """Raise `FileError` if a picture has more than `LARGEST_FRAME` pixels."""
     if size[0] * size[1] > LARGEST_FRAME:
         raise FileError(f"{path} has {size[0]}×{size[1]} pixels; at most {LARGEST_FRAME} are read.")
 
 
 def check_stack(image: Any, path: Path) -> None:
-    """Raise `FileError` where the pages of a stack are not frames of one video."""
+    """Raise `FileError` if the pages of a stack are not frames of one video."""
     description = str(getattr(image, "tag_v2", {}).get(DESCRIPTION, ""))
     sizes = {name: int(size) for name, size in AXES.findall(description) if int(size) > 1}
     pages = getattr(image, "n_frames", 1)
@@ -184,8 +186,8 @@ def check_stack(image: Any, path: Path) -> None:
         )
     if sizes and pages == 1:
         raise FileError(
-            f"{path} says that it holds {next(iter(sizes.values()))} pages, but lists one. Save it "
-            "as a multi-page TIFF, or as .npy for the data set `arrays`."
+            f"{path} states {next(iter(sizes.values()))} pages, but lists one. Save it as a "
+            "multi-page TIFF, or as .npy for the data set `arrays`."
         )
 
 
@@ -205,7 +207,7 @@ def pixels_of(image: Any, path: Path) -> Array:
 
 
 def deep_colours(image: Any, path: Path) -> Array:
-    """A picture in colours of 16 bits, uint16 (y, x, 3), by PyAV."""
+    """A picture of 16 bits per colour, uint16 (y, x, 3), read by PyAV."""
     require("av", "video", "read images in colours of 16 bits")
     import av
 
@@ -217,12 +219,12 @@ def deep_colours(image: Any, path: Path) -> Array:
 
 
 def depth_of(largest: int) -> int:
-    """Bits of a camera whose largest value this is: the fewest of the usual ones that hold it."""
+    """Bits of a camera with this largest value: the fewest of `DEPTHS` that hold it."""
     return next(bits for bits in DEPTHS if largest < 1 << bits)
 
 
 def as_bytes(pixels: Array, bits: int | None) -> Array:
-    """Pixels of a frame as bytes (y, x, 3); those of more than 8 bits are scaled by `bits`."""
+    """Pixels of a frame as bytes (y, x, 3); pixels of more than 8 bits are scaled by `bits`."""
     if pixels.dtype != np.uint8:
         most = (1 << (bits or 16)) - 1
         scaled = (np.minimum(pixels, most).astype(np.uint32) * 255 + most // 2) // most

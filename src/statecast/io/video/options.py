@@ -1,4 +1,4 @@
-"""ClipOptions: how the frames of a video become those of a model."""
+"""ClipOptions: how the frames of a video become frames of a model."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ CHANNELS: dict[Colour, tuple[str, ...]] = {
     "rgb": ("red", "green", "blue"),
 }
 MOST_BITS = 16
-LARGEST_SIDE = 4096  # pixels of a prepared frame; more is a slip of the pen
+LARGEST_SIDE = 4096  # pixels of a prepared frame; more is taken for a mistake
 
 
 @dataclass(frozen=True, kw_only=True)
 class ClipOptions:
-    """How the frames of a video become those of a model.
+    """How the frames of a video become frames of a model.
 
     Attributes:
         size: height and width of a prepared frame, in pixels.
         crop: `centre` takes the largest part from the middle that has the shape of `size`;
             `none` squeezes the whole frame; or a box (left, top, right, bottom) in pixels of the
             video as it is shown.
-        resampling: `area` averages the pixels that a new one covers; `lanczos` is sharper.
+        resampling: `area` averages the pixels that a new pixel covers; `lanczos` is sharper.
         colour: `grey` (luma, ITU-R BT.601) or `rgb`.
-        frames_per_second: frames taken per second of video, by its time stamps: at each tick the
-            frame that is shown then. None takes every frame, regardless of time.
+        frames_per_second: frames to take per second of video, by its time stamps: at each tick,
+            the frame shown then. None takes every frame, whatever its time.
         frame_step: take every N-th of these frames.
-        bits: bits that images of more than 8 use, such as 12 of a camera's counts, whose
+        bits: bits that images of more than 8 bits use, such as 12 for the counts of a camera; the
             largest number is white. None finds them.
     """
 
@@ -50,23 +50,23 @@ class ClipOptions:
     def __post_init__(self) -> None:
         if not all(1 <= side <= LARGEST_SIDE for side in self.size):
             raise InputError(
-                f"size is a height and a width from 1 to {LARGEST_SIDE} pixels, got {self.size}."
+                f"size must be a height and a width of 1 to {LARGEST_SIDE} pixels, got {self.size}."
             )
         if self.frame_step < 1 or (
             self.frames_per_second is not None and self.frames_per_second <= 0
         ):
             raise InputError(
-                f"frame_step is at least 1 and frames_per_second more than 0, got "
+                "frame_step must be at least 1, and frames_per_second more than 0, got "
                 f"{self.frame_step} and {self.frames_per_second}."
             )
         if self.bits is not None and not 1 <= self.bits <= MOST_BITS:
-            raise InputError(f"bits is from 1 to {MOST_BITS}, got {self.bits}.")
+            raise InputError(f"bits must be from 1 to {MOST_BITS}, got {self.bits}.")
         if not isinstance(self.crop, str):
             left, top, right, bottom = self.crop
             if not (0 <= left < right and 0 <= top < bottom):
                 raise InputError(
-                    "crop is centre, none, or a box [left, top, right, bottom] in pixels, got "
-                    f"{list(self.crop)}."
+                    "crop must be centre, none, or a box [left, top, right, bottom] in pixels, "
+                    f"got {list(self.crop)}."
                 )
 
     @classmethod

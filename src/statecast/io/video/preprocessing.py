@@ -1,4 +1,4 @@
-"""Frames as a model sees them: chosen by time, cropped, sized, grey or in colours."""
+"""Frames as a model sees them: chosen by time, cropped, resized, grey or in colour."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from statecast.io.video.remarks import ClipTimes
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
-TICK = 2e-3  # seconds; containers round times to milliseconds
+TICK = 2e-3  # seconds, tolerance of times; containers round them to milliseconds
 
 
 def prepared_frames(
@@ -28,11 +28,11 @@ def prepared_frames(
     Args:
         clip: the clip.
         options: how they are prepared.
-        seen: told of every frame, whether it is taken or not.
+        seen: watches every frame of the clip, taken or not.
 
     Errors:
-        FileError, CorruptionError: it cannot be decoded.
-        InputError: options that do not fit it.
+        FileError, CorruptionError: the clip cannot be decoded.
+        InputError: the options do not fit the clip.
     """
     frames = clip.frames() if seen is None else seen.watch(clip.frames())
     for frame in taken(frames, options, clip.name):
@@ -47,10 +47,11 @@ class LastFrames(NamedTuple):
 
 
 def last_prepared(clip: Clip, options: ClipOptions, count: int) -> LastFrames:
-    """The last `count` prepared frames, counted back from the last one.
+    """The last `count` prepared frames, counted back from the last frame.
 
     Errors:
-        InputError: there are fewer; and as `prepared_frames`.
+        InputError: there are fewer frames.
+        As `prepared_frames`.
     """
     rate = options.frames_per_second
     kept: deque[RawFrame] = deque()
@@ -73,7 +74,7 @@ def last_prepared(clip: Clip, options: ClipOptions, count: int) -> LastFrames:
     )
     if len(chosen) < count:
         raise InputError(
-            f"{clip.name} has {len(chosen)} frame(s) at this rate, a forecast from it needs "
+            f"{clip.name} has {len(chosen)} frame(s) at this rate, but a forecast from it needs "
             f"{count}. Lower --context."
         )
     prepared = [prepare(frame, options, clip.name) for frame in reversed(chosen[:count])]
@@ -81,7 +82,7 @@ def last_prepared(clip: Clip, options: ClipOptions, count: int) -> LastFrames:
 
 
 def chosen_back(kept: Iterable[RawFrame], back: int, options: ClipOptions) -> list[RawFrame]:
-    """Frames that are shown at the ticks before the last frame, the last one first."""
+    """Frames shown at the ticks up to the last frame, in reverse order."""
     frames = list(kept)
     assert options.frames_per_second is not None
     times = np.array([frame.time for frame in frames], dtype=np.float64)
@@ -95,7 +96,7 @@ def chosen_back(kept: Iterable[RawFrame], back: int, options: ClipOptions) -> li
 
 
 def taken(frames: Iterable[RawFrame], options: ClipOptions, name: str) -> Iterator[RawFrame]:
-    """Frames at the rate that is asked for: at each tick the one that is shown then."""
+    """Frames at the rate asked for: at each tick, the frame shown then."""
     if options.frames_per_second is None:
         for number, frame in enumerate(frames):
             if number % options.frame_step == 0:
@@ -132,7 +133,7 @@ def time_of(frame: RawFrame, name: str) -> float:
 
 
 def prepare(frame: RawFrame, options: ClipOptions, name: str) -> Array:
-    """A frame cropped, sized, and in the colours asked for: bytes (channel, y, x)."""
+    """A frame cropped, resized, and in the colours asked for: bytes (channel, y, x)."""
     from PIL import Image
 
     height, width = options.size
@@ -148,7 +149,7 @@ def prepare(frame: RawFrame, options: ClipOptions, name: str) -> Array:
 def box_of(
     frame: RawFrame, options: ClipOptions, name: str
 ) -> Box | tuple[float, float, float, float]:
-    """Part of a frame to keep, in pixels as it is shown: left, top, right, bottom.
+    """Part of a frame to keep: left, top, right, bottom, in pixels as shown.
 
     Errors:
         InputError: the box is not inside the frame.
@@ -164,7 +165,7 @@ def box_of(
     _, _, right, bottom = options.crop
     if right > frame.size[1] or bottom > height:
         raise InputError(
-            f"{name} has frames of {frame.size[1]}×{height} pixels, which do not hold the crop "
-            f"{list(options.crop)} (left, top, right, bottom)."
+            f"{name} has frames of {frame.size[1]}×{height} pixels, but the crop "
+            f"{list(options.crop)} (left, top, right, bottom) reaches beyond them. Make it smaller."
         )
     return options.crop

@@ -11,9 +11,9 @@ from statecast.io.video.decoding import RawFrame
 from statecast.io.video.discovery import Clip
 from statecast.io.video.images import depth_of
 
-EVEN = 1.5  # longest time between frames over the shortest, up to which a rate is even
-ALIKE = 0.02  # share by which rates may differ and still be one
-USUAL_SHARE = 0.95  # of the times between frames that are no longer than the usual one
+EVEN = 1.5  # longest time between frames over the shortest, at most, of an even rate
+ALIKE = 0.02  # share by which rates that count as equal may differ
+USUAL_SHARE = 0.95  # share of times between frames that do not exceed that of the slower part
 
 
 class ClipFacts(NamedTuple):
@@ -22,15 +22,15 @@ class ClipFacts(NamedTuple):
     frames: int
     height: int  # in square pixels, as shown
     width: int
-    rate: float | None  # frames a second on average; None of images
-    slowest: float | None  # the same, of the slower part of a clip whose rate varies
+    rate: float | None  # frames per second on average; None for images
+    slowest: float | None  # the same for the slower part of a clip whose rate varies
     varies: bool
     interlaced: bool
     aspect: float  # width of a pixel over its height
 
 
 class ClipTimes:
-    """Takes down what the frames of a clip tell while somebody else uses them."""
+    """Collects facts about the frames of a clip while they are used."""
 
     def __init__(self) -> None:
         self.frames, self.first, self.last = 0, 0.0, 0.0
@@ -39,7 +39,7 @@ class ClipTimes:
         self.interlaced = False
 
     def watch(self, frames: Iterable[RawFrame]) -> Iterator[RawFrame]:
-        """The same frames."""
+        """Yield the same frames, and collect facts about them."""
         for frame in frames:
             time = frame.time
             if time is not None:
@@ -73,7 +73,7 @@ class ClipTimes:
 
 
 def even_rate(facts: Iterable[ClipFacts]) -> float | None:
-    """Frames a second that all clips have room for, where their rates differ or vary."""
+    """Frames per second that all clips reach; None if their rates are equal and do not vary."""
     known = [item for item in facts if item.rate and item.slowest]
     rates = sorted(item.rate for item in known if item.rate)
     differ = bool(rates) and rates[-1] > (1 + ALIKE) * rates[0]
@@ -83,10 +83,10 @@ def even_rate(facts: Iterable[ClipFacts]) -> float | None:
 
 
 def remarks_on(facts: Mapping[str, ClipFacts], *, even: bool) -> list[str]:
-    """Remarks to read before training on clips, a sentence each.
+    """Remarks to read before training on clips, one sentence each.
 
     Args:
-        facts: of each clip, by its name.
+        facts: facts about each clip, by name.
         even: whether frames are taken at even times.
     """
     found = []
@@ -94,7 +94,7 @@ def remarks_on(facts: Mapping[str, ClipFacts], *, even: bool) -> list[str]:
     if rate is not None:
         varying = [name for name, item in facts.items() if item.varies]
         what = f"vary in {some(varying)}" if varying else "differ between videos"
-        remedy = f"--data.frames_per_second {rate:g} makes them one"
+        remedy = f"--data.frames_per_second {rate:g} makes them equal"
         found.append(f"frame rates {what}; " + ("frames at even times" if even else remedy))
     interlaced = [name for name, item in facts.items() if item.interlaced]
     if interlaced:
@@ -115,7 +115,7 @@ def some(names: Sequence[str]) -> str:
 
 
 def bits_used(clips: Iterable[Clip]) -> int | None:
-    """Bits that images of more than 8 use, by the largest value in any of them; else None."""
+    """Bits that images of more than 8 bits use, by their largest value; None without such."""
     largest = -1
     for clip in clips:
         if not clip.images:
@@ -126,5 +126,5 @@ def bits_used(clips: Iterable[Clip]) -> int | None:
                     break
                 largest = max(largest, int(frame.pixels.max()))
         except FileError:
-            continue  # it is named when it is decoded
+            continue  # reported when it is decoded
     return None if largest < 0 else depth_of(largest)
