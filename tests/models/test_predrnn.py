@@ -76,7 +76,7 @@ def test_checkpoints_as_published(golden, wrapped):
         (lambda arrays, config: arrays.pop("conv_last.weight"), "lack the tensor conv_last.weight"),
         (lambda arrays, config: arrays.update(more=torch.zeros(2)), "no known part: more"),
         (lambda arrays, config: config.update(filter=3), "should have shape"),
-        (lambda arrays, config: config.update(hidden=[5, 5, 4]), "one and the same width"),
+        (lambda arrays, config: config.update(hidden=[5, 5, 4]), "the same width"),
         (lambda arrays, config: config.pop("patch"), "should set 'patch'"),
         (lambda arrays, config: config.update(frame_size=[16]), "needs images"),
     ],

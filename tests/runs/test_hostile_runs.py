@@ -151,7 +151,7 @@ def test_other_odd_yaml_is_our_own_error(text):
 
 def test_code_is_taken_from_the_user_and_from_no_recipe(recipe, tmp_path):
     script = tmp_path / "i3d.pt"
-    with pytest.raises(InputError, match="names a file that is run"):
+    with pytest.raises(InputError, match="names a file of code to run"):
         resolve(read_recipe(recipe) | {"evaluate": {"fvd_weights": str(script)}})
     option = ["--evaluate.fvd_weights", str(script)]
     assert resolve(read_recipe(recipe), option)["evaluate"]["fvd_weights"] == str(script)
@@ -162,7 +162,7 @@ def test_code_is_taken_from_the_user_and_from_no_recipe(recipe, tmp_path):
     content["evaluate"]["fvd_weights"] = "i3d.pt"
     path.write_text(yaml.safe_dump(content))
     record_digests(made.folder, {})
-    with pytest.raises(StatecastError, match="names a file that is run"):
+    with pytest.raises(StatecastError, match="names a file of code to run"):
         open_run(made.folder)
 
 

@@ -158,7 +158,10 @@ def test_an_edited_recipe_is_used_and_told_until_it_is_accepted(run, capsys):
         assert main(["train", "--resume", str(run)]) == 0
     assert load_checkpoint(run).step == 15
     assert main(["verify", str(run)]) == FAULTY
-    assert f"edited it on purpose: statecast verify {run} --accept" in capsys.readouterr().out
+    assert (
+        f"edited it on purpose, accept it: statecast verify {run} --accept"
+        in capsys.readouterr().out
+    )
     assert main(["verify", str(run), "--accept"]) == 0
     assert "no fault" in capsys.readouterr().out
     open_run(run)

@@ -1,4 +1,4 @@
-"""calibrate: a calibration fitted on a run's validation windows, and written into its folder."""
+"""calibrate_run: a calibration, fitted on a run's validation windows and kept in its folder."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ JUDGED_BY = ("crps", "energy", "spread_skill", "coverage")
 
 
 class Calibrated(NamedTuple):
-    """A calibration, and scores of the windows that it was fitted on, without and with it."""
+    """A calibration, and the scores of its validation windows before and after it."""
 
     calibration: Calibration
     before: Scores
     after: Scores
 
     def lines(self) -> list[str]:
-        """The scores side by side, then inflation and bias of each lead time and channel."""
+        """The scores side by side, then inflation and bias for each lead time and channel."""
         rows = [f"{'validation windows':24}{'before':>10}{'after':>10}"]
         before, after = (values_of(scores) for scores in (self.before, self.after))
         rows += [f"{name:24}{before[name]:10.4g}{after[name]:10.4g}" for name in before]
@@ -50,12 +50,12 @@ def calibrate_run(
 
     Args:
         run: the run.
-        which: checkpoint: `best`, `last`, or a number of steps.
-        samples: futures of each window.
-        max_windows: fit on this many windows, evenly spaced; by default all.
-        batch_size: windows at once, at most.
+        which: the checkpoint: `best`, `last`, or a number of steps.
+        samples: number of samples for each window.
+        max_windows: number of windows to fit on, evenly spaced; by default all.
+        batch_size: most windows at once.
         device: `auto`, `cpu`, `cuda`, …
-        seed: of the samples.
+        seed: seed of the samples.
 
     Errors:
         As `Run.load` and `fit_calibration`.
@@ -95,7 +95,7 @@ def calibrate_run(
 
 
 def values_of(scores: Scores) -> dict[str, float]:
-    """Mean over lead times of each metric, and shares of truths in central intervals."""
+    """Mean over lead times of each metric, and share of truths in each central interval."""
     inside = scores.details.get("coverage", {})
     return {
         **{name: score["ensemble"].value for name, score in scores.by_metric.items()},

@@ -1,4 +1,4 @@
-"""Calibrations that run folders hold."""
+"""Calibrations in run folders."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ def read_calibration(folder: Path, step: int, model: Forecaster) -> Calibration:
 
     Args:
         folder: the run folder.
-        step: of the checkpoint that it is to correct.
-        model: that it is to correct.
+        step: step of the checkpoint to correct.
+        model: the model to correct.
 
     Errors:
         FileError: the run has no calibration.
@@ -37,8 +37,8 @@ def read_calibration(folder: Path, step: int, model: Forecaster) -> Calibration:
         raise CorruptionError(f"{path} cannot be read: {error}. {again}") from error
     if fitted != step:
         raise InputError(
-            f"{path} was fitted for the checkpoint of step {fitted}, but that of step {step} is "
-            f"asked for. {again} --checkpoint {step}"
+            f"{path} was fitted for the checkpoint of step {fitted}, but the checkpoint of step "
+            f"{step} is asked for. {again} --checkpoint {step}"
         )
     if found.channels != model.spec.channels:
         raise CorruptionError(f"{path} is for channels {found.channels}. {again}")

@@ -1,4 +1,4 @@
-"""New run folders from recipes, and other options for the training of existing ones."""
+"""New run folders from recipes, and changes to the training of existing ones."""
 
 from __future__ import annotations
 
@@ -47,21 +47,21 @@ def create_run(
     *,
     init_from: str | Path | None = None,
 ) -> Run:
-    """Write a new run folder with the complete recipe, and nothing else yet.
+    """Write a new run folder with the complete recipe, but no weights yet.
 
-    When several processes make one folder, one succeeds and the others are refused; each number is
-    given once.
+    If several processes make one folder, one succeeds and the others get an error. Processes that
+    number their folders get different numbers.
 
     Args:
         recipe: name of a shipped recipe, or a YAML file.
-        folder: where; by default the first free `runs/RECIPE-1`, `-2`, …
+        folder: the run folder; by default the first free `runs/RECIPE-1`, `-2`, …
         overrides: `--table.option value` …
-        init_from: run folder, or name of a shipped model, whose weights the training begins with;
-            the normaliser follows from the new run's data.
+        init_from: run folder, or name of a shipped model, with the weights that training begins
+            with; the normaliser still follows from the new run's data.
 
     Errors:
-        InputError: an unknown recipe or option, a value that does not fit, or weights that are not
-            those of the new model.
+        InputError: a recipe or option is unknown, a value does not fit, or the weights do not fit
+            the new model.
         FileError: the folder is not empty, or cannot be written; nothing is left in it.
     """
     tables = without_code(resolve(read_recipe(recipe), overrides, origin=f"The recipe {recipe}"))
@@ -71,7 +71,7 @@ def create_run(
     data = build_data(tables)
     spec, choices = data.spec, tuple(data.inferred_options)
     tables["data"] |= {c.option: c.value for c in choices if c.option is not None}
-    # Checked before the folder is made: options that do not fit leave nothing behind.
+    # Check before the folder is made, so that options that do not fit leave nothing behind.
     TrainingOptions.of(tables["train"])
     options = tables["train"]
     choices += reference_choice(tables, data)
@@ -98,13 +98,13 @@ def create_run(
         write_text(made / ENVIRONMENT_NAME, json.dumps(environment(), indent=1) + "\n")
         config = dump(tables, spec)
         record_digests(made, {CONFIG_NAME: config})
-        # Last, because this file is what makes a folder a run.
+        # Written last, because this file makes the folder a run.
         write_text(made / CONFIG_NAME, config)
     return Run(made, tables, spec, choices)
 
 
 def reference_choice(tables: Tables, data: DataSource) -> tuple[InferredOption, ...]:
-    """The reference that validation chooses for `reference: auto`, written into the recipe."""
+    """Choose a reference for `reference: auto` by validation, and write it into the recipe."""
     model, options = tables["model"], tables["train"]
     if model["name"] in BASELINES and model["reference"] != "none":
         model["reference"] = "none"
@@ -117,7 +117,7 @@ def reference_choice(tables: Tables, data: DataSource) -> tuple[InferredOption, 
 
 
 def absolute_paths(data: Mapping[str, Any]) -> dict[str, Any]:
-    """Options of data that name local files, so that a run finds them from any folder."""
+    """Options of data that name local files, as absolute paths, which are valid in any folder."""
 
     def absolute(name: str) -> str:
         return name if "://" in name else str(Path(name).absolute())
@@ -131,18 +131,19 @@ def absolute_paths(data: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def change_training(run: Run, overrides: Sequence[str]) -> Run:
-    """A run with other options of its training, in its folder as well.
+    """Change options of a run's training, and write them into its folder.
 
     Errors:
-        InputError: an option of another table, one that a resumed training cannot change the value
-            of, or a value that does not fit.
+        InputError: an option belongs to another table or cannot change in a resumed training, or
+            a value does not fit.
     """
     for name, _ in pairs(overrides):
         table, _, option = name.partition(".")
         if table != "train" or option in FIXED:
             raise InputError(
-                f"A resumed training keeps its model, data, {' and '.join(FIXED)}; --{name} cannot "
-                "change. Start a new run, if you like with --init-from the old one."
+                f"A resumed training keeps its model, data, {' and '.join(FIXED)}, so --{name} "
+                "cannot change. Start a new run, with the weights of this one if you add "
+                f"--init-from {run.folder}."
             )
     tables = resolve(run.tables, overrides, origin=str(run.folder))
     TrainingOptions.of(tables["train"])

@@ -1,4 +1,4 @@
-"""Digests of the files that a run folder is opened by, recorded beside them."""
+"""Digests of the files that are needed to open a run folder, recorded beside them."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ RECORDED = (
 
 
 def record_digests(folder: Path, coming: Mapping[str, str]) -> Path:
-    """Write the digests of the files that a run folder is opened by.
+    """Write the digests of the files that are needed to open a run folder.
 
     Args:
         folder: the run folder.
-        coming: text of files that will be written next.
+        coming: text of files that will be written next, by name.
     """
     files = {name: sha256_of(folder / name) for name in RECORDED if (folder / name).is_file()}
     files |= {name: hashlib.sha256(text.encode()).hexdigest() for name, text in coming.items()}
@@ -34,7 +34,7 @@ def record_digests(folder: Path, coming: Mapping[str, str]) -> Path:
 
 
 def read_record(folder: Path) -> dict[str, str]:
-    """Read the recorded digests by name of file.
+    """The recorded digests, by name of file.
 
     Errors:
         CorruptionError: the record is missing or damaged.
@@ -45,8 +45,8 @@ def read_record(folder: Path) -> dict[str, str]:
     except (OSError, ValueError, KeyError, TypeError) as error:
         reason = str(error).rstrip(".")
         raise CorruptionError(
-            f"{path} is missing or damaged: {reason}. Check the files of the run; if they are "
-            f"right: statecast verify {folder} --accept"
+            f"{path} is missing or damaged: {reason}. Check the files of the run. If they are "
+            f"right, accept them: statecast verify {folder} --accept"
         ) from error
 
 
@@ -54,7 +54,7 @@ def is_as_recorded(folder: Path, name: str) -> bool:
     """Whether a file of a run folder has its recorded digest, or both are missing.
 
     Errors:
-        CorruptionError: one of them is missing, or the record is damaged.
+        CorruptionError: only one of them is missing, or the record is damaged.
         FileError: the file is a link that leads out of the folder.
     """
     record, path = read_record(folder), folder / name
@@ -67,9 +67,9 @@ def is_as_recorded(folder: Path, name: str) -> bool:
 
 
 def check_recorded(folder: Path, name: str) -> None:
-    """Raise `CorruptionError` where a file differs from its recorded digest; errors as above."""
+    """Raise `CorruptionError` if a file differs from its recorded digest; as `is_as_recorded`."""
     if not is_as_recorded(folder, name):
         raise CorruptionError(
             f"{folder / name} differs from its recorded digest: it is damaged, or was edited. If "
-            f"you edited it on purpose: statecast verify {folder} --accept"
+            f"you edited it on purpose, accept it: statecast verify {folder} --accept"
         )

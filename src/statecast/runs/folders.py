@@ -1,4 +1,4 @@
-"""Folders of runs: made for a new one, numbered, and owned while they are trained."""
+"""Run folders: made, numbered, and locked during training."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ CONFIG_NAME, ENVIRONMENT_NAME = "config.yaml", "env.json"
 
 
 def being_trained(folder: Path) -> AbstractContextManager[None]:
-    """Own a run folder for training; of processes that train together, the main one does."""
+    """Lock a run folder for training; of processes that train together, the main one locks it."""
     if launched_rank():
         return nullcontext()
     return exclusive_lock(folder / LOCK_NAME, f"{folder} is being trained")
 
 
 def check_free(folder: Path) -> None:
-    """Raise `FileError` unless a folder is missing, empty, or left by a killed `create_run`."""
+    """Raise `FileError` unless a folder is missing, empty, or the rest of a killed `create_run`."""
     if folder.exists() and not (folder.is_dir() and unfinished(folder)):
         raise FileError(
             f"{folder} is not empty. Choose another folder, or continue its training: "
@@ -34,7 +34,7 @@ def check_free(folder: Path) -> None:
 
 
 def unfinished(folder: Path) -> bool:
-    """Whether a folder holds nothing but what a killed `create_run` left there."""
+    """Whether a folder holds only what a killed `create_run` left."""
     names = {path.name for path in folder.iterdir()} - {LOCK_NAME}
     rest = {name for name in names if not (name[0] == "." and TEMPORARY in name)}
     if not rest:
@@ -46,14 +46,14 @@ def unfinished(folder: Path) -> bool:
 
 @contextmanager
 def new_folder(name: str, folder: Path | None) -> Iterator[Path]:
-    """The folder of a new run, owned inside the block, and removed after an error.
+    """Make the folder of a new run, lock it inside the block, and remove it after an error.
 
     Args:
         name: of the recipe.
-        folder: where; None for the first free `runs/NAME-1`, `-2`, …
+        folder: the folder; None for the first free `runs/NAME-1`, `-2`, …
 
     Errors:
-        FileError: it is not empty, or cannot be written; or another process is making it.
+        FileError: it is not empty, cannot be written, or is being made by another process.
     """
     if folder is None:
         folder, made = numbered_folder(name), True
@@ -72,14 +72,14 @@ def new_folder(name: str, folder: Path | None) -> Iterator[Path]:
                         remove(path)
                 raise
     except BaseException:
-        with suppress(OSError):  # where another process has written something
+        with suppress(OSError):  # another process may have written into it
             if made:
                 folder.rmdir()
         raise
 
 
 def numbered_folder(name: str) -> Path:
-    """The first free `runs/NAME-1`, `-2`, …, which making it takes."""
+    """Make the folder `runs/NAME-1`, or `-2`, …, the first that is free."""
     number = 1
     while True:
         folder = Path("runs") / f"{name}-{number}"

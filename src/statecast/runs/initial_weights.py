@@ -1,4 +1,4 @@
-"""Weights of another run that a new one begins with, kept in its folder."""
+"""Initial weights of a run from another one, kept in its folder."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ NORMALISER = "normaliser."  # follows from the data of the new run
 
 
 def write_initial_weights(source: Forecaster, model: Forecaster, origin: str, folder: Path) -> None:
-    """Keep the weights of a trained model for one that is about to be trained.
+    """Write the weights of a trained model into the folder of a new run that begins with them.
 
     Errors:
         InputError: the models do not have the same weights.
@@ -30,7 +30,7 @@ def write_initial_weights(source: Forecaster, model: Forecaster, origin: str, fo
 
 
 def check_same_weights(source: Forecaster, model: Forecaster, origin: str) -> None:
-    """Raise `InputError` naming the first weight that only one has, or of two sizes."""
+    """Raise `InputError` naming the first weight that differs in size or that only one has."""
     theirs, ours = (
         {name: tuple(value.shape) for name, value in one.state_dict().items()}
         for one in (source, model)
@@ -40,12 +40,12 @@ def check_same_weights(source: Forecaster, model: Forecaster, origin: str) -> No
             raise InputError(
                 f"The weights of {origin} do not fit: {name} is {theirs.get(name, 'missing')} "
                 f"there, and {ours.get(name, 'missing')} in the new model. Give the new run the "
-                "model options of that one."
+                f"model options of {origin}."
             )
 
 
 def read_initial_weights(model: Forecaster, folder: Path) -> None:
-    """Give a model the weights that its run begins with, if any.
+    """Load the initial weights of a run into its model, if there are any.
 
     Errors:
         CorruptionError: the file differs from its recorded digest.

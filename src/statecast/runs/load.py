@@ -1,4 +1,4 @@
-"""Trained models by name or folder: of a run, shipped with the package, or published."""
+"""Trained models by name or folder: from a run, from the package, or published."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ def load(
         folder: a run folder, or the name of a model that comes with the package, such as
             `digits`; `statecast list` names them.
         which: checkpoint of a run: `best` by validation, `last`, or a number of steps.
-        device: where to put it.
-        fallback: whether to take the newest whole checkpoint, with a warning, where that one is
-            damaged.
-        calibrated: whether forecasts of a run are corrected, as `statecast calibrate` fitted it.
+        device: device of the model.
+        fallback: whether to take the newest intact checkpoint, with a warning, if the chosen one
+            is damaged.
+        calibrated: whether to correct forecasts of a run by what `statecast calibrate` fitted.
 
     Errors:
-        FileError: there is no such run or checkpoint, or it has no calibration.
-        InputError: a calibration was fitted for another checkpoint.
+        FileError: there is no such run, checkpoint or calibration.
+        InputError: the calibration was fitted for another checkpoint.
         CorruptionError: a file differs from its recorded digest.
     """
     if is_trained(folder):
@@ -50,7 +50,7 @@ def load(
 def load_model(
     folder: str | Path, which: str = "best", *, device: str = "cpu", calibrated: bool = False
 ) -> Predictor:
-    """The model of a published checkpoint folder, or as `load`."""
+    """The model of a published checkpoint folder, or what `load` returns."""
     if is_official(folder):
         check_uncalibrated(folder, calibrated)
         return Predictor(load_official(folder).to(device_of(device)))
@@ -58,6 +58,8 @@ def load_model(
 
 
 def check_uncalibrated(folder: str | Path, calibrated: bool) -> None:
-    """Raise `InputError` where a calibration is asked for that no run holds."""
+    """Raise `InputError` if a calibration is asked for without a run folder."""
     if calibrated:
-        raise InputError(f"{folder} is not a run folder, so it has no calibration.")
+        raise InputError(
+            f"{folder} is not a run folder, so it has no calibration. Leave calibrated out."
+        )

@@ -1,4 +1,4 @@
-"""Run folders: created from a recipe, trained, opened again; only here do names become objects."""
+"""Run: a run folder, opened, trained and scored."""
 
 from __future__ import annotations
 
@@ -42,18 +42,18 @@ from statecast.training.options import TrainingOptions
 from statecast.training.precision import device_of
 from statecast.training.train import train
 
-TRIES = 5  # at reading a checkpoint that is replaced meanwhile
+TRIES = 5  # at reading a checkpoint that a running training replaces
 WEIGHTS = 0  # stream of random numbers for initial weights
 
 
 @dataclass(frozen=True)
 class Run:
-    """A run folder: the complete recipe, and what was made with it."""
+    """A run folder: the complete recipe, and what was made from it."""
 
     folder: Path
     tables: Tables
     spec: FrameSpec
-    inferred_options: tuple[InferredOption, ...] = ()  # chosen where options left something open
+    inferred_options: tuple[InferredOption, ...] = ()  # choices that the given options left open
 
     def __repr__(self) -> str:
         shape = "×".join(map(str, self.spec.frame_shape))
@@ -70,7 +70,7 @@ class Run:
         return build_data(self.tables)
 
     def new_model(self) -> Forecaster:
-        """Its model, with initial weights that follow from the seed of the training."""
+        """Its model, with initial weights that follow from the seed of training."""
         generator = seeded_generator(self.tables["train"]["seed"], WEIGHTS)
         return model_of(self.tables["model"], self.spec, generator=generator)
 
@@ -86,10 +86,10 @@ class Run:
 
         Args:
             which: `best` by validation, `last`, or a number of steps.
-            device: where to put it.
-            fallback: whether to take the newest whole checkpoint, with a warning, where that one
-                is damaged.
-            calibrated: whether its forecasts are corrected, as `statecast calibrate` fitted it.
+            device: device of the model.
+            fallback: whether to take the newest intact checkpoint, with a warning, if the chosen
+                one is damaged.
+            calibrated: whether to correct its forecasts by what `statecast calibrate` fitted.
 
         Errors:
             FileError: there is no such checkpoint, or no calibration.
@@ -104,7 +104,7 @@ class Run:
     def load_with_step(
         self, which: str = "best", *, device: str = "cpu", fallback: bool = False
     ) -> tuple[Forecaster, int]:
-        """Its trained model, uncorrected, and the step of its checkpoint; as `load`."""
+        """Its trained model, not calibrated, and the step of its checkpoint; as `load`."""
         model = self.new_model()
         checkpoint = read_checkpoint(self.folder, which, fallback=fallback)
         try:
@@ -124,7 +124,7 @@ class Run:
         fallback: bool = False,
         calibrated: bool = False,
     ) -> Predictor:
-        """Its trained model, and what is done to observations first; arguments as `load`."""
+        """Its trained model with its preprocessing of observations; arguments as `load`."""
         check_recorded(self.folder, FILE_NAME)
         data = self.tables["data"]
         return Predictor(
@@ -136,7 +136,7 @@ class Run:
 
 
 def read_checkpoint(folder: Path, which: str, *, fallback: bool = False) -> Checkpoint:
-    """A checkpoint of a run that may be in training, where newer ones replace it meanwhile."""
+    """A checkpoint of a run, even if a running training replaces checkpoints meanwhile."""
     for _ in range(TRIES):
         before = list_checkpoints(folder)
         try:
@@ -148,7 +148,7 @@ def read_checkpoint(folder: Path, which: str, *, fallback: bool = False) -> Chec
 
 
 def build_data(tables: Tables, *, protocol: str | None = None) -> DataSource:
-    """The data source of a recipe, whose tests are those of a protocol where one is named."""
+    """The data source of a recipe; if a protocol is named, its test data follow the protocol."""
     options = data_options(protocol, tables["data"])
     name, thin = options.pop("name"), options.pop("thin", 0.0)
     source = DATASETS[name](**options)
@@ -157,7 +157,7 @@ def build_data(tables: Tables, *, protocol: str | None = None) -> DataSource:
 
 @typed
 def open_run(folder: str | Path) -> Run:
-    """Open a run folder, with a warning where its recipe was edited after it was made.
+    """Open a run folder, with a warning if its recipe was edited.
 
     Errors:
         FileError: it is not a run folder.
@@ -165,7 +165,11 @@ def open_run(folder: str | Path) -> Run:
     """
     run = read_run(Path(folder))
     if not is_as_recorded(run.folder, CONFIG_NAME):
-        warnings.warn(f"{run.folder / CONFIG_NAME} was edited; it is used as it is.", stacklevel=2)
+        warnings.warn(
+            f"{run.folder / CONFIG_NAME} was edited after the run was made; it is used as it is "
+            "now.",
+            stacklevel=2,
+        )
     return run
 
 
@@ -176,13 +180,13 @@ def read_run(folder: Path) -> Run:
         shipped = trained_names()
         if str(folder) in shipped:
             raise FileError(
-                f"{folder} comes with the package without data, and is not a run folder. "
-                "statecast.load and `statecast forecast` take it; for a run of your own, "
+                f"{folder} is a model that comes with the package, and not a run folder. It works "
+                "with statecast.load and `statecast forecast`. For a run of your own, train it: "
                 f"`{training_command(str(folder))}`."
             )
         raise FileError(
-            f"{folder} is not a run folder: it holds no {CONFIG_NAME}. `statecast train RECIPE` "
-            f"makes one; models that come with the package are {', '.join(shipped)}."
+            f"{folder} is not a run folder: it holds no {CONFIG_NAME}. Make one with `statecast "
+            f"train RECIPE`, or take a model of the package: {', '.join(shipped)}."
         )
     own_file(path)
     try:
@@ -204,13 +208,14 @@ def read_run(folder: Path) -> Run:
 
 
 def train_run(run: Run, *, resume: bool = False) -> TrainingResult:
-    """Train a run from its start, or from its last checkpoint.
+    """Train a run from its start, or resume it from its last checkpoint.
 
-    One that was killed before its first checkpoint is resumed from its start. Of several processes
-    in a group, the main one reads and writes in the folder.
+    A run that was killed before its first checkpoint resumes from its start. In a group of
+    processes, only the main one reads and writes in the folder.
 
     Errors:
-        As `train`, and FileError where another process is at work on the run.
+        OwnedError: another process trains the run.
+        As `train`.
     """
 
     def newest() -> Checkpoint | None:
@@ -224,7 +229,7 @@ def train_run(run: Run, *, resume: bool = False) -> TrainingResult:
         if checkpoint is None:
             read_initial_weights(model, run.folder)
         data = run.data()
-        all_gather(None)  # opening may take one of them long
+        all_gather(None)  # waits for a process that takes long to open its data
         return train(model, data, run.folder, options, resume=checkpoint)
 
 
@@ -238,18 +243,18 @@ def evaluate_run(
 ) -> Evaluation:
     """Score a run's model on its data, and write `scores.json` into the folder.
 
-    Earlier scores stay where nothing that was asked for could be computed.
+    If no metric can be computed, earlier scores stay.
 
-    A protocol takes precedence over the recipe: it sets the options of the data that concern
-    tests alone, and all windows are scored unless `overrides` set `evaluate.max_windows`. In a
-    group of processes, the main one writes.
+    A protocol takes precedence over the recipe: it sets the options of data that concern only
+    tests, and all windows are scored unless `overrides` set `evaluate.max_windows`. In a group of
+    processes, the main one writes.
 
     Args:
         run: the run.
         overrides: `--evaluate.samples 10` …
-        which: checkpoint: `best`, `last`, or a number of steps.
+        which: the checkpoint: `best`, `last`, or a number of steps.
         device: `auto`, `cpu`, `cuda`, …
-        calibrated: whether forecasts are corrected, as `statecast calibrate` fitted it.
+        calibrated: whether to correct forecasts by what `statecast calibrate` fitted.
     """
     tables = resolve(run.tables, overrides, origin=str(run.folder))
     options = scoring_options(tables, dict(pairs(overrides)))
@@ -263,10 +268,10 @@ def evaluate_run(
 
 
 def scoring_options(tables: Tables, given: Mapping[str, str]) -> dict[str, Any]:
-    """Arguments of `evaluate`; under a protocol, every window counts unless `given` says less.
+    """Arguments of `evaluate`; a protocol scores every window unless `given` limits their number.
 
     Errors:
-        InputError: an option was given that the protocol sets.
+        InputError: an option is given that the protocol sets.
     """
     options: dict[str, Any] = {
         name: tuple(value) if isinstance(value, list) else value
@@ -280,7 +285,7 @@ def scoring_options(tables: Tables, given: Mapping[str, str]) -> dict[str, Any]:
 
 
 def dump(tables: Tables, spec: FrameSpec) -> str:
-    """The complete recipe as YAML, with the shape of its frames."""
+    """The complete recipe as YAML, with the spec of its frames."""
     frames = asdict(spec)
     frames |= {key: list(value) for key, value in frames.items() if isinstance(value, tuple)}
     return yaml.safe_dump({**tables, "frames": frames}, sort_keys=False, allow_unicode=True)

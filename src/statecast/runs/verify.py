@@ -1,4 +1,4 @@
-"""verify_run: every file of a run folder, compared with its record."""
+"""verify_run: every file of a run folder, compared with its recorded digest."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ UNRECORDED = "no digest of it was recorded"
 
 
 class Checked(NamedTuple):
-    """Finding about a file."""
+    """What was found about a file."""
 
     state: State
     path: Path
@@ -50,8 +50,8 @@ def verify_run(folder: str | Path) -> list[Checked]:
     """Check every file of a run folder; nothing is changed.
 
     The recipe and the files beside it, checkpoints, scores and the calibration are covered: one
-    changed byte in them is a fault. Logs and pictures are not covered; a log that cannot be read is
-    a fault all the same.
+    changed byte in them is a fault. Logs and pictures are not covered, but a log that cannot be
+    read is a fault.
 
     Args:
         folder: the run folder.
@@ -73,7 +73,7 @@ def verify_run(folder: str | Path) -> list[Checked]:
     found.append(checked(folder / WINDOW_SCORES, partial(check_windows, folder)))
     for path in list_checkpoints(folder):
         found += checkpoint_of(path)
-    # A file that is not there, and need not be, is not spoken of.
+    # Leave out files that are missing and need not exist.
     found = [one for one in found if one.state == "FAULT" or one.path.is_file()]
     known = {one.path for one in found}
     found += [other_file(p) for p in folder.rglob("*") if p.is_file() and p not in known]
@@ -81,9 +81,9 @@ def verify_run(folder: str | Path) -> list[Checked]:
 
 
 def accept(folder: str | Path) -> Path:
-    """Record the current digests of the files that a run is opened by.
+    """Record the current digests of the files that are needed to open a run.
 
-    For a recipe that was edited on purpose.
+    This accepts a recipe that was edited on purpose.
 
     Errors:
         FileError: it is not a run folder.
@@ -94,7 +94,7 @@ def accept(folder: str | Path) -> Path:
 
 
 def checked(path: Path, check: Callable[[], object]) -> Checked:
-    """Turn the outcome of a check of a file into a finding."""
+    """The outcome of a check of a file."""
     try:
         check()
     except FileError as error:
@@ -116,7 +116,7 @@ def check_windows(folder: Path) -> None:
     try:
         content = read_sealed(folder / SCORES_NAME) if (folder / SCORES_NAME).is_file() else {}
     except (OSError, ValueError, TypeError):
-        content = {}  # which is a fault of its own
+        content = {}  # reported as a fault of that file
     check_window_scores(folder, content.get("window_scores"))
 
 
@@ -139,7 +139,9 @@ def checkpoint_of(path: Path) -> list[Checked]:
 def other_file(path: Path) -> Checked:
     """A file without a digest: a log, a picture, a leftover, or a file of somebody else."""
     if TEMPORARY in path.name or any(TEMPORARY in part.name for part in path.parents):
-        return Checked("not covered", path, "left by a killed process; the next training sweeps it")
+        return Checked(
+            "not covered", path, "left by a killed process; the next training removes it"
+        )
     if any(part.name.startswith(DAMAGED) for part in path.parents):
         return Checked("not covered", path, "set aside as damaged")
     if path.suffix == ".csv":

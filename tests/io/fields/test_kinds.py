@@ -153,7 +153,7 @@ def test_default_fills_and_values_out_of_range_are_unknown(tmp_path):
     found = frames(fields(path))
     assert np.isnan(found[:, 0, 0, :2]).all()
     assert np.isfinite(found[:, 0, 1:]).all()
-    assert "outside 200 to 350 is unknown" in said(fields(path))
+    assert "values outside 200 to 350 are unknown" in said(fields(path))
 
 
 @pytest.mark.parametrize("unsigned", [False, True])

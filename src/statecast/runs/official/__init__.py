@@ -1,4 +1,4 @@
-"""Published checkpoints in and out: one file per system."""
+"""Published checkpoints, imported and exported: one file per system."""
 
 from statecast.runs.official.arrays import from_arrays
 

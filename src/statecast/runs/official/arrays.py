@@ -1,4 +1,4 @@
-"""from_arrays: models with the weights of published systems, given as arrays."""
+"""from_arrays: models with the weights of published systems, from arrays."""
 
 from __future__ import annotations
 
@@ -39,14 +39,14 @@ def from_arrays(system: str, arrays: Mapping[str, Any], config: Mapping[str, Any
     """A model with published weights and sizes, in evaluation mode.
 
     Args:
-        system: name of the system, such as `svg`, `phydnet` or `td_vae`; what follows the name,
-            such as the variant in `svg_fp` or `SVG-LP`, is read from `config`.
+        system: name of the system, such as `svg`, `phydnet` or `td_vae`; a suffix, such as the
+            variant in `svg_fp` or `SVG-LP`, is ignored, because `config` states it.
         arrays: arrays or tensors by published name, alone or in a checkpoint with wrappers such as
             `state_dict`.
         config: sizes and options under the published names.
 
     Errors:
-        InputError: no system of this name; a setting or an array is missing, left over, or of
+        InputError: there is no such system; or a setting or an array is missing, left over, or of
             another shape.
     """
     asked = system.lower().replace("-", "_")
@@ -77,7 +77,7 @@ def build(
 
 
 def native(name: str, value: Any) -> np.ndarray[Any, np.dtype[Any]]:
-    """A copy of an array or tensor in the order of axes and bytes that PyTorch takes."""
+    """A copy of an array or tensor in the memory order and byte order that PyTorch takes."""
     if isinstance(value, Tensor):
         value = value.detach().cpu().float().numpy()
     array = np.array(value, order="C")

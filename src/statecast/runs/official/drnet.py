@@ -28,24 +28,24 @@ MODULES = {  # our module: end of the published name, before which there may be 
 COUNTERS = "num_batches_tracked"
 BACKBONES: dict[int, Literal["vgg", "dcgan", "resnet"]] = {3: "vgg", 4: "dcgan", 5: "resnet"}
 SIDE, FRAMES = 64, 10  # of frames, and observed and forecast, where no option says so
-UNUSED = 64  # hidden units of networks that the arrays do not hold, as any other number
+UNUSED = 64  # hidden units of networks that the arrays do not hold; any number would do
 
 
 def from_arrays(arrays: Mapping[str, Any], config: Mapping[str, Any]) -> Forecaster:
     """The published model with these weights, in evaluation mode.
 
     A module that the arrays lack keeps its initial weights: published checkpoints hold no
-    discriminator, and the LSTM in a file of its own. Backbones, skips and widths are read from the
-    weights.
+    discriminator, and the LSTM lies in a file of its own. Backbones, skips and widths follow from
+    the weights.
 
     Args:
         arrays: `MODULE.NAME`, each module in the order of its state dict. Modules are `netEC`,
-            `netEP`, `netD`, `netC` and `lstm`; a variant's name may stand in the place of `net`,
-            as in `vgg_EC`.
+            `netEP`, `netD`, `netC` and `lstm`; the name of a variant may replace `net`, as in
+            `vgg_EC`.
         config: `content_dim`, `pose_dim`, `channels`, `frame_size`, `n_past`, `n_future`;
-            `sd_weight` (by default 0.0001); `variant`, where arrays hold several of one module, by
-            default the first; `normalize`, whether poses have length 1, by default of a ResNet
-            alone.
+            `sd_weight` (by default 0.0001); `variant`, if there are several of one module, by
+            default the first; `normalize`, whether poses have length 1, by default only from a
+            ResNet.
 
     Errors:
         InputError: a setting is missing, or an array is missing, left over, or of another shape.
@@ -59,7 +59,7 @@ def is_drnet(names: Collection[str]) -> bool:
 
 
 def read_tensors(tensors: Mapping[str, Tensor], settings: Settings) -> Official:
-    """The modules of a published checkpoint, with its options `opt` for settings.
+    """The modules of a published checkpoint, whose options `opt` are the settings.
 
     Errors:
         InputError: a setting is missing, or an array is missing, left over, or of another shape.
@@ -103,8 +103,8 @@ def modules_of(arrays: Mapping[str, Any], variant: str | None) -> dict[str, dict
             del found[module]
     if found or not {"content_encoder", "decoder"} <= modules.keys():
         raise InputError(
-            "Published weights of DrNet are those of netEC, netEP, netD, netC and lstm, at least "
-            f"netEC and netD; left over: {', '.join(found) or 'none'}."
+            "Published weights of DrNet belong to netEC, netEP, netD, netC and lstm; netEC and "
+            f"netD are required. Left over: {', '.join(found) or 'none'}."
         )
     return modules
 
@@ -112,7 +112,7 @@ def modules_of(arrays: Mapping[str, Any], variant: str | None) -> dict[str, dict
 def sizes_of(
     modules: Mapping[str, Mapping[str, Tensor]], config: Mapping[str, Any]
 ) -> tuple[FrameSpec, dict[str, Any]]:
-    """Frames, and options of a model of the sizes that settings and weights have."""
+    """Spec and options of a model, with the sizes of settings and weights."""
     keys = ("content_dim", "pose_dim", "channels", "frame_size", "n_past", "n_future")
     if missing := [key for key in keys if key not in config]:
         raise InputError(f"The settings of DrNet lack {', '.join(missing)}.")
@@ -152,7 +152,7 @@ def sizes_of(
 
 
 def load_module(module: nn.Module, name: str, tensors: Mapping[str, Tensor]) -> None:
-    """Load published tensors, which come in the order of ours."""
+    """Load published tensors, which have the order of ours."""
     own = {key: value for key, value in module.state_dict().items() if not key.endswith(COUNTERS)}
     theirs = list(tensors.items())
     for (key, value), (published, tensor) in zip(own.items(), theirs, strict=False):

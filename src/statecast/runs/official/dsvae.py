@@ -77,7 +77,7 @@ def from_arrays(arrays: Mapping[str, Any], config: Mapping[str, Any]) -> DSVAE:
     full = "z_rnn.weight_ih_l0" in tensors
     model = DSVAE(spec, posterior=VARIANTS[full], published=True, **options)
     names = {name: published_name(name, NAMES) for name in own_names(model)}
-    for name, theirs in names.items():  # linear layers of the encoder are kernels of ours
+    for name, theirs in names.items():  # linear layers of their encoder are kernels in ours
         own, found = model.state_dict()[name], tensors.get(theirs)
         if found is not None and len(own) == len(found) and own.numel() == found.numel():
             tensors[theirs] = found.view_as(own)

@@ -1,4 +1,4 @@
-"""export_official: a run becomes a folder in the published layout of its model."""
+"""export_official: write a run in the published layout of its model."""
 
 from __future__ import annotations
 
@@ -34,27 +34,27 @@ Settings = dict[str, Any]
 def export_official(folder: str | Path, output: str | Path, *, which: str = "best") -> Path:
     """Write the weights and settings of a run in the published layout of its model.
 
-    SRVP becomes `model.pt` and `config.json`. Separable becomes `params.json` and the four files
-    that are pickled modules as published; here they hold the modules' state dicts, since a module
-    cannot be pickled without the code of its class. `load_official` reads them either way.
+    SRVP becomes `model.pt` and `config.json`. Separable becomes `params.json` and four files. The
+    published files are pickled modules; these hold state dicts, because a module cannot be pickled
+    without the code of its class. `load_official` reads both.
 
     Args:
         folder: run folder.
         output: new folder; it appears complete or not at all.
-        which: checkpoint: `best`, `last`, or a number of steps.
+        which: the checkpoint: `best`, `last`, or a number of steps.
 
     Returns:
         The folder written.
 
     Errors:
         FileError: `output` is not empty, or there is no such checkpoint.
-        InputError: the published layout cannot hold the model; names the option.
+        InputError: the published layout cannot hold the model; the message names the option.
     """
     run, output = open_run(folder), Path(output)
     if run.tables["model"]["reference"] != "none":
         raise InputError(
-            "There is no published layout for changes from a reference: model.reference is "
-            f"{run.tables['model']['reference']}."
+            "The published layouts cannot hold a model of changes from a reference; "
+            f"model.reference is {run.tables['model']['reference']}, and none is needed."
         )
     model = run.load(which)
     base = published_settings(run)
@@ -84,10 +84,10 @@ def export_official(folder: str | Path, output: str | Path, *, which: str = "bes
 
 
 def published_settings(run: Run) -> Settings:
-    """The settings that a run was imported with; empty where it was not imported.
+    """The settings that a run was imported with; empty if it was not imported.
 
     Errors:
-        CorruptionError: the record of them cannot be read.
+        CorruptionError: the record of the settings cannot be read.
     """
     path = run.folder / OFFICIAL_NAME
     if not path.is_file():
@@ -99,7 +99,7 @@ def published_settings(run: Run) -> Settings:
 
 
 def changed(own: Settings, base: Mapping[str, Any]) -> Settings:
-    """Settings that differ from `base`, so that 1 stays 1 and does not become 1.0."""
+    """Settings whose value differs from `base`, so that 1 in `base` does not become 1.0."""
     return {key: value for key, value in own.items() if key not in base or base[key] != value}
 
 
@@ -127,7 +127,7 @@ def separable_files(model: Separable) -> dict[str, dict[str, Tensor]]:
 
 
 def srvp_training(run: Run, base: Mapping[str, Any]) -> Settings:
-    """Published names of how the run was trained, and on what."""
+    """Published settings for the training and data of a run of SRVP."""
     train, data = run.tables["train"], run.tables["data"]
     linear = train["schedule"] == "linear"
     decay_start = train["decay_start"] if linear else train["steps"]
@@ -153,7 +153,7 @@ def srvp_training(run: Run, base: Mapping[str, Any]) -> Settings:
 
 
 def published_data(run: Run) -> str | None:
-    """The published name of the data set that a run was trained on, where it has one."""
+    """The published name of the data set of a run; None if it has none."""
     data = run.tables["data"]
     if data["name"] == "wave_equation":
         return "wave" if data["points"] is None else "wave_partial"
@@ -161,7 +161,7 @@ def published_data(run: Run) -> str | None:
 
 
 def separable_training(run: Run, base: Mapping[str, Any]) -> Settings:
-    """Published names of how the run was trained, and on what."""
+    """Published settings for the training and data of a run of Separable."""
     train, data = run.tables["train"], run.tables["data"]
     settings: Settings = {
         "lr": train["learning_rate"],
@@ -172,7 +172,7 @@ def separable_training(run: Run, base: Mapping[str, Any]) -> Settings:
     }
     if data["name"] == "moving_digits":
         settings["n_object"] = data["digits"]
-    if "epochs" not in base:  # ours counts steps; an epoch of digits is a convention
+    if "epochs" not in base:  # a run counts steps; the length of an epoch is a convention
         per_epoch = max(1, round(DIGITS_EPOCH / train["batch_size"]))
         settings |= {
             "epochs": max(1, round(train["steps"] / per_epoch)),

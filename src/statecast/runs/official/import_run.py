@@ -1,4 +1,4 @@
-"""import_official: a published checkpoint folder becomes a run, to forecast, score and train on."""
+"""import_official: a published checkpoint becomes a run, to forecast, score and train on."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ from statecast.runs.run import Run, build_data, dump
 from statecast.training.loop import Trainer
 from statecast.training.options import TrainingOptions
 
-OFFICIAL_NAME = "official.json"  # settings as published, which an export gives back
+OFFICIAL_NAME = "official.json"  # settings as published, for an export
 
 
 @typed
 def import_official(folder: str | Path, output: str | Path, overrides: Sequence[str] = ()) -> Run:
     """Write a new run folder with the weights of a published checkpoint at step 0.
 
-    Model and training take the published settings. So does the data, where it is made here
-    (moving digits, waves); otherwise `overrides` name it.
+    Model and training take the published settings, and so do data that statecast makes itself
+    (moving digits, waves). For other data, `overrides` must name the data set.
 
     Args:
         folder: published checkpoint folder, as for `load_official`.
@@ -44,8 +44,8 @@ def import_official(folder: str | Path, output: str | Path, overrides: Sequence[
 
     Errors:
         FileError: `folder` is not a published checkpoint, or `output` is not empty.
-        InputError: the data cannot be told from the settings, or do not fit the model; an
-            unknown option.
+        InputError: the settings do not determine the data, the data do not fit the model, or an
+            option is unknown.
     """
     folder, output = Path(folder), Path(output)
     official = read_official(folder)
@@ -85,7 +85,7 @@ def complete_tables(
     name = given.get("data.name", guess.data.get("name"))
     if name is None:
         raise InputError(
-            f"The published data {guess.published!r} are unknown here. Name yours: "
+            f"The published data {guess.published!r} are not known to statecast. Name yours: "
             f"--data.name NAME and its options, with NAME one of {', '.join(DATASETS)}."
         )
     data = guess.data if name == guess.data.get("name") else window_options(name, official.spec)
@@ -124,12 +124,12 @@ def check_frames(data: FrameSpec, model: FrameSpec) -> None:
     if found != wanted:
         raise InputError(
             f"The published model takes frames (channel, *space) = {wanted[0]} with a context of "
-            f"{wanted[1]}, the data have {found[0]} and {found[1]}. Set other options of data."
+            f"{wanted[1]}, but the data have {found[0]} and {found[1]}. Change the options of data."
         )
 
 
 def normalisation(official: Official, data: FrameSpec) -> str:
-    """How frames of the data become those that the published weights were trained on."""
+    """The option `normalise` that turns the data into frames like those of published training."""
     if official.settings.get("data") == "sst":  # standardised there
         return "standard"
     return "none" if data.value_range == (0.0, 1.0) else "range"

@@ -83,7 +83,7 @@ def from_arrays(arrays: Mapping[str, Array], config: Mapping[str, Any]) -> KVAE:
 
 
 def state_of(left: dict[str, Tensor], model: KVAE, filters: tuple[int, ...]) -> dict[str, Tensor]:
-    """The state dict of a model; what it is made of is taken out of the published tensors."""
+    """The state dict of a model, from published tensors, which are removed from `left`."""
     coarsest = [side // 2 ** len(filters) for side in model.spec.space]
     state = {
         "dynamics.transition": left.pop("A"),
@@ -111,7 +111,7 @@ def state_of(left: dict[str, Tensor], model: KVAE, filters: tuple[int, ...]) -> 
 
 
 def pair(left: dict[str, Tensor], name: str) -> tuple[Tensor, Tensor]:
-    """Weights and biases of a layer."""
+    """Weights and biases of a layer, removed from `left`."""
     return left.pop(f"{name}/weights"), left.pop(f"{name}/biases")
 
 
@@ -127,7 +127,7 @@ def channels_first(values: Tensor, grid: tuple[int, ...]) -> Tensor:
 
 
 def mixing_state(left: dict[str, Tensor], code_size: int) -> dict[str, Tensor]:
-    """The mixing network; its gates were in another order, and 1 was added to one of them."""
+    """The mixing network; TensorFlow orders gates differently, and adds 1 to the forget gate."""
     kernel = ours_gates(left.pop("alpha/basic_lstm_cell/kernel"))
     bias = ours_gates(left.pop("alpha/basic_lstm_cell/bias"))
     weight, weight_bias = pair(left, "alpha/alpha_var")
@@ -144,6 +144,6 @@ def mixing_state(left: dict[str, Tensor], code_size: int) -> dict[str, Tensor]:
 
 
 def ours_gates(values: Tensor) -> Tensor:
-    """Gates of the last axis, published as input, new value, forget, output, in PyTorch's order."""
+    """Gates along the last axis, published as input, new, forget, output, in PyTorch's order."""
     first, new, forget, output = values.chunk(4, dim=-1)
     return torch.cat([first, forget, new, output], dim=-1)

@@ -18,13 +18,13 @@ def load_official(folder: str | Path) -> Forecaster:
     """A model with the weights of a published checkpoint folder, in evaluation mode.
 
     Args:
-        folder: of SRVP: `model.pt` and `config.json`; of Separable: `ov_Es.pt`, `ov_Et.pt`,
-            `decoder.pt`, `t_resnet.pt` and `params.json`; of SVG, DrNet, PhyDNet, PredRNN,
-            MIM, ConvLSTM, SV2P, CDNA and SAVP: the one checkpoint, and its settings where there are
-            any. Nothing in them is executed.
+        folder: a folder with, for SRVP, `model.pt` and `config.json`; for Separable, `ov_Es.pt`,
+            `ov_Et.pt`, `decoder.pt`, `t_resnet.pt` and `params.json`; for SVG, DrNet, PhyDNet,
+            PredRNN, MIM, ConvLSTM, SV2P, CDNA and SAVP, the checkpoint, and its settings if there
+            are any. No code in them is run.
 
     Errors:
-        FileError: the folder is none of them, or a file is missing.
+        FileError: the folder is not a published checkpoint, or a file is missing.
         InputError: the files ask for code, or do not fit their configuration.
 
     Formats: https://github.com/edouardelasalles/srvp and

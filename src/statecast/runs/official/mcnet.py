@@ -13,7 +13,7 @@ from statecast.models.mcnet.model import MCnet
 from statecast.runs.official.settings import channel_names
 from statecast.runs.official.weights import Arrays, load_weights
 
-COLOURS = ("blue", "green", "red")  # in the published order
+COLOURS = ("blue", "green", "red")  # the published order
 NAMES = {
     "memory.gates": "lstm/Conv",
     **{f"motion_encoder.stages.{i}.0": f"dyn_conv{i + 1}" for i in range(3)},
@@ -47,13 +47,13 @@ ENDINGS = {  # of weight and bias
 def from_arrays(arrays: Arrays, config: Mapping[str, Any]) -> MCnet:
     """A model with published weights, in evaluation mode.
 
-    It has a discriminator where the arrays hold one. Colours lie in the published order: blue,
-    green, red.
+    It has a discriminator if the arrays hold one. Colours have the published order: blue, green,
+    red.
 
     Args:
-        arrays: by published name; where `channels_1/` and `channels_3/` lead the names of two
-            models, `channels` of the configuration chooses, by default 1.
-        config: under `sizes` or by themselves, `image` (a side, or height and width), `K`, `T`.
+        arrays: by published name; if names begin with `channels_1/` and `channels_3/`, they belong
+            to two models, and `channels` in `config` chooses one, by default 1.
+        config: `image` (a side, or height and width), `K` and `T`, under `sizes` or directly.
 
     Errors:
         InputError: a setting is missing, or an array is missing, left over, or of another shape.
@@ -98,9 +98,9 @@ def published_names(model: MCnet) -> dict[str, str]:
 
 
 def our_layout(name: str, tensor: Tensor) -> Tensor:
-    """A published tensor in the layout of ours of this name.
+    """A published tensor in the layout of our tensor of this name.
 
-    A transposed convolution of stride 1 is a convolution with the kernel turned round.
+    A transposed convolution of stride 1 is a convolution with the flipped kernel.
     """
     if tensor.ndim == 2:
         return tensor.T

@@ -6,7 +6,7 @@ from typing import Any
 
 from statecast.runs.official.settings import Settings
 
-CONTEXT, HORIZON = 10, 10  # of Moving MNIST, which most checkpoints are of
+CONTEXT, HORIZON = 10, 10  # of Moving MNIST, the data of most checkpoints
 
 
 def frame_counts(settings: Settings) -> tuple[int, int]:
@@ -19,7 +19,7 @@ def frame_counts(settings: Settings) -> tuple[int, int]:
 
 
 def frame_space(settings: Settings) -> tuple[int, int] | None:
-    """Height and width of `in_shape`, (time, channel, height, width); None where it is not set."""
+    """Height and width in `in_shape`, (time, channel, height, width); None if it is not set."""
     shape: Any = settings.get("in_shape")
     if shape is None:
         return None

@@ -25,7 +25,7 @@ CELL_PARTS = {
     "combination": "F.conv2",
     "gate": "convgate",
 }
-STAGES = {  # ours: published, and how many of them are convolutions with normalisation
+STAGES = {  # ours: published, and the number of convolutions with normalisation
     "released": {
         "encoder": ("encoder_E.c", 3),
         "physical_encoder": ("encoder_Ep.c", 2),
@@ -37,7 +37,7 @@ STAGES = {  # ours: published, and how many of them are convolutions with normal
     "paper": {"encoder": ("image_cnn_enc.c", 6), "decoder": ("image_cnn_dec.upc", 5)},
 }
 LSTM = {"released": "convcell", "paper": "convlstm"}
-FIRST = {  # the tensor that tells a version, and the one whose outputs are its width
+FIRST = {  # the tensor that identifies a version, and the one whose outputs are its width
     "released": ("encoder_E.c1.main.0.weight", "encoder_E.c1.main.0.weight"),
     "paper": ("image_cnn_enc.c1.main.0.weight", "image_cnn_enc.c2.main.0.weight"),
 }
@@ -50,11 +50,11 @@ def from_arrays(
 
     Args:
         arrays: by published name.
-        config: sizes of the model, `encoder_width` for the version of 2021 or `image_width` for
-            that of 2020 among them, and of its frames, which are in [0, 1].
+        config: sizes of the model, with `encoder_width` for the version of 2021 or `image_width`
+            for the version of 2020, and sizes of its frames, which lie in [0, 1].
 
     Errors:
-        InputError: a setting is missing, or a tensor does not fit; names it.
+        InputError: a setting is missing, or a tensor does not fit; the message names it.
     """
     released = "encoder_width" in config
     options = {
@@ -86,10 +86,11 @@ def read_tensors(tensors: Mapping[str, Tensor], settings: Settings) -> Official:
 
     Args:
         tensors: by published name.
-        settings: as OpenSTL writes them; without, frames of 64×64 pixels, 10 → 10.
+        settings: as OpenSTL writes them; by default frames of 64×64 pixels, 10 → 10.
 
     Errors:
-        InputError: the tensors are of neither version, or one does not fit; names it.
+        InputError: the tensors belong to neither version, or one does not fit; the message names
+            it.
     """
     if any(name.startswith(OPENSTL) for name in tensors):
         own = [name for name in tensors if name.startswith(OPENSTL)]

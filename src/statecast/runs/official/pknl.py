@@ -26,8 +26,9 @@ UPSAMPLINGS: dict[str, Upsampling] = {
 def from_arrays(arrays: Arrays, config: Mapping[str, Any]) -> PKnl:
     """A model with published weights, in evaluation mode, for standardised frames.
 
-    Sizes and version come from the arrays: those of 2018 have biases after upsampling. Where
-    this is transposed, which always has some, `system` names the commit, by default that of 2019.
+    Sizes and version follow from the arrays: the version of 2018 has biases after upsampling.
+    Transposed convolutions always have biases; then the commit in `system` decides, by default
+    the version of 2019.
 
     Args:
         arrays: by the estimator's published names, without counters of batch normalisation.
@@ -35,7 +36,8 @@ def from_arrays(arrays: Arrays, config: Mapping[str, Any]) -> PKnl:
             and `batch_norm`, by default as published.
 
     Errors:
-        InputError: a setting is missing or unknown, or an array does not fit; names it.
+        InputError: a setting is missing or unknown, or an array does not fit; the message names
+            it.
     """
     if FIRST not in arrays:
         raise InputError(f"These are not weights of PKnl: expected an array {FIRST}.")

@@ -1,4 +1,4 @@
-"""Published weights of MIM (TensorFlow, OpenSTL), PredRNN, PredRNN-V2 and ConvLSTM in our models.
+"""Published weights of MIM (TensorFlow, OpenSTL), PredRNN, PredRNN-V2 and ConvLSTM.
 
 Formats: https://github.com/Yunbo426/MIM, https://github.com/chengtan9907/OpenSTL and
 https://github.com/thuml/predrnn-pytorch.
@@ -65,7 +65,7 @@ TENSORFLOW_ENDINGS = {  # of a convolution and its normalisation, or of a convol
     ".weight": "/kernel",
     ".bias": "/bias",
 }
-TENSORFLOW_AXES = {4: (3, 2, 0, 1), 3: (2, 0, 1)}  # ours from theirs, whose channels are last
+TENSORFLOW_AXES = {4: (3, 2, 0, 1), 3: (2, 0, 1)}  # our axes; theirs have channels last
 
 
 @dataclass(frozen=True)
@@ -74,9 +74,9 @@ class Layout:
 
     Attributes:
         names: the published name of each part of a model.
-        endings: those of a part's parameters, where they are not ours.
-        convert: makes ours of a published name and tensor.
-        ignored: whether the published model never uses a tensor of this name.
+        endings: endings of the names of parameters, ours to published, if they differ.
+        convert: turns a published name and tensor into our tensor.
+        ignored: whether the published model never uses the tensor of a name.
     """
 
     names: Names
@@ -89,10 +89,10 @@ def from_arrays(arrays: Mapping[str, Any], config: Mapping[str, Any]) -> Forecas
     """A model with published weights, in evaluation mode.
 
     Args:
-        arrays: arrays by published name. Names tell the system: MIM's of TensorFlow begin with
-            `predrnn/`, those of OpenSTL's port with `stlstm_layer`; PredRNN has `cell_list`, and
-            V2 an adapter; ConvLSTM has no `conv_m`. Where `v1.` and `v2.` lead the names of both
-            versions of PredRNN, `version` of the configuration chooses, by default `v2`.
+        arrays: arrays by published name. The names determine the system: those of MIM begin with
+            `predrnn/` in TensorFlow, and with `stlstm_layer` in OpenSTL; PredRNN has `cell_list`,
+            and V2 an adapter; ConvLSTM has no `conv_m`. If names begin with `v1.` and `v2.`, they
+            belong to both versions of PredRNN, and `version` in `config` chooses, by default `v2`.
         config: `layers`, `hidden` (width of each layer), `filter`, `patch`, `frame_channels`,
             `frame_size`, `context`, `horizon`, `layer_norm`; of V2 also `decouple_beta`.
 
@@ -115,8 +115,8 @@ def read_tensors(tensors: Mapping[str, Tensor], settings: Settings) -> Official:
 
     Args:
         tensors: by published name.
-        settings: as OpenSTL writes them; without, frames are 10 → 10, in patches of 4×4 where the
-            outputs divide by 16, and of 64×64 pixels where no weight belongs to a place.
+        settings: as OpenSTL writes them; by default, frames are 10 → 10, in patches of 4×4 if the
+            number of outputs divides by 16, and have 64×64 pixels if no weight belongs to a place.
 
     Errors:
         InputError: a tensor that sizes are read from is missing, or a setting does not fit.
@@ -125,7 +125,7 @@ def read_tensors(tensors: Mapping[str, Tensor], settings: Settings) -> Official:
 
 
 def config_of(tensors: Mapping[str, Tensor], settings: Settings) -> dict[str, Any]:
-    """Sizes of a model by its tensors and OpenSTL's settings, as `from_arrays` takes them."""
+    """Sizes of a model from its tensors and OpenSTL's settings, as `from_arrays` takes them."""
     original = any(name.startswith("predrnn/") for name in tensors)
     layers = {tuple(name.replace("/", ".").split(".")[:2]) for name in tensors if is_cell(name)}
     hidden, output = "conv_h.0.weight", "conv_last.weight"
@@ -161,13 +161,13 @@ def config_of(tensors: Mapping[str, Tensor], settings: Settings) -> dict[str, An
 
 
 def is_cell(name: str) -> bool:
-    """Whether a tensor belongs to a cell of a layer, and not of the differences of two."""
+    """Whether a tensor belongs to the cell of a layer, and not to a cell of differences."""
     starts = ("cell_list.", "stlstm_layer.", "predrnn/stlstm_")
     return name.startswith(starts) and not name.startswith("predrnn/stlstm_diff")
 
 
 def space_of(tensors: Mapping[str, Tensor], patch: int) -> tuple[int, int]:
-    """Height and width of frames by weights that belong to places; else of Moving MNIST."""
+    """Height and width of frames, from weights that belong to places; else 64×64."""
     for name, tensor in tensors.items():
         if tensor.ndim == 3 and name.startswith("predrnn/"):
             return tensor.shape[0] * patch, tensor.shape[1] * patch
@@ -208,7 +208,7 @@ def published_names(model: Forecaster, layout: Layout) -> Names:
 
 
 def chosen(arrays: Mapping[str, Any], config: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Weights of one version of PredRNN, where the names of both are led by theirs."""
+    """The weights of one version of PredRNN, if names begin with those of both."""
     versions = {name[:3] for name in arrays} & {"v1.", "v2."}
     if not versions:
         return arrays
@@ -219,14 +219,14 @@ def chosen(arrays: Mapping[str, Any], config: Mapping[str, Any]) -> Mapping[str,
 def sizes_of(
     tensors: Mapping[str, Tensor], config: Mapping[str, Any]
 ) -> tuple[str, FrameSpec, dict[str, Any]]:
-    """The model that the names of the weights tell, its frames and its options."""
+    """Name, spec and options of the model that published weights belong to."""
     widths = setting(config, "hidden", list)
     layers = setting(config, "layers", int)
     wrong = not widths or len(widths) != layers
     if wrong or any(type(w) is not int or w != widths[0] for w in widths):
         raise InputError(
-            f"hidden should give {layers} layers one and the same width, which the memory that "
-            f"visits all of them needs, got {widths}."
+            f"hidden should give all {layers} layers the same width, because they share a memory, "
+            f"got {widths}."
         )
     spec = FrameSpec(
         channels=channel_names(setting(config, "frame_channels", int)),
@@ -255,7 +255,7 @@ def sizes_of(
 
 
 def setting(config: Mapping[str, Any], key: str, kind: type) -> Any:
-    """A setting of a kind; a whole number may also be true or false, and a number whole."""
+    """A setting of a kind; for a whole number, true and false are accepted too."""
     kinds = {int: (int, bool), float: (float, int)}.get(kind, (kind,))
     if not isinstance(config.get(key), kinds):
         raise InputError(
@@ -265,7 +265,7 @@ def setting(config: Mapping[str, Any], key: str, kind: type) -> Any:
 
 
 def layout_of(model: Forecaster) -> Layout:
-    """Names and storage of the published implementation that a model is like."""
+    """Names and storage in the published implementation of a model."""
     if isinstance(model, ConvLSTM):
         unused = ("conv_o", "conv_last")  # of the cells
         return Layout(
@@ -315,13 +315,13 @@ def tensorflow_layout(blocks: int) -> Layout:
         names,
         TENSORFLOW_ENDINGS,
         lambda _, value: value.permute(TENSORFLOW_AXES.get(value.ndim, tuple(range(value.ndim)))),
-        # Slots of Adam, and running means of the weights that nothing reads.
+        # Slots of Adam, and moving averages of weights, which nothing reads.
         lambda name: not name.startswith("predrnn/") or name.endswith("/ExponentialMovingAverage"),
     )
 
 
 def reorder_gates(name: str, value: Tensor) -> Tensor:
-    """Weights of the gates i, f, g, o of OpenSTL's ConvLSTM as those of i, g, f, o."""
+    """Weights of the gates i, f, g, o of OpenSTL's ConvLSTM in our order: i, g, f, o."""
     if not name.startswith("cell_list."):
         return value
     i, f, g, o = value.chunk(4)

@@ -1,4 +1,4 @@
-"""Folders that published code left behind, told by what their files hold."""
+"""Folders of published code, recognised by the content of their files."""
 
 from __future__ import annotations
 
@@ -30,20 +30,20 @@ KNOWN = (
 
 
 def is_published(folder: Path) -> bool:
-    """Whether a folder holds files of such kinds; many of `.pth` may be a user's arrays."""
-    if (folder / CONFIG_NAME).is_file():  # a run of ours, whatever else lies in it
+    """Whether a folder holds a published checkpoint; many `.pth` files may be a user's arrays."""
+    if (folder / CONFIG_NAME).is_file():  # one of our run folders
         return False
     sure = tensorflow_prefixes(folder) or files_of(folder, (".ckpt", ".tar", TORCH7))
     return bool(sure) or 1 <= len(files_of(folder, (".pth",))) <= MOST_FILES
 
 
 def read_published(folder: Path) -> Official:
-    """A published checkpoint, by the names of its tensors. Nothing in it is executed.
+    """A published checkpoint, recognised by the names of its tensors. No code in it is run.
 
     Errors:
-        FileError: no file can be read, or there are several.
-        InputError: the file asks for code, or its tensors are those of no known system or do not
-            fit their settings.
+        FileError: there is no checkpoint, or there are several.
+        InputError: a file asks for code, or its tensors belong to no known system or do not fit
+            their settings.
     """
     settings = settings_of(folder)
     prefixes, files = tensorflow_prefixes(folder), files_of(folder, ENDINGS)
@@ -54,12 +54,12 @@ def read_published(folder: Path) -> Official:
             return read_torch(files, settings)
     except StatecastError:
         raise
-    except (ArithmeticError, LookupError, TypeError, ValueError) as error:  # of shapes
+    except (ArithmeticError, LookupError, TypeError, ValueError) as error:  # from wrong shapes
         raise InputError(f"{folder} holds tensors that fit no model: {error}.") from error
     if files_of(folder, (TORCH7,)):
         raise FileError(
-            f"{folder} holds files of Torch7 (.t7), as of DrNet, which are not read. Build the "
-            "model of its arrays: statecast.runs.official.arrays.from_arrays."
+            f"{folder} holds files of Torch7 (.t7), such as those of DrNet, which cannot be read. "
+            "Build the model from its arrays: statecast.runs.official.arrays.from_arrays."
         )
     raise FileError(f"{folder} is not a published checkpoint: expected {KNOWN}.")
 
@@ -72,7 +72,7 @@ def files_of(folder: Path, endings: tuple[str, ...]) -> list[Path]:
 
 
 def tensorflow_prefixes(folder: Path) -> list[Path]:
-    """Checkpoints of TensorFlow, by their number of steps."""
+    """Checkpoints of TensorFlow, in order of their steps."""
 
     def steps(path: Path) -> int:
         return int(next(iter(re.findall(r"(\d+)$", path.name)), 0))
@@ -81,7 +81,7 @@ def tensorflow_prefixes(folder: Path) -> list[Path]:
 
 
 def settings_of(folder: Path) -> Settings:
-    """The settings beside a checkpoint; empty without any."""
+    """The settings beside a checkpoint; empty if there are none."""
     for name in SETTINGS:
         if (folder / name).is_file():
             return Settings(own_file(folder / name))
@@ -120,7 +120,7 @@ def read_torch(paths: list[Path], settings: Settings) -> Official:
         return drnet.read_tensors(tensors, settings)
     if len(paths) > 1:
         names = ", ".join(file.name for file in paths)
-        raise FileError(f"{path.parent} holds several checkpoints: {names}. Leave one in it.")
+        raise FileError(f"{path.parent} holds several checkpoints: {names}. Keep only one of them.")
     if svg.is_svg(tensors):
         return svg.read_tensors(tensors, settings)
     if predrnn.is_predrnn(tensors):
@@ -149,6 +149,6 @@ def plain(options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def unknown(path: Path, names: Mapping[str, Any]) -> InputError:
-    """The error for tensors of no known system."""
+    """The error for tensors that belong to no known system."""
     some = ", ".join(list(names)[:3]) or "none"
     return InputError(f"{path} holds tensors of no known system ({some}, …): expected {KNOWN}.")

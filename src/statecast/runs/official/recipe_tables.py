@@ -1,4 +1,4 @@
-"""The data, training and evaluation that published settings describe, as tables of a recipe."""
+"""Tables of a recipe for the data, training and evaluation in published settings."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from statecast.runs.official.settings import Official, Settings
 
 Table = dict[str, Any]
 DIGITS_EPOCH = 200_000  # sequences that Separable's code calls an epoch of moving digits
-WAVES, WAVE_FRAMES = 240, 64  # training sequences, and frames of each that its windows reach
+WAVES, WAVE_FRAMES = 240, 64  # training sequences, and frames of each that windows reach
 WAVE_STRIDE = 2  # frames of the simulation per frame kept (`downsample`)
 IMAGES = ["psnr", "ssim", "mse"]
 POINTS = ["mse", "rmse", "mae"]
@@ -20,10 +20,10 @@ class Guess(NamedTuple):
     """The tables of a recipe that published settings determine."""
 
     published: str  # name of the data set
-    data: Table  # empty where it cannot be made here
+    data: Table  # empty if statecast cannot make the data
     train: Table
     evaluate: Table
-    length: Callable[[DataSource], Table]  # what else of the training depends on the data
+    length: Callable[[DataSource], Table]  # options of training that depend on the data
 
 
 def guess_tables(official: Official) -> Guess:
@@ -34,7 +34,7 @@ def guess_tables(official: Official) -> Guess:
 
 
 def optimiser_tables(official: Official) -> Guess:
-    """Other systems: the optimiser's options, as far as they are published with the weights."""
+    """Other systems: the options of the optimiser, if they are published with the weights."""
     config = official.settings
     train: Table = {"precision": "float32"}
     if "lr" in config:
@@ -49,7 +49,7 @@ def optimiser_tables(official: Official) -> Guess:
 
 
 def srvp_tables(official: Official) -> Guess:
-    """SRVP: iterations are counted, the rate falls in a straight line after a burn-in."""
+    """SRVP counts iterations, and lowers the learning rate linearly after a burn-in."""
     config, context = official.settings, official.spec.context
     single = bool(config.get("deterministic", False))
     data: Table = {}
@@ -89,7 +89,7 @@ def srvp_tables(official: Official) -> Guess:
 
 
 def separable_tables(official: Official) -> Guess:
-    """Separable: epochs are counted, the rate drops at some of them."""
+    """Separable counts epochs, and lowers the learning rate at some of them."""
     config = official.settings
     train = {
         "batch_size": config.whole("batch_size"),
@@ -122,7 +122,7 @@ def separable_tables(official: Official) -> Guess:
 
 
 def separable_data(official: Official) -> Table:
-    """The data set of published settings; empty where statecast cannot make it."""
+    """The data set of published settings; empty if statecast cannot make it."""
     config = official.settings
     windows = {"context": official.spec.context, "horizon": official.spec.horizon}
     if config["data"] == "mnist":
@@ -137,7 +137,7 @@ def separable_data(official: Official) -> Table:
 
 
 def epoch_of(config: Settings) -> int | None:
-    """Windows of a published epoch; None where they depend on files."""
+    """Windows of a published epoch; None if they depend on files."""
     if config["data"] == "mnist":
         return DIGITS_EPOCH
     if config["data"] in ("wave", "wave_partial"):

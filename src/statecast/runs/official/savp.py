@@ -29,7 +29,7 @@ OPTIONS = {  # our option: published setting
     "clip_length": "clip_length",
     "sampling_decay": "schedule_sampling_k",
 }
-FIXED: dict[str, Any] = {  # published settings that have one value here
+FIXED: dict[str, Any] = {  # published settings that must have these values
     "repeat": 1, "vgg_cdist_weight": 0.0, "feature_l2_weight": 0.0, "ae_l2_weight": 0.0,
     "tv_weight": 0.0, "image_sn_gan_weight": 0.0,
     "image_sn_vae_gan_weight": 0.0, "images_sn_gan_weight": 0.0, "images_sn_vae_gan_weight": 0.0,
@@ -47,16 +47,16 @@ FIXED: dict[str, Any] = {  # published settings that have one value here
 }  # fmt: skip
 CELL = "generator/rnn/savp_cell/"
 LSTM = "basic_conv2dlstm_cell/"
-OLD_EPSILON = 1.001e-5  # the smallest one of fused normalisation in TensorFlow 1
+OLD_EPSILON = 1.001e-5  # smallest epsilon of fused normalisation in TensorFlow 1
 
 
 def from_arrays(arrays: Arrays, config: Mapping[str, Any]) -> Forecaster:
     """The published model with these variables, in evaluation mode.
 
     Args:
-        arrays: by name of the variable; without those of discriminators, a model without them.
-        config: `hparams`, as published. `tensorflow`, the version that the variables were made
-            with, decides what is added to variances; versions before 2 add 1.001e-5.
+        arrays: by name of the variable; without variables of discriminators, the model has none.
+        config: `hparams`, as published. `tensorflow`, the version that made the variables, decides
+            what is added to variances; versions before 2 add 1.001e-5.
 
     Errors:
         InputError: a setting is missing or has no equivalent, or an array is missing, left over,
@@ -71,7 +71,7 @@ def is_savp(names: Collection[str]) -> bool:
 
 
 def read_variables(arrays: Arrays, settings: Settings) -> Official:
-    """The variables of a published checkpoint, of TensorFlow 1, with `model_hparams.json`.
+    """The variables of a published checkpoint (TensorFlow 1), with `model_hparams.json`.
 
     Errors:
         InputError: a setting is missing or has no equivalent, or an array is missing, left over,
@@ -86,7 +86,7 @@ def describe(arrays: Arrays, config: Mapping[str, Any], origin: Settings) -> Off
     settings = setting(config, "hparams", system)
     for name, value in FIXED.items():
         if settings.get(name, value) != value:
-            raise InputError(f"{name} is {value} in our SAVP, got {settings[name]}.")
+            raise InputError(f"{name} must be {value} for our SAVP, got {settings[name]}.")
     kernel = setting(settings, "kernel_size", system)
     start, end = setting(settings, "kl_anneal_steps", system)
     options = {ours: setting(settings, theirs, system) for ours, theirs in OPTIONS.items()}
@@ -180,7 +180,7 @@ def cell_modules(model: SAVP) -> dict[str, str]:
 
 
 def encoder_modules(model: SAVP) -> dict[str, str]:
-    """The same of the posterior."""
+    """The beginning of the published names of each of the posterior's layers."""
     scope = "generator/encoder/"
     modules = {
         "encoder.mean": f"{scope}z_mu/dense/",

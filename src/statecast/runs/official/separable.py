@@ -1,4 +1,4 @@
-"""Separable's published settings and ours, both ways, and the reader of its five files."""
+"""Separable's published settings, converted both ways, and the reader of its five files."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ FILES = ("ov_Es", "ov_Et", "decoder", "t_resnet")
 ENCODERS = {"dcgan": "dcgan", "vgg": "vgg", "resnet": "resnet", "mlp": "mlp", "encoderSST": "maps"}
 DECODERS = {"dcgan": "dcgan", "vgg": "vgg", "mlp": "mlp", "decoderSST": "maps"}
 SIDE, SMALL_SIDE = 64, 32
-SMALL_DATA = ("taxibj",)  # published data sets of smaller frames
-UNBOUNDED_DATA = ("taxibj", "sst")  # whose decoders have no output function
+SMALL_DATA = ("taxibj",)  # published data sets with smaller frames
+UNBOUNDED_DATA = ("taxibj", "sst")  # published data sets whose decoders have no output function
 OPTIONS = {  # our option: published setting, and its kind
     "skips": ("skipco", "flag"),
     "encoder_layers": ("enc_n_layers", "whole"),
@@ -45,12 +45,12 @@ OPTIONS = {  # our option: published setting, and its kind
     "invariance_weight": ("lamb_s", "number"),
     "prior_weight": ("lamb_t", "number"),
 }
-RULED = (  # options that have a published counterpart of another form
+RULED = (  # options whose published counterpart has another form
     "architecture", "decoder_architecture", "encoder_width", "decoder_width", "content", "mixing",
     "rollout_from", "output", "normalise",
 )  # fmt: skip
-UNUSED = "bn_out."  # a normalisation that the published ResNet holds and never applies
-WIDTHS = {  # where a codec's width shows: name, dimension, and what it is multiplied by there
+UNUSED = "bn_out."  # a normalisation that the published ResNet holds but never applies
+WIDTHS = {  # tensors whose size gives a codec's width: name, dimension, and factor
     "ov_Et": (("conv.0.0.weight", 0, 1), ("conv.0.0.0.weight", 0, 1), ("conv1.weight", 0, 1),
               ("conv1.0.0.weight", 0, 1)),
     "decoder": (("first_upconv.0.weight", 1, 8), ("first_upconv.0.0.weight", 1, 8),
@@ -62,7 +62,7 @@ LAST = (  # the decoder's last convolution, and its dimension of output channels
     ("conv4.2.0.weight", 0),
     ("conv3.1.0.weight", 0),
 )
-DEFAULTS: dict[str, Any] = {  # published settings that a model of ours says nothing about
+DEFAULTS: dict[str, Any] = {  # published settings without a counterpart in our models
     "apex_amp": False,
     "chkpt_interval": None,
     "data_dir": "data",
@@ -87,8 +87,8 @@ def read_separable(folder: Path) -> Official:
     offset, context = config.whole("offset", 0), config.whole("nt_cond")
     if offset not in (0, context):
         raise InputError(
-            f"{folder} aligns its dynamics {offset} frames back; 0 or the context's {context} "
-            "can be read."
+            f"{folder} aligns its dynamics {offset} frames back, but only 0 or its context of "
+            f"{context} frames can be read."
         )
     constant = config.flag("no_s")
     files = [name for name in FILES if not (constant and name == "ov_Es")]
@@ -145,8 +145,8 @@ def codecs_of(config: Settings) -> tuple[str, str]:
     )
     if encoder is None or decoder is None:
         raise InputError(
-            f"{config.path} names the codec {names[0]!r} with {names[1]!r}; encoders "
-            f"{', '.join(ENCODERS)} and decoders {', '.join(DECODERS)} can be read."
+            f"{config.path} names the codecs {names[0]!r} and {names[1]!r}, but only the encoders "
+            f"{', '.join(ENCODERS)} and the decoders {', '.join(DECODERS)} can be read."
         )
     return encoder, decoder
 
@@ -157,7 +157,7 @@ def own_decoder(encoder: str) -> str:
 
 
 class Part:
-    """One published file: its tensors, and the shape of frames where a pickled module names it."""
+    """One published file: its tensors, and the shape of frames, if a pickled module states it."""
 
     def __init__(self, tensors: dict[str, Tensor], shape: object = None) -> None:
         self.tensors, self.shape = tensors, shape
@@ -180,7 +180,7 @@ def read_part(path: Path) -> Part:
 
 
 def width_of(file: str, part: Part) -> int:
-    """Width of a convolutional codec; some published settings leave it out."""
+    """Width of a convolutional codec from its tensors; some published settings lack it."""
     for name, dimension, factor in WIDTHS[file]:
         if name in part.tensors and part.tensors[name].ndim == 4:
             return part.tensors[name].shape[dimension] // factor
@@ -199,7 +199,7 @@ def frame_of(config: Settings, decoder: str, part: Part) -> tuple[int, ...]:
 
 
 def points_of(config: Settings, part: Part) -> tuple[int, ...]:
-    """Shape of the frames of a multilayer decoder: its own, or that of its data set."""
+    """Shape of the frames of an MLP decoder: stated by its module, or by its data set."""
     shape = part.shape
     if shape is None and config["data"] == "wave":
         return (1, SIDE, SIDE)
@@ -217,11 +217,11 @@ def separable_settings(
 
     Args:
         model: the model.
-        options: of its constructor, complete.
+        options: complete options of its constructor.
         base: settings that it was imported with, or the published defaults.
 
     Errors:
-        InputError: the published layout cannot hold an option; names it.
+        InputError: the published layout cannot hold an option; the message names it.
     """
     encoder = options["architecture"]
     decoder = options["decoder_architecture"] or encoder
@@ -257,7 +257,7 @@ def separable_settings(
 
 
 def data_of(model: Separable, decoder: str, base: str | None) -> str:
-    """A published data set of the model's frames and output, by which its files are read.
+    """A published data set with the model's frames and output, which a reader of the files needs.
 
     Errors:
         InputError: no published data set fits.

@@ -1,4 +1,4 @@
-"""Settings of published checkpoints, and a checkpoint in our words."""
+"""Settings of published checkpoints, and checkpoints with our names."""
 
 from __future__ import annotations
 
@@ -43,11 +43,11 @@ class Official(NamedTuple):
 
 
 class Settings(dict[str, Any]):
-    """Published settings, whose missing keys are a user's error and not a `KeyError`.
+    """Published settings; a missing key raises `InputError` and not `KeyError`.
 
     Args:
-        path: of the JSON file with them, or of another one that `content` comes from.
-        content: the settings, where they are not a JSON file.
+        path: JSON file of the settings, or the origin of `content`.
+        content: the settings, if they are not in a JSON file.
     """
 
     def __init__(self, path: Path | str, content: Mapping[str, Any] | None = None) -> None:
@@ -70,7 +70,7 @@ class Settings(dict[str, Any]):
         """A whole number of at least `least`.
 
         Errors:
-            InputError: the setting is missing or something else.
+            InputError: the setting is missing, or not such a number.
         """
         value = self[key]
         if type(value) is not int or value < least:
@@ -92,7 +92,7 @@ class Settings(dict[str, Any]):
         return value
 
     def unfit(self, key: str, expected: str) -> InputError:
-        """The error for a setting of a wrong kind or value."""
+        """The error for a setting of the wrong kind or value."""
         found = json.dumps(self[key])[:40]
         return InputError(f"{self.path} should set {key!r} to {expected}, got {found}.")
 
@@ -118,31 +118,31 @@ def channel_names(count: int) -> tuple[str, ...]:
 
 
 def check_fit(model: Forecaster, demands: Mapping[str, tuple[object, object]]) -> None:
-    """Raise `InputError` for the first option that the published layout has no place for.
+    """Raise `InputError` for the first option that the published layout cannot hold.
 
     Args:
-        model: the model, whose normaliser must leave frames as they are.
-        demands: by option, what it is and what the layout knows.
+        model: the model, whose normaliser must leave frames unchanged.
+        demands: by option, its value and the value, or values, that the layout can hold.
     """
     for option, (found, known) in demands.items():
         if found not in (known if isinstance(known, tuple) else (known,)):
             choices = known if isinstance(known, tuple) else (known,)
             raise InputError(
                 f"The published layout of {type(model).__name__} cannot hold {option}: "
-                f"{plain(found)}; it knows {' and '.join(map(plain, choices))} alone."
+                f"{plain(found)}; it can only hold {' or '.join(map(plain, choices))}."
             )
     normaliser = model.normaliser
     if bool((normaliser.location != 0).any() or (normaliser.scale != 1).any()):
         raise InputError(
             f"The published layout of {type(model).__name__} cannot hold normalise: "
-            f"{normaliser.method}; it takes frames as they are."
+            f"{normaliser.method}; it takes frames that are not normalised."
         )
 
 
 def check_defaults(model: Forecaster, options: Mapping[str, Any], known: Collection[str]) -> None:
-    """Raise `InputError` for an option that the published settings do not know.
+    """Raise `InputError` for an option that has no published setting and is not at its default.
 
-    One that is at its default is passed over: it says what the published code does.
+    The default is what the published code does.
     """
     parameters = inspect.signature(type(model)).parameters
     for option in options.keys() - {"name", *known}:

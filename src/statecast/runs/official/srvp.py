@@ -1,4 +1,4 @@
-"""SRVP's published settings and ours, both ways, and the reader of its two files."""
+"""SRVP's published settings, converted both ways, and the reader of its two files."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ OPTIONS = {  # our option: published setting, and its kind
     "kl_noise_weight": ("beta_z", "number"),
     "step_norm_weight": ("l2_res", "number"),
 }
-DEFAULTS: dict[str, Any] = {  # published settings that a model of ours says nothing about
+DEFAULTS: dict[str, Any] = {  # published settings without a counterpart in our models
     "apex_amp": False,
     "dataset": "smmnist",
     "deterministic": False,
@@ -91,7 +91,7 @@ def srvp_settings(model: SRVP, options: Mapping[str, Any]) -> dict[str, Any]:
     """The published settings of a model built with these options.
 
     Errors:
-        InputError: the published layout cannot hold an option; names it.
+        InputError: the published layout cannot hold an option; the message names it.
     """
     demands = {
         "transition": (options["transition"], "residual"),

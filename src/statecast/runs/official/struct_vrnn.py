@@ -31,7 +31,7 @@ OPTIONS = {  # our option: published setting
     "sampling_context": "scheduled_sampling_p_true_end_obs",
     "sampling_horizon": "scheduled_sampling_p_true_end_pred",
 }
-FIXED = {  # published settings that have one value here
+FIXED = {  # published settings that must have these values
     "kl_annealing_steps": 1000,
     "use_deterministic_belief": False,
     "scheduled_sampling_p_true_start_obs": 1.0,
@@ -58,8 +58,8 @@ def from_arrays(arrays: Arrays, config: Mapping[str, Any]) -> StructVRNN:
     """The published model with these variables, in evaluation mode.
 
     Args:
-        arrays: by name of the Keras variable, after `images_to_keypoints`, `keypoints_to_images`
-            or `vrnn`.
+        arrays: by name of the Keras variable, which follows `images_to_keypoints`,
+            `keypoints_to_images` or `vrnn`.
         config: published settings, `frame` and `channels`.
 
     Errors:
@@ -69,7 +69,7 @@ def from_arrays(arrays: Arrays, config: Mapping[str, Any]) -> StructVRNN:
     system = "Struct-VRNN"
     for name, value in FIXED.items():
         if config.get(name, value) != value:
-            raise InputError(f"{name} is {value} in {system}, got {config[name]}.")
+            raise InputError(f"{name} must be {value} for our {system}, got {config[name]}.")
     side = setting(config, "frame", system)
     spec = FrameSpec(
         channels=channel_names(setting(config, "channels", system)),
@@ -86,8 +86,8 @@ def from_arrays(arrays: Arrays, config: Mapping[str, Any]) -> StructVRNN:
 def struct_vrnn_names(model: StructVRNN) -> dict[str, str]:
     """The published name of each of a model's tensors.
 
-    Convolutions are numbered as they were made: detector, its head, appearance, the decoder's
-    stages, then what mixes its inputs, and its output.
+    Convolutions are numbered in the order in which they were made: detector, its head,
+    appearance, the stages of the decoder, the mixture of its inputs, and its output.
     """
     own = own_names(model)
     detector = [*convolutions(own, "detector.encoder."), "detector.head"]
@@ -108,7 +108,7 @@ def struct_vrnn_names(model: StructVRNN) -> dict[str, str]:
 
 
 def convolutions(names: list[str], beginning: str) -> list[str]:
-    """Modules with weights below another one, in their order."""
+    """Modules with weights whose names have this beginning, in order."""
     return [
         name.removesuffix(".weight")
         for name in names

@@ -1,4 +1,4 @@
-"""The published weights of SV2P and of its CDNA without latents, read into our models."""
+"""Published weights of SV2P, and of CDNA, which has no latents, as models of ours."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from statecast.runs.official.tensorflow import load_variables, setting
 from statecast.runs.official.weights import Arrays, own_names
 
 SCOPE = "generator/"
-DEFAULTS: dict[str, Any] = {  # published, of what no variable tells
+DEFAULTS: dict[str, Any] = {  # published values of settings that do not follow from variables
     "context_frames": 2, "sequence_length": 12, "schedule_sampling_k": 900.0, "kl_weight": 0.001,
     "num_iterations_1st_stage": 50_000, "kl_anneal_steps": [100_000, 120_000],
     "latent_std_min": -5.0, "multi_latent": False, "state_weight": STATE_WEIGHT,
@@ -48,8 +48,8 @@ MODULES = {  # ours: published
     "tower.log_variance_norm": "latent_std/latent_std_norm",
 }
 MOTION = {"cdna": "cdna_params", "dna": "convt4"}
-POINTWISE = ("convt4", "convt7")  # transposed convolutions of one point, which are plain ones
-# The head that predicts states of a robot, which is there in weights without actions as well.
+POINTWISE = ("convt4", "convt7")  # transposed convolutions with a kernel of one point
+# The head that predicts states of a robot; weights without actions hold it too.
 UNUSED = (f"{SCOPE}state_pred/weights", f"{SCOPE}state_pred/biases")
 
 
@@ -58,9 +58,9 @@ def from_arrays(arrays: Arrays, config: Mapping[str, Any]) -> Forecaster:
 
     Args:
         arrays: by name of the published variable.
-        config: `system`, such as `SV2P, time-invariant latent, CDNA`: a latent that is
-            `time-variant` is drawn at each step, and a system without `SV2P` has no latent; and
-            published sizes and settings, with the numbers of `actions` and `states` if it has any.
+        config: `system`, such as `SV2P, time-invariant latent, CDNA`, and published sizes and
+            settings, with the numbers of `actions` and `states` if there are any. A latent that is
+            `time-variant` is drawn at each step; a system without `SV2P` has no latent.
 
     Errors:
         InputError: a setting is missing, or an array is missing, left over, or of another shape.
@@ -74,11 +74,11 @@ def is_sv2p(names: Collection[str]) -> bool:
 
 
 def read_variables(arrays: Arrays, settings: Settings) -> Official:
-    """The variables of a published checkpoint, whose shapes are the sizes.
+    """The variables of a published checkpoint, whose shapes give the sizes.
 
     Args:
         arrays: by name of the variable.
-        settings: `model_hparams.json`; what it lacks has the published default.
+        settings: `model_hparams.json`; missing settings have their published defaults.
 
     Errors:
         InputError: an array is missing, left over, or of another shape.
@@ -96,7 +96,7 @@ def read_variables(arrays: Arrays, settings: Settings) -> Official:
         motion = "CDNA"
         points, kernels = shape("cdna_params/weights")
         side, kernel = 8 * math.isqrt(points // lstms[4]), math.isqrt(kernels // masks)
-    else:  # whose weights belong to no place
+    else:  # no weight belongs to a place
         motion, side, kernel = "DNA", 64, math.isqrt(shape("convt4/biases")[0])
     latent = f"{SCOPE}latent_mean/weights" in arrays
     known = lstms[3] + (shape("latent_mean/weights")[-1] if latent else 0)
@@ -166,12 +166,12 @@ def describe(arrays: Arrays, config: Mapping[str, Any], settings: Settings) -> O
         "kl_end": end,
     }
     if found("latent_std_min") != -5.0:
-        raise InputError(f"latent_std_min is −5 in SV2P, got {found('latent_std_min')}.")
+        raise InputError(f"latent_std_min must be −5 for our SV2P, got {found('latent_std_min')}.")
     return Official("sv2p", spec, options, lambda m: load(m, arrays, motion), settings)
 
 
 def motion_of(system: str) -> str:
-    """How a published system moves pixels.
+    """How a published system moves pixels: `cdna` or `dna`.
 
     Errors:
         InputError: by spatial transformers, whose published variables are not known.
@@ -183,7 +183,7 @@ def motion_of(system: str) -> str:
 
 
 def is_time_variant(config: Mapping[str, Any], system: str) -> bool:
-    """Whether each step has a latent of its own, by the setting `multi_latent` or by the name."""
+    """Whether each step has its own latent, by the setting `multi_latent` or by the name."""
     return bool(config.get("multi_latent", "time-variant" in system.lower()))
 
 

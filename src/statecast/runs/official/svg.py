@@ -37,7 +37,7 @@ def from_arrays(arrays: Mapping[str, np.ndarray], config: Mapping[str, Any]) -> 
         arrays: `MODULE.NAME`, with the modules and state dicts of the published checkpoint;
             without the counters of batch normalisation.
         config: `system` (`SVG-LP` or `SVG-FP`), `backbone` (such as `vgg_64`), `channels`, and
-            published options; `last_frame_skip` is off by default, as it was.
+            published options; `last_frame_skip` is off by default, as published.
 
     Errors:
         InputError: a setting is unknown, or an array is missing, left over, or of another shape.
@@ -52,7 +52,7 @@ def is_svg(names: Collection[str]) -> bool:
 
 
 def read_tensors(tensors: Mapping[str, Tensor], settings: Settings) -> Official:
-    """The modules of a published checkpoint, with its options `opt` for settings.
+    """The modules of a published checkpoint, whose options `opt` are the settings.
 
     Errors:
         InputError: a setting is missing, or an array is missing, left over, or of another shape.
@@ -124,14 +124,14 @@ def svg_names(model: SVG) -> dict[str, str]:
 def stage_names(
     part: str, prefix: str, stages: nn.ModuleList, *, first: int
 ) -> list[tuple[str, str]]:
-    """Prefixes of stages, ours and published; only pooled ones number their convolutions."""
+    """Prefixes of stages, ours and published; only stages that pool number their convolutions."""
     pairs = []
     several = any(len(list(stage.children())) > 1 for stage in stages)
     for number, stage in enumerate(stages):
         for layer, unit in enumerate(stage.children()):
             assert isinstance(unit, ConvolutionUnit)
             ours, theirs = f"{part}.stages.{number}.{layer}", f"{part}.{prefix}{number + first}"
-            if unit.norm is None:  # the last one of the decoder stands bare in its sequence
+            if unit.norm is None:  # the decoder's last convolution has no normalisation
                 pairs.append((f"{ours}.convolution", f"{theirs}.{layer}"))
                 continue
             theirs += f".{layer}.main" if several else ".main"
@@ -140,7 +140,7 @@ def stage_names(
 
 
 def published_name(name: str, pairs: list[tuple[str, str]]) -> str:
-    """The published name of one of our tensors; the first prefix that fits stands for another."""
+    """The published name of one of our tensors: the first prefix that fits is replaced."""
     ours, theirs = next((pair for pair in pairs if name.startswith(f"{pair[0]}.")), ("", ""))
     renamed = theirs + name[len(ours) :]
     module, _, last = renamed.rpartition(".")

@@ -1,4 +1,4 @@
-"""Settings and weights of a published TD-VAE, as a model of ours.
+"""Published settings and weights of TD-VAE, as a model of ours.
 
 Format: https://github.com/ankitkv/TD-VAE.
 """
@@ -35,7 +35,7 @@ SIZES = {  # our option: published setting
     "layers": "layers",
     "max_gap": "t_diff_max",
 }
-DEFAULTS = {  # our option: published setting, which the code fixes or may leave out
+DEFAULTS = {  # our option: published setting, and its value if it is missing
     "min_gap": ("t_diff_min", 1),
     "pairs": ("samples_per_seq", 1),
     "map_hidden": ("hidden", 50),
@@ -46,7 +46,7 @@ DEFAULTS = {  # our option: published setting, which the code fixes or may leave
 def from_arrays(
     arrays: Mapping[str, np.ndarray[Any, np.dtype[Any]]], config: Mapping[str, Any]
 ) -> TDVAE:
-    """The published model with these weights, in evaluation mode; it is not told its gaps.
+    """The published model with these weights, in evaluation mode; it does not see its gaps.
 
     Args:
         arrays: by the names of the published state dict.

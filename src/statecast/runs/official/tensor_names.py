@@ -1,4 +1,4 @@
-"""Names of tensors in published checkpoints, for ours: pairs of prefixes, module by module."""
+"""Published names of our tensors, as pairs of prefixes for each module."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def published_names(model: Forecaster) -> dict[str, str]:
     """The published name of each of a model's tensors, except the normaliser's.
 
     Errors:
-        InputError: the published layouts have no place for a tensor, or for the model.
+        InputError: the published layouts cannot hold a tensor, or the model.
     """
     if isinstance(model, SRVP):
         pairs = srvp_names(model)
@@ -41,7 +41,7 @@ def published_name(name: str, pairs: list[Pair]) -> str:
     for ours, theirs in pairs:
         if name.startswith(f"{ours}."):
             return theirs + name[len(ours) :]
-    raise InputError(f"The published layout has no place for {name}.")
+    raise InputError(f"The published layout cannot hold {name}.")
 
 
 def srvp_names(model: SRVP) -> list[Pair]:
@@ -64,7 +64,7 @@ def srvp_names(model: SRVP) -> list[Pair]:
 
 
 def separable_names(model: Separable) -> list[Pair]:
-    """Prefixes of the four published modules, each name led by its file's."""
+    """Prefixes of the four published modules; each begins with the name of its file."""
     pairs = [
         *encoder_names("dynamics_encoder", "ov_Et", model.dynamics_encoder, "last_op"),
         *decoder_names("decoder", "decoder", model.decoder),
@@ -83,7 +83,7 @@ def separable_names(model: Separable) -> list[Pair]:
 
 
 def multilayer_names(ours: str, theirs: str, layers: object) -> Iterator[Pair]:
-    """Linear layers: all published ones but the first sit behind their activation."""
+    """Linear layers; in the published layout, all but the first come after their activation."""
     assert isinstance(layers, nn.Sequential)
     for index in range((len(layers) + 1) // 2):
         yield f"{ours}.{2 * index}", f"{theirs}.{index}.{0 if index == 0 else 1}"
@@ -112,7 +112,7 @@ def encoder_names(ours: str, theirs: str, encoder: nn.Module, head: str) -> list
     else:
         assert isinstance(encoder, VGGEncoder)
         for stage, block in enumerate(encoder.stages):
-            # Published blocks begin with their pooling.
+            # Published blocks begin with pooling.
             first = 0 if stage == 0 else 1
             pairs += block_names(f"{ours}.stages.{stage}", f"{theirs}.conv.{stage}", block, first)
         before = f"{theirs}.{head}.1"

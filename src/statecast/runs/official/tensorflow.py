@@ -1,4 +1,4 @@
-"""Arrays of TensorFlow's variables, as weights of PyTorch's layers."""
+"""Variables of TensorFlow as weights of PyTorch's layers."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from statecast.runs.official.weights import Arrays, Model, load_weights
 def as_weight(array: np.ndarray[Any, np.dtype[Any]]) -> Tensor:
     """A variable with its axes in PyTorch's order.
 
-    Kernels of convolutions, transposed ones too, have their last two axes first and exchanged;
-    matrices are transposed; vectors stay.
+    Kernels, also of transposed convolutions, get their last two axes first, in reverse; matrices
+    are transposed; vectors stay.
     """
     tensor = torch.from_numpy(np.asarray(array))
     if tensor.ndim < 2:
@@ -28,7 +28,7 @@ def as_weight(array: np.ndarray[Any, np.dtype[Any]]) -> Tensor:
 def load_variables(
     model: Model, names: Mapping[str, str], arrays: Arrays, *, unused: Collection[str] = ()
 ) -> Model:
-    """As `load_weights`, from published variables.
+    """The model with published variables; as `load_weights`.
 
     Args:
         model: of the published sizes.
@@ -37,7 +37,7 @@ def load_variables(
         unused: published variables that may be present but that the model does not use.
 
     Errors:
-        InputError: a variable is missing, left over, or of another shape; names it.
+        InputError: a variable is missing, left over, or of another shape; the message names it.
     """
     used = {name: as_weight(array) for name, array in arrays.items() if name not in unused}
     return load_weights(model, names, used)

@@ -1,7 +1,7 @@
-"""Checkpoints of TensorFlow, an index and shards, read without TensorFlow.
+"""Checkpoints of TensorFlow (an index and shards), read without TensorFlow.
 
 The index is a table of LevelDB: blocks of entries whose keys share beginnings, and a footer. Its
-entries are protocol buffers, which say where each variable lies in the shards. Formats:
+entries are protocol buffers with the place of each variable in the shards. Formats:
 https://github.com/tensorflow/tensorflow/blob/master/tensorflow/core/protobuf/tensor_bundle.proto,
 https://github.com/google/leveldb/blob/main/doc/table_format.md.
 """
@@ -23,7 +23,7 @@ from statecast.io.protocol_buffers import contents, scalars, varint
 FOOTER, MAGIC = 48, struct.pack("<Q", 0xDB4775248B80FB57)  # bytes at the end of an index
 TRAILER = 5  # bytes after a block: how it is compressed, and its checksum
 TYPES = {1: "<f4", 2: "<f8", 3: "<i4", 4: "u1", 6: "i1", 9: "<i8", 10: "?"}  # of TensorFlow
-TEXT = 7  # the type of what describes a model, and is not a variable
+TEXT = 7  # the type of text, which describes a model and is not a variable
 SLOTS = ("Adam", "Adam_1", "beta1_power", "beta2_power", "global_step")  # not of the model
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -31,13 +31,13 @@ Array = np.ndarray[Any, np.dtype[Any]]
 def read_checkpoint(prefix: Path | str) -> dict[str, Array]:
     """Every variable of a checkpoint, by name.
 
-    All checksums are verified; without google-crc32c, of the extra `data`, that takes a while.
+    All checksums are verified; without google-crc32c, from the extra `data`, that takes a while.
 
     Args:
-        prefix: what `.index` and `.data-00000-of-00001` follow, such as `model-300000`.
+        prefix: the names before `.index` and `.data-00000-of-00001`, such as `model-300000`.
 
     Errors:
-        FileError: a file is missing, or of a kind that is not read.
+        FileError: a file is missing, or of a kind that cannot be read.
         CorruptionError: it is cut off, or a checksum differs.
     """
     path = Path(f"{prefix}.index")
@@ -50,15 +50,15 @@ def read_checkpoint(prefix: Path | str) -> dict[str, Array]:
             for name, entry in entries.items()
             if scalars(memoryview(entry)).get(1) != TEXT
         }
-    except (ValueError, IndexError) as error:  # of numbers that lead out of their file
+    except (ValueError, IndexError) as error:  # from numbers that lead out of their file
         raise CorruptionError(f"{path} is damaged: {error}. Get the file again.") from error
     return found
 
 
 def model_variables(arrays: dict[str, Array]) -> dict[str, Array]:
-    """The variables of a model, without those of optimisers and counters.
+    """The variables of a model, without optimisers and counters.
 
-    The cell of SAVP, in early checkpoints `dna_cell`, has its present name.
+    The cell of SAVP, which early checkpoints call `dna_cell`, gets its later name.
     """
     return {
         name.replace("/dna_cell/", "/savp_cell/"): array
@@ -80,7 +80,7 @@ def read_table(content: memoryview, where: str) -> Iterator[tuple[bytes, bytes]]
     if len(content) < FOOTER or content[-len(MAGIC) :] != MAGIC:
         raise CorruptionError(f"{where} is not the index of a checkpoint, or is cut off.")
     place = len(content) - FOOTER
-    for _ in range(2):  # where a block of other facts is, which is empty
+    for _ in range(2):  # skip the handle of an empty block
         _, place = varint(content, place)
     for _, handle in block_entries(block(content, place, where)):
         yield from block_entries(block(content, 0, where, handle=memoryview(handle)))
@@ -102,13 +102,13 @@ def block(
     if end + TRAILER > len(content):
         raise ValueError("a block leads out of the file")
     if content[end] != 0:
-        raise FileError(f"{where} is compressed, which is not read. Save it again uncompressed.")
+        raise FileError(f"{where} is compressed, which cannot be read. Save it uncompressed.")
     check(content[offset : end + 1], content[end + 1 : end + TRAILER], where)
     return content[offset:end]
 
 
 def block_entries(content: memoryview) -> Iterator[tuple[bytes, bytes]]:
-    """Keys and values of a block; a key is given by what differs from the one before."""
+    """Keys and values of a block; it stores only how a key differs from the one before."""
     restarts = CHECKSUM.unpack(content[-4:])[0]
     end, place, key = len(content) - 4 * (restarts + 1), 0, b""
     while place < end:
@@ -127,9 +127,9 @@ def variable(entry: memoryview, shards: list[memoryview], where: str) -> Array:
     """The variable that an entry describes."""
     found = scalars(entry)
     if any(True for _ in contents(entry, 7)):
-        raise FileError(f"{where} is kept in parts, which are not read. Save it again in one.")
+        raise FileError(f"{where} is stored in parts, which cannot be read. Save it as a whole.")
     if found.get(1) not in TYPES:
-        raise FileError(f"{where} has the type {found.get(1)} of TensorFlow, which is not read.")
+        raise FileError(f"{where} has TensorFlow's type {found.get(1)}, which cannot be read.")
     kind = np.dtype(TYPES[found[1]])
     shape = [
         scalars(size).get(1, 0)
@@ -145,6 +145,6 @@ def variable(entry: memoryview, shards: list[memoryview], where: str) -> Array:
 
 
 def check(content: memoryview, expected: bytes | memoryview, where: str) -> None:
-    """Raise `CorruptionError` where bytes differ from their checksum."""
+    """Raise `CorruptionError` if bytes differ from their checksum."""
     if masked(checksum()(bytes(content))) != CHECKSUM.unpack(expected)[0]:
         raise CorruptionError(f"{where} differs from its checksum. Get the file again.")

@@ -1,4 +1,4 @@
-"""Published tensors into a model of ours: each has its place and its shape."""
+"""Published tensors loaded into our models, with their names and shapes checked."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from statecast.models.base import Forecaster
 Arrays = Mapping[str, np.ndarray[Any, np.dtype[Any]]]
 Model = TypeVar("Model", bound=Forecaster)
 WRAPPERS = ("net_param", "state_dict", "model_state_dict", "model")  # of tensors, in checkpoints
-PREFIXES = ("module.", "model.")  # of all names: of data parallelism, and of Lightning
+PREFIXES = ("module.", "model.")  # that data parallelism and Lightning put before all names
 
 
 def unwrapped(content: Mapping[Any, Any]) -> Mapping[Any, Any]:
@@ -27,8 +27,8 @@ def unwrapped(content: Mapping[Any, Any]) -> Mapping[Any, Any]:
 
 
 def without_prefixes(tensors: dict[str, Any]) -> dict[str, Any]:
-    """Tensors by names without what a wrapper of the model put before each of them."""
-    for prefix in PREFIXES * 2:  # either may stand before the other
+    """Tensors by name, without prefixes that a wrapper of the model has added to all names."""
+    for prefix in PREFIXES * 2:  # either may come first
         if tensors and all(name.startswith(prefix) for name in tensors):
             tensors = {name.removeprefix(prefix): tensor for name, tensor in tensors.items()}
     return tensors
@@ -43,7 +43,7 @@ def load_weights(model: Model, names: Mapping[str, str], tensors: Mapping[str, T
         tensors: by published name, in our layout.
 
     Errors:
-        InputError: a tensor is missing, left over, or of another shape; names it.
+        InputError: a tensor is missing, left over, or of another shape; the message names it.
     """
     own, system = model.state_dict(), type(model).__name__
     remaining = dict(tensors)
@@ -54,18 +54,19 @@ def load_weights(model: Model, names: Mapping[str, str], tensors: Mapping[str, T
             tensor = remaining.pop(theirs)
             if tensor.shape != own[name].shape:
                 raise InputError(
-                    f"The published tensor {theirs} should have shape {tuple(own[name].shape)} by "
-                    f"its configuration, got {tuple(tensor.shape)}."
+                    f"By its configuration, the published tensor {theirs} should have shape "
+                    f"{tuple(own[name].shape)}, got {tuple(tensor.shape)}."
                 )
             own[name].copy_(tensor)
     if remaining:
         raise InputError(
-            f"The published weights hold tensors of no known part: {', '.join(remaining)}."
+            "The published weights hold tensors that the model does not have: "
+            f"{', '.join(remaining)}."
         )
     return model.eval()
 
 
 def own_names(model: Forecaster) -> list[str]:
-    """Names of a model's tensors that published weights hold: no normaliser, no counters."""
+    """Names of a model's tensors that published weights hold: all but normaliser and counters."""
     skipped = ("normaliser.", "num_batches_tracked")
     return [name for name in model.state_dict() if not any(part in name for part in skipped)]

@@ -1,4 +1,4 @@
-"""Recipes to complete options: every table holds the keyword arguments of one callable."""
+"""Recipes resolved to complete options: a table holds the keyword arguments of a callable."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from statecast.models.change import ReferenceName
 from statecast.runs.recipes import recipe_names
 from statecast.training.options import TrainingOptions
 
-CODE = ("evaluate.fvd_weights",)  # options that name a file which is run
+CODE = ("evaluate.fvd_weights",)  # options that name a file of code, which is run
 Tables = dict[str, dict[str, Any]]
-UNION = re.compile(  # of a message of jsonargparse
+UNION = re.compile(  # in messages of jsonargparse
     r'Parser key "([\w.]+)": Does not validate.*? Subtypes: [\[(](.*?)[\])] Errors:.*'
     r"Given value: (.*)"
 )
@@ -53,8 +53,8 @@ def read_recipe(name: str) -> Tables:
             raise FileError(f"The recipe {name} cannot be read: {error}.") from error
     else:
         raise InputError(
-            f"There is no recipe {name!r}{nearest(name, names)} `statecast list` names them all; "
-            "a file of your own ends in .yaml."
+            f"There is no recipe {name!r}{nearest(name, names)} `statecast list` names all "
+            "recipes. The name of a recipe file must end in .yaml."
         )
     return as_tables(text, name)
 
@@ -81,13 +81,13 @@ def resolve(tables: Tables, overrides: Sequence[str] = (), *, origin: str = "The
     """Complete tables: every default written out, overrides applied, every type checked.
 
     Args:
-        tables: what a recipe says.
+        tables: the tables of a recipe.
         overrides: as on a command line: `--table.option value` or `--table.option=value`.
         origin: named in errors.
 
     Errors:
-        InputError: an unknown table, name or option (the nearest known one is named), a value of
-            the wrong type, or a recipe that names a file of code.
+        InputError: a table, name or option is unknown (the message names the nearest known one), a
+            value has the wrong type, or the recipe names a file of code.
     """
     unknown = [table for table in tables if table not in GIVEN]
     if unknown:
@@ -109,7 +109,7 @@ def resolve(tables: Tables, overrides: Sequence[str] = (), *, origin: str = "The
 
 
 def shared_options(tables: Tables, names: Mapping[str, str], known: Sequence[str]) -> Tables:
-    """Tables without the options that another model or data set than the recipe's does not know."""
+    """Tables without options that a model or data set does not have that replaces the recipe's."""
     kept = dict(tables)
     for kind, name in names.items():
         values = tables.get(kind, {})
@@ -127,20 +127,20 @@ def shared_options(tables: Tables, names: Mapping[str, str], known: Sequence[str
 
 
 def check_code(tables: Tables, origin: str) -> None:
-    """Raise `InputError` where a recipe names a file that is code: only its user may."""
+    """Raise `InputError` if a recipe names a file of code, which only its user may do."""
     for option in CODE:
         table, name = option.split(".")
         if tables.get(table, {}).get(name) is not None:
             raise InputError(
-                f"{origin} sets {option}, which names a file that is run. Give it on the command "
-                "line of `statecast evaluate`, or by STATECAST_FVD_I3D."
+                f"{origin} sets {option}, which names a file of code to run. Give it on the "
+                "command line of `statecast evaluate`, or in STATECAST_FVD_I3D."
             )
 
 
 def check_texts(values: Any, origin: str) -> None:
-    """Raise `InputError` for YAML that expands when it is read; see `check_plain`.
+    """Raise `InputError` for YAML that expands when it is parsed; see `check_plain`.
 
-    jsonargparse reads a text as YAML where an option takes something else.
+    jsonargparse parses text as YAML if an option takes another type.
     """
     pending = [values]
     while pending:
@@ -157,7 +157,7 @@ def check_texts(values: Any, origin: str) -> None:
 
 
 def without_code(tables: Tables) -> Tables:
-    """Tables to write down, without options that name code: only a user may give those."""
+    """Tables to write down, without the options that name code, which only a user may give."""
     kept = {table: dict(values) for table, values in tables.items()}
     for option in CODE:
         table, name = option.split(".")
@@ -170,7 +170,7 @@ def name_of(kind: str, tables: Tables, given: Mapping[str, str], origin: str) ->
     name = given.get(f"{kind}.name", tables.get(kind, {}).get("name"))
     registry = REGISTRIES[kind]
     if name is None:
-        raise InputError(f"{origin} names no {kind}: set {kind}.name to one of {list(registry)}.")
+        raise InputError(f"{origin} names no {kind}. Set {kind}.name to one of {list(registry)}.")
     if not isinstance(name, str) or name not in registry:
         raise InputError(f"There is no {kind} {name!r}{nearest(str(name), registry)}")
     return name
@@ -196,7 +196,7 @@ def parser_for(names: Mapping[str, str]) -> Any:
 
 
 def describe_options(recipe: str) -> str:
-    """Every option of a recipe, with its meaning and the recipe's value.
+    """Every option of a recipe, with its meaning and its value in the recipe.
 
     Errors:
         InputError: as `read_recipe` and `resolve`.
@@ -208,7 +208,7 @@ def describe_options(recipe: str) -> str:
         {f"{table}.{o}": v for table, options in values.items() for o, v in options.items()}
     )
     text: str = parser.format_help()
-    # Without its usage, its own --help, and tables from files, which a recipe takes the place of.
+    # Without usage, --help, and options that read tables from files: a recipe replaces them.
     text = re.sub(r" *--\w+ CONFIG\s+Path to a configuration file\.\n", "", text)
     return text[text.index("  --model.name") :].rstrip("\n")
 
@@ -244,7 +244,7 @@ def parse(
 
 
 def plain_reason(error: Exception) -> str:
-    """The reason that the parser gives, without its words for types of several kinds."""
+    """The reason that the parser gives, without its jargon for types."""
     reason = " ".join(str(error).split())
     found = UNION.match(reason) or PLAIN.match(reason)
     if found is None:
@@ -266,7 +266,7 @@ def pairs(overrides: Sequence[str]) -> list[tuple[str, str]]:
     """`--a.b value` and `--a.b=value` as pairs.
 
     Errors:
-        InputError: something that is neither.
+        InputError: a word has neither form, or an option has no value.
     """
     result, rest = [], list(overrides)
     while rest:
@@ -289,8 +289,8 @@ def check_known(option: str, known: Sequence[str], origin: str) -> None:
 
 
 def nearest(name: str, known: Mapping[str, Any] | Sequence[str]) -> str:
-    """The end of a sentence: which known name was probably meant."""
-    # The same option of another table, or else one that is spelled alike.
+    """The end of a sentence that suggests a known name."""
+    # The same option of another table, or else the one with the most similar spelling.
     option = name.rsplit(".", 1)[-1]
     found = [other for other in known if "." in other and other.rsplit(".", 1)[-1] == option][:1]
     found = found or difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
