@@ -248,7 +248,7 @@ def test_a_log_on_a_full_disk_ends_with_a_whole_row(small_disk, tmp_path):
     message = said(rows, small_disk)
     resume = f"Continue from the last checkpoint: statecast train --resume {small_disk}."
     assert message == (
-        f"Cannot write {small_disk / 'metrics.csv'}: {FULL} metrics.csv is as it was before. "
+        f"Cannot write {small_disk / 'metrics.csv'}: {FULL} The older metrics.csv is unchanged. "
         f"{resume}"
     )
     text = (small_disk / "metrics.csv").read_text()

@@ -74,7 +74,7 @@ def test_checkpoints_as_published(golden, wrapped):
     ("change", "message"),
     [
         (lambda arrays, config: arrays.pop("conv_last.weight"), "lack the tensor conv_last.weight"),
-        (lambda arrays, config: arrays.update(more=torch.zeros(2)), "no known part: more"),
+        (lambda arrays, config: arrays.update(more=torch.zeros(2)), "does not have: more"),
         (lambda arrays, config: config.update(filter=3), "should have shape"),
         (lambda arrays, config: config.update(hidden=[5, 5, 4]), "the same width"),
         (lambda arrays, config: config.pop("patch"), "should set 'patch'"),

@@ -203,7 +203,7 @@ def test_the_complete_recipe_is_written_before_training(recipe, tmp_path):
 
 
 def test_folders_that_are_no_runs_are_refused(recipe, tmp_path):
-    with pytest.raises(FileError, match=r"not a run folder.* come with the package are digits, "):
+    with pytest.raises(FileError, match=r"not a run folder.* a model of the package: digits, "):
         open_run(tmp_path)
     run = create_run(recipe, tmp_path / "run")
     with pytest.raises(FileError, match="Train it first"):

@@ -152,7 +152,7 @@ def test_missing_and_cut_off_files_are_faults(run):
 def test_an_edited_recipe_is_used_and_told_until_it_is_accepted(run, capsys):
     path = run / "config.yaml"
     path.write_text(path.read_text().replace("steps: 12", "steps: 15"))
-    with pytest.warns(UserWarning, match=r"config\.yaml was edited; it is used as it is"):
+    with pytest.warns(UserWarning, match=r"config\.yaml was edited after the run was made"):
         assert open_run(run).tables["train"]["steps"] == 15
     with pytest.warns(UserWarning, match="was edited"):
         assert main(["train", "--resume", str(run)]) == 0

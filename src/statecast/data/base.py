@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Literal, NamedTuple, get_args
 
 import numpy as np
@@ -21,6 +21,7 @@ from statecast.io.fields.coordinates import Coordinates
 from statecast.io.fields.preprocessing import Preparation
 from statecast.nn.random import Streams
 
+Array = np.ndarray[Any, np.dtype[Any]]
 Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = get_args(Split)
 
@@ -146,14 +147,25 @@ class Windows(Dataset[Batch], ABC):
 class CutWindows(Windows):
     """Windows that are cut from sequences.
 
-    Attributes:
+    Args:
         starts: (window, 2), the sequence and the first frame of each window.
+        context: frames observed.
+        length: context and target frames together.
+        channels: names of the channels.
     """
 
-    starts: np.ndarray[Any, Any]
+    def __init__(
+        self, starts: Array, *, context: int, length: int, channels: tuple[str, ...]
+    ) -> None:
+        self.starts, self.context, self.length, self.channels = starts, context, length, channels
 
     def __len__(self) -> int:
         return len(self.starts)
+
+    def read_each(self, indices: Tensor, read: Callable[[int, int, int], Array]) -> Array:
+        """Windows, each read from a sequence, from a first frame up to a last one."""
+        starts = self.starts[indices.numpy()].tolist()
+        return np.stack([read(sequence, first, first + self.length) for sequence, first in starts])
 
     @property
     def sequence_numbers(self) -> Int[Tensor, " window"]:
@@ -229,6 +241,26 @@ class DataSource(ABC):
     def preparation(self) -> Preparation | None:
         """Preprocessing of labelled fields, which a run keeps; None for other data."""
         return None
+
+
+def horizons_of(
+    context: int, horizon: int, test_horizon: int, validation_horizon: int | None
+) -> dict[Split, int]:
+    """Frames to forecast in each split; by default as many in validation as in training.
+
+    Errors:
+        InputError: a length is below 1.
+    """
+    found: dict[Split, int] = {
+        "train": horizon,
+        "validation": horizon if validation_horizon is None else validation_horizon,
+        "test": test_horizon,
+    }
+    if min(context, *found.values()) < 1:
+        raise InputError(
+            f"Context and horizons must be at least 1 frame, got {context} and {found}."
+        )
+    return found
 
 
 def seeded_generator(*numbers: int) -> torch.Generator:

@@ -25,10 +25,7 @@ class SequenceWindows(CutWindows):
     Args:
         sequences: (sequence, time, channel, *space), an array or memory map; integers are not
             scaled.
-        starts: (window, 2), the sequence and the first frame of each window.
-        context: frames observed.
-        length: context and target frames together.
-        channels: names of the channels.
+        starts, context, length, channels: see `CutWindows`.
         latents: true latent variables, one value per sequence.
     """
 
@@ -47,9 +44,8 @@ class SequenceWindows(CutWindows):
                 f"Sequences of {sequences.shape[1]} frames hold no windows of {length} frames. "
                 "Shorten context or horizon."
             )
-        self.sequences, self.starts = sequences, starts
-        self.context, self.length, self.channels = context, length, channels
-        self.latents = dict(latents or {})
+        super().__init__(starts, context=context, length=length, channels=channels)
+        self.sequences, self.latents = sequences, dict(latents or {})
 
     def batch(self, indices: Tensor) -> Batch:
         chosen, first = self.starts[indices.numpy()].T
@@ -68,18 +64,15 @@ class SequenceWindows(CutWindows):
         return digest.hexdigest()
 
 
-def all_starts(
-    sequences: range, frames: int, length: int, *, window_stride: int = 1
-) -> np.ndarray[Any, Any]:
+def all_starts(sequences: range, frames: int, length: int) -> np.ndarray[Any, Any]:
     """Sequence and first frame of every window of `length` frames, (window, 2).
 
     Args:
         sequences: numbers of the sequences.
         frames: frames of each sequence.
         length: frames of a window.
-        window_stride: frames between the starts of windows.
     """
-    first = np.arange(0, frames - length + 1, window_stride)
+    first = np.arange(frames - length + 1)
     return np.stack(
         [np.repeat(np.asarray(sequences), len(first)), np.tile(first, len(sequences))], axis=1
     )

@@ -43,7 +43,7 @@ def test_frames_show_the_digits_where_the_latents_say():
     batch = windows.batch(torch.arange(5))
     assert batch.values.shape == (5, 25, 1, 64, 64)
     assert 0 <= batch.values.min() <= batch.values.max() == 1
-    images = data.glyphs("test")
+    images = data.windows("test").glyphs
     for window in range(5):
         for time in (0, 7, 24):
             x, y = batch.latents["position"][window, time, 0].round().int().tolist()

@@ -70,7 +70,7 @@ def test_several_variables_are_channels_in_the_order_asked_for(tmp_path):
     assert data.spec.unit == "mg, degC"
     batch = window(data)
     torch.testing.assert_close(batch.values[:, :, 0], 2 * batch.values[:, :, 1])
-    with pytest.raises(InputError, match=r"\['sst', 'chl'\] could be fields"):
+    with pytest.raises(InputError, match=r"fields in time are \['sst', 'chl'\]"):
         fields(path)
 
 
@@ -280,8 +280,8 @@ def refused(tmp_path, dataset, message, *, error=InputError, read=False, **optio
 
 
 def test_what_is_missing_is_named_with_what_is_there(tmp_path):
-    refused(tmp_path, sea_surface(), r"variables \['sst'\], and no 'sss'", variables="sss")
-    refused(tmp_path, sea_surface(), "no 'latitude'", y="latitude", x="lon")
+    refused(tmp_path, sea_surface(), r"variables \['sst'\], but not 'sss'", variables="sss")
+    refused(tmp_path, sea_surface(), "not 'latitude'", y="latitude", x="lon")
     refused(tmp_path, sea_surface(), "no 'depth' to crop", crop={"depth": (0, 1)})
     refused(tmp_path, sea_surface(), "from 0 to 40: nothing lies", crop={"lon": (50, 60)})
     refused(tmp_path, sea_surface(), "lower end first", crop={"lon": (60, 50)})
@@ -318,7 +318,7 @@ def test_mixed_grids_name_the_file(tmp_path):
     one = write_field(tmp_path / "one.nc", sea_surface())
     for name, other, message in (
         ("grid.nc", sea_surface(width=10), r"\(6, 10\) points.*one grid"),
-        ("names.nc", sea_surface().rename(sst="sss"), "no 'sst'"),
+        ("names.nc", sea_surface().rename(sst="sss"), "not 'sst'"),
         ("units.nc", in_kelvin(sea_surface()), "unit 'K'"),
         ("step.nc", sea_surface(step="2D", start="2005-01-01"), "2 days apart"),
     ):
@@ -361,7 +361,7 @@ def test_a_missing_chunk_is_found(tmp_path, version):
     assert separator.nchunks_initialized < separator.nchunks
     names = ("2.1.1",) if version == 2 else ("c", "2", "1", "1")
     path.joinpath("sst", *names).unlink()
-    with pytest.raises(CorruptionError, match=r"number \(2, 1, 1\)"):
+    with pytest.raises(CorruptionError, match=r"first at \(2, 1, 1\)"):
         fields(str(path))
     assert window(fields(str(path), missing_frames="keep"), index=20).mask.any()
 

@@ -234,7 +234,7 @@ def test_a_missing_decoder_is_not_a_damaged_video(folder, monkeypatch):
         ({"window_stride": 0}, "window_stride"),
         ({"split_fractions": (0.5, 0.5, 0.5)}, "add up to 1"),
         ({"context": 0}, "at least 1"),
-        ({"crop": (0, 0, 90, 90)}, "do not hold the crop"),
+        ({"crop": (0, 0, 90, 90)}, "but the crop"),
     ],
 )
 def test_options_that_do_not_fit_are_refused(folder, options, message):

@@ -78,7 +78,7 @@ def test_names_that_are_given_are_taken():
         (field(("time",)), {}, "a series at one point"),
         (field(("time", "depth", "lat", "lon")), {}, r"\['depth'\]"),
         (field(("time", "a", "b", "c")), {}, "no dimension of space"),
-        (field(("time", "lat", "lon")), {"x": "longitude"}, "no 'longitude'"),
+        (field(("time", "lat", "lon")), {"x": "longitude"}, "not 'longitude'"),
     ],
 )
 def test_what_cannot_be_told_is_refused_and_dimensions_are_listed(made, options, message):

@@ -74,7 +74,7 @@ def test_hdf5_values_that_lie_elsewhere_are_not_read(way, canary, tmp_path):
         with pytest.raises(StatecastError) as caught:
             read()
         canary.unseen(caught.value)
-    with pytest.raises(FileError, match="other files"):
+    with pytest.raises(FileError, match="another file"):
         inspect_path(path)
 
 
@@ -84,7 +84,7 @@ def test_netcdf_values_that_lie_elsewhere_are_not_read(way, engine, canary, tmp_
     path = pointing(tmp_path / "a.nc", way, canary)
     with pytest.raises(FileError) as caught:
         open_fields(path, engine=engine)["v"].to_numpy()
-    assert "link" in str(caught.value) or "other files" in str(caught.value)
+    assert "link" in str(caught.value) or "another file" in str(caught.value)
     with pytest.raises(FileError):
         inspect_path(path)
 

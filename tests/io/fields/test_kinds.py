@@ -497,7 +497,9 @@ def test_units_that_are_given_win_over_those_of_the_file(tmp_path):
 @pytest.mark.parametrize("option", ["sequences", "channels"])
 def test_dimensions_that_are_not_there_are_refused(tmp_path, option):
     labelled().to_netcdf(tmp_path / "a.nc")
-    with pytest.raises(InputError, match=r"no 'members' for sequences or channels"):
+    with pytest.raises(
+        InputError, match=r"not 'members', which should become sequences or channels"
+    ):
         fields(tmp_path / "a.nc", **{option: "members"})
 
 
@@ -529,7 +531,7 @@ def test_gaps_in_times_of_single_precision_are_filled_where_they_are(tmp_path):
 def test_averages_that_leave_frames_of_none_are_missing_frames(tmp_path):
     labelled(40).to_netcdf(tmp_path / "a.nc")
     with pytest.raises(
-        InputError, match=r"39 of 79 frames would average no frames, first 2001-01-01T12"
+        InputError, match=r"39 of 79 frames would average no stored frame, first 2001-01-01T12"
     ):
         fields(tmp_path / "a.nc", time_step="12h")
     data = fields(tmp_path / "a.nc", time_step="12h", missing_frames="keep")
@@ -630,7 +632,7 @@ def test_files_lie_in_folders_such_as_years(tmp_path):
     [
         (lambda n, part: part.isel(time=slice(0, 0 if n == 1 else None)), "holds no frames"),
         (lambda n, part: part.convert_calendar("noleap") if n == 1 else part,
-         r"m_1\.nc has dates of the calendar noleap, .*m_0\.nc of standard"),
+         r"m_1\.nc has dates of the calendar noleap, .*m_0\.nc of the calendar standard"),
     ],
 )  # fmt: skip
 def test_files_that_make_no_series_are_named(tmp_path, change, message):
@@ -715,7 +717,7 @@ def test_groups_are_named_and_taken_by_an_option(tmp_path, ending):
     with pytest.raises(InputError, match=r"groups PRODUCT/data.*--data\.group PRODUCT/data"):
         fields(path)
     assert_wave(fields(path, group="PRODUCT/data"), 40)
-    with pytest.raises(InputError, match=r"has the groups \['PRODUCT/data'\], and no 'OTHER'"):
+    with pytest.raises(InputError, match=r"has the groups \['PRODUCT/data'\], not 'OTHER'"):
         fields(path, group="OTHER")
 
 

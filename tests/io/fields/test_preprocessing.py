@@ -176,7 +176,7 @@ def test_statistics_and_quantiles_on_request():
         (lambda sea: sea.isel(time=slice(None, None, 2)), "1 day apart.*2 days apart"),
         (lambda sea: sea.isel(time=[0, 1, 5]), "uneven"),
         (lambda sea: sea.isel(time=[0, 2, 1]), "sort: true"),
-        (lambda sea: sea.rename(sst="sss"), r"\['sss'\], and no 'sst'"),
+        (lambda sea: sea.rename(sst="sss"), r"\['sss'\], but not 'sst'"),
         (lambda sea: sea["sst"].rename("sss"), "trained on 'sst'.*named 'sss'"),
         (lambda sea: sea["sst"].assign_attrs(units="K"), "in 'degC'.*in 'K'"),
         (lambda sea: sea.isel(time=0, drop=True), "none of them is recognised as time"),

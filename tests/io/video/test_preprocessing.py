@@ -111,7 +111,7 @@ def test_options_that_mean_nothing_are_refused(options):
 
 
 def test_a_box_outside_the_frame_is_refused():
-    with pytest.raises(InputError, match=r"50×40 pixels, which do not hold"):
+    with pytest.raises(InputError, match=r"50×40 pixels, but the crop"):
         prepare(RawFrame(None, noise(1, 40, 50)[0]), ClipOptions(crop=(0, 0, 51, 40)), "clip")
 
 

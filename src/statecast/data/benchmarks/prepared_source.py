@@ -8,9 +8,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
-from statecast.data.base import DataSource, InferredOption
+from statecast.data.base import DataSource, InferredOption, horizons_of
 from statecast.data.cache.frame_store import Kind, PreparedStore, StoreWriter, open_prepared
-from statecast.errors import InputError
 from statecast.frames import FrameSpec
 from statecast.io.atomic_files import cache_path
 
@@ -58,16 +57,7 @@ class PreparedSource(DataSource):
         test_horizon: int,
     ) -> None:
         self.path, self.context = path, context
-        self.horizons = {
-            "train": horizon,
-            "validation": horizon if validation_horizon is None else validation_horizon,
-            "test": test_horizon,
-        }
-        if min(context, *self.horizons.values()) < 1:
-            raise InputError(
-                f"{self.kind.name} needs at least 1 frame of context and horizon, got context "
-                f"{context} and horizons {self.horizons}."
-            )
+        self.horizons = horizons_of(context, horizon, test_horizon, validation_horizon)
 
     @classmethod
     @abstractmethod

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from statecast.data.base import DataSource, Split, Windows
+from statecast.data.base import DataSource, Split, Windows, horizons_of
 from statecast.data.benchmarks.sst_files import Zone, read_zones
 from statecast.data.benchmarks.sst_windows import CHANNELS, Protocol, SeaWindows, normalised
 from statecast.data.synthetic.synthetic_ocean import Ocean, card_of, ocean_folder
@@ -71,17 +71,9 @@ class SeaSurfaceTemperature(DataSource):
     ) -> None:
         self.context, self.folder, self.protocol = context, folder, protocol
         self.test_zones, self.split_gap = test_zones, split_gap
-        self.horizons = {
-            "train": horizon,
-            "validation": validation_horizon or horizon,
-            "test": test_horizon,
-        }
-        if min(context, *self.horizons.values()) < 1 or split_gap < 0:
-            raise InputError(
-                "Sea-surface temperature needs at least 1 frame of context and horizon, and no "
-                f"negative split_gap, got context {context}, horizons {self.horizons} "
-                f"and split_gap {split_gap}."
-            )
+        self.horizons = horizons_of(context, horizon, test_horizon, validation_horizon)
+        if split_gap < 0:
+            raise InputError(f"split_gap must be at least 0, got {split_gap}.")
         if min(zones, days) < 1 or not 0 <= land_zones <= zones:
             raise InputError(
                 "A synthetic ocean needs at least 1 zone and 1 day, and at most all zones with "
@@ -118,7 +110,7 @@ class SeaSurfaceTemperature(DataSource):
             value_range=self.value_range,
         )
 
-    def ranges(self, days: int) -> dict[str, range]:
+    def ranges(self, days: int) -> dict[Split, range]:
         """Days of each split.
 
         Errors:
@@ -129,7 +121,7 @@ class SeaSurfaceTemperature(DataSource):
             round(VALIDATION_SHARE * trained),
             self.context + self.horizons["validation"] + self.split_gap,
         )
-        ranges = {
+        ranges: dict[Split, range] = {
             "train": range(trained - held_out - self.split_gap),
             "validation": range(trained - held_out, trained - self.split_gap),
             "test": range(trained, days),

@@ -43,8 +43,8 @@ class SeaWindows(CutWindows):
         protocol: Protocol,
         value_range: tuple[float, float],
     ) -> None:
-        self.zones, self.starts, self.context, self.length = zones, starts, context, length
-        self.protocol, self.value_range = protocol, value_range
+        super().__init__(starts, context=context, length=length, channels=CHANNELS)
+        self.zones, self.protocol, self.value_range = zones, protocol, value_range
 
     def batch(self, indices: Tensor) -> Batch:
         frames: list[Tensor] = []

@@ -26,10 +26,7 @@ class StoredWindows(CutWindows):
 
     Args:
         store: prepared frames.
-        starts: (window, 2), the sequence and the first frame of each window.
-        context: frames observed.
-        length: context and target frames together.
-        channels: names of the channels.
+        starts, context, length, channels: see `CutWindows`.
         frame_step: stored frames from one frame of a window to the next.
         scale: stored values that become 0 and 1.
         backwards: whether frames follow each other from the last to the first.
@@ -50,9 +47,9 @@ class StoredWindows(CutWindows):
         backwards: bool = False,
         actions: int = 0,
     ) -> None:
-        self.store, self.starts, self.channels = store, starts, channels
-        self.context, self.length, self.frame_step = context, length, frame_step
-        self.scale, self.backwards, self.actions = scale, backwards, actions
+        super().__init__(starts, context=context, length=length, channels=channels)
+        self.store, self.frame_step, self.scale = store, frame_step, scale
+        self.backwards, self.actions = backwards, actions
         self.firsts = np.array([sequence.first for sequence in store.sequences])
 
     def batch(self, indices: Tensor) -> Batch:

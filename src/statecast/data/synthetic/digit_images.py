@@ -44,6 +44,23 @@ class Glyphs(NamedTuple):
         return hashlib.sha256(content).hexdigest()
 
 
+def load_glyphs(folder: str | None, split: Split, *, side: int) -> Glyphs:
+    """The digits of a split: MNIST's from a folder, or else those that scikit-learn carries.
+
+    No digit is in two splits. Errors as `embedded_glyphs` and `mnist_glyphs`.
+    """
+    if folder is None:
+        return embedded_glyphs(split, side=side)
+    return mnist_glyphs(folder, split, side=side)
+
+
+def origin_of(folder: str | None) -> dict[str, str]:
+    """Source and licence of the digits of `load_glyphs`, for a card."""
+    if folder is None:
+        return {"source": "scikit-learn digits", "licence": "CC BY 4.0"}
+    return {"source": "MNIST", "licence": "see the folder's owner"}
+
+
 def embedded_glyphs(split: Split, *, side: int = SIDE) -> Glyphs:
     """The 1797 handwritten digits of 8×8 pixels that scikit-learn carries, enlarged.
 

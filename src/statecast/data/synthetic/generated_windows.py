@@ -112,23 +112,3 @@ class GeneratedWindows(Windows):
             digest.update(repr((len(batch.context), len(batch.target))).encode())
             digest.update(batch.values.numpy().tobytes())
         return digest.hexdigest()
-
-
-def horizons_of(
-    context: int, horizon: int, test_horizon: int, validation_horizon: int | None
-) -> dict[Split, int]:
-    """Frames to forecast in each split.
-
-    Errors:
-        InputError: a length is below 1.
-    """
-    found: dict[Split, int] = {
-        "train": horizon,
-        "validation": validation_horizon or horizon,
-        "test": test_horizon,
-    }
-    if min(context, *found.values()) < 1:
-        raise InputError(
-            f"Context and horizons must be at least 1 frame, got {context} and {found}."
-        )
-    return found

@@ -13,15 +13,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from statecast.data.base import DataSource, Split, Windows, seeded_generator
+from statecast.data.base import Split, Windows, horizons_of, seeded_generator
 from statecast.data.content_swap import SwappableWindows, SwappedContent
-from statecast.data.synthetic.digit_images import SIDE, Glyphs, embedded_glyphs, mnist_glyphs
+from statecast.data.synthetic.digit_images import SIDE, load_glyphs, origin_of
+from statecast.data.synthetic.generated_windows import GeneratedSource
 from statecast.data.synthetic.moving_mnist_file import StoredSet, read_test_set
 from statecast.data.synthetic.rendering import render
 from statecast.data.synthetic.trajectories import Trajectories, trajectories
 from statecast.distributed import Part
 from statecast.errors import InputError
-from statecast.frames import Batch, FrameSpec
+from statecast.frames import Batch
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -33,7 +34,7 @@ BLOCK = 64  # windows whose motion is drawn together
 BLOCKS_KEPT = 128  # of them in memory
 
 
-class MovingDigits(DataSource):
+class MovingDigits(GeneratedSource):
     """Digits that move in a straight line and bounce off the walls of a frame.
 
     Training windows are made when they are asked for, of training digits; validation and test
@@ -85,20 +86,16 @@ class MovingDigits(DataSource):
         seed: int = 42,
         test_file: str | None = None,
     ) -> None:
-        self.horizons = {
-            "train": horizon,
-            "validation": validation_horizon or horizon,
-            "test": test_horizon,
-        }
+        self.horizons = horizons_of(context, horizon, test_horizon, validation_horizon)
         self.counts = {"train": epoch, "validation": validation_videos, "test": test_videos}
         self.context, self.stochastic, self.digits = context, stochastic, digits
         self.frame_size, self.max_speed, self.folder = frame_size, max_speed, folder
         self.seed, self.test_file, self.standing = seed, test_file, standing
         self.side = digit_size or round(SIDE * frame_size / NATIVE_FRAME)
-        if min(context, *self.horizons.values(), *self.counts.values()) < 1 or digits < 1:
+        if min(*self.counts.values(), digits) < 1:
             raise InputError(
-                "Frames, windows and digits of moving digits must be at least 1 each, got context "
-                f"{context}, horizons {self.horizons}, windows {self.counts}, digits {digits}."
+                "Moving digits need at least 1 digit, and 1 window in each split, got "
+                f"{digits} and {self.counts}."
             )
         if max_speed < (0 if standing else 1) or not 7 <= self.side < frame_size:
             raise InputError(
@@ -106,16 +103,6 @@ class MovingDigits(DataSource):
                 f"of at least 7 pixels that are smaller than a frame, got {max_speed}, "
                 f"{self.side} and {frame_size}."
             )
-
-    @property
-    def spec(self) -> FrameSpec:
-        return FrameSpec(
-            channels=("intensity",),
-            space=(self.frame_size, self.frame_size),
-            context=self.context,
-            horizon=self.horizons["train"],
-            value_range=(0.0, 1.0),
-        )
 
     def windows(self, split: Split) -> Windows:
         length = self.context + self.horizons[split]
@@ -126,28 +113,16 @@ class MovingDigits(DataSource):
 
     @property
     def card(self) -> dict[str, Any]:
-        return {
-            "name": "moving_digits",
-            "stochastic": self.stochastic,
-            "digits": self.digits,
-            "frame_size": self.frame_size,
-            "digit_size": self.side,
-            "max_speed": self.max_speed,
-            "standing": self.standing,
-            "context": self.context,
-            "horizons": self.horizons,
-            "windows": self.counts,
-            "seed": self.seed,
-            "source": "scikit-learn digits" if self.folder is None else "MNIST",
-            "licence": "CC BY 4.0" if self.folder is None else "see the folder's owner",
-            "test_file": None if self.test_file is None else Path(self.test_file).name,
-        }
-
-    def glyphs(self, split: Split) -> Glyphs:
-        """The digits of a split; no digit is in two splits."""
-        if self.folder is None:
-            return embedded_glyphs(split, side=self.side)
-        return mnist_glyphs(self.folder, split, side=self.side)
+        return self.card_of(
+            "moving_digits",
+            stochastic=self.stochastic,
+            digits=self.digits,
+            digit_size=self.side,
+            max_speed=self.max_speed,
+            standing=self.standing,
+            test_file=None if self.test_file is None else Path(self.test_file).name,
+            **origin_of(self.folder),
+        )
 
 
 class DigitWindows(SwappableWindows):
@@ -155,7 +130,7 @@ class DigitWindows(SwappableWindows):
 
     def __init__(self, source: MovingDigits, split: Split, length: int) -> None:
         self.source, self.split, self.length = source, split, length
-        self.glyphs = source.glyphs(split)
+        self.glyphs = load_glyphs(source.folder, split, side=source.side)
         self._blocks: dict[int, Trajectories] = {}
 
     def __len__(self) -> int:

@@ -10,12 +10,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from statecast.data.base import Split
-from statecast.data.synthetic.generated_windows import (
-    GeneratedSource,
-    GeneratedWindows,
-    horizons_of,
-)
+from statecast.data.base import Split, horizons_of
+from statecast.data.synthetic.generated_windows import GeneratedSource, GeneratedWindows
 from statecast.errors import InputError
 from statecast.frames import Batch, FrameSpec
 from statecast.nn.random import Streams, standard_normal, uniform

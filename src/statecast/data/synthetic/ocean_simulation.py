@@ -161,11 +161,11 @@ def simulate(
         before = after
 
 
-def decay_of(physics: OceanPhysics, days: float = 1.0) -> Float[Tensor, "wave_y wave_x"]:
-    """Exact factor of each mode under diffusion and relaxation."""
+def decay_of(physics: OceanPhysics) -> Float[Tensor, "wave_y wave_x"]:
+    """Exact factor of each mode in a day of diffusion and relaxation."""
     rows, columns = frequencies(DOMAIN)
     squared = (2 * math.pi / DOMAIN) ** 2 * (rows.square() + columns.square())
-    return torch.exp(-days * (physics.relaxation + physics.diffusivity * squared))
+    return torch.exp(-(physics.relaxation + physics.diffusivity * squared))
 
 
 def departure(velocity: Float[Tensor, "zone 2 y x"]) -> Float[Tensor, "zone 2 y x"]:

@@ -10,13 +10,9 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from statecast.data.base import Split
+from statecast.data.base import Split, horizons_of
 from statecast.data.known_future import KnownFuture
-from statecast.data.synthetic.generated_windows import (
-    GeneratedSource,
-    GeneratedWindows,
-    horizons_of,
-)
+from statecast.data.synthetic.generated_windows import GeneratedSource, GeneratedWindows
 from statecast.errors import InputError
 from statecast.frames import Batch, Forecast
 from statecast.nn.kalman import Moments, apply, correct, discretise

@@ -8,14 +8,10 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from statecast.data.base import Split
+from statecast.data.base import Split, horizons_of
 from statecast.data.known_future import TwoWays
-from statecast.data.synthetic.digit_images import SIDE, Glyphs, embedded_glyphs, mnist_glyphs
-from statecast.data.synthetic.generated_windows import (
-    GeneratedSource,
-    GeneratedWindows,
-    horizons_of,
-)
+from statecast.data.synthetic.digit_images import SIDE, load_glyphs, origin_of
+from statecast.data.synthetic.generated_windows import GeneratedSource, GeneratedWindows
 from statecast.errors import InputError
 from statecast.frames import Batch
 from statecast.nn.random import Streams, uniform
@@ -74,15 +70,8 @@ class RollingDigits(GeneratedSource):
     def card(self) -> dict[str, Any]:
         return self.card_of(
             "rolling_digits",
-            source="scikit-learn digits" if self.folder is None else "MNIST",
-            licence="CC BY 4.0" if self.folder is None else "see the folder's owner",
+            **origin_of(self.folder),
         )
-
-    def glyphs(self, split: Split) -> Glyphs:
-        """The digits of a split; no digit is in two splits."""
-        if self.folder is None:
-            return embedded_glyphs(split, side=self.frame_size)
-        return mnist_glyphs(self.folder, split, side=self.frame_size)
 
 
 class RollingWindows(GeneratedWindows, TwoWays):
@@ -91,7 +80,7 @@ class RollingWindows(GeneratedWindows, TwoWays):
     modes = ("left", "right")
 
     def __init__(self, source: RollingDigits, split: Split) -> None:
-        self.glyphs = source.glyphs(split)
+        self.glyphs = load_glyphs(source.folder, split, side=source.frame_size)
         card = source.card | {"glyphs": self.glyphs.digest}
         super().__init__(split, source.counts[split], source.seed, card)
         self.source, self.length = source, source.context + source.horizons[split]

@@ -23,7 +23,7 @@ def second_derivative(
     return result
 
 
-def laplacian(values: Float[Tensor, "*batch y x"], *, spacing: float = 1.0) -> Tensor:
-    """Sum of the second derivatives along the last two axes."""
-    along_y = second_derivative(values, values.ndim - 2, spacing=spacing)
-    return along_y.add_(second_derivative(values, values.ndim - 1, spacing=spacing))
+def laplacian(values: Float[Tensor, "*batch y x"]) -> Tensor:
+    """Sum of the second derivatives along the last two axes, for a spacing of 1."""
+    along_y = second_derivative(values, values.ndim - 2)
+    return along_y.add_(second_derivative(values, values.ndim - 1))

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from statecast.data.base import DataSource, Split, Windows, seeded_generator
+from statecast.data.base import DataSource, Split, Windows, horizons_of, seeded_generator
 from statecast.data.cache.entries import open_or_make
 from statecast.data.progress import progress
 from statecast.data.synthetic.chair_shapes import random_seat
@@ -62,15 +62,10 @@ class Turntable(DataSource):
     ) -> None:
         self.context, self.objects, self.frame_size = context, objects, frame_size
         self.protocol, self.seed = protocol, seed
-        self.horizons = {
-            "train": horizon,
-            "validation": validation_horizon or horizon,
-            "test": test_horizon,
-        }
-        if min(context, *self.horizons.values()) < 1 or frame_size < SMALLEST_FRAME:
+        self.horizons = horizons_of(context, horizon, test_horizon, validation_horizon)
+        if frame_size < SMALLEST_FRAME:
             raise InputError(
-                f"A turntable needs frames of at least {SMALLEST_FRAME} pixels, and context and "
-                f"horizons of at least 1, got {frame_size}, {context} and {self.horizons}."
+                f"frame_size must be at least {SMALLEST_FRAME} pixels, got {frame_size}."
             )
         self.parts = split_objects(objects)
 

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from statecast.data.base import DataSource, Split, Windows
+from statecast.data.base import DataSource, Split, Windows, horizons_of
 from statecast.data.cache.entries import open_or_make
 from statecast.data.progress import progress
 from statecast.data.synthetic.waves_simulation import (
@@ -71,16 +71,11 @@ class WaveEquation(DataSource):
         self.context, self.points, self.sequences = context, points, sequences
         self.protocol, self.seed = protocol, seed
         self.scale = scale or ("range" if protocol == "corrected" else "sequence")
-        self.horizons = {
-            "train": horizon,
-            "validation": validation_horizon or horizon,
-            "test": test_horizon,
-        }
-        longest = context + max(self.horizons.values())
+        self.horizons = horizons_of(context, horizon, test_horizon, validation_horizon)
         limit = FRAMES // KEPT if protocol == "corrected" else SIZE
-        if min(context, *self.horizons.values()) < 1 or longest > limit:
+        if context + max(self.horizons.values()) > limit:
             raise InputError(
-                f"Windows of the {protocol} protocol have between 2 and {limit} frames, got "
+                f"Windows of the protocol {protocol} have at most {limit} frames, got "
                 f"context {context} and horizons {self.horizons}."
             )
         if sequences < 10 or (points is not None and points < 1):

@@ -24,10 +24,7 @@ class ArrayWindows(CutWindows):
 
     Args:
         sequences: the sequences, read lazily.
-        starts: (window, 2), the sequence and the first frame of each window.
-        context: frames observed.
-        length: context and target frames together.
-        channels: names of the channels.
+        starts, context, length, channels: see `CutWindows`.
         series: `actions` and `agent_states` of each sequence, if they are read.
     """
 
@@ -41,16 +38,13 @@ class ArrayWindows(CutWindows):
         channels: tuple[str, ...],
         series: Series | None = None,
     ) -> None:
-        self.sequences, self.starts, self.series = sequences, starts, series or {}
-        self.context, self.length, self.channels = context, length, channels
+        super().__init__(starts, context=context, length=length, channels=channels)
+        self.sequences, self.series = sequences, series or {}
 
     def batch(self, indices: Tensor) -> Batch:
-        pieces = [
-            self.sequences.read(int(sequence), int(start), int(start) + self.length)
-            for sequence, start in self.starts[indices.numpy()]
-        ]
         # NumPy converts what torch does not read, such as another order of bytes.
-        values = torch.from_numpy(np.stack(pieces).astype(np.float32))
+        frames = self.read_each(indices, self.sequences.read).astype(np.float32)
+        values = torch.from_numpy(frames)
         if self.sequences.dtype == np.uint8:
             values /= LARGEST_BYTE
         if not bool(torch.isfinite(values).all()):

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from statecast.data.base import SPLITS, DataSource, InferredOption, Split
+from statecast.data.base import SPLITS, DataSource, InferredOption, Split, horizons_of
 from statecast.data.user.array_files import (
     Opened,
     Sequences,
@@ -81,17 +81,12 @@ class Arrays(DataSource):
     ) -> None:
         if not path:
             raise InputError("Which data? Name a file: --data.path my.npy.")
-        self.horizons = {
-            "train": horizon,
-            "validation": horizon if validation_horizon is None else validation_horizon,
-            "test": horizon if test_horizon is None else test_horizon,
-        }
+        self.horizons = horizons_of(
+            context, horizon, horizon if test_horizon is None else test_horizon, validation_horizon
+        )
         self.context, self.window_stride, self.unit = context, window_stride, unit
-        if min(context, window_stride, *self.horizons.values()) < 1:
-            raise InputError(
-                "Context, horizons and window_stride of arrays must be at least 1, got "
-                f"{context}, {self.horizons} and {window_stride}."
-            )
+        if window_stride < 1:
+            raise InputError(f"window_stride must be at least 1, got {window_stride}.")
         self.paths = {"train": path, "test": path if test_path is None else test_path}
         self.opened = open_sequences(path, dataset=dataset, axes=axes)
         self.asked = {"dataset": dataset, "axes": axes}

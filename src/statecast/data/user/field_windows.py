@@ -92,10 +92,7 @@ class FieldWindows(CutWindows):
 
     Args:
         store: prepared frames.
-        starts: (window, 2), the sequence and the first frame of each window.
-        context: frames observed.
-        length: context and target frames together.
-        channels: names of the channels.
+        starts, context, length, channels: see `CutWindows`.
     """
 
     repeats = True
@@ -113,15 +110,11 @@ class FieldWindows(CutWindows):
             raise InputError(
                 f"No window of {length} frames lies in this split. Shorten context or horizon."
             )
-        self.store, self.starts = store, starts
-        self.context, self.length, self.channels = context, length, channels
+        super().__init__(starts, context=context, length=length, channels=channels)
+        self.store = store
 
     def batch(self, indices: Tensor) -> Batch:
-        windows = [
-            self.store.read(int(sequence), int(start), int(start) + self.length)
-            for sequence, start in self.starts[indices.numpy()]
-        ]
-        values = torch.from_numpy(np.stack(windows))
+        values = torch.from_numpy(self.read_each(indices, self.store.read))
         known = ~values.isnan()
         mask = None if bool(known.all()) else known
         return Batch.of(values, self.context, channels=self.channels, mask=mask)

@@ -21,10 +21,7 @@ class ClipWindows(CutWindows):
 
     Args:
         store: prepared frames of all clips.
-        starts: (window, 2), the clip and the first frame of each window.
-        context: frames observed.
-        length: context and target frames together.
-        channels: names of the channels.
+        starts, context, length, channels: see `CutWindows`; a sequence is a clip.
     """
 
     repeats = True
@@ -38,15 +35,12 @@ class ClipWindows(CutWindows):
         length: int,
         channels: tuple[str, ...],
     ) -> None:
-        self.store, self.starts = store, starts
-        self.context, self.length, self.channels = context, length, channels
+        super().__init__(starts, context=context, length=length, channels=channels)
+        self.store = store
 
     def batch(self, indices: Tensor) -> Batch:
-        windows = [
-            self.store.read(int(clip), int(start), int(start) + self.length)
-            for clip, start in self.starts[indices.numpy()]
-        ]
-        values = torch.from_numpy(np.stack(windows)).float().div_(LARGEST_BYTE)
+        frames = torch.from_numpy(self.read_each(indices, self.store.read))
+        values = frames.float().div_(LARGEST_BYTE)
         return Batch.of(values, self.context, channels=self.channels)
 
     @cached_property

@@ -44,7 +44,6 @@ class ForecastArchive:
 
     Args:
         path: NetCDF file or Zarr store.
-        engine: of xarray; by default xarray chooses.
 
     Attributes:
         variables: names of the variables that hold forecasts.
@@ -55,9 +54,9 @@ class ForecastArchive:
         InputError: it holds no forecasts in this layout.
     """
 
-    def __init__(self, path: str | Path, *, engine: str | None = None) -> None:
+    def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
-        self.dataset = open_fields(path, engine=engine)
+        self.dataset = open_fields(path)
         self.start, self.lead = self.found(START), self.found(LEAD)
         self.member = dimension_named(self.dataset, MEMBER)
         self.variables = tuple(
