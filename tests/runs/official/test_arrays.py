@@ -78,8 +78,16 @@ def test_settings_that_are_missing_are_named(name):
     [
         ("dsvae", {"variant": "half"}, "factorised and full, got 'half'"),
         ("pknl", {"context": "four"}, "arrays of pknl describe no model: unsupported operand"),
-        ("struct_vrnn", {"use_deterministic_belief": True}, "use_deterministic_belief is False"),
-        ("savp", {"hparams": {"where_add": "input"}}, "where_add is all in our SAVP, got input"),
+        (
+            "struct_vrnn",
+            {"use_deterministic_belief": True},
+            "use_deterministic_belief must be False",
+        ),
+        (
+            "savp",
+            {"hparams": {"where_add": "input"}},
+            "where_add must be all for our SAVP, got input",
+        ),
     ],
 )
 def test_settings_that_ours_lacks_are_refused(name, changes, message):

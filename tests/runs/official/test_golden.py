@@ -150,7 +150,7 @@ def test_a_foreign_tensor_is_named(tmp_path):
         ("srvp_dcgan", "config.json", lambda s: s.update(ny=6), "should have shape"),
         ("srvp_dcgan", "config.json", lambda s: s.pop("nhx"), "lacks the setting 'nhx'"),
         ("sepnet_wave100_mlp", "params.json", lambda s: s.update(offset=2), "2 frames back"),
-        ("sepnet_dcgan_skip", "params.json", lambda s: s.update(architecture="x"), "codec 'x'"),
+        ("sepnet_dcgan_skip", "params.json", lambda s: s.update(architecture="x"), "encoder 'x'"),
     ],
 )
 def test_settings_that_do_not_fit_are_refused(tmp_path, name, file, change, message):

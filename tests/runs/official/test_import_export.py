@@ -201,7 +201,11 @@ def test_data_that_cannot_be_told_are_asked_for_and_nothing_is_left(tmp_path):
     for overrides, message in {
         (): "published data 'bair'.*--data.name NAME.*moving_digits",
         ("--data.name", "nois"): "did you mean 'noise'",
-        (*NOISE, "--data.side", "32"): r"\(3, 64, 64\) with a context of 4, the data have \(3, 32",
+        (
+            *NOISE,
+            "--data.side",
+            "32",
+        ): r"\(3, 64, 64\) with a context of 4, but the data have \(3, 32",
         (*NOISE, "--data.context", "3"): "have .* and 3",
         (*NOISE, "--train.stepz", "3"): "did you mean 'train.steps'",
         (*NOISE, "--model.latent_size", "9"): "should have shape",
@@ -299,14 +303,14 @@ def overrides_of(table):
 @pytest.mark.parametrize(
     ("name", "options", "data", "message"),
     [
-        ("srvp", "transition: gru", "channels: 1", "transition: gru; it knows residual alone"),
+        ("srvp", "transition: gru", "channels: 1", "transition: gru; it can only hold residual"),
         ("srvp", "stochastic: false", "channels: 1", "stochastic: false"),
         ("srvp", "architecture: resnet", "channels: 1", "architecture: resnet"),
         ("srvp", "output: identity", "channels: 1", "output: identity"),
-        ("srvp", "", "side: 32", "32×32 points; it knows 64×64"),
+        ("srvp", "", "side: 32", "32×32 points; it can only hold 64×64"),
         ("separable", "dynamics_layers: 2", "channels: 1", "dynamics_layers: 2"),
         ("separable", "", "side: 32", r"frames of \(3, 32, 32\)"),
-        ("separable", "architecture: resnet", "channels: 1", "encoder_width: 4; it knows 64"),
+        ("separable", "architecture: resnet", "channels: 1", "encoder_width: 4; it can only"),
         ("separable", "architecture: maps, mixing: product, encoder_width: 64, decoder_width: 64, "
          "output: identity", "channels: 1", "mixing: product"),
         ("separable", "architecture: mlp", "channels: 2", "from a mlp decoder"),
@@ -368,8 +372,8 @@ def test_settings_of_another_kind_are_named(name, tmp_path):
     [
         ("srvp_dcgan", "archi", "resnet", "'archi' to dcgan or vgg"),
         ("srvp_dcgan", "lr", -1, "learning_rate must be"),
-        ("sepnet_dcgan_skip", "architecture", "unet", "the codec 'unet'"),
-        ("sepnet_dcgan_skip", "decoder_architecture", "resnet", "with 'resnet'"),
+        ("sepnet_dcgan_skip", "architecture", "unet", "the encoder 'unet'"),
+        ("sepnet_dcgan_skip", "decoder_architecture", "resnet", "the decoder 'resnet'"),
         ("sepnet_dcgan_skip", "mixing", "sum", "mul or concat"),
         ("sepnet_dcgan_skip", "mixing", "mul", "one size, got 9 and 5"),
         ("sepnet_dcgan_skip", "no_s", True, "no maps to skip with"),

@@ -145,8 +145,8 @@ def codecs_of(config: Settings) -> tuple[str, str]:
     )
     if encoder is None or decoder is None:
         raise InputError(
-            f"{config.path} names the codecs {names[0]!r} and {names[1]!r}, but only the encoders "
-            f"{', '.join(ENCODERS)} and the decoders {', '.join(DECODERS)} can be read."
+            f"{config.path} names the encoder {names[0]!r} and the decoder {names[1]!r}, but only "
+            f"encoders {', '.join(ENCODERS)} and decoders {', '.join(DECODERS)} can be read."
         )
     return encoder, decoder
 
