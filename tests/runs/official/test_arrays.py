@@ -12,7 +12,7 @@ ARRAYS = {  # golden file: an array, and what the error says of it where it is m
     "ddpae": ("content_lstm/out_layer.bias", "lack the tensor content_lstm/out_layer.bias"),
     "drnet": ("netD.upc5.0.bias", "decoder has 26 arrays, got 25"),
     "dsvae": ("full/z_rnn.bias_ih_l0", r"lack the tensor z_rnn\.bias_ih_l0"),
-    "kvae": ("vae/decoder/Conv_3/biases", "missing: 'vae/decoder/Conv_3/biases'"),
+    "kvae": ("vae/decoder/Conv_3/biases", "lack 'vae/decoder/Conv_3/biases'"),
     "mcnet": ("channels_1/comb1/w", "lack the tensor comb1/w"),
     "phydnet": ("phycell.cell_list.0.convgate.bias", r"lack .*cell_list\.0\.convgate\.bias"),
     "phydnet_2020": ("phycell.cell_list.0.convgate.bias", r"lack .*cell_list\.0\.convgate\.bias"),

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from statecast.data.base import Split
-from statecast.data.benchmarks.prepared_source import Count, Origin, PreparedSource
+from statecast.data.benchmarks.prepared_source import Count, Origin
 from statecast.data.benchmarks.source_files import matching_files
-from statecast.data.benchmarks.stored_windows import RandomClips, every_start, hold_out
+from statecast.data.benchmarks.stored_windows import ClipSource, every_start, hold_out
 from statecast.data.benchmarks.tfrecords import example_features, read_records
 from statecast.data.cache.frame_store import Kind, StoreWriter
 from statecast.data.progress import progress
@@ -31,7 +31,7 @@ VIDEOS = {"train": 43264, "test": 256}
 OUTER = "softmotion30_44k"
 
 
-class BAIR(PreparedSource):
+class BAIR(ClipSource):
     """Videos of a robot arm, RGB, 64×64, 30 frames each.
 
     A twentieth of the training videos is for validation. Tests are all 256 test videos from their
@@ -70,40 +70,25 @@ class BAIR(PreparedSource):
         test_horizon: int = 28,
         actions: bool = False,
     ) -> None:
-        self.actions = actions
+        self.action_numbers = ACTIONS if actions else 0
         super().__init__(
-            path=path,
-            context=context,
-            horizon=horizon,
-            validation_horizon=validation_horizon,
-            test_horizon=test_horizon,
-        )
+            path=path, context=context, horizon=horizon,
+            validation_horizon=validation_horizon, test_horizon=test_horizon,
+        )  # fmt: skip
 
     @property
     def spec(self) -> FrameSpec:
         spec = super().spec
-        return replace(spec, actions=ACTIONS, agent_states=STATES) if self.actions else spec
+        return replace(spec, actions=ACTIONS, agent_states=STATES) if self.action_numbers else spec
 
-    def windows(self, split: Split) -> RandomClips:
-        length = self.context + self.horizons[split]
-        return RandomClips(
-            self.store,
-            self.starts(split, length),
-            context=self.context,
-            length=length,
-            channels=self.channels,
-            actions=ACTIONS if self.actions else 0,
-        )
-
-    def starts(self, split: Split, length: int) -> Array:
-        """Sequence and first frame of each window of a split, (window, 2)."""
+    def starts(self, split: Split, span: int) -> Array:
         sequences = self.store.sequences
         of = "test" if split == "test" else "train"
         chosen = [n for n, one in enumerate(sequences) if one.labels["split"] == of]
         if split == "test":
-            starts = every_start(sequences, chosen, length, of=split)
+            starts = every_start(sequences, chosen, span, of=split)
             return starts[starts[:, 1] == 0]
-        return every_start(sequences, hold_out(chosen, split), length, of=split)
+        return every_start(sequences, hold_out(chosen, split), span, of=split)
 
     @classmethod
     def write(cls, source: Path, writer: StoreWriter) -> list[Count]:

@@ -65,12 +65,9 @@ class Chairs(PreparedSource):
         protocol: Literal["paper", "rings"] = "paper",
     ) -> None:
         super().__init__(
-            path=path,
-            context=context,
-            horizon=horizon,
-            validation_horizon=validation_horizon,
-            test_horizon=test_horizon,
-        )
+            path=path, context=context, horizon=horizon,
+            validation_horizon=validation_horizon, test_horizon=test_horizon,
+        )  # fmt: skip
         self.protocol = protocol
 
     def windows(self, split: Split) -> ViewWindows:

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from statecast.data.base import Split
-from statecast.data.benchmarks.prepared_source import Count, Origin, PreparedSource
-from statecast.data.benchmarks.stored_windows import RandomClips, every_start, hold_out
+from statecast.data.benchmarks.prepared_source import Count, Origin
+from statecast.data.benchmarks.stored_windows import ClipSource, every_start, hold_out
 from statecast.data.benchmarks.video_frames import decode_frames
 from statecast.data.cache.frame_store import Kind, StoreWriter
 from statecast.data.progress import progress
@@ -26,7 +26,7 @@ TEST_SEED = 42  # of NumPy's older generator, as published
 SKIPPED = "_"  # first character in the names of files that join several videos
 
 
-class Human36M(PreparedSource):
+class Human36M(ClipSource):
     """Videos of everyday actions by 7 actors, RGB, 64×64, every 8th frame of 50 per second.
 
     Subjects 1, 5, 6, 7, 8 are for training, a twentieth of their videos for validation. Subjects
@@ -68,12 +68,9 @@ class Human36M(PreparedSource):
         test_clips: int = 1000,
     ) -> None:
         super().__init__(
-            path=path,
-            context=context,
-            horizon=horizon,
-            validation_horizon=validation_horizon,
-            test_horizon=test_horizon,
-        )
+            path=path, context=context, horizon=horizon,
+            validation_horizon=validation_horizon, test_horizon=test_horizon,
+        )  # fmt: skip
         self.frame_step, self.test_clips = frame_step, test_clips
         if min(frame_step, test_clips) < 1:
             raise InputError(
@@ -81,19 +78,7 @@ class Human36M(PreparedSource):
                 f"{frame_step} and {test_clips}."
             )
 
-    def windows(self, split: Split) -> RandomClips:
-        length = self.context + self.horizons[split]
-        return RandomClips(
-            self.store,
-            self.starts(split, (length - 1) * self.frame_step + 1),
-            context=self.context,
-            length=length,
-            channels=self.channels,
-            frame_step=self.frame_step,
-        )
-
     def starts(self, split: Split, span: int) -> Array:
-        """Sequence and first frame of each window of a split, (window, 2)."""
         sequences = self.store.sequences
         if split == "test":
             return self.drawn_clips(span)

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from statecast.data.base import Split
-from statecast.data.benchmarks.prepared_source import Count, Origin, PreparedSource
+from statecast.data.benchmarks.prepared_source import Count, Origin
 from statecast.data.benchmarks.source_files import matching_files
-from statecast.data.benchmarks.stored_windows import RandomClips, every_start, hold_out
+from statecast.data.benchmarks.stored_windows import ClipSource, every_start, hold_out
 from statecast.data.benchmarks.video_frames import decode_frames
 from statecast.data.cache.frame_store import Kind, StoreWriter
 from statecast.data.progress import progress
@@ -30,7 +30,7 @@ SIDE = 64
 TEST_SEED = 42  # of NumPy's older generator, as published
 
 
-class KTH(PreparedSource):
+class KTH(ClipSource):
     """Videos of six actions by 25 persons, grey, 64×64, at 25 frames per second.
 
     Persons 1 to 20 are for training, a twentieth of their videos for validation. Persons 21 to 25
@@ -69,33 +69,19 @@ class KTH(PreparedSource):
         test_clips: int = 1000,
     ) -> None:
         super().__init__(
-            path=path,
-            context=context,
-            horizon=horizon,
-            validation_horizon=validation_horizon,
-            test_horizon=test_horizon,
-        )
+            path=path, context=context, horizon=horizon,
+            validation_horizon=validation_horizon, test_horizon=test_horizon,
+        )  # fmt: skip
         self.test_clips = test_clips
         if test_clips < 1:
             raise InputError(f"kth needs at least 1 test clip, got {test_clips}.")
 
-    def windows(self, split: Split) -> RandomClips:
-        length = self.context + self.horizons[split]
-        return RandomClips(
-            self.store,
-            self.starts(split, length),
-            context=self.context,
-            length=length,
-            channels=self.channels,
-        )
-
-    def starts(self, split: Split, length: int) -> Array:
-        """Sequence and first frame of each window of a split, (window, 2)."""
+    def starts(self, split: Split, span: int) -> Array:
         sequences = self.store.sequences
         if split == "test":
-            return self.drawn_clips(length)
+            return self.drawn_clips(span)
         chosen = [n for n, one in enumerate(sequences) if one.labels["person"] <= LAST_TRAINED]
-        return every_start(sequences, hold_out(chosen, split), length, of=split)
+        return every_start(sequences, hold_out(chosen, split), span, of=split)
 
     def drawn_clips(self, length: int) -> Array:
         """Test clips: action, person, trial and start, each drawn in turn, as published.

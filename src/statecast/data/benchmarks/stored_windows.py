@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from functools import cached_property
 from typing import Any
 
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor
 
 from statecast.data.base import CutWindows, Split, seeded_generator
+from statecast.data.benchmarks.prepared_source import PreparedSource
 from statecast.data.cache.frame_store import PreparedStore, StoredSequence
 from statecast.errors import InputError
 from statecast.frames import Batch
@@ -97,6 +99,34 @@ class RandomClips(StoredWindows):
         """First window of each sequence, and its number of windows."""
         first = np.flatnonzero(np.diff(self.starts[:, 0], prepend=-1))
         return first, np.diff(first, append=len(self.starts))
+
+
+class ClipSource(PreparedSource):
+    """A prepared data set of videos, whose windows are clips.
+
+    Class attributes:
+        frame_step: stored frames from one frame of a window to the next.
+        action_numbers: numbers of an agent's action beside each frame; 0 to leave them out.
+    """
+
+    frame_step: int = 1
+    action_numbers: int = 0
+
+    @abstractmethod
+    def starts(self, split: Split, span: int) -> Array:
+        """Sequence and first frame of each window of a split that spans so many stored frames."""
+
+    def windows(self, split: Split) -> RandomClips:
+        length = self.context + self.horizons[split]
+        return RandomClips(
+            self.store,
+            self.starts(split, (length - 1) * self.frame_step + 1),
+            context=self.context,
+            length=length,
+            channels=self.channels,
+            frame_step=self.frame_step,
+            actions=self.action_numbers,
+        )
 
 
 def hold_out(sequences: list[int], split: Split) -> list[int]:

@@ -79,12 +79,9 @@ class TaxiBJ(PreparedSource):
         protocol: Literal["corrected", "paper"] = "corrected",
     ) -> None:
         super().__init__(
-            path=path,
-            context=context,
-            horizon=horizon,
-            validation_horizon=validation_horizon,
-            test_horizon=test_horizon,
-        )
+            path=path, context=context, horizon=horizon,
+            validation_horizon=validation_horizon, test_horizon=test_horizon,
+        )  # fmt: skip
         self.test_windows, self.protocol = test_windows, protocol
         if test_windows < 1:
             raise InputError(f"taxibj needs at least 1 test window, got {test_windows}.")

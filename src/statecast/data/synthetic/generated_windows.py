@@ -61,45 +61,63 @@ class GeneratedSource(DataSource):
         } | options
 
 
-class GeneratedWindows(Windows):
+class FreshWindows(Windows):
+    """Windows of one split; training windows are made afresh and never repeat.
+
+    Args:
+        split: which one.
+        count: number of windows.
+    """
+
+    def __init__(self, split: Split, count: int) -> None:
+        self.split, self.count = split, count
+
+    def __len__(self) -> int:
+        return self.count
+
+    def training_batch(self, step: int, count: int, *, seed: int) -> Batch:
+        """Fresh windows, which never repeat in a training."""
+        return self.training_batch_part(step, count, Part(0, count, count), seed=seed)
+
+    def training_indices(self, step: int, count: int, *, seed: int) -> Tensor | None:
+        """None: fresh windows have no numbers."""
+        return None
+
+    def check_indices(self, indices: Tensor) -> Tensor:
+        """Return indices of windows; raise `InputError` if one is out of range."""
+        if len(indices) and not 0 <= int(indices.min()) <= int(indices.max()) < len(self):
+            raise InputError(
+                f"This split has windows 0 to {len(self) - 1}, got {int(indices.min())} to "
+                f"{int(indices.max())}."
+            )
+        return indices
+
+
+class GeneratedWindows(FreshWindows):
     """Windows of one split, each a function of the seed and its number alone.
 
     Args:
-        split: which one; training windows are made afresh.
+        split: which one.
         count: number of windows.
         seed: seed of the windows.
         card: facts that determine the training windows, for their digest.
     """
 
     def __init__(self, split: Split, count: int, seed: int, card: dict[str, Any]) -> None:
-        self.split, self.count, self.seed, self.card = split, count, seed, card
+        super().__init__(split, count)
+        self.seed, self.card = seed, card
 
     @abstractmethod
     def make(self, streams: Streams) -> Batch:
         """A window from each of the streams."""
 
-    def __len__(self) -> int:
-        return self.count
-
     def batch(self, indices: Tensor) -> Batch:
-        if len(indices) and not 0 <= int(indices.min()) <= int(indices.max()) < len(self):
-            raise InputError(
-                f"This split has windows 0 to {len(self) - 1}, got {int(indices.min())} to "
-                f"{int(indices.max())}."
-            )
-        return self.make(window_generators(indices, self.seed, STREAMS[self.split]))
-
-    def training_batch(self, step: int, count: int, *, seed: int) -> Batch:
-        """Fresh windows, which never repeat in a training."""
-        return self.training_batch_part(step, count, Part(0, count, count), seed=seed)
+        numbers = self.check_indices(indices)
+        return self.make(window_generators(numbers, self.seed, STREAMS[self.split]))
 
     def training_batch_part(self, step: int, count: int, part: Part, *, seed: int) -> Batch:
         numbers = torch.arange(count)[part.rows]
         return self.make(window_generators(numbers, seed, STREAMS[self.split], step))
-
-    def training_indices(self, step: int, count: int, *, seed: int) -> Tensor | None:
-        """None: the windows of a training have no numbers."""
-        return None
 
     @cached_property
     def digest(self) -> str:

@@ -16,7 +16,7 @@ from torch import Tensor
 from statecast.data.base import Split, Windows, horizons_of, seeded_generator
 from statecast.data.content_swap import SwappableWindows, SwappedContent
 from statecast.data.synthetic.digit_images import SIDE, load_glyphs, origin_of
-from statecast.data.synthetic.generated_windows import GeneratedSource
+from statecast.data.synthetic.generated_windows import STREAMS, FreshWindows, GeneratedSource
 from statecast.data.synthetic.moving_mnist_file import StoredSet, read_test_set
 from statecast.data.synthetic.rendering import render
 from statecast.data.synthetic.trajectories import Trajectories, trajectories
@@ -27,7 +27,7 @@ from statecast.frames import Batch
 Array = np.ndarray[Any, np.dtype[Any]]
 
 NATIVE_FRAME = 64  # side of a frame in which digits keep their 28 pixels
-STREAMS = {"train": 1, "validation": 2, "test": 3}  # streams of random numbers
+
 EXCHANGED = 4  # random stream of the digits that replace a window's own
 DIGEST_BATCH = 64  # windows at once while hashing
 BLOCK = 64  # windows whose motion is drawn together
@@ -125,20 +125,14 @@ class MovingDigits(GeneratedSource):
         )
 
 
-class DigitWindows(SwappableWindows):
+class DigitWindows(FreshWindows, SwappableWindows):
     """Windows of one split, made from its digits."""
 
     def __init__(self, source: MovingDigits, split: Split, length: int) -> None:
-        self.source, self.split, self.length = source, split, length
+        super().__init__(split, source.counts[split])
+        self.source, self.length = source, length
         self.glyphs = load_glyphs(source.folder, split, side=source.side)
         self._blocks: dict[int, Trajectories] = {}
-
-    def __len__(self) -> int:
-        return self.source.counts[self.split]
-
-    def training_batch(self, step: int, count: int, *, seed: int) -> Batch:
-        """Fresh windows, which never repeat in a training."""
-        return self.training_batch_part(step, count, Part(0, count, count), seed=seed)
 
     def training_batch_part(self, step: int, count: int, part: Part, *, seed: int) -> Batch:
         # Drawing all windows costs little; only those of the part are rendered.
@@ -150,12 +144,9 @@ class DigitWindows(SwappableWindows):
         motion = Trajectories(drawn.positions[:, rows], drawn.velocities[:, rows])
         return self._render(chosen[rows].numpy(), motion)
 
-    def training_indices(self, step: int, count: int, *, seed: int) -> Tensor | None:
-        """None: the windows of a training have no numbers."""
-        return None
-
     def batch(self, indices: Tensor) -> Batch:
-        return self.with_digits(indices, torch.from_numpy(self._chosen[self._rows(indices)]))
+        rows = self.check_indices(indices).numpy()
+        return self.with_digits(indices, torch.from_numpy(self._chosen[rows]))
 
     def with_digits(self, indices: Tensor, digits: Tensor) -> Batch:
         """The windows of these indices with other digits on the same trajectories.
@@ -164,7 +155,7 @@ class DigitWindows(SwappableWindows):
             indices: of the windows, (window,).
             digits: numbers of this split's digits, (window, digit).
         """
-        rows = self._rows(indices)
+        rows = self.check_indices(indices).numpy()
         blocks = [self._block(int(number)) for number in np.unique(rows // BLOCK)]
         place = np.searchsorted(np.unique(rows // BLOCK), rows // BLOCK) * BLOCK + rows % BLOCK
         motion = Trajectories(
@@ -180,21 +171,12 @@ class DigitWindows(SwappableWindows):
 
         Protocol: Donà et al. (2021), https://arxiv.org/abs/2008.01352.
         """
-        others = torch.from_numpy(
-            self._order(seeded_generator(seed, EXCHANGED))[self._rows(indices)]
-        )
+        rows = self.check_indices(indices).numpy()
+        others = torch.from_numpy(self._order(seeded_generator(seed, EXCHANGED))[rows])
         content = self.with_digits(len(self) - 1 - indices, others).context
         assignments = itertools.permutations(range(self.source.digits))
         truths = [self.with_digits(indices, others[:, list(order)]) for order in assignments]
         return SwappedContent(content, tuple(truth.target for truth in truths))
-
-    def _rows(self, indices: Tensor) -> Array:
-        rows: Array = indices.numpy()
-        if len(rows) and not 0 <= rows.min() <= rows.max() < len(self):
-            raise InputError(
-                f"This split has windows 0 to {len(self) - 1}, got {rows.min()} to {rows.max()}."
-            )
-        return rows
 
     @cached_property
     def _chosen(self) -> Array:

@@ -65,11 +65,8 @@ def read_tensors(tensors: Mapping[str, Tensor], settings: Settings) -> Official:
         InputError: a setting is missing, or an array is missing, left over, or of another shape.
     """
     config = {name: settings.whole(name) for name in ("content_dim", "pose_dim", "channels")}
-    side = settings.whole("image_width") if "image_width" in settings else SIDE
-    lengths = {
-        name: settings.whole(name) if name in settings else FRAMES
-        for name in ("n_past", "n_future")
-    }
+    side = settings.whole("image_width", default=SIDE)
+    lengths = {name: settings.whole(name, default=FRAMES) for name in ("n_past", "n_future")}
     return describe(tensors, {**config, **lengths, "frame_size": [side, side]}, settings)
 
 
@@ -113,9 +110,6 @@ def sizes_of(
     modules: Mapping[str, Mapping[str, Tensor]], config: Mapping[str, Any]
 ) -> tuple[FrameSpec, dict[str, Any]]:
     """Spec and options of a model, with the sizes of settings and weights."""
-    keys = ("content_dim", "pose_dim", "channels", "frame_size", "n_past", "n_future")
-    if missing := [key for key in keys if key not in config]:
-        raise InputError(f"The settings of DrNet lack {', '.join(missing)}.")
     spec = FrameSpec(
         channels=channel_names(config["channels"]),
         space=tuple(config["frame_size"]),

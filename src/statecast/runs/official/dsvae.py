@@ -60,14 +60,10 @@ def from_arrays(arrays: Mapping[str, Any], config: Mapping[str, Any]) -> DSVAE:
         InputError: a setting is missing, or an array is missing, left over, or of another shape.
     """
     tensors = chosen_variant(arrays, config.get("variant", VARIANTS[0]))
-    needed = (*OPTIONS.values(), "in_size", "frames")
-    if missing := [key for key in needed if key not in config]:
-        raise InputError(f"The settings of DSVAE lack {', '.join(missing)}.")
-    first = tensors.get("conv.0.model.0.weight")
-    if first is None or config["frames"] < 2:
-        raise InputError("DSVAE needs the array conv.0.model.0.weight, and at least 2 frames.")
+    if config["frames"] < 2:
+        raise InputError(f"DSVAE needs at least 2 frames, got {config['frames']}.")
     spec = FrameSpec(
-        channels=channel_names(first.shape[1]),
+        channels=channel_names(tensors["conv.0.model.0.weight"].shape[1]),
         space=(config["in_size"], config["in_size"]),
         context=config["frames"] - 1,
         horizon=1,

@@ -53,30 +53,24 @@ def from_arrays(arrays: Mapping[str, Array], config: Mapping[str, Any]) -> KVAE:
     Errors:
         InputError: a setting is missing, or an array is missing, left over, or of another shape.
     """
-    try:
-        sizes, constants = config["sizes"], config["constants"]
-        context = sizes["t_init_mask"]
-        spec = FrameSpec(
-            channels=channel_names(sizes.get("channels", 1)),
-            space=(sizes["image"], sizes["image"]),
-            context=context,
-            horizon=sizes["time"] - context,
-            value_range=(0.0, 1.0),
-        )
-        options = {ours: sizes[theirs] for ours, theirs in SIZES.items()}
-        options |= {ours: constants[theirs] for ours, theirs in CONSTANTS.items()}
-        filters = tuple(sizes["filters"])
-    except KeyError as error:
-        raise InputError(f"The settings of KVAE lack {error}.") from error
+    sizes, constants = config["sizes"], config["constants"]
+    context = sizes["t_init_mask"]
+    spec = FrameSpec(
+        channels=channel_names(sizes.get("channels", 1)),
+        space=(sizes["image"], sizes["image"]),
+        context=context,
+        horizon=sizes["time"] - context,
+        value_range=(0.0, 1.0),
+    )
+    options = {ours: sizes[theirs] for ours, theirs in SIZES.items()}
+    options |= {ours: constants[theirs] for ours, theirs in CONSTANTS.items()}
+    filters = tuple(sizes["filters"])
     model = KVAE(spec, filters=filters, estimator="published", forecast_from="means", **options)
     model.dynamics.initial_mean.fill_(constants.get("initial_mean", 0.0))
     left = {name: torch.from_numpy(np.asarray(array)) for name, array in arrays.items()}
     for name in (*UNUSED, *(MIXING if model.dynamics.mixing is None else ())):
         left.pop(name, None)
-    try:
-        state = state_of(left, model, filters)
-    except KeyError as error:
-        raise InputError(f"These arrays of KVAE are missing: {error}.") from error
+    state = state_of(left, model, filters)
     if left:
         raise InputError(f"These arrays of KVAE are left over: {', '.join(sorted(left))}.")
     return load_weights(model, {name: name for name in state}, state)

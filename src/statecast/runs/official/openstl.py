@@ -11,11 +11,10 @@ CONTEXT, HORIZON = 10, 10  # of Moving MNIST, the data of most checkpoints
 
 def frame_counts(settings: Settings) -> tuple[int, int]:
     """Frames observed and forecast, by default those of Moving MNIST."""
-    lengths = {"pre_seq_length": CONTEXT, "aft_seq_length": HORIZON}
-    context, horizon = (
-        settings.whole(name) if name in settings else default for name, default in lengths.items()
+    return (
+        settings.whole("pre_seq_length", default=CONTEXT),
+        settings.whole("aft_seq_length", default=HORIZON),
     )
-    return context, horizon
 
 
 def frame_space(settings: Settings) -> tuple[int, int] | None:

@@ -142,9 +142,7 @@ def config_of(tensors: Mapping[str, Tensor], settings: Settings) -> dict[str, An
     axes = TENSORFLOW_AXES[4] if original else (0, 1, 2, 3)
     _, width, _, kernel = tensors[hidden].permute(axes).shape
     outputs = len(tensors[output].permute(axes))
-    patch = 4 if outputs % 16 == 0 else 1
-    if "patch_size" in settings:
-        patch = settings.whole("patch_size")
+    patch = settings.whole("patch_size", default=4 if outputs % 16 == 0 else 1)
     context, horizon = frame_counts(settings)
     return {
         "layers": len(layers),

@@ -10,7 +10,7 @@ from statecast.frames import FrameSpec
 from statecast.models.base import Forecaster
 from statecast.models.savp.model import SAVP
 from statecast.runs.official.settings import Official, Settings, channel_names
-from statecast.runs.official.tensorflow import load_variables, setting
+from statecast.runs.official.tensorflow import load_variables
 from statecast.runs.official.weights import Arrays, own_names
 
 OPTIONS = {  # our option: published setting
@@ -82,23 +82,19 @@ def read_variables(arrays: Arrays, settings: Settings) -> Official:
 
 def describe(arrays: Arrays, config: Mapping[str, Any], origin: Settings) -> Official:
     """The published model with these variables and settings."""
-    system = "SAVP"
-    settings = setting(config, "hparams", system)
+    settings = config["hparams"]
     for name, value in FIXED.items():
         if settings.get(name, value) != value:
             raise InputError(f"{name} must be {value} for our SAVP, got {settings[name]}.")
-    kernel = setting(settings, "kernel_size", system)
-    start, end = setting(settings, "kl_anneal_steps", system)
-    options = {ours: setting(settings, theirs, system) for ours, theirs in OPTIONS.items()}
-    options |= {"kernel_size": kernel[0], "kl_start": start, "kl_end": end}
+    start, end = settings["kl_anneal_steps"]
+    options = {ours: settings[theirs] for ours, theirs in OPTIONS.items()}
+    options |= {"kernel_size": settings["kernel_size"][0], "kl_start": start, "kl_end": end}
     options["agent_state_weight"] = settings.get("state_weight", 0.0)
     if not any(name.startswith("discriminator/") for name in arrays):
         options |= {name: 0.0 for name in options if "gan" in name}
     if str(config.get("tensorflow", "2")).partition(".")[0] == "1":
         options["norm_epsilon"] = OLD_EPSILON
-    frames, context = (
-        setting(settings, name, system) for name in ("sequence_length", "context_frames")
-    )
+    frames, context = settings["sequence_length"], settings["context_frames"]
     channels, side = frame_size(arrays)
     name = f"{CELL}state_pred/dense/kernel"
     conditions, states = arrays[name].shape if name in arrays else (0, 0)
@@ -123,11 +119,8 @@ def describe(arrays: Arrays, config: Mapping[str, Any], origin: Settings) -> Off
 
 def frame_size(arrays: Arrays) -> tuple[int, int]:
     """Channels and side of the square frames that published variables were trained on."""
-    try:
-        channels = arrays[f"{CELL}scratch_image/conv2d/bias"].shape[0]
-        flat = arrays[f"{CELL}cdna_kernels/dense/kernel"].shape[0]
-    except KeyError as error:
-        raise InputError(f"The published variables of SAVP lack {error}.") from error
+    channels = arrays[f"{CELL}scratch_image/conv2d/bias"].shape[0]
+    flat = arrays[f"{CELL}cdna_kernels/dense/kernel"].shape[0]
     downward = [name for name in arrays if name.endswith("conv_pool2d/bias")]
     smallest = max(arrays[name].shape[0] for name in downward)
     return channels, round((flat / smallest) ** 0.5) * 2 ** len(downward)

@@ -66,12 +66,14 @@ class Settings(dict[str, Any]):
     def __missing__(self, key: str) -> Any:
         raise InputError(f"{self.path} lacks the setting {key!r}.")
 
-    def whole(self, key: str, least: int = 1) -> int:
-        """A whole number of at least `least`.
+    def whole(self, key: str, least: int = 1, *, default: int | None = None) -> int:
+        """A whole number of at least `least`; `default` for a missing setting.
 
         Errors:
-            InputError: the setting is missing, or not such a number.
+            InputError: the setting is missing without a default, or not such a number.
         """
+        if default is not None and key not in self:
+            return default
         value = self[key]
         if type(value) is not int or value < least:
             raise self.unfit(key, f"a whole number of at least {least}")

@@ -9,7 +9,7 @@ from statecast.errors import InputError
 from statecast.frames import FrameSpec
 from statecast.models.struct_vrnn.model import StructVRNN
 from statecast.runs.official.settings import channel_names
-from statecast.runs.official.tensorflow import load_variables, setting
+from statecast.runs.official.tensorflow import load_variables
 from statecast.runs.official.weights import Arrays, own_names
 
 OPTIONS = {  # our option: published setting
@@ -66,19 +66,18 @@ def from_arrays(arrays: Arrays, config: Mapping[str, Any]) -> StructVRNN:
         InputError: a setting is missing or has no equivalent, or an array is missing, left over,
             or of another shape.
     """
-    system = "Struct-VRNN"
     for name, value in FIXED.items():
         if config.get(name, value) != value:
-            raise InputError(f"{name} must be {value} for our {system}, got {config[name]}.")
-    side = setting(config, "frame", system)
+            raise InputError(f"{name} must be {value} for our Struct-VRNN, got {config[name]}.")
+    side = config["frame"]
     spec = FrameSpec(
-        channels=channel_names(setting(config, "channels", system)),
+        channels=channel_names(config["channels"]),
         space=(side, side) if isinstance(side, int) else tuple(side),
-        context=setting(config, "observed_steps", system),
-        horizon=setting(config, "predicted_steps", system),
+        context=config["observed_steps"],
+        horizon=config["predicted_steps"],
         value_range=(0.0, 1.0),
     )
-    options = {ours: setting(config, theirs, system) for ours, theirs in OPTIONS.items()}
+    options = {ours: config[theirs] for ours, theirs in OPTIONS.items()}
     model = StructVRNN(spec, published=True, **options)
     return load_variables(model, struct_vrnn_names(model), arrays)
 

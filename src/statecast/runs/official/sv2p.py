@@ -13,7 +13,7 @@ from statecast.models.base import Forecaster
 from statecast.models.pixel_motion.cdna import CDNA
 from statecast.models.pixel_motion.sv2p import SV2P
 from statecast.runs.official.settings import Official, Settings, channel_names
-from statecast.runs.official.tensorflow import load_variables, setting
+from statecast.runs.official.tensorflow import load_variables
 from statecast.runs.official.weights import Arrays, own_names
 
 SCOPE = "generator/"
@@ -126,18 +126,12 @@ def read_variables(arrays: Arrays, settings: Settings) -> Official:
 
 def describe(arrays: Arrays, config: Mapping[str, Any], settings: Settings) -> Official:
     """The published model with these variables and settings."""
-    system = str(setting(config, "system", "SV2P"))
-
-    def found(name: str) -> Any:
-        return setting(config, name, system)
-
-    frames = found("sequence_length")
-    side = found("frame")
+    system, side = str(config["system"]), config["frame"]
     spec = FrameSpec(
-        channels=channel_names(found("channels")),
+        channels=channel_names(config["channels"]),
         space=(side, side) if isinstance(side, int) else tuple(side),
-        context=found("context_frames"),
-        horizon=frames - found("context_frames"),
+        context=config["context_frames"],
+        horizon=config["sequence_length"] - config["context_frames"],
         value_range=(0.0, 1.0),
         actions=config.get("actions", 0),
         agent_states=config.get("states", 0),
@@ -145,28 +139,28 @@ def describe(arrays: Arrays, config: Mapping[str, Any], settings: Settings) -> O
     motion = motion_of(system)
     options: dict[str, Any] = {
         "motion": motion,
-        "width": found("first_conv"),
-        "lstm_widths": tuple(found("lstm_sizes")),
-        "transformations": max(found("num_masks") - 1, 1),
-        "kernel_size": found("kernel"),
-        "sampling_decay": found("schedule_sampling_k"),
+        "width": config["first_conv"],
+        "lstm_widths": tuple(config["lstm_sizes"]),
+        "transformations": max(config["num_masks"] - 1, 1),
+        "kernel_size": config["kernel"],
+        "sampling_decay": config["schedule_sampling_k"],
         "agent_state_weight": config.get("state_weight", STATE_WEIGHT),
         "published": True,
     }
     if "sv2p" not in system.lower():
         return Official("cdna", spec, options, lambda m: load(m, arrays, motion), settings)
-    start, end = found("kl_anneal_steps")
+    start, end = config["kl_anneal_steps"]
     options |= {
         "latent": "step" if is_time_variant(config, system) else "sequence",
-        "latent_channels": found("latent_channels"),
-        "tower_widths": tuple(found("latent_tower")),
-        "kl_weight": found("kl_weight"),
-        "posterior_start": found("num_iterations_1st_stage"),
+        "latent_channels": config["latent_channels"],
+        "tower_widths": tuple(config["latent_tower"]),
+        "kl_weight": config["kl_weight"],
+        "posterior_start": config["num_iterations_1st_stage"],
         "kl_start": start,
         "kl_end": end,
     }
-    if found("latent_std_min") != -5.0:
-        raise InputError(f"latent_std_min must be −5 for our SV2P, got {found('latent_std_min')}.")
+    if (least := config["latent_std_min"]) != -5.0:
+        raise InputError(f"latent_std_min must be −5 for our SV2P, got {least}.")
     return Official("sv2p", spec, options, lambda m: load(m, arrays, motion), settings)
 
 

@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from statecast.errors import InputError
 from statecast.runs.official.weights import Arrays, Model, load_weights
 
 
@@ -41,14 +40,3 @@ def load_variables(
     """
     used = {name: as_weight(array) for name, array in arrays.items() if name not in unused}
     return load_weights(model, names, used)
-
-
-def setting(config: Mapping[str, Any], name: str, system: str) -> Any:
-    """A published setting.
-
-    Errors:
-        InputError: it is missing.
-    """
-    if name not in config:
-        raise InputError(f"The settings of {system} lack {name!r}.")
-    return config[name]
