@@ -222,7 +222,7 @@ def test_sizes_and_options_that_do_not_fit_are_refused():
         small(FrameSpec(channels=("c",), space=(40, 32), context=2, horizon=1))
     with pytest.raises(InputError, match=r"points of shape \(1, 7\)"):
         small(FrameSpec(channels=("c",), space=(7,), context=2, horizon=1))
-    with pytest.raises(InputError, match="takes 4 frames of a window, which has 3"):
+    with pytest.raises(InputError, match="windows of at least 4 frames, got 3"):
         small(
             FrameSpec(channels=("c",), space=(32, 32), context=2, horizon=1),
             training_frames="first",

@@ -7,7 +7,7 @@ from helpers.seeds import seeded
 
 from statecast.errors import InputError
 from statecast.frames import Batch, FrameSpec
-from statecast.models.phydnet.cells import LSTMState, moment_matrix
+from statecast.models.phydnet.cells import moment_matrix
 from statecast.models.phydnet.model import PhyDNet, teacher_forcing_ratio
 from statecast.runs.official.phydnet import published_names, read_tensors
 from statecast.runs.official.settings import Settings
@@ -93,7 +93,7 @@ def test_cells(golden):
     golden.check(predicted, "phycell_prediction")
     golden.check(cell.gain(inputs, hidden, predicted), "phycell_gate")
     golden.check(cell(inputs, hidden), "phycell_next")
-    found = golden.model.residual.layer(0, inputs, LSTMState(known["lstm_h"], known["lstm_c"]))
+    found = golden.model.residual.layer(0, inputs, ConvLSTMState(known["lstm_h"], known["lstm_c"]))
     golden.check(found.hidden, "lstm_h_next")
     golden.check(found.cell, "lstm_c_next")
 
@@ -284,7 +284,7 @@ def test_bad_input():
         small(FrameSpec(channels=("a",), space=(9, 12), context=3, horizon=2))
     with pytest.raises(InputError, match="images"):
         small(FrameSpec(channels=("a",), space=(12,), context=3, horizon=2))
-    with pytest.raises(InputError, match="8 channels cannot be normalised in 3 groups"):
+    with pytest.raises(InputError, match="8 channels do not divide into 3 groups"):
         small(groups=3)
     with pytest.raises(InputError, match="odd kernel_size, got 4"):
         small(kernel_size=4)
@@ -298,7 +298,7 @@ def test_bad_input():
         model.forecast(context, times=[0.5, 1.0])
     with pytest.raises(InputError, match="no content to swap"):
         model.forecast(context, 2, content_from=context)
-    with pytest.raises(InputError, match="Branches are joint, physical, residual, got 'both'"):
+    with pytest.raises(InputError, match="must be one of joint, physical, residual, got 'both'"):
         model.branch_view("both")
     samples = model.forecast(context, 2, samples=3).samples
     assert len(samples) == 3

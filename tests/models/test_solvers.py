@@ -283,7 +283,7 @@ def test_arguments_that_do_not_fit_are_refused():
         model.forecast(context, 2, solver="dopri5", substeps=3)
     with pytest.raises(InputError, match="chooses its steps itself"):
         separable(solver="dopri5").forecast(context, 2, substeps=3)
-    with pytest.raises(InputError, match="takes the solvers euler"):
+    with pytest.raises(InputError, match="supports the solvers euler"):
         srvp().float().forecast(context, 2, solver="residual")
     with pytest.raises(InputError, match="leave `solver` out"):
         Persistence(SPEC).forecast(context, 2, solver="euler")

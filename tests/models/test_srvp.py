@@ -266,8 +266,8 @@ def test_contexts_that_do_not_fit_are_refused(context, message):
         ({"substeps": 0}, "at least 1"),
         ({"observation_std": 0.0}, "positive"),
         ({"transition": "gru", "substeps": 2}, "whole frames"),
-        ({"transition": "gru", "solver": "rk4"}, "gru transition takes whole frames only"),
-        ({"transition": "mlp", "solver": "dopri5"}, "mlp transition takes whole frames only"),
+        ({"transition": "gru", "solver": "rk4"}, "gru transition works in whole frames only"),
+        ({"transition": "mlp", "solver": "dopri5"}, "mlp transition works in whole frames only"),
         (
             {"solver": "residual"},
             "solver should be euler or .* or dopri5, got",

@@ -18,9 +18,13 @@ def batches():
     return [torch.randn(8, 4, 2, 5, generator=generator) * scale + shift for _ in range(3)]
 
 
+def masked(frames):
+    return [(values, None) for values in frames]
+
+
 def test_standard_values_have_mean_zero_and_deviation_one_in_each_channel():
     normaliser = Normaliser(spec(), "standard")
-    normaliser.fit(batches())
+    normaliser.fit(masked(batches()))
     values = normaliser.normalise(torch.cat(batches())).movedim(2, 0).flatten(1)
     torch.testing.assert_close(values.mean(dim=1), torch.zeros(2), atol=1e-4, rtol=0)
     torch.testing.assert_close(values.std(dim=1), torch.ones(2), atol=2e-3, rtol=0)
@@ -28,7 +32,7 @@ def test_standard_values_have_mean_zero_and_deviation_one_in_each_channel():
 
 def test_range_is_mapped_to_the_unit_interval():
     normaliser = Normaliser(spec(), "range")
-    normaliser.fit(batches())
+    normaliser.fit(masked(batches()))
     values = normaliser.normalise(torch.cat(batches())).movedim(2, 0).flatten(1)
     torch.testing.assert_close(values.amin(dim=1), torch.zeros(2), atol=1e-5, rtol=0)
     torch.testing.assert_close(values.amax(dim=1), torch.ones(2), atol=1e-5, rtol=0)
@@ -37,7 +41,7 @@ def test_range_is_mapped_to_the_unit_interval():
 @pytest.mark.parametrize("method", ["none", "range", "standard"])
 def test_restoring_undoes_normalising(method):
     normaliser = Normaliser(spec(), method)
-    normaliser.fit(batches())
+    normaliser.fit(masked(batches()))
     values = batches()[0]
     restored = normaliser.restore(normaliser.normalise(values))
     torch.testing.assert_close(restored, values, atol=1e-4, rtol=1e-5)
@@ -52,7 +56,7 @@ def test_auto_looks_at_the_range(value_range, method):
 
 def test_a_constant_channel_is_not_divided_by_zero():
     normaliser = Normaliser(spec(), "standard")
-    normaliser.fit([torch.full((2, 3, 2, 5), 7.0)])
+    normaliser.fit(masked([torch.full((2, 3, 2, 5), 7.0)]))
     assert torch.equal(normaliser.scale, torch.ones(2))
 
 
@@ -60,4 +64,4 @@ def test_frames_that_are_not_finite_are_refused():
     values = batches()[0]
     values[0, 0, 0, 0] = torch.nan
     with pytest.raises(InputError, match="finite"):
-        Normaliser(spec(), "standard").fit([values])
+        Normaliser(spec(), "standard").fit(masked([values]))

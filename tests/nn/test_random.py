@@ -110,9 +110,9 @@ def test_uniform_values_fill_the_unit_interval_and_not_its_end():
 def test_streams_of_no_window_or_of_another_batch_are_refused():
     with pytest.raises(InputError, match="at least 1 generator"):
         Streams([])
-    with pytest.raises(InputError, match=r"of 3 windows draws for as many, got a batch of 4"):
+    with pytest.raises(InputError, match=r"for 3 windows cannot draw for a batch of 4"):
         normal((2, 4, 6), window_generators(NUMBERS, 1))
-    with pytest.raises(InputError, match=r"of 3 windows draws for as many, got a batch of 2"):
+    with pytest.raises(InputError, match=r"for 3 windows cannot draw for a batch of 2"):
         uniform((2, 4), LIKE, PartGenerator(seeded_generator(1), Part(0, 3, 5)))
 
 

@@ -140,7 +140,7 @@ def test_a_method_refuses_noise_that_it_does_not_take():
     equation = StochasticEquation(drift=torch.sin, diffusion=lambda y, dw: dw.flip(0))
     state = torch.ones(2)
     for name in ("milstein", "srk"):
-        with pytest.raises(InputError, match="takes noise that is additive or diagonal"):
+        with pytest.raises(InputError, match="supports additive or diagonal noise"):
             STOCHASTIC_STEPPERS[name].step(equation, state, 0.1, state)
     with pytest.raises(InputError, match="needs the integral U"):
         solve("srk", "ou", torch.ones(1), torch.ones(2, 1))

@@ -1,4 +1,4 @@
-"""MODELS: name -> class of every model."""
+"""MODELS: every model class, by name."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ MODELS: Registry[Forecaster] = Registry(
         "dmd": "statecast.models.dmd:DMD",
     },
 )
-BASELINES = (  # what `evaluate` can score beside
+BASELINES = (  # the models that `evaluate` can score beside a run
     "persistence",
     "climatology",
     "damped_persistence",

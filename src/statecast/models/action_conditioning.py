@@ -1,4 +1,4 @@
-"""ActionFeedback: frames forecast under the actions of an agent, and given its states."""
+"""ActionFeedback: forecasts of frames under the actions of an agent, with the agent's states."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from statecast.models.frame_feedback import FrameFeedback
 from statecast.nn.noise import Noise
 
 S = TypeVar("S")
-STATE_WEIGHT = 1e-4  # of the error of predicted states, as published
+STATE_WEIGHT = 1e-4  # weight of the error of predicted states, as published
 
 
 class Conditions(NamedTuple):
-    """What a network of frames is given at each step beside the frame."""
+    """What the frame network sees at each step in addition to the frame."""
 
     seen: Float[Tensor, "row step condition"]  # action, then state of the agent
-    predicted: Float[Tensor, "row step agent_state"] | None  # states after each step; None without
+    predicted: Float[Tensor, "row step agent_state"] | None  # after each step; None without states
 
 
 class AgentDynamics(nn.Module):
@@ -31,12 +31,12 @@ class AgentDynamics(nn.Module):
 
     $$\hat s_{t+1} = W (a_t, \tilde s_t) + b$$
 
-    with s̃ the true state of those frames whose state is seen, and ŝ of others.
+    where s̃ is the true state of frames whose state is seen, and ŝ otherwise.
 
     Args:
         actions: numbers in an action.
-        agent_states: numbers in a state; 0 where actions are all that is known.
-        held: whether no gradient flows from what is seen to the states.
+        agent_states: numbers in a state; 0 if only actions are known.
+        held: whether gradients are stopped between the states and what the frame network sees.
     """
 
     def __init__(self, actions: int, agent_states: int, *, held: bool = False) -> None:
@@ -50,13 +50,13 @@ class AgentDynamics(nn.Module):
         states: Float[Tensor, "row time agent_state"] | None,
         true_states: Bool[Tensor, "row input"],
     ) -> Conditions:
-        """What is seen at each step, and the states that are predicted.
+        """Conditions of each step, and the predicted states.
 
         Args:
             actions: of each step.
-            states: true ones, of the first frame and of those that `true_states` are about.
-            true_states: whether what is seen from the second frame on is the true state; beyond
-                them it never is.
+            states: true states of the first frame and of the frames that `true_states` covers.
+            true_states: whether the true state is seen, from the second frame on; on later frames
+                than these, the predicted state is.
         """
         if self.linear is None or states is None:
             return Conditions(actions, None)
@@ -73,7 +73,7 @@ class AgentDynamics(nn.Module):
 
 
 class ActionFeedback(FrameFeedback[S]):
-    """A model that feeds frames back, and sees the actions of an agent where data have them.
+    """A model that feeds frames back, and sees the actions of an agent if the data have them.
 
     Its `dynamics` are an `AgentDynamics`, or None where the spec has no actions.
     """
@@ -83,7 +83,7 @@ class ActionFeedback(FrameFeedback[S]):
 
     @staticmethod
     def dynamics_of(spec: FrameSpec, *, held: bool = False) -> AgentDynamics | None:
-        """The dynamics of the agent whose actions frames come with; None where they do not."""
+        """The dynamics of the agent; None if the frames come without actions."""
         if not spec.actions:
             return None
         return AgentDynamics(spec.actions, spec.agent_states, held=held)
@@ -96,7 +96,7 @@ class ActionFeedback(FrameFeedback[S]):
         noise: Noise,
         conditions: Float[Tensor, "batch step condition"] | None = None,
     ) -> tuple[Float[Tensor, "row channel *space"], S]:
-        """As in `FrameFeedback`; `conditions` are those of each step, which the state carries."""
+        """As in `FrameFeedback`; the state carries the `conditions` of each step."""
 
     def frames_after(
         self, context: Frames, content_from: Frames | None, *, noise: Noise
@@ -110,7 +110,7 @@ class ActionFeedback(FrameFeedback[S]):
         return self.continue_from(frame, state, noise=noise)
 
     def states_seen(self, context: Frames | Batch) -> Bool[Tensor, "batch input"]:
-        """Which states of observed frames after the first are seen while forecasting."""
+        """Whether the true state of each observed frame after the first is seen in a forecast."""
         return torch.ones(
             len(context.values), len(context) - 1, dtype=torch.bool, device=context.values.device
         )
@@ -118,7 +118,7 @@ class ActionFeedback(FrameFeedback[S]):
     def conditions(
         self, frames: Frames | Batch, true_states: Bool[Tensor, "batch input"]
     ) -> Conditions | None:
-        """What is given at each step beside the frame; None of data without actions.
+        """Conditions of each step; None for data without actions.
 
         Errors:
             InputError: the frames lack actions or states of the agent.
@@ -128,7 +128,7 @@ class ActionFeedback(FrameFeedback[S]):
         actions, states = frames.actions, frames.agent_states
         if actions is None or (self.dynamics.linear is not None and states is None):
             raise InputError(
-                f"This {type(self).__name__} was made for frames with actions"
+                f"This {type(self).__name__} needs frames with actions"
                 f"{'' if self.dynamics.linear is None else ' and agent_states'}, got none."
             )
         found: Conditions = self.dynamics(actions, states, true_states)
@@ -138,12 +138,12 @@ class ActionFeedback(FrameFeedback[S]):
 def state_error(
     conditions: Conditions | None, batch: Batch, *, first: int = 1
 ) -> dict[str, Float[Tensor, ""]]:
-    """Mean squared error of predicted states, a term of a loss; nothing without states.
+    """Mean squared error of predicted states, as a loss term; no term without states.
 
     Args:
         conditions: of the steps of the batch.
-        batch: with the true states.
-        first: frame of the window from which on they count.
+        batch: windows with the true states.
+        first: index of the first frame that counts.
     """
     states = batch.agent_states
     if conditions is None or conditions.predicted is None or states is None:

@@ -10,17 +10,17 @@ from torch import Tensor
 
 from statecast.errors import InputError
 from statecast.frames import Batch, FrameSpec
-from statecast.models.baselines import Baseline, filled
+from statecast.models.baselines import Baseline, between_frames, filled
 
-LARGEST = 128 << 20  # bytes of windows that are kept
+LARGEST = 128 << 20  # bytes of windows that are kept at most
 
 
 class Analogue(Baseline):
     r"""The mean of what followed on the most similar training windows.
 
-    The last observed frame is compared with that of every window kept; the frames after the K
-    nearest ones by squared distance are averaged. Beyond the horizon of training, analogues of
-    the last forecast frame are sought next. Between frames the forecast is linear.
+    The last observed frame is compared with that of every window kept. The forecast is the mean
+    of the frames after the K nearest ones by squared distance. Beyond the training horizon, it
+    goes on with the analogues of the last forecast frame. Between frames it is linear.
 
     Reference: Lorenz (1969), https://doi.org/10.1175/1520-0469(1969)26<636:APARBN>2.0.CO;2.
 
@@ -28,7 +28,7 @@ class Analogue(Baseline):
         spec: shape, channels and units of the frames; comes from the data.
         neighbours: windows that are averaged, K.
         library: windows kept at most; fewer where they would take more than 128 MiB.
-        generator: unused; here so that every model is built alike.
+        generator: unused; every model accepts one.
     """
 
     windows: Tensor  # (window, 1 + horizon, channel, *space), the last observed frame first
@@ -62,7 +62,7 @@ class Analogue(Baseline):
         """Keep training windows.
 
         Errors:
-            InputError: no sequences, or they are shorter than the horizon.
+            InputError: there are no windows, or targets shorter than the horizon.
         """
         known = 0
         for batch in batches:
@@ -76,21 +76,16 @@ class Analogue(Baseline):
             self.windows[known : known + len(taken)] = taken
             known += len(taken)
         if known == 0:
-            raise InputError("Analogues cannot be sought without windows.")
+            raise InputError("An analogue forecast needs training windows, got none.")
         self.count.fill_(known)
 
     def extrapolate(self, values: Tensor, times: Tensor) -> Tensor:
         if not bool(self.count):
-            raise InputError("There are no analogues yet: call fit_statistics, or train it.")
+            raise InputError("This model has no windows yet: call fit_statistics, or train it.")
         path = [values[:, -1:]]
         while sum(part.shape[1] for part in path) <= float(times.max()):
             path.append(self.following(path[-1][:, -1]))
-        frames = torch.cat(path, dim=1)
-        within = times.clamp_min(0)
-        low = within.floor().long()
-        high = (low + 1).clamp_max(frames.shape[1] - 1)
-        share = (within - low).view(-1, *[1] * (values.ndim - 2))
-        return torch.lerp(frames[:, low], frames[:, high], share)
+        return between_frames(torch.cat(path, dim=1).transpose(0, 1), times).transpose(0, 1)
 
     def following(self, frame: Tensor) -> Tensor:
         """The frames (batch, horizon, …) that follow each frame (batch, …)."""
@@ -98,7 +93,7 @@ class Analogue(Baseline):
         distance = torch.cdist(
             frame.flatten(1),
             library[:, 0].flatten(1),
-            compute_mode="donot_use_mm_for_euclid_dist",  # or it depends on the batch
+            compute_mode="donot_use_mm_for_euclid_dist",  # results would depend on the batch
         )
         nearest = distance.topk(min(self.neighbours, len(library)), largest=False).indices
         return torch.stack([library[rows, 1:].mean(dim=0) for rows in nearest])

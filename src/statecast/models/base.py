@@ -1,4 +1,4 @@
-"""Forecaster and StateSpaceForecaster: what every model can do, and forecasting written once."""
+"""Forecaster: the base class of every model, with one implementation of `forecast`."""
 
 from __future__ import annotations
 
@@ -37,17 +37,17 @@ from statecast.solvers.solvers import SolverName
 P = ParamSpec("P")
 M = TypeVar("M", bound=nn.Module)
 Losses = dict[str, Tensor]
-UNITS_MARGIN = 10  # widths of the range of the data, beyond which values have other units
+UNITS_MARGIN = 10  # values this many widths of the data's range outside it have other units
 
 
 class Update(NamedTuple):
-    """One of the updates of a training step, such as that of a generator or of its adversary."""
+    """One update of a training step, such as that of a generator or of its discriminator."""
 
     name: str
-    parameters: tuple[str, ...] = ("",)  # beginnings of the names of the weights that it changes
-    learning_rate_scale: float = 1.0  # times that of the training
-    adam_betas: tuple[float, float] | None = None  # those of the training by default
-    shares: str | None = None  # an earlier update, whose optimiser and random numbers it takes
+    parameters: tuple[str, ...] = ("",)  # prefixes of the names of the weights it changes
+    learning_rate_scale: float = 1.0  # factor on the training's learning rate
+    adam_betas: tuple[float, float] | None = None  # None: those of the training
+    shares: str | None = None  # earlier update whose optimiser and random numbers it reuses
 
 
 class Codes(NamedTuple):
@@ -55,7 +55,7 @@ class Codes(NamedTuple):
 
     dynamics: Float[Tensor, "batch feature"]  # of one frame
     content: Float[Tensor, "batch feature"]
-    time: int  # of that frame; 0 is the last observed one
+    time: int  # time of that frame, in frame intervals; 0 is the last observed one
 
 
 class Forecaster(nn.Module, ABC):
@@ -77,8 +77,8 @@ class Forecaster(nn.Module, ABC):
             have any.
         supports_content_swap: whether content and dynamics can come from two contexts. Such a
             model takes `content_from` in its forecasts, and gives both by `codes_of`.
-        channels_last: whether weights of convolutions lie as channels-last maps need them.
-        statistics_batches: training batches that `fit_statistics` needs.
+        channels_last: whether convolution weights are stored in the channels-last memory format.
+        statistics_batches: number of training batches that `fit_statistics` needs.
     """
 
     stochastic: bool = False
@@ -88,7 +88,7 @@ class Forecaster(nn.Module, ABC):
     statistics_batches: ClassVar[int] = 64
 
     def __init_subclass__(cls) -> None:
-        """Options of every model are checked against its signature."""
+        """Check the options of every model against its signature."""
         super().__init_subclass__()
         if "__init__" in vars(cls):
             cls.__init__ = whole(typed(cls.__init__))  # type: ignore[method-assign]
@@ -159,7 +159,7 @@ class Forecaster(nn.Module, ABC):
         content_from: Frames | None,
         generator: torch.Generator | None,
     ) -> Float[Tensor, "sample batch time channel *space"]:
-        """Frames at `times`, in the units of the data; arguments are checked already."""
+        """Frames at `times`, in the units of the data; `forecast` has checked the arguments."""
 
     def diagnostics(
         self, batch: Batch, generator: torch.Generator | None = None
@@ -167,27 +167,26 @@ class Forecaster(nn.Module, ABC):
         """Values to watch in training in addition to the loss, for each window of a batch.
 
         Called in evaluation mode and without gradients. A value of one dimension (batch,) is
-        averaged over windows. A value with more (batch, …, unit) is counted: how many of its
-        units are active, that is vary over windows. By default there is nothing to watch.
+        averaged over windows. For a value of more dimensions (batch, …, unit), the number of
+        active units is reported: those that vary over windows. Empty by default.
         """
         return {}
 
     def training_warning(self, diagnosed: Mapping[str, float]) -> str | None:
-        """A problem shown by diagnostics and its remedy; None if all is well."""
+        """A problem that the diagnostics show, with its remedy; None if all is well."""
         return None
 
     def fit_statistics(self, batches: Iterable[Batch]) -> None:
-        """Set what comes from training data without gradients: by default, the normaliser.
+        """Fit what is computed from training data without gradients; by default, the normaliser.
 
         Args:
             batches: training batches, the same ones each time they are iterated over.
         """
-        if self.normaliser.needs_data:
-            self.normaliser.fit((batch.values, batch.mask) for batch in batches)
+        self.normaliser.fit((batch.values, batch.mask) for batch in batches)
 
     @property
     def needs_statistics(self) -> bool:
-        """Whether `fit_statistics` has anything to set."""
+        """Whether `fit_statistics` has anything to fit."""
         return self.normaliser.needs_data
 
     def codes_of(self, context: Frames, *, generator: torch.Generator | None = None) -> Codes:
@@ -198,19 +197,19 @@ class Forecaster(nn.Module, ABC):
             generator: source of the random draws; one draw is given where the model draws.
 
         Errors:
-            InputError: the model does not tell them apart.
+            InputError: the model does not separate them.
         """
         raise InputError(f"{self.title} does not tell content from dynamics.")
 
     @property
     def needs_validation_fit(self) -> bool:
-        """Whether `fit_on_validation` has anything to set."""
+        """Whether `fit_on_validation` has anything to fit."""
         return False
 
     def fit_on_validation(
         self, windows: Iterable[tuple[Batch, torch.Generator]], *, samples: int, step: int
     ) -> None:
-        """Set what comes from validation windows without gradients: by default, nothing.
+        """Fit what is computed from validation windows without gradients; by default, nothing.
 
         Called before each validation, in evaluation mode and without gradients.
 
@@ -221,15 +220,13 @@ class Forecaster(nn.Module, ABC):
         """
 
     def inputs(self, frames: Frames | Batch) -> Float[Tensor, "batch time channel *space"]:
-        """Frames in the units of the model, with unknown values at 0, the location."""
-        values = self.normaliser.normalise(frames.values)
-        mask = frames.mask
-        return known_part(values, mask)
+        """Frames in the units of the model; unknown values are 0, the normaliser's location."""
+        return known_part(self.normaliser.normalise(frames.values), frames.mask)
 
     def in_standard_deviations(
         self, frames: Frames
     ) -> Float[Tensor, "batch time channel *space"] | None:
-        """Distance from the mean of training frames, in their standard deviations, if known."""
+        """Frames as standard deviations from the mean of training frames; None where unknown."""
         if self.normaliser.method != "standard":
             return None
         return self.normaliser.normalise(frames.values)
@@ -260,12 +257,12 @@ class Forecaster(nn.Module, ABC):
             samples: number of futures to draw.
             substeps: steps of the transition per frame while forecasting; by default the
                 model's own.
-            solver: method that the transition is followed with while forecasting, such as `rk4`
-                or the adaptive `dopri5`; by default the model's own.
+            solver: method that integrates the transition while forecasting, such as `rk4` or the
+                adaptive `dopri5`; by default the model's own.
             content_from: another context, whose content is used with the dynamics of `context`.
             actions: what the agent does, (batch, step, action) or of one sequence (step, action),
-                from the first context frame on, in the place of the actions of `context`; see
-                `Frames`. A model that takes none ignores those of a context.
+                from the first context frame on, in place of the actions of `context`; see
+                `Frames`. A model without actions ignores those of a context.
             generator: source of the random draws; same seed, same forecast.
 
         Returns:
@@ -298,14 +295,14 @@ class Forecaster(nn.Module, ABC):
                 content_from=other,
                 generator=generator,
             )
-        if values.is_inference():  # which no gradient could be taken of later
+        if values.is_inference():  # no gradient could flow through an inference tensor
             values = values.clone()
         if len(values) < samples:
             values = values.expand(samples, *values.shape[1:])
         return self.calibrated(Forecast(samples=values, times=wanted, channels=self.spec.channels))
 
     def calibrated(self, forecast: Forecast) -> Forecast:
-        """A forecast as the calibration corrects it; as it is without one."""
+        """The forecast, corrected by the calibration if the model has one."""
         if self.calibration is None:
             return forecast
         return self.calibration.apply(forecast, self.spec.value_range)
@@ -320,11 +317,12 @@ class Forecaster(nn.Module, ABC):
         solver: SolverName | None = None,
         generator: torch.Generator | None = None,
     ) -> Forecast:
-        """Forecasts of windows at the lead times of their targets; arguments as `forecast`.
+        """Forecasts of windows at the lead times of their targets.
 
         Args:
-            numbers: of the windows in their split, by which stored forecasts are found.
-            batch: the windows, of which the context alone is forecast from.
+            numbers: indices of the windows in their split, to look up stored forecasts by.
+            batch: the windows; only their context enters the forecast.
+            samples: as for `forecast`, like the others.
         """
         return self.forecast(
             batch.context,
@@ -336,7 +334,7 @@ class Forecaster(nn.Module, ABC):
         )
 
     def frames_of(self, context: Frames | Any) -> Frames:
-        """`context` as `Frames`: one sequence needs no batch axis, and then one channel no axis."""
+        """`context` as `Frames`; an array may lack the axes of a single sequence and channel."""
         if isinstance(context, Frames):
             return context
         values = as_tensor(context)
@@ -375,7 +373,7 @@ class Forecaster(nn.Module, ABC):
         return frames
 
     def check_range(self, frames: Frames, what: str) -> None:
-        """Raise `InputError` where values lie so far out of the data's range that units differ."""
+        """Raise `InputError` where values lie so far outside the data's range that units differ."""
         if self.spec.value_range is None:
             return
         low, high = self.spec.value_range
@@ -386,9 +384,9 @@ class Forecaster(nn.Module, ABC):
         margin = UNITS_MARGIN * (high - low)
         if smallest < low - margin or largest > high + margin:
             raise InputError(
-                f"The model works on values in [{low:g}, {high:g}], and the {what} has "
-                f"{smallest:g} to {largest:g}. Bring it into the same units, such as values / 255 "
-                "of 8-bit images."
+                f"The model works on values in [{low:g}, {high:g}], but the {what} has values from "
+                f"{smallest:g} to {largest:g}. Convert it to the same units: 8-bit images, for "
+                "example, by values / 255."
             )
 
     def check_context_length(self, length: int, what: str = "context") -> None:
@@ -411,7 +409,7 @@ class Forecaster(nn.Module, ABC):
         return other
 
     def _check_actions(self, frames: Frames, actions: Any, times: Float[Tensor, " time"]) -> Frames:
-        """Frames with the actions that a forecast to these times follows."""
+        """Frames with the actions that a forecast to these times needs."""
         if not self.needs_actions:
             if actions is not None:
                 raise InputError(f"This {self.title} takes no actions; leave them out.")
@@ -460,7 +458,7 @@ def as_times(times: Sequence[float] | Tensor, dtype: torch.dtype) -> Float[Tenso
     """Times, in frame intervals, as a tensor on the CPU.
 
     Errors:
-        InputError: they are no list of finite numbers, or lie beyond `LONGEST`.
+        InputError: they are not a list of finite numbers, or exceed `LONGEST` in size.
     """
     try:
         given = torch.as_tensor(times)
@@ -475,20 +473,20 @@ def as_times(times: Sequence[float] | Tensor, dtype: torch.dtype) -> Float[Tenso
             f"{tuple(wanted.shape)}."
         )
     if float(wanted.abs().max()) > LONGEST:
-        raise InputError(f"Times lie within {LONGEST} frames, got {shortened(wanted)}.")
+        raise InputError(f"Times must lie within {LONGEST} frames, got {shortened(wanted)}.")
     return wanted
 
 
 def checked_series(
     series: Tensor | None, what: str, size: tuple[int, int], *, like: Tensor
 ) -> Float[Tensor, "batch time number"] | None:
-    """The beginning of a context's actions or agent states; None where a model takes none.
+    """The first actions or agent states of a context; None for a model without them.
 
     Args:
         series: (batch, time, number).
-        what: their name.
-        size: times that are needed, and numbers of each.
-        like: frames, whose type is theirs.
+        what: their name, for messages.
+        size: number of times needed, and of numbers at each.
+        like: frames; the result has their dtype.
 
     Errors:
         InputError: they are missing, too few, of another size, or not finite.
@@ -498,9 +496,9 @@ def checked_series(
         return None
     if series is None or series.shape[1] < length or series.shape[2] != numbers:
         raise InputError(
-            f"The model forecasts under {what}: a context needs (batch, {length}, {numbers}) of "
-            f"them, from its first frame on, got {None if series is None else tuple(series.shape)}."
-            f" Pass Frames.context_of(values, {what}=…)."
+            f"The model needs {what} of shape (batch, {length}, {numbers}), from the first context "
+            f"frame on, got {None if series is None else tuple(series.shape)}. Pass "
+            f"Frames.context_of(values, {what}=…)."
         )
     if not bool(torch.isfinite(series[:, :length]).all()):
         raise InputError(f"The {what} of a context must be finite, got NaN or infinity.")
@@ -508,29 +506,30 @@ def checked_series(
 
 
 def shortened(values: Tensor) -> str:
-    """The first of some numbers."""
+    """The first 8 values, as text."""
     listed = values.flatten()[:8].tolist()
     return f"{listed}{' …' if values.numel() > len(listed) else ''}"
 
 
 def check_size(shape: tuple[int, ...]) -> None:
     """Raise `InputError` where frames of this shape would take more memory than there is."""
-    if not hasattr(os, "sysconf"):  # Windows, which says so when memory is asked for
+    if not hasattr(os, "sysconf"):  # Windows, where the allocation itself fails
         return
     size = 4 * math.prod(shape)
     there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     if size > there:
         raise InputError(
             f"Frames of shape {shape} = (sample, batch, time, channel, *space) take "
-            f"{size / 2**30:.3g} GiB, and there are {there / 2**30:.3g} GiB of memory. Forecast "
-            "fewer samples or sequences at once."
+            f"{size / 2**30:.3g} GiB, but the machine has {there / 2**30:.3g} GiB of memory. "
+            "Forecast fewer samples or sequences at once."
         )
 
 
 def whole(build: Callable[P, None]) -> Callable[P, None]:
-    """Decorate a constructor: bad weights are refused, and good ones lie as convolutions read them.
+    """Decorate a constructor: refuse empty or non-finite weights, lay out others for convolutions.
 
-    Bad ones are empty or not finite.
+    Errors:
+        InputError: a size is impossible, or a weight is empty or not finite.
     """
 
     @functools.wraps(build)
@@ -541,8 +540,8 @@ def whole(build: Callable[P, None]) -> Callable[P, None]:
                 build(*args, **kwargs)
             except StatecastError:
                 raise
-            except (ArithmeticError, ValueError) as error:  # of layers without a size
-                raise InputError(f"No model has these sizes: {error}.") from error
+            except (ArithmeticError, ValueError) as error:  # from a layer of size 0
+                raise InputError(f"These sizes do not make a model: {error}.") from error
         model: Any = args[0]
         if type(model).__init__ is not checked:  # the constructor of a base class
             return
@@ -562,14 +561,14 @@ def whole(build: Callable[P, None]) -> Callable[P, None]:
 def known_part(
     values: Float[Tensor, "*shape"], mask: Bool[Tensor, "*shape"] | None
 ) -> Float[Tensor, "*shape"]:
-    """Values with 0, and no gradient, where a mask calls them unknown."""
+    """Values, with 0 and no gradient where the mask marks them unknown."""
     return values if mask is None else values.masked_fill(~mask, 0.0)
 
 
 def known_mean(
     values: Float[Tensor, "*shape"], mask: Bool[Tensor, "*shape"] | None
 ) -> Float[Tensor, ""]:
-    """Mean over known values; 0 without any."""
+    """Mean over known values; 0 if there are none."""
     if mask is None:
         return values.mean()
     return known_part(values, mask).sum() / mask.sum().clamp_min(1)
@@ -577,17 +576,17 @@ def known_mean(
 
 @contextmanager
 def evaluation_mode(module: M) -> Iterator[M]:
-    """The module in evaluation mode, in which weights are constant.
+    """Yield the module in evaluation mode, with its weights treated as constant.
 
-    One in training keeps its mode, so that threads can forecast with it at once: a twin that
-    shares its weights and buffers takes its place.
+    A module in training mode keeps that mode, so that several threads can forecast with it at
+    once: a twin that shares its weights and buffers is yielded instead.
     """
     with constant_weights():
         yield evaluation_twin(module, {}) if module.training else module
 
 
 def evaluation_twin(module: M, made: dict[nn.Module, Any]) -> M:
-    """A module in evaluation mode, with the weights and buffers of one in training."""
+    """A copy in evaluation mode that shares weights and buffers; `made` holds finished copies."""
     if module not in made:
         twin = made[module] = copy.copy(module)
         twin.training = False

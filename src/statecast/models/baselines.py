@@ -20,7 +20,7 @@ class Baseline(Forecaster):
 
     Args:
         spec: shape, channels and units of the frames; comes from the data.
-        generator: unused; here so that every model is built alike.
+        generator: unused; every model accepts one.
     """
 
     def __init__(self, spec: FrameSpec, *, generator: torch.Generator | None = None) -> None:
@@ -37,7 +37,7 @@ class Baseline(Forecaster):
     def loss(
         self, batch: Batch, *, step: int = 0, generator: torch.Generator | None = None
     ) -> Losses:
-        """Mean squared error of the forecast; there is nothing to minimise it with."""
+        """Mean squared error of the forecast; no weights depend on it."""
         forecast = self._limited(batch.context, batch.target.times)
         return {"total": known_mean((forecast - batch.target.values).square(), batch.target.mask)}
 
@@ -62,10 +62,10 @@ class Baseline(Forecaster):
 
 
 def filled(context: Frames) -> Float[Tensor, "batch context channel *space"]:
-    """Context values where unknown ones take the last known one of their point.
+    """Context values, with each unknown one replaced by the last known one of its point.
 
-    Those before the first known one take its value; a point never known takes the mean of its
-    channel and sequence.
+    Values before the first known one become that one. A point that is never known becomes the
+    mean of its channel and sequence.
     """
     values, mask = context.values, context.mask
     if mask is None or bool(mask.all()):
@@ -88,39 +88,45 @@ def along_leads(
     *,
     at_zero: float | None = None,
 ) -> Float[Tensor, "time *shape"]:
-    """Values at lead times, linear between whole ones; beyond the last one, that one's.
+    """Values at lead times, linear between whole ones, constant beyond the last.
 
     Args:
-        values: at leads 1, 2, …
+        values: values at leads 1, 2, …
         times: lead times.
-        at_zero: value at lead 0; by default that at lead 1.
+        at_zero: value at lead 0; by default, that at lead 1.
     """
     first = values[:1] if at_zero is None else torch.full_like(values[:1], at_zero)
-    every = torch.cat([first, values])
-    within = times.clamp(0, len(values)).to(values.device)
+    return between_frames(torch.cat([first, values]), times)
+
+
+def between_frames(
+    values: Float[Tensor, "lead *shape"], times: Float[Tensor, " time"]
+) -> Float[Tensor, "time *shape"]:
+    """Values at times, from those at 0, 1, …: linear in between, constant outside."""
+    within = times.clamp(0, len(values) - 1).to(values.device)
     low = within.floor().long()
     share = (within - low).view(-1, *[1] * (values.ndim - 1)).to(values)
-    return torch.lerp(every[low], every[(low + 1).clamp_max(len(values))], share)
+    return torch.lerp(values[low], values[(low + 1).clamp_max(len(values) - 1)], share)
 
 
 def check_repeatable(batches: Iterable[Batch], name: str) -> None:
-    """Raise `InputError` for an iterator, which ends after one pass."""
+    """Raise `InputError` for an iterator, which allows only one pass."""
     if iter(batches) is batches:
         raise InputError(
-            f"{name} passes over its training windows twice, got an iterator that ends after "
-            "once. Give a list, or anything that can be started anew."
+            f"{name} reads its training windows twice, got an iterator that can be read once. Give "
+            "a list, or any other iterable that can be restarted."
         )
 
 
 class Persistence(Baseline):
-    """The last observed frame, for ever."""
+    """The last observed frame, at every lead time."""
 
     def extrapolate(self, values: Tensor, times: Tensor) -> Tensor:
         return values[:, -1:].expand(-1, len(times), *values.shape[2:])
 
 
 class Linear(Baseline):
-    """The last observed frame, going on as it changed from the one before."""
+    """The last observed frame, plus lead time times its change from the frame before."""
 
     @property
     def minimum_context(self) -> int:
@@ -149,7 +155,7 @@ class Climatology(Baseline):
         return True
 
     def fit_statistics(self, batches: Iterable[Batch]) -> None:
-        """Set the mean of training frames.
+        """Fit the mean of training frames.
 
         Errors:
             InputError: there are no frames.
@@ -164,9 +170,9 @@ class Climatology(Baseline):
             count += known.sum(dim=0).cpu()
             total += known_part(values, known).sum(dim=0).cpu()
         if not bool((count > 0).any()):
-            raise InputError("A climatology cannot be fitted without frames.")
+            raise InputError("A climatology needs training frames, got none.")
         usual = total.flatten(1).sum(dim=1) / count.flatten(1).sum(dim=1)
-        # Points that are never known, as on land, take the mean of the channel.
+        # Points that are never known, such as land, become the mean of the channel.
         usual = usual.view(-1, *[1] * (total.ndim - 1))
         self.mean.copy_(torch.where(count > 0, total / count.clamp_min(1), usual))
         self.fitted.fill_(1)

@@ -1,4 +1,4 @@
-"""A model by its name and options, of frames or of changes from a reference."""
+"""Build a model from its name and options, for frames or for changes from a reference."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from statecast.models import BASELINES, MODELS
 from statecast.models.base import Forecaster
 from statecast.models.change import ChangeForecaster, ReferenceName
 
-SHARED = ("name", "reference", "spread")  # options of the table `model` that all models have
+SHARED = ("name", "reference", "spread")  # options of the table `model` that every model has
 
 
 def build_model(
@@ -28,25 +28,27 @@ def build_model(
     """A model with initial weights.
 
     Args:
-        name: in `MODELS`.
-        spec: of the frames.
-        options: of the model's own.
+        name: a name in `MODELS`.
+        spec: shape, channels and units of the frames.
+        options: the model's own options.
         reference: forecast that the model's changes are added to, see `ChangeForecaster`:
-            `persistence`; `damped_persistence`, whose anomaly from the climatology decays, and
-            `recent_damped_persistence`, whose anomaly from the mean of the context does, for
-            climates that move; `climatology`; or `none`, for a model of frames. `auto` is for
-            recipes: the one that is best on validation windows.
-        spread: whether samples of a model with a reference differ by the errors that validation
-            windows show besides.
+            `persistence`; `damped_persistence`, where the anomaly from the climatology decays;
+            `recent_damped_persistence`, where the anomaly from the mean of the context decays,
+            for climates that drift; `climatology`; or `none`, for a model of frames. Recipes also
+            accept `auto`: the one that is best on validation windows.
+        spread: whether samples of a model with a reference also differ by the errors that remain
+            on validation windows.
         generator: source of the initial weights.
 
     Errors:
-        InputError: a reference that is not resolved, or of a baseline.
+        InputError: the reference is `auto`, or the model is a baseline.
     """
     if reference == "none":
         return MODELS[name](spec, **options, generator=generator)
     if name in BASELINES:
-        raise InputError(f"{name} is a baseline, and adds nothing to a reference: leave it none.")
+        raise InputError(
+            f"{name} is a baseline, which has no reference: leave model.reference: none."
+        )
 
     def build(changed: FrameSpec) -> Forecaster:
         return MODELS[name](changed, **options, generator=generator)

@@ -1,4 +1,4 @@
-"""Calibration: a correction of forecasts that was fitted on other windows."""
+"""Calibration: a correction of forecasts, fitted on other windows."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ class Calibration:
 
     $$x_i' = \bar x + b + a\,(x_i - \bar x)$$
 
-    with the mean $\bar x$ over samples. What leaves the range of the data is put at its end.
-    Between lead times both are linear; beyond them they stay as at the nearest.
+    with the mean $\bar x$ over samples. Results are clipped to the range of the data. Between the
+    fitted lead times, a and b are interpolated linearly; beyond them, they stay constant.
 
     Attributes:
-        lead_times: in frame intervals.
-        channels: names.
+        lead_times: fitted lead times, in frame intervals.
+        channels: names of the channels.
         inflation: factor a of the deviations from the mean, (time, channel).
         bias: b, in the units of the data, (time, channel).
     """
@@ -50,11 +50,11 @@ class Calibration:
         """The forecast, corrected.
 
         Args:
-            forecast: all its samples, as their mean is needed.
-            value_range: that values are kept in.
+            forecast: the forecast with all its samples, since their mean is needed.
+            value_range: range to clip to; by default none.
 
         Errors:
-            InputError: its channels are others.
+            InputError: the forecast has other channels.
         """
         if forecast.channels != self.channels:
             raise InputError(
@@ -76,7 +76,7 @@ class Calibration:
     def at(
         self, times: Float[Tensor, " time"], values: Float[Tensor, "fitted channel"]
     ) -> Float[Tensor, "time channel"]:
-        """Values at other lead times."""
+        """Fitted values, interpolated to other lead times."""
         found = [np.interp(times.numpy(), self.lead_times, column.numpy()) for column in values.T]
         return torch.from_numpy(np.stack(found, axis=1))
 
@@ -93,7 +93,7 @@ class Calibration:
         """The inverse of `to_json`.
 
         Errors:
-            KeyError, TypeError, ValueError: it is not that.
+            KeyError, TypeError, ValueError: `content` does not come from `to_json`.
         """
         channels = tuple(content["inflation"])
 

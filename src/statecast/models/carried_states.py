@@ -19,16 +19,16 @@ from statecast.solvers.interval_noise import (
 from statecast.solvers.reversible import Followed, Pair, reversible_path
 from statecast.solvers.solvers import Solver
 
-COLUMNS = 2  # axis of (sample, batch, latent, *grid)
+COLUMNS = 2  # the latent axis of (sample, batch, latent, *grid)
 
 
 def lifted(state: Followed, solver: Solver, width: int) -> Followed:
-    """The state a solver carries, from a latent with or without its shadow beside it.
+    """The state that a solver carries, from a latent with or without its shadow.
 
     Args:
-        state: a latent (sample, batch, latent, *grid), or what another solver carried.
+        state: a latent (sample, batch, latent, *grid), or the state of another solver.
         solver: the solver that continues.
-        width: columns of a latent without its shadow.
+        width: size of a latent without its shadow.
     """
     if isinstance(state, Pair):
         return state if solver.paired else state.state
@@ -40,7 +40,7 @@ def lifted(state: Followed, solver: Solver, width: int) -> Followed:
 
 
 def lowered(state: Followed, doubled: bool) -> Float[Tensor, "sample batch latent *grid"]:
-    """A latent, with a shadow beside it where others have one."""
+    """A latent; it includes a shadow if it has one or `doubled` asks for one."""
     if isinstance(state, Pair):
         return torch.cat(state, dim=COLUMNS)
     return torch.cat([state, state], dim=COLUMNS) if doubled else state
@@ -49,7 +49,7 @@ def lowered(state: Followed, doubled: bool) -> Float[Tensor, "sample batch laten
 def interval_keys(
     generator: torch.Generator | None, samples: int, batch: int, count: int
 ) -> Int64[Tensor, "sample batch interval 1"]:
-    """Keys of the noise of `count` intervals, drawn in order."""
+    """Keys that generate the noise of `count` intervals, drawn in order."""
     keys = sample_keys(generator, samples, batch, count).view(np.int64)
     return torch.from_numpy(keys).movedim(0, 2).unsqueeze(-1)
 
@@ -60,7 +60,7 @@ def interval_of(
     index: int,
     elapsed: int,
 ) -> Interval:
-    """One of several intervals; evidence that is NaN is ignored."""
+    """One of several intervals, without its evidence where that is NaN throughout."""
     found = None if evidence is None else evidence[:, index]
     if found is not None and bool(found.detach().isnan().all()):
         found = None
@@ -75,17 +75,17 @@ def follow_without_path(
     ends: Sequence[float],
     weights: Sequence[Tensor],
 ) -> list[Followed] | None:
-    """States at the ends of steps, with gradients that step back instead of keeping activations.
+    """States at the ends of steps; their backward pass undoes the steps to save activations.
 
     Args:
-        noise: of one interval.
-        solver: one whose steps can be undone.
-        state: at the beginning.
-        ends: times wanted.
-        weights: that need gradients.
+        noise: the noise of one interval.
+        solver: a solver whose steps can be undone.
+        state: state at the start of the interval.
+        ends: times of the states to return, as fractions of the interval.
+        weights: weights that need gradients.
 
     Returns:
-        The states, or None where a time lies between steps.
+        The states, or None if a time lies between steps.
     """
     times = [0.0, *step_times(solver.substeps, noise.renewals)]
     chosen = [number_of_time(times, end) for end in ends]

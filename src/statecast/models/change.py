@@ -1,4 +1,4 @@
-"""ChangeForecaster: any model, of changes from a reference forecast instead of frames."""
+"""ChangeForecaster: any model, applied to changes from a reference forecast."""
 
 from __future__ import annotations
 
@@ -31,34 +31,35 @@ REFERENCES: dict[str, Callable[[FrameSpec], Baseline]] = {
     "recent_damped_persistence": lambda spec: DampedPersistence(spec, normal="context"),
     "climatology": Climatology,
 }
-STATE_SCALE = 3.0  # what the observed state is divided by: it is an input more than a target
+STATE_SCALE = 3.0  # divides the observed state, which is an input more than a target
 
 
 class ChangeForecaster(Forecaster):
-    r"""A model of changes from a reference forecast, which is added again, and what both lack.
+    r"""A reference forecast, plus the changes a model forecasts, plus the errors that remain.
 
     $$\hat x_h = r_h + w_h\, \hat d_h + s_h \sum_p \varepsilon_p P_{p,h}$$
 
-    with r the reference; d the change that the model forecasts, trained on x − r in standard
-    deviations; w in [0, 1] the weight of changes, of each channel and lead; s the standard
-    deviation of what remains, of each point as well; and P patterns in which it does, so that
-    samples err together where forecasts did. All are estimated on validation windows, by
-    `fit_on_validation`. Before that w and s are 0, and the forecast is the reference itself.
+    r is the reference. d is the change that the model forecasts, trained on x − r in standard
+    deviations. w in [0, 1] is the weight of changes, for each channel and lead. s is the standard
+    deviation of the remaining error, for each lead, channel and point. P are patterns of that
+    error, so that a sample's errors are correlated as those of forecasts were. `fit_on_validation`
+    estimates w, s and P on validation windows. Before that, w and s are 0, and the forecast is the
+    reference itself.
 
-    The model sees twice as many channels: changes, of which those of observed frames are from the
-    last one; and beside each the last observed frame, which stays the same in a window.
+    The model sees twice as many channels: the changes, and the last observed frame beside each of
+    them. Changes of observed frames are relative to the reference at lead time 0.
 
     Args:
         spec: shape, channels and units of the frames; comes from the data.
-        build: makes the model for frames of the spec that it is given.
+        build: builds the model for frames of a given spec.
         reference: a name in `REFERENCES`.
-        spread: whether samples differ by what remains.
+        spread: whether samples differ by the remaining error.
     """
 
     weight: Tensor  # (lead, channel)
     noise_std: Tensor  # (lead, channel, *space)
     reference_std: Tensor  # (lead, channel, *space): noise_std where the weight is 0
-    patterns: Tensor  # (pattern, lead, channel, *space), squares of which add up to 1
+    patterns: Tensor  # (pattern, lead, channel, *space); squares add up to 1 over patterns
 
     def __init__(
         self,
@@ -70,7 +71,9 @@ class ChangeForecaster(Forecaster):
     ) -> None:
         super().__init__(spec, normalise="none")
         if reference not in REFERENCES:
-            raise InputError(f"The reference is one of {', '.join(REFERENCES)}, got {reference}.")
+            raise InputError(
+                f"The reference must be one of {', '.join(REFERENCES)}, got {reference}."
+            )
         self.reference = REFERENCES[reference](spec)
         observed = (f"{name}_observed" for name in spec.channels)
         self.model = build(replace(spec, channels=(*spec.channels, *observed), value_range=None))
@@ -96,16 +99,13 @@ class ChangeForecaster(Forecaster):
         return max(self.reference.minimum_context, self.model.minimum_context)
 
     def reference_alone(self) -> ChangeForecaster:
-        """The same forecaster with nothing of the model: what it was before training.
-
-        It keeps the patterns in which forecasts of the trained one err.
-        """
+        """A copy without the model's changes, as before training; it keeps the error patterns."""
         alone = copy.deepcopy(self)
         alone.weight.zero_()
         alone.noise_std.copy_(alone.reference_std)
         return alone
 
-    # What the model sees
+    # Inputs of the model
 
     def changes(self, batch: Batch) -> Batch:
         """A batch as the model sees it."""
@@ -123,7 +123,7 @@ class ChangeForecaster(Forecaster):
         return self.with_state(replace(context, values=context.values - now), context)
 
     def with_state(self, change: Frames, context: Frames) -> Frames:
-        """Changes, and the last observed frame beside each of them."""
+        """Changes, each with the last observed frame beside it."""
         seen = context.known.any(dim=1, keepdim=True)
         state = filled(context)[:, -1:].masked_fill(~seen, torch.nan)
         both = [change.values, state.expand_as(change.values)]
@@ -136,7 +136,7 @@ class ChangeForecaster(Forecaster):
     def usual(
         self, context: Frames, times: Float[Tensor, " time"]
     ) -> Float[Tensor, "batch time channel *space"]:
-        """The reference forecast at lead times; at 0, what changes of observed frames are from."""
+        """The reference at lead times; changes of observed frames are relative to time 0."""
         return self.reference.extrapolate(filled(context), times.to(context.values.device))
 
     def in_standard_deviations(
@@ -201,7 +201,7 @@ class ChangeForecaster(Forecaster):
             target = batch.target.first(leads)
             error = target.values - self.usual(batch.context, target.times)
             drawn = error.new_zeros(1, *error.shape)
-            if step:  # before the first one, the model has learned nothing
+            if step:  # at step 0, the model has learned nothing
                 count = samples if self.model.stochastic else 1
                 drawn = self.model_changes(batch.context, target.times, generator, samples=count)
             found.append(ErrorSums.of(error, drawn, target, leads))
@@ -254,7 +254,7 @@ class ChangeForecaster(Forecaster):
         substeps: int | None = None,
         solver: SolverName | None = None,
     ) -> Float[Tensor, "sample batch time channel *space"]:
-        """Changes as the model forecasts them."""
+        """Changes that the model forecasts, in the units of the data."""
         drawn = self.model.predict(
             self.observed_changes(context),
             times,
@@ -272,9 +272,10 @@ class ChangeForecaster(Forecaster):
         times: Float[Tensor, " time"],
         generator: torch.Generator,
     ) -> Float[Tensor, "sample batch time channel *space"]:
-        """The remaining errors, drawn for all leads at once.
+        """Draws of the remaining error, for all leads at once.
 
-        Times between two leads share the later's pattern; beyond the last one its pattern stays.
+        A time between two leads has the pattern of the later one; a time beyond the last lead has
+        the last pattern.
         """
         frames = times.ceil().long().clamp(1, len(self.noise_std)) - 1
         shape = (*like.shape[:2], len(self.patterns))
@@ -287,11 +288,11 @@ class ChangeForecaster(Forecaster):
 
 
 class MappedBatches:
-    """Batches, each of them changed, that can be iterated over again.
+    """Batches with a function applied to each, which can be iterated over again.
 
     Args:
         batches: the batches.
-        change: what is done to each.
+        change: the function.
     """
 
     def __init__(self, batches: Iterable[Batch], change: Callable[[Batch], Batch]) -> None:

@@ -11,25 +11,26 @@ from torch import Tensor, nn
 
 from statecast.frames import FrameSpec
 from statecast.models.patch_rnn import PatchRNN, Sampling
+from statecast.nn.blocks import initialise_convolutions
 from statecast.nn.normaliser import Normalisation
-from statecast.nn.st_lstm import ConvLSTMCell, Maps, initialise_fan_in
+from statecast.nn.st_lstm import ConvLSTMCell, Maps
 
 
 class ConvLSTMState(NamedTuple):
-    """State of `ConvLSTM`, of each layer."""
+    """State of each layer of `ConvLSTM`."""
 
     hidden: tuple[Maps, ...]
     cell: tuple[Maps, ...]
 
 
 class ConvLSTM(PatchRNN[ConvLSTMState]):
-    r"""Convolutional LSTMs above one another; the top one's hidden state gives the next frame.
+    r"""A stack of convolutional LSTMs; the hidden state of the top one gives the next frame.
 
     $$h^1_t, c^1_t = \text{ConvLSTM}(x_t, h^1_{t-1}, c^1_{t-1}), \quad
     h^l_t, c^l_t = \text{ConvLSTM}(h^{l-1}_t, h^l_{t-1}, c^l_{t-1}), \quad
     \hat x_{t+1} = W * h^L_t$$
 
-    Without peepholes and forget bias, as in OpenSTL; Shi et al. have peepholes.
+    By default without peepholes and forget bias, as in OpenSTL; Shi et al. use peepholes.
 
     References: Shi et al. (2015), https://arxiv.org/abs/1506.04214; Tan et al. (2023), OpenSTL,
     https://arxiv.org/abs/2306.11249.
@@ -37,16 +38,17 @@ class ConvLSTM(PatchRNN[ConvLSTMState]):
     Args:
         spec: shape, channels and units of the frames; comes from the data.
         patch: side of the square patches, a divisor of both sides of a frame.
-        layers: cells above one another.
+        layers: number of cells.
         width: channels of every state.
         kernel: odd side of the convolutions.
-        layer_norm: whether gates are normalised, over channels and space of each sample.
+        layer_norm: whether gates are normalised over channels and space of each sample.
         peepholes: whether gates see the cell, with a weight for each point of the grid.
-        forget_bias: what is added inside the sigmoid of forget gates.
+        forget_bias: constant added inside the sigmoid of forget gates.
         sampling: `scheduled` or `reverse`, see `PatchRNN`.
         sampling_start: see `PatchRNN`.
         sampling_end: see `PatchRNN`.
         sampling_decay: see `PatchRNN`.
+        reversed_clip: see `PatchRNN`.
         normalise: `auto`, `none`, `range` or `standard`, see `Normaliser`.
         generator: source of the initial weights.
     """
@@ -89,7 +91,7 @@ class ConvLSTM(PatchRNN[ConvLSTMState]):
             ConvLSTMCell(below, here, gates, peepholes=peepholes, forget_bias=forget_bias)
             for below, here in pairwise(sizes)
         )
-        initialise_fan_in(self, generator)
+        initialise_convolutions(self, generator)
 
     def advance(
         self, patches: Float[Tensor, "batch patch_channel y x"], state: ConvLSTMState | None

@@ -14,24 +14,24 @@ from statecast.frames import Batch, FrameSpec
 from statecast.models.baselines import Baseline, Climatology, along_leads, check_repeatable, filled
 
 Normal = Literal["climatology", "context"]
-POOLED = 20.0  # windows that the damping of all points together counts as, beside a point's own
+POOLED = 20.0  # windows that the mean damping of all points weighs, against a point's own
 
 
 class DampedPersistence(Baseline):
-    r"""The last observed anomaly from a normal, damped as it was in training.
+    r"""The last observed anomaly from a normal, damped as in training windows.
 
     $$\hat x_{t+h} = c + \phi_h (x_t - c), \qquad
     \phi_h = \frac{\sum (x_{t+h} - c)(x_t - c)}{\sum (x_t - c)^2} \in [0, 1]$$
 
-    φ is fitted for each channel, point and lead, and drawn towards that of all points of the
-    channel as if 20 windows more had been seen. Between leads it is linear; beyond those of
-    training it continues to decay as $\phi_H^{h/H}$.
+    φ is fitted for each channel, point and lead, and shrunk towards the φ of all points of the
+    channel, with the weight of 20 windows. Between leads it is linear; beyond the leads of
+    training it decays further, as $\phi_H^{h/H}$.
 
     Args:
         spec: shape, channels and units of the frames; comes from the data.
-        normal: c is the `climatology`, the mean of training frames; or the mean of the observed
-            frames, the `context`, which moves where the climate does.
-        generator: unused; here so that every model is built alike.
+        normal: `climatology`: c is the mean of training frames; or `context`: c is the mean of the
+            observed frames, which follows a climate that drifts.
+        generator: unused; every model accepts one.
     """
 
     damping: Tensor  # (lead, channel, *space)
@@ -55,10 +55,10 @@ class DampedPersistence(Baseline):
         return True
 
     def fit_statistics(self, batches: Iterable[Batch]) -> None:
-        """Set the normal and the damping from training windows, which are passed over twice.
+        """Fit the normal and the damping in two passes over the training windows.
 
         Errors:
-            InputError: there are no windows, or they can be passed over once only.
+            InputError: there are no windows, or they allow only one pass.
         """
         check_repeatable(batches, "damped_persistence")
         if self.climatology is not None:
@@ -74,7 +74,7 @@ class DampedPersistence(Baseline):
             squares += last.square().expand_as(coming).masked_fill(~both, 0).sum(dim=0)
             windows += len(batch)
         if windows == 0:
-            raise InputError("Damped persistence cannot be fitted without windows.")
+            raise InputError("Damped persistence needs training windows, got none.")
         points = tuple(range(2, squares.ndim))
         usual = squares.mean(dim=points, keepdim=True) * (POOLED / windows)
         pooled = products.sum(dim=points, keepdim=True)
@@ -84,13 +84,13 @@ class DampedPersistence(Baseline):
         self.fitted.fill_(1)
 
     def normal_of(self, values: Float[Tensor, "batch time channel *space"]) -> Tensor:
-        """The normal that anomalies of each context are taken from, (batch or 1, 1, channel, …)."""
+        """The normal of each context's anomalies, (batch or 1, 1, channel, *space)."""
         if self.climatology is None:
             return values.mean(dim=1, keepdim=True)
         return self.climatology.mean.expand(1, 1, *self.climatology.mean.shape)
 
     def damping_at(self, times: Float[Tensor, " time"]) -> Float[Tensor, "time channel *space"]:
-        """The share of the anomaly that is left at lead times; 1 before the first."""
+        """The fraction of the anomaly that is left at lead times; 1 at lead time 0."""
         leads = len(self.damping)
         beyond = (times / leads).clamp_min(1).view(-1, *[1] * (self.damping.ndim - 1))
         return along_leads(self.damping, times, at_zero=1.0) ** beyond.to(self.damping)

@@ -14,21 +14,21 @@ from statecast.frames import Batch, FrameSpec
 from statecast.models.baselines import Baseline, check_repeatable
 from statecast.models.incremental_svd import IncrementalBasis
 
-WHOLE = 1e-5  # times this close to a whole number of frames are one
+WHOLE = 1e-5  # times this close to a whole number of frames count as whole
 
 
 class DMD(Baseline):
     r"""Dynamic mode decomposition: the best linear forecast, fitted without gradients.
 
-    Frames are written in the leading principal directions U of the training frames, and the next
-    one is an affine function of the last d:
+    Frames are reduced to the leading principal directions U of the training frames; the next
+    reduced frame is an affine function of the last d:
 
     $$r_t = U (v_t - \bar v), \qquad r_{t+1} = b + \sum_{i=0}^{d-1} A_i\, r_{t-i}, \qquad
     \hat v_t = \bar v + U^\top r_t$$
 
-    Directions come from a first pass over the training windows, A and b from a second one by
-    ridge regression; neither pass holds more than one batch and what it sums. Frames are forecast
-    step by step from their own reduced states, never from decoded frames.
+    A first pass over the training windows gives the directions, a second one A and b, by ridge
+    regression. Each pass holds one batch and its sums in memory. Forecasts step through reduced
+    states, never through decoded frames.
 
     References: Schmid (2010), https://doi.org/10.1017/S0022112010001217; delays: Arbabi and
     Mezić (2017), https://doi.org/10.1137/17M1125236.
@@ -36,15 +36,15 @@ class DMD(Baseline):
     Args:
         spec: shape, channels and units of the frames; comes from the data.
         rank: principal directions to keep at most.
-        energy: share of the variance to keep; directions beyond it are dropped.
-        delays: last frames that the next one depends on; by default the whole context.
+        energy: fraction of the variance to keep; directions beyond it are dropped.
+        delays: number of last frames, d, that the next one depends on; by default the context.
         ridge: weight of the squared entries of A, relative to the mean variance of its inputs.
-        generator: unused; here so that every model is built alike.
+        generator: unused; every model accepts one.
     """
 
     mean: Tensor  # (pixel)
-    basis: Tensor  # (rank, pixel), rows of zeros beyond the energy kept
-    map: Tensor  # (rank, delays · rank + 1), newest frame first, the constant last
+    basis: Tensor  # (rank, pixel); rows beyond the energy kept are 0
+    map: Tensor  # (rank, delays · rank + 1); newest frame first, constant last
     fitted: Tensor
 
     def __init__(
@@ -88,19 +88,19 @@ class DMD(Baseline):
     # Fitting
 
     def fit_statistics(self, batches: Iterable[Batch]) -> None:
-        """Set directions and map from training windows, which are passed over twice.
+        """Fit directions and map in two passes over the training windows.
 
         Errors:
-            InputError: there are no windows, they can be passed over once only, they are too
-                short, or a value is not finite.
+            InputError: there are no windows, they allow only one pass, they are too short, or a
+                value is not finite.
         """
         check_repeatable(batches, "dmd")
         found = IncrementalBasis(self.rank)
         for frames in self._flattened(batches):
-            # Neighbours in time are much alike, and a pass costs with the square of what it adds.
+            # Consecutive frames are similar, and cost grows with the square of the rows added.
             found.add(frames[:, :: self.delays].flatten(0, 1))
         if found.count == 0:
-            raise InputError("dmd cannot be fitted without windows.")
+            raise InputError("dmd needs training windows, got none.")
         self.mean.copy_(found.mean)
         directions = found.directions[: found.rank_of(self.energy)]
         self.basis.zero_()[: len(directions)] = directions
@@ -120,7 +120,7 @@ class DMD(Baseline):
             yield frames
 
     def _regression(self, batches: Iterable[Batch]) -> Float[Tensor, "rank column"]:
-        """Ridge regression of a reduced frame on those before it, from sums of products."""
+        """Ridge regression of a reduced frame on the frames before it, from sums of products."""
         columns = self.map.shape[1]
         inputs = self.mean.new_zeros(columns, columns)
         products = self.mean.new_zeros(self.rank, columns)
@@ -135,9 +135,9 @@ class DMD(Baseline):
             count += len(known)
         variance = inputs.diagonal()[:-1].mean() / count
         penalty = torch.full_like(inputs[0], self.ridge * float(variance) * count)
-        penalty[-1] = 0  # of the constant
+        penalty[-1] = 0  # no penalty on the constant
         values, vectors = torch.linalg.eigh(inputs + penalty.diag())
-        # Delays of frames in few directions repeat each other; what they cannot tell apart is 0.
+        # Delayed frames in few directions are collinear; directions they do not resolve get 0.
         known_well = values > columns * torch.finfo(values.dtype).eps * values[-1]
         inverse = torch.where(known_well, 1 / values, 0)
         return products @ (vectors * inverse) @ vectors.T
@@ -158,7 +158,9 @@ class DMD(Baseline):
             raise InputError("The dmd is not fitted yet: call fit_statistics, or train it.")
         frames = times.round()
         if bool(((times - frames).abs() > WHOLE).any()) or float(times[0]) < 1 - WHOLE:
-            raise InputError("dmd knows whole frames after the context only: ask for such `times`.")
+            raise InputError(
+                "dmd forecasts whole frames after the context only: ask for whole `times` from 1."
+            )
         reduced = self.reduce(values.flatten(2))[:, -self.delays :]
         path = []
         for _ in range(int(frames[-1])):

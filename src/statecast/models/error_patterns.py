@@ -1,4 +1,4 @@
-"""ErrorPatterns: how errors of a forecast go together, from point to point and lead to lead."""
+"""ErrorPatterns: how the errors of a forecast are correlated over points and leads."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from torch import Tensor
 
 from statecast.models.error_sums import spread_out
 
-MOST, FEWEST = 32, 8  # patterns
-LARGEST = 2**24  # values of all patterns, of which there may be fewer for that
+MOST, FEWEST = 32, 8  # number of patterns
+LARGEST = 2**24  # values in all patterns together; more would reduce their number
 
 
 def pattern_count(shape: tuple[int, ...]) -> int:
-    """Number of patterns that are kept of errors of this shape."""
+    """Number of patterns to keep for errors of this shape."""
     return max(FEWEST, min(MOST, LARGEST // math.prod(shape)))
 
 
 class ErrorPatterns:
-    r"""Errors of windows, added up in a number of patterns that does not grow with the windows.
+    r"""Errors of windows, summed in a fixed number of patterns.
 
-    Each window is added to one of the patterns $Q_p$ in turn, with a random sign: so the sum of
-    $Q_p Q_p^\top$ is on average that of $e e^\top$ over windows, and exactly for as many windows as
-    there are patterns: a count sketch, Charikar et al. (2002),
+    Each window is added to one of the patterns $Q_p$ in turn, with a random sign. The expected sum
+    of $Q_p Q_p^\top$ is then the sum of $e e^\top$ over windows, and exact with at most one window
+    per pattern. This is a count sketch, Charikar et al. (2002),
     https://doi.org/10.1007/3-540-45465-9_59.
 
     Args:
@@ -43,7 +43,7 @@ class ErrorPatterns:
         change: Float[Tensor, "batch time channel *space"],
         known: Bool[Tensor, "batch time channel *space"],
     ) -> None:
-        """Add windows: errors of the reference, and the changes that a model forecasts."""
+        """Add windows: errors of the reference, and the changes that the model forecasts."""
         count, leads = error.shape[:2]
         slots = torch.arange(self.windows, self.windows + count) % len(self.errors)
         signs = torch.randint(0, 2, (count,), generator=self.signs) * 2.0 - 1
@@ -55,9 +55,9 @@ class ErrorPatterns:
     def remaining(
         self, weight: Float[Tensor, "lead channel"]
     ) -> Float[Tensor, "pattern lead channel *space"]:
-        """Patterns of what errors remain with this weight of changes.
+        """Patterns of the errors that remain with this weight of changes.
 
-        Their squares add up to 1 at each lead and point. Where no error is known, all are equal.
+        Their squares add up to 1 at each lead and point. Where no error is known, they are equal.
         """
         left = self.errors - spread_out(weight, self.errors[0]) * self.changes
         size = left.square().sum(dim=0).sqrt()

@@ -1,4 +1,4 @@
-"""ErrorSums: what validation windows tell of a reference's errors and a model's changes."""
+"""ErrorSums: sums of a reference's errors and a model's changes over validation windows."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from torch.nn import functional
 
 from statecast.frames import Frames
 
-SMALLEST = 1e-30  # of sums that are divided by
-POINT_WINDOWS = 20.0  # windows that the mean over points counts as, beside a point's own error
+SMALLEST = 1e-30  # smallest divisor
+POINT_WINDOWS = 20.0  # windows that the mean over points weighs, against a point's own error
 
 
 class ErrorSums(NamedTuple):
     """Sums over windows, each (lead, channel, *space), float64.
 
-    With e the errors of the reference, and d the changes that samples of the model have.
+    e are the errors of the reference, d the changes in samples of the model.
     """
 
-    counts: Tensor  # of known values
-    errors: Tensor  # of e²
-    products: Tensor  # of e times the mean of d
-    changes: Tensor  # of the squared mean of d, without what few samples scatter by themselves
-    variances: Tensor  # of d among samples
+    counts: Tensor  # number of known values
+    errors: Tensor  # sum of e²
+    products: Tensor  # sum of e times the mean of d
+    changes: Tensor  # sum of the squared mean of d, less its sampling variance
+    variances: Tensor  # sum of the variance of d among samples
 
     @classmethod
     def of(
@@ -35,7 +35,7 @@ class ErrorSums(NamedTuple):
         target: Frames,
         leads: int,
     ) -> Self:
-        """Sums of a batch; those of leads that it does not have are 0."""
+        """Sums over a batch; 0 at leads beyond its own."""
         change, variance = drawn.mean(dim=0), torch.zeros_like(error)
         if len(drawn) > 1:
             variance = drawn.var(dim=0)
@@ -54,15 +54,16 @@ class ErrorSums(NamedTuple):
         return ErrorSums(*(mine + theirs for mine, theirs in zip(self, other, strict=True)))
 
     def weight(self) -> Float[Tensor, "lead channel"]:
-        """The share in [0, 1] of the changes that brings forecasts closest to the observations."""
+        """The weight of the changes, in [0, 1], with the least squared error."""
         products, changes = pooled(self.products), pooled(self.changes)
         found = torch.where(changes > SMALLEST, products / changes.clamp_min(SMALLEST), 0.0)
         return held(found.clamp(0, 1), pooled(self.counts))
 
     def error(self, weight: Float[Tensor, "lead channel"]) -> Float[Tensor, "lead channel *space"]:
-        """Mean squared error of the mean with this weight: that of all points, times a share.
+        """Mean squared error of the sample mean with this weight.
 
-        The share of a point is its mean error relative to all points', over all leads.
+        It is the error of all points at a lead, times a factor per point: the point's error
+        relative to that of all points, over all leads.
         """
         share = spread_out(weight, self.errors)
         squares = self.errors - 2 * share * self.products + share.square() * self.changes
@@ -82,19 +83,19 @@ class ErrorSums(NamedTuple):
 
 
 def pooled(values: Float[Tensor, "lead channel *space"]) -> Float[Tensor, "lead channel"]:
-    """Sums over all points."""
+    """Sum over all points."""
     return values.flatten(2).sum(dim=2)
 
 
 def spread_out(values: Float[Tensor, "lead channel"], like: Tensor) -> Tensor:
-    """Values of each lead and channel, to be combined with those of each point."""
+    """Values of each lead and channel, shaped and typed to broadcast over points."""
     return values.view(*values.shape, *[1] * (like.ndim - 2)).to(like)
 
 
 def held(
     values: Float[Tensor, "lead channel"], count: Float[Tensor, "lead channel"]
 ) -> Float[Tensor, "lead channel"]:
-    """Values where each lead without any known one takes that of the lead before it."""
+    """Values; a lead without any known value repeats the lead before it."""
     result = values.clone()
     for lead in range(1, len(values)):
         result[lead] = torch.where(count[lead] > 0, values[lead], result[lead - 1])

@@ -1,4 +1,4 @@
-"""FrameFeedback: forecasters whose every frame is computed from the frame before it."""
+"""FrameFeedback: forecasters that compute each frame from the frame before it."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ S = TypeVar("S")
 class FrameFeedback(Forecaster, Generic[S]):
     """A model that reads its own forecast frames to forecast the next ones.
 
-    A forecast is one `observe` of the context, which gives the first frame, then one `step` per
-    further frame: linear time, and memory that grows with the horizon by the output alone.
-    All samples of all sequences are the rows of one batch, see `Noise`. Frames are in the units of
-    the model. A state is a tuple of tensors that `step` never changes in place.
+    A forecast calls `observe` on the context, which gives the first frame, then `step` for each
+    further frame. Only the output grows with the horizon. All samples of all sequences are rows
+    of one batch, see `Noise`. Frames are in the units of the model. A state is a tuple of tensors
+    that `step` never changes in place.
     """
 
     @abstractmethod
@@ -36,8 +36,8 @@ class FrameFeedback(Forecaster, Generic[S]):
     ) -> tuple[Float[Tensor, "row channel *space"], S]:
         """First forecast frame of each row, and the state after it.
 
-        A model that treats observed frames as it treats its own repeats the context with
-        `noise.rows`, and calls `step_through`.
+        A model that treats observed frames like its own repeats the context by `noise.rows` and
+        calls `step_through`.
         """
 
     @abstractmethod
@@ -49,7 +49,7 @@ class FrameFeedback(Forecaster, Generic[S]):
     def step_through(
         self, frames: Float[Tensor, "row time channel *space"], state: S, *, noise: Noise
     ) -> tuple[Float[Tensor, "row channel *space"], S]:
-        """The frame that follows the last of `frames`, and the state, by a step from each."""
+        """Step from each of `frames`; return the frame after the last one, and the state."""
         following = frames[:, 0]
         for frame in frames.unbind(1):
             following, state = self.step(frame, state, noise=noise)
@@ -58,14 +58,14 @@ class FrameFeedback(Forecaster, Generic[S]):
     def roll_out(
         self, context: Float[Tensor, "batch time channel *space"], *, noise: Noise
     ) -> Iterator[Float[Tensor, "row channel *space"]]:
-        """The frames that follow a context, without end; each is computed when asked for."""
+        """Endless iterator over the frames that follow a context, each computed on demand."""
         frame, state = self.observe(context, noise=noise)
         yield from self.continue_from(frame, state, noise=noise)
 
     def continue_from(
         self, frame: Float[Tensor, "row channel *space"], state: S, *, noise: Noise
     ) -> Iterator[Float[Tensor, "row channel *space"]]:
-        """The first forecast frame, and those that follow it, without end."""
+        """Endless iterator over the first forecast frame and those that follow it."""
         while True:
             yield frame
             frame, state = self.step(frame, state, noise=noise)
@@ -73,15 +73,15 @@ class FrameFeedback(Forecaster, Generic[S]):
     def frames_after(
         self, context: Frames, content_from: Frames | None, *, noise: Noise
     ) -> Iterator[Float[Tensor, "row channel *space"]]:
-        """The roll-out that a forecast takes its frames from."""
+        """Endless iterator over the frames of a forecast."""
         return self.roll_out(self.conditioning(context, content_from), noise=noise)
 
     def conditioning(
         self, context: Frames, content_from: Frames | None
     ) -> Float[Tensor, "batch time channel *space"]:
-        """Frames that a forecast follows, in the units of the model.
+        """Frames that a forecast is conditioned on, in the units of the model.
 
-        A model with content shows that of `content_from` in them, moving as the context does.
+        A model with content gives them the content of `content_from` and the motion of `context`.
         """
         return self.inputs(context)
 
@@ -98,7 +98,7 @@ class FrameFeedback(Forecaster, Generic[S]):
     ) -> Float[Tensor, "sample batch time channel *space"]:
         leads = whole_leads(times)
         values, batch = context.values, len(context.values)
-        with torch.inference_mode(False):  # so that it need not be copied
+        with torch.inference_mode(False):  # saves a copy in `forecast`
             forecast = values.new_empty(samples, batch, len(leads), *values.shape[2:])
         noise = Noise(samples, batch, generator)
         frames = self.frames_after(context, content_from, noise=noise)
@@ -114,11 +114,11 @@ def whole_leads(times: Float[Tensor, " time"]) -> list[int]:
     """Increasing lead times as whole numbers of frames.
 
     Errors:
-        InputError: a time between frames or before the first forecast frame, or two of one frame.
+        InputError: a time lies between frames or before time 1, or two times fall on one frame.
     """
     leads = times.round()
     if bool(((times - leads).abs() > TIME_TOLERANCE).any()):
-        raise InputError("This transition knows whole frames only: ask for whole `times`.")
+        raise InputError("This transition works in whole frames only: ask for whole `times`.")
     if float(leads[0]) < 1:
         raise InputError(
             "This model goes back to time 1 at most (0 is the last observed frame), got a time of "

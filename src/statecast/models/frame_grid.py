@@ -1,4 +1,4 @@
-"""Frames that come with gaps, on the grid of their frame intervals."""
+"""Frames with gaps, placed on the grid of frame intervals."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from statecast.models.latents import TIME_TOLERANCE
 
 
 class Grid(NamedTuple):
-    """Where frames lie among consecutive ones."""
+    """Places of some frames among consecutive ones."""
 
     first: int  # time of the first frame
-    places: list[int]  # of each frame, counted from the first
-    length: int
+    places: list[int]  # place of each frame, counted from the first
+    length: int  # number of consecutive frames
 
 
 def whole_frames(batch: Batch) -> Frames:
@@ -40,16 +40,16 @@ def known_frames(frames: Frames) -> Bool[Tensor, "batch time"]:
 
 
 def grid_of_times(times: Float[Tensor, " time"]) -> Grid:
-    """Consecutive frames that hold those of increasing times.
+    """The grid of consecutive frames that contains frames at increasing times.
 
     Errors:
-        InputError: a time between frames, or two of one frame.
+        InputError: a time lies between frames, or two times fall on one frame.
     """
     whole = times.round()
     if bool(((times - whole).abs() > TIME_TOLERANCE).any()) or bool((whole.diff() < 1).any()):
         raise InputError(
-            "This model knows whole frames only: times of frames must be increasing whole "
-            f"numbers, got {shortened(times)}."
+            "This model works in whole frames only: times must be increasing whole numbers, "
+            f" got {shortened(times)}."
         )
     numbers = [int(time) for time in whole.tolist()]
     places = [number - numbers[0] for number in numbers]
@@ -57,7 +57,7 @@ def grid_of_times(times: Float[Tensor, " time"]) -> Grid:
 
 
 def spread(values: Float[Tensor, "batch time *shape"], grid: Grid, fill: float = 0.0) -> Tensor:
-    """Values at their places among consecutive frames; `fill`, or False, at the others."""
+    """Values at their places among consecutive frames; `fill` (False for bool) elsewhere."""
     if len(grid.places) == grid.length:
         return values
     found = values.new_full((values.shape[0], grid.length, *values.shape[2:]), fill)

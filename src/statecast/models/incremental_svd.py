@@ -1,4 +1,4 @@
-"""Principal directions of rows that come in parts, never held together."""
+"""Principal directions of rows that arrive in parts."""
 
 from __future__ import annotations
 
@@ -8,25 +8,24 @@ from torch import Tensor
 
 from statecast.errors import InputError
 
-SPARE = 32  # directions kept beyond those asked for, so that dropping the rest errs less
+SPARE = 32  # directions kept beyond those asked for, to reduce the error of dropping the rest
 
 
 class IncrementalBasis:
     """Mean and leading principal directions of rows, updated part by part.
 
-    Each update joins the directions so far, scaled by their singular values, the new centred
-    rows, and one row for the shift of the mean, and keeps the leading directions of all that. It
-    is exact while nothing that matters is dropped: where the rows have no more directions than
-    are kept.
+    Each update stacks the directions so far, scaled by their singular values, the new centred
+    rows, and one row for the shift of the mean, and keeps the leading directions of the stack. The
+    result is exact if the rows have no more directions than are kept.
 
     Reference: Ross et al. (2008), https://doi.org/10.1007/s11263-007-0075-7.
 
     Args:
-        rank: directions asked for.
+        rank: number of directions.
 
     Attributes:
-        count: rows seen.
-        mean: their mean.
+        count: number of rows seen.
+        mean: their mean, (column,).
     """
 
     def __init__(self, rank: int) -> None:
@@ -38,7 +37,7 @@ class IncrementalBasis:
         self._total = 0.0  # sum of squares around the mean
 
     def add(self, rows: Float[Tensor, "row column"]) -> None:
-        """Take in more rows."""
+        """Add rows."""
         if self.count == 0:
             self.mean = torch.zeros_like(rows[0])
             self._scaled = rows[:0]
@@ -59,22 +58,22 @@ class IncrementalBasis:
 
     @property
     def directions(self) -> Float[Tensor, "direction column"]:
-        """Orthonormal rows, the most varying first, at most `rank`."""
+        """Orthonormal rows, by decreasing variance, at most `rank`."""
         return self._scaled[: self.rank] / self.singular.unsqueeze(1)
 
     def rank_of(self, energy: float) -> int:
-        """Fewest directions that hold this share of the variance, or all where none do."""
+        """Fewest directions with this fraction of the variance; all if they do not reach it."""
         held = self.singular.square().cumsum(dim=0)
         return min(int((held < energy * self._total).sum()) + 1, len(held))
 
 
 def leading(rows: Float[Tensor, "row column"], count: int) -> Float[Tensor, "direction column"]:
-    """Leading right singular vectors of a matrix times their singular values, at most `count`."""
+    """At most `count` leading right singular vectors of a matrix, times their singular values."""
     wide = rows.shape[0] < rows.shape[1]
     gram = rows @ rows.T if wide else rows.T @ rows
     values, vectors = torch.linalg.eigh(gram)  # increasing
     values, vectors = values.flip(0)[:count], vectors.flip(1)[:, :count]
-    # Squared singular values below rounding are noise, and their directions not orthogonal.
+    # Squared singular values below rounding are noise; their directions are not orthogonal.
     kept = values > len(gram) * torch.finfo(values.dtype).eps * values[0].clamp(min=0)
     values, vectors = values[kept], vectors[:, kept]
     return vectors.T @ rows if wide else values.sqrt().unsqueeze(1) * vectors.T

@@ -1,4 +1,4 @@
-"""The latent space at work: contents swapped, dynamics interpolated, time warped."""
+"""Uses of the latent space: swap content, interpolate dynamics, warp time."""
 
 from __future__ import annotations
 
@@ -18,8 +18,9 @@ from statecast.models.base import Forecaster, as_times
 from statecast.models.change import ChangeForecaster
 from statecast.models.latents import Latents
 from statecast.models.state_space import StateSpaceForecaster
+from statecast.nn.random import branch
 
-MOST_FRAMES = 100_000  # that a change of speed may ask for
+MOST_FRAMES = 100_000  # largest number of frames of `freeze` and `change_speed`
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,9 +28,9 @@ class ContentSwapTable:
     """Every content with every dynamics, in the units of the data.
 
     Attributes:
-        samples: `[:, i, j]` has the content of sequence i of the contents, and moves as sequence
-            j of the dynamics; samples differ in their dynamics.
-        times: of the frames; 0 is the last observed one.
+        samples: `[:, i, j]` has the content of sequence i of the contents and the motion of
+            sequence j of the dynamics; samples differ in their dynamics.
+        times: times of the frames, in frame intervals; 0 is the last observed frame.
         channels: one name per channel.
     """
 
@@ -38,21 +39,21 @@ class ContentSwapTable:
     channels: tuple[str, ...]
 
     def of_content(self, index: int) -> Forecast:
-        """One content with all dynamics, which take the place of the batch."""
+        """One content with all dynamics; the batch axis runs over dynamics."""
         return Forecast(samples=self.samples[:, index], times=self.times, channels=self.channels)
 
 
 @typed
 def require_latents(model: Forecaster) -> StateSpaceForecaster:
-    """`model`, which must have a latent space.
+    """Return `model` if it has a latent space.
 
     Errors:
-        InputError: it has none.
+        InputError: it has no latent space.
     """
     if isinstance(model, ChangeForecaster):
         raise InputError(
-            "Latents of a model of changes are not those of frames. Train with model.reference: "
-            "none."
+            "A model of changes from a reference has no latents of frames. Train with "
+            "model.reference: none."
         )
     if not isinstance(model, StateSpaceForecaster):
         raise InputError(
@@ -71,15 +72,18 @@ def infer_and_continue(
     substeps: int | None = None,
     generator: torch.Generator | None = None,
 ) -> Latents:
-    """Latents of a context and of what follows it, those of `model.forecast` for the same seed.
+    """Latents of a context and its forecast; the same seed gives those of `model.forecast`.
 
     Args:
         model: a state-space model.
         context: as for `model.forecast`.
         horizon: frames to forecast; by default that of training.
-        samples: paths to draw of each sequence.
+        samples: paths to draw for each sequence.
         substeps: Euler steps per frame while forecasting; by default the model's own.
         generator: source of the random draws.
+
+    Errors:
+        InputError: a model without latents, or a context or option that does not fit.
     """
     model = require_latents(model)
     latents = model.infer_latents(context, samples=samples, generator=generator)
@@ -94,18 +98,18 @@ def with_content(latents: Latents, other: Latents) -> Latents:
     """The dynamics of `latents` with the content of `other`, skip maps included.
 
     Args:
-        latents: whose states are kept.
-        other: latents of the same model, of 1 sequence or as many.
+        latents: the dynamics.
+        other: latents of the same model, with 1 sequence or as many as `latents`.
 
     Errors:
-        InputError: they are of different models, or their numbers do not fit.
+        InputError: the latents belong to different models, or their numbers do not fit.
     """
     if latents.model != other.model:
-        raise InputError("Contents are swapped between latents of one model, got two models'.")
+        raise InputError("Swap contents between latents of one model, got latents of two.")
     batch, given = latents.states.shape[1], len(other.content.code)
     if given not in (1, batch):
         raise InputError(
-            f"Content must be of 1 sequence or of {batch}, as the states, got {given}."
+            f"Content must come from 1 sequence or from {batch}, as the states do, got {given}."
         )
     return replace(latents, content=other.content.expand(batch))
 
@@ -121,16 +125,17 @@ def content_swap(
     substeps: int | None = None,
     generator: torch.Generator | None = None,
 ) -> ContentSwapTable:
-    """Every content with every dynamics: of a state-space model, over context and forecast.
+    """Every content with every dynamics.
 
-    Another model has no latents of its context, and shows the forecast alone.
+    A state-space model shows context and forecast; other models have no latents of the context,
+    and show the forecast only.
 
     Args:
         model: any model with content.
         contents: observed frames whose content is used.
-        dynamics: observed frames whose motion is used; another number of sequences as may be.
+        dynamics: observed frames whose motion is used; the number of sequences may differ.
         horizon: frames to forecast; by default that of training.
-        samples: paths to draw of each dynamics.
+        samples: paths to draw for each dynamics.
         substeps: Euler steps per frame while forecasting; by default the model's own.
         generator: source of the random draws.
 
@@ -145,7 +150,7 @@ def content_swap(
         return swap_by_forecasts(
             model, shown, moved, horizon, samples=samples, substeps=substeps, generator=generator
         )
-    # Content takes no chance: the draws of these latents are not used.
+    # Content is deterministic: the draws of these latents are not used.
     given = model.infer_latents(shown, generator=torch.Generator())
     moving = infer_and_continue(
         model, moved, horizon, samples=samples, substeps=substeps, generator=generator
@@ -169,9 +174,8 @@ def swap_by_forecasts(
     substeps: int | None,
     generator: torch.Generator | None,
 ) -> ContentSwapTable:
-    """`content_swap` by a forecast per content, each with the same random numbers."""
-    if generator is None:
-        generator = torch.Generator().manual_seed(int(torch.randint(2**62, ())))
+    """`content_swap` by one forecast per content, all with the same random numbers."""
+    generator = generator or branch(None)
     start, rows = generator.get_state(), []
     for index in range(len(contents.values)):
         generator.set_state(start)
@@ -194,7 +198,7 @@ def swap_by_forecasts(
 
 @typed
 def sequence_of(latents: Latents, index: int) -> Latents:
-    """One sequence of the batch; the Gaussians that it was drawn from are left out."""
+    """One sequence of the batch, without the Gaussians that it was drawn from."""
     chosen = slice(index, index + 1)
     return replace(
         latents,
@@ -214,16 +218,17 @@ def sequence_of(latents: Latents, index: int) -> Latents:
 def interpolate_latents(
     model: Forecaster, first: Latents, second: Latents, weight: float
 ) -> Latents:
-    r"""A path between two, with the content of the first.
+    r"""A path between two paths, with the content of the first.
 
     $$y_1 = (1 - a)\, y_1^A + a\, y_1^B, \qquad z_t = (1 - a)\, z_t^A + a\, z_t^B$$
 
-    and the transition runs again from there. Of a model without noise, y₁ is the T of Separable.
+    The transition is integrated again from y₁ with the noise z. Without noise, y₁ alone is
+    interpolated.
 
     Args:
-        model: whose latents they are.
-        first: weight 0.
-        second: weight 1; of the same times, samples, sequences and solvers.
+        model: the model of both paths.
+        first: the path at weight 0.
+        second: the path at weight 1, with the same times, samples, sequences and solvers.
         weight: a, in [0, 1].
 
     Errors:
@@ -241,8 +246,8 @@ def interpolate_latents(
             raise InputError(f"Paths to interpolate need the same {what}, got {one} and {other}.")
     if first.evidence is not None:
         raise InputError(
-            "Noise that is derived from keys cannot be interpolated: paths in between need noise "
-            "held on frames."
+            "Noise that keys generate cannot be interpolated: paths in between need noise that is "
+            "constant over frame intervals."
         )
     states = torch.lerp(first.states, second.states, weight)
     noise = first.noise
@@ -264,24 +269,24 @@ def interpolate(
     substeps: int | None = None,
     generator: torch.Generator | None = None,
 ) -> list[Forecast]:
-    """The content of one context, moving in between as it does and as another does.
+    """The content of one context, with dynamics interpolated between it and another.
 
-    Chance is common: both contexts, and the future of every weight, take the same random numbers.
-    So weight 0 gives the forecast of `first`, weight 1 that of `second` with the content of
-    `first`, for the same seed, and what differs in between is due to the weight alone.
+    Both contexts, and the futures of all weights, use the same random numbers. For the same seed,
+    weight 0 gives the forecast of `first`, and weight 1 that of `second` with the content of
+    `first`; differences in between come from the weight only.
 
     Args:
         model: a state-space model.
-        first: observed frames, which give the content as well.
-        second: observed frames, as many sequences of as many frames.
-        weights: in [0, 1], in any order.
+        first: observed frames, which also give the content.
+        second: observed frames, with the same number of sequences and frames.
+        weights: weights in [0, 1], in any order.
         horizon: frames to forecast; by default that of training.
         samples: paths to draw.
         substeps: Euler steps per frame while forecasting; by default the model's own.
         generator: source of the random draws.
 
     Returns:
-        Context and forecast of each weight.
+        Context and forecast for each weight.
 
     Errors:
         InputError: a model without latents, weights outside [0, 1], or frames or options that do
@@ -289,8 +294,7 @@ def interpolate(
     """
     model = require_latents(model)
     check_weights(weights)
-    if generator is None:
-        generator = torch.Generator().manual_seed(int(torch.randint(2**62, ())))
+    generator = generator or branch(None)
     start = generator.get_state()
     videos = model.check_context(first, "first video"), model.check_context(second, "second video")
     one = model.infer_latents(videos[0], samples=samples, generator=generator)
@@ -311,9 +315,9 @@ def interpolate(
 
 
 def check_weights(weights: Sequence[float]) -> None:
-    """Raise `InputError` unless there are weights, all of them in [0, 1]."""
+    """Raise `InputError` unless there is at least one weight, and all lie in [0, 1]."""
     if len(weights) == 0 or not all(0 <= weight <= 1 for weight in weights):
-        raise InputError(f"Weights of an interpolation lie in [0, 1], got {list(weights)}.")
+        raise InputError(f"Weights of an interpolation must lie in [0, 1], got {list(weights)}.")
 
 
 # Time
@@ -321,14 +325,14 @@ def check_weights(weights: Sequence[float]) -> None:
 
 @typed
 def warp(model: Forecaster, latents: Latents, times: Sequence[float] | Tensor) -> Forecast:
-    """The frames of a path at a list of its times, in any order, one per frame interval.
+    """The frames of a path at any of its times, in any order, shown one per frame interval.
 
-    Between frames the state is that of the path's own Euler steps: no frame is interpolated.
+    The path's own solver gives the states between frames; frames are not interpolated.
 
     Args:
-        model: whose latents they are.
+        model: the model of the path.
         latents: a path of the model.
-        times: whole or not, repeated or not, all within the path.
+        times: times within the path; fractions and repetitions are allowed.
 
     Returns:
         The frames, at the times 0, 1, … after the start of the path.
@@ -347,22 +351,22 @@ def warp(model: Forecaster, latents: Latents, times: Sequence[float] | Tensor) -
 
 @typed
 def reverse(model: Forecaster, latents: Latents) -> Forecast:
-    """The frames of a path from its last to its first."""
+    """The frames of a path in reverse order."""
     return warp(model, latents, latents.times.flip(0))
 
 
 @typed
 def freeze(model: Forecaster, latents: Latents, time: float, length: int) -> Forecast:
-    """A path up to a time, at which it then stays for `length` frames.
+    """A path up to a time, whose frame is then repeated.
 
     Args:
-        model: whose latents they are.
+        model: the model of the path.
         latents: a path of the model.
-        time: within the path.
-        length: frames that stay, beside the one that is reached.
+        time: a time within the path.
+        length: number of repetitions.
 
     Errors:
-        InputError: a time outside the path, a negative length, or one far too large.
+        InputError: a time outside the path, or a length that is negative or too large.
     """
     if not 0 <= length <= MOST_FRAMES:
         raise InputError(f"A path can be frozen for 0 to {MOST_FRAMES} frames, got {length}.")
@@ -377,17 +381,17 @@ def change_speed(
     """A path played faster, or slower with frames in between.
 
     Args:
-        model: whose latents they are.
+        model: the model of the path.
         latents: a path of the model.
         rate: frame intervals of the path per frame shown: 2 is twice as fast, 0.5 half as fast.
-        substeps: run the path again with N Euler steps per frame, from the same state with
-            the same noise; by default its own, which leaves whole frames as they were.
+        substeps: Euler steps per frame with which to integrate the path again; by default the path
+            is used as it is, and whole frames do not change.
 
     Errors:
-        InputError: a rate that is not positive and finite, or far too small.
+        InputError: a rate that is not positive and finite, or too small.
     """
     if not (math.isfinite(rate) and rate > 0):
-        raise InputError(f"A path is played at a positive rate, got {rate}.")
+        raise InputError(f"The rate must be positive and finite, got {rate}.")
     count = math.floor((latents.end - latents.start) / rate + 1e-9) + 1
     if count > MOST_FRAMES:
         raise InputError(f"A rate of {rate} makes {count} frames, more than {MOST_FRAMES}.")

@@ -28,16 +28,16 @@ class Latents:
         content: what stays, one per sequence.
         states: what moves, one per frame: y of SRVP, T of Separable.
         times: of the states, one frame interval apart; 0 is the last observed frame.
-        solvers: how the transition is followed through each frame interval.
-        noise: z of each frame interval, or the keys that it is made of; None where the transition
-            takes none.
-        initial: q(y₁ | x), where the first state is drawn from it; (batch, latent).
+        solvers: the solver that integrates the transition through each frame interval.
+        noise: z of each frame interval, or the keys that generate it; None for a transition
+            without noise.
+        initial: q(y₁ | x), if the first state was drawn from it; (batch, latent).
         posterior: q(z | x) of the observed intervals, which come first; (batch, interval, noise).
         prior: p(z | y) of every interval; (sample, batch, interval, noise).
-        evidence: what observed frames tell of the noise of each interval, where that is made from
-            keys; NaN where nothing was observed. (batch, interval, size).
-        origin: number of the state at which clocks of noise began.
-        model: fingerprint of the model that they belong to.
+        evidence: what observed frames say about the noise of each interval, if keys generate that
+            noise; NaN where nothing was observed; (batch, interval, size).
+        origin: index of the state at which the noise clocks started.
+        model: fingerprint of the model that inferred them.
     """
 
     content: Content
@@ -101,11 +101,11 @@ class Latents:
 
     @property
     def elapsed(self) -> int:
-        """Frame intervals between the beginning of clocks and the last state."""
+        """Frame intervals from the start of the noise clocks to the last state."""
         return len(self) - 1 - self.origin
 
     def evidence_of(self, interval: int) -> Float[Tensor, "batch 1 size"] | None:
-        """Evidence of observed frames on the noise of one interval; None without any."""
+        """Evidence of observed frames on the noise of one interval; None if there is none."""
         if self.evidence is None:
             return None
         found = self.evidence[:, interval : interval + 1]
@@ -113,10 +113,10 @@ class Latents:
 
     @typed
     def with_samples(self, samples: int) -> Latents:
-        """N samples: as they are, or the only one repeated.
+        """These latents with this number of samples: unchanged, or a single one repeated.
 
         Errors:
-            InputError: there are several already, and not N.
+            InputError: they already hold several samples, but not this number.
         """
         if samples < 1:
             raise InputError(f"Latents need at least 1 sample, got samples={samples}.")
@@ -137,11 +137,11 @@ class Latents:
 
 
 class Rollout(NamedTuple):
-    """States along frame intervals, the first one included, and the noise on the way."""
+    """States along frame intervals, including the first state, and the noise of each interval."""
 
     states: Float[Tensor, "sample batch time latent *grid"]
     noise: Shaped[Tensor, "sample batch interval noise"] | None
-    prior: DiagonalGaussian | None  # of noise that was drawn; None where it was given
+    prior: DiagonalGaussian | None  # of drawn noise; None where noise was given
 
 
 def extend(latents: Latents, path: Rollout, solvers: tuple[Solver, ...]) -> Latents:
@@ -176,20 +176,20 @@ def extend(latents: Latents, path: Rollout, solvers: tuple[Solver, ...]) -> Late
 def with_width(
     states: Float[Tensor, "sample batch time latent *grid"], width: int
 ) -> Float[Tensor, "sample batch time width *grid"]:
-    """States with a shadow beside them, where they have none and others do."""
+    """States of this width; those without a shadow get a copy of themselves as one."""
     return states if states.shape[3] == width else torch.cat([states, states], dim=3)
 
 
 def check_own(model: nn.Module, latents: Latents) -> Latents:
-    """`latents`, which must belong to `model`.
+    """Return `latents` if they belong to `model`.
 
     Errors:
-        InputError: they were inferred by another model, or by other weights.
+        InputError: another model, or other weights, inferred them.
     """
     if latents.model != fingerprint_of(model):
         raise InputError(
-            f"These latents belong to another model than this {type(model).__name__}, or to other "
-            "weights. Infer them anew."
+            f"These latents come from another model than this {type(model).__name__}, or from "
+            "other weights. Infer them again."
         )
     return latents
 
@@ -209,6 +209,6 @@ def check_clock(times: Float[Tensor, " time"], length: int, remedy: str = "") ->
         raise InputError(f"{length} frames need {length} finite times, got {times.tolist()}.")
     if not bool(((times.diff() - 1).abs() <= TIME_TOLERANCE).all()):
         raise InputError(
-            f"Latents are of consecutive frames, 1 frame interval apart; got {times.tolist()}."
+            f"Frames must be consecutive, 1 frame interval apart, got times {times.tolist()}."
             + remedy
         )

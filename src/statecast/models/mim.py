@@ -1,4 +1,4 @@
-"""MIM: PredRNN whose forget gates are cascades of cells that look at differences of states."""
+"""MIM: a PredRNN whose forget gates are cascades of cells that see differences of states."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from statecast.frames import Batch, FrameSpec
 from statecast.models.base import Losses, known_part
 from statecast.models.patch_rnn import PatchRNN, Sampling
+from statecast.nn.blocks import initialise_convolutions
 from statecast.nn.normaliser import Normalisation
 from statecast.nn.random import PartGenerator
 from statecast.nn.st_lstm import (
@@ -19,25 +20,24 @@ from statecast.nn.st_lstm import (
     MIMBlock,
     Norm,
     STLSTMCell,
-    initialise_fan_in,
     peephole_cell,
 )
 
-DIFFERENCE_BOUND = 1e-3  # of the initial weights of MIM-N, as published
+DIFFERENCE_BOUND = 1e-3  # bound of the initial weights of MIM-N, as published
 
 
 class MIMState(NamedTuple):
-    """State of `MIM`; tuples go through the layers, the last two from the second layer on."""
+    """State of `MIM`; tuples run over layers, the last two from the second layer on."""
 
     hidden: tuple[Maps, ...]  # h
     cell: tuple[Maps, ...]  # c
-    memory: Maps  # m, as the top layer left it
+    memory: Maps  # m of the top layer
     stationary: tuple[Maps, ...]  # s, the cell of MIM-S
     difference: tuple[tuple[Maps, Maps], ...]  # d and e, hidden state and cell of MIM-N
 
 
 class MIM(PatchRNN[MIMState]):
-    r"""Memory in memory: forget gates above the first layer are learned from differences.
+    r"""Memory in memory: forget gates above the first layer are cells that see differences.
 
     $$h^1_t, c^1_t, m^1_t = \text{ST-LSTM}(x_t, h^1_{t-1}, c^1_{t-1}, m^L_{t-1}), \quad
     d^2_t, e^2_t = \text{MIM-N}(h^1_t - h^1_{t-1}, d^2_{t-1}, e^2_{t-1}), \quad
@@ -47,8 +47,8 @@ class MIM(PatchRNN[MIMState]):
     \text{MIM block}(h^{l-1}_t, d^l_t, h^l_{t-1}, c^l_{t-1}, m^{l-1}_t, s^l_{t-1}), \quad
     \hat x_{t+1} = W * h^L_t$$
 
-    d and e stay 0 at the first frame. Peepholes of MIM-N and MIM-S have a weight for each point
-    of the grid, so weights fit one size of frames.
+    d and e are 0 at the first frame. Peepholes of MIM-N and MIM-S have a weight for each point of
+    the grid, so a model works on one frame size only.
 
     References: Wang et al. (2019), https://arxiv.org/abs/1811.07490; the variant `openstl`: Tan
     et al. (2023), https://arxiv.org/abs/2306.11249.
@@ -56,18 +56,19 @@ class MIM(PatchRNN[MIMState]):
     Args:
         spec: shape, channels and units of the frames; comes from the data.
         patch: side of the square patches, a divisor of both sides of a frame.
-        layers: cells above one another.
+        layers: number of cells.
         width: channels of every state.
         kernel: odd side of the convolutions.
-        variant: `original`; or `openstl`, its port, whose first layer is PredRNN's cell and whose
+        variant: `original`; or `openstl`, its port, where the first layer is PredRNN's cell and
             convolutions have no bias.
-        layer_norm: whether gates are normalised, over channels and space of each sample; scale
-            and offset belong to a channel, in `openstl` to a point of the maps.
+        layer_norm: whether gates are normalised over channels and space of each sample; scale and
+            offset are per channel, in `openstl` per channel and point.
         detach_stationary: whether no gradient flows through s in time, as in the port.
         sampling: `scheduled` or `reverse`, see `PatchRNN`.
         sampling_start: see `PatchRNN`.
         sampling_end: see `PatchRNN`.
         sampling_decay: see `PatchRNN`.
+        reversed_clip: see `PatchRNN`.
         normalise: `auto`, `none`, `range` or `standard`, see `Normaliser`.
         generator: source of the initial weights.
     """
@@ -119,10 +120,10 @@ class MIM(PatchRNN[MIMState]):
         if original:
             self.initialise_original(generator)
         else:
-            initialise_fan_in(self, generator)
+            initialise_convolutions(self, generator)
 
     def initialise_original(self, generator: torch.Generator | None) -> None:
-        """Draw weights as published: uniform, by numbers of channels, not the kernel's area."""
+        """Draw weights as published: uniform, with bounds from channels, not from kernel area."""
         small = {layer for cell in self.difference_cells for layer in cell.modules()}
         for layer in self.modules():
             if not isinstance(layer, nn.Conv2d):
@@ -155,7 +156,7 @@ class MIM(PatchRNN[MIMState]):
         change = lowest.hidden - before.hidden[0]
         for layer, block in enumerate(self.blocks):
             pair = before.difference[layer]
-            if state is not None:  # the first frame differs from nothing
+            if state is not None:  # the first frame has no frame before it
                 pair = self.difference_cells[layer](change, *pair)
             change, kept = pair[0], before.stationary[layer]
             output = block(
@@ -179,7 +180,7 @@ class MIM(PatchRNN[MIMState]):
     ) -> Losses:
         terms = super().loss(batch, step=step, generator=generator)
         if self.variant == "original" and isinstance(generator, PartGenerator):
-            # Processes weight losses by their shares of a batch, which suits means, not sums.
+            # Processes weight losses by their share of the batch, which is right for means only.
             terms["total"] = terms["total"] * generator.part.whole / len(generator.part)
         return terms
 
@@ -189,7 +190,7 @@ class MIM(PatchRNN[MIMState]):
         mask: Bool[Tensor, "batch predicted patch_channel y x"] | None,
         states: list[MIMState],
     ) -> Losses:
-        """The mean squared error; the original minimises half of the sum over the batch."""
+        """The mean squared error; the original minimises half the sum over the batch."""
         terms = super().terms(squares, mask, states)
         if self.variant == "original":
             terms["total"] = known_part(squares, mask).sum() / 2

@@ -1,4 +1,4 @@
-"""Multiple shooting: one training sequence forecast in several pieces that have to meet."""
+"""Multiple shooting: forecast one training sequence in several pieces that must meet."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from torch import Tensor
 
 
 class Shots(NamedTuple):
-    """One or several forecasts that together make the latents of a training sequence."""
+    """One or more forecasts that together give the latents of a training sequence."""
 
-    latents: Float[Tensor, "batch time *latent"]  # of every frame that is forecast
-    initial: Float[Tensor, "batch shoot *latent"]  # inferred, where each forecast begins
-    gaps: Float[Tensor, "batch gap *latent"]  # rolled out minus inferred, where the next begins
+    latents: Float[Tensor, "batch time *latent"]  # of every forecast frame
+    initial: Float[Tensor, "batch shoot *latent"]  # inferred at the start of each forecast
+    gaps: Float[Tensor, "batch gap *latent"]  # rolled out minus inferred, at the start of the next
 
 
 def shoot(
@@ -26,17 +26,18 @@ def shoot(
     *,
     roll_out: Callable[[Tensor, int], Tensor],
 ) -> Shots:
-    """Roll the latent that was inferred at each start out up to the next one.
+    """Roll out the latent inferred at each start up to the next start.
 
     Args:
         initial: latents of the windows that begin at the starts.
         starts: first frames of these windows, increasing.
-        end: where the last roll-out ends, counted like the starts.
-        roll_out: a latent and a number of frames to (batch, frame, *latent), itself the first.
+        end: end of the last roll-out, counted like the starts.
+        roll_out: from a latent and a number of frames to the latents (batch, frame, *latent), of
+            which the given one is the first.
     """
     paths, gaps = [], []
     for index, (start, following) in enumerate(pairwise([*starts, end])):
-        meets = index + 1 < len(starts)  # then the frame after the piece is where the next begins
+        meets = index + 1 < len(starts)  # roll out one frame more, to compare
         path = roll_out(initial[:, index], following - start + int(meets))
         paths.append(path[:, : following - start])
         if meets:

@@ -1,4 +1,4 @@
-"""OnlineForecaster: models whose state one more frame updates, in constant time and memory."""
+"""OnlineForecaster: models with a state that each frame updates in constant time and memory."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ S = TypeVar("S")
 
 
 class OnlineForecaster(Forecaster, Generic[S]):
-    """A model that follows frames as they come, and forecasts from what it holds of them.
+    """A model that updates its state with frames as they come, and forecasts from the state.
 
     A state is a tuple of tensors whose sizes do not depend on the number of frames seen.
 
     Class attributes:
-        draws_in_filter: whether a state is a sample of paths, and holds the generator of the next
-            draws; others are a law, and are drawn from by a forecast.
-        state_type: class of its states.
+        draws_in_filter: whether a state holds sampled paths and the generator of the next draws;
+            otherwise it holds a distribution, from which forecasts draw.
+        state_type: class of the states.
     """
 
     state_type: ClassVar[type]
@@ -34,12 +34,12 @@ class OnlineForecaster(Forecaster, Generic[S]):
 
     @property
     def why_no_state(self) -> str | None:
-        """Why a model of these options cannot go on from a state; None where it can."""
+        """Why a model with these options cannot continue from a state; None if it can."""
         return None
 
     @abstractmethod
     def filter_frames(self, frames: Frames, state: S | None, dt: float) -> S:
-        """The state after frames on the device of the model; arguments are checked already."""
+        """The state after frames on the device of the model; `filter` has checked the arguments."""
 
     @abstractmethod
     def predict_from(
@@ -50,7 +50,7 @@ class OnlineForecaster(Forecaster, Generic[S]):
         samples: int,
         generator: torch.Generator | None,
     ) -> Float[Tensor, "sample batch time channel *space"]:
-        """Frames at `times` after those that a state has seen, in the units of the data."""
+        """Frames at `times` after the last frame of a state, in the units of the data."""
 
     @typed
     def filter(
@@ -62,17 +62,18 @@ class OnlineForecaster(Forecaster, Generic[S]):
         samples: int = 1,
         generator: torch.Generator | None = None,
     ) -> S:
-        """Update the state with new frames; it equals the state after all frames at once.
+        """Update the state with new frames; the result equals the state after all frames at once.
 
         Args:
             frames: one or more new frames of each sequence, as `forecast` takes a context.
-            state: after the frames before; None for the first ones.
+            state: the state after the frames before; None to start.
             dt: time from the last frame before to the first new one, in frame intervals.
-            samples: paths to carry, of a state that begins and is a sample of paths.
-            generator: source of their draws; it is copied.
+            samples: number of paths of a new state, where states hold sampled paths.
+            generator: source of their draws; the state holds a copy of it.
 
         Errors:
-            InputError: frames do not fit the model or the state, or dt is not positive.
+            InputError: frames do not fit the model or the state, dt is not positive, or a model
+                with these options has no state.
         """
         if self.why_no_state is not None:
             raise InputError(self.why_no_state)
@@ -80,7 +81,7 @@ class OnlineForecaster(Forecaster, Generic[S]):
             self.check_state(state)
         if not 0 < dt <= LONGEST:
             raise InputError(
-                "Frames must come one after another: dt must be positive, and at most "
+                "Frames must come in order of time: dt must be positive and at most "
                 f"{LONGEST} frames, got {dt:g}."
             )
         new = self.check_context(frames, "frames").to(next(self.buffers()).device)
@@ -97,9 +98,9 @@ class OnlineForecaster(Forecaster, Generic[S]):
         samples: int = 1,
         generator: torch.Generator | None = None,
     ) -> Forecast:
-        """Samples of the frames that follow those a state has seen.
+        """Samples of the frames that follow the last frame of a state.
 
-        With one seed they are those of `forecast` given the same frames.
+        With the same seed, they equal those of `forecast` from the same frames.
 
         Args:
             state: from `filter`.
@@ -109,7 +110,7 @@ class OnlineForecaster(Forecaster, Generic[S]):
             generator: source of the random draws.
 
         Errors:
-            InputError: the state is not of this model, or a time or an option does not fit.
+            InputError: the state is not one of such a model, or a time or an option does not fit.
         """
         self.check_state(state)
         if samples < 1:
@@ -117,8 +118,8 @@ class OnlineForecaster(Forecaster, Generic[S]):
         wanted = self._check_times(horizon, times)
         if float(wanted[0]) < 0:
             raise InputError(
-                "A state knows no time before its last frame, at 0, got a time of "
-                f"{float(wanted[0]):g}. Forecast from the frames themselves for earlier ones."
+                "A state cannot go back before its last frame, at time 0, got a time of "
+                f"{float(wanted[0]):g}. For earlier times, forecast from the frames themselves."
             )
         check_size((samples, 1, len(wanted), *self.spec.frame_shape))
         with evaluation_mode(self) as model, torch.no_grad():
@@ -129,15 +130,15 @@ class OnlineForecaster(Forecaster, Generic[S]):
         """Raise `InputError` unless this is a state of such a model."""
         if not isinstance(state, self.state_type):
             raise InputError(
-                f"The state should be one that `filter` of {type(self).__name__} gave, got "
+                f"The state must come from `filter` of a {type(self).__name__}, got "
                 f"{type(state).__name__}."
             )
 
 
 def check_rows(expected: int, found: int) -> None:
-    """Raise `InputError` unless new frames are of as many sequences as a state."""
+    """Raise `InputError` unless new frames have as many sequences as the state."""
     if expected != found:
         raise InputError(
-            f"The state is of {expected} sequence(s), and the new frames are of {found}. Pass a "
-            "frame of each."
+            f"The state has {expected} sequence(s), but the new frames have {found}. Pass frames "
+            "of each sequence."
         )

@@ -1,4 +1,4 @@
-"""PatchRNN: what ConvLSTM, PredRNN and MIM share: patches, scheduled sampling, roll-out, loss."""
+"""PatchRNN: patches, scheduled sampling, roll-out and loss of ConvLSTM, PredRNN and MIM."""
 
 from __future__ import annotations
 
@@ -31,21 +31,23 @@ Sampling = Literal["scheduled", "reverse"]
 class PatchRNN(FrameFeedback[State | None], Generic[State]):
     """A stack of convolutional LSTM cells that reads a frame in patches and predicts the next.
 
-    Training runs through context and target; the loss counts every predicted frame, those of the
-    context included. Inputs that are not true frames are predictions, through which gradients
-    flow; see `scheduled_sampling` and `reverse_scheduled_sampling`.
+    Training runs through context and target; the loss counts all predicted frames, including those
+    of the context. Inputs are true frames or predictions, see `scheduled_sampling` and
+    `reverse_scheduled_sampling`. Gradients flow through predictions.
 
     Args:
         spec: shape, channels and units of the frames; comes from the data.
         patch: side of the square patches, a divisor of both sides of a frame.
-        layers: cells above one another.
+        layers: number of cells.
         width: channels of every state.
+        bias: whether the output convolution has a bias.
         sampling: `scheduled` or `reverse`.
         sampling_start: step at which the probabilities of `reverse` begin to change.
         sampling_end: step from which every frame after the context is a prediction.
-        sampling_decay: steps in which `reverse` closes on true contexts by a factor of e.
-        reversed_clip: follow each update by one on the clip reversed in time, with the same mask
-            and optimiser.
+        sampling_decay: steps in which the probability that `reverse` replaces a context frame falls
+            by a factor of e.
+        reversed_clip: whether each update is followed by one on the clip reversed in time, with
+            the same draws of true frames and the same optimiser.
         normalise: see `Normaliser`.
     """
 
@@ -90,7 +92,7 @@ class PatchRNN(FrameFeedback[State | None], Generic[State]):
         self.output = nn.Conv2d(width, self.patch_channels, 1, bias=bias)
 
     def gates(self, *, kernel: int, bias: bool, norm: Norm) -> Gates:
-        """Gates on the grid of patches."""
+        """Settings of gates on the grid of patches."""
         height, width = self.spec.space
         grid = (height // self.patch, width // self.patch)
         return Gates(kernel=kernel, grid=grid, bias=bias, norm=norm)
@@ -105,7 +107,7 @@ class PatchRNN(FrameFeedback[State | None], Generic[State]):
     def advance(
         self, patches: Float[Tensor, "batch patch_channel y x"], state: State | None
     ) -> tuple[Float[Tensor, "batch patch_channel y x"], State]:
-        """The next frame, in patches, and the next state; a sequence begins without a state."""
+        """The next frame, in patches, and the next state; the state is None at the first frame."""
 
     # Forecasting
 
@@ -157,7 +159,7 @@ class PatchRNN(FrameFeedback[State | None], Generic[State]):
     def reversed_loss(
         self, batch: Batch, *, step: int = 0, generator: torch.Generator | None = None
     ) -> Losses:
-        """The loss of the windows backward in time; the same seed draws the same true frames."""
+        """The loss of the windows reversed in time; the same seed draws the same true frames."""
         return self.loss(reversed_in_time(batch), step=step, generator=generator)
 
     def loss_given(self, batch: Batch, true_frames: Bool[Tensor, "batch input"]) -> Losses:
@@ -166,7 +168,7 @@ class PatchRNN(FrameFeedback[State | None], Generic[State]):
         Args:
             batch: context and target.
             true_frames: whether each input, from the second frame to the last but one, is the
-                true frame; else it is the prediction of it.
+                true frame or its prediction.
         """
         patches = fold_patches(self.inputs(batch), self.patch)
         predicted, states = self.predict_window(patches, true_frames.to(patches.device))
@@ -179,7 +181,7 @@ class PatchRNN(FrameFeedback[State | None], Generic[State]):
         mask: Bool[Tensor, "batch predicted patch_channel y x"] | None,
         states: list[State],
     ) -> Losses:
-        """Named terms of the loss, from squared errors, where they count, and the states."""
+        """Named terms of the loss, from squared errors, the mask of known values, and states."""
         mse = known_mean(squares, mask)
         return {"total": mse, "mse": mse}
 
@@ -188,7 +190,7 @@ class PatchRNN(FrameFeedback[State | None], Generic[State]):
         patches: Float[Tensor, "batch time patch_channel y x"],
         true_frames: Bool[Tensor, "batch input"],
     ) -> tuple[Float[Tensor, "batch predicted patch_channel y x"], list[State]]:
-        """Predictions of all frames but the first, and the states that they were made from."""
+        """Predictions of all frames but the first, and the state that each was made from."""
         predicted: list[Tensor] = []
         states: list[State] = []
         state: State | None = None
@@ -204,7 +206,7 @@ class PatchRNN(FrameFeedback[State | None], Generic[State]):
 
 
 def reversed_in_time(batch: Batch) -> Batch:
-    """The windows of a batch backward in time, with contexts and targets of the same lengths."""
+    """The windows of a batch reversed in time, with contexts and targets of the same lengths."""
     mask = None if batch.mask is None else batch.mask.flip(1)
     return Batch.of(
         batch.values.flip(1), len(batch.context), channels=batch.context.channels, mask=mask

@@ -1,4 +1,4 @@
-"""PredRNN and PredRNN-V2: ST-LSTM cells, whose memory zigzags through layers and time."""
+"""PredRNN and PredRNN-V2: ST-LSTM cells with a memory that zigzags through layers and time."""
 
 from __future__ import annotations
 
@@ -15,26 +15,27 @@ from statecast.errors import InputError
 from statecast.frames import FrameSpec
 from statecast.models.base import Losses
 from statecast.models.patch_rnn import PatchRNN, Sampling
+from statecast.nn.blocks import initialise_convolutions
 from statecast.nn.normaliser import Normalisation
-from statecast.nn.st_lstm import Maps, STLSTMCell, STLSTMOutput, initialise_fan_in
+from statecast.nn.st_lstm import Maps, STLSTMCell, STLSTMOutput
 
 
 class PredRNNState(NamedTuple):
     """State of `PredRNN`."""
 
     layers: tuple[STLSTMOutput, ...]
-    memory: Maps  # as the top layer left it
+    memory: Maps  # of the top layer
 
 
 class PredRNN(PatchRNN[PredRNNState]):
-    r"""ST-LSTM cells above one another; the top one's hidden state gives the next frame.
+    r"""A stack of ST-LSTM cells; the hidden state of the top one gives the next frame.
 
     $$h^l_t, c^l_t, m^l_t = \text{ST-LSTM}(h^{l-1}_t, h^l_{t-1}, c^l_{t-1}, m^{l-1}_t), \quad
     h^0_t = x_t, \quad m^0_t = m^L_{t-1}, \quad \hat x_{t+1} = W * h^L_t$$
 
-    V2 adds to the loss what keeps increments of cell and memory apart,
-    $\beta\, \overline{|\cos(A * \Delta c, A * \Delta m)|}$, the angle being that of maps, each
-    channel a vector over space, and the mean over frames, layers, windows and channels.
+    V2 adds a loss term that decouples the increments of cell and memory,
+    $\beta\, \overline{|\cos(A * \Delta c, A * \Delta m)|}$. The cosine treats each channel of a map
+    as a vector over space; the mean is over frames, layers, windows and channels.
 
     References: Wang et al. (2017), https://papers.nips.cc/paper/6689; V2: Wang et al. (2021),
     https://arxiv.org/abs/2103.09504.
@@ -42,15 +43,16 @@ class PredRNN(PatchRNN[PredRNNState]):
     Args:
         spec: shape, channels and units of the frames; comes from the data.
         patch: side of the square patches, a divisor of both sides of a frame.
-        layers: cells above one another.
+        layers: number of cells.
         width: channels of every state.
         kernel: odd side of the convolutions.
-        layer_norm: whether gates are normalised, over channels and space of each sample.
-        decoupling_weight: β of V2; None for the first version, which has no such term.
+        layer_norm: whether gates are normalised over channels and space of each sample.
+        decoupling_weight: β of V2; None for the first version, without this term.
         sampling: `scheduled` or, as published for V2, `reverse`; see `PatchRNN`.
         sampling_start: see `PatchRNN`.
         sampling_end: see `PatchRNN`.
         sampling_decay: see `PatchRNN`.
+        reversed_clip: see `PatchRNN`.
         normalise: `auto`, `none`, `range` or `standard`, see `Normaliser`.
         generator: source of the initial weights.
     """
@@ -97,7 +99,7 @@ class PredRNN(PatchRNN[PredRNNState]):
         self.adapter = None  # A, shared by all layers
         if decoupling_weight is not None:
             self.adapter = nn.Conv2d(width, width, 1, bias=False)
-        initialise_fan_in(self, generator)
+        initialise_convolutions(self, generator)
 
     def advance(
         self, patches: Float[Tensor, "batch patch_channel y x"], state: PredRNNState | None
@@ -117,7 +119,7 @@ class PredRNN(PatchRNN[PredRNNState]):
         mask: Bool[Tensor, "batch predicted patch_channel y x"] | None,
         states: list[PredRNNState],
     ) -> Losses:
-        """The squared error; of V2, the decoupling term as well, unweighted."""
+        """The squared error and, for V2, the unweighted decoupling term."""
         terms = super().terms(squares, mask, states)
         if self.adapter is None or self.decoupling_weight is None:
             return terms

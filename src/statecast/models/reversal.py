@@ -20,18 +20,18 @@ def reverse_latents(
     *,
     generator: torch.Generator | None = None,
 ) -> Latents:
-    """A path run backwards from its last state, with its own noise, and further back.
+    """Run a path backwards from its last state, and on to before its first.
 
-    Every step is undone, so that states are those of the path up to rounding. The noise before
-    its first state is not known. Where it is held on frames, that of an interval is drawn from its
-    prior at the interval's end; white and coloured noise are drawn as they are forwards. That is a
+    Every step is undone, so the states equal those of the path up to rounding. The noise before
+    the first state is unknown. If noise is held over frame intervals, it is drawn from its prior at
+    the end of each interval; white and coloured noise are drawn as in a forecast. The result is a
     past that leads to the present, not a draw from the distribution of pasts.
 
     Args:
-        model: whose latents they are.
-        latents: a path that a solver of reversible steps followed.
-        frames: whole frames to go back before its first state.
-        generator: source of the noise before it.
+        model: the model of the path.
+        latents: a path of a solver whose steps can be undone.
+        frames: whole frames to go back before the first state.
+        generator: source of the noise before the first state.
 
     Returns:
         The path from `frames` frames before the first state to the last, states in order of time.
@@ -42,6 +42,6 @@ def reverse_latents(
     model = require_latents(model)
     check_own(model, latents)
     if not 0 <= frames <= LONGEST:
-        raise InputError(f"A path goes back 0 to {LONGEST} frames, got frames={frames}.")
+        raise InputError(f"A path can go back 0 to {LONGEST} frames, got frames={frames}.")
     with evaluation_mode(model) as model, torch.no_grad():
         return run_back(model, latents, frames, generator)

@@ -1,4 +1,4 @@
-"""A latent path run backwards, step by step undone."""
+"""Run a latent path backwards by undoing its steps."""
 
 from __future__ import annotations
 
@@ -18,13 +18,12 @@ from statecast.solvers.solvers import Solver
 
 
 def check_invertible(model: LatentRollout, solver: Solver) -> None:
-    """Raise `InputError` where a model's steps cannot be undone."""
+    """Raise `InputError` if a model cannot undo the steps of this solver."""
     if not model.invertible(solver):
         advice = model.backwards_advice() or (
-            " Those of a differential equation with noise held on frames can, with solver: "
-            "reversible_heun."
+            " Use a differential equation with noise held over frames, and solver: reversible_heun."
         )
-        raise InputError(f"Steps of the solver {solver.name} cannot be undone here.{advice}")
+        raise InputError(f"This model cannot undo steps of the solver {solver.name}.{advice}")
 
 
 def run_back(
@@ -33,10 +32,10 @@ def run_back(
     frames: int,
     generator: torch.Generator | None,
 ) -> Latents:
-    """A path run backwards from its last state to `frames` frames before its first one.
+    """Run a path backwards from its last state to `frames` frames before its first one.
 
     Errors:
-        InputError: steps that cannot be undone.
+        InputError: a step cannot be undone.
     """
     solvers = (latents.solvers[0] if latents.solvers else model.choose_solver(),) * frames
     solvers += latents.solvers
@@ -70,10 +69,9 @@ def run_back(
                 earlier.append(now)
         state = follow_back(model.interval_noise(now), solvers[index], state)
         states.append(lowered(state, doubled))
-    if earlier and noise is not None:
-        noise = torch.cat([torch.stack(earlier[::-1], dim=2), noise], dim=2)
-    elif earlier:
-        noise = torch.stack(earlier[::-1], dim=2)
+    if earlier:
+        past = torch.stack(earlier[::-1], dim=2)
+        noise = past if noise is None else torch.cat([past, noise], dim=2)
     return replace(
         latents,
         states=torch.stack(states[::-1], dim=2),

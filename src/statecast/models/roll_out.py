@@ -1,4 +1,4 @@
-"""The one roll-out of a latent: how it is carried through frame intervals, with its noise."""
+"""LatentRollout: carries a latent through frame intervals, with its noise."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class State(NamedTuple):
     content: Content  # what stays, one per sequence
     latent: Float[Tensor, "sample batch latent *grid"]  # what moves: a vector, or a map
     time: float  # time of the latent, in frame intervals after the last observed frame
-    origin: float = 0.0  # time at which clocks of noise began, in the same units
+    origin: float = 0.0  # time at which the noise clocks started, in the same units
 
 
 class LatentRollout(Staged, Forecaster):
@@ -45,12 +45,12 @@ class LatentRollout(Staged, Forecaster):
 
     substeps: int = 1  # steps of the solver per frame, unless asked otherwise
     solver: SolverName = "euler"  # unless asked otherwise
-    solvers: tuple[SolverName, ...] = ODE_SOLVERS  # none where the transition knows frames only
+    solvers: tuple[SolverName, ...] = ODE_SOLVERS  # empty for a transition in whole frames
     tolerances: tuple[float, float] = (1e-5, 1e-6)  # relative and absolute, of adaptive solvers
-    latent_width: int = 0  # of a latent and the noise carried beside it, without its shadow
-    autonomous: bool = False  # whether the velocity is the same in every interval: takes no noise
-    noise_from_keys: bool = False  # whether noise is made inside of an interval, of its keys
-    _compiled: Callable[..., Rollout] | None = None  # `_roll_out` as training uses it
+    latent_width: int = 0  # of a latent with the noise carried beside it, without shadow
+    autonomous: bool = False  # whether the velocity is the same in all intervals: no noise
+    noise_from_keys: bool = False  # whether keys generate noise inside each interval
+    _compiled: Callable[..., Rollout] | None = None  # `_roll_out`, compiled for training
 
     @abstractmethod
     def step(
@@ -61,34 +61,34 @@ class LatentRollout(Staged, Forecaster):
         solver: Solver,
         fractions: Sequence[float],
     ) -> list[Followed]:
-        """Latents at increasing fractions of a frame interval, given the noise of all of it.
+        """Latents at increasing fractions of a frame interval, given the noise of the interval.
 
-        Where the transition is `autonomous`, times in later intervals may follow.
+        For an `autonomous` transition, fractions beyond 1 are times in later intervals.
         """
 
     def interval_noise(self, noise: Tensor | Interval | None) -> IntervalNoise:
         """The noise of one frame interval, with the velocity that it drives.
 
         Errors:
-            InputError: the transition is no differential equation.
+            InputError: the transition cannot be run backwards.
         """
         raise InputError(f"The transition of this {type(self).__name__} cannot be run backwards.")
 
     def invertible(self, solver: Solver) -> bool:
-        """Whether steps of a solver can be undone to the last bits."""
+        """Whether steps of this solver can be undone up to the last bits."""
         return self.continuous and solver.paired
 
     def step_weights(self) -> Iterator[nn.Parameter]:
-        """Weights that a step depends on directly, not through the noise it is given."""
+        """Weights that a step depends on directly, rather than through its noise."""
         return iter(())
 
     def noise_prior(self, latent: Float[Tensor, "*batch latent"]) -> DiagonalGaussian | None:
-        """Distribution of the next interval's noise; None where the transition takes none."""
+        """Distribution of the next interval's noise; None for a transition without."""
         return None
 
     @property
     def continuous(self) -> bool:
-        """Whether the transition is a differential equation, known between frames as well."""
+        """Whether the transition is a differential equation, defined between frames too."""
         return bool(self.solvers)
 
     def dynamics(self) -> nn.Module | None:
@@ -98,19 +98,20 @@ class LatentRollout(Staged, Forecaster):
     def choose_solver(
         self, solver: SolverName | None = None, substeps: int | None = None
     ) -> Solver:
-        """The solver to follow the transition with; the model's own by default.
+        """The solver to integrate the transition with; the model's own by default.
 
         Errors:
-            InputError: the model does not take it, or a number does not fit.
+            InputError: the model does not support it, or a number does not fit.
         """
         name = self.solver if solver is None else solver
         if not self.continuous and (solver is not None or (substeps or 1) > 1):
             raise InputError(
-                "This transition takes whole frames only: leave `substeps` and `solver` out."
+                "This transition works in whole frames only: leave `substeps` and `solver` out."
             )
         if self.continuous and name not in self.solvers:
             raise InputError(
-                f"{type(self).__name__} takes the solvers {', '.join(self.solvers)}, got {name!r}."
+                f"{type(self).__name__} supports the solvers {', '.join(self.solvers)}, got "
+                f"{name!r}."
             )
         if substeps is None:
             substeps = 1 if name in ADAPTIVE else self.substeps
@@ -122,23 +123,23 @@ class LatentRollout(Staged, Forecaster):
     def compile_rollout(self, mode: str) -> None:
         """Compile the loop of the transition through a sequence, `roll_out`, for training.
 
-        Many small operations become few, or one recorded graph: on GPUs their launches, not their
-        arithmetic, take the time.
+        On a GPU, launching many small operations takes longer than their arithmetic. Compilation
+        fuses them into few, or records them as one graph.
 
         Args:
-            mode: of `torch.compile`: `default`, or `reduce-overhead` for a graph of a GPU.
+            mode: mode of `torch.compile`: `default`, or `reduce-overhead` for a CUDA graph.
 
         Errors:
-            InputError: the solver chooses its steps by what it finds, which cannot be compiled.
+            InputError: the solver is adaptive, or keys generate noise inside each interval.
         """
         if self.noise_from_keys:
             raise InputError(
-                "Noise that is made inside an interval cannot be compiled. Set "
+                "A transition with noise inside intervals cannot be compiled. Set "
                 "train.compile: false."
             )
         if self.choose_solver().adaptive:
             raise InputError(
-                f"The solver {self.solver} cannot be compiled. Choose one of fixed steps, or set "
+                f"The solver {self.solver} cannot be compiled. Choose one with fixed steps, or set "
                 "train.compile: false."
             )
         self._compiled = torch.compile(self._roll_out, mode=mode)
@@ -154,22 +155,22 @@ class LatentRollout(Staged, Forecaster):
         elapsed: int = 0,
         generator: torch.Generator | None = None,
     ) -> Rollout:
-        """Carry a latent through frame intervals: in training, forecasts and latents alike.
+        """Carry a latent through frame intervals; training, forecasts and latents all use it.
 
         Args:
-            latent: the state that the first interval begins with.
+            latent: the state at the start of the first interval.
             solvers: one per interval.
-            fractions: of each interval, the increasing times in (0, 1] to give the state at; by
-                default its end alone.
-            noise: of each interval, or the keys that it is made of; by default, and where it is
-                NaN, drawn from its prior, once per interval.
-            evidence: what observed frames say of each interval, where noise is made of keys; NaN
-                where they say nothing.
-            elapsed: frame intervals that clocks of noise have seen before.
+            fractions: for each interval, the increasing times in (0, 1] at which to return the
+                state; by default its end only.
+            noise: noise of each interval, or the keys that generate it; by default, and where it
+                is NaN, it is drawn from its prior, once per interval.
+            evidence: what observed frames say about each interval, if keys generate its noise;
+                NaN where they say nothing.
+            elapsed: frame intervals since the noise clocks started.
             generator: source of the draws.
 
         Errors:
-            InputError: a time between frames where the transition knows whole frames only.
+            InputError: a time between frames where the transition works in whole frames only.
         """
         run = self._roll_out if self._compiled is None or not self.training else self._compiled
         gaps = noise is not None and not self.noise_from_keys and bool(noise.isnan().any())
@@ -212,7 +213,7 @@ class LatentRollout(Staged, Forecaster):
             now = self.noise_at(noise, evidence, index, elapsed)
             prior = self.noise_prior(main_state(state)) if noise is None or gaps else None
             if prior is not None:
-                if standard is None:  # of all intervals at once, as if drawn one after another
+                if standard is None:  # all at once, with the numbers of one draw per interval
                     shape = tuple(prior.mean.shape)
                     standard = normal_draws(len(solvers), shape, prior.mean, generator)
                 fresh = prior.at(standard[index])
@@ -222,8 +223,10 @@ class LatentRollout(Staged, Forecaster):
             wanted = (1.0,) if fractions is None else tuple(fractions[index])
             inside = tuple(fraction for fraction in wanted if fraction < 1)
             if inside and not self.continuous:
-                raise InputError("This transition knows whole frames only: ask for whole `times`.")
-            # In every case the next interval begins at the end of this one.
+                raise InputError(
+                    "This transition works in whole frames only: ask for whole `times`."
+                )
+            # The next interval begins at the end of this one, even if nobody asks for that state.
             *between, state = self._step(state, now, solver, (*inside, 1.0))
             states += [lowered(found, doubled) for found in [*between, state][: len(wanted)]]
         return Rollout(
@@ -262,13 +265,13 @@ class LatentRollout(Staged, Forecaster):
     ) -> Float[Tensor, "sample batch time latent *grid"]:
         """Latents at increasing times, none of them before the state's.
 
-        Noise is drawn once per frame interval, for any solver, substeps and times;
-        `noise` takes the place of the draws, and must hold every interval up to the last time.
-        Times between the steps of a solver are as accurate as those at its steps; of Euler's
-        method that is a straight line.
+        Noise is drawn once per frame interval, whatever the solver, substeps and times; `noise`
+        replaces the draws, and must hold every interval up to the last time. Times between the
+        steps of a solver are as accurate as those at its steps; with Euler's method, the latent
+        is linear in between.
 
         Errors:
-            InputError: a time before the state's, or between frames where the transition knows
+            InputError: a time before the state's, or between frames where the transition works in
                 whole frames only.
         """
         chosen = self.choose_solver(solver, substeps)
@@ -311,21 +314,21 @@ class LatentRollout(Staged, Forecaster):
         elapsed = state.time - state.origin
         if self.noise_from_keys and abs(elapsed - round(elapsed)) > TIME_TOLERANCE:
             raise InputError(
-                "Clocks of noise go on from whole frames after their beginning, at "
-                f"{state.origin:g}, got a state of time {state.time:g}."
+                "Noise clocks continue only at whole frames after their start, at time "
+                f"{state.origin:g}, got a state at time {state.time:g}."
             )
         return round(elapsed)
 
 
 def same_fixed_steps(solvers: Sequence[Solver]) -> bool:
-    """Whether all intervals, at least one, are followed by the same fixed steps of a state."""
+    """Whether there are intervals, and all have the same fixed steps of a single state."""
     if not solvers or solvers[0].adaptive or solvers[0].paired:
         return False
     return all(solver == solvers[0] for solver in solvers)
 
 
 def ends_of(solvers: Sequence[Solver], fractions: Sequence[Sequence[float]] | None) -> list[float]:
-    """Times after the first state, of fractions of each interval; by default their ends."""
+    """Times after the first state, from fractions of each interval; by default their ends."""
     if fractions is None:
         return [float(end) for end in range(1, len(solvers) + 1)]
     return [index + inside for index, parts in enumerate(fractions) for inside in parts]

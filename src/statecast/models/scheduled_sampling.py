@@ -1,4 +1,4 @@
-"""Scheduled sampling: which inputs of a model in training are true frames."""
+"""Schedules of training: which inputs are true frames, and how a weight rises."""
 
 from __future__ import annotations
 
@@ -13,16 +13,22 @@ from statecast.nn.random import uniform
 
 
 class TrueFrames(NamedTuple):
-    """Probabilities that an input is the true frame, not the prediction of it."""
+    """Probabilities that an input is the true frame instead of its prediction."""
 
     context: float  # of frames in the context
     horizon: float  # of frames after it
 
 
-def scheduled_sampling(step: int, *, end: int) -> TrueFrames:
-    r"""True frames in the context; after it, less and less of them.
+def linear_rise(step: int, *, start: int, end: int) -> float:
+    """A factor that rises linearly from 0 at step `start` to 1 at step `end`."""
+    return 1.0 if step >= end else max(0.0, (step - start) / (end - start))
 
-    The probability is $1 - (k + 1) / \text{end}$ at step k, counted from 0, and then 0.
+
+def scheduled_sampling(step: int, *, end: int) -> TrueFrames:
+    r"""Only true frames in the context; fewer and fewer after it.
+
+    After the context, the probability is $1 - (k + 1) / \text{end}$ at step k, counted from 0, and
+    0 from `end` on.
 
     Reference: Bengio et al. (2015), https://arxiv.org/abs/1506.03099.
     """
@@ -30,11 +36,11 @@ def scheduled_sampling(step: int, *, end: int) -> TrueFrames:
 
 
 def reverse_scheduled_sampling(step: int, *, start: int, end: int, decay: float) -> TrueFrames:
-    r"""Half of all frames at first; then more and more in the context, less and less after it.
+    r"""Half of all frames at first; then more and more in the context, fewer and fewer after it.
 
-    With n = k + 1 at step k, counted from 0: 1/2 and 1/2 before `start`; then
-    $1 - \frac12 e^{-(n - \text{start}) / \text{decay}}$ and a straight line from 1/2 to 0 at
-    `end`; then 1 and 0.
+    At step k, counted from 0, and with n = k + 1, the probabilities in and after the context are
+    1/2 and 1/2 before `start`; then $1 - \frac12 e^{-(n - \text{start}) / \text{decay}}$ and a
+    straight line from 1/2 to 0 at `end`; then 1 and 0.
 
     Reference: Wang et al. (2021), https://arxiv.org/abs/2103.09504.
     """
@@ -54,14 +60,14 @@ def draw_true_frames(
     horizon: int,
     generator: torch.Generator | None,
 ) -> Bool[Tensor, "batch input"]:
-    """Whether each input after the first frame, and before the last one, is the true frame.
+    """Whether each input, from the second frame to the last but one, is the true frame.
 
     Args:
-        probabilities: that it is.
+        probabilities: probabilities that it is.
         windows: size of the batch; each window has draws of its own.
-        context: frames of the context.
-        horizon: frames after it.
-        generator: source of the draws, of one uniform number per window and input.
+        context: number of frames in the context.
+        horizon: number of frames after it.
+        generator: source of the draws, one uniform number per window and input.
     """
     inside = context - 1
     shape = (windows, inside + horizon - 1)
@@ -73,10 +79,10 @@ def draw_true_frames(
 
 
 def inverse_sigmoid_sampling(step: int, *, decay: float) -> TrueFrames:
-    r"""True frames in the context; after it, less and less of them, and less steeply in the end.
+    r"""Only true frames in the context; fewer and fewer after it, along an inverse sigmoid.
 
-    The probability is $k / (k + e^{n / k})$ at step n, counted from 0, with the decay k: almost 1
-    until about n = k, and 1/2 at n = k ln k.
+    After the context, the probability is $k / (k + e^{n / k})$ at step n, counted from 0, with the
+    decay k: almost 1 until about n = k, and 1/2 at n = k ln k.
 
     Reference: Bengio et al. (2015), https://arxiv.org/abs/1506.03099.
     """
@@ -92,10 +98,10 @@ def draw_true_counts(
     horizon: int,
     generator: torch.Generator | None,
 ) -> Bool[Tensor, "batch input"]:
-    """As `draw_true_frames`, with fixed numbers of true frames at each time instead of chances.
+    """Like `draw_true_frames`, with a fixed number of true frames at each time.
 
-    Which windows of a batch take them is drawn at each time. Where processes share a batch, each
-    takes its part of the number, rounded.
+    The windows that get them are drawn at each time. If processes share a batch, each process has
+    its share of the number, rounded.
     """
     inside = context - 1
     numbers = uniform((windows, inside + horizon - 1), torch.empty(0), generator)

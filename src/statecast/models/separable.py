@@ -1,4 +1,4 @@
-"""Separable: PDE-driven disentanglement of what stays and what moves."""
+"""Separable: PDE-driven disentanglement of content and dynamics."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from statecast.nn.blocks import (
     initialise_orthogonal,
     mlp,
 )
-from statecast.nn.codecs.base import Content, Encoding, Mixing, Output
+from statecast.nn.codecs.base import Content, DecoderOptions, Encoding, Mixing, Output
 from statecast.nn.codecs.build import (
     Architecture,
     check_pair,
@@ -41,8 +41,8 @@ from statecast.solvers.reversible import Followed, Pair
 from statecast.solvers.solvers import SOLVERS, Solver, SolverName
 
 Codes = TypeVar("Codes", Tensor, Content)
-WEIGHT_STD = 0.02  # of the codec's initial weights, as published
-SMALLEST_NORM = 1e-12  # that is divided by
+WEIGHT_STD = 0.02  # standard deviation of the codec's initial weights, as published
+SMALLEST_NORM = 1e-12  # smallest divisor
 
 
 class Separable(StateSpaceForecaster):
@@ -60,49 +60,49 @@ class Separable(StateSpaceForecaster):
     Args:
         spec: shape, channels and units of the frames; comes from the data.
         architecture: codec: `dcgan` or `vgg` for images, `resnet` for a ResNet-18 encoder with a
-            DCGAN decoder, `mlp` for points and small grids, `maps` for fields: codes are then
-            maps of a quarter of the sides, and residual blocks are convolutions; `auto` for the
-            one of `dcgan` and `mlp` that suits the grid, the latter 16 times as wide.
-        decoder_architecture: codec of the decoder, where it is another.
+            DCGAN decoder, `mlp` for points and small grids, or `maps` for fields, where codes are
+            maps with a quarter of the frame's sides and residual blocks are convolutions. `auto`
+            chooses between `dcgan` and `mlp` by the grid; `mlp` is then 16 times as wide.
+        decoder_architecture: codec of the decoder; by default `architecture`.
         skips: whether the decoder sees the content encoder's maps.
         encoder_width: channels of the encoders' first convolution; hidden units of `mlp` encoders.
         encoder_layers: linear layers of `mlp` encoders.
         decoder_width: channels of the decoder's last stage; hidden units of an `mlp` decoder.
         decoder_layers: linear layers of an `mlp` decoder.
-        content: `learned` from frames, or `constant`: the published model without S, which is 1,
-            mixed by product, and T without a prior.
-        content_size: size of the content code S; its channels where it is a map.
-        latent_size: size of the dynamics code T; its channels where it is a map.
-        mixing: how the decoder joins S and T: `concat`, or `product` of codes of one size.
+        content: `learned` from frames, or `constant`: the published model without S, where S is 1,
+            mixing is by product, and T has no prior.
+        content_size: size of the content code S; number of channels if S is a map.
+        latent_size: size of the dynamics code T; number of channels if T is a map.
+        mixing: how the decoder joins S and T: `concat`, or `product` of codes of equal size.
         dynamics_blocks: residual blocks per frame.
         dynamics_hidden: hidden units, or channels, of each residual block.
         dynamics_layers: linear layers, or convolutions, of each residual block.
         dynamics_gain: gain of the blocks' orthogonal initial weights.
-        solver: how T is followed: `residual` (as published), `euler`, `midpoint`, `heun`, `rk4`,
+        solver: how T is integrated: `residual` (as published), `euler`, `midpoint`, `heun`, `rk4`,
             `reversible_heun`, whose steps can be undone, or the adaptive `dopri5`.
-        substeps: steps of the solver per frame; none of an adaptive one.
+        substeps: steps of the solver per frame; 1 for an adaptive solver.
         relative_tolerance: largest local error of `dopri5`, relative to T.
         absolute_tolerance: largest local error of `dopri5`, in units of T.
-        rollout_from: frame that the inferred T belongs to: the first one of the `context`, so
-            that training reconstructs the context as well; or the first one of the `target`.
+        rollout_from: frame that the inferred T belongs to: the first frame of the `context`, so
+            that training also reconstructs the context, or the first frame of the `target`.
         forecast_weight: weight of the forecast's squared error.
         alignment_weight: weight of the squared error of a frame decoded from its own T.
         invariance_weight: weight of the squared difference of S between start and end.
-        prior_weight: weight of ½‖T‖², or of half the mean square of T where it is a map.
-        alignment_window: whether the window that is aligned is drawn once per `batch`, as
-            published, or for each `sequence`.
-        prior_reduction: whether ‖T‖² is a `sum` over the code, or a `mean`; by default as
-            published, a mean where T is a map.
-        shooting_segments: forecasts that one training sequence is cut into. T is inferred again at
-            evenly spaced frames and rolled out up to the next of them, so that long sequences can
-            be trained on; 1 is the published loss, one forecast from the first frames.
-        continuity_weight: weight of the squared difference of T rolled out and inferred where
-            one forecast ends and the next begins.
-        initialisation: of the codecs' weights: `normal`, N(0, 0.02²) as published; or `he`,
-            N(0, 2 / inputs), with residual blocks that begin at rest. It suits WaveEq-100; on
-            whole frames of waves, with the multilayer codec, training stalled.
-        output: `sigmoid` for frames in [0, 1], `identity` for unbounded ones; by default what
-            fits the normalised data.
+        prior_weight: weight of ½‖T‖²; see `prior_reduction`.
+        alignment_window: whether the window to align is drawn once per `batch`, as published, or
+            for each `sequence`.
+        prior_reduction: whether ‖T‖² is a `sum` over the code or a `mean`; by default as
+            published: a mean if T is a map, else a sum.
+        shooting_segments: number of forecasts that a training sequence is cut into. T is inferred
+            again at evenly spaced frames and rolled out up to the next of them, so that training
+            can use long sequences; 1 is the published loss, one forecast from the first frames.
+        continuity_weight: weight of the squared difference between T rolled out and T inferred,
+            where one forecast ends and the next begins.
+        initialisation: initial weights of the codecs: `normal`, N(0, 0.02²) as published, or `he`,
+            N(0, 2 / inputs), with residual blocks that start as the identity. `he` suits
+            WaveEq-100; on whole frames of waves, with the `mlp` codec, its training stalled.
+        output: `sigmoid` for frames in [0, 1], `identity` for unbounded ones; by default, the one
+            that fits the normalised data.
         normalise: `auto`, `none`, `range` or `standard`, see `Normaliser`.
         generator: source of the initial weights.
     """
@@ -149,7 +149,9 @@ class Separable(StateSpaceForecaster):
         super().__init__(spec, normalise=normalise)
         if content == "constant":
             if skips:
-                raise InputError("A constant content has no maps to skip with. Set skips: false.")
+                raise InputError(
+                    "A constant content has no maps for skip connections. Set skips: false."
+                )
             content_size, mixing, prior_weight = latent_size, "product", 0.0
         decoder_architecture = decoder_architecture or architecture
         check_pair(
@@ -180,11 +182,9 @@ class Separable(StateSpaceForecaster):
                 f"shooting_segments={shooting_segments}."
             )
         window = (len(spec.channels) * spec.context, *spec.space)
-        decoder = decoder_of(
-            decoder_architecture,
-            spec.frame_shape,
-            content_size,
-            latent_size,
+        decoder_options = DecoderOptions(
+            content_size=content_size,
+            latent_size=latent_size,
             width=decoder_width,
             layers=decoder_layers,
             bias=True,
@@ -192,6 +192,7 @@ class Separable(StateSpaceForecaster):
             output=output or self.normaliser.fitting_output,
             mixing=mixing,
         )
+        decoder = decoder_of(decoder_architecture, spec.frame_shape, decoder_options)
         codes = {"dynamics": latent_size} | (
             {"content": content_size} if content == "learned" else {}
         )
@@ -220,7 +221,7 @@ class Separable(StateSpaceForecaster):
         self.initialise(generator)
 
     def initialise(self, generator: torch.Generator | None) -> None:
-        """Draw all weights, as `initialisation` says."""
+        """Draw all weights according to `initialisation`."""
         codecs = [self.content_encoder, self.dynamics_encoder, self.decoder]
         for codec in codecs:
             if codec is not None and self.initialisation == "normal":
@@ -247,10 +248,10 @@ class Separable(StateSpaceForecaster):
         \overline{(D(S, E_T(V_i)) - v_i)^2} + \lambda_S \overline{(S - S')^2}
         + \lambda_T \tfrac12 \|T_{t_0}\|^2$$
 
-        with a random window V_i, S' the content of the last frames, and bars for means over known
-        values. Where the sequence is cut into several forecasts, $\hat v$ is made of all of them,
-        the prior is a mean over them, and a term of continuity is added,
-        $\overline{(T^{rolled} - T^{inferred})^2}$ where they meet.
+        V_i is a random window, S' the content of the last frames, and bars are means over known
+        values. If the sequence is cut into several forecasts, $\hat v$ joins all of them, the
+        prior is a mean over them, and a continuity term is added where they meet,
+        $\overline{(T^{rolled} - T^{inferred})^2}$.
         """
         frames = self.inputs(batch)
         windows = self.alignment_windows(frames.shape[1])
@@ -270,7 +271,7 @@ class Separable(StateSpaceForecaster):
         return {"total": total, **terms}
 
     def alignment_windows(self, length: int) -> int:
-        """How many windows of a sequence have a frame that their T can be aligned to."""
+        """Number of windows of a sequence whose T belongs to a frame of the sequence."""
         return length - self.spec.context + (1 if self.rollout_from == "context" else 0)
 
     def loss_terms(
@@ -279,9 +280,12 @@ class Separable(StateSpaceForecaster):
         window: int | Tensor,
         mask: Bool[Tensor, "batch time channel *space"] | None = None,
     ) -> Losses:
-        """The terms, unweighted, with the alignment at this window, of all or of each sequence.
+        """Unweighted terms of the loss.
 
-        `mask` is True where values are known.
+        Args:
+            frames: context and target, in the units of the model.
+            window: first frame of the window to align, one number or one per sequence.
+            mask: True where values are known; None if all are.
         """
         context = self.spec.context
         start = 0 if self.rollout_from == "context" else context
@@ -314,7 +318,7 @@ class Separable(StateSpaceForecaster):
         return terms | ({"continuity": gaps.square().mean()} if self.shooting_segments > 1 else {})
 
     def starts(self, length: int) -> list[int]:
-        """First frames of the windows that each forecast of a training sequence begins with."""
+        """First frame of the window that starts each forecast of a training sequence."""
         windows = self.alignment_windows(length)
         return [
             index * windows // self.shooting_segments for index in range(self.shooting_segments)
@@ -323,8 +327,8 @@ class Separable(StateSpaceForecaster):
     def each_of(self, encode: Callable[[Tensor], Codes], *windows: Tensor) -> tuple[Codes, ...]:
         """Codes of several windows of each sequence.
 
-        Together where the codes do not depend on what is encoded beside them: a wide layer's
-        weight, and its gradient, then pass through memory once.
+        Windows are encoded in one batch, unless batch normalisation would mix them: the weights of
+        a wide layer, and their gradients, then pass through memory once.
         """
         if self.normalises_batches or not enabled("batched_encoding"):
             return tuple(encode(part) for part in windows)
@@ -340,7 +344,7 @@ class Separable(StateSpaceForecaster):
     def path_from(
         self, latent: Float[Tensor, "batch latent *grid"], length: int
     ) -> Float[Tensor, "batch time latent *grid"]:
-        """The latent itself and those of the frames that follow it, `length` in total."""
+        """The latent and those of the frames that follow it, `length` in total."""
         solvers = (self.choose_solver(),) * (length - 1)
         return self.roll_out(latent.unsqueeze(0), solvers).states[0][:, :, : self.latent_width]
 
@@ -349,12 +353,10 @@ class Separable(StateSpaceForecaster):
     ) -> dict[str, Tensor]:
         r"""Diagnostics of each window.
 
-        - `latent_speed`: $\|T_{t+1} - T_t\|$, the norm of dT/dt over a frame interval, mean over
-          them;
-        - `invariance_gap`: $\|S' - S\| / (\|S'\| + \|S\|)$, of the last and the first frames'
-          content, between 0 and 1;
-        - `latent` and `content`: T of all frames and S, whose units are counted as active where
-          they vary.
+        - `latent_speed`: $\|T_{t+1} - T_t\|$, the mean over frame intervals;
+        - `invariance_gap`: $\|S' - S\| / (\|S'\| + \|S\|)$, between 0 and 1, with S the content of
+          the first frames and S' that of the last;
+        - `latent` and `content`: T of all frames, and S; their active units are counted.
         """
         frames, context = self.inputs(batch), self.spec.context
         path = self.path_from(self.dynamics_of(frames[:, :context]), frames.shape[1])
@@ -410,7 +412,7 @@ class Separable(StateSpaceForecaster):
         blocks = list(self.dynamics_blocks)
         if isinstance(latent, Pair) or solver.adaptive:
             return solver.at(blocks, latent, fractions)
-        # Small linear layers take less time on a matrix than on (sample, batch, latent).
+        # Small linear layers are faster on a matrix than on (sample, batch, latent).
         path = solver.at(blocks, latent.flatten(0, 1), fractions)
         return [found.view(latent.shape) for found in path if isinstance(found, Tensor)]
 
@@ -434,9 +436,9 @@ class Separable(StateSpaceForecaster):
 
 
 def bring_to_rest(block: nn.Module) -> None:
-    """Set the last weights of a residual block to 0, so that it changes nothing yet."""
+    """Set the last weights of a residual block to 0, so that it starts as the identity."""
     last = list(block.children())[-1]
-    # A normalisation would blow up the zeros that come before it: it is silenced instead.
+    # A normalisation would amplify zeros before it, so its own scale is set to 0 instead.
     norm = last.norm if isinstance(last, ConvolutionUnit) else None
     nn.init.zeros_(cast("Tensor", last.weight if norm is None else norm.weight))
 
@@ -450,7 +452,7 @@ def half_square(
 
 
 def distance(left: Content, right: Content) -> Tensor:
-    """Mean squared difference of two contents, skip maps included."""
+    """Mean squared difference between two contents, including skip maps."""
     pairs = [(left.code, right.code), *zip(left.skips, right.skips, strict=True)]
     squares = torch.stack([(widened(a) - widened(b)).square().sum() for a, b in pairs])
     return squares.sum() / sum(a.numel() for a, _ in pairs)

@@ -1,4 +1,4 @@
-"""SRVP: the stochastic latent residual state-space model of videos."""
+"""SRVP: the stochastic latent residual model of videos."""
 
 from __future__ import annotations
 
@@ -18,32 +18,29 @@ from statecast.models.srvp_gaps import GapNetwork, known_codes, observed_order, 
 from statecast.models.srvp_online import OnlineLatentProcess
 from statecast.models.srvp_process import check_noise
 from statecast.nn.blocks import initialise_normal, initialise_uniform, mlp
-from statecast.nn.codecs.base import Content, Encoding, Output
+from statecast.nn.codecs.base import Content, DecoderOptions, Encoding, Output
 from statecast.nn.codecs.build import Architecture, decoder_of, encoder_of
 from statecast.nn.diffusive_noise import DiffusionName
 from statecast.nn.gaussian import negative_log_density, widened
 from statecast.nn.noise_models import NoiseName, RenewalName, noise_model_of
 from statecast.nn.normaliser import Normalisation
 from statecast.nn.random import uniform
-from statecast.nn.transitions import (
-    TransitionName,
-    transition_of,
-)
+from statecast.nn.transitions import TransitionName, transition_of
 from statecast.solvers.solvers import ODE_SOLVERS, OdeSolverName, Solver
 
-WEIGHT_STD = 0.02  # of the codec's initial weights, as published
+WEIGHT_STD = 0.02  # standard deviation of the codec's initial weights, as published
 
 
 class SRVP(OnlineLatentProcess):
     r"""Stochastic latent residual video prediction.
 
-    A latent follows Euler steps of a differential equation with fresh noise in each frame
+    A latent y takes Euler steps of a differential equation with fresh noise z in each frame
     interval; a content code w holds what does not change:
 
     $$y_1 \sim N(0, I), \quad z_{t+1} \sim N(\mu(y_t), \sigma(y_t)^2 I), \quad
     y_{t+1} = y_t + f(y_t, z_{t+1}), \quad x_t \sim N(g(y_t, w), \nu I)$$
 
-    It is trained by an evidence lower bound, with $q(y_1 | x_{1:k})$ and the filter
+    Training maximises an evidence lower bound, with the posteriors $q(y_1 | x_{1:k})$ and
     $q(z_t | x_{1:t})$.
 
     Reference: Franceschi et al. (2020), https://arxiv.org/abs/2002.09219.
@@ -51,54 +48,54 @@ class SRVP(OnlineLatentProcess):
     Args:
         spec: shape, channels and units of the frames; comes from the data.
         architecture: codec: `dcgan` or `vgg` for images, `resnet` for a ResNet-18 encoder with a
-            DCGAN decoder, `mlp` for points and small grids; `auto` for the one of `dcgan` and
-            `mlp` that suits the grid, the latter 16 times as wide.
+            DCGAN decoder, or `mlp` for points and small grids. `auto` chooses between `dcgan` and
+            `mlp` by the grid; `mlp` is then 16 times as wide.
         skips: whether the decoder sees the encoder's maps of one observed frame.
         width: channels of the codec's first convolution; hidden units of an `mlp` codec.
         codec_layers: linear layers of an `mlp` codec.
         code_size: size of a frame's code.
         latent_size: size of the latent y.
         noise_size: size of the noise z.
-        stochastic: whether there is noise z; without it only y₁ is random.
-        inference_frames: frames that y₁ and the content are inferred from; by default the
-            whole context.
+        stochastic: whether there is noise z; without it, only y₁ is random.
+        inference_frames: number of frames that y₁ and the content are inferred from; by default
+            the whole context.
         inference_hidden: hidden units of the inference networks.
         content_size: size of the content code w.
         inference_layers: linear layers of q(y₁).
         transition: `residual` (as published), `coupling`, whose steps can be undone, `gru` or
-            `mlp`.
+            `mlp`, both in whole frames.
         transition_hidden: hidden units of the transition and of the noise's prior.
         transition_layers: linear layers of the transition and of the noise's prior.
         transition_gain: gain of the transition's orthogonal initial weights.
-        solver: how the `residual` transition is followed: `euler` (as published), `midpoint`,
+        solver: how the `residual` transition is integrated: `euler` (as published), `midpoint`,
             `heun`, `rk4`, `reversible_heun`, whose steps can be undone, or the adaptive `dopri5`.
-            A `coupling` transition takes its own steps by `euler`.
-        substeps: steps of the solver per frame; none of an adaptive one.
+            With `euler`, a `coupling` transition takes its own invertible steps.
+        substeps: steps of the solver per frame; 1 for an adaptive solver.
         relative_tolerance: largest local error of `dopri5`, relative to the latent.
         absolute_tolerance: largest local error of `dopri5`, in units of the latent.
-        noise: how z lives in continuous time: `held` between renewals (as published), `white`, or
+        noise: z in continuous time: `held` between renewals (as published), `white`, or
             `coloured`, with a correlation time.
-        renewal: when held noise is renewed: on `frames` (as published), on a `grid` of times, at
-            random times of a learned rate (`poisson`), or where the posterior disagrees with the
+        renewal: when held noise is renewed: at `frames` (as published), on a `grid` of times, at
+            random times with a learned rate (`poisson`), or where the posterior departs from the
             prior (`adaptive`).
-        renewal_interval: frames between renewals on a grid.
-        renewal_rate: renewals per frame that learning a rate begins with.
-        largest_rate: renewals per frame that a learned rate stays below.
+        renewal_interval: frame intervals between renewals on a grid.
+        renewal_rate: initial value of the learned rate, in renewals per frame interval.
+        largest_rate: upper bound of the learned rate, in renewals per frame interval.
         renewal_threshold: divergence in nats above which adaptive noise is renewed.
-        correlation_time: of coloured noise, in frames.
-        diffusion: whether the scale σ of white noise depends on the `state`, which only the solver
-            `euler` takes, or is `constant`.
-        smallest_diffusion: added to σ of white and coloured noise.
-        gap_input: whether frames may be missing and whole times uneven. The posterior is then told
-            of gaps; without any, it is the published one. Otherwise a missing frame is taken for a
-            frame of unknown values.
+        correlation_time: correlation time of coloured noise, in frame intervals.
+        diffusion: whether the scale σ of white noise depends on the `state`, which works with the
+            solver `euler` only, or is `constant`.
+        smallest_diffusion: constant added to σ of white and coloured noise.
+        gap_input: whether frames may be missing, at uneven whole times. The posterior then sees
+            the gaps; without gaps, it is the published one. By default, a missing frame counts as
+            a frame of unknown values.
         observation_std: standard deviation √ν of a pixel around the decoded frame.
         kl_initial_weight: weight of the divergence of y₁.
         kl_noise_weight: weight of the divergence of z.
-        step_norm_weight: weight of the sum of the norms of what each step of the solver adds; of
-            an adaptive one, each frame interval.
-        output: `sigmoid` for frames in [0, 1], `identity` for unbounded ones; by default what
-            fits the normalised data.
+        step_norm_weight: weight of the summed norms of the increments of y, one per step of the
+            solver; with an adaptive solver, one per frame interval.
+        output: `sigmoid` for frames in [0, 1], `identity` for unbounded ones; by default, the one
+            that fits the normalised data.
         normalise: `auto`, `none`, `range` or `standard`, see `Normaliser`.
         generator: source of the initial weights.
     """
@@ -165,11 +162,9 @@ class SRVP(OnlineLatentProcess):
             bias=False,
             head="tanh",
         )
-        self.decoder = decoder_of(
-            architecture,
-            spec.frame_shape,
-            content_size,
-            latent_size,
+        decoder_options = DecoderOptions(
+            content_size=content_size,
+            latent_size=latent_size,
             width=width,
             layers=codec_layers,
             bias=False,
@@ -177,6 +172,7 @@ class SRVP(OnlineLatentProcess):
             output=output or self.normaliser.fitting_output,
             mixing="concat",
         )
+        self.decoder = decoder_of(architecture, spec.frame_shape, decoder_options)
         hidden = inference_hidden
         self.content_of_frame = nn.Sequential(nn.Linear(code_size, hidden), nn.ReLU())
         self.content_of_sum = nn.Sequential(nn.Linear(hidden, content_size), nn.Tanh())
@@ -215,7 +211,7 @@ class SRVP(OnlineLatentProcess):
             self.solvers = self.noise_model.solvers
         if not self.continuous and (substeps > 1 or solver != "euler"):
             raise InputError(
-                f"The {transition} transition takes whole frames only, and no solver: leave "
+                f"The {transition} transition works in whole frames only, without a solver: leave "
                 "`substeps` and `solver` out."
             )
         self.choose_solver(substeps=substeps)
@@ -233,11 +229,10 @@ class SRVP(OnlineLatentProcess):
     def _check_options(self, architecture: Architecture) -> None:
         if architecture == "maps":
             raise InputError(
-                "SRVP carries vectors, and codes of the maps codec are maps. Use architecture: "
-                "dcgan, vgg or resnet, or the model separable."
+                "SRVP needs codes that are vectors, and those of the maps codec are maps. Use "
+                "architecture: dcgan, vgg or resnet, or the model separable."
             )
-        length = self.spec.length
-        if not 1 <= self.inference_frames <= min(self.spec.context, length):
+        if not 1 <= self.inference_frames <= self.spec.context:
             raise InputError(
                 f"inference_frames must lie between 1 and the context, {self.spec.context}, got "
                 f"{self.inference_frames}."
@@ -268,7 +263,7 @@ class SRVP(OnlineLatentProcess):
         $$-\sum_t \ln N(x_t; \hat x_t, \nu) + \beta_y KL(q(y_1) \| N(0, I))
         + \beta_z \sum_t KL(q(z_t) \| p(z_t | y_{t-1})) + \lambda \sum \|\Delta t f\|_2$$
 
-        The first sum is over known values.
+        The first sum runs over known values.
         """
         frames = self.inputs(batch)
         mask = self.mask_of(batch)
@@ -300,9 +295,10 @@ class SRVP(OnlineLatentProcess):
         return {"total": total, **terms}
 
     def training_content(self, codes: Encoding, generator: torch.Generator | None) -> Content:
-        """Content of random frames of each video, and skips of another random one.
+        """Content of random frames of each video, and skip maps of another random frame.
 
-        Frames are drawn from the whole window, future included: content must not depend on when.
+        Frames are drawn from the whole window, including the target, because content must not
+        depend on time.
         """
         batch, length = codes.code.shape[:2]
         known = known_codes(codes.code)
@@ -319,7 +315,7 @@ class SRVP(OnlineLatentProcess):
         )
 
     def repeated(self, count: Int[Tensor, " batch"]) -> Int[Tensor, "batch frame"]:
-        """Numbers of `inference_frames` of N frames, which come again where there are fewer."""
+        """Indices of `inference_frames` frames out of `count`, repeated if there are fewer."""
         numbers = torch.arange(self.inference_frames, device=count.device)
         return numbers % count[:, None].clamp_min(1)
 
@@ -331,11 +327,12 @@ class SRVP(OnlineLatentProcess):
         - `divergence_initial`: $KL(q(y_1) \| N(0, I))$;
         - `divergence_noise_per_frame`: $KL(q(z_t) \| p(z_t | y_{t-1}))$, mean over frame intervals;
         - `noise_gap`: $|\mu_q - \mu_p| / \sigma_p$ of z, mean over units and intervals;
-        - `residual_per_frame`: sum of the norms of the Euler steps of an interval, mean over them;
-        - `initial`, of y₁, and `noise`, of z: posterior means in standard deviations from the
-          prior's, whose units are counted as active where they vary. For a standard normal prior
-          that is the definition of Burda et al. (2016), https://arxiv.org/abs/1509.00519, section
-          5.2; a learned prior may vary with the data regardless of z.
+        - `residual_per_frame`: summed norms of the steps of an interval, mean over intervals;
+        - `initial`, for y₁, and `noise`, for z: distance of the posterior mean from the prior mean,
+          in standard deviations of the prior; their active units are counted. For a standard
+          normal prior, these are the active units of Burda et al. (2016),
+          https://arxiv.org/abs/1509.00519, section 5.2; a learned prior may vary with the data
+          regardless of z.
         """
         frames = self.inputs(batch)
         inferred = self.infer(self.encode(frames).code, generator=generator)
@@ -353,7 +350,7 @@ class SRVP(OnlineLatentProcess):
         return found
 
     def training_warning(self, diagnosed: Mapping[str, float]) -> str | None:
-        """A warning where no unit of y₁ or of z is active: the posterior is the prior."""
+        """A warning if no unit of y₁ or of z is active, so that the posterior equals the prior."""
         for name, symbol, weight in (
             ("initial", "y₁", "kl_initial_weight"),
             ("noise", "z", "kl_noise_weight"),
@@ -376,19 +373,19 @@ class SRVP(OnlineLatentProcess):
         return spread(values.masked_fill(absent, torch.nan), grid_of_times(whole.times), torch.nan)
 
     def mask_of(self, batch: Batch) -> Bool[Tensor, "batch time channel *space"] | None:
-        """Which of the `inputs` are known; None where all are."""
+        """Which of the `inputs` are known; None if all are."""
         if not self.gap_input:
             return batch.mask
         whole = whole_frames(batch)
         return spread(whole.known, grid_of_times(whole.times))
 
     def encode(self, frames: Float[Tensor, "batch time channel *space"]) -> Encoding:
-        """Code and skip maps of each frame separately, (batch, time, …); NaN for missing ones."""
+        """Code and skip maps of each frame, (batch, time, …); NaN for missing frames."""
         many, shape = frames.flatten(0, 1), frames.shape[:2]
         absent = many.flatten(1)[:, 0].isnan() if self.gap_input else None
         if absent is None or not bool(absent.any()):
             code, skips = self.encoder(many)
-        else:  # statistics of batch normalisation are those of frames that are there
+        else:  # batch normalisation must see existing frames only
             code, skips = self.encoder(many[~absent])
             code, *rest = (scattered(part, ~absent) for part in (code, *skips))
             skips = tuple(rest)
@@ -396,7 +393,7 @@ class SRVP(OnlineLatentProcess):
         return Encoding(widened(code).unflatten(0, shape), skips)
 
     def content_of_last_frames(self, codes: Encoding) -> Content:
-        """Content of the last frames that are there, and skips of the very last."""
+        """Content of the last existing frames, and skip maps of the very last."""
         order, count = observed_order(known_codes(codes.code))
         last = (count[:, None] - 1).clamp_min(0)
         numbers = (last - self.repeated(count)).flip(1)
@@ -407,7 +404,7 @@ class SRVP(OnlineLatentProcess):
     def pool_content(
         self, codes: Float[Tensor, "batch frame code"], skips: tuple[Tensor, ...]
     ) -> Content:
-        """Content of some frames, in any order."""
+        """Content of some frames, whatever their order."""
         return Content(self.content_of_sum(self.content_of_frame(codes).sum(dim=1)), skips)
 
     def content_of(self, context: Float[Tensor, "batch time channel *space"]) -> Content:
@@ -472,6 +469,6 @@ class SRVP(OnlineLatentProcess):
 def scattered(
     values: Float[Tensor, "some *size"], there: Bool[Tensor, " many"]
 ) -> Float[Tensor, "many *size"]:
-    """Values at their places among others, which are NaN."""
+    """Values at the places marked in `there`; NaN at the others."""
     found = values.new_full((len(there), *values.shape[1:]), torch.nan)
     return found.index_put((there,), values)

@@ -1,4 +1,4 @@
-"""Missing frames in SRVP: its posterior knows where they are."""
+"""Missing frames in SRVP: a posterior that sees gaps."""
 
 from __future__ import annotations
 
@@ -10,38 +10,38 @@ from torch import Tensor, nn
 
 
 class Evidence(NamedTuple):
-    """The evidence of observed frames on the noise of each interval between consecutive frames."""
+    """Evidence of observed frames on the noise of each interval between consecutive frames."""
 
-    parameters: Float[Tensor, "batch interval size"]  # of the posterior
-    unobserved: Bool[Tensor, "batch interval"]  # intervals that no frame follows: prior alone
+    parameters: Float[Tensor, "batch interval size"]  # parameters of the posterior
+    unobserved: Bool[Tensor, "batch interval"]  # intervals with no later frame: prior only
 
 
 class GapNetwork(nn.Module):
-    r"""Parameters of a posterior, from codes of which some are missing.
+    r"""Parameters of a posterior, from codes of frames, some of them missing.
 
-    The filter sees the codes that are there, one after another, each with the gap d before it. The
-    noise of every interval of a gap has a posterior given the frame that ends the gap, and how many
-    frames later, p, that came:
+    The filter reads the existing codes in order, each with the gap d before it. The posterior of
+    the noise in an interval depends on the next existing frame, i, and on p, the number of frames
+    by which that frame comes later:
 
     $$h_i = \mathrm{LSTM}(h_{i-1}, c_i + w \ln d_i), \qquad
     q(z_t) = N\big(\mathrm{linear}(h_i + \ln(1 + p)\tanh(A[h_i, \ln(1 + p)]))\big)$$
 
-    Without a gap, d = 1 and p = 0, these are the published filter and posterior.
+    Without gaps, d = 1 and p = 0, these are the published filter and posterior.
 
     Args:
         code_size: size of a frame's code.
-        hidden: units of the filter; 0 where there is no noise to filter.
+        hidden: units of the filter; 0 for a model without noise.
     """
 
     def __init__(self, code_size: int, hidden: int) -> None:
         super().__init__()
-        self.missing = nn.Parameter(torch.zeros(code_size))  # in the place of a missing code
+        self.missing = nn.Parameter(torch.zeros(code_size))  # replaces a missing code
         if hidden:
             self.gap = nn.Linear(1, code_size, bias=False)
             self.place = nn.Linear(hidden + 1, hidden)
 
     def filled(self, codes: Float[Tensor, "batch time code"]) -> Float[Tensor, "batch time code"]:
-        """Codes with a learned one in the place of those that are NaN."""
+        """Codes, with a learned code in place of those that are NaN."""
         return torch.where(codes.isnan(), self.missing, codes)
 
     def evidence(
@@ -51,19 +51,19 @@ class GapNetwork(nn.Module):
         lstm: nn.LSTM,
         posterior: nn.Linear,
     ) -> Evidence:
-        """Parameters of the posterior of each interval, from codes that are NaN where missing.
+        """Parameters of the posterior of each interval.
 
         Args:
-            codes: of consecutive frames.
-            lstm: SRVP's filter, over the codes that are there.
-            posterior: from what it holds to parameters.
+            codes: codes of consecutive frames; NaN for missing frames.
+            lstm: SRVP's filter, which reads the existing codes.
+            posterior: maps the filter's output to parameters.
         """
         known = known_codes(codes)
         order, count = observed_order(known)
         gaps = order.diff(dim=1, prepend=order.new_full((len(order), 1), -1)).clamp_min(1)
-        seen = rows_of(codes, order).nan_to_num(nan=0.0)  # what follows the last one is not used
+        seen = rows_of(codes, order).nan_to_num(nan=0.0)  # rows after the last are unused
         hidden = lstm(self.told(seen, gaps))[0]
-        following = known.cumsum(dim=1)[:, :-1]  # rank of the first frame after an interval begins
+        following = known.cumsum(dim=1)[:, :-1]  # rank of the next existing frame
         unobserved = following >= count[:, None]
         following = torch.minimum(following, (count[:, None] - 1).clamp_min(0))
         ends = torch.arange(1, codes.shape[1], device=codes.device)
@@ -73,26 +73,26 @@ class GapNetwork(nn.Module):
     def told(
         self, codes: Float[Tensor, "batch frame code"], gaps: Shaped[Tensor, "batch frame"]
     ) -> Float[Tensor, "batch frame code"]:
-        """Codes as the filter sees them, with the gap before each in frame intervals."""
+        """Inputs of the filter: codes, with the gap before each in frame intervals."""
         return codes + self.gap(gaps.to(codes).log().unsqueeze(2))
 
     def placed(
         self, hidden: Float[Tensor, "batch interval hidden"], later: Int[Tensor, "batch interval"]
     ) -> Float[Tensor, "batch interval hidden"]:
-        """The filter's output for intervals that end `later` frames before an observed one."""
+        """The filter's output for intervals that end `later` frames before an existing frame."""
         distance = later.to(hidden).log1p().unsqueeze(2)
         return hidden + distance * self.place(torch.cat([hidden, distance], dim=2)).tanh()
 
 
 def known_codes(codes: Float[Tensor, "batch time code"]) -> Bool[Tensor, "batch time"]:
-    """Which codes are there."""
+    """Whether each code exists."""
     return ~codes[..., 0].isnan()
 
 
 def observed_order(
     known: Bool[Tensor, "batch time"],
 ) -> tuple[Int[Tensor, "batch time"], Int[Tensor, " batch"]]:
-    """Numbers of frames, the observed ones first and in their order, and how many these are."""
+    """Indices of frames, observed ones first and in order, and the number of observed ones."""
     return (~known).to(torch.uint8).argsort(dim=1, stable=True), known.sum(dim=1)
 
 

@@ -1,4 +1,4 @@
-"""SRVP that follows frames as they come: samples of its latent, carried on by each new frame."""
+"""Online SRVP: samples of its latent, which each new frame carries forward."""
 
 from __future__ import annotations
 
@@ -19,35 +19,35 @@ from statecast.models.srvp_gaps import known_codes
 from statecast.models.srvp_process import LatentProcess
 from statecast.nn.codecs.base import Content, Encoding
 from statecast.nn.gaussian import DiagonalGaussian
-from statecast.nn.random import copy_of
+from statecast.nn.random import branch, copy_of
 
 
 class SRVPState(NamedTuple):
-    """The state of SRVP after the frames it has seen; its size does not grow with their number."""
+    """State of SRVP after some frames; its size does not depend on their number."""
 
     samples: int
-    generator: torch.Generator  # of the next draws; a state does not change it
-    encoding: Encoding | None = None  # of the last frames, which content is of
-    first: Float[Tensor, "batch time code"] | None = None  # codes that y₁ waits for
-    memory: tuple[Tensor, Tensor] | None = None  # of the filter
+    generator: torch.Generator  # source of the next draws; never changed in place
+    encoding: Encoding | None = None  # of the last frames, which give the content
+    first: Float[Tensor, "batch time code"] | None = None  # codes collected until y₁ can be drawn
+    memory: tuple[Tensor, Tensor] | None = None  # state of the filter
     latent: Float[Tensor, "sample batch latent"] | None = None  # at the last frame
-    elapsed: int = 0  # frame intervals from the first frame to the last one that was there
-    waiting: int = 0  # frame intervals since then, in which frames were missing
+    elapsed: int = 0  # frame intervals from the first to the last existing frame
+    waiting: int = 0  # frame intervals since then, whose frames are missing
 
 
 class OnlineLatentProcess(LatentProcess, OnlineForecaster[SRVPState]):
-    """A latent process whose samples new frames carry on."""
+    """A latent process with samples that new frames carry forward."""
 
     state_type = SRVPState
     draws_in_filter = True
 
     @abstractmethod
     def encode(self, frames: Float[Tensor, "batch time channel *space"]) -> Encoding:
-        """Code and skip maps of each frame separately, (batch, time, …); NaN for missing ones."""
+        """Code and skip maps of each frame, (batch, time, …); NaN for missing frames."""
 
     @abstractmethod
     def content_of_last_frames(self, codes: Encoding) -> Content:
-        """Content of the last frames that are there."""
+        """Content of the last existing frames."""
 
     def filter(
         self,
@@ -60,18 +60,19 @@ class OnlineLatentProcess(LatentProcess, OnlineForecaster[SRVPState]):
     ) -> SRVPState:
         """Update samples of the latent with new frames, in constant time and memory.
 
-        y₁ is drawn once `inference_frames` frame times have passed; until then the state holds
-        codes, and cannot be forecast from. Each new frame then carries the samples on by its own
-        posterior. They are those of all frames at once, for the same generator; those of noise
-        `held` on `frames` in distribution only, since it takes the draws of a context together.
+        y₁ is drawn once `inference_frames` frame times have passed. Until then, the state holds
+        codes, and cannot give a forecast. Each later frame carries the samples forward by its own
+        posterior. With the same generator, they equal the samples inferred from all frames at once.
+        Noise `held` on `frames` draws for a whole context together, so that its samples agree in
+        distribution only.
 
         Args:
             frames: one or more new frames of each sequence, as `forecast` takes a context.
-            state: after the frames before; None for the first ones.
+            state: the state after the frames before; None to start.
             dt: frame intervals from the last frame before to the first new one; values other
-                than 1, and frames that are missing, need `gap_input`.
-            samples: paths to carry, for a new state.
-            generator: source of their draws, for a new state; it is copied.
+                than 1, and missing frames, need `gap_input`.
+            samples: number of paths of a new state.
+            generator: source of the draws of a new state, which holds a copy of it.
 
         Errors:
             InputError: frames do not fit the model or the state, some sequences lack a frame that
@@ -80,13 +81,11 @@ class OnlineLatentProcess(LatentProcess, OnlineForecaster[SRVPState]):
         if samples < 1:
             raise InputError(f"A state needs at least 1 sample, got samples={samples}.")
         if state is None:
-            if generator is None:
-                generator = torch.Generator().manual_seed(int(torch.randint(2**62, ())))
-            state, dt = SRVPState(samples, generator), 1.0
+            state, dt = SRVPState(samples, generator or branch(None)), 1.0
         return super().filter(frames, state, dt)
 
     def check_context_length(self, length: int, what: str = "context") -> None:
-        if what != "frames":  # a state waits for as many as it needs
+        if what != "frames":  # a state may start with fewer frames
             super().check_context_length(length, what)
 
     def filter_frames(self, frames: Frames, state: SRVPState | None, dt: float) -> SRVPState:
@@ -94,7 +93,7 @@ class OnlineLatentProcess(LatentProcess, OnlineForecaster[SRVPState]):
         gap = grid_of_times(torch.tensor([0.0, dt])).length - 1
         if gap != 1 and self.gaps is None:
             raise InputError(
-                f"A gap of {dt:g} frame intervals needs a model that knows of gaps. Train "
+                f"A gap of {dt:g} frame intervals needs a model that sees gaps. Train "
                 "with model.gap_input: true."
             )
         encoding = self.encode(self.inputs(frames))
@@ -103,8 +102,8 @@ class OnlineLatentProcess(LatentProcess, OnlineForecaster[SRVPState]):
             check_rows(len(state.encoding.code), len(known))
         if bool((known != known[:1]).any()):
             raise InputError(
-                "New frames must be present in every sequence or in none. Give sequences that lack "
-                "other frames a state of their own."
+                "New frames must exist in every sequence or in none. Filter sequences with "
+                "different gaps separately."
             )
         state = state._replace(generator=copy_of(state.generator))
         before = -state.waiting - gap
@@ -119,7 +118,7 @@ class OnlineLatentProcess(LatentProcess, OnlineForecaster[SRVPState]):
         return state if state.first is None else self.begin(state)
 
     def follow_frame(self, state: SRVPState, encoding: Encoding, gap: int) -> SRVPState:
-        """The state one frame later, which comes `gap` intervals after the one before."""
+        """The state after an existing frame, `gap` intervals after the one before."""
         state = state._replace(encoding=self.last_encodings(state.encoding, encoding))
         code = encoding.code
         if state.latent is not None:
@@ -130,7 +129,7 @@ class OnlineLatentProcess(LatentProcess, OnlineForecaster[SRVPState]):
         return state._replace(first=code)
 
     def begin(self, state: SRVPState) -> SRVPState:
-        """The state with a draw of y₁, once enough frame times have passed."""
+        """The state with a draw of y₁ if enough frame times have passed; else the same state."""
         code = state.first
         assert code is not None
         wanted = self.inference_frames - code.shape[1]
@@ -150,7 +149,7 @@ class OnlineLatentProcess(LatentProcess, OnlineForecaster[SRVPState]):
         return state
 
     def last_encodings(self, before: Encoding | None, new: Encoding) -> Encoding:
-        """As many of the last frames as content is of."""
+        """Codes and skip maps of the last `inference_frames` frames."""
         if before is None:
             return new
         parts = zip((before.code, *before.skips), (new.code, *new.skips), strict=True)
@@ -164,10 +163,14 @@ class OnlineLatentProcess(LatentProcess, OnlineForecaster[SRVPState]):
         gap: int,
         elapsed: int | None = None,
     ) -> SRVPState:
-        """The state at a frame, `gap` intervals after the one before it.
+        """The state at an existing frame, with its samples carried forward.
 
         Args:
-            elapsed: intervals from the first frame time, at which y₁ is, to this frame.
+            state: the state at the frame before.
+            code: code of the frame.
+            gap: frame intervals since the frame before.
+            elapsed: frame intervals from y₁, at the first frame time, to this frame; by default
+                `gap` more than those of the state.
         """
         latent = state.latent
         assert latent is not None
@@ -199,7 +202,7 @@ class OnlineLatentProcess(LatentProcess, OnlineForecaster[SRVPState]):
     def remember(
         self, state: SRVPState, code: Float[Tensor, "batch 1 code"], gap: int
     ) -> tuple[SRVPState, Float[Tensor, "batch 1 hidden"] | None]:
-        """The state whose filter has seen one more code, and what it holds then."""
+        """The state after the filter has read one more code, and the filter's output."""
         if self.lstm is None:
             return state, None
         told = code if self.gaps is None else self.gaps.told(code, code.new_tensor([[gap]]))
@@ -216,13 +219,13 @@ class OnlineLatentProcess(LatentProcess, OnlineForecaster[SRVPState]):
     ) -> Float[Tensor, "sample batch time channel *space"]:
         if state.latent is None or state.encoding is None:
             raise InputError(
-                f"This model draws its first state from {self.inference_frames} frames: filter as "
-                "many before a forecast."
+                f"This model draws its first state from {self.inference_frames} frames: filter "
+                "that many frames before a forecast."
             )
         if state.samples not in (1, samples):
             raise InputError(
-                f"The state carries {state.samples} samples, got samples={samples}. Ask for as "
-                "many, or filter with others."
+                f"The state holds {state.samples} samples, got samples={samples}. Ask for that "
+                "many, or filter with another number of samples."
             )
         latent = state.latent.expand(samples, -1, -1)
         content = self.content_of_last_frames(state.encoding)

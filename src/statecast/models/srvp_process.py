@@ -39,24 +39,24 @@ class Inference(NamedTuple):
     """Latents of observed frames, drawn from the posterior, and the Gaussians behind them."""
 
     latents: Float[Tensor, "sample batch time latent"]
-    increments: Float[Tensor, "sample batch step latent"]  # of every step, without white noise
+    increments: Float[Tensor, "sample batch step latent"]  # of each step, without white noise
     noise: Shaped[Tensor, "sample batch interval noise"] | None  # z₂ … z_T, or their keys
     initial: DiagonalGaussian  # q(y₁), (batch, latent)
     posterior: DiagonalGaussian | None  # q(z₂ … z_T), (batch, time − 1, noise)
     prior: DiagonalGaussian | None  # p(z₂ … z_T | y), (sample, batch, time − 1, noise)
-    divergence: Float[Tensor, "sample batch interval"] | None  # of z, in nats
-    evidence: Float[Tensor, "batch interval size"] | None  # where noise is made of keys
+    divergence: Float[Tensor, "sample batch interval"] | None  # of q(z) from p(z), in nats
+    evidence: Float[Tensor, "batch interval size"] | None  # if keys generate noise
 
 
 class LatentProcess(StateSpaceForecaster):
     """A latent that follows a differential equation, driven by noise with a learned prior.
 
     Attributes:
-        initial: codes of the first frames to q(y₁).
-        transition: of y, given the noise.
-        memory, posterior, prior: of the noise; None without it.
-        noise_model: how the noise lives in continuous time; None where it is held on frames.
-        gaps: gives the posterior the missing frames; None if no frame may be missing.
+        initial: maps the codes of the first frames to q(y₁).
+        transition: transition of y, given the noise.
+        lstm, posterior, prior: filter, posterior and prior of the noise; None without noise.
+        noise_model: noise in continuous time; None if noise is held over frame intervals.
+        gaps: tells the posterior of missing frames; None if no frame may be missing.
     """
 
     initial: nn.Sequential
@@ -77,7 +77,7 @@ class LatentProcess(StateSpaceForecaster):
         solver: Solver | None = None,
         generator: torch.Generator | None = None,
     ) -> Inference:
-        """Draw y₁ and z₂ … z_T from the posterior, and follow the latent through all frames."""
+        """Draw y₁ and z₂ … z_T from the posterior, and carry the latent through all frames."""
         initial = self.initial_state(codes)
         first = initial.draw(generator, samples)
         parameters, unobserved = self.evidence_of(codes)
@@ -125,13 +125,16 @@ class LatentProcess(StateSpaceForecaster):
     def evidence_of(
         self, codes: Float[Tensor, "batch time code"]
     ) -> tuple[Float[Tensor, "batch interval size"] | None, Bool[Tensor, "batch interval"] | None]:
-        """Parameters of the posterior of each interval, and which no frame says anything of."""
+        """Parameters of the posterior of each interval, and which intervals have no evidence.
+
+        Both are None for a model without noise, the latter also if all intervals have evidence.
+        """
         if self.lstm is None or self.posterior is None:
             return None, None
         if self.gaps is not None:
             found = self.gaps.evidence(codes, lstm=self.lstm, posterior=self.posterior)
             return found.parameters, found.unobserved if bool(found.unobserved.any()) else None
-        # z_t depends on frames up to t, so those of all times come from one pass.
+        # z_t depends on frames up to t, so one pass gives the parameters at all times.
         return self.posterior(self.lstm(codes)[0][:, 1:]), None
 
     def _infer_from_keys(
@@ -179,15 +182,13 @@ class LatentProcess(StateSpaceForecaster):
         return DiagonalGaussian.from_output(parameters)
 
     def renewal_rates(self, states: Float[Tensor, "*batch latent"]) -> Float[Tensor, "*batch"]:
-        """Learned rates of renewal λ(y) at states of a path, in renewals per frame.
+        """Learned rates of renewal λ(y) at states of a path, in renewals per frame interval.
 
         Errors:
-            InputError: noise is renewed by no learned clock.
+            InputError: the model does not learn a rate of renewal.
         """
         if not isinstance(self.noise_model, RandomNoise) or self.prior is None:
-            raise InputError(
-                "A learned rate of renewal asks for renewal: poisson or renewal: adaptive."
-            )
+            raise InputError("Only renewal: poisson and renewal: adaptive learn a rate of renewal.")
         return self.noise_model.rate(self.prior(states[..., : self.latent_size]))
 
     def dynamics(self) -> nn.Module | None:
@@ -208,7 +209,7 @@ class LatentProcess(StateSpaceForecaster):
 
     @property
     def noise_dynamics(self) -> Dynamics:
-        """The facts about this model that kinds of noise are given."""
+        """Parts of this model that a noise model uses."""
         assert isinstance(self.transition, ContinuousTransition)
         assert self.prior is not None
         return Dynamics(self.transition.parts, self.prior, self.transition.stepper)
@@ -246,22 +247,22 @@ class LatentProcess(StateSpaceForecaster):
 def check_noise(
     noise: NoiseName, renewal: RenewalName, transition: TransitionName, *, stochastic: bool
 ) -> None:
-    """Raise `InputError` where a transition cannot have this kind of noise."""
+    """Raise `InputError` if a transition cannot have this kind of noise."""
     kind = noise if noise != "held" else f"renewal: {renewal}"
     if not stochastic:
-        raise InputError(f"Without noise there is no {kind}: set stochastic: true.")
+        raise InputError(f"{kind} needs a model with noise: set stochastic: true.")
     if noise != "held" and renewal != "frames":
         raise InputError(
-            f"Noise that is {noise} moves all the time, and is never renewed. Leave renewal: "
+            f"{noise.capitalize()} noise changes all the time and is never renewed. Leave renewal: "
             f"{renewal} out, or set noise: held."
         )
     if transition in ("gru", "mlp"):
         raise InputError(
-            f"The {transition} transition knows whole frames only, got {kind}. Set transition: "
+            f"The {transition} transition works in whole frames only, got {kind}. Set transition: "
             "residual."
         )
     if transition == "coupling" and noise != "held":
         raise InputError(
-            f"The coupling transition takes noise that is held, got {noise}. Set transition: "
-            "residual and solver: reversible_heun to undo steps of other noise."
+            f"The coupling transition needs noise: held, got {noise}. To undo steps with other "
+            "noise, set transition: residual and solver: reversible_heun."
         )

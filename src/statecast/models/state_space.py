@@ -29,20 +29,20 @@ from statecast.models.roll_out import LatentRollout, State
 from statecast.nn.codecs.base import Content
 from statecast.solvers.solvers import Solver, SolverName
 
-DECODE_BYTES = 2**26  # of maps that decoding holds at once: on processors few stay in caches
-GPU_DECODE_BYTES = 2**30  # the same on other devices, which need many
-DECODE_MAPS = 4  # maps of the largest kind that a decoder holds of each frame, measured
+DECODE_BYTES = 2**26  # of feature maps held at once while decoding: few enough for a CPU's caches
+GPU_DECODE_BYTES = 2**30  # the same on other devices, which need large batches
+DECODE_MAPS = 4  # largest feature maps that a decoder holds per frame, as measured
 
 
 class StateSpaceForecaster(LatentRollout):
     """A model that encodes the context once, carries a latent forward, and decodes.
 
-    A forecast is `observe`, `advance`, `decode`; no generated frame is ever looked at.
+    A forecast is `observe`, `advance`, `decode`; it never looks at a generated frame.
     """
 
     supports_content_swap = True
-    reconstructs: bool = False  # whether there are latents of the context's own frames
-    gap_input: bool = False  # whether frames may be missing, and whole times uneven
+    reconstructs: bool = False  # whether the context's own frames have latents
+    gap_input: bool = False  # whether frames may be missing, at uneven whole times
 
     @abstractmethod
     def content_of(self, context: Float[Tensor, "batch time channel *space"]) -> Content:
@@ -60,11 +60,11 @@ class StateSpaceForecaster(LatentRollout):
 
     def inputs(self, frames: Frames | Batch) -> Float[Tensor, "batch time channel *space"]:
         if not self.gap_input and isinstance(frames, Frames):
-            check_clock(frames.times, len(frames), " SRVP takes others with model.gap_input: true.")
+            check_clock(frames.times, len(frames), " SRVP accepts gaps with model.gap_input: true.")
         return super().inputs(frames)
 
     def dynamics_code(self, latent: Float[Tensor, "*batch latent"]) -> Float[Tensor, "*batch code"]:
-        """The part of a latent that is decoded: all, unless the latent also carries a memory."""
+        """The part of a latent that is decoded: all of it, unless the latent has a memory."""
         return latent
 
     def codes_of(self, context: Frames, *, generator: torch.Generator | None = None) -> Codes:
@@ -77,24 +77,24 @@ class StateSpaceForecaster(LatentRollout):
 
     @property
     def largest_feature_map(self) -> int:
-        """Size of the largest feature map in decoding a frame, to bound memory."""
+        """Number of values in the largest feature map of decoding a frame, to bound memory."""
         return math.prod(self.spec.frame_shape)
 
     def precompute_content(self, content: Content) -> Content:
-        """Content with what `decode` needs of it alone computed, once for all of its latents."""
+        """Content with all that `decode` computes from content alone, once for all latents."""
         return content
 
     @abstractmethod
     def decode(
         self, content: Content, latents: Float[Tensor, "batch many latent *grid"]
     ) -> Float[Tensor, "batch many channel *space"]:
-        """Frames of many latents of each sequence, in the units of the model."""
+        """Frames decoded from many latents of each sequence, in the units of the model."""
 
     def earliest_time(self, length: int) -> float:
-        """Time of the state that a context of this length gives; earlier ones lie behind it."""
+        """Time of the state that `observe` returns for a context of this length."""
         return 0.0
 
-    # The latent space: a path through it is inferred, continued, run again, decoded.
+    # The latent space: infer a path through it, continue, reintegrate and decode it.
 
     @typed
     def infer_latents(
@@ -109,10 +109,10 @@ class StateSpaceForecaster(LatentRollout):
         """Content of observed frames, and a path through the latent space that follows them.
 
         Args:
-            context: as for `forecast`; as long as wanted, in consecutive frames, times kept.
-            samples: paths to draw of each sequence.
+            context: consecutive frames as for `forecast`, of any length; their times are kept.
+            samples: paths to draw for each sequence.
             substeps: steps of the solver per frame while conditioning; by default the model's own.
-            solver: of the transition's differential equation; by default the model's own.
+            solver: solver of the transition's differential equation; by default the model's own.
             generator: source of the random draws.
 
         Errors:
@@ -156,16 +156,17 @@ class StateSpaceForecaster(LatentRollout):
         solver: SolverName | None = None,
         generator: torch.Generator | None = None,
     ) -> Latents:
-        """The same path, longer: what was, and a forecast up to the lead time `horizon`.
+        """The path, followed by a forecast up to the lead time `horizon`.
 
-        With the generator that the latents were inferred with, they are those of `forecast`.
+        With the generator that the latents were inferred with, this equals `forecast`.
 
         Args:
             latents: a path of this model.
             horizon: last lead time, in whole frames after time 0; by default that of training.
-            samples: futures of a path that has a single sample; by default all that it has.
+            samples: futures to draw of a path with a single sample; by default, as many as the
+                path has samples.
             substeps: steps of the solver per frame from here on; by default the model's own.
-            solver: of the transition's differential equation; by default the model's own.
+            solver: solver of the transition's differential equation; by default the model's own.
             generator: source of the random draws.
 
         Errors:
@@ -198,12 +199,15 @@ class StateSpaceForecaster(LatentRollout):
         substeps: int | None = None,
         solver: SolverName | None = None,
     ) -> Latents:
-        """The path that starts in the same state, with the same noise.
+        """Integrate a path again, from its first state and with its noise.
 
         Args:
             latents: a path of this model; its first state and its noise may have been changed.
             substeps: steps of the solver per frame; by default those of the path.
-            solver: of the transition's differential equation; by default that of the path.
+            solver: solver of the transition's differential equation; by default that of the path.
+
+        Errors:
+            InputError: latents of another model, or a solver that the model does not support.
         """
         check_own(self, latents)
         solvers = latents.solvers
@@ -250,12 +254,12 @@ class StateSpaceForecaster(LatentRollout):
     def states_at(
         self, latents: Latents, times: Float[Tensor, " time"]
     ) -> Float[Tensor, "sample batch time latent *grid"]:
-        """States of a path at any of its times, in any order, with the noise that it has.
+        """States of a path at any of its times, in any order.
 
-        Between frames they are those of the path's own solver.
+        Between frames, the path's own solver and noise give them.
 
         Errors:
-            InputError: a time outside the path, or between frames where the transition knows
+            InputError: a time outside the path, or between frames where the transition works in
                 whole frames only.
         """
         last, found = len(latents) - 1, []
@@ -318,7 +322,7 @@ class StateSpaceForecaster(LatentRollout):
         solver: Solver,
         generator: torch.Generator | None,
     ) -> tuple[Latents, Float[Tensor, "sample batch time latent *grid"]]:
-        """Latents at times that begin before a model's state: the context, run backwards and on."""
+        """The inferred path, extended both ways to hold all `times`, and its states at them."""
         path = self.infer_path(observed, samples=samples, solver=solver, generator=generator)
         path = replace(path, model=fingerprint_of(self))
         after = max(math.ceil(float(times[-1]) - path.end), 0)
@@ -367,7 +371,7 @@ class StateSpaceForecaster(LatentRollout):
         *,
         limit: int | None = None,
     ) -> Float[Tensor, "sample batch time channel *space"]:
-        """Decode every sample and time of each sequence, as many at once as `limit` bytes allow.
+        """Decode all samples and times, as many at once as `limit` bytes of feature maps allow.
 
         Samples and times are folded together, and what depends on content alone is computed once
         per sequence.
@@ -381,7 +385,7 @@ class StateSpaceForecaster(LatentRollout):
             for many in parts:
                 part = self.decode(ready, folded[sequences, many])
                 if frames is None:
-                    with torch.inference_mode(False):  # so that they need not be copied
+                    with torch.inference_mode(False):  # saves a copy in `forecast`
                         frames = part.new_empty(batch, samples * length, *part.shape[2:])
                 frames[sequences, many] = part
         assert frames is not None

@@ -1,1 +1,1 @@
-"""Blocks, codecs, Gaussians and the normaliser that models are built from."""
+"""Building blocks of models: layers, codecs, Gaussians, noise and the normaliser."""

@@ -1,4 +1,4 @@
-"""Gradient checkpointing: activations of a stage are computed again in the backward pass."""
+"""Gradient checkpointing: recompute activations of a stage in the backward pass."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from torch.utils.checkpoint import checkpoint
 
 
 class Staged(nn.Module):
-    """A network whose stages may be recomputed: a third more arithmetic, for less memory.
+    """A network that may recompute its stages: a third more arithmetic, for less memory.
 
-    Only the input of each stage is kept. Gradients and statistics are the same to the last bit.
+    Only the input of each stage is kept. Gradients and statistics do not change by a bit.
     """
 
     recompute = False
@@ -33,7 +33,7 @@ class Staged(nn.Module):
 
 
 def recompute_stages(model: nn.Module, on: bool) -> None:
-    """Whether all networks in a model recompute their stages while it is trained."""
+    """Set whether all networks in a model recompute their stages in training."""
     for network in model.modules():
         if isinstance(network, Staged):
             network.recompute = on
@@ -41,15 +41,12 @@ def recompute_stages(model: nn.Module, on: bool) -> None:
 
 @contextmanager
 def unchanged_statistics(network: nn.Module) -> Iterator[None]:
-    """Context in which batch normalisation leaves its running statistics as they are.
-
-    They have seen the batch in the forward pass already.
-    """
+    """Context in which batch normalisation does not change its running statistics."""
     layers = [layer for layer in network.modules() if isinstance(layer, nn.BatchNorm2d)]
     kept = [dict(layer.named_buffers(recurse=False)) for layer in layers]
     for layer, buffers in zip(layers, kept, strict=True):
         for name, buffer in buffers.items():
-            setattr(layer, name, buffer.clone())  # to be written to, and forgotten
+            setattr(layer, name, buffer.clone())  # a copy that may change
     try:
         yield
     finally:

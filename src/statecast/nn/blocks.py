@@ -1,4 +1,4 @@
-"""Multilayer and convolutional blocks, and how their weights are drawn."""
+"""Multilayer and convolutional blocks, and initialisations of their weights."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from statecast.nn.fast.convolution import Geometry, convolve
 from statecast.nn.fast.switches import enabled
 from statecast.nn.fast.weight_cache import cached
 
-LEAK = 0.2  # negative slope of every leaky rectifier of the published codecs
+LEAK = 0.2  # negative slope of the leaky rectifiers of published codecs
 
 
 class MLP(nn.Sequential):
-    """Linear layers with a rectifier between any two of them.
+    """Linear layers with a rectifier between any two.
 
-    The layers are applied as functions of their weights: a forecast of few values consists of
-    many small layers, and calling each as a module would take longer than its product.
+    The layers are applied as functions of their weights: a small forecast runs many small layers,
+    where calling a module takes longer than its matrix product.
     """
 
     def forward(self, values: Float[Tensor, "*batch inputs"]) -> Float[Tensor, "*batch outputs"]:
@@ -48,39 +48,38 @@ def mlp(inputs: int, hidden: int, outputs: int, *, layers: int) -> MLP:
 def beside(
     maps: Float[Tensor, "row channel y x"], vector: Float[Tensor, "row number"] | None
 ) -> Float[Tensor, "row wider y x"]:
-    """Maps with a vector at each of their points, as further channels."""
+    """Maps with a vector appended at each point, as further channels."""
     if vector is None:
         return maps
     return torch.cat([maps, vector[:, :, None, None].expand(-1, -1, *maps.shape[2:])], dim=1)
 
 
 def apply_in_parts(module: nn.Module, rows: Float[Tensor, "row *shape"], size: int) -> Tensor:
-    """A module applied to `size` rows at once, so that its maps of all of them are never held."""
+    """Apply a module to `size` rows at a time, to bound the memory of its feature maps."""
     return torch.cat([module(part) for part in rows.split(size)])
 
 
 class GroupNorm(nn.GroupNorm):
-    """Group normalisation without PyTorch's checks in Python, which take as long as small maps."""
+    """Group normalisation without PyTorch's checks in Python, which are slow for small maps."""
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002  # its name in PyTorch
         return torch.group_norm(input, self.num_groups, self.weight, self.bias, self.eps)
 
 
 class Ready(NamedTuple):
-    """Weights of a convolution unit, as it convolves."""
+    """Weights of a convolution unit, ready to convolve with."""
 
     weight: Tensor
     bias: Tensor | None
-    scale: Float[Tensor, " out_channel"] | None  # of the outputs, folded into both; else None
+    scale: Float[Tensor, " out_channel"] | None  # of outputs, folded into both; or None
 
 
 class ConvolutionUnit(nn.Module):
-    """A (transposed) convolution, then batch normalisation and a leaky rectifier where wanted.
+    """A (transposed) convolution, then optional batch normalisation and leaky rectifier.
 
-    Its input may be given in two parts, one that differs between the frames of a sequence and one
-    that they share (a content code, a skip map). A convolution is linear, so the shared part is
-    convolved once per sequence and added:
-    $W * [a, b] = W_a * a + W_b * b$.
+    The input may have two parts, one that differs between the frames of a sequence and one that
+    they share (a content code, a skip map). A convolution is linear, so the shared part is
+    convolved once per sequence and added: $W * [a, b] = W_a * a + W_b * b$.
     """
 
     def __init__(
@@ -116,7 +115,7 @@ class ConvolutionUnit(nn.Module):
     def convolve_shared(
         self, shared: Float[Tensor, "few shared_channel y x"], *, first: bool
     ) -> Float[Tensor, "few out_channel out_y out_x"]:
-        """Contribution of maps that frames share to the convolution of each of them.
+        """Contribution of shared maps to the convolution of each frame.
 
         With `content_once` switched off, the maps themselves.
         """
@@ -132,13 +131,13 @@ class ConvolutionUnit(nn.Module):
         *,
         shared_first: bool,
     ) -> Float[Tensor, "many out_channel out_y out_x"]:
-        """Apply the unit, with what `convolve_shared` made of the maps that frames share."""
+        """Apply the unit, given the output of `convolve_shared` for the shared maps."""
         if once is not None and not enabled("content_once"):
             repeated = once.repeat_interleave(len(each) // len(once), dim=0)
             parts = (repeated, each) if shared_first else (each, repeated)
             each, once = torch.cat(parts, dim=1), None
         ready = self.ready(each.shape[1], start=not shared_first, fold=self.folds)
-        bias = ready.bias if once is None or ready.scale is not None else None  # `once` has it
+        bias = ready.bias if once is None or ready.scale is not None else None  # else in `once`
         output = convolve(each, ready.weight, bias, self.geometry)
         if once is not None:
             if ready.scale is not None:
@@ -154,11 +153,11 @@ class ConvolutionUnit(nn.Module):
 
     @property
     def folds(self) -> bool:
-        """Whether normalisation can be folded into the weight: nothing is learned from it."""
+        """Whether to fold normalisation into the weight: neither training nor gradients need it."""
         return not self.training and not torch.is_grad_enabled() and enabled("fold_batch_norm")
 
     def ready(self, channels: int, *, start: bool, fold: bool) -> Ready:
-        """The weight of the first or the last `channels` input channels, ready to convolve with."""
+        """The weight for the first or last `channels` input channels, ready to convolve with."""
         convolution, norm = self.convolution, self.norm if fold else None
         weight, bias = convolution.weight, convolution.bias
         dim = 0 if self.geometry.transposed else 1
@@ -175,7 +174,7 @@ class ConvolutionUnit(nn.Module):
             scale, shift = folded(norm)
             # With stored statistics, normalisation is linear, as is the convolution before it.
             part = part * scale.view(-1, 1, 1, *() if self.geometry.transposed else (1,))
-            if bias is not None and whole:  # else it is in what frames share
+            if bias is not None and whole:  # else the shared part has it
                 shift = torch.addcmul(shift, bias, scale)
             return Ready(part, shift, scale)
 
@@ -183,7 +182,7 @@ class ConvolutionUnit(nn.Module):
 
 
 def folded(norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
-    """Scale and shift of each channel that are batch normalisation by stored statistics."""
+    """Scale and shift per channel that equal batch normalisation by stored statistics."""
     mean, variance = norm.running_mean, norm.running_var
     assert mean is not None
     assert variance is not None
@@ -194,7 +193,7 @@ def folded(norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
 class MapLayers(nn.Sequential):
     """3×3 convolutions of maps with batch normalisation; all but the last are rectified.
 
-    Takes any number of batch dimensions, as linear layers do.
+    Inputs may have any number of batch dimensions, as for linear layers.
     """
 
     def __init__(self, channels: int, hidden: int, *, layers: int) -> None:
@@ -229,7 +228,7 @@ def initialise_normal(module: nn.Module, std: float, generator: torch.Generator 
 
 
 def initialise_he(module: nn.Module, generator: torch.Generator | None) -> None:
-    """Draw weights from N(0, 2 / inputs), which keeps the size of what passes; biases are zero.
+    """Draw weights from N(0, 2 / inputs), which preserves the size of signals; biases are zero.
 
     Reference: He et al. (2015), https://arxiv.org/abs/1502.01852.
     """
@@ -262,10 +261,22 @@ def initialise_orthogonal(
             nn.init.zeros_(layer.bias)
 
 
-def initialise_uniform(module: nn.Module, generator: torch.Generator | None) -> None:
-    """Draw every weight as PyTorch does by default, but from `generator`.
+def initialise_convolutions(module: nn.Module, generator: torch.Generator | None) -> None:
+    """Draw weights of convolutions as PyTorch does by default, from `generator`.
 
-    Uniform in ±1/√n, where n is the number of inputs of a linear layer or of units of a
+    They are uniform in ±1/√n, where n is the size of a weight over its first dimension.
+    """
+    for layer in module.modules():
+        if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
+            bound = 1 / math.sqrt(layer.weight[0].numel())
+            for weight in layer.parameters(recurse=False):
+                nn.init.uniform_(weight, -bound, bound, generator=generator)
+
+
+def initialise_uniform(module: nn.Module, generator: torch.Generator | None) -> None:
+    """Draw weights of linear and recurrent layers as PyTorch does by default, from `generator`.
+
+    They are uniform in ±1/√n, where n is the number of inputs of a linear layer, or of units of a
     recurrent one.
     """
     for layer in module.modules():

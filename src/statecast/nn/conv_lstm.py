@@ -1,4 +1,4 @@
-"""ConvLSTM: a convolutional LSTM whose gates are one convolution of input and hidden map."""
+"""ConvLSTM: a convolutional LSTM with one convolution for all gates."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class ConvLSTMState(NamedTuple):
 
 
 def instance_norm(channels: int, epsilon: float) -> nn.GroupNorm:
-    """Normalisation of each channel of each map separately, with a scale and an offset."""
+    """Normalisation of each channel of each map, with a scale and an offset."""
     return GroupNorm(channels, channels, eps=epsilon)
 
 
@@ -35,15 +35,14 @@ class ConvLSTM(nn.Module):
         inputs: channels of the input.
         width: channels of the state.
         kernel: odd side of the convolution.
-        norm_epsilon: of instance normalisation of the gates, which takes the place of their bias,
-            and of the cell; None for none.
+        norm_epsilon: epsilon of instance normalisation of the gates, which then have no bias, and
+            of the cell; None for no normalisation.
     """
 
     def __init__(
         self, inputs: int, width: int, *, kernel: int = 5, norm_epsilon: float | None = None
     ) -> None:
         super().__init__()
-        self.width = width
         plain = norm_epsilon is None
         self.gates = nn.Conv2d(inputs + width, 4 * width, kernel, padding=kernel // 2, bias=plain)
         self.gate_norm = None if norm_epsilon is None else instance_norm(4 * width, norm_epsilon)
@@ -52,7 +51,7 @@ class ConvLSTM(nn.Module):
     def forward(
         self, maps: Float[Tensor, "row channel y x"], state: ConvLSTMState | None
     ) -> ConvLSTMState:
-        """The state after an input; a sequence begins without a state, which is zeros."""
+        """The state after an input; a state of None stands for zeros."""
         if state is None:
             weight, padding = self.gates.weight[:, : maps.shape[1]], self.gates.kernel_size[0] // 2
             gates = nn.functional.conv2d(maps, weight, self.gates.bias, padding=padding)

@@ -1,4 +1,4 @@
-"""Noise that changes at all times: white noise, and coloured noise with a correlation time."""
+"""Noise that changes continuously: white noise, and coloured noise with a correlation time."""
 
 from __future__ import annotations
 
@@ -15,41 +15,40 @@ from statecast.nn.noise_model import (
     NoiseModel,
     Steps,
     main_state,
-    node_normals,
     observed_or_prior,
     path_divergence,
     with_noise,
 )
-from statecast.solvers.brownian import BrownianPath
+from statecast.solvers.brownian import BrownianPath, node_normals
 from statecast.solvers.interval_noise import Interval, IntervalNoise
 from statecast.solvers.reversible import Followed
 from statecast.solvers.solvers import Solver, SolverName, Velocity, total
 
 DiffusionName = Literal["state", "constant"]
-START = 2**33  # node of an interval that the noise a path begins with is drawn from
+START = 2**33  # node of an interval that gives the initial noise of a path
 
 
 class DiffusiveInterval(IntervalNoise):
-    """A frame interval with a Brownian path in it; each step is driven by its increment."""
+    """A frame interval with a Brownian path, whose increment drives each step."""
 
     def __init__(
         self, model: WhiteNoise | ColouredNoise, interval: Interval, dynamics: Dynamics
     ) -> None:
-        self.model, self.interval_, self.dynamics = model, interval, dynamics
+        self.model, self.interval, self.dynamics = model, interval, dynamics
         self.inputs = () if interval.evidence is None else (interval.evidence,)
         self._path: BrownianPath | None = None
 
     def velocity(self, state: Followed, start: float, end: float) -> Velocity:
-        """Velocity of the state in one step, with the increment of the path spread over it."""
+        """Velocity of the state in one step, with the path's increment spread evenly over it."""
         if self._path is None:
             like, size = main_state(state), self.model.noise_size
-            self._path = BrownianPath.of_keys(self.interval_.keys, size, like)
+            self._path = BrownianPath.of_keys(self.interval.keys, size, like)
         slope = self._path.increment(start, end) / (end - start)
-        return lambda y: self.model.velocity(y, slope, self.interval_, self.dynamics)
+        return lambda y: self.model.velocity(y, slope, self.interval, self.dynamics)
 
     def piece(self, solver: Solver, state: Followed, start: float, end: float) -> Followed:
-        if start == 0 and self.interval_.elapsed == 0:
-            state = self.model.begin(state, self.interval_, self.dynamics)
+        if start == 0 and self.interval.elapsed == 0:
+            state = self.model.begin(state, self.interval, self.dynamics)
         return solver.step([self.velocity(state, start, end)], state, end - start)
 
     def piece_back(self, solver: Solver, state: Followed, start: float, end: float) -> Followed:
@@ -57,20 +56,20 @@ class DiffusiveInterval(IntervalNoise):
 
 
 class WhiteNoise(NoiseModel):
-    r"""White noise, which moves the latent linearly: a stochastic differential equation.
+    r"""White noise that enters the latent linearly: a stochastic differential equation.
 
     $$dy = \big(f(y) + B\,\mu\big)\,dt + B\,\sigma\,dW, \qquad
     KL = \int \tfrac12 \left\|\frac{\mu_q - \mu_p(y)}{\sigma}\right\|^2 dt$$
 
-    in Itô's sense. The posterior has a mean μ of its own, constant in a frame interval, and shares
-    σ with the prior: by Girsanov's theorem the divergence is infinite otherwise. One Euler step per
-    frame is the published update with a velocity that is linear in z, and σ shared.
+    in Itô's sense. The posterior has its own mean μ, constant over a frame interval, and shares σ
+    with the prior: by Girsanov's theorem, the divergence would be infinite otherwise. One Euler
+    step per frame is the published update, with a velocity linear in z and a shared σ.
 
     Args:
         latent_size: size of y.
         noise_size: size of W.
         diffusion: whether σ depends on the `state`, or is `constant`.
-        smallest: added to σ, which must not vanish.
+        smallest: constant added to σ, which must not vanish.
     """
 
     enters_velocity = False
@@ -89,7 +88,7 @@ class WhiteNoise(NoiseModel):
             self.raw_std = nn.Parameter(torch.zeros(noise_size))
 
     def initialise(self, generator: torch.Generator | None) -> None:
-        """Draw B with the scale that keeps the size of the noise; a constant σ begins at ln 2."""
+        """Draw B with a scale that preserves the size of the noise; a constant σ starts at ln 2."""
         nn.init.normal_(self.mixing.weight, std=self.noise_size**-0.5, generator=generator)
         if self.raw_std is not None:
             nn.init.zeros_(self.raw_std)
@@ -106,14 +105,14 @@ class WhiteNoise(NoiseModel):
 
     @property
     def solvers(self) -> tuple[SolverName, ...]:
-        # Others follow Stratonovich's reading, which differs where σ depends on the state.
+        # Other solvers are for Stratonovich equations, which differ if σ depends on the state.
         return super().solvers if self.raw_std is not None else ("euler",)
 
     def interval(self, interval: Interval, dynamics: Dynamics) -> IntervalNoise:
         return DiffusiveInterval(self, interval, dynamics)
 
     def begin(self, state: Followed, interval: Interval, dynamics: Dynamics) -> Followed:
-        """The state that a path begins with."""
+        """The initial state of a path."""
         return state
 
     def velocity(
@@ -144,23 +143,23 @@ class WhiteNoise(NoiseModel):
 
 
 class ColouredNoise(NoiseModel):
-    r"""Noise z with a correlation time 1/κ: an Ornstein–Uhlenbeck process that the latent follows.
+    r"""Noise z with a correlation time 1/κ: an Ornstein–Uhlenbeck process that drives the latent.
 
     $$\frac{dy}{dt} = f(y, z), \qquad dz = -\kappa\,(z - \mu(y))\,dt + \sigma(y)\sqrt{2\kappa}\,dW$$
 
-    It begins in N(μ, σ²), its stationary distribution at the first latent. The posterior draws the
-    first z from a Gaussian of its own and pulls z to a mean of its own in each frame interval:
+    The first z comes from N(μ, σ²), the stationary distribution at the first latent. The posterior
+    has its own Gaussian for the first z, and pulls z towards its own mean in each frame interval:
 
     $$KL(q(z_0) \,\|\, p(z_0)) + \int \frac{\kappa}{4}
     \left\|\frac{\mu_q - \mu_p(y)}{\sigma(y)}\right\|^2 dt$$
 
-    Itô's and Stratonovich's readings agree, since σ depends on y, which has no noise of its own.
+    The Itô and the Stratonovich equation agree, since σ depends on y, which has no noise itself.
 
     Args:
         latent_size: size of y.
         noise_size: size of z.
-        time: 1/κ, in frames.
-        smallest: added to σ, which must not vanish.
+        time: 1/κ, in frame intervals.
+        smallest: constant added to σ, which must not vanish.
     """
 
     reversible = True
@@ -177,7 +176,7 @@ class ColouredNoise(NoiseModel):
         if solver.substeps * self.time < 1:
             return (
                 f"does not converge with steps longer than its correlation time, {self.time:g} "
-                f"frames: set substeps to {int(-(-1 // self.time))} or more"
+                f"frames; set substeps to {int(-(-1 // self.time))} or more"
             )
         return None
 
@@ -185,10 +184,10 @@ class ColouredNoise(NoiseModel):
         return DiffusiveInterval(self, interval, dynamics)
 
     def begin(self, state: Followed, interval: Interval, dynamics: Dynamics) -> Followed:
-        """The state that a path begins with: its first z is drawn."""
+        """The initial state of a path, with a draw of its first z."""
         latent = main_state(state)[..., : self.latent_size]
         given = observed_or_prior(interval.evidence, dynamics.prior(latent))
-        standard = node_normals(interval, START, self.noise_size, latent)
+        standard = node_normals(interval.keys, START, self.noise_size, latent)
         return with_noise(state, self.gaussian(given).at(standard), self.latent_size)
 
     def velocity(

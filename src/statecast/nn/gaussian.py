@@ -12,7 +12,7 @@ from torch import Tensor
 
 from statecast.nn.random import standard_normal
 
-SMALLEST_STD = 1e-8  # added to every standard deviation, as in the published code
+SMALLEST_STD = 1e-8  # added to each standard deviation, as published
 
 
 class DiagonalGaussian(NamedTuple):
@@ -23,13 +23,13 @@ class DiagonalGaussian(NamedTuple):
 
     @classmethod
     def from_output(cls, output: Float[Tensor, "*batch twice"]) -> DiagonalGaussian:
-        """First half of the last dimension: means; second half: standard deviations by softplus."""
+        """Means from the first half of the last axis, deviations by softplus of the second half."""
         mean, raw = widened(output).chunk(2, dim=-1)
         return cls(mean, torch.nn.functional.softplus(raw) + SMALLEST_STD)
 
     @classmethod
     def stack(cls, gaussians: Sequence[DiagonalGaussian], dim: int) -> DiagonalGaussian:
-        """Several as one, along a new axis."""
+        """Stack Gaussians along a new axis."""
         means, stds = zip(*gaussians, strict=True)
         return cls(torch.stack(means, dim=dim), torch.stack(stds, dim=dim))
 
@@ -38,23 +38,23 @@ class DiagonalGaussian(NamedTuple):
     ) -> Float[Tensor, "*shape"]:
         """One reparameterised draw, or `samples` of them along a new first axis.
 
-        The Gaussian is of (sample, batch, …), or of (batch, …) where there are `samples`.
+        The Gaussian has shape (sample, batch, …), or (batch, …) if `samples` is given.
         """
         shape = self.mean.shape if samples is None else (samples, *self.mean.shape)
         return self.at(standard_normal(tuple(shape), self.mean, generator))
 
     def at(self, standard: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
-        """The values that lie as many standard deviations from the mean."""
+        """The values that lie `standard` standard deviations from the mean."""
         return self.mean + self.std * standard
 
     def log_density(self, values: Float[Tensor, "*shape"]) -> Float[Tensor, "*batch"]:
-        """Logarithm of the density at `values`, summed over the last dimension."""
+        """Log-density at `values`, summed over the last axis."""
         standard = (values - self.mean) / self.std
         density = -0.5 * standard.square() - self.std.log() - 0.5 * math.log(2 * math.pi)
         return density.sum(dim=-1)
 
     def divergence(self, other: DiagonalGaussian) -> Float[Tensor, "*batch"]:
-        r"""Kullback–Leibler divergence from `other`, summed over the last dimension.
+        r"""Kullback–Leibler divergence from `other` in nats, summed over the last axis.
 
         $$\sum_i \tfrac12\left(r_i + \frac{(\mu_i - m_i)^2}{s_i^2} - 1 - \ln r_i\right),
         \qquad r_i = \frac{\sigma_i^2}{s_i^2}$$
@@ -64,7 +64,7 @@ class DiagonalGaussian(NamedTuple):
         return 0.5 * (ratio + distance - 1 - ratio.log()).sum(dim=-1)
 
     def divergence_from_standard(self) -> Float[Tensor, "*batch"]:
-        """Kullback–Leibler divergence from N(0, I), summed over the last dimension."""
+        """Kullback–Leibler divergence from N(0, I) in nats, summed over the last axis."""
         standard = DiagonalGaussian(torch.zeros_like(self.mean), torch.ones_like(self.std))
         return self.divergence(standard)
 
@@ -72,11 +72,11 @@ class DiagonalGaussian(NamedTuple):
 def negative_log_density(
     values: Float[Tensor, "*shape"], mean: Float[Tensor, "*shape"], std: float
 ) -> Float[Tensor, "*shape"]:
-    """−ln N(values; mean, std²) of each value, with its constant ½ ln 2π."""
+    """−ln N(values; mean, std²) of each value, including the constant ½ ln 2π."""
     constant = math.log(std) + 0.5 * math.log(2 * math.pi)
     return 0.5 * ((values - mean) / std).square() + constant
 
 
 def widened(values: Tensor) -> Tensor:
-    """Values at float32 or more: half precision is for matrix products, not for statistics."""
+    """Values in float32 or more, since half precision suits matrix products, not statistics."""
     return values.to(torch.promote_types(values.dtype, torch.float32))

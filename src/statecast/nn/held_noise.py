@@ -1,16 +1,15 @@
-r"""Noise that is held between renewals: on a grid of times, at random times, or where needed.
+r"""Noise that is held between renewals: on a grid of times, at random times, or when needed.
 
 $$\frac{dy}{dt} = f(y, z_k) \text{ on } [\tau_k, \tau_{k+1}), \qquad
 z_k \sim p(z \mid y(\tau_k)) \text{ or } q(z \mid x_{\le \lfloor\tau_k\rfloor + 1})$$
 
-The posterior of noise renewed at τ knows the frames up to the first one after τ, as the published
-one does: a state can be updated as frames arrive.
+As published, the posterior of noise renewed at τ depends on the frames up to the first one after τ,
+so that new frames can update a state.
 """
 
 from __future__ import annotations
 
 import math
-from abc import abstractmethod
 from collections.abc import Sequence
 
 import torch
@@ -24,11 +23,11 @@ from statecast.nn.noise_model import (
     NoiseModel,
     Steps,
     main_state,
-    node_normals,
     observed_or_prior,
     rate_divergence,
     with_noise,
 )
+from statecast.solvers.brownian import node_normals
 from statecast.solvers.counters import counter_uniforms, node_keys
 from statecast.solvers.interval_noise import (
     Interval,
@@ -40,18 +39,18 @@ from statecast.solvers.interval_noise import (
 from statecast.solvers.reversible import Followed
 from statecast.solvers.solvers import Solver, Velocity
 
-TIMES, GATES = 2**32, 2**32 + 1  # nodes of an interval that times and decisions are drawn from
+TIMES, GATES = 2**32, 2**32 + 1  # nodes of an interval that give times and decisions
 
 
 class HeldInterval(IntervalNoise):
     """A frame interval of noise that is held between renewals."""
 
     def __init__(self, model: NoiseModel, interval: Interval, dynamics: Dynamics) -> None:
-        self.model, self.interval_, self.dynamics = model, interval, dynamics
+        self.model, self.interval, self.dynamics = model, interval, dynamics
         self.inputs = () if interval.evidence is None else (interval.evidence,)
 
     def move(self, solver: Solver, state: Followed, length: float | Tensor) -> Followed:
-        """The state one step later, with the noise that it carries."""
+        """The state one step of this length later, driven by its own noise."""
         size = self.model.latent_size
         noise = main_state(state)[..., size:]
 
@@ -62,18 +61,18 @@ class HeldInterval(IntervalNoise):
         return self.dynamics.stepper(solver).step(parts, state, length)
 
     def gaussian(self, parameters: Tensor) -> DiagonalGaussian:
-        """Distribution of noise renewed at a latent with these prior parameters."""
-        return self.model.gaussian(observed_or_prior(self.interval_.evidence, parameters))
+        """Distribution of renewed noise, given the prior's parameters at the latent."""
+        return self.model.gaussian(observed_or_prior(self.interval.evidence, parameters))
 
     def fresh(self, node: int, state: Followed) -> Tensor:
         """Noise renewed at a state, (sample, batch, noise)."""
         latent = main_state(state)[..., : self.model.latent_size]
         parameters = self.dynamics.prior(latent)
-        standard = node_normals(self.interval_, node, self.model.noise_size, latent)
+        standard = node_normals(self.interval.keys, node, self.model.noise_size, latent)
         return self.gaussian(parameters).at(standard)
 
     def renew(self, node: int, state: Followed, gate: Tensor | None = None) -> Followed:
-        """The state with fresh noise, in all rows or in those whose gate is 1."""
+        """The state with fresh noise, in all rows or in rows with a gate of 1."""
         fresh = self.fresh(node, state)
         if gate is not None:
             fresh = torch.lerp(main_state(state)[..., self.model.latent_size :], fresh, gate)
@@ -81,11 +80,11 @@ class HeldInterval(IntervalNoise):
 
 
 class GridNoise(NoiseModel):
-    r"""Noise renewed every `period` frames, from the beginning of a path on.
+    r"""Noise renewed every `period` frame intervals, from the start of a path.
 
     $$\sum_k KL(q(z_k) \,\|\, p(z_k \mid y(\tau_k)))$$
 
-    With a period of 1 it is the published noise.
+    A period of 1 gives the published noise.
     """
 
     def __init__(self, latent_size: int, noise_size: int, *, period: float) -> None:
@@ -96,7 +95,7 @@ class GridNoise(NoiseModel):
         return GridInterval(self, interval, dynamics, self.renewals(interval.elapsed))
 
     def renewals(self, elapsed: int) -> list[float]:
-        """Times in [0, 1) of an interval at which noise is renewed."""
+        """Times of renewals in an interval, in [0, 1)."""
         return grid_renewals(self.period, elapsed)
 
     def divergence(
@@ -119,7 +118,7 @@ class GridNoise(NoiseModel):
 
 
 class GridInterval(HeldInterval):
-    """A frame interval with renewals at times common to all rows."""
+    """A frame interval with the same times of renewal for all rows."""
 
     def __init__(
         self, model: NoiseModel, interval: Interval, dynamics: Dynamics, times: Sequence[float]
@@ -135,7 +134,7 @@ class GridInterval(HeldInterval):
 
 
 class RandomNoise(NoiseModel):
-    """Noise renewed at random, at a learned rate λ(y) between 0 and the largest."""
+    """Noise renewed at random times, with a learned rate λ(y) between 0 and `largest`."""
 
     def __init__(self, latent_size: int, noise_size: int, *, rate: float, largest: float) -> None:
         super().__init__(latent_size, noise_size)
@@ -144,25 +143,21 @@ class RandomNoise(NoiseModel):
         self.prior_size = 2 * noise_size + 1
 
     def rate(self, parameters: Float[Tensor, "*batch size"]) -> Float[Tensor, "*batch"]:
-        """Renewals per frame, by the last of the parameters."""
+        """Renewals per frame interval, from the last of the parameters."""
         return self.largest * torch.sigmoid(widened(parameters[..., -1]) + self.offset)
-
-    @abstractmethod
-    def interval(self, interval: Interval, dynamics: Dynamics) -> IntervalNoise:
-        """The noise of a frame interval."""
 
 
 class PoissonNoise(RandomNoise):
-    r"""Noise renewed at random times, those of a Poisson process of rate λ(y).
+    r"""Noise renewed at the times of a Poisson process of rate λ(y).
 
-    Times are thinned from a process of the largest rate (Lewis and Shedler, 1979): exact, whatever
-    the steps. The posterior has a rate of its own in each frame interval. With marks,
+    The process is thinned from one of the largest rate (Lewis and Shedler, 1979), which is exact
+    for any steps. The posterior has its own rate in each frame interval. The divergence is
 
     $$KL(q(z_0) \,\|\, p(z_0)) + \int \lambda_q \ln\frac{\lambda_q}{\lambda_p} - \lambda_q
     + \lambda_p + \lambda_q\, KL(q(z) \,\|\, p(z \mid y))\; dt$$
 
-    with the integrand at the left end of each step. Gradients of a decision are those of its
-    probability, straight through.
+    with the integrand at the left end of each step. The gradient of a decision is that of its
+    probability (straight through).
     """
 
     def __init__(self, latent_size: int, noise_size: int, *, rate: float, largest: float) -> None:
@@ -185,7 +180,7 @@ class PoissonNoise(RandomNoise):
 
 
 class PoissonInterval(HeldInterval):
-    """A frame interval in which each row is renewed at times of its own."""
+    """A frame interval in which each row has its own times of renewal."""
 
     def __init__(self, model: PoissonNoise, interval: Interval, dynamics: Dynamics) -> None:
         super().__init__(model, interval, dynamics)
@@ -196,7 +191,7 @@ class PoissonInterval(HeldInterval):
         self.gates = torch.from_numpy(gates)
 
     def piece(self, solver: Solver, state: Followed, start: float, end: float) -> Followed:
-        if start == 0 and self.interval_.elapsed == 0:
+        if start == 0 and self.interval.elapsed == 0:
             state = self.renew(0, state)
         like = main_state(state)
         now = torch.full_like(self.times[..., 0], start)
@@ -210,9 +205,9 @@ class PoissonInterval(HeldInterval):
         return self.move(solver, state, (end - now).unsqueeze(-1).to(like))
 
     def gate(self, event: int, state: Followed, here: Tensor) -> Tensor:
-        """1 in rows that are renewed at this event, 0 elsewhere."""
+        """1 in rows that this event renews, 0 in others."""
         latent = main_state(state)[..., : self.model.latent_size]
-        parameters = self.interval_.evidence
+        parameters = self.interval.evidence
         if parameters is None or bool(parameters.isnan().any()):
             parameters = observed_or_prior(parameters, self.dynamics.prior(latent))
         chance = (self.random.rate(parameters) / self.random.largest).expand(here.shape)
@@ -222,16 +217,16 @@ class PoissonInterval(HeldInterval):
 
 
 class AdaptiveNoise(RandomNoise):
-    r"""Noise renewed at frames at which it is needed.
+    r"""Noise renewed at those frames where it is needed.
 
-    While frames are observed, it is renewed where the posterior disagrees with the prior,
-    $KL(q(z) \,\|\, p(z \mid y)) > c$, which depends on the frames that the posterior knows. In a
-    forecast it is renewed with the probability $1 - e^{-\lambda(y)}$, which learns from that:
+    While frames are observed, noise is renewed where the posterior departs from the prior,
+    $KL(q(z) \,\|\, p(z \mid y)) > c$. In a forecast, it is renewed with the probability
+    $1 - e^{-\lambda(y)}$, which learns from observed renewals:
 
     $$\sum_t m_t \left(KL(q(z_t) \,\|\, p(z_t \mid y_t)) - \ln(1 - e^{-\lambda(y_t)})\right)
     + (1 - m_t) \lambda(y_t)$$
 
-    is the divergence of renewals m and their noise together.
+    is the joint divergence of renewals m and their noise.
     """
 
     def __init__(
@@ -246,7 +241,7 @@ class AdaptiveNoise(RandomNoise):
     def renewed(
         self, parameters: Float[Tensor, "*batch prior"], evidence: Float[Tensor, "*batch size"]
     ) -> tuple[Tensor, Tensor]:
-        """Whether observed noise is renewed, and its divergence from the prior."""
+        """Whether to renew observed noise, and its divergence from the prior."""
         observed = self.gaussian(observed_or_prior(evidence, parameters))
         divergence = observed.divergence(self.gaussian(parameters))
         return divergence > self.threshold, divergence
@@ -260,12 +255,12 @@ class AdaptiveNoise(RandomNoise):
         rate = self.rate(parameters)
         terms = torch.where(renewed, divergence - torch.log(-torch.expm1(-rate)), rate)
         terms = terms.masked_fill(evidence[..., 0].isnan(), 0.0)
-        # The first noise is always drawn: there was none before.
+        # The first noise is always drawn.
         return torch.cat([divergence[..., :1], terms[..., 1:]], dim=-1)
 
 
 class AdaptiveInterval(HeldInterval):
-    """A frame interval whose noise is renewed at its beginning, in the rows that need it."""
+    """A frame interval with renewals at its start, in the rows that need them."""
 
     def __init__(self, model: AdaptiveNoise, interval: Interval, dynamics: Dynamics) -> None:
         super().__init__(model, interval, dynamics)
@@ -277,14 +272,14 @@ class AdaptiveInterval(HeldInterval):
         return self.move(solver, state, end - start)
 
     def gate(self, state: Followed) -> Tensor | None:
-        """1 in rows that are renewed; None where all are."""
-        if self.interval_.elapsed == 0:
+        """1 in rows to renew, 0 in others; None to renew all."""
+        if self.interval.elapsed == 0:
             return None
         latent = main_state(state)[..., : self.model.latent_size]
         parameters = self.dynamics.prior(latent)
         chance = -torch.expm1(-self.adaptive.rate(parameters))
-        draws = counter_uniforms(node_keys(self.interval_.keys, GATES), 1)[..., 0]
-        renewed, evidence = torch.from_numpy(draws).to(chance) < chance, self.interval_.evidence
+        draws = counter_uniforms(node_keys(self.interval.keys, GATES), 1)[..., 0]
+        renewed, evidence = torch.from_numpy(draws).to(chance) < chance, self.interval.evidence
         if evidence is not None:
             needed, _ = self.adaptive.renewed(parameters, evidence)
             renewed = torch.where(evidence[..., 0].isnan(), renewed, needed)

@@ -1,4 +1,4 @@
-"""The Kalman filter and smoother of linear Gaussian states, step by step, with missing values."""
+"""Kalman filter and smoother for linear Gaussian states, with missing values."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ class Moments(NamedTuple):
 
     @classmethod
     def stack(cls, moments: Sequence[Moments], dim: int) -> Moments:
-        """Several as one, along a new axis."""
+        """Stack moments along a new axis."""
         means, covariances = zip(*moments, strict=True)
         return cls(torch.stack(means, dim), torch.stack(covariances, dim))
 
     def at(self, standard: Float[Tensor, "*shape size"]) -> Float[Tensor, "*shape size"]:
-        """The values that correspond to standard normal ones."""
+        """The values that standard normal ones map to."""
         root = torch.linalg.cholesky(self.covariance)
         return self.mean + apply(root, standard)
 
@@ -36,7 +36,7 @@ class Moments(NamedTuple):
         return Moments(apply(matrix, self.mean), covariance)
 
     def log_density(self, values: Float[Tensor, "*batch size"]) -> Float[Tensor, "*batch"]:
-        """Logarithm of the density at `values`."""
+        """Log-density at `values`."""
         root = torch.linalg.cholesky(self.covariance)
         whitened = torch.linalg.solve_triangular(
             root, (values - self.mean).unsqueeze(-1), upper=False
@@ -47,7 +47,7 @@ class Moments(NamedTuple):
 
 
 class Smoothed(NamedTuple):
-    """Moments given all values, and the gain of each step backwards."""
+    """Moments given all values, and the gain of each backward step."""
 
     moments: Moments  # (batch, time, …)
     gains: Float[Tensor, "batch time-1 size size"]
@@ -61,12 +61,12 @@ def correct(
     emission: Float[Tensor, "*batch value size"],
     noise: Float[Tensor, "value value"],
 ) -> Moments:
-    r"""The state after a value is seen: one update of the filter; unchanged where it is missing.
+    r"""Update of the filter by one value; no change where the value is missing.
 
     $$K = \Sigma C^T (C \Sigma C^T + R)^{-1}, \qquad \mu' = \mu + K (a - C \mu), \qquad
     \Sigma' = (I - K C) \Sigma (I - K C)^T + K R K^T$$
 
-    The last form, Joseph's, stays symmetric and positive despite rounding.
+    The last form, Joseph's, stays symmetric and positive definite despite rounding.
     """
     expected = state.transform(emission, noise)
     gain = gain_of(emission @ state.covariance, expected.covariance)
@@ -90,9 +90,9 @@ def smooth(
     The covariance of neighbours is $\mathrm{Cov}(z_t, z_{t+1}) = J_t \Sigma^s_{t+1}$.
 
     Args:
-        filtered: given the values up to each time, (batch, time, …).
-        predicted: given the values before each time.
-        transitions: from each time to the next one.
+        filtered: moments given the values up to each time, (batch, time, …).
+        predicted: moments given the values before each time.
+        transitions: transition from each time to the next.
     """
     later = Moments(filtered.mean[:, -1], filtered.covariance[:, -1])
     found, gains = [later], []
@@ -117,17 +117,17 @@ def draw_backwards(
     noise: Float[Tensor, "size size"],
     standard: Float[Tensor, "batch time size"],
 ) -> Float[Tensor, "batch time size"]:
-    r"""Whole paths given all values, each from the last state backwards.
+    r"""Draw whole paths given all values, from the last state backwards.
 
     $$z_t \mid z_{t+1} \sim N\big(\mu_t + J_t (z_{t+1} - \mu^-_{t+1}),
     (I - J_t A_t) \Sigma_t (I - J_t A_t)^T + J_t Q J_t^T\big)$$
 
     Args:
-        filtered: given the values up to each time, (batch, time, …).
-        predicted: given the values before each time.
-        transitions: from each time to the next one.
+        filtered: moments given the values up to each time, (batch, time, …).
+        predicted: moments given the values before each time.
+        transitions: transition from each time to the next.
         noise: Q.
-        standard: standard normal values that the paths follow from.
+        standard: standard normal values, from which the paths are computed.
     """
     last = Moments(filtered.mean[:, -1], filtered.covariance[:, -1])
     path = [last.at(standard[:, -1])]
@@ -144,7 +144,7 @@ def draw_backwards(
 def gain_of(
     cross: Float[Tensor, "*batch rows size"], covariance: Float[Tensor, "*batch rows rows"]
 ) -> Float[Tensor, "*batch size rows"]:
-    """Regression of one vector on another, from their cross-covariance: crossᵀ covariance⁻¹."""
+    """Coefficients of regression of one vector on another: crossᵀ covariance⁻¹."""
     return torch.cholesky_solve(cross, torch.linalg.cholesky(covariance)).mT
 
 
@@ -162,7 +162,7 @@ def discretise(
 
     $$A = e^{F h}, \qquad Q = \int_0^h e^{F s} L L^T e^{F^T s} ds$$
 
-    from one exponential of twice the size: Van Loan (1978),
+    by one matrix exponential of twice the size: Van Loan (1978),
     https://doi.org/10.1109/TAC.1978.1101743.
 
     Args:

@@ -1,4 +1,4 @@
-"""Noise: standard normal values for every sample of a roll-out, drawn or replayed."""
+"""Noise: standard normal values for all samples of a roll-out, drawn or replayed."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ class Noise:
     """Standard normal values for the rows of a roll-out.
 
     A row is one sample of one sequence. The samples of a sequence are neighbours: row
-    `sequence * samples + sample`, so that what they share can be computed once per sequence.
+    `sequence * samples + sample`, so that shared parts can be computed once per sequence.
 
     Args:
         samples: samples of each sequence.
         batch: number of sequences.
         generator: source of the draws.
-        replayed: values (sample, batch, *size) that take the place of the draws, in their order.
-        record: whether to keep what is drawn in `recorded`, which can be replayed.
+        replayed: values (sample, batch, *size) that replace the draws, in order.
+        record: whether to keep the draws in `recorded`, from which they can be replayed.
 
     Attributes:
         recorded: the values drawn so far, (sample, batch, *size) each.
@@ -44,10 +44,10 @@ class Noise:
         self._replayed = None if replayed is None else iter(replayed)
 
     def draw(self, *size: int, like: Tensor) -> Float[Tensor, "row *size"]:
-        """The next values, of this size for each row, with the type and device of `like`.
+        """The next values, of this size for each row, with the dtype and device of `like`.
 
         Errors:
-            InputError: there are no more values to replay, or those have another size.
+            InputError: no values are left to replay, or they have another size.
         """
         shape = (self.samples, self.batch, *size)
         if self._replayed is None:
@@ -64,9 +64,9 @@ class Noise:
         if values is None or values.shape != shape:
             found = "none" if values is None else f"values {tuple(values.shape)}"
             raise InputError(
-                f"The noise to replay must go on with values (sample, batch, *size) = {shape}, "
-                f"got {found}. Replay what a roll-out of the same samples, sequences and length "
-                "recorded."
+                f"The noise to replay must continue with values (sample, batch, *size) = {shape}, "
+                f"got {found}. Replay a recording of a roll-out of the same samples, sequences and "
+                "length."
             )
         return values
 

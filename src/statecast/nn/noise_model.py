@@ -1,8 +1,8 @@
-r"""How noise enters a latent in continuous time: what every kind has in common.
+r"""NoiseModel: the interface of all kinds of noise of a latent in continuous time.
 
-A kind of noise is a distribution over paths, and an approximate posterior for it that is filtered
-from observed frames. It says how the latent and the noise carried beside it move through a frame
-interval, and the Kullback–Leibler divergence between posterior and prior paths.
+A kind of noise is a distribution over paths, with an approximate posterior that is filtered from
+observed frames. It defines how the latent, and the noise carried beside it, move through a frame
+interval, and the Kullback–Leibler divergence of posterior paths from prior paths.
 """
 
 from __future__ import annotations
@@ -16,31 +16,30 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from statecast.nn.gaussian import DiagonalGaussian
-from statecast.solvers.counters import counter_normals, node_keys
 from statecast.solvers.interval_noise import Interval, IntervalNoise
 from statecast.solvers.reversible import Followed, Pair
 from statecast.solvers.solvers import ADAPTIVE, ODE_SOLVERS, Solver, SolverName, Velocity
 
 
 class Dynamics(NamedTuple):
-    """The facts about a model that its noise is built from."""
+    """Parts of a model that its noise uses."""
 
     parts: Callable[[Tensor | None], list[Velocity]]  # of the latent's velocity, given the noise
-    prior: Callable[[Tensor], Tensor]  # latent to the prior's parameters
-    stepper: Callable[[Solver], Solver]  # the solver that follows the transition
+    prior: Callable[[Tensor], Tensor]  # from a latent to the prior's parameters
+    stepper: Callable[[Solver], Solver]  # from the requested solver to the one that takes steps
 
 
 class Steps(NamedTuple):
     """The steps of a path through observed intervals, in order."""
 
-    latents: Float[Tensor, "sample batch step latent"]  # as each begins
-    lengths: Sequence[float]  # in frames
+    latents: Float[Tensor, "sample batch step latent"]  # at the start of each
+    lengths: Sequence[float]  # in frame intervals
     starts: Sequence[float]  # in [0, 1), within the interval
-    intervals: Sequence[int]  # which interval each lies in
+    intervals: Sequence[int]  # index of the interval of each
 
     @classmethod
     def of(cls, latents: Tensor, ends: Sequence[Sequence[float]]) -> Steps:
-        """Steps that end at these times of each interval."""
+        """Steps that end at these times in each interval."""
         starts = [start for times in ends for start in (0.0, *times[:-1])]
         stops = [stop for times in ends for stop in times]
         lengths = [stop - start for start, stop in zip(starts, stops, strict=True)]
@@ -56,11 +55,11 @@ class NoiseModel(nn.Module, ABC):
         noise_size: size of the noise.
 
     Attributes:
-        carried: columns that the noise adds to the latent.
-        enters_velocity: whether the transition takes the noise as an input.
-        reversible: whether it is known after a step what it was before.
-        posterior_size: parameters of the posterior of a frame interval.
-        prior_size: parameters of the prior at a latent.
+        carried: number of columns that the noise adds to the latent.
+        enters_velocity: whether the noise is an input of the transition.
+        reversible: whether the noise before a step can be computed from that after it.
+        posterior_size: number of parameters of the posterior of a frame interval.
+        prior_size: number of parameters of the prior at a latent.
     """
 
     enters_velocity: ClassVar[bool] = True
@@ -73,29 +72,29 @@ class NoiseModel(nn.Module, ABC):
         self.posterior_size = self.prior_size = 2 * noise_size
 
     def initialise(self, generator: torch.Generator | None) -> None:
-        """Draw its own weights."""
+        """Draw the weights of the noise itself."""
 
     def gaussian(self, parameters: Float[Tensor, "*batch size"]) -> DiagonalGaussian:
-        """Distribution of the noise by the first of the parameters."""
+        """Distribution of the noise, from the first of the parameters."""
         return DiagonalGaussian.from_output(parameters[..., : 2 * self.noise_size])
 
     def posterior(
         self, evidence: Float[Tensor, "*batch size"], prior: DiagonalGaussian
     ) -> DiagonalGaussian:
-        """Distribution of the noise that observed frames say, beside its prior."""
+        """Distribution of the noise given observed frames, of which `prior` is the prior."""
         return self.gaussian(evidence)
 
     @property
     def solvers(self) -> tuple[SolverName, ...]:
-        """Solvers that can follow it: their steps have fixed lengths."""
+        """Solvers that support this noise; by default, those with fixed steps."""
         return tuple(name for name in ODE_SOLVERS if name not in ADAPTIVE)
 
     def why_not_solvable(self, solver: Solver) -> str | None:
-        """Why steps of a solver are too long; None where they are not."""
+        """Why the steps of a solver are too long; None if they are not."""
         return None
 
     def renewals(self, elapsed: int) -> list[float]:
-        """Times in [0, 1) of an interval at which noise is renewed in all rows."""
+        """Times of renewals common to all rows, in [0, 1) of an interval."""
         return []
 
     @abstractmethod
@@ -109,12 +108,12 @@ class NoiseModel(nn.Module, ABC):
         evidence: Float[Tensor, "batch interval size"],
         dynamics: Dynamics,
     ) -> Float[Tensor, "sample batch interval"]:
-        """Divergence of the posterior path from the prior, in nats of each frame interval."""
+        """Divergence of the posterior path from the prior path, in nats per frame interval."""
 
     def drift(
         self, steps: Steps, evidence: Float[Tensor, "batch interval size"], dynamics: Dynamics
     ) -> Float[Tensor, "sample batch step latent"] | None:
-        """The drift's contribution to the latent in each step; None where that is all of it."""
+        """The drift's contribution to the latent in each step; None if there is no other."""
         return None
 
     def per_interval(
@@ -126,32 +125,25 @@ class NoiseModel(nn.Module, ABC):
         return total.index_add(2, index, terms)
 
 
-# States that carry their noise: columns of the latent, then of the noise.
+# States with noise: columns of the latent, then of the noise.
 
 
 def main_state(state: Followed) -> Tensor:
-    """The state itself, without its shadow."""
+    """The state without its shadow."""
     return state.state if isinstance(state, Pair) else state
 
 
 def with_noise(state: Followed, noise: Tensor, latent_size: int) -> Followed:
-    """The state with other noise beside the latent."""
+    """The state with this noise beside the latent."""
     if isinstance(state, Pair):
         return Pair(*(torch.cat([part[..., :latent_size], noise], dim=-1) for part in state))
     return torch.cat([state[..., :latent_size], noise], dim=-1)
 
 
-def node_normals(interval: Interval, node: int, size: int, like: Tensor) -> Tensor:
-    """Standard normal values of one node of an interval, (sample, batch, size)."""
-    double = like.dtype == torch.float64
-    values = counter_normals(node_keys(interval.keys, node), size, double=double)
-    return torch.from_numpy(values).to(like.device, like.dtype)
-
-
 def observed_or_prior(
     evidence: Float[Tensor, "*batch size"] | None, prior: Float[Tensor, "*batch more"]
 ) -> Float[Tensor, "*batch size"]:
-    """The evidence of observed frames on noise; the prior's parameters where they say nothing."""
+    """The evidence of observed frames, and the prior's parameters where it is missing or NaN."""
     if evidence is None:
         return prior
     return torch.where(evidence.isnan(), prior[..., : evidence.shape[-1]], evidence)
@@ -161,11 +153,11 @@ def path_divergence(
     posterior_mean: Float[Tensor, "*batch noise"],
     prior: DiagonalGaussian,
 ) -> Float[Tensor, "*batch"]:
-    r"""Divergence of white noise of one mean from that of another, per unit of time (Girsanov).
+    r"""Divergence between white noises of different means, per unit of time (Girsanov).
 
     $$\tfrac12 \left\|\frac{\mu_q - \mu_p}{\sigma}\right\|^2$$
 
-    Both have the same σ: with another one, paths could be told apart with certainty.
+    Both have the same σ; otherwise the divergence would be infinite.
     """
     return 0.5 * ((posterior_mean - prior.mean) / prior.std).square().sum(dim=-1)
 
@@ -173,7 +165,7 @@ def path_divergence(
 def rate_divergence(
     posterior: Float[Tensor, "*batch"], prior: Float[Tensor, "*batch"]
 ) -> Float[Tensor, "*batch"]:
-    r"""Divergence of a Poisson process from another, per unit of time.
+    r"""Divergence of one Poisson process from another, per unit of time.
 
     $$\lambda_q \ln\frac{\lambda_q}{\lambda_p} - \lambda_q + \lambda_p$$
     """

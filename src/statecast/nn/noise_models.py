@@ -1,4 +1,4 @@
-"""The kinds of noise of a latent, by the options of a recipe."""
+"""Build the noise of a latent from the options of a recipe."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def noise_model_of(
     diffusion: DiffusionName,
     smallest_diffusion: float,
 ) -> NoiseModel | None:
-    """The kind of noise that options name; None for noise held on frames, as published.
+    """The noise model that the options describe; None for noise held over frames, as published.
 
     Errors:
         InputError: a clock that never renews, a diffusion that vanishes, or another number that
@@ -37,8 +37,8 @@ def noise_model_of(
     check_clock_options(renewal_interval, renewal_rate, largest_rate, renewal_threshold)
     if not (0 < smallest_diffusion < math.inf and 0 < correlation_time < math.inf):
         raise InputError(
-            "A diffusion that vanishes makes divergences infinite: smallest_diffusion and "
-            f"correlation_time must be positive, got {smallest_diffusion} and {correlation_time}."
+            "smallest_diffusion and correlation_time must be positive and finite, or divergences "
+            f"would be infinite, got {smallest_diffusion} and {correlation_time}."
         )
     sizes = (latent_size, noise_size)
     if noise == "white":
@@ -57,21 +57,16 @@ def noise_model_of(
 
 
 def check_clock_options(period: float, rate: float, largest: float, threshold: float) -> None:
-    """Raise `InputError` for a clock that never renews, or that always does."""
+    """Raise `InputError` for a clock that never renews, or that renews too often."""
     if not 1e-3 <= period <= 1e6:
         raise InputError(
-            "Noise is renewed every `renewal_interval` frames, between 0.001 and 1e6, got "
-            f"{period}: a clock that never renews holds one noise for ever. Set stochastic: false "
-            "to go without."
+            f"renewal_interval must lie between 0.001 and 1e6 frames, got {period}. For a model "
+            "without noise, set stochastic: false."
         )
     if not 0 < rate < largest <= 1000:
         raise InputError(
-            "The rate of renewal begins at `renewal_rate` per frame, above 0 and below "
-            f"`largest_rate`, which is 1000 at most; got {rate} and {largest}. A clock of rate 0 "
-            "never renews."
+            "renewal_rate must be above 0 and below largest_rate, which must be at most 1000, got "
+            f"{rate} and {largest}."
         )
     if not 0 <= threshold < math.inf:
-        raise InputError(
-            "Noise is renewed above a divergence of `renewal_threshold` nats, 0 or more and "
-            f"finite, got {threshold}: with an infinite threshold the clock never renews."
-        )
+        raise InputError(f"renewal_threshold must be at least 0 nats and finite, got {threshold}.")

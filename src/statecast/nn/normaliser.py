@@ -1,4 +1,4 @@
-"""Location and scale per channel: physical units outside a model, comparable ones inside."""
+"""Normaliser: maps channels between the units of the data and those of the model."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ class Normaliser(nn.Module):
 
     Args:
         spec: channels and value range of the data.
-        method: `none` leaves values as they are; `range` maps the data's range to [0, 1];
+        method: `none` does not change values; `range` maps the data's range to [0, 1];
             `standard` to mean 0 and standard deviation 1; `auto` is `none` for data in [0, 1],
-            `range` where the range is known, else `standard`.
+            `range` if the range is known, else `standard`.
 
     Location and scale are stored with the model's weights.
     """
@@ -53,30 +53,32 @@ class Normaliser(nn.Module):
 
     @property
     def fitting_output(self) -> Literal["sigmoid", "identity"]:
-        """Output function of a decoder that reaches the normalised range, and no more."""
+        """Output function of a decoder with the range of normalised values."""
         bounded = self.method == "range" or self.spec.value_range == (0.0, 1.0)
         return "sigmoid" if bounded and self.method != "standard" else "identity"
 
     def fit(
         self,
         batches: Iterable[
-            Float[Tensor, "batch time channel *space"]
-            | tuple[Tensor, Bool[Tensor, "*shape"] | None]
+            tuple[
+                Float[Tensor, "batch time channel *space"],
+                Bool[Tensor, "batch time channel *space"] | None,
+            ]
         ],
     ) -> None:
-        """Set location and scale from training frames, or pairs of frames and their mask.
+        """Fit location and scale to training frames; without need of data, do nothing.
 
-        Values that a mask calls unknown do not count.
+        Args:
+            batches: frames with their masks, which are True where values are known.
 
         Errors:
-            InputError: there are no frames, or they are not finite.
+            InputError: a channel has no known values, or values are not finite.
         """
         if not self.needs_data:
             return
         count, total, squares = torch.zeros((), dtype=torch.int64), torch.zeros(()), torch.zeros(())
         low, high = torch.tensor(torch.inf), torch.tensor(-torch.inf)
-        for batch in batches:
-            values, mask = batch if isinstance(batch, tuple) else (batch, None)
+        for values, mask in batches:
             points = values.movedim(2, 0).flatten(1).double()
             known = torch.ones_like(points, dtype=torch.bool)
             if mask is not None:
@@ -88,19 +90,19 @@ class Normaliser(nn.Module):
             low = torch.minimum(low, points.masked_fill(~known, torch.inf).amin(dim=1))
             high = torch.maximum(high, points.masked_fill(~known, -torch.inf).amax(dim=1))
         if not bool((count > 0).all()):
-            raise InputError("A normaliser cannot be fitted without frames of known values.")
+            raise InputError("A normaliser needs frames with known values in each channel.")
         mean = total / count
         if self.method == "range":
             location, scale = low, high - low
         else:
             location, scale = mean, (squares / count - mean.square()).clamp_min(0).sqrt()
         if not bool(torch.isfinite(location).all() and torch.isfinite(scale).all()):
-            raise InputError("A normaliser cannot be fitted to frames that are not finite.")
+            raise InputError("A normaliser needs finite frames, got NaN or infinity.")
         self.location.copy_(location)
         self.scale.copy_(torch.where(scale > SMALLEST_SCALE, scale, 1.0))
 
     def normalise(self, values: Float[Tensor, "*shape"], axis: int = 2) -> Float[Tensor, "*shape"]:
-        """From the units of the data; `axis` is that of the channels."""
+        """Values in the units of the model; `axis` is the channel axis."""
         if self.method == "none":
             return values
         return (values - self._along(self.location, values, axis)) / self._along(
@@ -108,7 +110,7 @@ class Normaliser(nn.Module):
         )
 
     def restore(self, values: Float[Tensor, "*shape"], axis: int = 2) -> Float[Tensor, "*shape"]:
-        """Back to the units of the data; `axis` is that of the channels."""
+        """Values in the units of the data; `axis` is the channel axis."""
         if self.method == "none":
             return values
         return values * self._along(self.scale, values, axis) + self._along(

@@ -1,4 +1,4 @@
-"""Square patches of images, folded into channels and back."""
+"""Fold square patches of images into channels, and unfold them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor
 def fold_patches(
     frames: Float[Tensor, "*batch channel y x"], side: int
 ) -> Float[Tensor, "*batch patch_channel patch_y patch_x"]:
-    """One point per patch; its channels lie row by row, column by column, channel by channel."""
+    """Maps with one point per patch; its channels are ordered by row, column and channel."""
     split = frames.unflatten(-1, (-1, side)).unflatten(-3, (-1, side))
     *_, channel, y, row, x, column = range(split.ndim)  # of (…, channel, y, row, x, column)
     leading = range(channel)

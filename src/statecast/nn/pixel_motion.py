@@ -1,4 +1,4 @@
-"""Moving the pixels of a frame: by kernels of the whole frame, of each pixel, or affine maps."""
+"""Move the pixels of a frame: by kernels of the whole frame or of each pixel, or affinely."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from statecast.nn.gaussian import widened
 
 Motion = Literal["cdna", "dna", "stp"]
 Padding = Literal["zeros", "edge"]
-SMALLEST_WEIGHT = 1e-12  # of a kernel, so that its sum is never 0; as in the published code
+SMALLEST_WEIGHT = 1e-12  # smallest weight of a kernel, so that sums are not 0; as published
 
 
 def normalised_kernels(
@@ -30,22 +30,22 @@ def move_by_kernels(
     *,
     padding: Padding = "zeros",
 ) -> Float[Tensor, "row number channel y x"]:
-    """Each frame under each of its kernels, which all of its channels share.
+    """Each frame, moved by each of its kernels, which its channels share.
 
-    A kernel is correlated, not flipped: a weight right of its middle moves pixels to the left.
+    Kernels are correlated, not flipped: a weight right of the middle moves pixels to the left.
     This is the convolutional dynamic neural advection of Finn et al. (2016).
 
     Args:
         frames: the frames.
-        kernels: odd sides; see `normalised_kernels`.
-        padding: what lies beyond the border: `zeros`, or the pixels on the `edge` mirrored.
+        kernels: kernels with odd sides, see `normalised_kernels`.
+        padding: values beyond the border: `zeros`, or the frame mirrored at its `edge`.
     """
     rows, count, side = kernels.shape[:3]
     by_channel = frames.transpose(0, 1)
     reach = side // 2
     if padding == "edge":
         by_channel, reach = mirrored(by_channel, reach), 0
-    with torch.autocast(frames.device.type, enabled=False):  # frames lose nothing to rounding
+    with torch.autocast(frames.device.type, enabled=False):  # keeps the precision of frames
         moved = functional.conv2d(
             widened(by_channel), kernels.flatten(0, 1).unsqueeze(1), padding=reach, groups=rows
         )
@@ -55,7 +55,7 @@ def move_by_kernels(
 def mirrored(
     frames: Float[Tensor, "row channel y x"], reach: int
 ) -> Float[Tensor, "row channel padded_y padded_x"]:
-    """Frames extended beyond their border, mirrored at it: the edge appears twice."""
+    """Frames extended by mirroring at the border, so that the edge appears twice."""
     for dim in (-2, -1):
         side = frames.shape[dim]
         before = frames.narrow(dim, 0, reach).flip(dim)
@@ -67,9 +67,9 @@ def mirrored(
 def move_by_pixel(
     frames: Float[Tensor, "row channel y x"], kernels: Float[Tensor, "row weight y x"]
 ) -> Float[Tensor, "row channel y x"]:
-    """Each frame with a kernel for each pixel, zeros beyond its border.
+    """Each frame, moved by a kernel for each pixel, with zeros beyond the border.
 
-    This is the dynamic neural advection of Finn et al. (2016). Weights of a kernel lie row by row.
+    This is the dynamic neural advection of Finn et al. (2016). A kernel's weights are row by row.
     """
     count = kernels.shape[1]
     side = round(count**0.5)
@@ -81,15 +81,15 @@ def move_by_pixel(
 def move_affinely(
     frames: Float[Tensor, "row channel y x"], maps: Float[Tensor, "row number six"]
 ) -> Float[Tensor, "row number channel y x"]:
-    """Each frame under each of its affine maps, read between pixels; beyond the border, its edge.
+    """Each frame, moved by each of its affine maps, with bilinear interpolation.
 
-    A map takes coordinates (x, y, 1) of the result to those of the frame, both from −1 at the first
-    to 1 at the last pixel. These are the spatial transformers of Jaderberg et al. (2015),
-    https://arxiv.org/abs/1506.02025.
+    Values beyond the border are those of the edge. A map takes coordinates (x, y, 1) of the result
+    to those of the frame, both from −1 at the first to 1 at the last pixel. These are the spatial
+    transformers of Jaderberg et al. (2015), https://arxiv.org/abs/1506.02025.
 
     Args:
         frames: the frames.
-        maps: what is added to the identity, two rows of three.
+        maps: differences from the identity map, two rows of three.
     """
     rows, count = maps.shape[:2]
     repeated = frames.repeat_interleave(count, dim=0)

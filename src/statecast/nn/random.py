@@ -1,11 +1,9 @@
-"""Random values of each sample and each window, independent of how many there are.
+"""Random values per sample and window that do not depend on the number of samples or windows.
 
-A draw takes one whole number from a generator (one per window from `Streams`), its key. The values
-of sample s of window b are those of a counter-based generator with a key of their own, made of that
-number, b and s. So they do not depend on the number of samples, on the batch, or on how a batch is
-shared by processes, and nothing is drawn that is not used.
-
-Values are made of keys by `statecast.solvers.counters`.
+A draw takes one whole number, its key, from a generator (one per window from `Streams`). The values
+of sample s of window b come from a counter-based generator, `statecast.solvers.counters`, whose key
+combines that number, b and s. So they do not depend on the number of samples, on the batch, or on
+how processes share a batch; and only values that are used are drawn.
 """
 
 from __future__ import annotations
@@ -30,11 +28,11 @@ KEYS = 2**63 - 1
 class Streams(torch.Generator):
     """A generator for a batch of windows, each with its own stream.
 
-    Draws for a window do not depend on the batch it is in. Any function that takes a generator
-    without knowing of windows draws from the generator that this one is as well.
+    Draws for a window do not depend on its batch. A function that does not distinguish windows
+    draws from this generator itself.
 
     Args:
-        generators: of the windows, in the order of the batch.
+        generators: generators of the windows, in the order of the batch.
     """
 
     generators: tuple[torch.Generator, ...]
@@ -51,11 +49,11 @@ class Streams(torch.Generator):
 
 
 class PartGenerator(torch.Generator):
-    """A generator for this process's windows of a batch; other processes have the others.
+    """A generator for this process's windows of a batch that processes share.
 
     Args:
-        seeded: gives the seed; a generator for the whole batch.
-        part: of the windows.
+        seeded: generator for the whole batch, which gives the seed.
+        part: the windows of this process.
     """
 
     part: Part
@@ -70,11 +68,11 @@ class PartGenerator(torch.Generator):
 
 
 class LaterSamples(torch.Generator):
-    """A generator for the samples of a forecast from one on, those before being drawn apart.
+    """A generator for later samples of a forecast, as if the samples before had been drawn too.
 
     Args:
-        seeded: gives the seed; a generator for all samples.
-        first: number of the first sample.
+        seeded: generator for all samples, which gives the seed.
+        first: index of the first sample to draw.
     """
 
     first: int
@@ -89,9 +87,9 @@ class LaterSamples(torch.Generator):
 
 
 def branch(generator: torch.Generator | None) -> torch.Generator:
-    """A generator of the same windows and samples, apart from the one that it is drawn from.
+    """A new, independent generator for the same windows and samples.
 
-    One number is taken from that, of each window, however much is drawn from the branch.
+    It takes one number per window from `generator`, however much is drawn from the branch.
     """
     if isinstance(generator, Streams):
         return Streams(branch(stream) for stream in generator.generators)
@@ -104,7 +102,7 @@ def branch(generator: torch.Generator | None) -> torch.Generator:
 
 
 def copy_of(generator: torch.Generator) -> torch.Generator:
-    """A generator whose draws are those of another one, which it leaves as it is."""
+    """A copy of a generator, with the same draws."""
     if isinstance(generator, Streams):
         return Streams(copy_of(stream) for stream in generator.generators)
     made = torch.Generator()
@@ -119,12 +117,12 @@ def copy_of(generator: torch.Generator) -> torch.Generator:
 def standard_normal(
     shape: tuple[int, ...], like: Tensor, generator: torch.Generator | None
 ) -> Float[Tensor, "sample batch *shape"]:
-    """Standard normal values (sample, batch, …) of the type and on the device of `like`.
+    """Standard normal values (sample, batch, …) with the dtype and device of `like`.
 
-    Made on the processor, so that one seed gives the same values everywhere.
+    They are computed on the CPU, so that a seed gives the same values on all devices.
 
     Errors:
-        InputError: the generator is of another number of windows.
+        InputError: the generator is for another number of windows.
     """
     return normal_draws(1, shape, like, generator)[0]
 
@@ -150,14 +148,14 @@ def sample_keys(
 def uniform(
     shape: tuple[int, ...], like: Tensor, generator: torch.Generator | None
 ) -> Float[Tensor, "batch *shape"]:
-    """Uniform values (batch, …) in [0, 1) on the device of `like`.
+    """Uniform values (batch, …) in [0, 1), in float32 on the device of `like`.
 
     Errors:
-        InputError: the generator is of another number of windows.
+        InputError: the generator is for another number of windows.
     """
     (keys,) = window_keys(generator, shape[0], 1)
     bits = mix(np.add.outer(keys, numbers(1, math.prod(shape[1:])) * WEYL))
-    # 24 bits, which float32 holds exactly: no value is rounded up to 1.
+    # 24 bits, which float32 represents exactly, so that no value rounds to 1.
     values = (bits >> np.uint64(40)).astype(np.float32) * np.float32(2**-24)
     return torch.from_numpy(values).view(shape).to(like.device)
 
@@ -182,9 +180,9 @@ def keys_of(generator: torch.Generator | None, count: int) -> Integers:
 
 
 def check_count(known: int, batch: int) -> None:
-    """Raise `InputError` where a generator of other windows is asked for those of a batch."""
+    """Raise `InputError` unless a generator has as many windows as the batch."""
     if known != batch:
         raise InputError(
-            f"A generator of {known} windows draws for as many, got a batch of {batch}. Pass a "
-            "single generator."
+            f"A generator for {known} windows cannot draw for a batch of {batch}. Pass a single "
+            "generator."
         )

@@ -1,4 +1,4 @@
-"""Recurrent layers over whole sequences and over single steps."""
+"""Run recurrent layers over sequences and over single steps."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ LSTMState = tuple[Tensor, Tensor]  # hidden state and cell, each (layer, row, un
 def run_lstm(
     lstm: nn.LSTM, inputs: Float[Tensor, "row time input"], state: LSTMState | None = None
 ) -> tuple[Float[Tensor, "row time unit"], LSTMState]:
-    """Outputs and last state of batch-first layers; a sequence begins at zeros.
+    """Outputs and last state of batch-first layers; a state of None stands for zeros.
 
-    A single step calls the cells themselves: the library prepares weights anew for each sequence,
-    which costs several times as much as the step.
+    A single step calls the cells directly: PyTorch prepares weights for each sequence, which takes
+    several times as long as the step.
     """
     if inputs.shape[1] != 1:
         outputs, after = lstm(inputs, state)

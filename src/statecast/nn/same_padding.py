@@ -1,4 +1,4 @@
-"""Convolutions whose output is as large as their input over the stride, as TensorFlow pads them."""
+"""Convolutions with TensorFlow's padding `SAME`."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from statecast.nn.fast.transposed import UpsamplingConvolution
 class SameConv2d(nn.Conv2d):
     """A convolution with TensorFlow's padding `SAME`.
 
-    With a stride s the output has ⌈n/s⌉ points, and zeros lie around the input. Where their number
-    is odd, the additional one lies after the last point: a kernel of 3 and a stride of 2 pad 0
-    before and 1 after.
+    With a stride s, the output has ⌈n/s⌉ points; the input is padded with zeros. If their number is
+    odd, the additional one comes after the last point: for even n, a kernel of 3 with a stride of 2
+    pads 0 before and 1 after.
     """
 
     def __init__(
@@ -39,10 +39,9 @@ class SameConv2d(nn.Conv2d):
 def same_transposed(
     inputs: int, outputs: int, kernel: int, *, stride: int, bias: bool = True
 ) -> UpsamplingConvolution:
-    """A transposed convolution with TensorFlow's padding `SAME`: from n points to n times stride.
+    """A transposed convolution with TensorFlow's padding `SAME`, from n points to n · stride.
 
-    It is the adjoint of `SameConv2d`: of what the kernel reaches, as much is cut off on each side
-    as that one pads.
+    It is the adjoint of `SameConv2d`: it crops as much on each side as that one pads.
     """
     cut = max(kernel - stride, 0) // 2
     return UpsamplingConvolution(inputs, outputs, kernel, stride=stride, cut=cut, bias=bias)

@@ -1,11 +1,10 @@
-"""Convolutional LSTM cells: ConvLSTM, the ST-LSTM of PredRNN, the block of MIM.
+"""Convolutional LSTM cells: ConvLSTM, the ST-LSTM of PredRNN, and the block of MIM.
 
 Maps are (batch, channel, y, x) and keep their size; h is the hidden state, c the cell.
 """
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -19,17 +18,17 @@ from statecast.nn.fast.weight_cache import cached, constant
 
 Norm = Literal["none", "channel", "element"]
 Maps = Float[Tensor, "batch channel y x"]
-FORGET_BIAS = 1.0  # added inside the sigmoid of forget gates, so that a new cell remembers
+FORGET_BIAS = 1.0  # added inside the sigmoid of forget gates, to remember at first
 
 
 @dataclass(frozen=True, kw_only=True)
 class Gates:
-    """How cells compute gates from maps.
+    """Settings of the convolutions that give gates.
 
     Attributes:
         kernel: odd side of the convolutions.
         grid: (height, width) of the maps.
-        bias: whether convolutions have one.
+        bias: whether convolutions have a bias.
         norm: `none`, or layer normalisation over channels and space of each sample, with a scale
             and an offset for each `channel` or for each `element`.
     """
@@ -60,20 +59,20 @@ class Gates:
 
 
 def remember(memory: Maps | None, i: Maps, f: Maps, g: Maps, *, bias: float = FORGET_BIAS) -> Maps:
-    r"""The next memory, $\sigma(f + b) \odot m + \sigma(i) \odot \tanh g$; m is 0 where None."""
+    r"""The next memory, $\sigma(f + b) \odot m + \sigma(i) \odot \tanh g$; None is 0."""
     if memory is None:
         return torch.sigmoid(i) * torch.tanh(g)
     return torch.addcmul(torch.sigmoid(f + bias) * memory, torch.sigmoid(i), torch.tanh(g))
 
 
 class ConvLSTMCell(nn.Module):
-    r"""Convolutional LSTM, with peepholes where wanted.
+    r"""Convolutional LSTM, with optional peepholes.
 
     $$i, g, f, o = W_x * x + W_h * h, \quad
     c' = \sigma(f + P_f \odot c + b) \odot c + \sigma(i + P_i \odot c) \odot \tanh g, \quad
     h' = \sigma(o + Q \odot c') \odot \tanh c'$$
 
-    P and Q have a weight for each point of the grid. Gates come in the order i, g, f, o.
+    P and Q have a weight for each point of the grid. Gates are in the order i, g, f, o.
 
     Reference: Shi et al. (2015), https://arxiv.org/abs/1506.04214.
     """
@@ -105,7 +104,7 @@ class ConvLSTMCell(nn.Module):
         return torch.sigmoid(o) * torch.tanh(cell), cell
 
     def gates(self, inputs: Maps, hidden: Maps) -> Maps:
-        """Sum of the gates of both; of constant weights, by one convolution."""
+        """Sum of the gates of both inputs; a single convolution while weights are constant."""
         if len(self.input_gates) > 1 or not constant() or torch.is_grad_enabled():
             gates: Maps = self.input_gates(inputs) + self.hidden_gates(hidden)
             return gates
@@ -114,7 +113,7 @@ class ConvLSTMCell(nn.Module):
         return nn.functional.conv2d(both, weight, bias, padding=padding)
 
     def joint_convolution(self) -> tuple[Tensor, Tensor | None]:
-        """Weight and bias of the convolution of input and hidden state side by side."""
+        """Weight and bias of the convolution of input and hidden state, concatenated."""
         first, second = (
             dict(gates.named_parameters()) for gates in (self.input_gates, self.hidden_gates)
         )
@@ -128,18 +127,18 @@ class STLSTMOutput(NamedTuple):
     hidden: Maps
     cell: Maps
     memory: Maps
-    cell_increment: Maps  # Δc = σ(i) ⊙ tanh(g), what entered the cell
-    memory_increment: Maps  # Δm, what entered the memory
+    cell_increment: Maps  # Δc = σ(i) ⊙ tanh(g)
+    memory_increment: Maps  # Δm, the same of the memory
 
 
 class STLSTMCell(nn.Module):
-    r"""Spatio-temporal LSTM: a cell that stays in its layer, a memory m that visits all layers.
+    r"""Spatio-temporal LSTM, with a cell c of its own and a memory m that visits all layers.
 
     $$c' = \sigma(f + 1) \odot c + \Delta c, \quad m' = \sigma(f_m + 1) \odot m + \Delta m, \quad
     h' = \sigma(o + W_o * [c', m']) \odot \tanh(W_1 * [c', m'])$$
 
-    with $\Delta c = \sigma(i) \odot \tanh g$, $\Delta m = \sigma(i_m) \odot \tanh g_m$. Each
-    memory has gates of its own; those of the input come in the order i, f, g, i_m, f_m, g_m, o.
+    where $\Delta c = \sigma(i) \odot \tanh g$ and $\Delta m = \sigma(i_m) \odot \tanh g_m$. Cell
+    and memory have separate gates; those of the input are in the order i, f, g, i_m, f_m, g_m, o.
 
     Reference: Wang et al. (2017), https://papers.nips.cc/paper/6689.
     """
@@ -176,16 +175,16 @@ class MIMOutput(NamedTuple):
 
 
 class MIMBlock(nn.Module):
-    r"""ST-LSTM of MIM, whose input gates X serve both memories.
+    r"""ST-LSTM of MIM, where cell and memory share the input gates X.
 
     $$m' = \sigma(X_f + S_f + 1) \odot m + \sigma(X_i + S_i) \odot \tanh(X_g + S_g), \quad
     c' = \tau + \sigma(X_i + T_i) \odot \tanh(X_g + T_g), \quad
     h' = \sigma(X_o + T_o + S_o) \odot \tanh(W_1 * [c', m'])$$
 
-    with gates X of the input, T of h and S of the old m. What remains of the cell is
-    $\tau = \sigma(X_f + T_f + 1) \odot c$ in the first layer. In those above it is the output of
-    MIM-S, a ConvLSTM with peepholes, whose input is the difference d, hidden state c, and cell s.
-    Gates come in the order i, g, f, o; T has no f there.
+    with gates X of the input, T of h and S of the old m. In the first layer,
+    $\tau = \sigma(X_f + T_f + 1) \odot c$. In layers above it, τ is the output of MIM-S, a ConvLSTM
+    with peepholes and with the difference d as input, c as hidden state and s as cell; T then has
+    no f. Gates are in the order i, g, f, o.
 
     Reference: Wang et al. (2019), https://arxiv.org/abs/1811.07490.
     """
@@ -206,7 +205,7 @@ class MIMBlock(nn.Module):
         memory: Maps,
         cascade: tuple[Maps, Maps] | None = None,
     ) -> MIMOutput:
-        """The next state; `cascade` is d and s, which the first layer lacks."""
+        """The next state; `cascade` is (d, s), or None in the first layer."""
         i, g, f, o = self.input_gates(inputs).chunk(4, dim=1)
         i_s, g_s, f_s, o_s = self.memory_gates(memory).chunk(4, dim=1)
         i_t, g_t, *f_t, o_t = self.hidden_gates(hidden).split(cell.shape[1], dim=1)
@@ -223,17 +222,5 @@ class MIMBlock(nn.Module):
 
 
 def peephole_cell(width: int, gates: Gates) -> ConvLSTMCell:
-    """The cell of both modules of MIM, MIM-N and MIM-S."""
+    """The cell of MIM-N and of MIM-S."""
     return ConvLSTMCell(width, width, gates, peepholes=True, forget_bias=FORGET_BIAS)
-
-
-def initialise_fan_in(module: nn.Module, generator: torch.Generator | None) -> None:
-    """Draw weights and biases of convolutions as PyTorch does by default, from `generator`.
-
-    Uniform in ±1/√n, where n is the number of inputs of a point of the output.
-    """
-    for layer in module.modules():
-        if isinstance(layer, nn.Conv2d):
-            bound = 1 / math.sqrt(layer.weight[0].numel())
-            for weight in layer.parameters(recurse=False):
-                nn.init.uniform_(weight, -bound, bound, generator=generator)

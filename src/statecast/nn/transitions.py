@@ -1,4 +1,4 @@
-"""How a latent with noise goes from one frame to the next: residual, coupling, GRU, or layers."""
+"""Transitions of a latent with noise from frame to frame: residual, coupling, GRU, MLP."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ TransitionName = Literal["residual", "coupling", "gru", "mlp"]
 
 
 class Transition(nn.Module, ABC):
-    """One frame interval of the latent, given the noise of that interval.
+    """A transition of the latent through a frame interval, given the noise of the interval.
 
     Class attributes:
-        continuous: whether it is a differential equation, which any solver can follow.
+        continuous: whether it is a differential equation, which any solver can integrate.
     """
 
     continuous: ClassVar[bool] = False
@@ -39,7 +39,7 @@ class Transition(nn.Module, ABC):
         solver: Solver,
         fractions: Sequence[float],
     ) -> list[Followed]:
-        """Latents at increasing fractions of the interval; its end alone unless continuous."""
+        """Latents at increasing fractions of the interval; only its end unless continuous."""
 
     @abstractmethod
     def initialise(self, gain: float, generator: torch.Generator | None) -> None:
@@ -47,20 +47,20 @@ class Transition(nn.Module, ABC):
 
 
 class ContinuousTransition(Transition):
-    """A differential equation, whose velocity is a sum of parts."""
+    """A differential equation with a velocity that is a sum of parts."""
 
     continuous = True
 
     @abstractmethod
     def parts(self, noise: Float[Tensor, "*batch noise"] | None) -> list[Velocity]:
-        """Velocities of the latent, whose sum is its own, given the noise."""
+        """Velocities, given the noise, whose sum is the velocity of the latent."""
 
     def stepper(self, solver: Solver) -> Solver:
-        """The solver that follows it, where one is asked for."""
+        """The solver that takes the steps when this one is requested."""
         return solver
 
     def invertible(self, solver: Solver) -> bool:
-        """Whether steps of a solver can be undone to the last bits."""
+        """Whether steps of this solver can be undone up to the last bits."""
         return solver.paired
 
     def step(
@@ -70,7 +70,7 @@ class ContinuousTransition(Transition):
 
 
 class ResidualTransition(ContinuousTransition):
-    r"""An ordinary differential equation whose noise is constant in an interval.
+    r"""An ordinary differential equation with noise that is constant over an interval.
 
     $$\frac{dy}{dt} = f(y, z_{\lfloor t\rfloor+1})$$
 
@@ -94,7 +94,7 @@ class CouplingTransition(ContinuousTransition):
     $$a' = a + h\, F(b, z), \qquad b' = b + h\, G(a', z)$$
 
     A step of $da/dt = F(b, z)$, $db/dt = G(a, z)$ that can be undone for any h: b first, then a.
-    It keeps volumes. Solvers other than `euler` follow the same equation.
+    The step preserves volume. Solvers other than `euler` integrate the same equation.
 
     References: Dinh et al. (2015), https://arxiv.org/abs/1410.8516; Gomez et al. (2017),
     https://arxiv.org/abs/1707.04585.
@@ -104,8 +104,8 @@ class CouplingTransition(ContinuousTransition):
         super().__init__()
         if latent_size % 2:
             raise InputError(
-                f"The coupling transition halves the latent: latent_size must be even, got "
-                f"{latent_size}."
+                "The coupling transition splits the latent in halves: latent_size must be even, "
+                f"got {latent_size}."
             )
         self.half_size = latent_size // 2
         self.first, self.second = (
@@ -127,7 +127,7 @@ class CouplingTransition(ContinuousTransition):
         return [first, second]
 
     def stepper(self, solver: Solver) -> Solver:
-        # One half after the other: the splitting that `residual` blocks are.
+        # `residual` moves one half after the other.
         return replace(solver, name="residual") if solver.name == "euler" else solver
 
     def invertible(self, solver: Solver) -> bool:
@@ -139,7 +139,7 @@ class CouplingTransition(ContinuousTransition):
 
 
 class MLPTransition(Transition):
-    """y' = MLP(y, z): no identity path."""
+    """y' = MLP(y, z), without an identity path."""
 
     def __init__(self, latent_size: int, noise_size: int, *, hidden: int, layers: int) -> None:
         super().__init__()
@@ -156,12 +156,12 @@ class MLPTransition(Transition):
 
 
 class GRUTransition(Transition):
-    """y' = GRU(y, z): one gated recurrent unit, whose hidden state is the latent."""
+    """y' = GRU(y, z), a gated recurrent unit with the latent as its hidden state."""
 
     def __init__(self, latent_size: int, noise_size: int) -> None:
         super().__init__()
         if noise_size == 0:
-            raise InputError("The gru transition takes noise as its input. Set stochastic: true.")
+            raise InputError("The gru transition needs noise as its input. Set stochastic: true.")
         self.cell = nn.GRUCell(noise_size, latent_size)
 
     def step(
@@ -179,7 +179,7 @@ class GRUTransition(Transition):
 def transition_of(
     name: TransitionName, latent_size: int, noise_size: int, *, hidden: int, layers: int
 ) -> Transition:
-    """The transition of this name; `noise_size` is 0 where there is no noise."""
+    """The transition of this name; a `noise_size` of 0 means no noise."""
     if name == "gru":
         return GRUTransition(latent_size, noise_size)
     kinds = (ResidualTransition, CouplingTransition, MLPTransition)

@@ -1,4 +1,4 @@
-"""Warping: an image moved by a motion field, by interpolation or by advection and diffusion."""
+"""Warp images by a motion field, by interpolation or by advection and diffusion."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ Padding = Literal["zeros", "border"]
 
 
 def sampling_grid(motion: Float[Tensor, "batch 2 y x"]) -> Float[Tensor, "batch y x 2"]:
-    """Where each pixel of a moved image comes from, (x, y) in [−1, 1] over the image.
+    """Place that each pixel of a moved image comes from, (x, y) in [−1, 1] over the image.
 
     Args:
-        motion: in halves of a side, to the right and down.
+        motion: motion in halves of a side, to the right and down.
     """
     height, width = motion.shape[2:]
     y = torch.linspace(-1, 1, height, dtype=motion.dtype, device=motion.device)
@@ -28,7 +28,7 @@ def sampling_grid(motion: Float[Tensor, "batch 2 y x"]) -> Float[Tensor, "batch 
 def pixel_positions(
     grid: Float[Tensor, "batch y x 2"], *, align_corners: bool
 ) -> Float[Tensor, "batch y x 2"]:
-    """Columns and rows of the places of a `sampling_grid`, as `warp_bilinear` reads them."""
+    """Columns and rows, in pixels, of the places of a `sampling_grid`."""
     height, width = grid.shape[1:3]
     size = torch.tensor([width, height], dtype=grid.dtype, device=grid.device)
     if align_corners:
@@ -46,11 +46,11 @@ def warp_bilinear(
     """Images moved by a motion, interpolated between the four pixels around each place.
 
     Args:
-        images: what is moved.
-        motion: in halves of a side, to the right and down.
-        padding: outside of an image: `zeros`, or its values at the `border`.
-        align_corners: whether −1 and 1 are the centres of the outermost pixels. Otherwise they are
-            their outer edges; an image at rest is then stretched by less than a pixel.
+        images: images to move.
+        motion: motion in halves of a side, to the right and down.
+        padding: values outside an image: `zeros`, or those at the `border`.
+        align_corners: whether −1 and 1 are the centres of the outermost pixels instead of their
+            outer edges. In the latter case, a motion of 0 stretches the image by less than a pixel.
     """
     moved: Tensor = torch.nn.functional.grid_sample(
         images, sampling_grid(motion), padding_mode=padding, align_corners=align_corners
@@ -69,18 +69,18 @@ def warp_gaussian(
 
     $$I'(x) = \frac{1}{4 \pi D} \sum_y \exp\left(-\frac{\|x - w(x) - y\|^2}{4 D}\right) I(y)$$
 
-    over all pixels y. The kernel is a product of one along each axis, so time and memory grow as
-    the pixels times the sides.
+    over all pixels y. The kernel is a product of kernels along both axes, so time and memory grow
+    as the number of pixels times the sides.
 
     Reference: de Bézenac et al. (2018), https://arxiv.org/abs/1711.07970.
 
     Args:
-        images: what is moved.
-        motion: in halves of a side, to the right and down.
-        diffusion: D times the time step, in pixel². The weights of an infinite image sum to 1
-            within 0.0002 from 0.25 on.
-        padding: `zeros` outside of an image, as in the equation; with `border`, weights of the
-            pixels inside sum to 1.
+        images: images to move.
+        motion: motion in halves of a side, to the right and down.
+        diffusion: D times the time step, in pixel². From 0.25 on, the weights in an infinite
+            image sum to 1 within 0.0002.
+        padding: `zeros` outside an image, as in the equation; with `border`, the weights of pixels
+            inside the image sum to 1.
     """
     places = pixel_positions(sampling_grid(motion), align_corners=True)
     rows, columns = (

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from statecast.errors import ConvergenceError, require
 
-MESSAGES = ("underflow", "max_num_steps", "non-finite")  # of torchdiffeq's assertions
+MESSAGES = ("underflow", "max_num_steps", "non-finite")  # in the assertions of torchdiffeq
 
 
 def dormand_prince(
@@ -24,16 +24,16 @@ def dormand_prince(
 ) -> list[Float[Tensor, "*shape"]]:
     """States at increasing times after 0, by the method of Dormand and Prince of order 5.
 
-    Steps are chosen for all sequences of a batch together. Gradients go back through the steps
-    taken, so that memory grows with their number.
+    All sequences of a batch share their steps. Gradients flow back through the steps taken, so
+    memory grows with their number.
 
     Args:
-        velocity: f.
-        state: at time 0.
-        times: times wanted, above 0.
+        velocity: f, autonomous.
+        state: state at time 0.
+        times: requested times, above 0.
         relative_tolerance: largest local error relative to the state.
         absolute_tolerance: largest local error in units of the state.
-        maximum_steps: steps between two times wanted at most.
+        maximum_steps: most steps between two requested times.
 
     Errors:
         MissingExtraError: torchdiffeq is not installed.
@@ -42,8 +42,8 @@ def dormand_prince(
     require("torchdiffeq", "adaptive", "integrate with the solver dopri5")
     differentiated = torch.is_grad_enabled()
     try:
-        # torchdiffeq has an autograd function of its own, which inference mode refuses, and tensors
-        # that are made when it is imported, which gradients must pass later.
+        # torchdiffeq has an autograd function, which inference mode refuses, and makes tensors on
+        # import that later gradients must pass.
         with torch.inference_mode(False), torch.set_grad_enabled(differentiated):
             from torchdiffeq import odeint
 
@@ -62,8 +62,8 @@ def dormand_prince(
         if not any(message in reason for message in MESSAGES):
             raise
         raise ConvergenceError(
-            f"The solver dopri5 did not get through a frame interval ({reason}). Loosen its "
-            f"tolerances, now {relative_tolerance:g} and {absolute_tolerance:g}, or use a solver "
-            "of fixed steps such as rk4."
+            f"The solver dopri5 failed within a frame interval ({reason}). Loosen its tolerances, "
+            f"now {relative_tolerance:g} and {absolute_tolerance:g}, or use a solver with fixed "
+            "steps, such as rk4."
         ) from error
     return list(path[1:])

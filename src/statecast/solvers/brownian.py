@@ -1,4 +1,4 @@
-"""Brownian motion over a frame interval, the same path for any requested times."""
+"""Brownian motion over a frame interval: one path, whatever times are requested."""
 
 from __future__ import annotations
 
@@ -32,16 +32,23 @@ def bridge(
     return before.lerp(after, fraction) + math.sqrt(fraction * (1 - fraction) * length) * standard
 
 
+def node_normals(keys: Integers, node: int, size: int, like: Tensor) -> Float[Tensor, "*keys size"]:
+    """Standard normal values of one node below each key, with the dtype and device of `like`."""
+    double = like.dtype == torch.float64
+    values = counter_normals(node_keys(keys, node), size, double=double)
+    return torch.from_numpy(values).to(like.device, like.dtype)
+
+
 class BrownianPath:
     r"""A path W on [0, 1] with W(0) = 0, built by midpoints (Lévy's construction).
 
     W(1) is the noise of node 0. The midpoint of cell j of level l, of length $2^{-l}$, is the mean
-    of both ends and $\tfrac12 2^{-l/2}$ times the noise of node $2^l + j$. A time that lies on no
-    level is a bridge inside its cell of level `DEPTH`. So a value depends on its time alone: on no
-    step size, and on no other time or order that is asked for.
+    of both ends plus $\tfrac12 2^{-l/2}$ times the noise of node $2^l + j$. A time that lies on no
+    level is a bridge inside its cell of level `DEPTH`. So a value depends on its time only, not on
+    a step size, nor on which other times are requested, nor on their order.
 
     Args:
-        noise: standard normal values of a node, all of one shape.
+        noise: function from a node to standard normal values, always of one shape.
     """
 
     def __init__(self, noise: NodeNoise) -> None:
@@ -51,23 +58,17 @@ class BrownianPath:
 
     @classmethod
     def of_keys(cls, keys: Integers, size: int, like: Tensor) -> BrownianPath:
-        """Paths of `size` dimensions, one for each key, with the type and device of `like`."""
-        double = like.dtype == torch.float64
-
-        def noise(node: int) -> Tensor:
-            values = counter_normals(node_keys(keys, node), size, double=double)
-            return torch.from_numpy(values).to(like.device, like.dtype)
-
-        return cls(noise)
+        """Paths of `size` dimensions, one for each key, with the dtype and device of `like`."""
+        return cls(lambda node: node_normals(keys, node, size, like))
 
     def at(self, time: float) -> Float[Tensor, "*shape"]:
         """W at a time in [0, 1].
 
         Errors:
-            InputError: a time outside.
+            InputError: the time lies outside [0, 1].
         """
         if not 0 <= time <= 1:
-            raise InputError(f"A Brownian path of one frame interval ends at 1, got {time}.")
+            raise InputError(f"Times of a Brownian path must lie in [0, 1], got {time}.")
         low, high = 0.0, 1.0
         for level in range(DEPTH):
             if time in self._values:

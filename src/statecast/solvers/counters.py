@@ -1,7 +1,7 @@
 """Random values that are a pure function of a key: a counter-based generator.
 
 Counters are mixed by the finaliser of SplitMix64: Steele, Lea and Flood (2014),
-https://doi.org/10.1145/2660193.2660195. Normal values are made of them by Box and Muller (1958).
+https://doi.org/10.1145/2660193.2660195. Box and Muller (1958) give normal values.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ Floats = np.ndarray[Any, np.dtype[Any]]
 
 
 def numbers(first: int, count: int) -> Integers:
-    """`count` whole numbers from `first` on."""
+    """`count` consecutive whole numbers, starting at `first`."""
     return np.arange(first, first + count, dtype=np.uint64)
 
 
 def mix(values: Integers) -> Integers:
-    """Bits that look independent of each other for any input values; in place."""
+    """Mix 64-bit values in place, so that their bits look random and independent."""
     shifted = values >> SHIFTS[0]
     values ^= shifted
     values *= FIRST
@@ -55,7 +55,7 @@ def counter_uniforms(keys: Integers, size: int) -> Floats:
 
 
 def node_keys(keys: Integers, node: int) -> Integers:
-    """Keys of one node below each key; those of node 0 are the keys themselves."""
+    """Keys of one node below each key; for node 0, the keys themselves."""
     if node == 0:
         return keys
     return mix(mix(keys.copy()) + np.uint64(node * NODE % 2**64))
@@ -64,7 +64,7 @@ def node_keys(keys: Integers, node: int) -> Integers:
 def box_muller(bits: Integers, double: bool) -> Floats:
     """Normal values (…, 2 * pair) from 64 bits for each pair.
 
-    Half of the bits make the radius, which is at most 6.8, and half the angle.
+    Half of the bits give the radius, which is at most 6.8, and half the angle.
     """
     kind: Any = np.float64 if double else np.float32
     fractions: Floats = bits.view(np.uint32).reshape(*bits.shape, 2).astype(kind)

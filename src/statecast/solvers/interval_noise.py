@@ -1,4 +1,4 @@
-"""The noise of a frame interval: what a solver's steps are cut at, and driven by."""
+"""The noise of a frame interval, which drives a solver's steps and divides them at renewals."""
 
 from __future__ import annotations
 
@@ -18,46 +18,46 @@ from statecast.solvers.solvers import FRACTION_TOLERANCE, Solver, Velocity
 
 
 class Interval(NamedTuple):
-    """A frame interval, as noise that is made inside of it knows it."""
+    """A frame interval, as seen by noise that is generated inside it."""
 
-    keys: Integers  # (sample, batch): all that is random in the interval is a function of them
+    keys: Integers  # (sample, batch); determine all that is random in the interval
     elapsed: int  # whole frames since the path began
-    evidence: Float[Tensor, "batch size"] | None  # evidence of observed frames; None in a forecast
+    evidence: Float[Tensor, "batch size"] | None  # from observed frames; None in a forecast
 
 
 class IntervalNoise(ABC):
-    """The noise of one frame interval, of every row: a pure function of keys and states.
+    """The noise of one frame interval, for all rows: a pure function of keys and states.
 
-    Noise that is held is constant from one renewal to the next; white noise is the increment of a
-    Brownian path over each step; coloured noise is carried as a part of the state.
+    Held noise is constant from one renewal to the next; white noise is the increment of a Brownian
+    path over each step; coloured noise is part of the state.
     """
 
     renewals: Sequence[float] = ()  # in [0, 1), common to all rows
-    inputs: Sequence[Tensor] = ()  # tensors beside weights that states get gradients from
+    inputs: Sequence[Tensor] = ()  # tensors, besides weights, that get gradients from states
 
     @abstractmethod
     def piece(self, solver: Solver, state: Followed, start: float, end: float) -> Followed:
         """The state at `end`, one step of the solver after `start`; no renewal lies in between."""
 
     def piece_back(self, solver: Solver, state: Followed, start: float, end: float) -> Followed:
-        """The state at `start` that `piece` leads to this one from.
+        """The state at `start` from which `piece` leads to this one.
 
         Errors:
-            InputError: what was renewed cannot be known from what followed.
+            InputError: this noise cannot be run backwards.
         """
         raise InputError(
             f"{type(self).__name__} cannot be run backwards: the noise before a renewal is not "
-            "known after it. Hold the noise on frames, or use white or coloured noise."
+            "known after it. Hold the noise over frames, or use white or coloured noise."
         )
 
 
 class Constant(IntervalNoise):
-    """Noise that is constant in the whole interval, or none.
+    """Noise that is constant over the whole interval, or no noise.
 
     Args:
-        parts: velocities whose sum is that of the state, given the noise.
-        stepper: the solver that takes steps where another is asked for.
-        inputs: the noise, where it gets gradients.
+        parts: velocities, given the noise, whose sum is the velocity of the state.
+        stepper: maps the requested solver to the one that takes the steps.
+        inputs: the noise, if it needs gradients.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class Constant(IntervalNoise):
 
 
 def step_times(substeps: int, renewals: Sequence[float] = ()) -> list[float]:
-    """Where the steps of a frame interval end: at its equal parts, and at renewals."""
+    """End times of the steps of a frame interval: those of equal parts, and renewals."""
     times = {index / substeps for index in range(1, substeps + 1)}
     for renewal in renewals:
         if all(abs(renewal - time) > FRACTION_TOLERANCE for time in (0.0, *times)):
@@ -89,8 +89,8 @@ def follow(
 ) -> list[Followed]:
     """States at increasing fractions of an interval, each above 0 and at most 1.
 
-    A time between two steps is reached by a shorter step, off the path that continues: so
-    asking for it changes no other state.
+    A shorter step, off the path that continues, leads to a time between two steps, so that
+    requesting it changes no other state.
     """
     ends = step_times(solver.substeps, noise.renewals)
     times, path, found = [0.0, *ends], [state], []
@@ -108,7 +108,7 @@ def follow(
 
 
 def follow_back(noise: IntervalNoise, solver: Solver, state: Followed) -> Followed:
-    """The state at the beginning of an interval that ends in this one."""
+    """The state at the start of an interval that ends in this state."""
     times = [0.0, *step_times(solver.substeps, noise.renewals)]
     for start, end in zip(times[-2::-1], times[:0:-1], strict=True):
         state = noise.piece_back(solver, state, start, end)
@@ -116,7 +116,7 @@ def follow_back(noise: IntervalNoise, solver: Solver, state: Followed) -> Follow
 
 
 def number_of_time(times: Sequence[float], time: float) -> int | None:
-    """Number of a time among others, if it is one of them."""
+    """Index of a time among others; None if it is not one of them."""
     found = (i for i, other in enumerate(times) if abs(other - time) <= FRACTION_TOLERANCE)
     return next(found, None)
 
@@ -125,8 +125,8 @@ def grid_renewals(period: float, elapsed: int) -> list[float]:
     """Times in [0, 1) of a frame interval at which a clock of this period ticks.
 
     Args:
-        period: frames from one tick to the next.
-        elapsed: whole frames since the clock began, with a tick.
+        period: frame intervals from one tick to the next.
+        elapsed: whole frame intervals since the clock started, with a tick.
     """
     first = math.ceil(elapsed / period - FRACTION_TOLERANCE)
     last = math.ceil((elapsed + 1) / period - FRACTION_TOLERANCE)
@@ -134,11 +134,11 @@ def grid_renewals(period: float, elapsed: int) -> list[float]:
 
 
 def poisson_times(keys: Integers, rate: float) -> Floats:
-    """Times (*rows, event) of a Poisson process in [0, 1), and times beyond 1 where rows have less.
+    """Times (*rows, event) of a Poisson process in [0, 1); rows with fewer events go on beyond 1.
 
     Args:
-        keys: of the rows.
-        rate: mean number of events.
+        keys: keys of the rows.
+        rate: mean number of events per interval.
     """
     count = 4 + 2 * math.ceil(rate)
     while True:

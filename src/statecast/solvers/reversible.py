@@ -1,13 +1,12 @@
-r"""Methods whose steps can be undone to the last bits: reversible Heun.
+r"""Reversible Heun, a method whose steps can be undone up to rounding in the last bits.
 
-A state is a pair, y and its shadow ŷ, which begin equal. With $I(y) = f(y) h + g(y) ΔW$ a step is
+A state is a pair, y and its shadow ŷ, equal at first. With $I(y) = f(y) h + g(y) ΔW$, a step is
 
 $$\hat y' = 2 y - \hat y + I(\hat y), \qquad y' = y + \tfrac12 (I(\hat y) + I(\hat y'))$$
 
-and the step back is the same with −I and the roles of both states exchanged, so that it is exact
-but for rounding. Order 2 for an ordinary equation, strong order 1 for a stochastic one in
-Stratonovich's reading with diagonal noise (½ in general). The step is not damped: its region of
-stability is smaller than Heun's.
+and the step back is the same with −I, so that it is exact up to rounding. The order is 2 for an
+ordinary equation; the strong order is 1 for a Stratonovich equation with diagonal noise, and ½ in
+general. The method does not damp: its region of stability is smaller than that of Heun's.
 
 Reference: Kidger, Foster, Li and Lyons (2021), https://arxiv.org/abs/2105.13493.
 """
@@ -31,7 +30,7 @@ class Pair(NamedTuple):
     shadow: Float[Tensor, "*shape"]
 
 
-Followed = Tensor | Pair  # what a solver carries
+Followed = Tensor | Pair  # the state that a solver carries
 
 
 def reversible_heun(increment: Increment, pair: Pair) -> Pair:
@@ -50,16 +49,17 @@ def reversible_path(
     count: int,
     inputs: Sequence[Tensor],
 ) -> Float[Tensor, "step *shape"]:
-    """States after each of `count` steps, whose gradients do not need what steps computed.
+    """States after each of `count` steps, with gradients that need no stored activations.
 
-    The forward pass keeps the last state alone. The backward pass steps back from it, and
-    differentiates one step at a time: as exact as back-propagation, for twice the evaluations.
+    The forward pass keeps only the last state. The backward pass steps back from it, and
+    differentiates one step at a time: as exact as back-propagation, for more evaluations.
 
     Args:
-        step: (state, number of the step, whether back) to the state on the other side of the step.
-        state: before the first step.
-        count: steps.
-        inputs: every other tensor that steps depend on and that needs a gradient: weights, noise.
+        step: from a state, the index of a step, and whether to step back, to the state at the
+            other end of the step.
+        state: the state before the first step.
+        count: number of steps.
+        inputs: all other tensors that steps depend on and that need gradients: weights, noise.
     """
     found: Tensor = _ReversiblePath.apply(step, count, state, *inputs)  # type: ignore[no-untyped-call]
     return found

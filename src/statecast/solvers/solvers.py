@@ -21,8 +21,8 @@ OdeSolverName = Literal["euler", "midpoint", "heun", "rk4", "reversible_heun", "
 SolverName = Literal["residual", "euler", "midpoint", "heun", "rk4", "reversible_heun", "dopri5"]
 ODE_SOLVERS: tuple[SolverName, ...] = get_args(OdeSolverName)
 SOLVERS: tuple[SolverName, ...] = get_args(SolverName)
-ADAPTIVE = ("dopri5",)  # they choose their steps themselves
-PAIRED = ("reversible_heun",)  # they carry a state and its shadow
+ADAPTIVE = ("dopri5",)  # solvers that choose their own steps
+PAIRED = ("reversible_heun",)  # solvers that carry a state and its shadow
 FRACTION_TOLERANCE = 1e-5  # times closer than this, in intervals, are the same
 
 Velocity = Callable[[Tensor], Tensor]
@@ -30,25 +30,25 @@ Velocity = Callable[[Tensor], Tensor]
 
 @dataclass(frozen=True, kw_only=True)
 class Solver:
-    r"""How a state is followed through one interval of unit length.
+    r"""A method that carries a state through one interval of unit length.
 
-    The velocity is a sum of parts, $dy/dt = \sum_j f_j(y)$. `residual` takes one Euler step of
-    each part after another, $y \leftarrow y + h f_j(y)$: the residual blocks of a network, and a
-    first-order method for the sum (a Lie splitting), equal to `euler` where there is one part.
+    The velocity is a sum of parts, $dy/dt = \sum_j f_j(y)$. `residual` takes an Euler step of one
+    part after another, $y \leftarrow y + h f_j(y)$: the residual blocks of a network, and a
+    first-order method for the sum (a Lie splitting). With a single part, it equals `euler`.
 
-    A fixed step of order p reaches the grid points k/`substeps`; a time in between is reached by
-    one shorter step from the grid point before it, so that it is as accurate as they are. For
-    methods of first order that is the straight line between grid points.
+    Fixed steps lead to the grid points k/`substeps`. One shorter step from the grid point before
+    leads to a time in between, which is as accurate as the grid points; for a method of first
+    order, the state is linear between grid points.
 
-    `reversible_heun` carries a `Pair`, whose steps `step_back` undoes to the last bits. So it does
-    with those of `residual` where no part moves what it depends on itself.
+    `reversible_heun` carries a `Pair`; `step_back` undoes its steps up to the last bits. It also
+    undoes those of `residual` if no part changes the values that it depends on.
 
     Attributes:
         name: one of `SOLVERS`.
         substeps: equal steps in the interval; 1 for an adaptive solver.
-        relative_tolerance, absolute_tolerance: largest local error of an adaptive solver, in
-            fractions of the state and in its units.
-        maximum_steps: of an adaptive solver, from one time wanted to the next.
+        relative_tolerance, absolute_tolerance: largest local error of an adaptive solver, relative
+            to the state and in units of the state.
+        maximum_steps: most steps of an adaptive solver between two requested times.
 
     Errors:
         InputError: an unknown name, or a number that does not fit.
@@ -62,7 +62,7 @@ class Solver:
 
     def __post_init__(self) -> None:
         if self.name not in SOLVERS:
-            raise InputError(f"There is no solver {self.name!r}; choose from {', '.join(SOLVERS)}.")
+            raise InputError(f"Unknown solver {self.name!r}; choose from {', '.join(SOLVERS)}.")
         if not is_whole(self.substeps) or not 1 <= self.substeps <= LONGEST:
             raise InputError(
                 f"A frame needs at least 1 step, and at most {LONGEST}, got "
@@ -70,8 +70,8 @@ class Solver:
             )
         if self.adaptive and self.substeps > 1:
             raise InputError(
-                f"{self.name} chooses its steps itself: leave `substeps` out, got {self.substeps}. "
-                "Its tolerances make them smaller."
+                f"{self.name} chooses its own steps: leave `substeps` out, got {self.substeps}. "
+                "Lower its tolerances for smaller steps."
             )
         if not is_whole(self.maximum_steps) or self.maximum_steps < 1:
             raise InputError(
@@ -88,17 +88,17 @@ class Solver:
 
     @property
     def adaptive(self) -> bool:
-        """Whether it chooses its steps itself."""
+        """Whether the solver chooses its own steps."""
         return self.name in ADAPTIVE
 
     @property
     def paired(self) -> bool:
-        """Whether it carries a state and its shadow."""
+        """Whether the solver carries a state and its shadow."""
         return self.name in PAIRED
 
     @property
     def order(self) -> int:
-        """The error at a fixed time shrinks as this power of the step."""
+        """The power of the step with which the error at a fixed time shrinks."""
         if self.adaptive:
             return 5
         if self.paired:
@@ -106,14 +106,14 @@ class Solver:
         return 1 if self.name == "residual" else STEPPERS[self.name].order
 
     def step(self, parts: Sequence[Velocity], state: Followed, length: float | Tensor) -> Followed:
-        """One fixed step of this length, or of a length for each row."""
+        """One step of this length in intervals, one for all rows or one per row."""
         if isinstance(state, Pair):
             velocity = total(parts)
             return reversible_heun(lambda y: length * velocity(y), state)
         if self.name != "residual":
             velocity = total(parts)
             increment = STEPPERS[self.name].increment
-            # Lengths of rows are broadcast as a number is.
+            # A tensor of lengths broadcasts like a number.
             return state + increment(lambda _, y: velocity(y), 0.0, state, cast("float", length))
         for part in parts:
             change = part(state)
@@ -126,7 +126,7 @@ class Solver:
         return state
 
     def step_back(self, parts: Sequence[Velocity], state: Followed, length: float) -> Followed:
-        """The state that one fixed step leads to this one from."""
+        """The state from which one step of this length leads to this state."""
         return self.step(list(reversed(parts)), state, -length)
 
     def at(
@@ -136,11 +136,11 @@ class Solver:
 
         Args:
             parts: velocities whose sum is that of the state.
-            state: at time 0; a `Pair` of a paired solver.
-            times: times wanted; beyond 1 where the velocity stays the same in later intervals.
+            state: the state at time 0; a `Pair` for a paired solver.
+            times: requested times; beyond 1 if later intervals have the same velocity.
 
         Errors:
-            ConvergenceError: an adaptive solver did not get there.
+            ConvergenceError: an adaptive solver did not reach its tolerance.
         """
         if self.paired and isinstance(state, Tensor):
             pairs = self.at(parts, Pair(state, state), times)
@@ -157,7 +157,7 @@ class Solver:
             )
             return list(states)
         reached, found = 0, list[Followed]()  # grid points
-        ahead: Followed | None = None  # the state at the next one, where it is known already
+        ahead: Followed | None = None  # the state at the next grid point, if already known
         length, tolerance = 1 / self.substeps, FRACTION_TOLERANCE * self.substeps
         for time in times:
             position = time * self.substeps
@@ -182,7 +182,7 @@ class Solver:
 def solver_of(
     name: SolverName, substeps: int, relative_tolerance: float, absolute_tolerance: float
 ) -> Solver:
-    """The solver of these settings, checked once: a forecast asks for it in every interval."""
+    """The solver with these settings; cached, since forecasts ask for it in each interval."""
     return Solver(
         name=name,
         substeps=substeps,
@@ -192,7 +192,7 @@ def solver_of(
 
 
 def total(parts: Sequence[Velocity]) -> Velocity:
-    """The velocity that is the sum of parts."""
+    """The sum of velocities."""
     if len(parts) == 1:
         return parts[0]
 

@@ -19,9 +19,9 @@ class Stepper:
     """One step of a method.
 
     Attributes:
-        name: of the method.
-        order: the error at a fixed time shrinks as this power of the step.
-        increment: (f, t, y, dt) to what the step adds to y.
+        name: name of the method.
+        order: the power of the step with which the error at a fixed time shrinks.
+        increment: from (f, t, y, dt) to the increment of y.
     """
 
     name: str
@@ -69,21 +69,21 @@ def trajectory(
     stepper: str = "rk4",
     substeps: int = 1,
 ) -> Iterator[Float[Tensor, "*shape"]]:
-    """States at increasing times; the first is that of `state`.
+    """States at increasing times; the first one is `state`.
 
     Args:
         f: velocity at a time and state.
         state: state at the first time.
-        times: times wanted.
+        times: requested times.
         stepper: name of the method, in STEPPERS.
         substeps: equal steps between two times.
 
     Errors:
-        InputError: an unknown stepper, or no step at all.
+        InputError: an unknown stepper, or less than 1 substep.
     """
     if stepper not in STEPPERS or substeps < 1:
         raise InputError(
-            f"A trajectory needs a stepper of {list(STEPPERS)} and at least 1 substep, got "
+            f"A trajectory needs a stepper out of {list(STEPPERS)} and at least 1 substep, got "
             f"{stepper!r} and {substeps}."
         )
     increment = STEPPERS[stepper].increment

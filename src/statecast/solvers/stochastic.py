@@ -1,10 +1,10 @@
 r"""One-step methods for dy = f(y) dt + g(y) dW, each with its declared orders.
 
-A step of length h is given the increment ΔW of the path, and SRK the integral
-$U = \int (W_s - W_a)\, ds$ as well. What both terms add is $I(y) = f(y) h + g(y) ΔW$. The methods
-of an ordinary equation (`steppers.py`) are methods of a stochastic one with I in the place of h f:
-`euler` is the method of Euler and Maruyama for Itô's reading, and `heun` and `midpoint` are methods
-for Stratonovich's. Both readings agree where g does not depend on y.
+A step of length h needs the increment ΔW of the path; SRK also needs the integral
+$U = \int (W_s - W_a)\, ds$. With $I(y) = f(y) h + g(y) ΔW$ in place of h f, the methods for
+ordinary equations (`steppers.py`) become methods for stochastic ones: `euler` is the method of
+Euler and Maruyama for Itô equations; `heun` and `midpoint` are methods for Stratonovich equations.
+Both kinds of equation agree if g does not depend on y.
 
 References: Kloeden and Platen (1992); Rößler (2010), https://doi.org/10.1137/09076636X; Kidger et
 al. (2021), https://arxiv.org/abs/2105.13493.
@@ -30,13 +30,13 @@ Structure = Literal["additive", "diagonal", "general"]
 
 @dataclass(frozen=True, kw_only=True)
 class StochasticEquation:
-    r"""dy = f(y) dt + g(y) dW, in Itô's or in Stratonovich's sense.
+    r"""dy = f(y) dt + g(y) dW, an Itô or a Stratonovich equation.
 
     Attributes:
-        drift: f.
-        diffusion: (y, ΔW) to g(y) ΔW, linear in ΔW.
-        structure: `additive` where g does not depend on y, `diagonal` where $g_i$ depends on
-            $y_i$ alone and drives it alone, otherwise `general`.
+        drift: the function f.
+        diffusion: from (y, ΔW) to g(y) ΔW, linear in ΔW.
+        structure: `additive` if g does not depend on y, `diagonal` if $g_i$ depends only on $y_i$
+            and drives only $y_i$, otherwise `general`.
     """
 
     drift: Callable[[Tensor], Tensor]
@@ -48,11 +48,11 @@ class StochasticEquation:
         return length * self.drift(state) + self.diffusion(state, brownian)
 
     def scale(self, state: Tensor) -> Tensor:
-        """g(y) of each value, of an additive or diagonal equation."""
+        """g(y), elementwise, for an additive or diagonal equation."""
         return self.diffusion(state, torch.ones_like(state))
 
     def scale_and_slope(self, state: Tensor) -> tuple[Tensor, Tensor]:
-        """g(y) and its derivative, of each value, of an additive or diagonal equation."""
+        """g(y) and its derivative, elementwise, for an additive or diagonal equation."""
         recorded = torch.is_grad_enabled()
         with torch.enable_grad():
             point = state if state.requires_grad else state.detach().requires_grad_()
@@ -70,14 +70,14 @@ Step = Callable[[StochasticEquation, Tensor, float, Tensor, Tensor | None], Tens
 
 @dataclass(frozen=True, kw_only=True)
 class StochasticStepper:
-    """A method.
+    """A one-step method.
 
     Attributes:
-        name: of the method.
-        calculus: the readings of the equation that it follows.
-        orders: strong order (of the path's error) by the structure of g; a structure that is not
-            there is not taken.
-        advance: (equation, y, h, ΔW, U) to y one step later.
+        name: name of the method.
+        calculus: kinds of equation that it solves.
+        orders: strong order, that of the path's error, by structure of g; the method does not
+            support a structure without an entry.
+        advance: from (equation, y, h, ΔW, U) to y one step later.
     """
 
     name: str
@@ -96,18 +96,18 @@ class StochasticStepper:
         """One step.
 
         Args:
-            equation: followed in a reading of `calculus`.
-            state: at the beginning.
-            length: h.
-            brownian: ΔW.
-            integral: U, for `srk`.
+            equation: the equation, in a sense of `calculus`.
+            state: the state y before the step.
+            length: the length h.
+            brownian: the increment ΔW.
+            integral: the integral U; only `srk` needs it.
 
         Errors:
             InputError: the structure of g does not fit, or the integral is missing.
         """
         if equation.structure not in self.orders:
             raise InputError(
-                f"The method {self.name} takes noise that is {' or '.join(self.orders)}, got "
+                f"The method {self.name} supports {' or '.join(self.orders)} noise, got "
                 f"{equation.structure} noise."
             )
         return self.advance(equation, state, length, brownian, integral)
@@ -131,7 +131,7 @@ def _explicit(name: str) -> Step:
 
 
 def _milstein(correction: float) -> Step:
-    """`correction` times h is taken from ΔW²: 1 in Itô's reading, 0 in Stratonovich's."""
+    """Milstein's method; `correction` is the factor of h subtracted from ΔW²: 1 for Itô, else 0."""
 
     def advance(
         equation: StochasticEquation,

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from statecast.errors import InputError
 from statecast.frames import Batch, FrameSpec
 from statecast.models import MODELS
-from statecast.nn.codecs.base import Content, nearest_size
+from statecast.nn.codecs.base import Content, DecoderOptions, nearest_size
 from statecast.nn.codecs.build import check_pair, code_shape, decoder_of, encoder_of
 
 SIZES = [
@@ -26,8 +26,12 @@ def codec(architecture, space, *, skips=False, channels=2, mixing="concat"):
     shape = (channels, *space)
     encoder = encoder_of(architecture, shape, 6, width=4, layers=3, bias=False, head="tanh")
     decoder = decoder_of(
-        architecture, shape, 6, 6, width=4, layers=3, bias=False, skips=skips, output="sigmoid",
-        mixing=mixing,
+        architecture,
+        shape,
+        DecoderOptions(
+            content_size=6, latent_size=6, width=4, layers=3, bias=False, skips=skips,
+            output="sigmoid", mixing=mixing,
+        ),
     )  # fmt: skip
     return encoder.eval(), decoder.eval()
 
@@ -62,8 +66,8 @@ def test_decoding_many_latents_equals_decoding_one_at_a_time(architecture, space
         ("dcgan", (60, 64), "64×64"),
         ("vgg", (100, 70), "96×64"),
         ("vgg", (33, 40), "32×40"),
-        ("resnet", (60, 64), "resnet codec .* 64×64"),
-        ("maps", (30, 61), "maps codec .* 28×60"),
+        ("resnet", (60, 64), "resnet .* 64×64"),
+        ("maps", (30, 61), "maps .* 28×60"),
     ],
 )
 def test_a_size_that_the_strides_do_not_divide_names_the_nearest(architecture, space, nearest):
@@ -85,8 +89,8 @@ def test_some_codecs_have_no_skips(architecture, space):
 @pytest.mark.parametrize(
     ("encoder", "decoder", "skips", "widths", "message"),
     [
-        ("maps", "dcgan", False, (4, 4), "maps, others vectors"),
-        ("vgg", "maps", False, (4, 4), "maps, others vectors"),
+        ("maps", "dcgan", False, (4, 4), "vectors in others"),
+        ("vgg", "maps", False, (4, 4), "vectors in others"),
         ("vgg", "dcgan", True, (4, 4), "vgg encoder do not fit a dcgan decoder"),
         ("vgg", "vgg", True, (4, 8), "encoder_width and decoder_width to be equal, got 4 and 8"),
     ],
@@ -98,11 +102,12 @@ def test_codecs_that_do_not_fit_are_refused(encoder, decoder, skips, widths, mes
 
 
 def test_a_product_needs_codes_of_one_size():
+    options = DecoderOptions(
+        content_size=4, latent_size=5, width=4, layers=2, bias=True, skips=False,
+        output="identity", mixing="product",
+    )  # fmt: skip
     with pytest.raises(InputError, match="4 and 5"):
-        decoder_of(
-            "mlp", (1, 9), 4, 5, width=4, layers=2, bias=True, skips=False, output="identity",
-            mixing="product",
-        )  # fmt: skip
+        decoder_of("mlp", (1, 9), options)
 
 
 def reduction_of(architecture, space):

@@ -1,1 +1,1 @@
-"""DDPAE: a video as a sum of objects, each with a content that stays and a pose that moves."""
+"""DDPAE: a video as a sum of objects with constant content and moving pose."""

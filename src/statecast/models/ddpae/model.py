@@ -1,4 +1,4 @@
-"""DDPAE: objects with contents that stay and poses that move, pasted and added up."""
+"""DDPAE: a video as a sum of objects with constant content and moving pose."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ from statecast.solvers.interval_noise import Interval
 from statecast.solvers.reversible import Followed
 from statecast.solvers.solvers import Solver, SolverName
 
-INCREMENT_STD = 0.1  # of the prior of pose increments
-INITIAL_STD = (0.2, 1.0, 1.0)  # of the prior of initial poses: scale, x, y
-WEIGHT_STD = 0.02  # of the initial weights of all but LSTMs
+INCREMENT_STD = 0.1  # standard deviation of the prior of pose increments
+INITIAL_STD = (0.2, 1.0, 1.0)  # the same of initial poses: scale, x, y
+WEIGHT_STD = 0.02  # standard deviation of initial weights, except in LSTMs
 
 
 class Decomposition(NamedTuple):
@@ -72,29 +72,29 @@ class DDPAE(StateSpaceForecaster):
     p_{k,t} = p_{k,0} + \sum_{i \le t} \beta_{k,i}$$
 
     Each of K objects has one content z and a pose (scale and position) per frame, both inferred
-    from the context. Increments β of later frames come from a recurrent network that sees no
-    frames. Trained by an evidence lower bound.
+    from the context. A recurrent network without frames as input gives the increments β of later
+    poses. Training maximises an evidence lower bound.
 
     Reference: https://arxiv.org/abs/1806.04166.
 
     Args:
         spec: shape, channels and units of the frames; comes from the data. Sides must be at least
-            16 and, halved until the shorter one has 4 to 7 pixels, stay whole.
-        objects: K.
-        scale: s₀, how many times smaller than the frame objects are: mean of its prior, from which
-            it departs by 1 at most.
+            16, and divisible by 2 until the shorter one has 4 to 7 pixels.
+        objects: number of objects K.
+        scale: s₀, prior mean of an object's scale, the side of the frame over that of the object;
+            scales differ from it by at most 1.
         width: channels of the first convolutions.
         image_code_size: size of the code of a frame.
         content_size: size of the content of an object.
         recurrent_size: units of each LSTM.
-        independent_objects: whether forecasts of an object do not depend on the one before it.
-        observation_std: standard deviation of pixels about the frame.
-        prediction_only_from: training step from which on only target frames enter the loss.
-        forecasts: by posterior `means` of poses, as published: one future; or by `samples` of
-            poses, from the posterior in the context and from the learned transition after it.
-            Contents are posterior means.
-        output: `sigmoid` for frames in [0, 1], whose sum is limited to 1; `identity` for unbounded
-            ones; by default what fits the normalised data.
+        independent_objects: whether the motion of an object is independent of the object before it.
+        observation_std: standard deviation of a pixel around the decoded frame.
+        prediction_only_from: training step from which only target frames enter the loss.
+        forecasts: `means`, as published: one future, from posterior means of poses; or `samples`
+            of poses, drawn from the posterior in the context and from the learned transition after
+            it. Contents are posterior means in both.
+        output: `sigmoid` for frames in [0, 1], where the sum of objects is limited to 1; `identity`
+            for unbounded ones; by default, the one that fits the normalised data.
         normalise: `auto`, `none`, `range` or `standard`, see `Normaliser`.
         generator: source of the initial weights.
 
@@ -126,12 +126,12 @@ class DDPAE(StateSpaceForecaster):
         space, channels = spec.space, len(spec.channels)
         if len(space) != 2 or min(space) < 4 * COARSEST:
             raise InputError(
-                f"ddpae forecasts images with sides of at least {4 * COARSEST}, got space {space}."
+                f"ddpae needs images with sides of at least {4 * COARSEST}, got space {space}."
             )
         grid_of(spec.frame_shape, 2 ** halvings(space), "ddpae")
         if objects < 1 or scale <= 1 or observation_std <= 0:
             raise InputError(
-                "ddpae needs at least 1 of `objects`, a `scale` above 1 and a positive "
+                "ddpae needs `objects` of at least 1, a `scale` above 1 and a positive "
                 f"`observation_std`, got {objects}, {scale} and {observation_std}."
             )
         self.objects, self.scale, self.content_size = objects, scale, content_size
@@ -152,17 +152,17 @@ class DDPAE(StateSpaceForecaster):
         self.contents = ContentNetwork(content_size, recurrent_size)
         self.object_decoder = decoder(content_size, channels, self.object_space, width)
         self.output = output or self.normaliser.fitting_output
-        initialise_uniform(self, generator)  # LSTMs; all else is drawn again
+        initialise_uniform(self, generator)  # for LSTMs; the next line redraws the rest
         initialise_normal(self, WEIGHT_STD, generator)
 
-    # The latent: of each object its pose, before it is constrained, and the state of its LSTM
+    # The latent: the unconstrained pose of each object, and the state of its LSTM
 
     def joined(self, pose: Float[Tensor, "*batch object 3"], tracks: Tracks) -> Tensor:
-        """A latent (…, object · (3 + 2 unit))."""
+        """Poses and LSTM states as one latent (…, object · (3 + 2 unit))."""
         return torch.cat([pose.flatten(-2), tracks.hidden.flatten(-2), tracks.cell.flatten(-2)], -1)
 
     def split(self, latent: Float[Tensor, "*batch latent"]) -> tuple[Tensor, Tracks]:
-        """Poses and states of each object of latents."""
+        """Pose and LSTM state of each object; the inverse of `joined`."""
         sizes = [POSE, self.recurrent_size, self.recurrent_size]
         parts = latent.split([self.objects * size for size in sizes], dim=-1)
         pose, hidden, cell = (
@@ -172,7 +172,7 @@ class DDPAE(StateSpaceForecaster):
         return pose, Tracks(hidden, cell)
 
     def dynamics_code(self, latent: Float[Tensor, "*batch latent"]) -> Float[Tensor, "*batch code"]:
-        """Scale and shift of each object, as it is pasted."""
+        """Constrained scale and shift of each object, as pasted."""
         return constrain(self.split(latent)[0], self.scale).flatten(-2)
 
     def noise_prior(self, latent: Float[Tensor, "*batch latent"]) -> DiagonalGaussian | None:
@@ -189,7 +189,7 @@ class DDPAE(StateSpaceForecaster):
         solver: Solver,
         fractions: Sequence[float],
     ) -> list[Followed]:
-        """The latent a frame later; noise is in standard deviations of each increment."""
+        """The latent one frame later; noise is in standard deviations of each increment."""
         assert isinstance(latent, Tensor)
         pose, tracks = self.split(latent.flatten(0, -2))
         tracks = self.poses.advance(tracks)
@@ -229,7 +229,7 @@ class DDPAE(StateSpaceForecaster):
         return self.content_on(context, self.mean_path(self.infer(context)))
 
     def content_on(self, context: Tensor, path: Tensor) -> Content:
-        """Posterior means of the contents, one code for all objects."""
+        """Posterior means of the contents, concatenated over objects, given a path of poses."""
         return Content(self.content_given(context, path).mean.flatten(1))
 
     def observe(
@@ -273,7 +273,7 @@ class DDPAE(StateSpaceForecaster):
         objects: Float[Tensor, "batch object channel y x"],
         pose: Float[Tensor, "batch many object 3"],
     ) -> Float[Tensor, "batch many object channel height width"]:
-        """Each object at its pose in an image of its own; poses are constrained."""
+        """Each object at its constrained pose, in an image of its own."""
         many = pose.shape[1]
         repeated = objects.unsqueeze(1).expand(-1, many, -1, -1, -1, -1).flatten(0, 2)
         pasted = paste(repeated, pose.flatten(0, 2), self.spec.space)
@@ -282,7 +282,7 @@ class DDPAE(StateSpaceForecaster):
     def together(
         self, components: Float[Tensor, "batch many object channel height width"]
     ) -> Float[Tensor, "batch many channel height width"]:
-        """The sum of all objects; brightness is limited to 1."""
+        """The sum of all objects, limited to 1 for the output `sigmoid`."""
         frames = components.sum(dim=2)
         return frames.clamp(max=1) if self.output == "sigmoid" else frames
 
@@ -330,13 +330,13 @@ class DDPAE(StateSpaceForecaster):
     def loss(
         self, batch: Batch, *, step: int = 0, generator: torch.Generator | None = None
     ) -> Losses:
-        r"""The negative evidence lower bound, a mean over videos, with one draw of every latent.
+        r"""The negative evidence lower bound, a mean over videos, with one draw of each latent.
 
         $$-\ln N(x; \hat x, \sigma^2) + \sum_{u} \ln q(u) - \ln p(u), \qquad
         u \in \{\beta_{\le n}, \beta_{> n}, p_0, z\}$$
 
-        Priors are N(0, 0.1²) of increments, N((s₀, 0, 0), (0.2, 1, 1)²) of initial poses, N(0, 1)
-        of contents. Unknown values have no likelihood.
+        Priors are N(0, 0.1²) for increments, N((s₀, 0, 0), (0.2, 1, 1)²) for initial poses and
+        N(0, 1) for contents. Unknown values do not enter the likelihood.
         """
         noise = Noise(1, len(batch), generator)
         return self.loss_terms(batch, noise=noise, step=step)
@@ -374,7 +374,7 @@ class DDPAE(StateSpaceForecaster):
         tracks: Tracks,
         noise: Float[Tensor, "batch time object 3"],
     ) -> tuple[Float[Tensor, "batch time object 3"], DiagonalGaussian]:
-        """Poses of the frames that follow, with this noise, and distributions of increments."""
+        """Poses of later frames, driven by this noise, and distributions of their increments."""
         first = self.joined(pose, tracks).unsqueeze(0)
         solvers = (self.choose_solver(),) * noise.shape[1]
         rolled = self.roll_out(first, solvers, noise=noise.flatten(2).unsqueeze(0))
@@ -386,17 +386,15 @@ class DDPAE(StateSpaceForecaster):
         codes: Float[Tensor, "batch object code"],
         path: Float[Tensor, "batch time object 3"],
     ) -> Float[Tensor, "batch time channel height width"]:
-        """Frames of a training window, from contents and poses that are not constrained yet."""
+        """Frames of a training window, from contents and unconstrained poses."""
         objects = self.decode_objects(codes.flatten(0, 1), copies=path.shape[1])
         poses = constrain(path, self.scale)
         return self.together(self.components(objects.unflatten(0, codes.shape[:2]), poses))
 
     def misfit(self, batch: Batch, frames: Tensor, step: int) -> Float[Tensor, ""]:
-        """−ln p of the known values of all frames, or of the target alone, per video."""
-        mask = batch.mask
-        errors = known_part(
-            negative_log_density(self.inputs(batch), frames, self.observation_std), mask
-        )
+        """−ln p of the known values of all frames, or of target frames only; a mean over videos."""
+        density = negative_log_density(self.inputs(batch), frames, self.observation_std)
+        errors = known_part(density, batch.mask)
         if self.prediction_only_from is not None and step >= self.prediction_only_from:
             errors = errors[:, len(batch.context) :]
         return errors.flatten(1).sum(dim=1).mean()
@@ -408,7 +406,7 @@ def gap(
     mean: Tensor | float,
     std: Sequence[float] | float,
 ) -> Float[Tensor, ""]:
-    """Ln q − ln p at drawn values, summed over each sequence, a mean over sequences."""
+    """Mean over sequences of ln q − ln p, summed over the drawn values of each."""
     deviations = (values - mean) / values.new_tensor(std)
     drawn = (values - posterior.mean) / posterior.std
     ratio = (values.new_tensor(std) / posterior.std).log()

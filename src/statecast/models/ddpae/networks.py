@@ -1,4 +1,4 @@
-"""Networks of DDPAE: image codecs, the recurrent network of poses, that of contents."""
+"""Networks of DDPAE: image codecs, and recurrent networks for poses and contents."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from statecast.nn.gaussian import SMALLEST_STD, DiagonalGaussian, widened
 from statecast.nn.recurrent import run_lstm
 
 LEAK = 0.2  # negative slope of the encoders' rectifiers
-COARSEST = 4  # pixels that the shorter side of the coarsest map has at least
+COARSEST = 4  # fewest pixels of the shorter side of the coarsest map
 POSE = 3  # numbers of a pose
 
 
@@ -31,7 +31,7 @@ def coarsest_grid(space: tuple[int, ...]) -> tuple[int, int]:
 
 
 def encoder(channels: int, space: tuple[int, ...], width: int, outputs: int) -> nn.Sequential:
-    """Convolutions from images to codes (many, output, 1, 1); all but the first are normalised."""
+    """Convolutions from images to codes (many, output, 1, 1), normalised except at both ends."""
     layers: list[nn.Module] = []
     before, after = channels, width
     for level in range(halvings(space)):
@@ -62,14 +62,14 @@ def decoder(code_size: int, channels: int, space: tuple[int, ...], width: int) -
 
 
 class GaussianHead(nn.Module):
-    """Mean and standard deviation, linear in a hidden state up to a softplus."""
+    """A Gaussian given a hidden state: linear layers, with a softplus for the deviation."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
         self.mean, self.std = nn.Linear(inputs, outputs), nn.Linear(inputs, outputs)
 
     def forward(self, hidden: Float[Tensor, "*many unit"]) -> DiagonalGaussian:
-        """The distribution of each."""
+        """The distribution given each hidden state."""
         std = nn.functional.softplus(widened(self.std(hidden)))
         return DiagonalGaussian(widened(self.mean(hidden)), std + SMALLEST_STD)
 
@@ -82,16 +82,16 @@ class Tracks(NamedTuple):
 
 
 class PoseNetwork(nn.Module):
-    """LSTMs over frames, for each object in turn; each sees the object before it.
+    """LSTMs over frames, for one object after another; each sees the object before it.
 
     Args:
-        channels: of the frames.
-        space: their height and width.
+        channels: channels of the frames.
+        space: height and width of the frames.
         objects: number of objects.
         width: channels of the image encoder's first convolution.
         code_size: size of the code of a frame.
         hidden: units of the LSTMs.
-        independent: whether the motion of an object does not depend on the one before it.
+        independent: whether the motion of an object is independent of the object before it.
     """
 
     def __init__(
@@ -129,7 +129,7 @@ class PoseNetwork(nn.Module):
         return hidden, Tracks(hidden[:, -1], torch.stack(cells, dim=1))
 
     def advance(self, tracks: Tracks) -> Tracks:
-        """The states one frame later, without looking at it."""
+        """The states one frame later, without the frame as input."""
         before = torch.zeros_like(tracks.hidden[:, 0])
         outputs, cells = [], []
         for hidden, cell in zip(tracks.hidden.unbind(1), tracks.cell.unbind(1), strict=True):
@@ -147,7 +147,7 @@ class PoseNetwork(nn.Module):
 
 
 class ContentNetwork(nn.Module):
-    """A distribution of the content of each object, from its crops of all observed frames."""
+    """The distribution of the content of each object, from its crops in all observed frames."""
 
     def __init__(self, code_size: int, hidden: int) -> None:
         super().__init__()
@@ -155,7 +155,7 @@ class ContentNetwork(nn.Module):
         self.head = nn.Linear(hidden, 2 * code_size)
 
     def forward(self, codes: Float[Tensor, "many time code"]) -> DiagonalGaussian:
-        """The Gaussian of each of many objects, from its codes in order of time."""
+        """The Gaussian of each object, from its codes in order of time."""
         return DiagonalGaussian.from_output(self.head(self.lstm(codes)[0][:, -1]))
 
 
@@ -163,8 +163,8 @@ class ContentNetwork(nn.Module):
 def counted_as(network: nn.Module, copies: int) -> Iterator[None]:
     """Context in which batch normalisation counts each input as `copies` equal ones.
 
-    Mean and variance of a batch are the same; running variances are the unbiased ones of the
-    larger number, N / (N − 1) times that of the batch.
+    Mean and variance of a batch do not change. Running variances use the unbiased estimate for the
+    larger number N, which is N / (N − 1) times the variance of the batch.
     """
     before: dict[nn.BatchNorm2d, Tensor] = {}
     sizes: dict[nn.BatchNorm2d, int] = {}
@@ -189,5 +189,5 @@ def counted_as(network: nn.Module, copies: int) -> Iterator[None]:
         assert momentum is not None
         kept = (1 - momentum) * variance
         ratio = (copies * (count - 1)) / (copies * count - 1)
-        # Through `data`, because the gradient, which does not need it, watches it for changes.
+        # Through `data`: autograd does not need the value, but would reject a change of it.
         layer.running_var.data.copy_(kept + (layer.running_var - kept) * ratio)

@@ -1,7 +1,7 @@
-"""Spatial transformers: objects pasted into images by their poses, and cropped out of them.
+"""Spatial transformers: paste objects into images at their poses, and crop them out.
 
-A pose is (s, x, y): the object has 1/s of the sides of the image, and its centre lies at
-(−x/s, −y/s), where the image reaches from −1 to 1.
+A pose is (s, x, y): the sides of the object are 1/s of those of the image, and its centre lies at
+(−x/s, −y/s), in coordinates from −1 to 1 over the image.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from torch import Tensor
 
 
 def inverse(pose: Float[Tensor, "*many 3"]) -> Float[Tensor, "*many 3"]:
-    """The pose of the image in the object."""
+    """The pose of the image relative to the object."""
     scale, shift = pose[..., :1], pose[..., 1:]
     return torch.cat([1 / scale, -shift / scale], dim=-1)
 
 
 def matrices(pose: Float[Tensor, "many 3"]) -> Float[Tensor, "many 2 3"]:
-    """Affine maps from places in the image to places in the object."""
+    """Affine maps from coordinates in the image to coordinates in the object."""
     scale, x, y = pose.unbind(-1)
     zero = torch.zeros_like(scale)
     return torch.stack([scale, zero, x, zero, scale, y], dim=-1).unflatten(-1, (2, 3))
@@ -31,7 +31,7 @@ def paste(
 ) -> Float[Tensor, "many channel height width"]:
     """Images of this size with each object at its pose, and 0 elsewhere."""
     size = [*objects.shape[:2], *space]
-    # With the centres of the outermost pixels at −1 and 1, as in PyTorch before 1.3.
+    # The centres of the outermost pixels lie at −1 and 1, as in PyTorch before 1.3.
     grid = torch.nn.functional.affine_grid(matrices(pose), size, align_corners=True)
     pasted: Tensor = torch.nn.functional.grid_sample(objects, grid, align_corners=True)
     return pasted
@@ -47,11 +47,11 @@ def crop(
 
 
 def positions(pose: Float[Tensor, "*many 3"]) -> Float[Tensor, "*many 2"]:
-    """Centres (x, y) of objects, from 0 at the left and top to 1."""
+    """Centres (x, y) of objects, from 0 at the left and top to 1 at the right and bottom."""
     return (inverse(pose)[..., 1:] + 1) / 2
 
 
 def constrain(pose: Float[Tensor, "*many 3"], scale: float) -> Float[Tensor, "*many 3"]:
-    """Poses whose scale is within 1 of `scale`, and whose centre is within the image."""
+    """Poses with the scale limited to within 1 of `scale`, and the centre to the image."""
     size = pose[..., :1].clamp(scale - 1, scale + 1)
     return torch.cat([size, pose[..., 1:].tanh() * (size - 0.5)], dim=-1)

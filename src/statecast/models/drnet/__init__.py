@@ -1,1 +1,1 @@
-"""DrNet: content and pose of a video apart, by an adversary that compares scenes."""
+"""DrNet: content and pose of a video, separated by an adversary that compares scenes."""

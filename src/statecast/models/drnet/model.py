@@ -1,4 +1,4 @@
-"""DrNet: content and pose of a video apart, by an adversary that compares scenes."""
+"""DrNet: content and pose of a video, separated by an adversary that compares scenes."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ from statecast.solvers.interval_noise import Interval
 from statecast.solvers.reversible import Followed
 from statecast.solvers.solvers import Solver
 
-WEIGHT_STD = 0.02  # of the initial weights of all but the LSTM, as in the published code
-BETAS = (0.5, 0.999)  # of Adam for all but the LSTM, as in the published code
-COMPARED = 4  # frames of a video that a step of the autoencoder looks at
+WEIGHT_STD = 0.02  # standard deviation of initial weights, except in the LSTM, as published
+BETAS = (0.5, 0.999)  # betas of Adam, except for the LSTM, as published
+COMPARED = 4  # frames of a video in a step of the autoencoder
 
 
 class DrNet(StateSpaceForecaster):
@@ -40,44 +40,45 @@ class DrNet(StateSpaceForecaster):
     $$c = E_c(x_s), \quad p_t = E_p(x_t), \quad \hat x_t = D(c, s, p_t), \quad
     \hat p_{t+1} = \mathrm{LSTM}(p_{1:t}, c)$$
 
-    with content c and skip maps s of one frame, and a pose of each frame. A discriminator learns to
-    tell whether two poses come from one video, and the pose encoder to leave it in doubt, so that
-    poses carry nothing of what stays. An LSTM continues poses, and the model never sees its own
-    forecast frames.
+    c and s are the content code and skip maps of one frame; each frame has a pose p. A
+    discriminator learns to tell whether two poses come from one video, and the pose encoder learns
+    to confuse it, so that poses carry no content. An LSTM continues the poses; the model never
+    sees its own forecast frames.
 
-    A step has three updates: of the discriminator, of encoders and decoder, of the LSTM. As
-    published, the first two and the last make two phases, see `Phase` and the recipes.
+    A training step has three updates: the discriminator; encoders and decoder; the LSTM. As
+    published, the first two form one training phase and the last another, see `Phase` and the
+    recipes.
 
     Reference: https://arxiv.org/abs/1705.10915.
 
-    With `published`, three things are as in the published code. Pairs of different videos come
-    from a random permutation of half the batch, which may leave some in place. In training and in
-    forecasts, batch normalisation uses statistics of the batch, separately for each frame.
+    With `published`, pairs of different videos come from a random permutation of half the batch,
+    which may leave some in place, and batch normalisation uses statistics of the batch, separately
+    for each frame, in training and in forecasts. Convolutions use the default memory format.
 
     Args:
         spec: shape, channels and units of the frames; comes from the data.
-        backbone: of content encoder and decoder: `dcgan` (strided convolutions) or `vgg` (3×3
-            convolutions and pooling). Sides must be divisible by 16, or by 32 where both are 128
+        backbone: backbone of content encoder and decoder: `dcgan` (strided convolutions) or `vgg`
+            (3×3 convolutions and pooling). Sides must be divisible by 16, or by 32 if both are 128
             or more.
         skips: whether the decoder sees the content encoder's maps.
-        pose_backbone: of the pose encoder: `dcgan`, `vgg` or `resnet` (a ResNet-18).
+        pose_backbone: backbone of the pose encoder: `dcgan`, `vgg` or `resnet` (a ResNet-18).
         width: channels of each first convolution.
         content_size: size of the content code c.
         pose_size: size of the pose p.
         normalise_pose: whether poses have length 1.
         discriminator_hidden: hidden units of the discriminator.
         recurrent_size: units of each LSTM.
-        recurrent_layers: LSTMs on top of each other.
-        confusion_weight: weight of the discriminator's doubt in the loss of the encoders.
-        training_frames: which four frames of a window the encoders learn from: `random` ones of all
-            of it, drawn independently, or its `first` ones.
+        recurrent_layers: number of LSTMs in the stack.
+        confusion_weight: weight of the discriminator's confusion in the loss of the encoders.
+        training_frames: which four frames of a window the encoders learn from: `random` ones,
+            drawn independently from the whole window, or the `first` ones.
         predictor_rate: learning rate of the LSTM, in units of that of the training.
-        published: whether to do as the published code does, see above.
-        forecast_statistics: of batch normalisation while forecasting: `running` ones of training,
-            or those of the `batch`, which lets sequences depend on each other; by default `batch`
-            with `published`.
-        output: `sigmoid` for frames in [0, 1], `identity` for unbounded ones; by default what
-            fits the normalised data.
+        published: whether to follow the published code, see above.
+        forecast_statistics: statistics of batch normalisation in forecasts: `running` ones of
+            training, or those of the `batch`, which make sequences depend on each other; by
+            default `batch` with `published`, else `running`.
+        output: `sigmoid` for frames in [0, 1], `identity` for unbounded ones; by default, the one
+            that fits the normalised data.
         normalise: `auto`, `none`, `range` or `standard`, see `Normaliser`.
         generator: source of the initial weights.
     """
@@ -108,14 +109,9 @@ class DrNet(StateSpaceForecaster):
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__(spec, normalise=normalise)
-        if len(spec.space) != 2:
-            raise InputError(
-                "DrNet works on frames (channel, height, width), got points of shape "
-                f"{spec.frame_shape}. Use another model."
-            )
         if training_frames == "first" and spec.length < COMPARED:
             raise InputError(
-                f"training_frames: first takes {COMPARED} frames of a window, which has "
+                f"training_frames: first needs windows of at least {COMPARED} frames, got "
                 f"{spec.length}. Make the context or the horizon longer."
             )
         self.skips, self.pose_size, self.confusion_weight = skips, pose_size, confusion_weight
@@ -135,7 +131,7 @@ class DrNet(StateSpaceForecaster):
         )  # fmt: skip
         self.discriminator = SceneDiscriminator(pose_size, discriminator_hidden)
         self.predictor = FramePredictor(pose_size, content_size, recurrent_size, recurrent_layers)
-        initialise_uniform(self, generator)  # the LSTM; all else is drawn again
+        initialise_uniform(self, generator)  # for the LSTM; the next line redraws the rest
         initialise_normal(self, WEIGHT_STD, generator)
 
     # Training
@@ -152,7 +148,7 @@ class DrNet(StateSpaceForecaster):
     def update_loss(
         self, name: str, batch: Batch, *, step: int = 0, generator: torch.Generator | None = None
     ) -> Losses:
-        """The terms of one of the `updates`."""
+        """Named terms of the loss of one of the `updates`."""
         if name == "predictor":
             error = self.pose_errors(self.inputs(batch), len(batch.context)).sum()
             return {"total": error, "pose": error}
@@ -166,7 +162,7 @@ class DrNet(StateSpaceForecaster):
     def loss(
         self, batch: Batch, *, step: int = 0, generator: torch.Generator | None = None
     ) -> Losses:
-        """The terms of encoders, decoder and LSTM; the discriminator's own is left out."""
+        """The loss terms of encoders, decoder and LSTM, without that of the discriminator."""
         terms = self.update_loss("autoencoder", batch, step=step, generator=generator)
         pose = self.update_loss("predictor", batch, step=step, generator=generator)["pose"]
         return {**terms, "total": terms["total"] + pose, "pose": pose}
@@ -184,7 +180,7 @@ class DrNet(StateSpaceForecaster):
         return frames[rows, chosen], None if mask is None else mask[rows, chosen]
 
     def partners(self, batch: int, generator: torch.Generator | None) -> Tensor:
-        """For each window of the first half of a batch, one to make a pair of two videos with."""
+        """For each window of the first half of a batch, another window to pair it with."""
         if batch < 2:
             raise InputError(
                 "The discriminator of DrNet compares videos: a batch must hold at least 2, got 1."
@@ -199,12 +195,13 @@ class DrNet(StateSpaceForecaster):
         second: Float[Tensor, "batch channel y x"],
         partner: Tensor,
     ) -> Losses:
-        r"""Cross-entropy of the discriminator, $-\overline{\ln C}$ of what the pairs are.
+        r"""Cross-entropy of the discriminator, $-\overline{\ln C}$, with C for the truth.
 
         Args:
             first: a frame of each video.
-            second: another one of each video.
-            partner: videos whose second frames take the place of the first ones'.
+            second: another frame of each video.
+            partner: for the first half of the batch, videos that the second frames come from
+                instead.
         """
         with torch.no_grad():
             poses, others = self.pose_encoder(first), self.pose_encoder(second)
@@ -220,12 +217,12 @@ class DrNet(StateSpaceForecaster):
         frames: Float[Tensor, "batch four channel y x"],
         mask: Bool[Tensor, "batch channel y x"] | None = None,
     ) -> Losses:
-        r"""Errors of content, frame and doubt, from four frames of each video.
+        r"""Similarity, reconstruction and confusion terms, from four frames of each video.
 
         $$\overline{(c_0 - c_1)^2} + \overline{(D(c_0, s_0, p_2) - x_2)^2}
         - \lambda \overline{\tfrac12 \ln C(p_2, p_3) + \tfrac12 \ln (1 - C(p_2, p_3))}$$
 
-        Gradients pass through c₀, s₀ and p₂. `mask` is True where values of x₂ are known.
+        Gradients flow through c₀, s₀ and p₂ only. `mask` is True where values of x₂ are known.
         """
         shown, later, true, other = frames.unbind(1)
         content = self.content_of_frame(shown)
@@ -248,11 +245,11 @@ class DrNet(StateSpaceForecaster):
     def pose_errors(
         self, frames: Float[Tensor, "batch time channel y x"], context: int
     ) -> Float[Tensor, " interval"]:
-        """Mean squared error of the LSTM's pose at each frame but the first, from true ones before.
+        """Mean squared error of the pose that the LSTM predicts from true earlier ones.
 
         Args:
-            frames: in the units of the model.
-            context: how many of them a forecast would have observed, for the content.
+            frames: context and target, in the units of the model.
+            context: number of context frames, the last of which gives the content.
         """
         with torch.no_grad(), precise_statistics(frames.device):
             content = self.content_of(frames[:, :context]).code
@@ -265,10 +262,9 @@ class DrNet(StateSpaceForecaster):
     ) -> dict[str, Tensor]:
         r"""Diagnostics of each window.
 
-        - `content_change`: $\|c' - c\|$ of the first and the last frame, relative to the mean norm;
-        - `pose_speed`: $\|p_{t+1} - p_t\|$, mean over frame intervals;
-        - `pose` and `content`: p of all frames and c, whose units are counted as active where they
-          vary.
+        - `content_change`: $\|c' - c\|$ between first and last frame, relative to the mean norm;
+        - `pose_speed`: $\|p_{t+1} - p_t\|$, the mean over frame intervals;
+        - `pose` and `content`: p of all frames, and c of the first; their active units are counted.
         """
         frames = self.inputs(batch)
         first, last = (self.content_of(frames[:, index][:, None]).code for index in (0, -1))
@@ -285,11 +281,11 @@ class DrNet(StateSpaceForecaster):
 
     @property
     def by_batch(self) -> bool:
-        """Whether each frame is normalised separately, over the sequences of the batch."""
+        """Whether batch normalisation uses statistics of the batch, separately for each frame."""
         return self.published if self.training else self.forecast_statistics == "batch"
 
     def statistics(self, network: nn.Module, values: Tensor) -> AbstractContextManager[None]:
-        """Context in which a network normalises as forecasts should; training is as it is."""
+        """Context in which a network normalises as in forecasts; no change while training."""
         if self.training or not self.by_batch:
             return nullcontext()
         check_batch(values)
@@ -318,13 +314,13 @@ class DrNet(StateSpaceForecaster):
     def predict_poses(
         self, poses: Float[Tensor, "batch time pose"], content: Float[Tensor, "batch content"]
     ) -> Float[Tensor, "batch time pose"]:
-        """The pose after each of these, given all before it."""
+        """The predicted pose after each of these, given all up to it."""
         return self.continue_poses(poses, content, None)[0]
 
     def continue_poses(
         self, poses: Tensor, content: Tensor, memory: tuple[Tensor, Tensor] | None
     ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        """`predict_poses` from a state of the LSTM on, and its state afterwards."""
+        """`predict_poses`, starting from a state of the LSTM, and its state afterwards."""
         inputs = content.unsqueeze(1).expand(-1, poses.shape[1], -1)
         predicted, memory = self.predictor(poses, inputs, memory)
         predicted = widened(predicted)
@@ -356,7 +352,7 @@ class DrNet(StateSpaceForecaster):
         solver: Solver,
         fractions: Sequence[float],
     ) -> list[Followed]:
-        """The state after a frame: (pose, content as the LSTM sees it, the LSTM's own state)."""
+        """The latent one frame later: pose, content as the LSTM sees it, and state of the LSTM."""
         assert isinstance(latent, Tensor)
         rows = latent.flatten(0, -2)
         layers, units = self.recurrent
@@ -381,7 +377,7 @@ class DrNet(StateSpaceForecaster):
     def decode(
         self, content: Content, latents: Float[Tensor, "batch many latent"]
     ) -> Float[Tensor, "batch many channel y x"]:
-        """Frames of many poses of each sequence, which latents begin with."""
+        """Frames of many poses of each sequence; a latent begins with its pose."""
         poses = self.dynamics_code(latents)
         maps = content.precomputed or self.precompute_content(content).precomputed
         code = content.code.unsqueeze(1).expand(-1, poses.shape[1], -1)

@@ -1,4 +1,4 @@
-"""The networks of DrNet other than the codecs, which SVG took over: pose encoder, discriminator."""
+"""Pose encoder and discriminator of DrNet; its codecs are those of `svg.codecs`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PoseBackbone = Literal["dcgan", "vgg", "resnet"]
 
 
 class PoseEncoder(nn.Module):
-    """From a frame to its pose, in (−1, 1), or of length 1 where it is normalised."""
+    """Encoder from a frame to its pose: in (−1, 1), or a unit vector if `normalise` is True."""
 
     def __init__(
         self,
@@ -37,13 +37,13 @@ class PoseEncoder(nn.Module):
         )
 
     def forward(self, frames: Float[Tensor, "many channel y x"]) -> Float[Tensor, "many pose"]:
-        """The pose of each frame separately."""
+        """The pose of each frame."""
         pose = widened(self.network(frames).code)
         return nn.functional.normalize(pose, dim=-1) if self.normalise else pose
 
 
 class SceneDiscriminator(nn.Module):
-    """Tells pairs of poses that come from one video from pairs that come from two."""
+    """Discriminator between pairs of poses from one video and pairs from two videos."""
 
     def __init__(self, pose_size: int, hidden: int) -> None:
         super().__init__()

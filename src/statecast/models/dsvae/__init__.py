@@ -1,1 +1,1 @@
-"""DSVAE: a disentangled sequential auto-encoder, whose content has a prior."""
+"""DSVAE: a disentangled sequential auto-encoder with a prior for content and for motion."""

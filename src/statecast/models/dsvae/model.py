@@ -1,4 +1,4 @@
-"""DSVAE: a disentangled sequential auto-encoder, whose content has a prior."""
+"""DSVAE: a disentangled sequential auto-encoder with a prior for content and for motion."""
 
 from __future__ import annotations
 
@@ -37,18 +37,18 @@ from statecast.solvers.reversible import Followed
 from statecast.solvers.solvers import Solver
 
 Posterior = Literal["factorised", "full"]
-PUBLISHED_STD = math.sqrt(0.5)  # of a pixel, whose squared error then has weight 1
+PUBLISHED_STD = math.sqrt(0.5)  # of a pixel; gives squared errors weight 1
 
 
 class Inference(NamedTuple):
-    """The latents of a video, and the Gaussians behind them."""
+    """Latents of a video, and the Gaussians they were drawn from."""
 
     content: Float[Tensor, "batch content"]
     motion: Float[Tensor, "batch time motion"]
     decoded: Float[Tensor, "batch time channel y x"]
     content_posterior: DiagonalGaussian  # (batch, content)
     posterior: DiagonalGaussian  # of the motion, (batch, time, motion)
-    prior: DiagonalGaussian
+    prior: DiagonalGaussian  # of the motion, of the same shape
 
 
 class DSVAE(StateSpaceForecaster):
@@ -57,34 +57,33 @@ class DSVAE(StateSpaceForecaster):
     $$f \sim N(0, I), \quad z_t \sim N(\mu(h_t), \sigma(h_t)^2 I), \quad
     h_t = \mathrm{LSTM}(z_{t-1}, h_{t-1}), \quad x_t \sim N(D(z_t, f), \nu I)$$
 
-    Content f is of the whole video, motion z of each frame. Both have a prior: a video can be given
-    new motion (`draw_motion`) and new content (`draw_content`), or take those of other videos.
-    A forecast continues z by its prior, and has the mean of $q(f | x)$ for content.
+    A video has one content f and a motion z for each frame. Both have a prior, so a video can get
+    new motion (`draw_motion`) and new content (`draw_content`), or those of another video. A
+    forecast continues z by its prior; its content is the mean of $q(f | x)$.
 
     Reference: https://arxiv.org/abs/1803.02991.
 
-    With `published`, four things are as in the only code that is public. The prior runs on its own
-    draws in training, unrelated to the video's z, so that it does not learn to continue a video.
-    The content is inferred from the target as well. The mean and the logarithm of the variance of
-    $q(f | x)$ pass a leaky rectifier. Batch normalisation begins with shifts of 1 instead of 0, and
-    also normalises the decoded frames.
+    `published` follows the only public code in four ways. In training, the prior runs on its own
+    draws, unrelated to the video's z, so that it does not learn to continue a video. The content is
+    inferred from the target too. The mean and log-variance of $q(f | x)$ pass a leaky rectifier.
+    Batch normalisation starts with shifts of 1 instead of 0, and also normalises decoded frames.
 
     Args:
         spec: shape, channels and units of the frames; comes from the data.
-        posterior: of the motion: `factorised`, from each frame alone, or `full`, from the whole
-            video and its content.
+        posterior: posterior of the motion: `factorised`, from each frame only, or `full`, from the
+            whole video and its content.
         width: channels of every convolution.
         code_size: size of the code of a frame; the layer before it has twice as many units.
         content_size: size of the content f.
         motion_size: size of the motion z.
         hidden: units of the LSTMs and of the layers between code and motion.
-        observation_std: standard deviation √ν of a pixel around the decoded frame, in the units of
-            frames in [−1, 1]; the published one by default.
+        observation_std: standard deviation √ν of a pixel around the decoded frame, for frames in
+            [−1, 1]; by default the published one.
         kl_content_weight: weight of the divergence of f.
         kl_motion_weight: weight of the divergence of z.
-        published: whether to do as the published code does, see above.
-        output: `sigmoid` for frames in [0, 1], `identity` for unbounded ones; by default what
-            fits the normalised data.
+        published: whether to follow the published code, see above.
+        output: `sigmoid` for frames in [0, 1], `identity` for unbounded ones; by default, the one
+            that fits the normalised data.
         normalise: `auto`, `none`, `range` or `standard`, see `Normaliser`.
         generator: source of the initial weights.
     """
@@ -112,11 +111,6 @@ class DSVAE(StateSpaceForecaster):
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__(spec, normalise=normalise)
-        if len(spec.space) != 2:
-            raise InputError(
-                "DSVAE works on frames (channel, height, width), got points of shape "
-                f"{spec.frame_shape}. Use another model."
-            )
         if observation_std <= 0:
             raise InputError(f"observation_std must be positive, got {observation_std}.")
         self.published, self.observation_std = published, observation_std
@@ -148,7 +142,7 @@ class DSVAE(StateSpaceForecaster):
             if isinstance(layer, nn.BatchNorm2d) and self.published:
                 nn.init.ones_(layer.bias)
             elif isinstance(layer, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
-                inputs = layer.weight[0].numel()  # outputs of a transposed convolution
+                inputs = layer.weight[0].numel()  # PyTorch's fan-in
                 nn.init.kaiming_normal_(layer.weight, nonlinearity="relu", generator=generator)
                 assert layer.bias is not None
                 bound = 1 / math.sqrt(inputs)
@@ -164,14 +158,14 @@ class DSVAE(StateSpaceForecaster):
         $$\frac{1}{2\nu} \sum_t \|\hat x_t - x_t\|^2 + \beta_f KL(q(f) \| N(0, I))
         + \beta_z \sum_t KL(q(z_t) \| p(z_t | z_{<t}))$$
 
-        The error is summed over known values. In evaluation mode f and z are means.
+        The error is summed over known values. In evaluation mode, f and z are means.
         """
         noise = Noise(1, len(batch), generator)
         frames = self.scaled(self.inputs(batch))
         return self.loss_of(batch, self.infer(frames, len(batch.context), noise=noise))
 
     def loss_of(self, batch: Batch, inferred: Inference) -> Losses:
-        """The terms of the loss, from what was inferred from the batch."""
+        """The terms of the loss, from the latents inferred from a batch."""
         errors = (inferred.decoded - self.scaled(self.inputs(batch))).square()
         divergence = inferred.posterior.divergence(inferred.prior)
         squares = known_part(errors, batch.mask).flatten(1).sum(dim=1).mean()
@@ -190,12 +184,12 @@ class DSVAE(StateSpaceForecaster):
     def infer(
         self, frames: Float[Tensor, "batch time channel y x"], context: int, *, noise: Noise
     ) -> Inference:
-        """Content and motion of whole videos, drawn in training, and the frames that they give.
+        """Content and motion of whole videos, drawn in training, and their decoded frames.
 
         Args:
-            frames: as `scaled` gives them.
-            context: how many of them a forecast would have observed, for the content.
-            noise: one draw per sequence: of the prior's own z, where it runs on these, f, z.
+            frames: context and target, as from `scaled`.
+            context: number of context frames, which give the content.
+            noise: one draw per sequence of, in order, the prior's own z with `published`, f and z.
         """
         batch, length = frames.shape[:2]
 
@@ -215,7 +209,7 @@ class DSVAE(StateSpaceForecaster):
         return Inference(content, motion, decoded, of_content, posterior, prior)
 
     def free_prior(self, batch: int, length: int, noise: Noise, like: Tensor) -> DiagonalGaussian:
-        """Distributions of z₁ … z_T where the prior sees its own draws, (batch, time, motion)."""
+        """Distributions of z₁ … z_T given the prior's own draws, (batch, time, motion)."""
 
         def standard() -> Iterator[Tensor | None]:
             for _ in range(length):
@@ -231,8 +225,8 @@ class DSVAE(StateSpaceForecaster):
 
         - `divergence_content`: $KL(q(f) \| N(0, I))$;
         - `divergence_motion_per_frame`: $KL(q(z_t) \| p(z_t | z_{<t}))$, mean over frames;
-        - `content`: mean of f, and `motion`: mean of z in standard deviations from the prior's,
-          whose units are counted as active where they vary.
+        - `content`: posterior mean of f, and `motion`: distance of the posterior mean of z from the
+          prior mean, in standard deviations of the prior; their active units are counted.
         """
         frames = self.scaled(self.inputs(batch))
         found = self.infer(frames, len(batch.context), noise=Noise(1, len(batch), generator))
@@ -244,7 +238,7 @@ class DSVAE(StateSpaceForecaster):
         }
 
     def training_warning(self, diagnosed: Mapping[str, float]) -> str | None:
-        """A warning where no unit of f or of z is active: the posterior is the prior."""
+        """A warning if no unit of f or of z is active, so that the posterior equals the prior."""
         for name in ("content", "motion"):
             if diagnosed.get(f"{name}_active") == 0:
                 return (
@@ -256,7 +250,7 @@ class DSVAE(StateSpaceForecaster):
     # Inference
 
     def scaled(self, frames: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
-        """Frames in [0, 1], in the units of the model, in [−1, 1]; others as they are."""
+        """Frames in the units of the model, from [0, 1] to [−1, 1]; unbounded ones unchanged."""
         return 2 * frames - 1 if self.bounded else frames
 
     def encode(
@@ -269,7 +263,7 @@ class DSVAE(StateSpaceForecaster):
     def decode_codes(
         self, content: Float[Tensor, "batch content"], motion: Float[Tensor, "batch many motion"]
     ) -> Float[Tensor, "batch many channel y x"]:
-        """Frames as `scaled` gives them, of many z of each sequence."""
+        """Frames decoded from many z of each sequence, as from `scaled`."""
         repeated = content.unsqueeze(1).expand(-1, motion.shape[1], -1)
         codes = torch.cat([motion, repeated], dim=-1)
         return widened(self.decoder(codes.flatten(0, 1))).unflatten(0, motion.shape[:2])
@@ -317,14 +311,14 @@ class DSVAE(StateSpaceForecaster):
     def first_state(
         self, motion: Float[Tensor, "sample batch motion"]
     ) -> Float[Tensor, "sample batch latent"]:
-        """The state of a video that begins with this z."""
+        """The latent of a video whose first motion is this z."""
         rows = motion.flatten(0, 1)
         after = self.prior.advance(rows, self.prior.start(len(rows), rows))
         return torch.cat([rows, *after], dim=-1).unflatten(0, motion.shape[:2])
 
     @typed
     def draw_motion(self, latents: Latents, *, generator: torch.Generator | None = None) -> Latents:
-        """The same content with new motion: a path of as many frames, drawn from the prior.
+        """The same content with new motion: a path of the same length, drawn from the prior.
 
         Args:
             latents: a path of this model.
@@ -346,7 +340,7 @@ class DSVAE(StateSpaceForecaster):
     def draw_content(
         self, latents: Latents, *, generator: torch.Generator | None = None
     ) -> Latents:
-        """The same motion with new content, drawn from N(0, I), of each sequence.
+        """The same motion with new content, drawn from N(0, I) for each sequence.
 
         Args:
             latents: a path of this model.
@@ -362,7 +356,7 @@ class DSVAE(StateSpaceForecaster):
     # Forecasting
 
     def noise_prior(self, latent: Float[Tensor, "*batch latent"]) -> DiagonalGaussian | None:
-        """Distribution of the next z, which takes the place of noise."""
+        """Distribution of the next z, which acts as the noise."""
         hidden = latent[..., self.motion_size :][..., : self.hidden]
         prior: DiagonalGaussian = self.prior.head(hidden)
         return prior
@@ -375,7 +369,7 @@ class DSVAE(StateSpaceForecaster):
         solver: Solver,
         fractions: Sequence[float],
     ) -> list[Followed]:
-        """The state after a frame: its z, and the state that the prior draws the next z with."""
+        """The latent one frame later: z, and the state of the prior that gives the next z."""
         assert isinstance(latent, Tensor)
         assert isinstance(noise, Tensor)
         memory = latent[..., self.motion_size :].flatten(0, -2)
@@ -395,6 +389,6 @@ class DSVAE(StateSpaceForecaster):
     def decode(
         self, content: Content, latents: Float[Tensor, "batch many latent"]
     ) -> Float[Tensor, "batch many channel y x"]:
-        """Frames of many z of each sequence, which latents begin with."""
+        """Frames of many z of each sequence; a latent begins with its z."""
         frames = self.decode_codes(content.code, self.dynamics_code(latents))
         return 0.5 * (frames + 1) if self.bounded else frames

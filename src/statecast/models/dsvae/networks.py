@@ -1,4 +1,4 @@
-"""The networks of DSVAE: frame encoder and decoder, the two posteriors and the prior of motion."""
+"""Networks of DSVAE: frame encoder and decoder, posteriors, and the prior of motion."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from statecast.nn.codecs.base import grid_of
 from statecast.nn.fast.transposed import UpsamplingConvolution
 from statecast.nn.gaussian import DiagonalGaussian, widened
 
-HALVINGS = 3  # of a frame's sides
+HALVINGS = 3  # number of times that a frame's sides are halved
 CellState = tuple[Tensor, Tensor]  # hidden and cell state, (row, unit) each
 
 
 class FrameEncoder(nn.Sequential):
-    """5×5 convolutions, three of them strided, then two linear layers; all normalised."""
+    """Four 5×5 convolutions, three of them strided, then two linear layers; all normalised."""
 
     def __init__(self, frame_shape: tuple[int, ...], code_size: int, *, width: int) -> None:
         grid = grid_of(frame_shape, 2**HALVINGS, "DSVAE")
@@ -26,7 +26,7 @@ class FrameEncoder(nn.Sequential):
         super().__init__(
             ConvolutionUnit(nn.Conv2d(frame_shape[0], width, 5, 1, 2)),
             *strided,
-            # Linear layers, as kernels that cover what they read.
+            # Linear layers, written as convolutions over the whole grid.
             ConvolutionUnit(nn.Conv2d(width, 2 * code_size, grid)),
             ConvolutionUnit(nn.Conv2d(2 * code_size, code_size, 1)),
             nn.Flatten(),
@@ -36,7 +36,8 @@ class FrameEncoder(nn.Sequential):
 class FrameDecoder(nn.Module):
     """Two linear layers, then the mirror of the encoder's convolutions.
 
-    Frames lie in [−1, 1], if they are `bounded`. As published, even they are normalised.
+    With `bounded`, frames lie in [−1, 1]. With `normalise_frames`, as published, batch
+    normalisation applies to frames too.
     """
 
     def __init__(
@@ -76,7 +77,7 @@ class FrameDecoder(nn.Module):
 
 
 class GaussianHead(nn.Module):
-    """Mean and standard deviation, exp(½ v) of an output v; as published rectified for content."""
+    """A Gaussian from linear outputs: its mean, and v with deviation exp(½ v); `rectify` both."""
 
     def __init__(self, inputs: int, size: int, *, rectify: bool = False) -> None:
         super().__init__()
@@ -94,7 +95,7 @@ class GaussianHead(nn.Module):
 
 
 class ContentPosterior(nn.Module):
-    """q(f | x): a bidirectional LSTM over the codes of frames, read where each direction ends."""
+    """q(f | x): a bidirectional LSTM over codes of frames, read at the end of each direction."""
 
     def __init__(self, code_size: int, size: int, hidden: int, *, rectify: bool) -> None:
         super().__init__()
@@ -108,7 +109,7 @@ class ContentPosterior(nn.Module):
 
 
 class FactorisedPosterior(nn.Module):
-    """q(z_t | x_t): each frame separately."""
+    """q(z_t | x_t), from each frame separately."""
 
     def __init__(self, code_size: int, size: int, hidden: int) -> None:
         super().__init__()
@@ -118,7 +119,7 @@ class FactorisedPosterior(nn.Module):
     def forward(
         self, codes: Float[Tensor, "batch time code"], content: Float[Tensor, "batch content"]
     ) -> DiagonalGaussian:
-        """The distributions of all frames, (batch, time, motion); the content is not looked at."""
+        """The distributions at all frames, (batch, time, motion); content is ignored."""
         return self.head(nn.functional.leaky_relu(self.linear(codes), LEAK))
 
 
@@ -135,14 +136,14 @@ class FullPosterior(nn.Module):
     def forward(
         self, codes: Float[Tensor, "batch time code"], content: Float[Tensor, "batch content"]
     ) -> DiagonalGaussian:
-        """The distributions of all frames, (batch, time, motion)."""
+        """The distributions at all frames, (batch, time, motion)."""
         repeated = content.unsqueeze(1).expand(-1, codes.shape[1], -1)
         both = self.lstm(torch.cat([codes, repeated], dim=-1))[0]
         return self.head(self.rnn(both)[0])
 
 
 class MotionPrior(nn.Module):
-    """p(z_t | z_{<t}): an LSTM over what came before."""
+    """p(z_t | z_{<t}): an LSTM over earlier z."""
 
     def __init__(self, size: int, hidden: int) -> None:
         super().__init__()
@@ -151,12 +152,12 @@ class MotionPrior(nn.Module):
         self.head = GaussianHead(hidden, size)
 
     def start(self, rows: int, like: Tensor) -> CellState:
-        """The state that the first z is drawn with: after a z of zeros."""
+        """The state that gives the first z: the state after a z of zeros."""
         zeros = like.new_zeros(rows, self.hidden)
         return self.advance(like.new_zeros(rows, self.size), (zeros, zeros))
 
     def advance(self, motion: Float[Tensor, "row motion"], state: CellState) -> CellState:
-        """The state that the next z is drawn with."""
+        """The state that gives the next z."""
         hidden, cell = self.cell(motion, state)
         return widened(hidden), widened(cell)
 
@@ -178,7 +179,7 @@ class MotionPrior(nn.Module):
             yield drawn, prior, state
 
     def given(self, motion: Float[Tensor, "batch time motion"]) -> DiagonalGaussian:
-        """The distribution of each z given the true ones before it, (batch, time, motion)."""
+        """The distribution of each z given those before it, (batch, time, motion)."""
         state = self.start(len(motion), motion)
         hidden = [state[0]]
         for before in motion[:, :-1].unbind(1):

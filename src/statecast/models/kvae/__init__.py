@@ -1,1 +1,1 @@
-"""KVAE: codes of frames that follow a linear Gaussian state, filtered and smoothed exactly."""
+"""KVAE: frame codes driven by a linear Gaussian state, filtered and smoothed exactly."""

@@ -19,17 +19,17 @@ MLP_HIDDEN = 25  # units of each of two hidden layers, as published
 
 
 class CodeEncoder(nn.Module):
-    """Frames to means and variances of their codes.
+    """Encoder from frames to means and variances of their codes.
 
     Args:
         frame_shape: (channel, *space).
         code_size: size of a code.
         architecture: `convolutional`, with strided 3×3 convolutions, or `mlp`.
-        filters: channels of each convolution, which halves the sides.
-        largest_variance: bound of the variances, which are a share of it.
+        filters: channels of each convolution; each halves the sides.
+        largest_variance: upper bound of the variances.
 
     Errors:
-        InputError: the sides do not divide, or frames are points.
+        InputError: the sides are not divisible, or frames are points.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class CodeEncoder(nn.Module):
             grid = grid_of(frame_shape, 2 ** len(filters), "convolutional")
             features = filters[-1] * grid[0] * grid[1]
             for before, after in pairwise((frame_shape[0], *filters)):
-                # TensorFlow's padding of even sides: nothing before, one after.
+                # TensorFlow pads even sides by nothing before and one pixel after.
                 pad = nn.ZeroPad2d((0, 1, 0, 1))
                 self.layers.extend([pad, nn.Conv2d(before, after, 3, 2), nn.ReLU()])
             self.layers.append(nn.Flatten())
@@ -67,7 +67,7 @@ class CodeEncoder(nn.Module):
         """The distribution of each frame's code.
 
         Args:
-            frames: with any number of batch axes.
+            frames: frames with any number of batch axes.
             axes: number of batch axes.
         """
         features = self.layers(frames.flatten(0, axes - 1))
@@ -79,16 +79,16 @@ class CodeEncoder(nn.Module):
 
 
 class CodeDecoder(nn.Module):
-    """Codes to frames before their output function.
+    """Decoder from codes to frames, before the output function.
 
-    A convolutional one doubles the sides by convolving to four times the channels, which become
-    neighbouring pixels (Shi et al., 2016, https://arxiv.org/abs/1609.05158).
+    The convolutional decoder doubles the sides by convolutions to four times the channels, which
+    become neighbouring pixels (Shi et al., 2016, https://arxiv.org/abs/1609.05158).
 
     Args:
         frame_shape: (channel, *space).
         code_size: size of a code.
-        architecture: as of `CodeEncoder`.
-        filters: channels of each of the encoder's convolutions.
+        architecture: as for `CodeEncoder`.
+        filters: channels of each convolution of the encoder.
     """
 
     def __init__(
@@ -129,24 +129,24 @@ class Memory(NamedTuple):
 
 
 class Mixing(nn.Module):
-    """Weights of the matrices of a step, from the codes up to now.
+    """Weights of the matrices of a step, from all codes so far.
 
     Args:
         code_size: size of a code.
         hidden: units of the LSTM.
-        matrices: how many are mixed.
+        matrices: number of matrices that are mixed.
     """
 
     def __init__(self, code_size: int, hidden: int, matrices: int) -> None:
         super().__init__()
         self.lstm = nn.LSTMCell(code_size, hidden)
         self.weights = nn.Linear(hidden, matrices)
-        self.first = nn.Parameter(torch.zeros(code_size))  # stands for the code before all frames
+        self.first = nn.Parameter(torch.zeros(code_size))  # the code before the first frame
 
     def forward(
         self, codes: Float[Tensor, "row code"], memory: Memory | None
     ) -> tuple[Float[Tensor, "row matrix"], Memory]:
-        """Weights after a frame with this code, and what is remembered."""
+        """Weights after a frame with this code, and the new state."""
         memory = Memory(*self.lstm(codes, memory))
         return widened(self.weights(memory.hidden)).softmax(dim=-1), memory
 
@@ -154,7 +154,7 @@ class Mixing(nn.Module):
 def initialise_glorot(module: nn.Module, generator: torch.Generator | None) -> None:
     """Draw weights uniformly in ±√(6 / (inputs + outputs)); biases are zero.
 
-    The bias of an LSTM's forget gate is 1, so that it remembers at first.
+    The bias of an LSTM's forget gate is 1, so that the LSTM remembers at first.
 
     Reference: Glorot and Bengio (2010), https://proceedings.mlr.press/v9/glorot10a.html.
     """

@@ -1,4 +1,4 @@
-"""Dynamics of codes: a linear Gaussian state whose matrices are mixed again for each frame."""
+"""Dynamics of codes: a linear Gaussian state with matrices that are mixed for each frame."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from statecast.models.kvae.codecs import Memory, Mixing
 from statecast.nn.kalman import Moments, apply, correct, draw_backwards, smooth
 from statecast.nn.noise import Noise
 
-MATRIX_STD = 0.05  # of the initial emission matrices, as in the published code
+MATRIX_STD = 0.05  # standard deviation of the initial emission matrices, as published
 ForecastStart = Literal["filtered", "means"]
 
 
 class DynamicsState(NamedTuple):
-    """The prediction before a frame is seen, for each row."""
+    """The prediction for a frame that has not been seen, for each row."""
 
     predicted: Moments  # of z at that frame
-    weights: Float[Tensor, "row matrix"]  # mix the emission of that frame
+    weights: Float[Tensor, "row matrix"]  # of the emission matrices of that frame
     memory: Memory | None  # of the mixing network; None with a single matrix
 
     def rows(self, noise: Noise) -> DynamicsState:
@@ -37,15 +37,15 @@ class Path(NamedTuple):
     """Filtered states of consecutive frames, (batch, time, …)."""
 
     predicted: Moments  # given the frames before
-    filtered: Moments  # given the frame as well
+    filtered: Moments  # given the frame too
     transitions: Float[Tensor, "batch time state state"]  # to the next frame
     emissions: Float[Tensor, "batch time code state"]
-    weights: Float[Tensor, "batch time matrix"]  # after the frame: mix its transition
-    following: DynamicsState  # before the next frame
+    weights: Float[Tensor, "batch time matrix"]  # of the matrices of the transition after the frame
+    following: DynamicsState  # state before the next frame
 
     @property
     def end(self) -> Path:
-        """The last frame alone."""
+        """The path of the last frame only."""
         predicted, filtered = (
             Moments(*(part[:, -1:] for part in moments))
             for moments in (self.predicted, self.filtered)
@@ -60,7 +60,7 @@ class Path(NamedTuple):
         )
 
     def smooth(self) -> Moments:
-        """Moments of each state given all codes."""
+        """Moments of each state, given all codes."""
         return smooth(self.filtered, self.predicted, self.transitions[:, :-1]).moments
 
 
@@ -70,11 +70,11 @@ class MixedDynamics(nn.Module):
     Args:
         code_size: size of the code a.
         state_size: size of the state z.
-        matrices: how many matrices of each are mixed.
+        matrices: number of transition matrices, and of emission matrices.
         mixing_hidden: units of the mixing network's LSTM.
-        transition_variance: Q, on the diagonal.
-        emission_variance: R, on the diagonal.
-        initial_variance: of z at the first frame.
+        transition_variance: diagonal of Q.
+        emission_variance: diagonal of R.
+        initial_variance: variance of z at the first frame.
     """
 
     initial_mean: Tensor
@@ -119,7 +119,7 @@ class MixedDynamics(nn.Module):
         return DynamicsState(prior, weights, memory)
 
     def mix_next(self, codes: Float[Tensor, "row code"], state: DynamicsState) -> DynamicsState:
-        """A state with the weights and the memory after a frame with this code."""
+        """The state with the weights and the memory after a frame with this code."""
         if self.mixing is None:
             return state
         weights, memory = self.mixing(codes, state.memory)
@@ -131,9 +131,9 @@ class MixedDynamics(nn.Module):
         """Moments of z given one more frame, and the state before the next one.
 
         Args:
-            code: of the frame; anything where it is missing.
+            code: code of the frame; any value if the frame is missing.
             known: whether the frame was observed.
-            state: before the frame.
+            state: the state before the frame.
         """
         emission = mixed(state.weights, self.emission)
         filtered = correct(
@@ -152,7 +152,7 @@ class MixedDynamics(nn.Module):
         known: Bool[Tensor, "batch time"],
         state: DynamicsState | None = None,
     ) -> Path:
-        """Filtered states of consecutive frames, after those that a state has seen, if any."""
+        """Filtered states of consecutive frames, starting from `state` if given."""
         states, filtered = [self.initial(len(codes)) if state is None else state], []
         for code, seen in zip(codes.unbind(1), known.unbind(1), strict=True):
             moments, after = self.filter_frame(code, seen, states[-1])
@@ -171,7 +171,7 @@ class MixedDynamics(nn.Module):
     # Density of codes
 
     def log_density(self, path: Path, codes: Float[Tensor, "batch time code"]) -> Tensor:
-        """Logarithm of the density of each frame's code given those before, (batch, time)."""
+        """Log-density of each frame's code given those before, (batch, time)."""
         return path.predicted.transform(path.emissions, self.emission_noise).log_density(codes)
 
     def published_terms(
@@ -183,8 +183,8 @@ class MixedDynamics(nn.Module):
     ) -> Losses:
         r"""Terms of the published bound on ln p(a), with z drawn independently at each time.
 
-        The law of z given a is a joint one; its marginals, taken as independent, make the bound
-        looser by their divergence from it.
+        Given a, the z are dependent. Draws from their marginals loosen the bound by the
+        divergence of the product of marginals from the joint distribution.
         """
         transitions, smoothed = path.transitions[:, :-1], path.smooth()
         states = smoothed.at(noise)
@@ -203,11 +203,13 @@ class MixedDynamics(nn.Module):
     def draw_states(
         self, path: Path, noise: Noise, start: ForecastStart
     ) -> Float[Tensor, "row time state"]:
-        """States of a path for each row, drawn from their joint law, or their smoothed means."""
+        """States of a path for each row: joint draws, or smoothed means."""
         if start == "means":
             return noise.rows(path.smooth().mean)
         _, length, size = path.filtered.mean.shape
-        last = noise.draw(1, size, like=path.filtered.mean)  # first: the past does not change it
+        last = noise.draw(
+            1, size, like=path.filtered.mean
+        )  # drawn first, so that the past does not change it
         past = noise.draw(length - 1, size, like=path.filtered.mean)
         filtered, predicted = (
             Moments(*map(noise.rows, moments)) for moments in (path.filtered, path.predicted)
@@ -223,7 +225,7 @@ class MixedDynamics(nn.Module):
         noise: Noise,
         start: ForecastStart,
     ) -> tuple[Float[Tensor, "row time code"], DynamicsState]:
-        """Codes of a path's states, and what chooses the matrices after them."""
+        """Codes of a path's states, and the state that chooses the next matrices."""
         if start == "filtered":
             return self.emit(noise.rows(path.emissions), states, noise), path.following.rows(noise)
         state, codes = self.initial(len(states)), []
@@ -235,12 +237,12 @@ class MixedDynamics(nn.Module):
     def roll_out(
         self, latent: Float[Tensor, "row state"], state: DynamicsState, noise: Noise
     ) -> Iterator[Float[Tensor, "row code"]]:
-        """Codes of the frames after a state z, without end.
+        """Endless iterator over the codes of the frames after a state z.
 
         Args:
             latent: z of the last frame, for each row.
-            state: what chooses the matrices after it; its prediction does not count.
-            noise: two draws a frame, of z and of its code.
+            state: the state that chooses the next matrices; its prediction is unused.
+            noise: source of two draws per frame, for z and for its code.
         """
         while True:
             moved = apply(mixed(state.weights, self.transition), latent)
@@ -256,7 +258,7 @@ class MixedDynamics(nn.Module):
         latents: Float[Tensor, "row *time state"],
         noise: Noise,
     ) -> Float[Tensor, "row *time code"]:
-        """Codes of states, drawn."""
+        """Draws of the codes of states."""
         means = apply(emissions, latents)
         return Moments(means, self.emission_noise).at(noise.draw(*means.shape[1:], like=means))
 

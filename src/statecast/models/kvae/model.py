@@ -1,4 +1,4 @@
-"""KVAE: codes of frames that follow a linear Gaussian state, filtered and smoothed exactly."""
+"""KVAE: frame codes driven by a linear Gaussian state, filtered and smoothed exactly."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class KVAEStates(NamedTuple):
     times: Float[Tensor, " time"]  # in frame intervals after the last observed frame
     filtered: Moments  # z given the frames up to each time
     smoothed: Moments  # z given all frames
-    codes: Moments  # given all frames, noise of the code included
+    codes: Moments  # codes given all frames, including their noise
 
 
 class KVAE(OnlineForecaster[Path]):
@@ -45,38 +45,37 @@ class KVAE(OnlineForecaster[Path]):
     $$A_t = \sum_k \alpha_t^k A^k, \qquad C_{t+1} = \sum_k \alpha_t^k C^k, \qquad
     \alpha_t = \mathrm{softmax}(\mathrm{LSTM}(a_0, \ldots, a_t))$$
 
-    Given codes a, states z are filtered and smoothed in closed form, with any frames missing:
-    a missing code is replaced by its prediction in $\alpha$. A forecast draws z and a and follows
-    them; times up to 0 give the context's own frames, the missing ones included, from the law of
-    z given all of them.
+    Given codes a, states z are filtered and smoothed in closed form, even if frames are missing:
+    α then uses the prediction of a missing code. A forecast draws z and a frame by frame. Times up
+    to 0 give the context's own frames, including missing ones, from z given all of them.
 
     Reference: https://arxiv.org/abs/1710.05741.
 
     Args:
         spec: shape, channels and units of the frames; comes from the data.
         architecture: `convolutional` for images, or `mlp`.
-        filters: channels of each convolution; sides must be divisible by 2 for each of them.
+        filters: channels of each convolution; sides must be divisible by 2 once for each.
         code_size: size of the code a.
         state_size: size of the state z.
-        matrices: how many matrices A and C are mixed; one needs no mixing network.
+        matrices: number of matrices A, and of matrices C; 1 needs no mixing network.
         mixing_hidden: units of the mixing network's LSTM.
-        transition_variance: Q, on the diagonal.
-        emission_variance: R, on the diagonal; variances of the encoder are fractions of it.
-        initial_variance: of z at the first frame.
+        transition_variance: diagonal of Q.
+        emission_variance: diagonal of R, and upper bound of the encoder's variances.
+        initial_variance: variance of z at the first frame.
         reconstruction_weight: weight of the frames' log-density.
-        estimator: of the density of codes: `exact`, by their one-step predictions, or `published`,
-            a looser bound with z drawn independently at each time.
-        forecast_from: `filtered` draws the last state from its law given the context; `means`
-            starts from the smoothed means, and mixes by the codes that these give, as published.
-        likelihood: `bernoulli` for frames in [0, 1], `gaussian` for others; by default what fits
-            the normalised data.
+        estimator: estimator of the density of codes: `exact`, by one-step predictions, or
+            `published`, a looser bound with z drawn independently at each time.
+        forecast_from: `filtered` draws the last state given the context; `means`, as published,
+            starts from the smoothed means, and mixes matrices by the codes that these give.
+        likelihood: `bernoulli` for frames in [0, 1], `gaussian` for others; by default, the one
+            that fits the normalised data.
         observation_std: standard deviation of a pixel around the decoded frame, if `gaussian`.
         normalise: `auto`, `none`, `range` or `standard`, see `Normaliser`.
         generator: source of the initial weights.
 
     Errors:
-        InputError: sides do not divide, a variance is not positive, or the likelihood does not fit
-            the data.
+        InputError: sides are not divisible, a variance is not positive, or the likelihood does not
+            fit the data.
     """
 
     stochastic = True
@@ -117,7 +116,7 @@ class KVAE(OnlineForecaster[Path]):
         if self.likelihood == "bernoulli" and not bounded:
             raise InputError(
                 "likelihood: bernoulli needs frames in [0, 1]. Use gaussian, or normalise: range "
-                "where the range of the data is known."
+                "if the range of the data is known."
             )
         shape = spec.frame_shape
         self.encoder = CodeEncoder(
@@ -146,18 +145,18 @@ class KVAE(OnlineForecaster[Path]):
     def infer_states(self, context: Frames | Any, horizon: int = 0) -> KVAEStates:
         """States and codes of observed frames and those after them, in closed form.
 
-        Missing frames, and `horizon` more after the last one, are mixed by their predicted codes:
-        given these weights, moments are exact.
+        For missing frames, and for `horizon` more after the last one, predicted codes mix the
+        matrices. Given these matrices, moments are exact.
 
         Args:
-            context: as for `forecast`; whole frames may be missing.
-            horizon: frames after the last observed one.
+            context: as for `forecast`; frames may be missing.
+            horizon: number of frames after the last observed one.
 
         Errors:
             InputError: the context or the horizon does not fit.
         """
         if not 0 <= horizon <= LONGEST:
-            raise InputError(f"A horizon lies between 0 and {LONGEST} frames, got {horizon}.")
+            raise InputError(f"The horizon must lie between 0 and {LONGEST} frames, got {horizon}.")
         frames = self.check_context(context).to(self.dynamics.initial_mean.device)
         with evaluation_mode(self) as model, torch.no_grad():
             codes, known, first = model.observed(frames)
@@ -175,7 +174,7 @@ class KVAE(OnlineForecaster[Path]):
     def observed(
         self, frames: Frames
     ) -> tuple[Float[Tensor, "batch time code"], Bool[Tensor, "batch time"], int]:
-        """Mean codes of consecutive frames, which of them are known, and the first one's time."""
+        """Mean codes of consecutive frames, whether each is known, and the time of the first."""
         grid = grid_of_times(frames.times)
         codes = self.encoder(self.inputs(frames), 2).mean
         return spread(codes, grid), spread(known_frames(frames), grid), grid.first
@@ -185,11 +184,11 @@ class KVAE(OnlineForecaster[Path]):
     def loss(
         self, batch: Batch, *, step: int = 0, generator: torch.Generator | None = None
     ) -> Losses:
-        r"""Negative evidence lower bound per observed frame, with its frame term weighted.
+        r"""Negative evidence lower bound per observed frame, with a weight w on the frame term.
 
         $$-\frac1n\Big(w \sum_t \ln p(x_t | a_t) - \sum_t \ln q(a_t | x_t) + \ln p(a)\Big)$$
 
-        a is drawn from q; n and the first two sums count observed frames.
+        a is drawn from q; n is the number of observed frames, which the first two sums run over.
         """
         frames = whole_frames(batch)
         shape = (1, *frames.values.shape[:2])
@@ -207,13 +206,13 @@ class KVAE(OnlineForecaster[Path]):
         code_noise: Float[Tensor, "batch time code"],
         state_noise: Float[Tensor, "batch time state"] | None = None,
     ) -> Losses:
-        """The terms of the loss, from the standard normal values of codes and, if any, of z."""
+        """The terms of the loss, given standard normal values for codes and, if needed, for z."""
         inputs, known = self.inputs(frames), known_frames(frames)
         count = known.sum().clamp_min(1)
         encoded = self.encoder(inputs, 2)
         codes = encoded.at(code_noise)
         grid = grid_of_times(frames.times)
-        with torch.autocast(codes.device.type, enabled=False):  # factors need all digits
+        with torch.autocast(codes.device.type, enabled=False):  # matrix factors need full precision
             prior = self.prior_terms(spread(codes, grid), spread(known, grid), state_noise)
         density = known_part(self.frame_density(codes, inputs), frames.mask)
         terms = {
@@ -229,7 +228,7 @@ class KVAE(OnlineForecaster[Path]):
         codes: Float[Tensor, "batch time code"],
         frames: Float[Tensor, "batch time channel *space"],
     ) -> Float[Tensor, "batch time channel *space"]:
-        """Log-density of each pixel given the code."""
+        """Log-density of each value given the code."""
         decoded = self.decoder(codes)
         if self.likelihood == "bernoulli":
             return -nn.functional.binary_cross_entropy_with_logits(
@@ -243,7 +242,7 @@ class KVAE(OnlineForecaster[Path]):
         known: Bool[Tensor, "batch time"],
         noise: Float[Tensor, "batch time state"] | None = None,
     ) -> Losses:
-        """Log-density of the codes of consecutive frames, or the terms of its published bound."""
+        """Log-density of the codes of consecutive frames, or the terms of the published bound."""
         path = self.dynamics.filter(codes, known)
         if self.estimator == "exact":
             return {"codes": self.dynamics.log_density(path, codes)[known].sum()}
@@ -271,7 +270,7 @@ class KVAE(OnlineForecaster[Path]):
     def predict_path(
         self, path: Path, leads: list[int], *, samples: int, generator: torch.Generator | None
     ) -> Float[Tensor, "sample batch time channel *space"]:
-        """Frames of a path, at lead times up to 0, and of those that follow it."""
+        """Frames at lead times: up to 0 those of the path, then those that follow it."""
         length = path.weights.shape[1]
         if leads[0] <= -length:
             raise InputError(
@@ -279,7 +278,7 @@ class KVAE(OnlineForecaster[Path]):
                 f"time of {leads[0]}."
             )
         if leads[0] > 0 and self.forecast_start == "filtered":
-            path = path.end  # frames before it are not asked for, and draws stay the same
+            path = path.end  # earlier frames are not asked for, and draws stay the same
         noise = Noise(samples, len(path.weights), generator)
         states = self.dynamics.draw_states(path, noise, self.forecast_start)
         codes, state = self.dynamics.draw_codes(path, states, noise, self.forecast_start)
@@ -326,7 +325,7 @@ def leads_of(times: Float[Tensor, " time"], last: float) -> list[int]:
     """Whole times as lead times after the last frame of a context.
 
     Errors:
-        InputError: a time between frames, or two of one frame.
+        InputError: a time lies between frames, or two times fall on one frame.
     """
     wanted = grid_of_times(times)
     return [wanted.first + place - round(last) for place in wanted.places]

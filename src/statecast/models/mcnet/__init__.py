@@ -1,1 +1,1 @@
-"""MCnet: motion and content of a video, encoded apart and decoded together."""
+"""MCnet: motion and content of a video, encoded separately and decoded together."""

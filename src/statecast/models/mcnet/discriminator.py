@@ -1,4 +1,4 @@
-"""Discriminator of MCnet: whether frames that follow a context are true ones."""
+"""Discriminator of MCnet: tells true frames after a context from forecast ones."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 LEAK = 0.2  # negative slope of the rectifiers
-EPSILON = 1e-3  # of batch normalisation
-LAYERS = 4  # convolutions, each of which halves the sides
+EPSILON = 1e-3  # epsilon of batch normalisation
+LAYERS = 4  # number of convolutions; each halves the sides
 
 
 class BatchStatistics(nn.Module):
-    """Batch normalisation that has statistics of the batch at hand at all times."""
+    """Batch normalisation that always uses statistics of the current batch."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -33,8 +33,8 @@ class Discriminator(nn.Module):
     """Strided convolutions of all frames at once, and a linear layer.
 
     Args:
-        channels: of all frames of a window together.
-        width: channels of the first convolution; each further one has twice as many.
+        channels: total channels of all frames of a window.
+        width: channels of the first convolution; each next one has twice as many.
         space: height and width of the frames.
     """
 
@@ -49,7 +49,7 @@ class Discriminator(nn.Module):
         self.head = nn.Linear(math.prod(sides) * sizes[-1], 1)
 
     def forward(self, window: Float[Tensor, "batch channel y x"]) -> Float[Tensor, "batch 1"]:
-        """Logit of the frames being true, positive where they seem so."""
+        """Logit of the probability that the frames are true."""
         for index, convolution in enumerate(self.convolutions):
             window = convolution(padded(window))
             if index:
@@ -60,9 +60,9 @@ class Discriminator(nn.Module):
 
 
 def padded(maps: Float[Tensor, "batch channel y x"]) -> Float[Tensor, "batch channel *padded"]:
-    """Maps with zeros around, so that 5×5 kernels at every other pixel give half, rounded up.
+    """Maps padded with zeros so that a 5×5 convolution of stride 2 halves sides, rounded up.
 
-    As TensorFlow pads: of an even side, one pixel before and two after.
+    As in TensorFlow, an even side gets one pixel before and two after.
     """
     around = []
     for side in reversed(maps.shape[2:]):

@@ -30,15 +30,15 @@ from statecast.nn.noise import Noise
 from statecast.nn.normaliser import Normalisation
 
 LUMINANCE = {"red": 0.2989, "green": 0.587, "blue": 0.114}  # weights of a grey image
-GENERATOR = ("motion_encoder", "memory", "content_encoder", "decoder")  # parts, by their names
-TOO_GOOD, TOO_BAD = 0.3, 0.7  # cross-entropies beyond which the adversary, or the model, rests
+GENERATOR = ("motion_encoder", "memory", "content_encoder", "decoder")  # names of its parts
+TOO_GOOD, TOO_BAD = 0.3, 0.7  # cross-entropies beyond which adversary or model rests
 
 
 class MCnetState(NamedTuple):
     """State of `MCnet` after a frame, for each row."""
 
     memory: ConvLSTMState
-    frame: Float[Tensor, "row channel y x"]  # the last one that was fed in
+    frame: Float[Tensor, "row channel y x"]  # last input
 
 
 class MCnet(FrameFeedback[MCnetState]):
@@ -47,9 +47,10 @@ class MCnet(FrameFeedback[MCnetState]):
     $$d_t = \mathrm{LSTM}(E_m(x_t - x_{t-1})), \qquad
     \hat x_{t+1} = D\big(d_t, E_c(x_t), \mathrm{skips}\big)$$
 
-    Differences of colours are those of grey images. Every forecast frame is fed back into both
-    encoders, and so is in training: the content is that of the frame before. With `content_from`
-    the differences of one context move the last frame of the other. Forecasts are deterministic.
+    Differences of colour frames are those of grey images. Each forecast frame is fed back into both
+    encoders, also in training, so that the content is that of the frame before. With
+    `content_from`, the differences of one context move the last frame of the other. Forecasts are
+    deterministic.
 
     Reference: https://arxiv.org/abs/1706.08033.
 
@@ -57,18 +58,18 @@ class MCnet(FrameFeedback[MCnetState]):
         spec: shape, channels and units of the frames; the sides must be divisible by 8.
         width: channels of the first convolutions.
         gradient_weight: weight of the gradient difference.
-        adversary: whether a discriminator is trained, and the model to deceive it.
-        adversary_weight: weight of that term.
+        adversary: whether to train a discriminator, and the model to deceive it.
+        adversary_weight: weight of the loss term for deceiving it.
         adversary_width: channels of the discriminator's first convolution; by default `width`.
-        adversary_gates: whether the adversary rests when it is too good, and the model when it is
-            too bad, as published: once one of them rests, it does until the other one would.
-        output: `sigmoid` for frames in [0, 1], as published, or `identity`. On black backgrounds
-            the former saturates within some 100 steps, until no gradient is left.
+        adversary_gates: whether the adversary skips updates when it is too good, and the model when
+            the adversary is too bad, as published: either rests until the other one would.
+        output: `sigmoid` for frames in [0, 1], as published, or `identity`. On black backgrounds,
+            `sigmoid` saturates within about 100 steps, and no gradient is left.
         normalise: `auto`, `none`, `range` or `standard`, see `Normaliser`.
         generator: source of the initial weights.
 
     Errors:
-        InputError: frames are points, their sides do not divide, or the context is one frame.
+        InputError: frames are points, sides are not divisible by 8, or the context is one frame.
     """
 
     supports_content_swap = True
@@ -89,8 +90,6 @@ class MCnet(FrameFeedback[MCnetState]):
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__(spec, normalise=normalise)
-        if len(spec.space) != 2:
-            raise InputError(f"mcnet forecasts images (height, width), got space {spec.space}.")
         grid_of(spec.frame_shape, 2**LEVELS, "mcnet")
         if spec.context < 2:
             raise InputError("mcnet needs a context of at least 2 frames, got 1.")
@@ -120,7 +119,7 @@ class MCnet(FrameFeedback[MCnetState]):
     def motion_image(
         self, frames: Float[Tensor, "*batch channel y x"]
     ) -> Float[Tensor, "*batch motion_channel y x"]:
-        """The image whose differences show motion: grey for colours, else all channels."""
+        """The image whose differences show motion: grey for colour frames, else all channels."""
         if not self.in_colour:
             return frames
         weights = frames.new_tensor([LUMINANCE[name] for name in self.spec.channels])
@@ -132,9 +131,9 @@ class MCnet(FrameFeedback[MCnetState]):
         frame: Float[Tensor, "row channel y x"],
         memory: ConvLSTMState | None,
     ) -> tuple[Float[Tensor, "row channel y x"], MCnetState]:
-        """The frame after `frame`, which the last of the differences leads to, and the state."""
+        """The frame after `frame`, and the state; the last of the differences ends at `frame`."""
         rows, length = differences.shape[:2]
-        # A difference's features depend on that difference alone, so all are encoded at once.
+        # Features of a difference do not depend on the others, so encode all at once.
         coarse, maps = self.motion_encoder(differences.transpose(0, 1).flatten(0, 1))
         for features in coarse.unflatten(0, (length, rows)):
             memory = self.memory(features, memory)
@@ -151,7 +150,7 @@ class MCnet(FrameFeedback[MCnetState]):
         frames = self.inputs(context)
         if content_from is None:
             return frames
-        # A constant in time leaves all differences as they are.
+        # A shift that is constant in time does not change differences.
         return frames + (self.inputs(content_from)[:, -1:] - frames[:, -1:])
 
     def codes_of(self, context: Frames, *, generator: torch.Generator | None = None) -> Codes:
@@ -202,7 +201,7 @@ class MCnet(FrameFeedback[MCnetState]):
         + \lambda\, \overline{\big||\partial \hat x| - |\partial x|\big|}
         + \beta\, \overline{-\ln \sigma(A(x_{1:n}, \hat x))}$$
 
-        with means over known values, and the gradient difference summed over both axes.
+        Means are over known values; the gradient difference is summed over both axes.
         """
         target, mask = self.inputs(batch.target), batch.target.mask
         context = self.inputs(batch.context)
@@ -220,12 +219,12 @@ class MCnet(FrameFeedback[MCnetState]):
     def training_forecast(
         self, context: Float[Tensor, "batch time channel y x"], length: int
     ) -> Float[Tensor, "batch horizon channel y x"]:
-        """The frames that follow, from the model's own."""
+        """The frames that follow a context, each computed from the model's own frames."""
         frames: Iterator[Tensor] = self.roll_out(context, noise=Noise(1, len(context)))
         return torch.stack(list(islice(frames, length)), dim=1)
 
     def adversary_loss(self, batch: Batch, *, step: int) -> Losses:
-        """Cross-entropies of true and forecast frames; they say who takes this step's updates."""
+        """Cross-entropies of true and forecast frames, which set the gates of this step."""
         context, target = self.inputs(batch.context), self.inputs(batch.target)
         with torch.no_grad():
             forecast = self.training_forecast(context, target.shape[1])
@@ -238,7 +237,7 @@ class MCnet(FrameFeedback[MCnetState]):
         return {"total": terms["true"] + terms["forecast"], **terms}
 
     def set_gates(self, entropies: Float[Tensor, " term"]) -> None:
-        """Let the adversary rest, or the model, or neither where both would."""
+        """Let the adversary or the model rest; neither if both would."""
         entropies = all_reduce_sum(entropies) / world_size()
         resting = torch.stack([(entropies < TOO_GOOD).any(), (entropies > TOO_BAD).any()])
         gates = self.gates & ~resting
@@ -256,7 +255,7 @@ class MCnet(FrameFeedback[MCnetState]):
 
 
 def cross_entropy(logits: Float[Tensor, "batch 1"], *, truth: bool) -> Float[Tensor, ""]:
-    """Mean cross-entropy of logits with frames that are all true, or all forecast."""
+    """Mean cross-entropy of logits for frames that are all true, or all forecast."""
     return nn.functional.softplus(-logits if truth else logits).mean()
 
 
@@ -269,16 +268,16 @@ def gradient_difference(
 ) -> Float[Tensor, ""]:
     """Mean difference of the absolute gradients of images, summed over both axes.
 
-    Gradients are forward differences with 0 beyond the last row and column, as published: there
-    they are the values themselves. Those between unknown values do not count.
+    Gradients are forward differences, with 0 beyond the last row and column, as published.
+    Gradients that involve an unknown value do not count.
 
     Reference: Mathieu et al. (2016), https://arxiv.org/abs/1511.05440.
 
     Args:
-        forecast: images.
-        target: the true ones.
-        mask: True where the true ones are known.
-        power: of the difference.
+        forecast: forecast images.
+        target: true images.
+        mask: True where true values are known.
+        power: exponent of the difference.
     """
     total = forecast.new_zeros(())
     for axis in (-1, -2):
@@ -289,19 +288,19 @@ def gradient_difference(
 
 
 def differences(images: Float[Tensor, "*batch y x"], axis: int) -> Float[Tensor, "*batch y x"]:
-    """Forward differences along an axis, with 0 after its end."""
+    """Forward differences along an axis, with 0 beyond its end."""
     end = torch.zeros_like(images.narrow(axis, 0, 1))
     return images.diff(dim=axis, append=end)
 
 
 def rolled(mask: Bool[Tensor, "*batch y x"], axis: int) -> Bool[Tensor, "*batch y x"]:
-    """Whether the next value along an axis is known; beyond the end it is."""
+    """Whether the next value along an axis is known; True beyond the end."""
     end = torch.ones_like(mask.narrow(axis, 0, 1))
     return torch.cat([mask.narrow(axis, 1, mask.shape[axis] - 1), end], dim=axis)
 
 
 def initialise_glorot(module: nn.Module, generator: torch.Generator | None) -> None:
-    """Draw weights of convolutions from ±√(6 / (inputs + outputs)), linear ones from N(0, 0.02²).
+    """Draw weights of convolutions in ±√(6 / (inputs + outputs)), linear ones from N(0, 0.02²).
 
     Biases are zero. Reference: Glorot and Bengio (2010), https://proceedings.mlr.press/v9/glorot10a.
     """

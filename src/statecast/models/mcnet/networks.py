@@ -12,14 +12,14 @@ from statecast.nn.conv_lstm import ConvLSTMState
 from statecast.nn.fast.convolution import Convolution
 from statecast.nn.st_lstm import remember
 
-LEVELS = 3  # how often maps are pooled
+LEVELS = 3  # number of poolings
 MOTION_KERNELS = (5, 5, 7)
 
 
 class Features(NamedTuple):
     """An encoder's features of an image."""
 
-    coarse: Float[Tensor, "many channel y x"]  # an eighth of the sides
+    coarse: Float[Tensor, "many channel y x"]  # sides are an eighth of the image's
     maps: tuple[Float[Tensor, "many channel y x"], ...]  # before each pooling, fine to coarse
 
 
@@ -41,7 +41,7 @@ class PooledEncoder(nn.Module):
         self.stages = nn.ModuleList(stages)
 
     def forward(self, images: Float[Tensor, "many channel y x"]) -> Features:
-        """The coarsest map, and those of each stage."""
+        """The coarsest map, and the map of each stage."""
         maps = []
         for stage in self.stages:
             maps.append(stage(images))
@@ -50,7 +50,7 @@ class PooledEncoder(nn.Module):
 
 
 def motion_encoder(channels: int, width: int) -> PooledEncoder:
-    """Encoder of differences of frames: one convolution a stage."""
+    """Encoder of frame differences, with one convolution per stage."""
     sizes = [channels, *(width * 2**level for level in range(LEVELS))]
     return PooledEncoder(
         *(
@@ -61,7 +61,7 @@ def motion_encoder(channels: int, width: int) -> PooledEncoder:
 
 
 def content_encoder(channels: int, width: int) -> PooledEncoder:
-    """Encoder of a frame: two or, in the last stage, three convolutions."""
+    """Encoder of a frame, with two convolutions per stage, three in the last."""
     sizes = [channels, *(width * 2**level for level in range(LEVELS))]
     stages = []
     for level in range(LEVELS):
@@ -72,7 +72,7 @@ def content_encoder(channels: int, width: int) -> PooledEncoder:
 
 
 class MotionMemory(nn.Module):
-    """A convolutional LSTM of one layer, whose gates lie in the order i, g, f, o."""
+    """A convolutional LSTM of one layer, with gates in the order i, g, f, o."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -81,7 +81,7 @@ class MotionMemory(nn.Module):
     def forward(
         self, inputs: Float[Tensor, "row channel y x"], memory: ConvLSTMState | None
     ) -> ConvLSTMState:
-        """The next state; it begins with zeros."""
+        """The next state; without a memory, from zeros."""
         if memory is None:
             zeros = torch.zeros_like(inputs)
             memory = ConvLSTMState(zeros, zeros)
@@ -91,7 +91,7 @@ class MotionMemory(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Joins motion and content, and unpools to a frame with residuals from both encoders' maps."""
+    """Join motion and content, and unpool to a frame, with residuals from both encoders' maps."""
 
     def __init__(self, channels: int, width: int) -> None:
         super().__init__()
@@ -123,7 +123,7 @@ class Decoder(nn.Module):
         motion: tuple[Tensor, ...],
         content: Features,
     ) -> Float[Tensor, "row channel height width"]:
-        """Frames before the output function, from the motion's memory and both encoders' maps."""
+        """Frames before the output function, from the motion memory and both encoders' maps."""
         found = self.combination(torch.cat([hidden, content.coarse], dim=1))
         pairs = list(zip(self.residuals, motion, content.maps, strict=True))
         for stage, (residual, moving, still) in zip(self.stages, reversed(pairs), strict=True):
@@ -135,7 +135,7 @@ class Decoder(nn.Module):
 def unpool(
     maps: Float[Tensor, "many channel y x"],
 ) -> Float[Tensor, "many channel 2y 2x"]:
-    """Maps of twice the sides: each value at the top left of 2×2 pixels whose others are 0."""
+    """Maps of twice the sides: each value becomes the top left of 2×2 pixels, the rest 0."""
     many, channels, height, width = maps.shape
     found = maps.new_zeros(many, channels, 2 * height, 2 * width)
     found[:, :, ::2, ::2] = maps

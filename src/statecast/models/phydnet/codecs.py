@@ -1,4 +1,4 @@
-"""Encoders and decoders of PhyDNet, between frames and the feature maps of its two branches."""
+"""Encoders and decoders of PhyDNet, between frames and feature maps of its two branches."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from statecast.nn.blocks import LEAK
 from statecast.nn.fast.convolution import Convolution
 from statecast.nn.fast.transposed import UpsamplingConvolution
 
-REDUCTION = 4  # of the sides of a frame
+REDUCTION = 4  # factor by which the sides of a frame are reduced
 
 
 class Branches(NamedTuple):
-    """Feature maps of both branches, and skip maps of the frames that were fed in, in rows."""
+    """Feature maps of both branches, and skip maps of the input frames."""
 
     physical: Float[Tensor, "row channel y x"]
     residual: Float[Tensor, "row channel y x"]
-    skips: tuple[Tensor, ...]  # fine to coarse; empty where the codec has none
+    skips: tuple[Tensor, ...]  # fine to coarse; empty for a codec without skips
 
     def rows(self, rows: slice) -> Branches:
         """The chosen rows."""
@@ -32,7 +32,7 @@ class Branches(NamedTuple):
 
 
 class BranchCodec(nn.Module, ABC):
-    """Turns frames into the inputs of two branches, and their states into frames."""
+    """Codec from frames to the inputs of two branches, and from their states to frames."""
 
     @abstractmethod
     def encode(self, frames: Float[Tensor, "row channel height width"]) -> Branches:
@@ -40,23 +40,23 @@ class BranchCodec(nn.Module, ABC):
 
     @abstractmethod
     def branch_maps(self, states: Branches) -> tuple[Tensor, Tensor]:
-        """Maps (row, channel, y, x) of the physical and the residual state, which add up."""
+        """Maps (row, channel, y, x) of the physical and of the residual state, to be added."""
 
     @abstractmethod
     def decode(
         self, maps: Float[Tensor, "row channel y x"], skips: tuple[Tensor, ...]
     ) -> Float[Tensor, "row channel height width"]:
-        """Frames, before the output function, of maps of one branch or of their sum."""
+        """Frames before the output function, from maps of one branch or from their sum."""
 
 
 class SeparateCodec(BranchCodec):
     """A shared encoder and decoder, with an encoder and a decoder for each branch; no skips.
 
     Args:
-        channels: of a frame.
+        channels: channels of a frame.
         width: channels of the first convolutions.
         state_channels: channels of the feature maps.
-        groups: of the group normalisation of every layer.
+        groups: groups of the normalisation in every layer.
     """
 
     def __init__(self, channels: int, width: int, state_channels: int, groups: int) -> None:
@@ -94,13 +94,13 @@ class SeparateCodec(BranchCodec):
 
 
 class SkipCodec(BranchCodec):
-    """One encoder and decoder for both branches, with skips from the frame that was fed in.
+    """One encoder and decoder for both branches, with skip maps from the input frame.
 
     Args:
-        channels: of a frame.
-        width: channels of the second convolution; the first has half of them.
+        channels: channels of a frame.
+        width: channels of the second convolution; the first has half as many.
         state_channels: channels of the feature maps.
-        groups: of the group normalisation of every layer.
+        groups: groups of the normalisation in every layer.
     """
 
     def __init__(self, channels: int, width: int, state_channels: int, groups: int) -> None:
@@ -146,7 +146,7 @@ def down(inputs: int, outputs: int, stride: int, groups: int) -> nn.Sequential:
 
 
 def up(inputs: int, outputs: int, stride: int, groups: int) -> nn.Sequential:
-    """A 3×3 transposed convolution that multiplies the sides by `stride`, likewise."""
+    """A 3×3 transposed convolution that multiplies the sides by `stride`, normalised, rectified."""
     layer = UpsamplingConvolution(inputs, outputs, 3, stride=stride, cut=1)
     return normalised(layer, groups)
 

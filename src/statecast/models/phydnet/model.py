@@ -1,54 +1,55 @@
-"""PhyDNet: a physical cell and a ConvLSTM that share the forecast of a video."""
+"""PhyDNet: a physical cell and a ConvLSTM that forecast a video together."""
 
 from __future__ import annotations
 
 import copy
-import math
 from collections.abc import Iterator
 from typing import Literal, NamedTuple, Self, get_args
 
 import torch
 from jaxtyping import Bool, Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from statecast.errors import InputError
 from statecast.frames import Batch, FrameSpec
 from statecast.models.base import Losses, known_mean
 from statecast.models.frame_feedback import FrameFeedback
-from statecast.models.phydnet.cells import ConvLSTMStack, LSTMState, PhysicalCell, Version
+from statecast.models.phydnet.cells import ConvLSTMStack, PhysicalCell, Version
 from statecast.models.phydnet.codecs import REDUCTION, Branches, SeparateCodec, SkipCodec
+from statecast.nn.blocks import initialise_convolutions
 from statecast.nn.codecs.base import Output, grid_of
+from statecast.nn.conv_lstm import ConvLSTMState
 from statecast.nn.gaussian import widened
 from statecast.nn.noise import Noise
 from statecast.nn.normaliser import Normalisation
 
 Branch = Literal["joint", "physical", "residual"]
-GROUPS = {"released": 16, "paper": 4}  # of group normalisation, as published
+GROUPS = {"released": 16, "paper": 4}  # groups of group normalisation, as published
 
 
 class PhyDNetState(NamedTuple):
     """State of `PhyDNet`."""
 
     physical: Float[Tensor, "row channel y x"]
-    residual: tuple[LSTMState, ...]  # of each layer
-    skips: tuple[Tensor, ...]  # maps of the frame fed in last; empty where the codec has none
+    residual: tuple[ConvLSTMState, ...]  # of each layer
+    skips: tuple[Tensor, ...]  # of the last input frame; empty for a codec without skips
 
     @property
     def branches(self) -> Branches:
-        """Features of both branches, to be decoded."""
+        """Feature maps of both branches, for the decoder."""
         return Branches(self.physical, self.residual[-1].hidden, self.skips)
 
 
 class PhyDNet(FrameFeedback[PhyDNetState]):
-    r"""Two recurrent branches side by side: a partial differential equation, and what it lacks.
+    r"""Two parallel recurrent branches: a partial differential equation, and a residual ConvLSTM.
 
     $$h^p_{t+1} = \mathrm{PhyCell}(E_p(v_t), h^p_t), \qquad
     h^r_{t+1} = \mathrm{ConvLSTM}(E_r(v_t), h^r_t), \qquad
     \hat v_{t+1} = D(D_p(h^p_{t+1}) + D_r(h^r_{t+1}))$$
 
-    Each frame is forecast from the one before it, which in a forecast is the model's own.
-    Forecasts are deterministic. Neither branch holds the content of a video, so contents cannot be
-    exchanged between videos.
+    Each frame is computed from the one before it, which in a forecast is the model's own.
+    Forecasts are deterministic. Neither branch holds the content of a video, so videos cannot swap
+    contents.
 
     Two models were published under this name, see `version`; both are reproduced exactly.
 
@@ -56,29 +57,29 @@ class PhyDNet(FrameFeedback[PhyDNetState]):
 
     Args:
         spec: shape, channels and units of the frames; the sides must be divisible by 4.
-        version: `released`, the code of April 2021 and its weights: encoders and decoders of their
-            own for each branch; or `paper`, the code of June 2020: one encoder and decoder for
-            both, with skip maps from the last frame.
-        width: channels of the first convolutions; by default half the `state_channels`, and a
-            quarter of them in the version `paper`, whose very first one has half the width.
+        version: `released`, the code of April 2021 and its weights: each branch has its own encoder
+            and decoder; or `paper`, the code of June 2020: both share them, with skip maps from
+            the last frame.
+        width: channels of the first convolutions; by default half the `state_channels`, in
+            `paper` a quarter. In `paper`, the very first convolution has half the width.
         state_channels: channels of the physical state and of the last ConvLSTM layer.
         residual_hidden: channels of the ConvLSTM layers before the last one.
         kernel_size: side q of the physical cell's q² filters, odd.
-        groups: of group normalisation; by default as published, 16 or, in `paper`, 4.
-        physical_groups: of group normalisation in the physical cell; by default as published,
-            `kernel_size` or, in `paper`, 4.
+        groups: groups of group normalisation; by default as published, 16 or, in `paper`, 4.
+        physical_groups: the same in the physical cell; by default as published, `kernel_size` or,
+            in `paper`, 4.
         moment_weight: weight of the moment loss, a sum over the state's channels.
-        teacher_forcing: probability at the first step that true frames, and not the model's own,
-            are fed in beyond the context of a training batch.
-        forcing_decay: what that probability loses at a time.
-        forcing_interval: optimizer steps from one loss to the next; published, an epoch.
-        output: `sigmoid` for frames in [0, 1], `identity` for unbounded ones; by default what
-            fits the normalised data.
+        teacher_forcing: initial probability that a training batch uses true frames as input beyond
+            the context, instead of the model's own.
+        forcing_decay: amount by which that probability falls at a time.
+        forcing_interval: optimiser steps from one fall to the next; an epoch, as published.
+        output: `sigmoid` for frames in [0, 1], `identity` for unbounded ones; by default, the one
+            that fits the normalised data.
         normalise: `auto`, `none`, `range` or `standard`, see `Normaliser`.
         generator: source of the initial weights.
 
     Errors:
-        InputError: frames are points, or their sides or the groups do not divide.
+        InputError: frames are points, sides are not divisible by 4, or groups do not fit.
     """
 
     branch: Branch = "joint"  # what a forecast shows, see `branch_view`
@@ -103,8 +104,6 @@ class PhyDNet(FrameFeedback[PhyDNetState]):
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__(spec, normalise=normalise)
-        if len(spec.space) != 2:
-            raise InputError(f"phydnet forecasts images (height, width), got space {spec.space}.")
         grid_of(spec.frame_shape, REDUCTION, "phydnet")
         if not 0 <= teacher_forcing <= 1 or forcing_decay < 0 or forcing_interval < 1:
             raise InputError(
@@ -140,15 +139,14 @@ class PhyDNet(FrameFeedback[PhyDNetState]):
         """Feed frames in, in order, from the state before them, by default zero.
 
         Returns:
-            Codes to decode after each frame, all rows of one time after those of the one
-            before; and the last state.
+            Maps to decode after each frame, ordered by time, then by row; and the last state.
         """
         rows = len(frames)
-        # A frame's code depends on that frame alone, so all are encoded at once.
+        # Codes of a frame do not depend on the others, so encode all at once.
         codes = self.codec.encode(frames.transpose(0, 1).flatten(0, 1))
         if state is None:
-            # Not zeros_like, which keeps channels last: the gradient of group normalisation of such
-            # an input crashes on a CPU (PyTorch 2.13) where the input itself needs none.
+            # Not zeros_like, which would keep channels last: on a CPU, PyTorch 2.13 crashes in the
+            # gradient of group normalisation if such an input needs no gradient itself.
             zeros = codes.physical.new_zeros(rows, *codes.physical.shape[1:])
             state = PhyDNetState(zeros, self.residual.initial(codes.residual[:rows]), ())
         states = []
@@ -167,7 +165,7 @@ class PhyDNet(FrameFeedback[PhyDNetState]):
     def decode(
         self, branches: Branches, branch: Branch = "joint"
     ) -> Float[Tensor, "row channel height width"]:
-        """The frame of both branches together, or one branch decoded alone."""
+        """The frame of both branches together, or of one branch."""
         physical, residual = self.codec.branch_maps(branches)
         maps = {"joint": physical + residual, "physical": physical, "residual": residual}[branch]
         frames = widened(self.codec.decode(maps, branches.skips))
@@ -199,16 +197,18 @@ class PhyDNet(FrameFeedback[PhyDNetState]):
             frame, state = self.step(frame, state, noise=noise)
 
     def branch_view(self, branch: Branch) -> Self:
-        """This model, with the same weights, whose forecasts show what one branch contributes.
+        """A view of this model, with the same weights, whose forecasts show one branch.
 
-        The joint frame is fed back in any case: the frames of the `physical` and the
-        `residual` view belong to the same forecast.
+        All views feed the joint frame back, so the frames of the `physical` and the `residual`
+        view belong to the same forecast.
 
         Errors:
-            InputError: there is no such branch.
+            InputError: the branch does not exist.
         """
         if branch not in get_args(Branch):
-            raise InputError(f"Branches are {', '.join(get_args(Branch))}, got {branch!r}.")
+            raise InputError(
+                f"The branch must be one of {', '.join(get_args(Branch))}, got {branch!r}."
+            )
         view = copy.copy(self)
         view.branch = branch
         return view
@@ -224,8 +224,8 @@ class PhyDNet(FrameFeedback[PhyDNetState]):
         + \sum_{t=n+1}^{n+H} \overline{(\hat v_t - v_t)^2}
         + \lambda \sum_{c} \overline{(M_c - E)^2}$$
 
-        with bars for means, over known values where some are missing. Whether frames beyond the
-        context are true or the model's own is drawn once per batch.
+        Bars are means over known values. One draw per batch decides whether input frames beyond the
+        context are true ones or the model's own.
         """
         ratio = teacher_forcing_ratio(
             step,
@@ -250,11 +250,11 @@ class PhyDNet(FrameFeedback[PhyDNetState]):
         teacher_forcing: bool,
         mask: Bool[Tensor, "batch time channel height width"] | None = None,
     ) -> Losses:
-        """The terms, unweighted; `context` frames, or all with `teacher_forcing`, are fed in."""
+        """Unweighted terms; inputs are `context` true frames, or all with `teacher_forcing`."""
         observed = frames.shape[1] - 1 if teacher_forcing else context
         errors = (self.training_forecast(frames, observed) - frames[:, 1:]).square()
         known = None if mask is None else mask[:, 1:]
-        first = context - 1  # of the target, among the frames that are forecast
+        first = context - 1  # index of the first target frame among forecast frames
         return {
             "context": summed_over_time(errors, known, slice(first)),
             "forecast": summed_over_time(errors, known, slice(first, None)),
@@ -264,7 +264,7 @@ class PhyDNet(FrameFeedback[PhyDNetState]):
     def training_forecast(
         self, frames: Float[Tensor, "batch time channel height width"], observed: int
     ) -> Float[Tensor, "batch time-1 channel height width"]:
-        """Every frame but the first, from the true one before it, or its forecast if later."""
+        """All frames but the first; inputs after `observed` frames are the model's own."""
         branches, state = self.feed(frames[:, :observed])
         forecast = list(self.decode(branches).unflatten(0, (observed, -1)))
         while len(forecast) < frames.shape[1] - 1:
@@ -274,7 +274,7 @@ class PhyDNet(FrameFeedback[PhyDNetState]):
 
 
 def teacher_forcing_ratio(step: int, *, initial: float, decay: float, interval: int) -> float:
-    """Probability of feeding true frames in, which loses `decay` every `interval` steps."""
+    """Probability of true frames as input, which falls by `decay` every `interval` steps."""
     return max(0.0, initial - decay * (step // interval))
 
 
@@ -283,20 +283,8 @@ def summed_over_time(
     known: Bool[Tensor, "batch time *frame"] | None,
     times: slice,
 ) -> Float[Tensor, ""]:
-    """Mean over the known values at some times, multiplied by the number of times; 0 of none."""
+    """Mean over the known values at some times, times their number; 0 if there are none."""
     errors = errors[:, times]
     if not errors.shape[1]:
         return errors.new_zeros(())
     return errors.shape[1] * known_mean(errors, None if known is None else known[:, times])
-
-
-def initialise_convolutions(module: nn.Module, generator: torch.Generator | None) -> None:
-    """Draw weights of convolutions as PyTorch does by default, but from `generator`.
-
-    Uniform in ±1/√n, where n is the size of the second and further dimensions of the weight.
-    """
-    for layer in module.modules():
-        if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
-            bound = 1 / math.sqrt(layer.weight[0].numel())
-            for weight in layer.parameters(recurse=False):
-                nn.init.uniform_(weight, -bound, bound, generator=generator)

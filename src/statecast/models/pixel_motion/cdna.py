@@ -1,4 +1,4 @@
-"""CDNA: video prediction by moving pixels, deterministic."""
+"""CDNA: deterministic video prediction by moving pixels."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from statecast.nn.codecs.base import Output
 from statecast.nn.normaliser import Normalisation, Normaliser
 from statecast.nn.pixel_motion import Motion
 
-WIDTHS = (32, 32, 64, 64, 128, 64, 32)  # of the convolutional LSTMs, as published
+WIDTHS = (32, 32, 64, 64, 128, 64, 32)  # channels of the convolutional LSTMs, as published
 
 
 class CDNA(PixelMotion):
@@ -24,26 +24,28 @@ class CDNA(PixelMotion):
     $$\hat x_{t+1} = m_0 \odot x_t + m_1 \odot s_t + \sum_k m_{k+1} \odot (K_k * x_t)$$
 
     Masks m, a frame s and kernels K come from a recurrent network that has seen x₁ … x_t.
-    Forecasts are deterministic, and feed frames back. Of data with actions, the network sees the
-    action and the agent's state beside its smallest maps, see `AgentDynamics`. Reference: https://arxiv.org/abs/1605.07157.
+    Forecasts are deterministic, and feed frames back. If the data have actions, the network sees
+    the action and the agent's state beside its smallest maps, see `AgentDynamics`.
 
-    With `published`, three things are as in the published code. Features of full size, the frame s
-    before its sigmoid and the masks before their softmax are rectified. One more kernel is
-    computed, and not used. True frames are fed in by count, see `draw_true_counts`.
+    Reference: https://arxiv.org/abs/1605.07157.
+
+    `published` follows the published code in three ways. Full-size features, the frame s before
+    its sigmoid and the masks before their softmax are rectified. One more kernel is computed but
+    not used. True frames are chosen by count, see `draw_true_counts`.
 
     Args:
         spec: shape, channels and units of the frames; the sides must be divisible by 8.
         motion: `cdna` (kernels of the whole frame), `dna` (a kernel for each pixel) or `stp`
             (affine maps).
-        transformations: kernels or affine maps; `dna` has one.
+        transformations: number of kernels or affine maps; `dna` has one.
         kernel_size: odd side of the kernels.
         width: channels of the first convolution.
         lstm_widths: channels of the seven convolutional LSTMs.
         sampling_decay: decay k of scheduled sampling, in steps, see `inverse_sigmoid_sampling`.
         agent_state_weight: weight of the squared error of predicted states of an agent.
-        published: whether to do as the published code does, see above.
+        published: whether to follow the published code, see above.
         output: function of the frame s: `sigmoid` for frames in [0, 1], `identity` for unbounded
-            ones; by default what fits the normalised data.
+            ones; by default, the one that fits the normalised data.
         normalise: `auto`, `none`, `range` or `standard`, see `Normaliser`.
         generator: source of the initial weights.
     """
@@ -93,7 +95,7 @@ class CDNA(PixelMotion):
 
         $$\overline{(\hat x_t - x_t)^2} + w_s\, \overline{(\hat s_t - s_t)^2}$$
 
-        The second term is there of data with states of an agent.
+        The second term applies to data with states of an agent.
         """
         true_frames = self.draw_true_frames(
             step, len(batch), len(batch.target), len(batch.context), generator
@@ -101,7 +103,7 @@ class CDNA(PixelMotion):
         return self.loss_given(batch, true_frames)
 
     def loss_given(self, batch: Batch, true_frames: Bool[Tensor, "batch input"]) -> Losses:
-        """The loss with these true frames fed in, see `predict_window`."""
+        """The loss with these true frames as inputs, see `predict_window`."""
         frames = self.inputs(batch)
         conditions = self.conditions(batch, self.states_seen(batch))
         seen = None if conditions is None else conditions.seen
@@ -114,5 +116,5 @@ class CDNA(PixelMotion):
 
 
 def fitting_output(spec: FrameSpec, normalise: Normalisation) -> Output:
-    """Output function that reaches the normalised range of frames, and no more."""
+    """Output function with the range of normalised frames."""
     return Normaliser(spec, normalise).fitting_output

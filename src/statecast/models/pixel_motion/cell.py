@@ -1,4 +1,4 @@
-"""MotionCell: the recurrent network that moves the pixels of a frame to forecast the next one."""
+"""MotionCell: a recurrent network that moves the pixels of a frame to give the next one."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from statecast.nn.pixel_motion import (
 )
 from statecast.nn.same_padding import SameConv2d, same_transposed
 
-REDUCTION = 8  # from the side of a frame to that of the smallest maps
-EPSILON = 1e-12  # of layer normalisation, as in the published code
+REDUCTION = 8  # side of a frame over that of the smallest maps
+EPSILON = 1e-12  # epsilon of layer normalisation, as published
 AFFINE_HIDDEN = 100  # units before the affine maps, as published
 States = tuple[ConvLSTMState | None, ...]  # of each convolutional LSTM
 
@@ -39,15 +39,15 @@ class CellOptions:
     width: int
     lstm_widths: tuple[int, ...]
     latent_channels: int
-    condition_size: int  # numbers of action and state of an agent; 0 for none
-    rectified: bool  # whether features of full size and their heads are rectified
-    spare_kernel: bool  # whether one more kernel is computed, and not used
+    condition_size: int  # numbers in an action and a state of an agent; 0 without
+    rectified: bool  # whether full-size features and their heads are rectified
+    spare_kernel: bool  # whether one more kernel is computed but not used
     output: Output
 
     def __post_init__(self) -> None:
         if len(self.lstm_widths) != 7:
             raise InputError(
-                f"lstm_widths are those of 7 convolutional LSTMs, got {len(self.lstm_widths)}."
+                f"lstm_widths must give 7 convolutional LSTMs, got {len(self.lstm_widths)}."
             )
         if self.transformations < 1 or self.kernel_size < 1 or self.kernel_size % 2 == 0:
             raise InputError(
@@ -57,31 +57,31 @@ class CellOptions:
 
 
 def repeated(maps: Float[Tensor, "few *shape"], rows: int) -> Float[Tensor, "rows *shape"]:
-    """Maps, each for as many neighbouring rows."""
+    """Maps, each repeated for an equal number of neighbouring rows."""
     return maps if len(maps) == rows else maps.repeat_interleave(rows // len(maps), dim=0)
 
 
 def layer_norm(channels: int) -> nn.GroupNorm:
-    """Normalisation over channels and space of each map together."""
+    """Normalisation over channels and space together."""
     return GroupNorm(1, channels, eps=EPSILON)
 
 
 class MotionCell(nn.Module):
-    r"""From a frame and a latent to the next frame, by moving pixels.
+    r"""A network from a frame and a latent to the next frame, by moving pixels.
 
     $$\hat x_{t+1} = m_0 \odot x_t + m_1 \odot s_t + \sum_k m_{k+1} \odot T_k(x_t)$$
 
-    Seven convolutional LSTMs on maps of a half, a quarter and an eighth of the frame, with skip
-    connections, give the masks m, which add up to one, a frame s from scratch, and what the
-    transformations T depend on. With `dna` there is one transformation, with a kernel for each
-    pixel, and no frame from scratch.
+    Seven convolutional LSTMs on maps with a half, a quarter and an eighth of the frame's sides,
+    with skip connections, give the masks m, which add up to one, a frame s from scratch, and the
+    parameters of the transformations T. With `dna`, there is one transformation, with a kernel for
+    each pixel, and no frame from scratch.
 
     Args:
         frame_shape: (channel, height, width); sides divisible by 8.
         options: sizes and variants.
 
     Errors:
-        InputError: the sides do not divide.
+        InputError: the frames are points, or a side is not divisible by 8.
     """
 
     def __init__(self, frame_shape: tuple[int, ...], options: CellOptions) -> None:
@@ -113,7 +113,7 @@ class MotionCell(nn.Module):
         self.make_heads(channels, full, five * grid[0] * grid[1])
 
     def make_heads(self, channels: int, full: int, flat: int) -> None:
-        """Layers that read frame, masks and transformations from maps."""
+        """Make the layers from maps to the frame from scratch, masks and transformations."""
         options = self.options
         count, weights = options.transformations, options.kernel_size**2
         self.affine: nn.Module | None = None
@@ -139,8 +139,8 @@ class MotionCell(nn.Module):
     ) -> tuple[Float[Tensor, "row channel y x"], States]:
         """The next frame, and the states after it.
 
-        A frame may stand for several latents, of neighbouring rows. The states of layers before the
-        latent are then one for each frame, and the others one for each row.
+        A frame may be shared by several neighbouring rows with a latent each. Layers before the
+        latent then have one state per frame, the others one per row.
         """
         features, smallest, states = self.features(frame, states, latent, conditions)
         frame = repeated(frame, len(features))
@@ -153,7 +153,7 @@ class MotionCell(nn.Module):
     def features(
         self, frame: Tensor, states: States, latent: Tensor | None, conditions: Tensor | None
     ) -> tuple[Float[Tensor, "row full y x"], Float[Tensor, "row five small_y small_x"], States]:
-        """Maps as large as the frame, the smallest maps, and the states after them."""
+        """Full-size maps, the smallest maps, and the states after them."""
         after: list[ConvLSTMState] = []
         cells = zip(self.lstms, self.norms, states, strict=True)
 
@@ -183,7 +183,7 @@ class MotionCell(nn.Module):
     def candidates(
         self, frame: Tensor, features: Tensor, smallest: Tensor
     ) -> list[Float[Tensor, "row channel y x"]]:
-        """The images that are mixed in addition to the frame itself."""
+        """The images that are mixed with the frame itself."""
         options = self.options
         if self.scratch is None:
             kernels = normalised_kernels(self.rectify(self.motion(features)), dims=(1,))
@@ -204,5 +204,5 @@ class MotionCell(nn.Module):
         return [scratch, *moved.unbind(1)]
 
     def rectify(self, outputs: Tensor) -> Tensor:
-        """Outputs of a head, rectified where the published code did so."""
+        """Outputs of a head, rectified if the options say so."""
         return functional.relu(outputs) if self.options.rectified else outputs

@@ -1,4 +1,4 @@
-"""PixelMotion: what CDNA and SV2P share: the cell, its roll-out, and scheduled sampling."""
+"""PixelMotion: the cell, roll-out and scheduled sampling that CDNA and SV2P share."""
 
 from __future__ import annotations
 
@@ -29,22 +29,22 @@ class MotionState(NamedTuple):
     """State of a `PixelMotion` after a frame, for each row."""
 
     lstms: States
-    latent: Float[Tensor, "row latent y x"] | None  # of the whole sequence; None without one
-    conditions: Float[Tensor, "row step condition"] | None = None  # of steps to come
+    latent: Float[Tensor, "row latent y x"] | None  # of the whole sequence; None if there is none
+    conditions: Float[Tensor, "row step condition"] | None = None  # of later steps
 
 
 class PixelMotion(ActionFeedback[MotionState]):
-    """A forecaster whose frames are the one before, moved.
+    """A forecaster that moves the pixels of each frame to give the next.
 
     Args:
         spec: shape, channels and units of the frames; the sides must be divisible by 8.
-        options: of the cell.
+        options: options of the cell.
         sampling_decay: decay k of `inverse_sigmoid_sampling`.
-        published: whether training feeds true frames in by count, see `draw_true_counts`.
+        published: whether training chooses true frames by count, see `draw_true_counts`.
         normalise: see `Normaliser`.
 
     Errors:
-        InputError: frames are points, or their sides do not divide.
+        InputError: frames are points, or a side is not divisible by 8.
     """
 
     def __init__(
@@ -57,22 +57,16 @@ class PixelMotion(ActionFeedback[MotionState]):
         normalise: Normalisation,
     ) -> None:
         super().__init__(spec, normalise=normalise)
-        name = type(self).__name__
-        if len(spec.space) != 2:
-            raise InputError(
-                f"{name} moves pixels of frames (channel, height, width), got points of shape "
-                f"{spec.frame_shape}. Use another model."
-            )
         if sampling_decay <= 0:
             raise InputError(f"sampling_decay must be positive, got {sampling_decay}.")
         self.sampling_decay, self.published = sampling_decay, published
         self.cell = MotionCell(spec.frame_shape, options)
-        # Gates of few channels, side by side for each pixel, are slow to take apart.
+        # With few channels, gates in channels-last format are slow to split.
         self.channels_last = min(options.lstm_widths) >= CHANNELS_LAST_WIDTH
         self.dynamics = self.dynamics_of(spec)
 
     def initialise(self, generator: torch.Generator | None) -> None:
-        """Draw the initial weights; affine maps begin near the identity."""
+        """Draw the initial weights; affine maps start near the identity."""
         initialise_xavier(self, generator)
         if isinstance(self.cell.affine, nn.Linear):
             nn.init.normal_(self.cell.affine.weight, std=0.01, generator=generator)
@@ -80,15 +74,15 @@ class PixelMotion(ActionFeedback[MotionState]):
     # Forecasting
 
     def draw_latent(self, like: Tensor, noise: Noise) -> Tensor | None:
-        """The latent of a step from its prior; None where the model has none."""
+        """A draw of a step's latent from its prior; None if the model has no latent."""
         return None
 
     def draw_sequence_latent(self, like: Tensor, noise: Noise) -> Tensor | None:
-        """The latent of all steps from its prior; None where each step has its own."""
+        """A draw of the latent of all steps from its prior; None if each step has its own."""
         return None
 
     def states_seen(self, context: Frames | Batch) -> Bool[Tensor, "batch input"]:
-        """None: as published, all states after the first are those predicted."""
+        """No states after the first are seen: as published, the cell sees predicted ones."""
         values = context.values
         return torch.empty(len(values), 0, dtype=torch.bool, device=values.device)
 
@@ -103,7 +97,7 @@ class PixelMotion(ActionFeedback[MotionState]):
         given = None if conditions is None else noise.rows(conditions)
         state = MotionState(self.start, latent, given)
         following, state = self.step_through(context, state, noise=noise)
-        rows = len(following)  # which share the states of layers before the latent until here
+        rows = len(following)  # until here, rows share states of layers before the latent
         lstms = tuple(
             ConvLSTMState(repeated(each.hidden, rows), repeated(each.cell, rows))
             for each in state.lstms
@@ -113,7 +107,7 @@ class PixelMotion(ActionFeedback[MotionState]):
 
     @property
     def start(self) -> States:
-        """The states that a sequence begins with."""
+        """The states at the start of a sequence."""
         return (None,) * len(self.cell.lstms)
 
     def step(
@@ -131,7 +125,7 @@ class PixelMotion(ActionFeedback[MotionState]):
     def draw_true_frames(
         self, step: int, windows: int, horizon: int, context: int, generator: torch.Generator | None
     ) -> Bool[Tensor, "batch input"]:
-        """Which inputs of a training window after the first are true, by the schedule."""
+        """Whether each input of a training window after the first is true, by the schedule."""
         draw = draw_true_counts if self.published else draw_true_frames
         return draw(
             inverse_sigmoid_sampling(step, decay=self.sampling_decay),
@@ -153,9 +147,9 @@ class PixelMotion(ActionFeedback[MotionState]):
         Args:
             frames: a training window, in the units of the model.
             true_frames: whether each input, from the second frame to the last but one, is the
-                true frame; else it is the prediction of it.
-            latents: one for each step.
-            conditions: of each step.
+                true frame or its prediction.
+            latents: latent of each step.
+            conditions: conditions of each step.
         """
         states = self.start
         predicted: list[Tensor] = []

@@ -1,4 +1,4 @@
-"""SV2P: stochastic variational video prediction, CDNA with a latent of the sequence or step."""
+"""SV2P: stochastic variational video prediction, CDNA with a latent per sequence or step."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from statecast.models.base import Losses, known_mean
 from statecast.models.pixel_motion.cdna import WIDTHS, fitting_output
 from statecast.models.pixel_motion.cell import REDUCTION, CellOptions, layer_norm
 from statecast.models.pixel_motion.forecaster import PixelMotion
+from statecast.models.scheduled_sampling import linear_rise
 from statecast.nn.codecs.base import Output
 from statecast.nn.gaussian import DiagonalGaussian, widened
 from statecast.nn.noise import Noise
@@ -24,15 +25,15 @@ from statecast.nn.pixel_motion import Motion
 from statecast.nn.same_padding import SameConv2d
 
 TimeScale = Literal["sequence", "step"]
-LOG_VARIANCE = -5.0  # smallest of the posterior, as published
+LOG_VARIANCE = -5.0  # smallest log-variance of the posterior, as published
 
 
 class LatentTower(nn.Module):
     """The posterior of the latent, given all frames of a training window.
 
     Args:
-        inputs: channels of all frames together.
-        widths: channels of its three convolutions.
+        inputs: total channels of all frames.
+        widths: channels of the three convolutions.
         latent_channels: channels of the latent.
     """
 
@@ -62,9 +63,9 @@ class LatentTower(nn.Module):
 
 
 class Stage(NamedTuple):
-    """The stage of the training, which determines the loss."""
+    """A stage of training, which determines the loss."""
 
-    posterior: bool  # whether latents come from the posterior, not from N(0, I)
+    posterior: bool  # whether latents come from the posterior instead of N(0, I)
     kl_weight: float
 
 
@@ -74,13 +75,15 @@ class SV2P(PixelMotion):
     $$z \sim N(0, I), \qquad \hat x_{t+1} = f(x_{1:t}, z), \qquad
     q(z | x_{1:T}) = N(\mu_\phi, \sigma_\phi^2)$$
 
-    The cell is that of `CDNA`; the latent is a map of an eighth of the frame's sides beside its
+    The cell is that of `CDNA`; the latent is a map with an eighth of the frame's sides, beside the
     smallest maps. Forecasts are samples, and feed frames back. Training has three stages: noise in
-    the place of latents; latents of the posterior; then the divergence as well. Of data with
-    actions, the cell sees them as that of `CDNA` does. Reference: https://arxiv.org/abs/1710.11252.
+    place of latents; latents from the posterior; then also the divergence in the loss. If the data
+    have actions, the cell sees them as in `CDNA`.
 
-    With `published`, two things are as in the published code. One more kernel is computed, and not
-    used. True frames are fed in by count, see `draw_true_counts`.
+    Reference: https://arxiv.org/abs/1710.11252.
+
+    `published` follows the published code in two ways. One more kernel is computed but not used.
+    True frames are chosen by count, see `draw_true_counts`.
 
     Args:
         spec: shape, channels and units of the frames; the sides must be divisible by 8.
@@ -89,19 +92,19 @@ class SV2P(PixelMotion):
         tower_widths: channels of the posterior's three convolutions.
         kl_weight: final weight of the divergence.
         posterior_start: step from which latents come from the posterior.
-        kl_start: step from which the divergence counts, more and more.
-        kl_end: step from which it counts with its whole weight.
+        kl_start: step from which the weight of the divergence rises.
+        kl_end: step from which it has its final value.
         motion: `cdna` (kernels of the whole frame), `dna` (a kernel for each pixel) or `stp`
             (affine maps).
-        transformations: kernels or affine maps; `dna` has one.
+        transformations: number of kernels or affine maps; `dna` has one.
         kernel_size: odd side of the kernels.
         width: channels of the first convolution.
         lstm_widths: channels of the seven convolutional LSTMs.
         sampling_decay: decay k of scheduled sampling, in steps, see `inverse_sigmoid_sampling`.
         agent_state_weight: weight of the squared error of predicted states of an agent.
-        published: whether to do as the published code does, see above.
+        published: whether to follow the published code, see above.
         output: function of the frame from scratch: `sigmoid` for frames in [0, 1], `identity` for
-            unbounded ones; by default what fits the normalised data.
+            unbounded ones; by default, the one that fits the normalised data.
         normalise: `auto`, `none`, `range` or `standard`, see `Normaliser`.
         generator: source of the initial weights.
     """
@@ -152,7 +155,7 @@ class SV2P(PixelMotion):
         )
         if not 0 <= posterior_start <= kl_start <= kl_end:
             raise InputError(
-                "Stages follow each other: 0 ≤ posterior_start ≤ kl_start ≤ kl_end, got "
+                "Stages must follow each other: 0 ≤ posterior_start ≤ kl_start ≤ kl_end, got "
                 f"{posterior_start}, {kl_start} and {kl_end}."
             )
         self.agent_state_weight = agent_state_weight
@@ -177,11 +180,8 @@ class SV2P(PixelMotion):
 
     def stage_at(self, step: int) -> Stage:
         """The stage of a step, counted from 0."""
-        if step >= self.kl_end:
-            risen = 1.0
-        else:
-            risen = max(0.0, (step - self.kl_start) / max(self.kl_end - self.kl_start, 1))
-        return Stage(step >= self.posterior_start, risen * self.kl_weight)
+        rise = linear_rise(step, start=self.kl_start, end=self.kl_end)
+        return Stage(step >= self.posterior_start, rise * self.kl_weight)
 
     def loss(
         self, batch: Batch, *, step: int = 0, generator: torch.Generator | None = None
@@ -192,8 +192,8 @@ class SV2P(PixelMotion):
         + w_s\, \overline{(\hat s_t - s_t)^2}$$
 
         The divergence is summed over channels of z, and averaged over its points and the batch.
-        True frames are drawn by the schedule; the weight w depends on the step. The last term is
-        there of data with states of an agent.
+        The schedule draws true frames; the weight w depends on the step. The last term applies to
+        data with states of an agent.
         """
         length, shape = batch.values.shape[1], self.latent_shape
         true_frames = self.draw_true_frames(
@@ -210,10 +210,10 @@ class SV2P(PixelMotion):
         noise: Float[Tensor, "batch count latent y x"],
         stage: Stage,
     ) -> Losses:
-        """The loss with these true frames fed in, and this noise of each step, or of all.
+        """The loss with these true frames as inputs, and this noise, for each step or for all.
 
         Errors:
-            InputError: the windows are not as long as those of the data that sized the model.
+            InputError: the windows differ in length from those that the model was built for.
         """
         frames = self.inputs(batch)
         conditions = self.conditions(batch, self.states_seen(batch))
@@ -241,13 +241,13 @@ class SV2P(PixelMotion):
         length = frames.shape[1]
         if length != self.spec.length:
             raise InputError(
-                "The posterior of SV2P sees windows of context and horizon together, "
+                "The posterior of SV2P needs windows of context and horizon together, "
                 f"{self.spec.length} frames, got {length}."
             )
         posterior = self.tower(frames)
         latents = noise
         if stage.posterior:
-            # A posterior that sees the whole window is the same at every step.
+            # The posterior sees the whole window, so it is the same at every step.
             mean, std = (part.movedim(-1, 1).unsqueeze(1) for part in posterior)
             latents = mean + std * noise
         latents = latents.expand(-1, length - 1, -1, -1, -1)

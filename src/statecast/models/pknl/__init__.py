@@ -1,1 +1,1 @@
-"""PKnl: a motion field is estimated from the last frames, and moves the last one."""
+"""PKnl: a motion field, estimated from the last frames, moves the last one."""

@@ -1,4 +1,4 @@
-"""MotionEstimator: a convolutional network from a few frames to the motion between two."""
+"""MotionEstimator: a convolutional network from a few frames to a motion."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 Upsampling = Literal["bilinear", "nearest", "transposed"]
-TRANSPOSED_LEAK = 0.1  # negative slope after transposed convolutions; others have their own
+TRANSPOSED_LEAK = 0.1  # negative slope after transposed convolutions
 
 
 class Upsample(nn.Module):
-    """A map of twice the sides, by interpolation and a convolution, or by a transposed one."""
+    """Double the sides of a map, by interpolation and convolution, or by transposed convolution."""
 
     def __init__(
         self,
@@ -52,12 +52,13 @@ class MotionEstimator(nn.Module):
     """Convolutions that halve the sides of maps `levels` times, and others that double them again.
 
     Each doubled map is joined with the map of its size on the way down, the last one with the
-    input. On the way down, maps are normalised over the batch; on the way up they are not.
+    input. Batch normalisation applies on the way down only.
 
     Args:
         inputs: channels of the input.
         width: channels of the first convolution; each level has twice as many as the one before.
-        levels: number of times the sides are halved; from the third on, with two convolutions.
+        levels: number of times the sides are halved; the third and later levels have two
+            convolutions.
         leak: negative slope of the rectifiers.
         batch_norm: whether there is batch normalisation; without it, convolutions have biases.
         upsampling: how maps are doubled.
@@ -108,7 +109,7 @@ class MotionEstimator(nn.Module):
         self.head = nn.Conv2d(before, 2, 3, padding=1, bias=False)
 
     def forward(self, window: Float[Tensor, "batch input y x"]) -> Float[Tensor, "batch 2 y x"]:
-        """The motion, linear in the last convolution."""
+        """The motion, in halves of a side, from a last convolution without rectifier."""
         maps = [window]
         for stage in self.encoder:
             maps.append(stage(maps[-1]))
@@ -122,7 +123,7 @@ class MotionEstimator(nn.Module):
 def initialise_near_zero(module: nn.Module, generator: torch.Generator | None) -> None:
     """Draw weights of convolutions from N(0, (0.02 / n)²), n = kernel pixels × outputs; no biases.
 
-    Where maps are not normalised, next to nothing passes: the first motion is almost 0.
+    Little passes through layers without normalisation, so the first motion is almost 0.
     """
     for layer in module.modules():
         if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):

@@ -1,4 +1,4 @@
-"""PKnl: the last frame, moved by a motion that a network estimates from the last few."""
+"""PKnl: a motion field, estimated from the last frames, moves the last one."""
 
 from __future__ import annotations
 
@@ -35,49 +35,51 @@ LEAK = {2018: 0.1, 2019: 0.0}  # negative slope of the rectifiers
 
 
 class Moved(NamedTuple):
-    """A forecast frame, and what moved the frame before it."""
+    """A forecast frame, and the motion that leads to it."""
 
     frame: Float[Tensor, "row channel y x"]
     motion: Float[Tensor, "row 2 y x"]  # in halves of a side, to the right and down
 
 
 class PKnl(FrameFeedback[Tensor]):
-    r"""Advection, with a motion that a convolutional network estimates from the last frames.
+    r"""Advection by a motion that a convolutional network estimates from the last frames.
 
     $$w_t = E_\theta(x_{t-k+1}, \ldots, x_t), \qquad \hat x_{t+1}(p) = x_t(p - w_t(p))$$
 
-    and so on from its own frames. Values between pixels are interpolated, or come from a Gaussian
-    kernel, which solves $\partial_t x + w \cdot \nabla x = D \nabla^2 x$. All channels move
-    together. Forecasts are deterministic; k is the context of the data.
+    Later frames follow from the model's own. Values between pixels are interpolated, or come from a
+    Gaussian kernel, which solves $\partial_t x + w \cdot \nabla x = D \nabla^2 x$. All channels
+    move together. Forecasts are deterministic; k is the context length of the data.
 
     Reference: de Bézenac et al. (2018), https://arxiv.org/abs/1711.07970.
 
     Args:
         spec: shape, channels and units of the frames; the sides must be divisible by 2^`levels`.
-        version: of the published code, which has two: 2019 with rectifiers, and 2018 with leaky
-            ones and biases after upsampling.
+        version: version of the published code: 2019, with rectifiers; or 2018, with leaky
+            rectifiers, and biases after upsampling.
         warp: `bilinear`, as in the published code, or `gaussian`, as in the paper.
         diffusion: D of the Gaussian kernel, in pixel² per frame interval.
-        padding: what moves in from outside: `zeros`, as published, of the normalised frames, or
+        padding: values that move in from outside: `zeros` in normalised frames, as published, or
             the values at the `border`.
-        divergence: term of the loss that is called so: `published`, whose two differences run
-            along one axis, or `corrected`.
+        divergence: divergence term of the loss: `published`, with both differences along one
+            axis, or `corrected`.
         smoothness_weight: weight of the squared differences of the motion.
         divergence_weight: weight of the squared divergence.
         magnitude_weight: weight of the squared motion; the published one is negative, a reward.
         width: channels of the estimator's first convolution.
         levels: number of times the estimator halves the sides.
-        batch_norm: whether it normalises over the batch.
-        upsampling: how it doubles them: `bilinear`, `nearest`, or `transposed` convolutions.
+        batch_norm: whether the estimator has batch normalisation.
+        upsampling: how the estimator doubles the sides: `bilinear`, `nearest` or `transposed`
+            convolutions.
         align_upsampling: whether bilinear upsampling keeps the outermost pixels in place; by
-            default as PyTorch did at the time of the version: yes in 2018, no in 2019.
-        align_sampling: the same of the bilinear warp, where PyTorch did so at both times. Without
-            it, a motion of 0 stretches the frame.
+            default as in PyTorch at the time of the version: yes in 2018, no in 2019.
+        align_sampling: the same for the bilinear warp; PyTorch did so at both times. Without it, a
+            motion of 0 stretches the frame.
         normalise: `auto`, `none`, `range` or `standard`, see `Normaliser`.
         generator: source of the initial weights.
 
     Errors:
-        InputError: frames are points, or their sides do not divide; or no diffusion.
+        InputError: frames are points, a side is not divisible by 2^`levels`, or a number does not
+            fit.
     """
 
     def __init__(
@@ -102,11 +104,9 @@ class PKnl(FrameFeedback[Tensor]):
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__(spec, normalise=normalise)
-        if len(spec.space) != 2:
-            raise InputError(f"pknl forecasts images (height, width), got space {spec.space}.")
         if levels < 1 or diffusion <= 0:
             raise InputError(
-                "pknl needs at least 1 of `levels` and a positive `diffusion`, got "
+                "pknl needs `levels` of at least 1 and a positive `diffusion`, got "
                 f"{levels} and {diffusion}."
             )
         grid_of(spec.frame_shape, 2**levels, "pknl")
@@ -137,7 +137,7 @@ class PKnl(FrameFeedback[Tensor]):
     # One step, and forecasting
 
     def move(self, window: Float[Tensor, "row time channel y x"]) -> Moved:
-        """The frame that follows a window of as many frames as the context has."""
+        """The frame that follows a window of context length, and its motion."""
         motion = widened(self.estimator(window.flatten(1, 2)))
         last = widened(window[:, -1])
         if self.warp == "gaussian":
@@ -149,7 +149,7 @@ class PKnl(FrameFeedback[Tensor]):
         return Moved(frame, motion)
 
     def moves(self, context: Float[Tensor, "row time channel y x"]) -> Iterator[Moved]:
-        """The frames that follow a context, without end, and the motion that leads to each."""
+        """Endless iterator over the frames that follow a context, and the motion to each."""
         window = context[:, -self.spec.context :]
         while True:
             moved = self.move(window)
@@ -170,11 +170,11 @@ class PKnl(FrameFeedback[Tensor]):
 
     @typed
     def motion(self, context: Frames | Any, horizon: int | None = None) -> MotionField:
-        """The motion from each frame to the next one of a forecast, in pixels per frame interval.
+        """The motion to each frame of a forecast, in pixels per frame interval.
 
         Args:
-            context: as for `forecast`; with labels, such as `Predictor.context` gives, it knows
-                metres per second as well.
+            context: as for `forecast`; with labels, such as those of `Predictor.context`, the
+                motion also has a velocity in metres per second.
             horizon: number of frames; by default that of training.
 
         Errors:
@@ -190,7 +190,7 @@ class PKnl(FrameFeedback[Tensor]):
         known = frames.known.any(dim=1).any(dim=1)[:, None, None]
         pixels = pixels.masked_fill(~known, torch.nan)
         labels = frames.coordinates
-        if labels is not None:  # without the points that were added to make sides divide
+        if labels is not None:  # drop points that were added to make sides divisible
             height, width = grid_shape(labels, frames.space)
             pixels = pixels[..., :height, :width]
         times = torch.arange(1.0, count + 1.0)
@@ -214,8 +214,8 @@ class PKnl(FrameFeedback[Tensor]):
         + \overline{(\partial_y w)^2}\big) + \lambda_d \overline{(\nabla \cdot w)^2}
         + \lambda_m \overline{\|w\|^2}$$
 
-        with bars for means, over known values where some are missing. The whole forecast is made
-        of the model's own frames. Motions are in halves of a side.
+        Bars are means over known values. Each forecast frame is computed from the model's own.
+        Motions are in halves of a side.
         """
         terms = self.loss_terms(
             self.inputs(batch.context), self.inputs(batch.target), batch.target.mask
@@ -238,7 +238,7 @@ class PKnl(FrameFeedback[Tensor]):
         errors = (torch.stack([moved.frame for moved in moves], dim=1) - target).square()
         if mask is None:
             photometric = errors.transpose(0, 1).flatten(1).mean(dim=1)
-        else:  # weighted so that their mean is that over all known values
+        else:  # weighted so that the mean over time is that over all known values
             counts = mask.transpose(0, 1).flatten(1).sum(dim=1)
             sums = errors.masked_fill(~mask, 0.0).transpose(0, 1).flatten(1).sum(dim=1)
             photometric = sums * len(counts) / counts.sum().clamp_min(1)

@@ -1,4 +1,4 @@
-"""MotionField: how far everything moves from each frame to the next, in pixels or metres."""
+"""MotionField: the motion between the frames of a forecast, in pixels or metres per second."""
 
 from __future__ import annotations
 
@@ -19,10 +19,11 @@ class MotionField:
     """Motion of each sequence between the frames of its forecast.
 
     Attributes:
-        pixels: in pixels per frame interval: to the right, along the second dimension of space;
-            then down, along the first. NaN at points that were never observed, as on land.
-        times: lead times of the frames that the motion leads to.
-        coordinates: labels of the observed frames; None for those of bare arrays.
+        pixels: motion in pixels per frame interval: first to the right, along the second dimension
+            of space, then down, along the first; NaN at points that were never observed, such as
+            land.
+        times: lead times of the frames at the end of each motion, in frame intervals.
+        coordinates: labels of the observed frames; None for bare arrays.
     """
 
     pixels: Float[Tensor, "batch time 2 height width"]
@@ -33,11 +34,13 @@ class MotionField:
         """Velocity in metres per second: eastward, then northward, (batch, time, 2, height, width).
 
         Args:
-            metres: side of a pixel, for fields without labels: then to the right and down.
-            seconds: between two frames, for fields without labels.
+            metres: side of a pixel, for fields without labels; the velocity then is to the right
+                and down.
+            seconds: time between two frames, for fields without labels.
 
         Errors:
-            InputError: labels without distances or without dates; or nothing to know these from.
+            InputError: neither labels nor `metres` and `seconds` are given, or the labels lack
+                distances or dates.
         """
         if metres is not None and seconds is not None:
             return self.pixels * (metres / seconds)
@@ -52,7 +55,7 @@ class MotionField:
 
 
 def grid_shape(coordinates: Coordinates, space: tuple[int, ...]) -> tuple[int, ...]:
-    """Sizes of a labelled grid, without points added at its end; `space` where labels are none."""
+    """Sizes of a labelled grid, without points added at its end; `space` without coordinates."""
     sizes = dict(zip(coordinates.space, space, strict=True))
     for variable in coordinates.variables.values():
         sizes |= dict(zip(variable.dims, variable.values.shape, strict=True))

@@ -1,1 +1,1 @@
-"""SAVP: stochastic adversarial video prediction, a variational and adversarial CDNA."""
+"""SAVP: stochastic adversarial video prediction."""

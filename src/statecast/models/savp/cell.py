@@ -1,4 +1,4 @@
-"""SAVPCell: the recurrent network that moves the pixels of a frame, given a latent."""
+"""SAVPCell: a recurrent network that moves the pixels of a frame, given a latent."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from statecast.nn.pixel_motion import move_by_kernels, normalised_kernels
 from statecast.nn.st_lstm import remember
 
 BILINEAR = (0.25, 0.75, 0.75, 0.25)  # weights that double the size of a row
-KEPT = 3  # images beside the moved ones: the last frame, the first one, and one from scratch
+KEPT = 3  # images beside the moved ones: last frame, first frame, image from scratch
 
 
 class StageSpec(NamedTuple):
     """One size of maps in a `SAVPCell`."""
 
-    multiple: int  # of the width, its channels
-    recurrent: bool  # whether it has a convolutional LSTM
+    multiple: int  # channels, as a multiple of the width
+    recurrent: bool  # whether the stage has a convolutional LSTM
 
 
 class SAVPState(NamedTuple):
@@ -35,14 +35,14 @@ class SAVPState(NamedTuple):
     first: Float[Tensor, "row channel y x"]  # the first frame of the sequence
     latent: tuple[Tensor, Tensor] | None  # hidden and cell state (row, noise) of the latent's LSTM
     lstms: tuple[ConvLSTMState | None, ...]  # of each stage
-    conditions: Float[Tensor, "row step condition"] | None = None  # of steps to come
+    conditions: Float[Tensor, "row step condition"] | None = None  # of later steps
 
 
 def stage_specs(side: int) -> tuple[list[StageSpec], list[StageSpec]]:
-    """Stages down and up for frames with this smaller side, as published.
+    """Stages down and up for frames with this shorter side, as published.
 
-    Frames of less than 64 pixels are halved twice, of less than 128 three times, and so on, at
-    most five times.
+    Frames below 64 pixels are halved twice, below 128 three times, below 256 four times, others
+    five times.
     """
     if side >= 256:
         down, up = (
@@ -60,7 +60,7 @@ def stage_specs(side: int) -> tuple[list[StageSpec], list[StageSpec]]:
 
 
 class LatentLSTM(nn.Module):
-    """An LSTM from latents to latents, with 1 added to what opens its forget gate."""
+    """An LSTM from latents to latents, with 1 added inside the sigmoid of the forget gate."""
 
     def __init__(self, size: int) -> None:
         super().__init__()
@@ -69,7 +69,7 @@ class LatentLSTM(nn.Module):
     def forward(
         self, latent: Float[Tensor, "row noise"], state: tuple[Tensor, Tensor] | None
     ) -> tuple[Tensor, Tensor]:
-        """Hidden and cell state after a latent; a sequence begins with zeros."""
+        """Hidden and cell state after a latent; without a state, from zeros."""
         hidden, cell = state or (torch.zeros_like(latent), torch.zeros_like(latent))
         i, g, f, o = self.gates(torch.cat([latent, hidden], dim=1)).chunk(4, dim=1)
         cell = remember(cell, i, f, g)
@@ -79,8 +79,8 @@ class LatentLSTM(nn.Module):
 class Resize(nn.Module):
     """A convolution that halves maps, or doubles them, then normalisation and a rectifier.
 
-    Halving is a convolution that keeps the size, then the mean of each 2×2 points. Doubling is
-    bilinear, with zeros beyond the border, by the margin that the 3×3 convolution then removes.
+    Halving is a convolution that keeps the size, then the mean over 2×2 points. Doubling is
+    bilinear, with a margin of zeros that the 3×3 convolution then removes.
     """
 
     def __init__(
@@ -107,25 +107,25 @@ class Resize(nn.Module):
     def resized(
         self, maps: Float[Tensor, "row channel y x"]
     ) -> Float[Tensor, "row out_channel out_y out_x"]:
-        """The same before normalisation."""
+        """Maps of half or twice the size, before normalisation."""
         if self.direction == "down":
             return functional.avg_pool2d(self.convolution(maps), 2)
         weight = cached(self, self.doubling_kernels)
         return upsampled(maps, weight, self.convolution.bias, stride=2, cut=2)
 
     def doubling_kernels(self) -> Float[Tensor, "channel out_channel 6 6"]:
-        """Kernels of the transposed convolution that doubles maps and then convolves them."""
+        """Kernels of a transposed convolution that equals doubling maps, then convolving them."""
         kernels = self.convolution.weight
         row = torch.tensor(BILINEAR, device=kernels.device, dtype=kernels.dtype)
         bilinear = torch.outer(row, row).expand(1, 1, 4, 4)
-        # A transposed convolution flips kernels, and a convolution does not.
+        # A transposed convolution flips kernels; a convolution does not.
         flat = kernels.transpose(0, 1).flatten(0, 1).unsqueeze(1).flip(2, 3)
         both = functional.conv_transpose2d(flat, bilinear)
         return both.unflatten(0, (kernels.shape[1], -1)).squeeze(2)
 
 
 class Stage(nn.Module):
-    """Resized maps, in some stages passed through a convolutional LSTM."""
+    """Resized maps, then in some stages a convolutional LSTM."""
 
     def __init__(
         self,
@@ -150,7 +150,7 @@ class Stage(nn.Module):
     def forward(
         self, maps: Tensor, vector: Tensor | None, state: ConvLSTMState | None
     ) -> tuple[Tensor, ConvLSTMState | None]:
-        """Its maps, and the state after them; a vector lies beside the input of each layer."""
+        """Maps and state after the stage; the vector is appended to the input of each layer."""
         maps = self.resize(beside(maps, vector))
         if self.lstm is None:
             return maps, None
@@ -162,11 +162,11 @@ class Head(nn.Module):
     """Two convolutions with normalisation and a rectifier between them.
 
     Args:
-        inputs: channels of its input.
+        inputs: channels of the input.
         width: channels after the first convolution.
-        outputs: channels of its output.
-        more: channels of images that the second convolution sees as well.
-        epsilon: of the normalisation.
+        outputs: channels of the output.
+        more: channels of images that the second convolution also sees.
+        epsilon: epsilon of the normalisation.
     """
 
     def __init__(
@@ -186,25 +186,26 @@ class Head(nn.Module):
 
 
 class SAVPCell(nn.Module):
-    r"""From a frame and a latent to the next frame.
+    r"""A network from a frame and a latent to the next frame.
 
     $$\hat x_{t+1} = \sum_k m_k \odot K_k * x_t + m_a \odot x_t + m_b \odot x_1 + m_c \odot s_t$$
 
-    A U-net of convolutional LSTMs, each of whose convolutions sees the latent, gives kernels K, an
-    image s from scratch, and masks m, which add up to one and see the images that they mix.
+    A U-net of convolutional LSTMs, where each convolution sees the latent, gives kernels K, an
+    image s from scratch, and masks m. The masks add up to one; the layers that give them see the
+    images to mix.
 
     Args:
         frame_shape: (channel, height, width).
         width: channels of the largest maps.
-        noise_size: size of the latent; 0 for none.
-        condition_size: numbers of action and state of the agent; 0 for none.
+        noise_size: size of the latent; 0 for a cell without.
+        condition_size: numbers in an action and a state of an agent; 0 without.
         transformations: number of kernels.
-        kernel_size: their odd side.
+        kernel_size: odd side of the kernels.
         output: function of the image from scratch.
-        epsilon: of instance normalisation.
+        epsilon: epsilon of instance normalisation.
 
     Errors:
-        InputError: the sides cannot be halved often enough.
+        InputError: frames are points, or the sides cannot be halved often enough.
     """
 
     def __init__(
@@ -227,7 +228,7 @@ class SAVPCell(nn.Module):
         self.lstm = LatentLSTM(noise_size) if noise_size else None
         self.stages_down, self.stages_up = nn.ModuleList(), nn.ModuleList()
         vector = noise_size + condition_size
-        sizes = [2 * channels]  # of the maps before each stage, and after the last
+        sizes = [2 * channels]  # channels before each stage, and after the last
         for index, spec in enumerate(down):
             stage = Stage(
                 sizes[-1], spec, width=width, beside_size=vector, direction="down",
@@ -254,7 +255,7 @@ class SAVPCell(nn.Module):
         first: Float[Tensor, "row channel y x"],
         conditions: Float[Tensor, "row step condition"] | None = None,
     ) -> SAVPState:
-        """The state of sequences that begin with these frames, and have these conditions."""
+        """The state before the first step of sequences with these first frames and conditions."""
         stages = len(self.stages_down) + len(self.stages_up)
         return SAVPState(first, None, (None,) * stages, conditions)
 
@@ -294,7 +295,7 @@ class SAVPCell(nn.Module):
     def features(
         self, frame: Tensor, vector: Tensor | None, state: SAVPState
     ) -> tuple[Tensor, Tensor, tuple[ConvLSTMState | None, ...]]:
-        """Maps as large as the frame, the smallest ones, and the states of the stages."""
+        """Full-size maps, the smallest maps, and the states of the stages."""
         maps, skips, after = torch.cat([frame, state.first], dim=1), [], []
         before = iter(state.lstms)
         for stage in self.stages_down:
@@ -310,7 +311,7 @@ class SAVPCell(nn.Module):
         return maps, smallest, tuple(after)
 
     def kernels_of(self, smallest: Tensor) -> Float[Tensor, "row transformation kernel kernel"]:
-        """Kernels from the smallest maps: the identity, and what is added to it."""
+        """Normalised kernels from the smallest maps: the identity plus a learned part."""
         side = self.kernel_size
         # Points before channels, as in published weights.
         raw = widened(self.kernels(smallest.permute(0, 2, 3, 1).flatten(1)))

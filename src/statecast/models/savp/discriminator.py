@@ -1,4 +1,4 @@
-"""VideoDiscriminator: tells filmed clips from generated ones."""
+"""VideoDiscriminator: tells real clips from generated ones."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from torch.nn import functional
 from statecast.errors import InputError
 from statecast.nn.gaussian import widened
 
-LEAK = 0.1  # negative slope of its rectifiers
-SHORTEST = 4  # frames that its convolutions need
+LEAK = 0.1  # negative slope of the rectifiers
+SHORTEST = 4  # fewest frames that the convolutions need
 Stride = tuple[int, int, int]  # in time, height and width
 LAYERS: tuple[tuple[int, int, Stride], ...] = (  # multiple of the width, kernel, stride
     (1, 3, (1, 1, 1)),
@@ -35,7 +35,7 @@ class Judgement(NamedTuple):
 
 
 class SpectralWeight(nn.Module):
-    r"""A weight and a bias; the weight is divided by its largest singular value, roughly.
+    r"""A weight and a bias; the weight is divided by an estimate of its largest singular value.
 
     $$v = \frac{W^T u}{|W^T u|}, \quad u' = \frac{W v}{|W v|}, \quad \sigma = u'^T W v$$
 
@@ -62,12 +62,12 @@ class SpectralWeight(nn.Module):
             return u, (u.T @ matrix @ v).squeeze()
 
     def normalised(self) -> Tensor:
-        """The weight over its singular value."""
+        """The weight divided by σ."""
         return self.weight / self.iterate()[1]
 
     @torch.no_grad()
     def advance(self) -> None:
-        """Take u' for u."""
+        """Replace u by u'."""
         self.u.copy_(self.iterate()[0])
 
 
@@ -103,7 +103,7 @@ class VideoDiscriminator(nn.Module):
         self.output = SpectralWeight(1, math.prod(size) * channels)
 
     def forward(self, clips: Float[Tensor, "batch time channel y x"]) -> Judgement:
-        """Judge clips by themselves."""
+        """Logit and features of each clip."""
         maps, features = clips.transpose(1, 2), []
         for layer, (_, _, stride) in zip(self.convolutions, LAYERS, strict=True):
             assert isinstance(layer, SpectralWeight)
@@ -115,16 +115,16 @@ class VideoDiscriminator(nn.Module):
         return Judgement(widened(logits).squeeze(1), features)
 
     def advance(self) -> None:
-        """Iterate the singular vectors of all weights."""
+        """Advance the singular vectors of all weights by one iteration."""
         for layer in self.modules():
             if isinstance(layer, SpectralWeight):
                 layer.advance()
 
 
 def feature_distance(one: Judgement, other: Judgement) -> Float[Tensor, ""]:
-    """How far features of clips are apart: half the squared distance of their directions.
+    """Half the squared distance between the directions of features of two sets of clips.
 
-    Features are vectors of channels; distances are averaged over points, times and batch, and
+    A feature is a vector over channels. Distances are averaged over points, times and batch, and
     summed over layers.
     """
     distances = [
@@ -135,6 +135,6 @@ def feature_distance(one: Judgement, other: Judgement) -> Float[Tensor, ""]:
 
 
 def direction(features: Float[Tensor, "batch channel *place"]) -> Tensor:
-    """Features with a length of 1 along the channels."""
+    """Features, normalised to length 1 along the channels."""
     features = widened(features)
     return features / (features.norm(dim=1, keepdim=True) + 1e-10)

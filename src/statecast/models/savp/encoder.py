@@ -13,18 +13,18 @@ from statecast.nn.blocks import LEAK, beside
 from statecast.nn.conv_lstm import instance_norm
 from statecast.nn.gaussian import DiagonalGaussian, widened
 
-LOG_VARIANCES = (-10.0, 10.0)  # bounds of those of the posterior, as published
+LOG_VARIANCES = (-10.0, 10.0)  # bounds of log-variances of the posterior, as published
 
 
 class PairEncoder(nn.Module):
     """The posterior of the latent between two frames, given both.
 
     Args:
-        channels: of a frame.
-        actions: numbers in the action between two frames, which it sees as well; 0 for none.
+        channels: channels of a frame.
+        actions: numbers in the action between two frames, which is also an input; 0 without.
         width: channels of the first convolution.
         noise_size: size of the latent.
-        epsilon: of instance normalisation.
+        epsilon: epsilon of instance normalisation.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class PairEncoder(nn.Module):
     ) -> DiagonalGaussian:
         """The distributions between successive frames, (batch, time − 1, noise).
 
-        Of conditions, which begin with actions, it sees these alone.
+        Conditions begin with actions; the network sees only these.
         """
         pairs = torch.cat([frames[:, :-1], frames[:, 1:]], dim=2)
         maps = pairs.flatten(0, 1)

@@ -29,6 +29,7 @@ from statecast.models.scheduled_sampling import (
     TrueFrames,
     draw_true_frames,
     inverse_sigmoid_sampling,
+    linear_rise,
 )
 from statecast.nn.codecs.base import Output
 from statecast.nn.gaussian import DiagonalGaussian, widened
@@ -37,9 +38,9 @@ from statecast.nn.normaliser import Normalisation
 from statecast.nn.random import standard_normal, uniform
 from statecast.nn.same_padding import initialise_xavier
 
-WEIGHT_STD = 0.02  # of the initial weights, as published
-LEAST_TRUE = 0.001  # probability below which no true frame is fed in, as published
-CALLS = 4  # of discriminators: posterior real, posterior fake, prior real, prior fake
+WEIGHT_STD = 0.02  # standard deviation of the initial weights, as published
+LEAST_TRUE = 0.001  # probability below which no input is a true frame, as published
+CALLS = 4  # calls of discriminators: posterior real, posterior fake, prior real, prior fake
 
 
 class Draws(NamedTuple):
@@ -47,12 +48,12 @@ class Draws(NamedTuple):
 
     posterior: Float[Tensor, "batch transition noise"]  # standard normal
     prior: Float[Tensor, "batch transition noise"]  # standard normal
-    true_frames: tuple[Bool[Tensor, "batch input"], ...]  # of the pass of each
+    true_frames: tuple[Bool[Tensor, "batch input"], ...]  # for the pass of each
     starts: Int[Tensor, "batch call"]  # first frame of the clip of each call of a discriminator
 
 
 class Generated(NamedTuple):
-    """Frames x₂ … x_T of a training window, as they were generated."""
+    """Generated frames x₂ … x_T of a training window."""
 
     posterior: Float[Tensor, "batch transition channel y x"]  # from latents that have seen them
     prior: Float[Tensor, "batch transition channel y x"]  # from latents that have not
@@ -66,50 +67,52 @@ class SAVP(ActionFeedback[SAVPState]):
     $$z_t \sim N(0, I), \qquad \hat x_{t+1} = G(x_{1:t}, z_{1:t}), \qquad
     q(z_t | x_t, x_{t+1}) = N(\mu_\phi, \sigma_\phi^2)$$
 
-    G moves pixels, see `SAVPCell`. Training generates each window twice, with latents of the
-    posterior and of the prior. The first must be near the window, and two discriminators tell both
-    from filmed clips. Each step updates the discriminators, then the generator. Forecasts are
-    samples, feed frames back, and have latents of the posterior between observed frames.
+    G moves pixels, see `SAVPCell`. Training generates each window twice, with latents from the
+    posterior and from the prior. The first must be close to the window, and two discriminators
+    learn to tell both from real clips. Each step updates the discriminators, then the generator.
+    Forecasts are samples, feed frames back, and use latents from the posterior between observed
+    frames.
+
     Reference: https://arxiv.org/abs/1804.01523.
 
-    Of data with actions, each convolution sees the action and the agent's state beside the latent,
-    and the posterior sees actions; see `AgentDynamics`. No gradient of frames reaches the states.
+    If the data have actions, each convolution sees the action and the agent's state beside the
+    latent, and the posterior sees actions; see `AgentDynamics`. No gradient of frames reaches the
+    states.
 
-    With weights of 0 some parts are not there: without `gan_weight` and `vae_gan_weight` no
-    discriminator (VAE only), with a `noise_size` of 0 no latent.
+    A discriminator exists only if its weight or that of its features is not 0; without
+    discriminators, this is a VAE. With a `noise_size` of 0 there is no latent.
 
     Args:
-        spec: shape, channels and units of the frames. Sides of less than 64 must be divisible by 4,
-            of less than 128 by 8, of less than 256 by 16, and others by 32, as the smaller one
-            says.
+        spec: shape, channels and units of the frames. If the shorter side is below 64, sides must
+            be divisible by 4; below 128 by 8, below 256 by 16, else by 32.
         width: channels of the generator's largest maps.
         encoder_width: channels of the posterior's first convolution.
         discriminator_width: channels of the discriminators' first convolutions.
         noise_size: size of z; 0 for a deterministic model.
-        transformations: kernels that move pixels.
-        kernel_size: their odd side.
+        transformations: number of kernels that move pixels.
+        kernel_size: odd side of the kernels.
         l1_weight: weight of absolute errors.
         l2_weight: weight of squared errors.
         kl_weight: final weight of the divergence.
-        kl_start: step from which the divergence counts, more and more.
-        kl_end: step from which it counts with its whole weight.
-        gan_weight: weight of what the discriminator of frames of the prior says.
-        vae_gan_weight: weight of what the discriminator of frames of the posterior says.
-        gan_feature_weight: weight of the distance of features of the first one.
-        vae_gan_feature_weight: weight of the distance of features of the second one.
+        kl_start: step from which the weight of the divergence rises.
+        kl_end: step from which it has its final value.
+        gan_weight: weight of the discriminator of frames from the prior.
+        vae_gan_weight: weight of the discriminator of frames from the posterior.
+        gan_feature_weight: weight of the feature distance in the former discriminator.
+        vae_gan_feature_weight: weight of the feature distance in the latter.
         agent_state_weight: weight of the squared error of predicted states of an agent.
         clip_length: frames that discriminators see; at most all but the first.
         sampling_decay: decay k of scheduled sampling, in steps, see `inverse_sigmoid_sampling`.
-        norm_epsilon: added to the variance by instance normalisation. The published weights were
-            trained with 1.001e-5, despite their code.
+        norm_epsilon: constant added to the variance by instance normalisation. Unlike the published
+            code, the published weights were trained with 1.001e-5.
         output: function of the image from scratch: `sigmoid` for frames in [0, 1], `identity` for
-            unbounded ones; by default what fits the normalised data.
+            unbounded ones; by default, the one that fits the normalised data.
         normalise: `auto`, `none`, `range` or `standard`, see `Normaliser`.
         generator: source of the initial weights.
     """
 
     stochastic = True
-    channels_last = False  # instance normalisation of such maps is slow on processors
+    channels_last = False  # instance normalisation of such maps is slow on CPUs
 
     def __init__(
         self,
@@ -139,11 +142,6 @@ class SAVP(ActionFeedback[SAVPState]):
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__(spec, normalise=normalise)
-        if len(spec.space) != 2:
-            raise InputError(
-                "SAVP moves pixels of frames (channel, height, width), got points of shape "
-                f"{spec.frame_shape}. Use another model."
-            )
         if noise_size < 0 or transformations < 1 or kernel_size % 2 == 0 or sampling_decay <= 0:
             raise InputError(
                 "SAVP needs a noise_size of at least 0, at least 1 transformation, an odd "
@@ -151,7 +149,9 @@ class SAVP(ActionFeedback[SAVPState]):
                 f"{kernel_size} and {sampling_decay}."
             )
         if not 0 <= kl_start <= kl_end:
-            raise InputError(f"kl_end follows kl_start, from 0 on, got {kl_start} and {kl_end}.")
+            raise InputError(
+                f"kl_start must be at least 0 and kl_end no smaller, got {kl_start} and {kl_end}."
+            )
         self.stochastic = noise_size > 0
         self.noise_size, self.sampling_decay = noise_size, sampling_decay
         self.kl_weight, self.kl_start, self.kl_end = kl_weight, kl_start, kl_end
@@ -192,7 +192,7 @@ class SAVP(ActionFeedback[SAVPState]):
         self.initialise(generator)
 
     def initialise(self, generator: torch.Generator | None) -> None:
-        """Draw weights from N(0, 0.02²) cut off at two standard deviations, as published."""
+        """Draw weights from N(0, 0.02²), truncated at two standard deviations, as published."""
         for layer in self.modules():
             if isinstance(layer, nn.Conv2d | nn.Linear | SpectralWeight):
                 bound = 2 * WEIGHT_STD
@@ -240,7 +240,7 @@ class SAVP(ActionFeedback[SAVPState]):
 
     @property
     def updates(self) -> tuple[Update, ...]:
-        """The discriminators, then the generator against them; without them, all at once."""
+        """The discriminators, then the generator; without discriminators, all weights at once."""
         if not self.discriminators:
             return (Update("model"),)
         return (
@@ -286,7 +286,7 @@ class SAVP(ActionFeedback[SAVPState]):
         """Random draws of an update."""
         windows, transitions = len(batch), batch.values.shape[1] - 1
         like = batch.context.values
-        # The last axis may be empty, and is drawn all the same: one number of each generator.
+        # Draw even if the last axis is empty, which takes one number from each generator.
         shape = (1, windows, transitions, self.noise_size)
         posterior, prior = (standard_normal(shape, like, generator)[0] for _ in range(2))
         probability = inverse_sigmoid_sampling(step, decay=self.sampling_decay).horizon
@@ -307,10 +307,10 @@ class SAVP(ActionFeedback[SAVPState]):
         return Draws(posterior, prior, passes, starts)
 
     def generate(self, batch: Batch, draws: Draws) -> Generated:
-        """A training window generated with latents of the posterior, and with those of the prior.
+        """A training window, generated with latents from the posterior, and from the prior.
 
-        Between observed frames, those of the prior are of the posterior as well. Without a
-        discriminator of its frames, the second pass is the first one.
+        Between observed frames, both passes use latents from the posterior. Without a discriminator
+        of frames from the prior, the second pass is the first one.
         """
         frames, context = self.inputs(batch), len(batch.context)
         seen = [self.conditions(batch, flags) for flags in draws.true_frames]
@@ -339,7 +339,7 @@ class SAVP(ActionFeedback[SAVPState]):
         latents: Float[Tensor, "row transition noise"] | None,
         conditions: Float[Tensor, "row transition condition"] | None = None,
     ) -> Float[Tensor, "row transition channel y x"]:
-        """All frames but the first, each from the true one before it or from its prediction."""
+        """All frames but the first, each from the true frame before it or its prediction."""
         state = self.cell.start(frames[:, 0], conditions)
         predicted: list[Tensor] = []
         for index, frame in enumerate(frames[:, :-1].unbind(1)):
@@ -353,15 +353,12 @@ class SAVP(ActionFeedback[SAVPState]):
 
     def kl_weight_at(self, step: int) -> float:
         """Weight of the divergence at a step, counted from 0."""
-        if step >= self.kl_end:
-            return self.kl_weight
-        risen = (step - self.kl_start) / max(self.kl_end - self.kl_start, 1)
-        return self.kl_weight * max(0.0, risen)
+        return self.kl_weight * linear_rise(step, start=self.kl_start, end=self.kl_end)
 
     def generator_terms(
         self, batch: Batch, generated: Generated, draws: Draws, step: int
     ) -> Losses:
-        r"""Terms of the loss of the generator, unweighted, and their weighted total.
+        r"""Unweighted terms of the generator's loss, and their weighted total.
 
         $$w_1 \overline{|\hat x^q - x|} + w_2 \overline{(\hat x^q - x)^2} + w_{kl} \overline{KL}
         + \sum_D w_D \overline{(D(\hat x) - 1)^2} + \sum_D w_{F} d_D(\hat x, x)
@@ -398,7 +395,7 @@ class SAVP(ActionFeedback[SAVPState]):
     def judge(
         self, name: str, frames: Tensor, generated: Generated, draws: Draws
     ) -> tuple[Judgement, Judgement]:
-        """A discriminator's output for filmed and generated clips, each with its own start."""
+        """A discriminator's output for real and generated clips, each with its own start."""
         made = generated.posterior if name == "vae_gan" else generated.prior
         first = 0 if name == "vae_gan" else 2
         clips = [

@@ -1,1 +1,1 @@
-"""Struct-VRNN: keypoints found without labels, and a recurrent variational model of them."""
+"""StructVRNN: keypoints found without labels, and a variational recurrent model of them."""

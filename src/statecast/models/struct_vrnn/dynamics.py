@@ -13,29 +13,29 @@ from torch.nn import functional
 from statecast.nn.blocks import mlp
 from statecast.nn.gaussian import DiagonalGaussian, widened
 
-SMALLEST_STD = 1e-4  # added to every standard deviation, as in the published code
-DECODER_HIDDEN = 128  # units, as published
+SMALLEST_STD = 1e-4  # added to each standard deviation, as published
+DECODER_HIDDEN = 128  # hidden units of the decoder, as published
 
 
 class Followed(NamedTuple):
-    """Keypoints that a network follows through a training window."""
+    """Keypoints of a training window, as the network follows them."""
 
     coordinates: Float[Tensor, "batch time coordinate"]
     divergence: Float[Tensor, "batch observed"]  # of each observed step
 
 
 def hard_sigmoid(values: Tensor) -> Tensor:
-    """The straight line x/5 + 1/2, cut off at 0 and 1."""
+    """The straight line x/5 + 1/2, clipped to [0, 1]."""
     return (0.2 * values + 0.5).clamp(0, 1)
 
 
 class HardGRU(nn.Module):
-    r"""A gated recurrent unit as in Keras 1 and 2, whose gates are hard sigmoids.
+    r"""A gated recurrent unit with hard sigmoids as gates, as in Keras 1 and 2.
 
     $$u, r = \varsigma(W_{u,r} x + U_{u,r} h + b_{u,r}), \quad
     h' = u \odot h + (1 - u) \odot \tanh(W_c x + U_c (r \odot h) + b_c)$$
 
-    The reset gate r comes before the product, unlike that of PyTorch.
+    Unlike in PyTorch, the reset gate r acts before the product with U.
     """
 
     def __init__(self, inputs: int, units: int) -> None:
@@ -77,11 +77,11 @@ class KeypointVRNN(nn.Module):
     $$p(z_t) = N(m_p(h_{t-1}), s_p^2), \quad q(z_t) = N(m_q(h_{t-1}, o_t), s_q^2), \quad
     \hat o_t = \tanh(D(h_{t-1}, z_t)), \quad h_t = \mathrm{GRU}([\tilde o_t, z_t], h_{t-1})$$
 
-    The input õ that is fed back is the forecast ô; in training, sometimes the observed o.
+    The feedback õ is the forecast ô; in training, it sometimes is the observed o.
 
     Args:
-        coordinates: numbers that the keypoints of a frame have together.
-        units: of the recurrent unit.
+        coordinates: total numbers of all keypoints of a frame.
+        units: units of the recurrent unit.
         prior_hidden: units before the prior.
         posterior_hidden: units before the posterior.
         latent_size: size of z.
@@ -122,9 +122,10 @@ class KeypointVRNN(nn.Module):
         """Coordinates of the next frame, and the state after it.
 
         Args:
-            hidden: the state before it.
-            standard: standard normal values, from which z is made.
-            observed: the frame's own coordinates, for a z of the posterior; else of the prior.
+            hidden: the state before the frame.
+            standard: standard normal values, from which z is computed.
+            observed: coordinates of the frame, to draw z from the posterior; by default, z comes
+                from the prior.
         """
         if observed is None:
             gaussian = self.prior(hidden)
@@ -141,17 +142,17 @@ class KeypointVRNN(nn.Module):
         standard: Float[Tensor, "candidate batch time latent"],
         true_inputs: Sequence[bool],
     ) -> Followed:
-        """The keypoints of a training window: the best of several candidates at each step.
+        """Follow the keypoints of a training window by the best of several candidates at each step.
 
-        For each window, the candidate whose coordinates are nearest to the observed ones is taken
-        and continued. In the context z comes from the posterior, afterwards from the prior, which
-        learns nothing from it.
+        For each window, the candidate closest to the observed coordinates is kept and continued. In
+        the context, z comes from the posterior; after it, from the prior, without gradients to the
+        prior.
 
         Args:
             observed: coordinates of context and target.
-            context: frames of the context.
-            standard: standard normal values, from which candidates of z are made.
-            true_inputs: whether the observed coordinates of each frame but the last are fed back.
+            context: number of context frames.
+            standard: standard normal values, from which candidates of z are computed.
+            true_inputs: whether to feed back the observed coordinates, for each frame but the last.
         """
         hidden = self.start(observed)
         followed, divergences = [], []

@@ -1,4 +1,4 @@
-"""StructVRNN: forecasts of keypoints, drawn over the first observed frame."""
+"""StructVRNN: forecasts of keypoints, rendered over the first observed frame."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ from statecast.nn.noise import Noise
 from statecast.nn.normaliser import Normalisation
 from statecast.nn.random import standard_normal
 
-NUMBERS = 3  # of a keypoint: x, y and intensity
-KL_WEIGHT = 0.003  # of coordinates with a standard deviation of √0.003, 0.4 points of a map of 16
-KL_RISE = 1000  # steps in which the divergence rises to its whole weight, as published
+NUMBERS = 3  # numbers of a keypoint: x, y and intensity
+KL_WEIGHT = 0.003  # coordinates get a standard deviation of √0.003, 0.4 points of a map of 16
+KL_RISE = 1000  # steps in which the weight of the divergence rises, as published
 
 
 class StructState(NamedTuple):
@@ -36,12 +36,12 @@ class StructState(NamedTuple):
     hidden: Float[Tensor, "row unit"]
     keypoints: Float[Tensor, "row point xys"]
     first: Float[Tensor, "batch channel y x"]  # the first observed frame
-    appearance: Float[Tensor, "batch feature small_y small_x"]  # of it
-    first_blobs: Float[Tensor, "batch point small_y small_x"]  # of its keypoints
+    appearance: Float[Tensor, "batch feature small_y small_x"]  # of the first frame
+    first_blobs: Float[Tensor, "batch point small_y small_x"]  # of the keypoints of that frame
 
 
 class KeypointForecast(NamedTuple):
-    """A forecast, and the keypoints that it was drawn from."""
+    """A forecast, and the keypoints it was rendered from."""
 
     forecast: Forecast
     keypoints: Float[Tensor, "sample batch time point xys"]
@@ -53,22 +53,24 @@ class StructVRNN(FrameFeedback[StructState]):
     $$o_t = \mathrm{Detect}(x_t), \qquad \hat o_{t+1} \sim \mathrm{VRNN}(o_{1:t}), \qquad
     \hat x_t = x_1 + \mathrm{Dec}(\hat o_t, A(x_1), o_1)$$
 
-    A frame is K keypoints: places (x, y) and intensities. Frames are drawn as what they differ by
-    from the first observed one, and no forecast frame is looked at. Vision and dynamics learn at
-    the same time, and nothing from each other. Forecasts are samples. Reference:
-    https://arxiv.org/abs/1906.07889.
+    A frame is reduced to K keypoints: places (x, y) and intensities. The decoder renders the
+    difference of a frame from the first observed one; the model never sees its forecast frames.
+    Vision and dynamics train at the same time, without gradients between them. Forecasts are
+    samples.
 
-    With `published`, two things are as in the published code. The penalty of heat maps is summed
-    over frames and divided by the batch size. Without another `kl_weight`, the divergence has none,
-    and the prior never learns.
+    Reference: https://arxiv.org/abs/1906.07889.
+
+    `published` follows the published code in two ways. The penalty of heat maps is summed over
+    frames and divided by the batch size. By default, the divergence has a weight of 0, so that the
+    prior never learns.
 
     Args:
         spec: shape, channels and units of the frames. The width must be `heat_width` times a power
-            of two, by which the height must be divisible.
-        keypoints: number K of them.
+            of two, and the height divisible by that power.
+        keypoints: number of keypoints K.
         heat_width: width of the heat maps.
-        blob_width: width of a keypoint's blob, such that it has a standard deviation of
-            `blob_width` / `heat_width` in coordinates, whose range is 2.
+        blob_width: width of a keypoint's blob: its standard deviation is `blob_width` /
+            `heat_width`, in coordinates from −1 to 1.
         width: channels at full size; doubled at each halving.
         layers: further convolutions at each size.
         recurrent_size: units of the recurrent network.
@@ -76,17 +78,17 @@ class StructVRNN(FrameFeedback[StructState]):
         posterior_hidden: units before the posterior.
         latent_size: size of z.
         candidates: latents drawn at each training step; only the best one counts.
-        kl_weight: weight of the divergence of posterior and prior; by default 0.003, or as
-            published 0.
-        separation_weight: weight of the penalty of keypoints that move alike.
-        separation_width: distance below which two motions are alike.
-        heat_weight: weight of the penalty of large heat maps.
-        weight_decay: weight of the squares of all convolution kernels but that of the heat maps.
-        sampling_steps: steps after which the probabilities of feeding observed keypoints back have
-            fallen from 1 to the following two.
-        sampling_context: that of context frames.
-        sampling_horizon: that of target frames.
-        published: whether to do as the published code does, see above.
+        kl_weight: weight of the divergence of posterior and prior; by default 0.003, or 0 with
+            `published`.
+        separation_weight: weight of the penalty for keypoints that move alike.
+        separation_width: distance below which two motions count as alike.
+        heat_weight: weight of the penalty for large heat maps.
+        weight_decay: weight of the squared convolution kernels, except that of the heat maps.
+        sampling_steps: steps in which the probability of feeding back observed keypoints falls
+            from 1 to its final value.
+        sampling_context: final value in context frames.
+        sampling_horizon: final value in target frames.
+        published: whether to follow the published code, see above.
         normalise: `auto`, `none`, `range` or `standard`, see `Normaliser`.
         generator: source of the initial weights.
     """
@@ -150,7 +152,7 @@ class StructVRNN(FrameFeedback[StructState]):
         self.initialise(generator)
 
     def _halvings(self, heat_width: int) -> int:
-        """How many times sides are halved down to the heat maps."""
+        """Number of halvings from the sides of a frame to those of the heat maps."""
         space = self.spec.space
         if len(space) != 2:
             raise InputError(
@@ -166,7 +168,7 @@ class StructVRNN(FrameFeedback[StructState]):
         return ratio.bit_length() - 1
 
     def initialise(self, generator: torch.Generator | None) -> None:
-        """Draw weights as published: He's of layers before a rectifier, Glorot's of others."""
+        """Draw weights as published: He's for layers before a rectifier, Glorot's for others."""
         rectified = {self.dynamics.decoder[0]}
         rectified |= {self.dynamics.prior.hidden, self.dynamics.posterior.hidden}
         for layer in self.modules():
@@ -199,7 +201,7 @@ class StructVRNN(FrameFeedback[StructState]):
         return heat.unflatten(0, shape), keypoints_of(heat).unflatten(0, shape)
 
     def look_at(self, frames: Tensor, keypoints: Tensor, hidden: Tensor) -> StructState:
-        """The state of sequences whose first frames and keypoints these are, (batch, …)."""
+        """The state of sequences with these first frames and keypoints, (batch, …)."""
         appearance = self.decoder.appearance(frames)
         size = (appearance.shape[2], appearance.shape[3])
         blobs = blobs_of(keypoints, size, self.blob_std)
@@ -208,7 +210,7 @@ class StructVRNN(FrameFeedback[StructState]):
     def decode(
         self, keypoints: Float[Tensor, "row point xys"], state: StructState
     ) -> Float[Tensor, "row channel y x"]:
-        """Frames of these keypoints, with neighbouring rows for each sequence of the state."""
+        """Frames of these keypoints; neighbouring rows belong to one sequence of the state."""
         size = (state.appearance.shape[2], state.appearance.shape[3])
         times = len(keypoints) // len(state.first)
         first, appearance, blobs = (
@@ -228,7 +230,7 @@ class StructVRNN(FrameFeedback[StructState]):
     def observe_keypoints(
         self, context: Float[Tensor, "batch time channel y x"], *, noise: Noise
     ) -> StructState:
-        """The state after the context, whose keypoints enter through the posterior."""
+        """The state after the context, with z from the posterior given its keypoints."""
         _, keypoints = self.detect(context)
         observed = noise.rows(keypoints.flatten(2))
         drawn = noise.draw(context.shape[1], self.dynamics.latent_size, like=observed)
@@ -268,7 +270,7 @@ class StructVRNN(FrameFeedback[StructState]):
         samples: int = 1,
         generator: torch.Generator | None = None,
     ) -> KeypointForecast:
-        """A forecast, as `forecast` gives it with the same seed, and its keypoints.
+        """A forecast, equal to that of `forecast` with the same seed, and its keypoints.
 
         Args:
             context: observed frames, as for `forecast`.
@@ -298,7 +300,7 @@ class StructVRNN(FrameFeedback[StructState]):
     def states(
         self, context: Float[Tensor, "batch time channel y x"], *, noise: Noise
     ) -> Iterator[StructState]:
-        """The states that follow a context, without end; no frame is drawn."""
+        """Endless iterator over the states that follow a context, without rendering frames."""
         state = self.observe_keypoints(context, noise=noise)
         while True:
             state = self.advance(state, noise)
@@ -319,7 +321,7 @@ class StructVRNN(FrameFeedback[StructState]):
         return self.loss_given(batch, standard, fed, kl_factor=min(step / KL_RISE, 1.0))
 
     def true_inputs(self, coins: Sequence[float], step: int, context: int) -> list[bool]:
-        """Whether observed keypoints are fed back, of the whole batch, from uniform numbers."""
+        """Whether to feed back observed keypoints at each time, given uniform numbers."""
         passed = min(step / self.sampling_steps, 1.0)
         inside, after = (1 + passed * (end - 1) for end in self.sampling)
         return [coin < (inside if time < context else after) for time, coin in enumerate(coins)]
@@ -337,13 +339,13 @@ class StructVRNN(FrameFeedback[StructState]):
         $$\frac{1}{2BT} \sum (\hat x - x)^2 + \frac{1}{2BT} \sum (\hat o - o)^2
         + w_s L_s + w_h L_h + w_{kl} f \overline{KL} + w_d \sum w^2$$
 
-        Frames are drawn from the keypoints that were detected in them.
+        Frames are rendered from the keypoints detected in them.
 
         Args:
             batch: context and target.
-            standard: standard normal values, from which candidates of z are made.
+            standard: standard normal values, from which candidates of z are computed.
             true_inputs: see `KeypointVRNN.follow`.
-            kl_factor: of the weight of the divergence at this step.
+            kl_factor: factor on the weight of the divergence at this step.
         """
         frames, context = self.inputs(batch), len(batch.context)
         heat, keypoints = self.detect(frames)
@@ -379,7 +381,7 @@ class StructVRNN(FrameFeedback[StructState]):
         return mean.mean()
 
     def squared_weights(self) -> Float[Tensor, ""]:
-        """Sum of the squares of all convolution kernels but that of the heat maps."""
+        """Sum of squares of all convolution kernels except that of the heat maps."""
         kernels = [
             layer.weight
             for layer in self.modules()
@@ -391,12 +393,12 @@ class StructVRNN(FrameFeedback[StructState]):
 def separation_penalty(
     keypoints: Float[Tensor, "batch time point xys"], width: float
 ) -> Float[Tensor, ""]:
-    r"""How alike the motions of keypoints are, averaged over pairs of them and over the batch.
+    r"""Similarity of the motions of keypoints, averaged over pairs and over the batch.
 
     $$\frac{1}{K(K-1)} \sum_{k \ne l} \overline{e^{-d_{kl} / (2 w^2)}}, \qquad
     d_{kl} = \overline{|(o_k - \bar o_k) - (o_l - \bar o_l)|^2}$$
 
-    with means over time of places o, and of the distance.
+    Bars are means over time, of places o and of the distance.
     """
     places = keypoints[..., :2]
     motion = places - places.mean(dim=1, keepdim=True)

@@ -1,4 +1,4 @@
-"""From frames to keypoints and back: detector, appearance, and the decoder of both."""
+"""Keypoint detector, appearance encoder, and decoder from keypoints to frames."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from statecast.nn.blocks import LEAK
 from statecast.nn.gaussian import widened
 from statecast.nn.same_padding import SameConv2d
 
-SMALLEST_HEAT = 1e-6  # added to heat maps, so that an empty one has its middle as its place
+SMALLEST_HEAT = 1e-6  # added to heat maps; an empty map has its keypoint in the middle
 
 
 def axis(length: int, like: Tensor, *, down: bool = False) -> Float[Tensor, " length"]:
-    """Coordinates of the points of an axis: from −1 to 1, or from 1 `down` to −1."""
+    """Coordinates of the points of an axis, from −1 to 1, or with `down` from 1 to −1."""
     ends = (1.0, -1.0) if down else (-1.0, 1.0)
     return torch.linspace(*ends, length, device=like.device, dtype=torch.float32)
 
 
 def with_coordinates(maps: Float[Tensor, "many channel y x"]) -> Float[Tensor, "many more y x"]:
-    """Maps, and two more: x from −1 at the left to 1, and y from 1 at the top to −1.
+    """Maps with two more channels: x from −1 at the left to 1, and y from 1 at the top to −1.
 
     Reference: Liu et al. (2018), https://arxiv.org/abs/1807.03247.
     """
@@ -33,13 +33,13 @@ def with_coordinates(maps: Float[Tensor, "many channel y x"]) -> Float[Tensor, "
 
 
 def keypoints_of(heat: Float[Tensor, "many point y x"]) -> Float[Tensor, "many point xys"]:
-    r"""Place (x, y) and intensity of the heat of each map.
+    r"""Place (x, y) and intensity of the keypoint of each heat map.
 
     $$x = \sum_{ij} p_{ij} x_j, \quad y = \sum_{ij} p_{ij} y_i, \quad p \propto m + \epsilon,
     \quad \mu_k = \frac{\overline{m_k}}{\epsilon + \max_l \overline{m_l}}$$
 
-    Places lie in [−1, 1], with y = 1 at the top. Intensities lie in [0, 1): the strongest keypoint
-    of a frame has almost 1.
+    Places lie in [−1, 1], with y = 1 at the top. Intensities lie in [0, 1); that of the strongest
+    keypoint of a frame is almost 1.
     """
     heat = widened(heat)
     positive = heat + SMALLEST_HEAT
@@ -54,12 +54,12 @@ def keypoints_of(heat: Float[Tensor, "many point y x"]) -> Float[Tensor, "many p
 def blobs_of(
     keypoints: Float[Tensor, "many point xys"], size: tuple[int, int], std: float
 ) -> Float[Tensor, "many point y x"]:
-    r"""A map of each keypoint: $\mu \, e^{-((u - x)^2 + (v - y)^2) / (2 s^2)}$ at the point (u, v).
+    r"""A map per keypoint: $\mu \, e^{-((u - x)^2 + (v - y)^2) / (2 s^2)}$ at the point (u, v).
 
     Args:
         keypoints: x, y and μ, see `keypoints_of`.
         size: height and width of the maps.
-        std: s, in units of the coordinates, whose range is 2.
+        std: s, in coordinates from −1 to 1.
     """
     height, width = size
     x, y, intensity = keypoints.unbind(-1)
@@ -81,9 +81,9 @@ class FrameEncoder(nn.Sequential):
     """Convolutions that halve a frame several times, and double its channels each time.
 
     Args:
-        inputs: channels of its input.
+        inputs: channels of the input.
         width: channels at full size.
-        halvings: how many times the sides are halved.
+        halvings: number of times the sides are halved.
         layers: convolutions at each size after the first one.
     """
 
@@ -97,7 +97,7 @@ class FrameEncoder(nn.Sequential):
 
 
 class KeypointDetector(nn.Module):
-    """The keypoints of a single frame."""
+    """A network from a frame to heat maps of its keypoints."""
 
     def __init__(self, channels: int, points: int, width: int, halvings: int, layers: int) -> None:
         super().__init__()
@@ -105,12 +105,12 @@ class KeypointDetector(nn.Module):
         self.head = nn.Conv2d(width * 2**halvings, points, 1)
 
     def heat(self, frames: Float[Tensor, "many channel y x"]) -> Float[Tensor, "many point y x"]:
-        """Heat maps, which are positive."""
+        """Positive heat maps."""
         return functional.softplus(widened(self.head(self.encoder(with_coordinates(frames)))))
 
 
 class KeypointDecoder(nn.Module):
-    """A frame from its keypoints, and from keypoints and appearance of the first frame."""
+    """Decoder from keypoints, and keypoints and appearance of the first frame, to a frame."""
 
     def __init__(self, channels: int, points: int, width: int, halvings: int, layers: int) -> None:
         super().__init__()

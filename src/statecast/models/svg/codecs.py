@@ -1,7 +1,7 @@
-"""The encoder and decoder of SVG, with strided (DCGAN) or pooled (VGG) convolutions, and skips.
+"""Encoder and decoder of SVG, with strided (DCGAN) or pooled (VGG) convolutions, and skips.
 
-Sizes as in Denton and Fergus (2018), https://arxiv.org/abs/1802.07687, for frames of 64×64 and
-128×128. Every convolution has a bias, and every one but the last batch normalisation.
+Sizes are those of Denton and Fergus (2018), https://arxiv.org/abs/1802.07687, for frames of 64×64
+and 128×128. Each convolution has a bias; each but the last has batch normalisation.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from statecast.nn.gaussian import widened
 
 Backbone = Literal["dcgan", "vgg"]
 Maps = tuple[Tensor, ...]  # one map of each stage, from coarse to fine
-LARGE = 128  # frames with no smaller side are halved five times, others four times
-WIDTHS: dict[Backbone, tuple[tuple[int, ...], ...]] = {  # of each stage, in units of the first
+LARGE = 128  # frames with sides of at least this are halved five times, others four times
+WIDTHS: dict[Backbone, tuple[tuple[int, ...], ...]] = {  # by stage, in units of the first
     "dcgan": ((1,), (2,), (4,), (8,), (8,)),
     "vgg": ((1, 1), (2, 2), (4, 4, 4), (8, 8, 8), (8, 8, 8)),
 }
@@ -39,7 +39,8 @@ def coarsest_grid(backbone: Backbone, frame_shape: tuple[int, ...]) -> tuple[int
     """Height and width of the coarsest map.
 
     Errors:
-        InputError: a side that cannot be halved as often as needed; names the nearest size.
+        InputError: frames are points, or a side cannot be halved often enough; names the nearest
+            size that can.
     """
 
     def reduction_of(shape: tuple[int, ...]) -> int:
@@ -49,7 +50,7 @@ def coarsest_grid(backbone: Backbone, frame_shape: tuple[int, ...]) -> tuple[int
 
 
 class SkipEncoder(Staged):
-    """Stages of convolutions, each of which halves the frame, then one kernel over what is left."""
+    """Stages of convolutions that each halve the frame, then a kernel over the coarsest map."""
 
     def __init__(
         self, frame_shape: tuple[int, ...], code_size: int, *, backbone: Backbone, width: int
@@ -99,7 +100,7 @@ class SkipDecoder(Staged):
     ) -> None:
         super().__init__()
         self.pools, self.output = backbone == "vgg", output
-        # The last map before the frame has half its sides, that of VGG all of them.
+        # The last map before the frame has half its sides; in VGG, the full sides.
         largest = width if self.pools else max(width // 4, frame_shape[0])
         self.largest_feature_map = largest * math.prod(frame_shape[1:])
         widths = widths_of(backbone, frame_shape)
@@ -118,7 +119,7 @@ class SkipDecoder(Staged):
             self.stages.insert(0, block)
 
     def last_unit(self, before: int, after: int, *, norm: bool) -> ConvolutionUnit:
-        """The last unit of a stage; without `norm`, that of the frame."""
+        """The last unit of a stage; without `norm`, the one that gives the frame."""
         if self.pools and norm:
             return unit(before, after, True)
         kernel = (3, 1, 1) if self.pools else (4, 2, 1)
@@ -135,7 +136,7 @@ class SkipDecoder(Staged):
     def forward(
         self, skips: Maps, codes: Float[Tensor, "few many code"]
     ) -> Float[Tensor, "few many channel y x"]:
-        """Decode many codes with each set of skip maps, which `convolve_skips` made, if any."""
+        """Decode many codes with each set of skip maps, as from `convolve_skips`, or without."""
         frames = self.first(codes.flatten(0, 1)[..., None, None])
         for stage, once in zip(self.stages, skips or repeat(None), strict=False):
             if self.pools:
@@ -147,13 +148,13 @@ class SkipDecoder(Staged):
 
 
 def unfolded(encoding: Encoding, shape: tuple[int, ...]) -> Encoding:
-    """An encoding of many frames as one of (batch, many, …)."""
+    """An encoding of many frames, reshaped to (batch, many, …)."""
     code = widened(encoding.code).unflatten(0, shape)
     return Encoding(code, tuple(skip.unflatten(0, shape) for skip in encoding.skips))
 
 
 def stacked(encodings: list[Encoding]) -> Encoding:
-    """Encodings (batch, …) of frames that were encoded apart, as one of (batch, many, …)."""
+    """Encodings (batch, …) of several frames, stacked to (batch, many, …)."""
     code = torch.stack([widened(encoding.code) for encoding in encodings], dim=1)
     skips = zip(*(encoding.skips for encoding in encodings), strict=True)
     return Encoding(code, tuple(torch.stack(maps, dim=1) for maps in skips))

@@ -36,7 +36,7 @@ from statecast.nn.noise import Noise
 from statecast.nn.normaliser import Normalisation
 from statecast.nn.recurrent import LSTMState
 
-WEIGHT_STD = 0.02  # of the initial weights of all but LSTMs, as in the published code
+WEIGHT_STD = 0.02  # standard deviation of initial weights, except in LSTMs, as published
 
 
 class SVGState(NamedTuple):
@@ -44,16 +44,16 @@ class SVGState(NamedTuple):
 
     predictor: LSTMState | None
     prior: LSTMState | None
-    skips: Maps  # of the skip frame, convolved; one set per sequence, or per row
+    skips: Maps  # convolved, of the skip frame; one set per sequence, or per row
 
 
 class Inference(NamedTuple):
-    """Distributions and forecasts of frames x₂ … x_T in training: the first frame has neither."""
+    """Distributions and predictions of frames x₂ … x_T in training."""
 
     decoded: Float[Tensor, "batch time channel y x"]
-    codes: Float[Tensor, "batch time code"]  # ĝ, from which they are decoded
+    codes: Float[Tensor, "batch time code"]  # ĝ, from which frames are decoded
     posterior: DiagonalGaussian  # (batch, time, noise)
-    prior: DiagonalGaussian | None  # None where it is N(0, I)
+    prior: DiagonalGaussian | None  # None for the prior N(0, I)
 
 
 class SVG(FrameFeedback[SVGState]):
@@ -63,37 +63,40 @@ class SVG(FrameFeedback[SVGState]):
     \hat g_t = \mathrm{LSTM}_\theta(h_{1:t-1}, z_{2:t}), \quad
     \hat x_t = \mathrm{Dec}(\hat g_t, \text{skips})$$
 
-    Every forecast frame is encoded again for the next one. In training the encoder sees true
+    Each forecast frame is encoded again for the next one. In training, the encoder sees true
     frames, and z_t comes from a posterior that has seen x_t. Skip maps come from the last observed
-    frame; inside the context, from the frame before. Reference: https://arxiv.org/abs/1802.07687.
+    frame; inside the context, from the frame before.
 
-    With `published`, four things are as in the published code. Skip maps come from the last but
-    one observed frame. In training, batch normalisation uses statistics of each time step alone,
-    and with a learned prior its running statistics move twice for each inner frame. While
-    forecasting with a learned prior, batch normalisation has statistics of the batch, for each
-    sample by itself. With a fixed prior, z of observed frames is the posterior's mean, not a draw.
+    Reference: https://arxiv.org/abs/1802.07687.
+
+    `published` follows the published code in four ways. Skip maps come from the last but one
+    observed frame. In training, batch normalisation uses statistics of each time step separately;
+    with a learned prior, each inner frame updates its running statistics twice. In forecasts with a
+    learned prior, batch normalisation uses statistics of the batch, for each sample separately.
+    With a fixed prior, z of observed frames is the posterior mean instead of a draw. Convolutions
+    use the default memory format.
 
     Args:
         spec: shape, channels and units of the frames; comes from the data.
         backbone: `dcgan` (strided convolutions) or `vgg` (3×3 convolutions and pooling). Sides must
-            be divisible by 16, or by 32 where both are 128 or more.
+            be divisible by 16, or by 32 if both are 128 or more.
         prior: `learned` (SVG-LP), or `fixed` to N(0, I) (SVG-FP).
         width: channels of the first convolution.
         code_size: size of the code of a frame.
         noise_size: size of z.
         recurrent_size: units of each LSTM.
-        predictor_layers: LSTMs on top of each other in the frame predictor.
-        posterior_layers: the same of the posterior.
-        prior_layers: the same of the prior.
+        predictor_layers: number of LSTMs in the frame predictor's stack.
+        posterior_layers: the same for the posterior.
+        prior_layers: the same for the prior.
         kl_weight: weight β of the divergences.
         skip_frame: `last`, or `previous` for skip maps of the frame before, observed or not, as
             with the published `last_frame_skip`.
-        published: whether to do as the published code does, see above.
-        forecast_statistics: of batch normalisation while forecasting: `running` ones of training,
-            or those of the `batch`, which lets sequences depend on each other; by default `batch`
-            where the published code has them.
-        output: `sigmoid` for frames in [0, 1], `identity` for unbounded ones; by default what
-            fits the normalised data.
+        published: whether to follow the published code, see above.
+        forecast_statistics: statistics of batch normalisation in forecasts: `running` ones of
+            training, or those of the `batch`, which make sequences depend on each other; by
+            default `batch` with `published` and a learned prior, else `running`.
+        output: `sigmoid` for frames in [0, 1], `identity` for unbounded ones; by default, the one
+            that fits the normalised data.
         normalise: `auto`, `none`, `range` or `standard`, see `Normaliser`.
         generator: source of the initial weights.
     """
@@ -129,7 +132,11 @@ class SVG(FrameFeedback[SVGState]):
         if forecast_statistics is None:
             forecast_statistics = "batch" if published and learned else "running"
         self.forecast_statistics = forecast_statistics
-        self._check_spec()
+        if spec.context < self.minimum_context:
+            raise InputError(
+                "With published: true, skips come from the last but one observed frame: the "
+                f"context must have at least 2 frames, got {spec.context}."
+            )
         shape = spec.frame_shape
         self.encoder = SkipEncoder(shape, code_size, backbone=backbone, width=width)
         output = output or self.normaliser.fitting_output
@@ -139,20 +146,8 @@ class SVG(FrameFeedback[SVGState]):
         self.prior = None
         if learned:
             self.prior = GaussianLSTM(code_size, noise_size, recurrent_size, prior_layers)
-        initialise_uniform(self, generator)  # LSTMs; all else is drawn again
+        initialise_uniform(self, generator)  # for LSTMs; the next line redraws the rest
         initialise_normal(self, WEIGHT_STD, generator)
-
-    def _check_spec(self) -> None:
-        if len(self.spec.space) != 2:
-            raise InputError(
-                "SVG works on frames (channel, height, width), got points of shape "
-                f"{self.spec.frame_shape}. Use another model."
-            )
-        if self.spec.context < self.minimum_context:
-            raise InputError(
-                "With published: true, skips come from the last but one observed frame: the "
-                f"context must have at least 2 frames, got {self.spec.context}."
-            )
 
     @property
     def minimum_context(self) -> int:
@@ -163,7 +158,7 @@ class SVG(FrameFeedback[SVGState]):
     def loss(
         self, batch: Batch, *, step: int = 0, generator: torch.Generator | None = None
     ) -> Losses:
-        r"""Errors of the frames and divergences, of all frames but the first.
+        r"""Errors and divergences of all frames but the first.
 
         $$\sum_{t=2}^T \overline{(\hat x_t - x_t)^2}
         + \beta \sum_{t=2}^T KL(q(z_t | x_{2:t}) \| p(z_t | x_{1:t-1}))$$
@@ -174,7 +169,7 @@ class SVG(FrameFeedback[SVGState]):
         return self.loss_of(batch, self.infer(self.inputs(batch), len(batch.context), noise=noise))
 
     def loss_of(self, batch: Batch, inferred: Inference) -> Losses:
-        """The terms of the loss, from what was inferred from the batch."""
+        """The terms of the loss, from the inference of a batch."""
         errors = (widened(inferred.decoded) - self.inputs(batch)[:, 1:]).square()
         mask = None if batch.mask is None else batch.mask[:, 1:]
         if inferred.prior is None:
@@ -191,12 +186,12 @@ class SVG(FrameFeedback[SVGState]):
     def infer(
         self, frames: Float[Tensor, "batch time channel y x"], context: int, *, noise: Noise
     ) -> Inference:
-        """Each frame but the first, from the true frames before it and the posterior's noise.
+        """Predict each frame but the first from true frames before it and the posterior's z.
 
         Args:
-            frames: in the units of the model.
-            context: how many of them a forecast would have observed, for the skip frame.
-            noise: one draw per sequence.
+            frames: context and target, in the units of the model.
+            context: number of context frames, which determines the skip frame.
+            noise: source of one draw per sequence.
         """
         with precise_statistics(frames.device) if self.by_step else nullcontext():
             codes, skips = self.encode_window(frames)
@@ -210,7 +205,7 @@ class SVG(FrameFeedback[SVGState]):
 
     @property
     def by_step(self) -> bool:
-        """Whether batch normalisation uses statistics of each time step separately, in training."""
+        """Whether batch normalisation now uses statistics of each time step separately."""
         return self.published and self.training
 
     def encode_window(self, frames: Float[Tensor, "batch time channel y x"]) -> Encoding:
@@ -221,7 +216,7 @@ class SVG(FrameFeedback[SVGState]):
         last = frames.shape[1] - 1
         encodings = []
         for time, frame in enumerate(frames.unbind(1)):
-            # The published code encodes inner frames twice: for predictor and prior, then again.
+            # The published code encodes inner frames twice.
             times = 2 if self.prior is not None and 0 < time < last else 1
             with repeated_updates(self.encoder, times):
                 encodings.append(self.encoder(frame))
@@ -230,7 +225,7 @@ class SVG(FrameFeedback[SVGState]):
     def decode_window(
         self, skips: Maps, codes: Float[Tensor, "batch time code"], context: int
     ) -> Float[Tensor, "batch time channel y x"]:
-        """Frames from codes, with skips of the frame before each, or of the last one with skips."""
+        """Frames from codes, with skips of the frame before each, at most of the skip frame."""
         batch, length = codes.shape[:2]
         frozen = min(self.skip_index(context), length - 1)
         source = torch.arange(length, device=codes.device).clamp(max=frozen)
@@ -246,7 +241,7 @@ class SVG(FrameFeedback[SVGState]):
         return torch.cat(decoded, dim=1)
 
     def skip_index(self, context: int) -> int:
-        """Index of the last frame that gives skips."""
+        """Index of the last frame that gives skip maps."""
         if self.skip_frame == "previous":
             return sys.maxsize
         return context - 2 if self.published else context - 1
@@ -308,7 +303,7 @@ class SVG(FrameFeedback[SVGState]):
         return frames.flatten(0, 1), state._replace(predictor=predictor)
 
     def encode(self, frames: Float[Tensor, "batch many channel y x"]) -> Encoding:
-        """Code and skip maps of each frame, (batch, many, …): times, or samples."""
+        """Code and skip maps of each frame, (batch, many, …), over times or samples."""
         if self.forecast_statistics == "running":
             return unfolded(self.encoder(frames.flatten(0, 1)), frames.shape[:2])
         check_batch(frames)
@@ -318,7 +313,7 @@ class SVG(FrameFeedback[SVGState]):
     def decode(
         self, skips: Maps, codes: Float[Tensor, "batch sample code"]
     ) -> Float[Tensor, "batch sample channel y x"]:
-        """Frames, with the skip maps of each sequence or of each row."""
+        """Frames from codes, with skip maps of each sequence or of each row."""
         batch, samples = codes.shape[:2]
         few = len(skips[0])
         if self.forecast_statistics == "running":

@@ -1,4 +1,4 @@
-"""The recurrent networks of SVG: the frame predictor, and the Gaussians of posterior and prior."""
+"""Recurrent networks of SVG: frame predictor, posterior and prior."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from statecast.nn.recurrent import LSTMState, run_lstm
 
 
 class EmbeddedLSTM(nn.Module):
-    """A linear layer, then an LSTM; its state is None, for zeros, before the first input."""
+    """A linear layer, then an LSTM; a state of None stands for zeros."""
 
     def __init__(self, inputs: int, hidden: int, layers: int) -> None:
         super().__init__()
@@ -26,7 +26,7 @@ class EmbeddedLSTM(nn.Module):
 
 
 class FramePredictor(EmbeddedLSTM):
-    """From the code of a frame and the noise of the next one to the code of the next one."""
+    """Network from the code of a frame and the noise of the next to the code of the next."""
 
     def __init__(self, code_size: int, noise_size: int, hidden: int, layers: int) -> None:
         super().__init__(code_size + noise_size, hidden, layers)
@@ -38,13 +38,13 @@ class FramePredictor(EmbeddedLSTM):
         noise: Float[Tensor, "row time noise"],
         state: LSTMState | None = None,
     ) -> tuple[Float[Tensor, "row time code"], LSTMState]:
-        """Codes of the frames that follow, and the state after the last."""
+        """Code of the next frame after each, and the state after the last."""
         outputs, state = self.run(torch.cat([codes, noise], dim=-1), state)
         return torch.tanh(self.output(outputs)), state
 
 
 class GaussianLSTM(EmbeddedLSTM):
-    """From codes of frames to a distribution of noise that depends on all of them so far."""
+    """Network from codes of frames to a distribution of noise given all codes so far."""
 
     def __init__(self, code_size: int, noise_size: int, hidden: int, layers: int) -> None:
         super().__init__(code_size, hidden, layers)

@@ -1,4 +1,4 @@
-"""Batch normalisation of SVG as published: by few frames at a time, in training and forecasts."""
+"""Batch normalisation as published for SVG, with statistics of few frames at a time."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from statecast.nn.fast.switches import without
 
 
 def precise_statistics(device: torch.device) -> AbstractContextManager[None]:
-    """Context in which statistics of few frames are exact enough to normalise these.
+    """Context in which batch normalisation computes statistics precisely enough for few frames.
 
-    On processors, PyTorch sums channels-last maps in single precision, and others in double.
+    On CPUs, PyTorch sums channels-last maps in single precision, and others in double.
     """
     return without("channels_last") if device.type == "cpu" else nullcontext()
 
 
 @contextmanager
 def batch_statistics(network: nn.Module, device: torch.device) -> Iterator[None]:
-    """Context in which batch normalisation is by the batch at hand, and keeps no statistics."""
+    """Context in which batch normalisation uses the current batch, and keeps no statistics."""
     training = network.training
     network.train()
     try:
@@ -35,9 +35,10 @@ def batch_statistics(network: nn.Module, device: torch.device) -> Iterator[None]
 
 @contextmanager
 def repeated_updates(network: nn.Module, times: int) -> Iterator[None]:
-    """Context in which a pass moves running statistics as that many equal passes would.
+    """Context in which one pass updates running statistics like `times` equal passes.
 
-    A statistic r moves to (1 − m) r + m s with momentum m; twice, that is momentum 1 − (1 − m)².
+    With momentum m, a statistic r becomes (1 − m) r + m s; two equal updates are one of momentum
+    1 − (1 − m)².
     """
     layers = [layer for layer in network.modules() if isinstance(layer, nn.BatchNorm2d)]
     kept = [layer.momentum for layer in layers]
@@ -52,10 +53,10 @@ def repeated_updates(network: nn.Module, times: int) -> Iterator[None]:
 
 
 def check_batch(frames: Tensor) -> None:
-    """Raise `InputError` for a single sequence where it is normalised by the batch."""
+    """Raise `InputError` for a single sequence, which cannot give statistics of a batch."""
     if len(frames) < 2:
         raise InputError(
-            "Batch statistics, as published, need at least 2 sequences at once, got 1. Give more; "
+            "Batch statistics, as published, need at least 2 sequences at once, got 1. Give more, "
             "or set model.forecast_statistics: running to forecast, and model.published: false "
             "to train."
         )

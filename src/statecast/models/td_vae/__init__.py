@@ -1,1 +1,1 @@
-"""TD-VAE: beliefs and states of a video, and jumps between any two of its times."""
+"""TD-VAE: beliefs and states of a video, with jumps between any two times."""

@@ -1,4 +1,4 @@
-"""Layers of TD-VAE: Gaussian maps, hierarchies of them, the belief network and the codecs."""
+"""Layers of TD-VAE: Gaussian maps and their hierarchies, belief network, codecs."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from statecast.nn.codecs.base import Content
+from statecast.nn.codecs.base import Content, DecoderOptions
 from statecast.nn.codecs.build import decoder_of, encoder_of
 from statecast.nn.gaussian import DiagonalGaussian, widened
 
 Architecture = Literal["mlp", "dcgan", "vgg"]
-Memory = tuple[tuple[Tensor, Tensor], ...]  # hidden and cell state of each LSTM cell
+Memory = tuple[tuple[Tensor, Tensor], ...]  # hidden and cell state of each cell
 
 
 class GaussianMap(nn.Module):
-    """Mean and standard deviation of a Gaussian, through one gated hidden layer."""
+    """A Gaussian given an input, through one gated hidden layer."""
 
     def __init__(self, inputs: int, hidden: int, outputs: int) -> None:
         super().__init__()
@@ -40,7 +40,7 @@ class Hierarchy(nn.Module):
         inputs: size of the additional input that conditions each layer.
         hidden: hidden units of each map.
         size: size of each layer's state.
-        layers: how many, the first one at the bottom.
+        layers: number of layers; the first one is the lowest.
     """
 
     def __init__(self, inputs: int, hidden: int, size: int, layers: int) -> None:
@@ -55,11 +55,11 @@ class Hierarchy(nn.Module):
         conditions: Sequence[Float[Tensor, "row input"]],
         standard: Float[Tensor, "row layer size"],
     ) -> tuple[Float[Tensor, "row layer size"], DiagonalGaussian]:
-        """A state from standard normal values, from the top layer down, and its distribution.
+        """Draw a state from the top layer down; return the state and its distribution.
 
         Args:
-            conditions: of each layer.
-            standard: the values.
+            conditions: additional input of each layer.
+            standard: standard normal values.
         """
         state: list[Tensor] = []
         found: list[DiagonalGaussian] = []
@@ -75,7 +75,7 @@ class Hierarchy(nn.Module):
         conditions: Sequence[Float[Tensor, "row input"]],
         state: Float[Tensor, "row layer size"],
     ) -> DiagonalGaussian:
-        """The distribution of each layer, given the layers above in a state."""
+        """The distribution of each layer, given the layers above it in a state."""
         above = [*state.unbind(1)[1:], state[:, :0, 0]]
         return DiagonalGaussian.stack(
             [
@@ -95,7 +95,7 @@ class BeliefState(NamedTuple):
 
     @property
     def value(self) -> Float[Tensor, "batch layer belief"]:
-        """The belief."""
+        """The belief, by layer."""
         return widened(torch.stack([hidden for hidden, _ in self.memory], dim=1))
 
 
@@ -103,22 +103,22 @@ class Beliefs(NamedTuple):
     """The belief after each frame."""
 
     values: Float[Tensor, "batch time layer belief"]
-    times: Float[Tensor, "batch time"]  # of the last observed frame; of the first where none was
-    known: Bool[Tensor, "batch time"]  # whether there was any
+    times: Float[Tensor, "batch time"]  # of the last observed frame; else of the first
+    known: Bool[Tensor, "batch time"]  # whether any frame was observed
     last: BeliefState  # after the last frame
 
 
 class BeliefNetwork(nn.Module):
-    """Stacked LSTM cells, each of which sees the frame as well.
+    """Stacked LSTM cells, each with the frame as an additional input.
 
-    A cell also takes what the cell above it held after the frame before.
+    A cell also sees the hidden state of the cell above it after the frame before.
 
     Args:
         inputs: size of a frame's code.
-        size: units of each cell, which are a layer of the belief.
+        size: units of each cell; each cell is a layer of the belief.
         layers: number of cells.
-        time_unit: cells are told the time since the last observed frame in this unit; None for
-            cells that are not told.
+        time_unit: unit of the time since the last observed frame, as cells see it; None if they
+            do not see it.
     """
 
     def __init__(self, inputs: int, size: int, layers: int, *, time_unit: float | None) -> None:
@@ -138,14 +138,14 @@ class BeliefNetwork(nn.Module):
         state: BeliefState | None = None,
         dt: float = 1.0,
     ) -> Beliefs:
-        """Beliefs after each frame; missing ones leave them unchanged.
+        """Beliefs after each frame; missing frames do not change them.
 
         Args:
-            codes: of the frames; anything where they are missing.
-            known: which of them were observed.
-            times: of the frames.
-            state: after frames before these, if any.
-            dt: time from the last of these to the first new one.
+            codes: codes of the frames; any values for missing frames.
+            known: whether each frame was observed.
+            times: times of the frames.
+            state: the state after the frames before, if any.
+            dt: time from the last frame before to the first of these.
         """
         clock = times.to(codes.device, torch.float32).expand(known.shape)
         start, seen = clock[:, :1], known.cumsum(dim=1) > 0
@@ -168,7 +168,7 @@ class BeliefNetwork(nn.Module):
     def step(
         self, code: Float[Tensor, "batch code"], known: Bool[Tensor, " batch"], before: Memory
     ) -> Memory:
-        """The cells after a frame; as they were where it is missing."""
+        """The cells after a frame; unchanged where it is missing."""
         state: list[tuple[Tensor, Tensor]] = []
         for layer, cell in enumerate(self.cells):
             inputs = [code]
@@ -184,7 +184,7 @@ class BeliefNetwork(nn.Module):
 
 
 class FrameEncoder(nn.Module):
-    """Codes of frames, by two rectified linear layers or by a convolutional codec."""
+    """Encoder of frames: two rectified linear layers, or a convolutional codec."""
 
     def __init__(
         self,
@@ -216,7 +216,7 @@ class FrameEncoder(nn.Module):
 
 
 class FrameDecoder(nn.Module):
-    """Frames of states before their output function."""
+    """Decoder from states to frames, before the output function."""
 
     def __init__(
         self,
@@ -235,11 +235,9 @@ class FrameDecoder(nn.Module):
             first, second, third = (nn.Linear(*pair) for pair in pairwise(sizes))
             self.layers = nn.Sequential(first, nn.Tanh(), second, nn.Tanh(), third)
         else:
-            self.codec = decoder_of(
-                architecture,
-                frame_shape,
-                inputs,
-                inputs,
+            options = DecoderOptions(
+                content_size=inputs,
+                latent_size=inputs,
                 width=width,
                 layers=0,
                 bias=False,
@@ -247,6 +245,7 @@ class FrameDecoder(nn.Module):
                 output="identity",
                 mixing="product",
             )
+            self.codec = decoder_of(architecture, frame_shape, options)
 
     def forward(
         self, states: Float[Tensor, "row layer size"]
@@ -254,6 +253,6 @@ class FrameDecoder(nn.Module):
         latents = states.flatten(1)
         if self.codec is None:
             frames = self.layers(latents)
-        else:  # states hold all there is: as content, ones
+        else:  # states hold everything; the content is ones
             frames = self.codec(Content(latents.new_ones(1, self.inputs)), latents[None])[0]
         return widened(frames).view(len(states), *self.frame_shape)

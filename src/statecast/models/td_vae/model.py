@@ -1,4 +1,4 @@
-"""TD-VAE: beliefs and states of a video, and jumps between any two of its times."""
+"""TD-VAE: beliefs and states of a video, with jumps between any two times."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from statecast.nn.random import standard_normal, uniform
 from statecast.solvers.solvers import SolverName
 
 DECODED_ROWS = 256  # frames that a forecast decodes at once
-WEIGHT_STD = 0.02  # of the initial weights of convolutional codecs
+WEIGHT_STD = 0.02  # standard deviation of initial weights of convolutional codecs
 
 
 class Pairs(NamedTuple):
@@ -45,7 +45,7 @@ class Pairs(NamedTuple):
 
 
 class Inference(NamedTuple):
-    """Distributions of the states of two times, for each row (pair * batch)."""
+    """Distributions of the states at two times, for each row (pair * batch)."""
 
     later: Float[Tensor, "row layer size"]  # z₂, drawn from the belief
     belief_later: DiagonalGaussian  # p_B(z₂ | b₂)
@@ -61,9 +61,9 @@ class TDVAE(OnlineForecaster[BeliefState]):
     $$b_t = \mathrm{LSTM}(x_1, \ldots, x_t), \qquad z_{t_2} \sim p_B(\cdot | b_{t_2}), \qquad
     z_{t_1} \sim q_S(\cdot | z_{t_2}, b_{t_1}), \qquad z_{t_2} \sim p_T(\cdot | z_{t_1})$$
 
-    The state of one time predicts that of another, any number of frames later, in one step; no
-    frame between them is computed. A forecast draws a state from the belief at the last observed
-    frame and jumps to each asked time, whole or not. Frames may be missing and gaps uneven.
+    The state at one time predicts that at another, any number of frames later, in one step, without
+    the frames in between. A forecast draws a state from the belief at the last observed frame, and
+    jumps to each requested time, whole or not. Frames may be missing, at uneven gaps.
 
     Reference: https://arxiv.org/abs/1806.03107.
 
@@ -75,23 +75,23 @@ class TDVAE(OnlineForecaster[BeliefState]):
         belief_size: size of each layer of the belief.
         latent_size: size of each layer of the state.
         layers: layers of belief and state.
-        map_hidden: hidden units of each Gaussian's map.
+        map_hidden: hidden units of each Gaussian map.
         decoder_hidden: hidden units of the `mlp` decoder.
-        min_gap: fewest frames from the first to the second time of a training pair.
-        max_gap: most of them; by default the horizon.
-        pairs: pairs of times drawn of each training window.
-        gap_input: whether networks are told the gap that they bridge. Without it, as published, a
-            jump goes a random number of frames, which a forecast counts as one.
-        longest_jump: frames that a forecast goes in one jump at most; by default `max_gap`, or 1
+        min_gap: fewest frames between the times of a training pair.
+        max_gap: most frames between them; by default the horizon.
+        pairs: number of pairs of times drawn from each training window.
+        gap_input: whether networks see the gap that they bridge. Without it, as published, a
+            jump covers a random number of frames in training, and counts as one in a forecast.
+        longest_jump: most frames that a forecast covers in one jump; by default `max_gap`, or 1
             without `gap_input`.
-        likelihood: `bernoulli` for frames in [0, 1], `gaussian` for others; by default what fits
-            the normalised data.
+        likelihood: `bernoulli` for frames in [0, 1], `gaussian` for others; by default, the one
+            that fits the normalised data.
         observation_std: standard deviation of a pixel around the decoded frame, if `gaussian`.
         normalise: `auto`, `none`, `range` or `standard`, see `Normaliser`.
         generator: source of the initial weights.
 
     Errors:
-        InputError: gaps do not fit the window, sides do not divide, or the likelihood does not
+        InputError: gaps do not fit the window, sides are not divisible, or the likelihood does not
             fit the data.
     """
 
@@ -165,7 +165,7 @@ class TDVAE(OnlineForecaster[BeliefState]):
         if self.likelihood == "bernoulli" and not bounded:
             raise InputError(
                 "likelihood: bernoulli needs frames in [0, 1]. Use gaussian, or normalise: range "
-                "where the range of the data is known."
+                "if the range of the data is known."
             )
 
     # Beliefs and states
@@ -176,12 +176,12 @@ class TDVAE(OnlineForecaster[BeliefState]):
         state: BeliefState | None = None,
         dt: float = 1.0,
     ) -> Beliefs:
-        """Beliefs after each frame; missing ones leave them unchanged.
+        """Beliefs after each frame; missing frames do not change them.
 
         Args:
-            frames: in the units of the data.
-            state: after frames before these, if any.
-            dt: time from the last of these to the first new one.
+            frames: frames in the units of the data.
+            state: the state after the frames before, if any.
+            dt: time from the last frame before to the first of these, in frame intervals.
         """
         codes = self.encoder(self.inputs(frames))
         return self.belief_network(codes, known_frames(frames), frames.times, state, dt)
@@ -189,7 +189,7 @@ class TDVAE(OnlineForecaster[BeliefState]):
     def with_gap(
         self, conditions: Sequence[Float[Tensor, "row input"]], gap: Float[Tensor, " row"]
     ) -> list[Float[Tensor, "row input"]]:
-        """Conditions of each layer, with the gap to bridge where networks are told it."""
+        """Conditions of each layer, with the gap to bridge if networks see it."""
         if not self.gap_input:
             return list(conditions)
         told = (gap / self.max_gap).unsqueeze(1)
@@ -201,7 +201,7 @@ class TDVAE(OnlineForecaster[BeliefState]):
         gap: Float[Tensor, " row"],
         standard: Float[Tensor, "row layer size"],
     ) -> Float[Tensor, "row layer size"]:
-        """The state some frames later, from standard normal values."""
+        """The state `gap` frames later, drawn from standard normal values."""
         conditions = self.with_gap([state.flatten(1)] * self.layers, gap)
         return self.transition.draw(conditions, standard)[0]
 
@@ -210,13 +210,13 @@ class TDVAE(OnlineForecaster[BeliefState]):
     def loss(
         self, batch: Batch, *, step: int = 0, generator: torch.Generator | None = None
     ) -> Losses:
-        r"""The bound of a pair of times, as one draw estimates it.
+        r"""The bound for pairs of times, estimated by one draw.
 
         $$-\ln p(x_{t_2} | z_{t_2}) + KL(q_S(z_{t_1} | z_{t_2}, b_{t_1}) \| p_B(z_{t_1} | b_{t_1}))
         + \ln p_B(z_{t_2} | b_{t_2}) - \ln p_T(z_{t_2} | z_{t_1})$$
 
-        Means over the pairs whose frames were observed: the second one, and the first one or any
-        before it, whose time is the pair's first.
+        Terms are means over pairs where the second frame was observed, and the first or any before
+        it; the last of these then gives the first time of the pair.
         """
         frames = whole_frames(batch)
         pairs = self.draw_pairs(len(batch), len(frames), frames.values, generator)
@@ -227,11 +227,11 @@ class TDVAE(OnlineForecaster[BeliefState]):
     def draw_pairs(
         self, batch: int, length: int, like: Tensor, generator: torch.Generator | None
     ) -> Pairs:
-        """Pairs of times: the first one and the gap are uniform."""
+        """Pairs of times; the first time and the gap are uniform."""
         if length <= self.max_gap:
             raise InputError(
-                f"Windows of {length} frames hold no gap of {self.max_gap}. Lower max_gap, or "
-                "lengthen context or horizon."
+                f"Windows of {length} frames are too short for a gap of {self.max_gap}. Lower "
+                "max_gap, or lengthen context or horizon."
             )
         drawn = uniform((batch, self.pairs, 2), like, generator).transpose(0, 1)
         first = (drawn[..., 0] * (length - self.max_gap)).long()
@@ -245,7 +245,7 @@ class TDVAE(OnlineForecaster[BeliefState]):
         later_noise: Float[Tensor, "row layer size"],
         earlier_noise: Float[Tensor, "row layer size"],
     ) -> Losses:
-        """The terms of the loss, from pairs of times and standard normal values of z₂ and z₁."""
+        """The terms of the loss, given pairs of times and standard normal values for z₂ and z₁."""
         inputs, known = self.inputs(frames), known_frames(frames)
         beliefs = self.beliefs(frames)
         found = self.infer(beliefs, frames.times, pairs, later_noise, earlier_noise)
@@ -276,7 +276,7 @@ class TDVAE(OnlineForecaster[BeliefState]):
         later_noise: Float[Tensor, "row layer size"],
         earlier_noise: Float[Tensor, "row layer size"],
     ) -> Inference:
-        """States of both times of each pair, and their distributions."""
+        """States at both times of each pair, and their distributions."""
         sequence = torch.arange(len(beliefs.values), device=pairs.first.device)
         sequence = sequence.expand(pairs.first.shape)
         first, second = (
@@ -300,7 +300,7 @@ class TDVAE(OnlineForecaster[BeliefState]):
     def frame_error(
         self, decoded: Float[Tensor, "row channel *space"], frames: Float[Tensor, "row *frame"]
     ) -> Float[Tensor, "row channel *space"]:
-        """−ln p(x | z) of each pixel."""
+        """−ln p(x | z) of each value."""
         if self.likelihood == "bernoulli":
             return nn.functional.binary_cross_entropy_with_logits(decoded, frames, reduction="none")
         return negative_log_density(frames, decoded, self.observation_std)
@@ -357,14 +357,14 @@ class TDVAE(OnlineForecaster[BeliefState]):
     ) -> list[Float[Tensor, "row layer size"]]:
         """States at increasing positive times; none depends on which others are requested.
 
-        Times up to `longest_jump` are one jump each, with the same noise, so that a sample's path
-        is continuous; the last of them is where the next ones start from.
+        Each time up to `longest_jump` is one jump, all with the same noise, so that a sample's path
+        is continuous. Later times start from the state at `longest_jump`, and so on.
 
         Args:
-            state: of the last observed frame, for each row.
-            start: its time, at most 0.
+            state: state at the last observed frame, for each row.
+            start: time of that frame, at most 0.
             leads: the times.
-            noise: one draw per `longest_jump`.
+            noise: source of one draw per `longest_jump`.
         """
         found: list[Tensor] = []
         for block in range(math.ceil(leads[-1] / self.longest_jump - TIME_TOLERANCE)):
@@ -378,7 +378,7 @@ class TDVAE(OnlineForecaster[BeliefState]):
         return found
 
     def decode(self, state: Float[Tensor, "row layer size"]) -> Float[Tensor, "row channel *space"]:
-        """Mean frames of states, in the units of the data."""
+        """Mean frames given states, in the units of the data."""
         frames = apply_in_parts(self.decoder, state, DECODED_ROWS)
         frames = frames.sigmoid() if self.likelihood == "bernoulli" else frames
         return self.normaliser.restore(frames, axis=1)

@@ -1,10 +1,11 @@
-"""Frame encoders and decoders by name: what every codec provides, and the multilayer one."""
+"""Base classes of frame encoders and decoders, and the multilayer codec."""
 
 from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from itertools import product, repeat
 from typing import Literal, NamedTuple
 
@@ -25,20 +26,18 @@ class Encoding(NamedTuple):
     """Output of an encoder for one input."""
 
     code: Float[Tensor, "many code *grid"]  # a vector, or a map
-    skips: tuple[Tensor, ...]  # maps of every stage, coarse to fine; empty without skips
+    skips: tuple[Tensor, ...]  # maps of each stage, coarse to fine; empty without skips
 
 
 class Content(NamedTuple):
-    """Content of a sequence, which stays: its code, and skip maps where the codec has them."""
+    """Content of a sequence, constant in time: its code, and skip maps if the codec has them."""
 
     code: Float[Tensor, "batch content *grid"]  # a vector, or a map
     skips: tuple[Tensor, ...] = ()
-    precomputed: tuple[
-        Tensor | None, ...
-    ] = ()  # maps that a decoder computed from them: see `Decoder.precompute`
+    precomputed: tuple[Tensor | None, ...] = ()  # from `Decoder.precompute`
 
     def expand(self, batch: int) -> Content:
-        """One content for each of `batch` sequences: the only one repeated, or all as they are."""
+        """Content of `batch` sequences: unchanged, or a single one repeated."""
         if len(self.code) == batch:
             return self
         return self._each(lambda values: values.expand(batch, *values.shape[1:]))
@@ -56,31 +55,73 @@ class Content(NamedTuple):
 
 
 class Encoder(Staged, ABC):
-    """Turns frames (many, channel, *space) into codes."""
+    """A network from frames (many, channel, *space) to codes."""
 
     @abstractmethod
     def forward(self, frames: Float[Tensor, "many channel *space"]) -> Encoding:
-        """Encode each of many inputs separately."""
+        """Code and skip maps of each input."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DecoderOptions:
+    """Sizes and variants of a decoder.
+
+    Attributes:
+        content_size: size of the content code; number of channels if it is a map.
+        latent_size: the same of a latent.
+        width: channels of the last stage; hidden units of a multilayer codec.
+        layers: linear layers of a multilayer codec.
+        bias: whether convolutions have a bias.
+        skips: whether the decoder sees the encoder's maps.
+        output: function that gives frames.
+        mixing: how content and latent are joined.
+    """
+
+    content_size: int
+    latent_size: int
+    width: int
+    layers: int
+    bias: bool
+    skips: bool
+    output: Output
+    mixing: Mixing
+
+    @property
+    def inputs(self) -> int:
+        """Size of the joined content and latent.
+
+        Errors:
+            InputError: codes of unequal sizes to be multiplied.
+        """
+        if self.mixing == "concat":
+            return self.content_size + self.latent_size
+        if self.content_size != self.latent_size:
+            raise InputError(
+                "Mixing by product needs content and latent codes of equal size, got "
+                f"{self.content_size} and {self.latent_size}. Make them equal, or use mixing: "
+                "concat."
+            )
+        return self.latent_size
 
 
 class Decoder(Staged, ABC):
-    """Turns one content and many latents of each sequence into frames."""
+    """A network from one content and many latents of each sequence to frames."""
 
-    output: Output
-    mixing: Mixing
-    largest_feature_map: (
-        int  # values of the largest map that a frame passes through, to bound memory
-    )
+    largest_feature_map: int  # number of values in the largest map of a frame, to bound memory
+
+    def __init__(self, options: DecoderOptions) -> None:
+        super().__init__()
+        self.output, self.mixing, self.skips = options.output, options.mixing, options.skips
 
     def shared_maps(self, content: Content) -> list[tuple[ConvolutionUnit, Tensor | None, bool]]:
-        """Units that take maps of the content, these maps, and whether they come first.
+        """Units with maps of the content as input, these maps, and whether they come first.
 
-        In the order in which `decode` needs them; empty for a decoder without such units.
+        They are in the order in which `decode` needs them.
         """
         return []
 
     def precompute(self, content: Content) -> Content:
-        """Content with what depends on it alone computed, for any number of decodings."""
+        """Content with all that depends on content alone, computed for any number of decodings."""
         return content._replace(
             precomputed=tuple(
                 None if maps is None else unit.convolve_shared(maps, first=first)
@@ -98,7 +139,7 @@ class Decoder(Staged, ABC):
     def forward(
         self, content: Content, latents: Float[Tensor, "batch many latent *grid"]
     ) -> Float[Tensor, "batch many channel *space"]:
-        """Decode many latents of each sequence, whose content is used once."""
+        """Decode many latents of each sequence; parts that depend on content run once."""
         if not content.precomputed:
             content = self.precompute(content)
         frames = self.decode(content, latents)
@@ -107,17 +148,16 @@ class Decoder(Staged, ABC):
         return frames.unflatten(0, latents.shape[:2])
 
     def mix(self, content: Content, latents: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Inputs of the first layer: one per latent, and the part that they share, if any."""
+        """Inputs of the first layer: one per latent, and the shared part or None."""
         if self.mixing == "product":
             return (content.code.unsqueeze(1) * latents).flatten(0, 1), None
         return latents.flatten(0, 1), content.code
 
 
 class ConvolutionalDecoder(Decoder):
-    """A decoder whose first layer spreads the codes over the coarsest map."""
+    """A decoder with a first layer from codes to the coarsest map."""
 
     first: ConvolutionUnit
-    skips: bool
 
     def shared_maps(self, content: Content) -> list[tuple[ConvolutionUnit, Tensor | None, bool]]:
         code = content.code[..., None, None] if self.mixing == "concat" else None
@@ -126,7 +166,7 @@ class ConvolutionalDecoder(Decoder):
 
     @abstractmethod
     def skip_units(self) -> list[ConvolutionUnit]:
-        """The units that take a skip map where there are any, from coarse to fine."""
+        """The units with a skip map as input, from coarse to fine."""
 
     def coarsest(self, content: Content, latents: Tensor) -> Tensor:
         """The coarsest map of each frame, (batch * many, channel, y, x)."""
@@ -137,16 +177,10 @@ class ConvolutionalDecoder(Decoder):
 
 
 class MultilayerEncoder(Encoder):
-    """Linear layers over all values of the input: points, or small grids."""
+    """Linear layers over all values of the input, for points and small grids."""
 
     def __init__(
-        self,
-        frame_shape: tuple[int, ...],
-        code_size: int,
-        *,
-        width: int,
-        layers: int,
-        head: Head,
+        self, frame_shape: tuple[int, ...], code_size: int, *, width: int, layers: int, head: Head
     ) -> None:
         super().__init__()
         self.layers = mlp(math.prod(frame_shape), width, code_size, layers=layers)
@@ -160,22 +194,11 @@ class MultilayerEncoder(Encoder):
 class MultilayerDecoder(Decoder):
     """Linear layers from content and latent to all values of a frame."""
 
-    def __init__(
-        self,
-        frame_shape: tuple[int, ...],
-        content_size: int,
-        latent_size: int,
-        *,
-        width: int,
-        layers: int,
-        output: Output,
-        mixing: Mixing,
-    ) -> None:
-        super().__init__()
-        inputs = mixed_size(content_size, latent_size, mixing)
-        self.layers = mlp(inputs, width, math.prod(frame_shape), layers=layers)
-        self.frame_shape, self.output, self.mixing = frame_shape, output, mixing
-        self.largest_feature_map = max(width, math.prod(frame_shape))
+    def __init__(self, frame_shape: tuple[int, ...], options: DecoderOptions) -> None:
+        super().__init__(options)
+        self.frame_shape, values = frame_shape, math.prod(frame_shape)
+        self.layers = mlp(options.inputs, options.width, values, layers=options.layers)
+        self.largest_feature_map = max(options.width, values)
 
     def decode(self, content: Content, latents: Tensor) -> Tensor:
         each, shared = self.mix(content, latents)
@@ -185,22 +208,6 @@ class MultilayerDecoder(Decoder):
         return frames.unflatten(1, self.frame_shape)
 
 
-def mixed_size(content_size: int, latent_size: int, mixing: Mixing) -> int:
-    """Size of content and latent once mixed.
-
-    Errors:
-        InputError: a product of codes of unequal sizes.
-    """
-    if mixing == "concat":
-        return content_size + latent_size
-    if content_size != latent_size:
-        raise InputError(
-            "Mixing by product needs content and latent codes of one size, got "
-            f"{content_size} and {latent_size}. Make them equal, or use mixing: concat."
-        )
-    return latent_size
-
-
 def grid_of(
     frame_shape: tuple[int, ...],
     reduction: int,
@@ -208,13 +215,13 @@ def grid_of(
     *,
     reduction_of: Callable[[tuple[int, ...]], int] | None = None,
 ) -> tuple[int, int]:
-    """Height and width of the coarsest map of a convolutional codec.
+    """Height and width of the coarsest map of a convolutional network.
 
     Args:
         frame_shape: shape of one input, (channel, height, width).
-        reduction: factor by which the codec reduces the sides of such an input.
-        architecture: name of the codec.
-        reduction_of: the reduction of inputs of other shapes, where it depends on them.
+        reduction: factor by which the network reduces the sides of such an input.
+        architecture: name of the codec or model, for messages.
+        reduction_of: function from another shape to its reduction; by default the same for all.
 
     Errors:
         InputError: point data, or a size that `reduction` does not divide; names the nearest.
@@ -222,14 +229,14 @@ def grid_of(
     space = frame_shape[1:]
     if len(space) != 2:
         raise InputError(
-            f"The {architecture} codec needs frames (channel, height, width), got point data of "
-            f"shape {frame_shape}. Use architecture: mlp."
+            f"{architecture} needs frames (channel, height, width), got point data of shape "
+            f"{frame_shape}. For points, use the model srvp or separable with architecture: mlp."
         )
     if any(size % reduction for size in space):
         nearest = nearest_size(space, reduction_of or (lambda shape: reduction))
         raise InputError(
-            f"The {architecture} codec needs sides divisible by {reduction}, got {space[0]}×"
-            f"{space[1]}. The nearest size that works is {nearest[0]}×{nearest[1]}."
+            f"{architecture} needs sides divisible by {reduction}, got {space[0]}×{space[1]}. The "
+            f"nearest size that works is {nearest[0]}×{nearest[1]}."
         )
     return space[0] // reduction, space[1] // reduction
 
@@ -237,9 +244,9 @@ def grid_of(
 def nearest_size(
     space: tuple[int, ...], reduction_of: Callable[[tuple[int, ...]], int]
 ) -> tuple[int, ...]:
-    """The size with the least change of its sides that is divisible by its own reduction."""
+    """The closest size that is divisible by its own reduction."""
     step = reduction_of((1, *space))
-    # A multiple of the largest reduction is never further than that from either side.
+    # Sides divisible by the largest reduction are never further away than that reduction.
     near = [range(step * max(1, size // step - 2), size + 3 * step, step) for size in space]
     sizes = [size for size in product(*near) if not any(s % reduction_of((1, *size)) for s in size)]
     return min(sizes, key=lambda size: sum(abs(a - b) for a, b in zip(size, space, strict=True)))

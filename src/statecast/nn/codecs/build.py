@@ -1,19 +1,19 @@
-"""Codecs by name: builds the encoder or decoder that a recipe asks for."""
+"""Build the encoder and decoder that a recipe names."""
 
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Literal
 
 from statecast.errors import InputError
 from statecast.nn.codecs.base import (
     Decoder,
+    DecoderOptions,
     Encoder,
     Head,
-    Mixing,
     MultilayerDecoder,
     MultilayerEncoder,
-    Output,
     grid_of,
 )
 from statecast.nn.codecs.dcgan import REDUCTION, DCGANDecoder, DCGANEncoder
@@ -23,12 +23,12 @@ from statecast.nn.codecs.vgg import VGGDecoder, VGGEncoder
 
 Architecture = Literal["auto", "dcgan", "vgg", "resnet", "mlp", "maps"]
 WITHOUT_SKIPS = {
-    "mlp": "has no maps to skip with",
-    "resnet": "has no maps of the sizes that its decoder makes",
+    "mlp": "has no maps for skip connections",
+    "resnet": "has no maps of the sizes that its decoder needs",
 }
 
-SMALL_GRID = 1024  # points, up to which `auto` is the multilayer codec
-HIDDEN = 16  # hidden units of the multilayer codec per channel of a convolutional one, with `auto`
+SMALL_GRID = 1024  # largest number of points for which `auto` is the multilayer codec
+HIDDEN = 16  # with `auto`, hidden units of the multilayer codec per channel of a convolutional one
 
 
 def suited(space: tuple[int, ...]) -> Architecture:
@@ -37,7 +37,7 @@ def suited(space: tuple[int, ...]) -> Architecture:
 
 
 def multiple_for(space: tuple[int, ...]) -> int:
-    """Number that the sides of a grid must be multiples of, for the codec that suits it."""
+    """Number that must divide the sides of a grid, for the codec that suits it."""
     return REDUCTION if suited(space) == "dcgan" else 1
 
 
@@ -55,14 +55,14 @@ def encoder_of(
 
     Args:
         architecture: `dcgan`, `vgg` or `resnet` for images, `mlp` for points and small grids,
-            `maps` for fields whose code is a map; `auto` for whichever of `dcgan` and `mlp`
-            suits the grid, the latter with 16 · width hidden units.
+            `maps` for fields whose code is a map. `auto` chooses between `dcgan` and `mlp` by the
+            grid; `mlp` then has 16 · width hidden units.
         frame_shape: shape of one input.
-        code_size: size of the code; channels of it where it is a map.
+        code_size: size of the code; number of channels if it is a map.
         width: channels of the first convolution; hidden units of a multilayer codec.
         layers: linear layers of a multilayer codec.
         bias: whether convolutions have a bias.
-        head: how the code leaves the encoder; a map leaves it as it is.
+        head: last layer of the encoder; codes that are maps have none.
     """
     if architecture == "auto":
         architecture = suited(frame_shape[1:])
@@ -78,63 +78,36 @@ def encoder_of(
 
 
 def decoder_of(
-    architecture: Architecture,
-    frame_shape: tuple[int, ...],
-    content_size: int,
-    latent_size: int,
-    *,
-    width: int,
-    layers: int,
-    bias: bool,
-    skips: bool,
-    output: Output,
-    mixing: Mixing,
+    architecture: Architecture, frame_shape: tuple[int, ...], options: DecoderOptions
 ) -> Decoder:
-    """A decoder to frames (channel, *space); arguments as `encoder_of`.
+    """A decoder to frames (channel, *space); `architecture` as for `encoder_of`.
 
-    For `resnet` it is the DCGAN decoder, as published.
+    For `resnet`, it is the DCGAN decoder, as published.
 
     Errors:
-        InputError: skips for a codec that has no maps to skip with.
+        InputError: skips for a codec without maps for them.
     """
     if architecture == "auto":
         architecture = suited(frame_shape[1:])
-        width *= HIDDEN if architecture == "mlp" else 1
-    if skips and architecture in WITHOUT_SKIPS:
+        if architecture == "mlp":
+            options = replace(options, width=options.width * HIDDEN)
+    if options.skips and architecture in WITHOUT_SKIPS:
         reason = WITHOUT_SKIPS[architecture]
         raise InputError(f"The {architecture} codec {reason}. Set skips: false.")
-    if architecture == "mlp":
-        return MultilayerDecoder(
-            frame_shape,
-            content_size,
-            latent_size,
-            width=width,
-            layers=layers,
-            output=output,
-            mixing=mixing,
-        )
     if architecture == "resnet":
         grid_of(frame_shape, REDUCTION, architecture)
-    kinds: dict[str, type[DCGANDecoder | VGGDecoder | MapsDecoder]] = {
+    kinds: dict[str, type[MultilayerDecoder | DCGANDecoder | VGGDecoder | MapsDecoder]] = {
+        "mlp": MultilayerDecoder,
         "vgg": VGGDecoder,
         "maps": MapsDecoder,
     }
-    return kinds.get(architecture, DCGANDecoder)(
-        frame_shape,
-        content_size,
-        latent_size,
-        width=width,
-        bias=bias,
-        skips=skips,
-        output=output,
-        mixing=mixing,
-    )
+    return kinds.get(architecture, DCGANDecoder)(frame_shape, options)
 
 
 def code_shape(
     architecture: Architecture, frame_shape: tuple[int, ...], code_size: int
 ) -> tuple[int, ...]:
-    """Shape of a code: (size,), or (size, y, x) where it is a map."""
+    """Shape of a code: (size,), or (size, y, x) if it is a map."""
     return (code_size, *(code_grid(frame_shape) if architecture == "maps" else ()))
 
 
@@ -146,11 +119,11 @@ def check_pair(
     encoder_width: int,
     decoder_width: int,
 ) -> None:
-    """Raise `InputError` for an encoder whose codes or maps the decoder cannot take."""
+    """Raise `InputError` unless the decoder can use the encoder's codes and maps."""
     if encoder != decoder and "maps" in (encoder, decoder):
         raise InputError(
-            f"Codes of the maps codec are maps, others vectors: {encoder} and {decoder} do not "
-            "fit. Leave decoder_architecture out."
+            f"Codes are maps in the maps codec and vectors in others: {encoder} and {decoder} "
+            "cannot be combined. Leave decoder_architecture out."
         )
     if not skips:
         return

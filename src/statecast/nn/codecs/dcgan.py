@@ -1,7 +1,7 @@
-"""The DCGAN codec: strided convolutions of width 1, 2, 4, 8 times the first.
+"""The DCGAN codec: strided convolutions with widths of 1, 2, 4 and 8 times the first.
 
-Sizes as in Franceschi et al. (2020), https://arxiv.org/abs/2002.09219, for 64×64 frames; any size
-divisible by 16 works, with a first and last kernel as large as the coarsest map.
+For 64×64 frames, sizes are those of Franceschi et al. (2020), https://arxiv.org/abs/2002.09219. Any
+size divisible by 16 works; the kernel at the code is as large as the coarsest map.
 """
 
 from __future__ import annotations
@@ -17,13 +17,11 @@ from statecast.nn.blocks import ConvolutionUnit
 from statecast.nn.codecs.base import (
     Content,
     ConvolutionalDecoder,
+    DecoderOptions,
     Encoder,
     Encoding,
     Head,
-    Mixing,
-    Output,
     grid_of,
-    mixed_size,
 )
 from statecast.nn.fast.convolution import Convolution
 
@@ -32,16 +30,10 @@ WIDTHS = (1, 2, 4, 8)
 
 
 class DCGANEncoder(Encoder):
-    """Four strided 4×4 convolutions, then one kernel (or linear layer) over what is left."""
+    """Four strided 4×4 convolutions, then a kernel or linear layer over the coarsest map."""
 
     def __init__(
-        self,
-        frame_shape: tuple[int, ...],
-        code_size: int,
-        *,
-        width: int,
-        bias: bool,
-        head: Head,
+        self, frame_shape: tuple[int, ...], code_size: int, *, width: int, bias: bool, head: Head
     ) -> None:
         super().__init__()
         grid = grid_of(frame_shape, REDUCTION, "dcgan")
@@ -64,26 +56,14 @@ class DCGANEncoder(Encoder):
 class DCGANDecoder(ConvolutionalDecoder):
     """The mirror of the encoder; with skips, each stage sees the encoder's map of its size."""
 
-    def __init__(
-        self,
-        frame_shape: tuple[int, ...],
-        content_size: int,
-        latent_size: int,
-        *,
-        width: int,
-        bias: bool,
-        skips: bool,
-        output: Output,
-        mixing: Mixing,
-    ) -> None:
-        super().__init__()
+    def __init__(self, frame_shape: tuple[int, ...], options: DecoderOptions) -> None:
+        super().__init__(options)
         grid = grid_of(frame_shape, REDUCTION, "dcgan")
-        self.output, self.mixing, self.skips = output, mixing, skips
-        inputs = mixed_size(content_size, latent_size, mixing)
+        width, bias = options.width, options.bias
         self.largest_feature_map = max(width, 4 * frame_shape[0]) * math.prod(frame_shape[1:]) // 4
         sizes = [width * factor for factor in reversed(WIDTHS)]
-        double = 2 if skips else 1
-        self.first = ConvolutionUnit(nn.ConvTranspose2d(inputs, sizes[0], grid, bias=bias))
+        double = 2 if options.skips else 1
+        self.first = ConvolutionUnit(nn.ConvTranspose2d(options.inputs, sizes[0], grid, bias=bias))
         stages = [
             ConvolutionUnit(nn.ConvTranspose2d(before * double, after, 4, 2, 1, bias=bias))
             for before, after in pairwise(sizes)
@@ -104,7 +84,7 @@ class DCGANDecoder(ConvolutionalDecoder):
 def encoder_head(
     channels: int, grid: tuple[int, int], code_size: int, *, head: Head, bias: bool
 ) -> nn.Sequential:
-    """From the coarsest map to the code: a kernel of its size, or a linear layer."""
+    """Layers from the coarsest map to the code: a kernel of its size, or a linear layer."""
     if head == "linear":
         return nn.Sequential(nn.Flatten(), nn.Linear(channels * grid[0] * grid[1], code_size))
     layers = [Convolution(channels, code_size, grid, bias=bias), nn.BatchNorm2d(code_size)]

@@ -1,8 +1,8 @@
-"""The ResNet-18 encoder: residual blocks of two 3×3 convolutions, halved between stages.
+"""The ResNet-18 encoder: residual blocks of two 3×3 convolutions, with halvings between stages.
 
-As in Denton and Birodkar (2017), https://arxiv.org/abs/1705.10915, and used by Donà et al. (2021),
-https://arxiv.org/abs/2008.01352: a 5×5 stem, and a head whose kernel is as large as the coarsest
-map (3×3 for 64×64 frames) where the usual network takes an average.
+It is that of Denton and Birodkar (2017), https://arxiv.org/abs/1705.10915, also used by Donà et al.
+(2021), https://arxiv.org/abs/2008.01352. Unlike the usual network, it has a 5×5 stem, and a kernel
+as large as the coarsest map (3×3 for 64×64 frames) in place of the average.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ BLOCKS = 2  # residual blocks per stage
 
 
 class ResidualUnit(nn.Module):
-    """relu(x + N(C(relu(N(C(x)))))), where C is a 3×3 convolution and N normalises a batch."""
+    """relu(x + N(C(relu(N(C(x)))))), with C a 3×3 convolution and N batch normalisation."""
 
     def __init__(self, before: int, after: int, *, stride: int, bias: bool) -> None:
         super().__init__()
@@ -41,22 +41,16 @@ class ResidualUnit(nn.Module):
 
 
 class ResNetEncoder(Encoder):
-    """A strided stem, a pooling, four stages of two residual blocks, one kernel over what is left.
+    """A strided stem, pooling, four stages of two residual blocks, a kernel over the coarsest map.
 
-    It has no skips: its maps do not have the decoder's sizes.
+    It has no skips, since its maps do not have the sizes of the decoder's.
     """
 
     def __init__(
-        self,
-        frame_shape: tuple[int, ...],
-        code_size: int,
-        *,
-        width: int,
-        bias: bool,
-        head: Head,
+        self, frame_shape: tuple[int, ...], code_size: int, *, width: int, bias: bool, head: Head
     ) -> None:
         super().__init__()
-        grid_of(frame_shape, REDUCTION, "resnet")  # sizes that its decoder can make
+        grid_of(frame_shape, REDUCTION, "resnet")  # the decoder's condition
         stem = nn.Conv2d(frame_shape[0], width, 5, 2, 3, bias=bias)
         self.stem = ConvolutionUnit(stem, rectify=False)
         sizes = [width, *[width * factor for factor in WIDTHS]]
@@ -85,6 +79,6 @@ class ResNetEncoder(Encoder):
 def coarsest_side(side: int) -> int:
     """Side of the coarsest map of a frame: 3 for 64, 2 for 32."""
     side = (side + 1) // 2 + 1  # 5×5 stem, padded by 3
-    for _ in range(len(WIDTHS)):  # the pooling, then every stage but the first
+    for _ in range(len(WIDTHS)):  # the pooling, then all stages but the first
         side = (side + 1) // 2
     return side

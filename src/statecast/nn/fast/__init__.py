@@ -1,1 +1,1 @@
-"""Fast paths: the only place of code that exists for speed alone."""
+"""Fast paths: all code that exists only for speed."""

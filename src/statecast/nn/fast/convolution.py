@@ -1,4 +1,4 @@
-"""A convolution, transposed or not, computed in the way that suits its maps: see `fast_paths`."""
+"""Convolutions, transposed or not, computed in the fastest way: see `switches`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from statecast.nn.fast.switches import enabled
 
 
 class Geometry(NamedTuple):
-    """Where the kernel of a convolution goes."""
+    """Stride, padding and direction of a convolution."""
 
     stride: tuple[int, ...]
     padding: tuple[int, ...]
@@ -21,15 +21,15 @@ class Geometry(NamedTuple):
 
     @classmethod
     def of(cls, layer: nn.Conv2d | nn.ConvTranspose2d) -> Geometry:
-        """The settings of a layer; layers of this library have neither dilation nor groups."""
+        """The geometry of a layer, which must have neither dilation nor groups."""
         assert not isinstance(layer.padding, str)
         return cls(layer.stride, layer.padding, isinstance(layer, nn.ConvTranspose2d))
 
 
 def lay_weights_channels_last(model: nn.Module) -> None:
-    """Store the weights of convolutions as channels-last maps need them.
+    """Store the weights of convolutions in channels-last format.
 
-    Else each call of a convolution reorders its weight, which takes as long as a small map does.
+    Otherwise, each call would reorder its weight, which takes as long as convolving a small map.
     """
     if not enabled("channels_last"):
         return
@@ -39,7 +39,7 @@ def lay_weights_channels_last(model: nn.Module) -> None:
 
 
 class Convolution(nn.Conv2d):
-    """A convolution layer by `convolve`."""
+    """A convolution layer that uses `convolve`."""
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002  # its name in PyTorch
         return convolve(input, self.weight, self.bias, Geometry.of(self))
@@ -54,14 +54,14 @@ def convolve(
     """Convolve maps; the result is a new tensor, which may be changed in place.
 
     Args:
-        maps: what is read.
-        weight: (out, in, y, x), or (in, out, y, x) of a transposed convolution.
-        bias: added to each output channel.
-        geometry: where the kernel goes.
+        maps: the input.
+        weight: (out, in, y, x), or (in, out, y, x) for a transposed convolution.
+        bias: constant added to each output channel.
+        geometry: stride, padding and direction.
     """
     if enabled("channels_last"):
         maps = maps.contiguous(memory_format=torch.channels_last)
-    else:  # a weight of that layout would give such maps
+    else:  # a channels-last weight would give channels-last maps
         weight = weight.contiguous()
     stride, padding, transposed = geometry
     output = as_product(maps, weight, geometry) if enabled("kernel_as_matmul") else None
@@ -76,9 +76,9 @@ def convolve(
 
 
 def as_product(maps: Tensor, weight: Tensor, geometry: Geometry) -> Tensor | None:
-    """The convolution as one matrix product, without bias; None where that does not pay.
+    """The convolution as one matrix product, without bias; None if that is not faster.
 
-    Libraries are slow at a kernel as large as the map, which is a linear layer.
+    A convolution with a kernel as large as the map is a linear layer, and libraries are slow at it.
     """
     if geometry.transposed and maps.shape[2:] == (1, 1) and not any(geometry.padding):
         return from_point(maps, weight)
@@ -91,7 +91,7 @@ def as_product(maps: Tensor, weight: Tensor, geometry: Geometry) -> Tensor | Non
 def from_point(
     maps: Float[Tensor, "many channel 1 1"], weight: Float[Tensor, "channel out_channel y x"]
 ) -> Float[Tensor, "many out_channel y x"]:
-    """A transposed convolution of maps of one pixel."""
+    """A transposed convolution of maps with one pixel."""
     _, channels, height, width = weight.shape
     spread = maps.flatten(1) @ weight.permute(0, 2, 3, 1).flatten(1)
     return spread.view(-1, height, width, channels).permute(0, 3, 1, 2)
@@ -100,6 +100,6 @@ def from_point(
 def to_point(
     maps: Float[Tensor, "many channel y x"], weight: Float[Tensor, "out_channel channel y x"]
 ) -> Float[Tensor, "many out_channel 1 1"]:
-    """A convolution whose kernel is as large as its maps."""
+    """A convolution with a kernel as large as its maps."""
     flat = maps.permute(0, 2, 3, 1).flatten(1)
     return (flat @ weight.permute(0, 2, 3, 1).flatten(1).T)[..., None, None]

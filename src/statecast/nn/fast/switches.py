@@ -1,9 +1,9 @@
-"""Fast paths: ways to compute the same sooner, by name; each can be switched off.
+"""Fast paths: faster ways to compute the same, by name; each can be switched off.
 
-    with fast_paths.without("winograd"):
+    with switches.without("winograd"):
         model.forecast(context)
 
-or, for a whole process, `STATECAST_WITHOUT=winograd,kernel_as_matmul`. Results agree within
+or, for a whole process, `STATECAST_WITHOUT=winograd,kernel_as_matmul`. Results agree up to
 rounding.
 """
 
@@ -16,18 +16,18 @@ from contextvars import ContextVar
 
 from statecast.errors import InputError
 
-VARIABLE = "STATECAST_WITHOUT"  # names, separated by commas, switched off from the start
+VARIABLE = "STATECAST_WITHOUT"  # comma-separated names to switch off for the process
 
 # Each fast path and its effect; `benchmarks/speed.py --ablation` measures the gain (docs/speed.md).
 NAMES: dict[str, str] = {
-    "channels_last": "maps lie in memory channel by channel of a pixel, as convolutions read them",
+    "channels_last": "maps are in channels-last format, which convolutions read fastest",
     "transposed_as_convolution": "transposed convolutions as convolutions of the coarse map",
-    "winograd": "convolutions of wide maps by Winograd's algorithm, on a processor",
+    "winograd": "convolutions of wide maps by Winograd's algorithm, on a CPU",
     "kernel_as_matmul": "convolutions with a kernel as large as the map, as one matrix product",
-    "content_once": "what frames share is convolved once per sequence, not once per frame",
-    "fold_batch_norm": "batch normalisation is folded into a convolution's weights, to forecast",
-    "cached_weights": "what a forecast makes of weights alone is made once, not once per part",
-    "malloc_reuse": "freed memory is kept for the next step, in a training on a processor",
+    "content_once": "maps that frames share are convolved once per sequence, not once per frame",
+    "fold_batch_norm": "forecasts fold batch normalisation into the weights of convolutions",
+    "cached_weights": "forecasts derive tensors from weights once, not once per part",
+    "malloc_reuse": "training on a CPU keeps freed memory for the next step",
     "batched_encoding": "several windows of a sequence are encoded in one call",
 }
 
@@ -36,7 +36,7 @@ def _checked(names: tuple[str, ...], origin: str) -> frozenset[str]:
     unknown = [name for name in names if name not in NAMES]
     if unknown:
         raise InputError(
-            f"{origin} names no fast path {unknown[0]!r}; there are {', '.join(NAMES)}."
+            f"{origin} got an unknown fast path, {unknown[0]!r}; choose from {', '.join(NAMES)}."
         )
     return frozenset(names)
 
@@ -45,9 +45,9 @@ _off: ContextVar[frozenset[str] | None] = ContextVar("switched off", default=Non
 
 
 def enabled(name: str) -> bool:
-    """Whether a fast path is taken."""
+    """Whether a fast path is switched on."""
     off = _off.get()
-    if off is None:  # read late, so that a mistake is told where errors are caught
+    if off is None:  # read late, so that the caller can catch an error
         named = os.environ.get(VARIABLE, "").split(",")
         off = _checked(tuple(part.strip() for part in named if part.strip()), VARIABLE)
         _off.set(off)
@@ -59,10 +59,10 @@ def without(*names: str) -> Iterator[None]:
     """Switch fast paths off inside the block.
 
     Errors:
-        InputError: there is no fast path of such a name.
+        InputError: a name is not that of a fast path.
     """
     enabled(next(iter(NAMES)))
-    token = _off.set((_off.get() or frozenset()) | _checked(names, "fast_paths.without"))
+    token = _off.set((_off.get() or frozenset()) | _checked(names, "switches.without"))
     try:
         yield
     finally:

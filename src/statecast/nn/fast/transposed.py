@@ -1,4 +1,4 @@
-"""Transposed convolutions as convolutions of the coarse map, which gives every fine point."""
+"""Transposed convolutions, computed as convolutions of the coarse map."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from statecast.nn.fast.winograd import Identity
 
 
 class PhaseKernels(NamedTuple):
-    """The kernels of each of the stride² fine points of a coarse one, as one convolution."""
+    """Kernels for each of the stride² fine points of a coarse one, as one convolution."""
 
     weight: Float[Tensor, "phase_channel channel y x"]
-    before: int  # zeros before the first coarse point
-    after: int  # and after the last one
+    before: int  # number of zeros before the first coarse point
+    after: int  # number of zeros after the last one
 
 
 def phase_kernels(
     weight: Float[Tensor, "channel out_channel y x"], stride: int, cut: int
 ) -> PhaseKernels:
-    """Kernels that read coarse points, from that of a transposed convolution; see `upsampled`.
+    """Kernels over coarse points, from the kernel of a transposed convolution; see `upsampled`.
 
-    Fine point m = s i + a of the output takes the weights k = s d + a + cut from coarse points
-    i − d. Together, the phases a take every k once.
+    Fine point m = s i + a sums coarse points i − d with the weights k = s d + a + cut. All phases a
+    together use each k once.
     """
     side = weight.shape[-1]
     nearest, farthest = -((stride - 1 + cut) // stride), (side - 1 - cut) // stride
@@ -44,16 +44,16 @@ def phase_kernels(
 
 
 class UpsamplingConvolution(nn.ConvTranspose2d):
-    """A transposed convolution whose maps become exactly `stride` times as large.
+    """A transposed convolution to maps exactly `stride` times as large.
 
     Args:
-        inputs: channels of its input.
-        outputs: channels of its output.
+        inputs: channels of the input.
+        outputs: channels of the output.
         kernel: side of the kernel, at least `stride`.
         stride: fine points per coarse one.
-        cut: rows and columns that the kernel reaches and that are cut off at the beginning; at the
-            end, those beyond the size are.
-        bias: whether it adds one.
+        cut: number of rows and columns to crop at the start; at the end, those beyond the size are
+            cropped.
+        bias: whether to add a bias.
     """
 
     def __init__(
@@ -79,9 +79,9 @@ def upsampled(
     Args:
         maps: the coarse maps.
         weight: square kernels.
-        bias: added to each output channel.
+        bias: constant added to each output channel.
         stride: fine points per coarse one.
-        cut: rows and columns that the kernel reaches and that are cut off at the beginning.
+        cut: number of rows and columns to crop at the start.
     """
     height, width = (stride * side for side in maps.shape[2:])
     if maps.device.type != "cpu" or not enabled("transposed_as_convolution"):

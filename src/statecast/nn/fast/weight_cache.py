@@ -1,4 +1,4 @@
-"""Tensors derived from weights alone, computed once while the weights do not change."""
+"""Cache of tensors derived from weights, while the weights do not change."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _made: ContextVar[dict[Hashable, Any] | None] = ContextVar("made of weights", de
 
 @contextmanager
 def constant_weights() -> Iterator[None]:
-    """Context in which no weight changes: a forecast, of many parts."""
+    """Context in which no weight changes, such as a forecast in several parts."""
     if constant() or not enabled("cached_weights"):
         yield
         return
@@ -36,7 +36,7 @@ def constant() -> bool:
 def cached(key: Hashable, make: Callable[[], Made]) -> Made:
     """Result of `make`, cached while weights are `constant`.
 
-    The key must hold the objects that the result depends on, so that they outlive the result.
+    The key must hold the objects that the result depends on, so that they live as long as it does.
     """
     known = _made.get()
     if known is None or torch.is_grad_enabled():

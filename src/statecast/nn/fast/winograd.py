@@ -1,16 +1,16 @@
-r"""Convolutions by Winograd's algorithm: fewer products, the same sums up to rounding.
+r"""Convolutions by Winograd's algorithm: fewer products, equal results up to rounding.
 
-A tile of m outputs of a filter with r taps takes n = m + r − 1 products instead of m·r. With d
+A tile of m outputs of a filter with r taps needs n = m + r − 1 products instead of m·r. With d
 the n inputs and g the taps,
 
 $$y = A^T \left[ (G g) \odot (B^T d) \right],$$
 
-and of both directions of a map at once with the Kronecker squares of these matrices. The products
+and for both directions of a map at once, with the Kronecker squares of these matrices. The products
 of all tiles and channels become n² matrix products. A 4×4 kernel with stride 2 is a 2×2 kernel
-over the four phases of its input, whose channels are put side by side.
+over the four phases of its input, with concatenated channels.
 
-With tiles of 4×4 outputs a 3×3 kernel needs a quarter of the products and a strided 4×4 kernel
-25 / 64 of them. Rounding errors grow about tenfold, to 1e-4 of the outputs' spread at most.
+With tiles of 4×4 outputs, a 3×3 kernel needs a quarter of the products, and a strided 4×4 kernel
+25 / 64. Rounding errors grow about tenfold, to at most 1e-4 of the outputs' spread.
 
 References: Winograd (1980), Arithmetic Complexity of Computations; Lavin and Gray (2016),
 https://arxiv.org/abs/1509.09308.
@@ -30,17 +30,17 @@ from statecast.nn.fast.switches import enabled
 from statecast.nn.fast.weight_cache import cached, constant
 from statecast.nn.fast.winograd_matrices import winograd_matrices
 
-TILES = (4, 2)  # outputs per tile and direction, the better first
-LEAST_CHANNELS = 64  # with fewer, what is saved does not pay for the transforms
-LEAST_STRIDED = 128  # channels from which a strided convolution pays forward; backward all do
-LEAST_TILES = 128  # per call: the weight is transformed once for all of them
-LEAST_TILES_CONSTANT = 32  # the same where it has been transformed before
-CHUNK_BYTES = 2 * 2**20  # of transformed inputs: what is worked on stays in the cache
-CHUNK_TILES = 128  # at least, so that matrix products are not bound by reading the weight
+TILES = (4, 2)  # outputs per tile and direction, the faster first
+LEAST_CHANNELS = 64  # with fewer channels, the transforms cost more than they save
+LEAST_STRIDED = 128  # the same in a forward pass with stride; its backward pass needs 64
+LEAST_TILES = 128  # fewest tiles per call, to share the transform of the weight
+LEAST_TILES_CONSTANT = 32  # the same with a weight that has been transformed before
+CHUNK_BYTES = 2 * 2**20  # of transformed inputs, to stay in the cache
+CHUNK_TILES = 128  # fewest tiles of a chunk, or reading the weight would dominate
 
 
 class Identity:
-    """A tensor as part of a key: equal to itself alone."""
+    """A tensor as part of a key, equal only to itself."""
 
     def __init__(self, tensor: Tensor) -> None:
         self.tensor = tensor
@@ -53,11 +53,11 @@ class Identity:
 
 
 class WinogradPlan:
-    """How a convolution between fine and coarse maps is cut into tiles.
+    """Tiles and buffers of a convolution between fine and coarse maps.
 
-    Fine maps (many, channel, stride·y, stride·x) are what it reads, coarse ones (many, feature,
-    y, x) what it makes; its weight is (feature, channel, kernel, kernel), its padding 1. A
-    transposed convolution reads the coarse ones and makes the fine ones.
+    A convolution maps fine maps (many, channel, stride·y, stride·x) to coarse ones (many, feature,
+    y, x); its weight is (feature, channel, kernel, kernel), its padding 1. A transposed convolution
+    maps coarse ones to fine ones.
     """
 
     def __init__(self, weight: Tensor, stride: int, coarse: tuple[int, ...]) -> None:
@@ -69,7 +69,7 @@ class WinogradPlan:
         self.size = self.tile + self.taps - 1
         self.matrices = winograd_matrices(self.tile, self.taps, weight.dtype)
         self.rows, self.columns = (side // self.tile for side in self.sides)
-        self.depth = stride * stride * self.channels  # values per place of all phases
+        self.depth = stride * stride * self.channels  # values per place, over all phases
         per_map = self.rows * self.columns
         fitting = CHUNK_BYTES // (4 * self.size**2 * per_map * self.depth)
         self.chunk = min(self.many, max(fitting, -(-CHUNK_TILES // per_map)))
@@ -121,7 +121,7 @@ class WinogradPlan:
     # Fine maps: (many, y, x, channel) ↔ (n², place, depth)
 
     def windows(self, padded: Tensor, count: int) -> Tensor:
-        """The tiles of padded fine maps, which overlap, (n, n, many, row, column, …)."""
+        """The overlapping tiles of padded fine maps, (n, n, many, row, column, …)."""
         by_map, by_row, by_column, _ = padded.stride()
         step, stride = self.tile * self.stride, self.stride
         return padded.as_strided(
@@ -148,7 +148,7 @@ class WinogradPlan:
         torch.mm(self.matrices.inputs.T, values.flatten(1), out=scattered.flatten(1))
         self.summed[:count].zero_()
         windows = self.windows(self.summed, count)
-        for row in range(self.size):  # one place at a time: the tiles overlap
+        for row in range(self.size):  # one place at a time, since tiles overlap
             for column in range(self.size):
                 windows[row, column] += scattered.view(windows.shape)[row, column]
         fine.copy_(self.summed[:count, 1 : 1 + fine.shape[1], 1 : 1 + fine.shape[2]])
@@ -206,7 +206,7 @@ class WinogradPlan:
     ) -> tuple[Tensor | None, Tensor | None, Tensor]:
         """Gradients of fine maps, of coarse maps and of the weight, all in one pass.
 
-        One kind of maps was read, and the other holds the gradient of what was made.
+        One of the maps is the input, and the other the gradient of the output.
         """
         to_fine = maps_like(fine, self.many, self.channels, self.fine_sides) if of_fine else None
         to_coarse = maps_like(fine, self.many, self.features, self.sides) if of_coarse else None
@@ -234,7 +234,7 @@ class WinogradConvolution(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, maps: Tensor, weight: Tensor, stride: int, transposed: bool) -> Tensor:
-        """The maps that are made."""
+        """The output maps."""
         ctx.stride, ctx.transposed = stride, transposed
         if pays_backward_only(weight, stride):
             ctx.save_for_backward(maps, weight, None)
@@ -267,9 +267,9 @@ class WinogradConvolution(torch.autograd.Function):
 def convolve(
     maps: Float[Tensor, "many channel y x"], weight: Tensor, stride: int, *, transposed: bool
 ) -> Float[Tensor, "many out_channel out_y out_x"]:
-    """A convolution with padding 1, of a 3×3 kernel, or of a 4×4 one with stride 2.
+    """A convolution with padding 1, by a 3×3 kernel, or by a 4×4 kernel with stride 2.
 
-    `suits` says whether these maps can be convolved so.
+    `suits` tells whether it works for these maps.
     """
     if not torch.is_grad_enabled() and not pays_backward_only(weight, stride):
         plan = WinogradPlan.reading(maps, weight, stride, transposed=transposed)
@@ -288,14 +288,14 @@ def suits(
     padding: tuple[int, ...],
     transposed: bool,
 ) -> bool:
-    """Whether Winograd convolution takes such a convolution and is worth while for these maps."""
+    """Whether Winograd's algorithm works for this convolution, and is faster for these maps."""
     if min(weight.shape[:2]) < LEAST_CHANNELS or not enabled("winograd"):
         return False
     geometry = (*weight.shape[2:], *stride, *padding)
     if geometry not in ((3, 3, 1, 1, 1, 1), (4, 4, 2, 2, 1, 1)):
         return False
     if maps.device.type != "cpu" or torch.is_autocast_enabled("cpu"):
-        return False  # GPUs and half precision have matrix units that are faster still
+        return False  # GPUs and half precision have faster matrix units
     if maps.dtype != weight.dtype or maps.dtype not in (torch.float32, torch.float64):
         return False
     sides = [side if transposed else side // stride[0] for side in maps.shape[2:]]
@@ -307,7 +307,7 @@ def suits(
 
 
 def pays_backward_only(weight: Tensor, stride: int) -> bool:
-    """Whether the library makes the maps sooner, though not their gradients."""
+    """Whether PyTorch is faster in the forward pass, though not in the backward pass."""
     return stride == 2 and min(weight.shape[:2]) < LEAST_STRIDED
 
 
@@ -322,6 +322,6 @@ def pixels(maps: Float[Tensor, "many channel y x"]) -> Float[Tensor, "many y x c
 
 
 def maps_like(like: Tensor, many: int, channels: int, sides: list[int]) -> Tensor:
-    """Maps to be filled, whose channels lie side by side in memory."""
+    """Empty maps in channels-last format."""
     shape = (many, channels, *sides)
     return torch.empty(shape, dtype=like.dtype, memory_format=torch.channels_last)

@@ -1,4 +1,4 @@
-"""Matrices of Winograd convolutions: tiles of m outputs of r taps from m + r − 1 products.
+"""Matrices of Winograd convolutions: m outputs of r taps from m + r − 1 products.
 
 Reference: Winograd (1980), Arithmetic Complexity of Computations.
 """
@@ -14,13 +14,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-POINTS = (0, 1, -1, 2, -2)  # where polynomials are evaluated, and at infinity
+POINTS = (0, 1, -1, 2, -2)  # polynomials are evaluated at these points and at infinity
 
 Rows = list[list[Fraction]]
 
 
 class WinogradMatrices(NamedTuple):
-    """Matrices of a Winograd convolution, each the Kronecker square of one direction's."""
+    """Matrices of a Winograd convolution, each the Kronecker square of that of one direction."""
 
     inputs: Float[Tensor, "n² n²"]  # Bᵀ
     taps: Float[Tensor, "n² r²"]  # G
@@ -31,9 +31,9 @@ class WinogradMatrices(NamedTuple):
 def winograd_matrices(tile: int, taps: int, dtype: torch.dtype) -> WinogradMatrices:
     """Matrices for tiles of tile² outputs and kernels of taps².
 
-    They follow from products of polynomials (Toom and Cook): values at n points, multiplied point
-    by point, determine the product; its transpose is the filter. Rows of Bᵀ are scaled to whole
-    numbers, which G makes up for.
+    They follow from products of polynomials (Toom and Cook): the values of both factors at n points
+    determine the product; the transpose of that product is the filter. Rows of Bᵀ are scaled to
+    whole numbers, and rows of G by the inverse.
     """
     size = tile + taps - 1
     at = [[Fraction(point) ** power for power in range(size)] for point in POINTS[: size - 1]]
