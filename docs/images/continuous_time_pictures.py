@@ -14,8 +14,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import torch
 
-from statecast.models.latent_space import infer_and_continue
-from statecast.models.reversal import reverse_latents
+from statecast.models.latent_space import infer_and_continue, reverse_latents
 from statecast.nn.diffusive_noise import WhiteNoise
 from statecast.nn.noise_model import Dynamics
 from statecast.runs.run import open_run

@@ -9,8 +9,7 @@ from helpers.small_srvp import SPEC, frames, small
 
 from statecast.errors import InputError
 from statecast.frames import Batch, FrameSpec
-from statecast.models.latent_space import infer_and_continue
-from statecast.models.reversal import reverse_latents
+from statecast.models.latent_space import infer_and_continue, reverse_latents
 from statecast.models.separable import Separable
 from statecast.nn.activation_checkpointing import recompute_stages
 from statecast.nn.blocks import initialise_normal

@@ -43,16 +43,16 @@ def build_model(
     Errors:
         InputError: the reference is `auto`, or the model is a baseline.
     """
+
+    def build(frames: FrameSpec) -> Forecaster:
+        return MODELS[name](frames, **options, generator=generator)
+
     if reference == "none":
-        return MODELS[name](spec, **options, generator=generator)
+        return build(spec)
     if name in BASELINES:
         raise InputError(
             f"{name} is a baseline, which has no reference: leave model.reference: none."
         )
-
-    def build(changed: FrameSpec) -> Forecaster:
-        return MODELS[name](changed, **options, generator=generator)
-
     return ChangeForecaster(spec, build, reference=reference, spread=spread)
 
 

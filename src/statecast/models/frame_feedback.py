@@ -13,7 +13,8 @@ from torch import Tensor
 
 from statecast.errors import InputError
 from statecast.frames import Frames
-from statecast.models.base import Forecaster, shortened
+from statecast.models.argument_checks import shortened
+from statecast.models.base import Forecaster
 from statecast.models.latents import TIME_TOLERANCE
 from statecast.nn.noise import Noise
 from statecast.solvers.solvers import SolverName

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from statecast.errors import InputError
 from statecast.frames import Batch, Frames
-from statecast.models.base import shortened
+from statecast.models.argument_checks import shortened
 from statecast.models.latents import TIME_TOLERANCE
 
 

@@ -13,7 +13,8 @@ from torch import Tensor
 from statecast.checks import LONGEST, typed
 from statecast.errors import InputError
 from statecast.frames import Forecast, Frames
-from statecast.models.base import Forecaster, check_size, evaluation_mode
+from statecast.models.argument_checks import check_size
+from statecast.models.base import Forecaster, evaluation_mode
 
 S = TypeVar("S")
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from statecast.errors import InputError
 from statecast.frames import Batch, Frames, FrameSpec
-from statecast.models.base import Losses, known_part
+from statecast.models.base import Losses, collapse_warning, known_part
 from statecast.models.frame_grid import grid_of_times, known_frames, spread, whole_frames
 from statecast.models.latents import Latents
 from statecast.models.roll_out import State
@@ -350,17 +350,8 @@ class SRVP(OnlineLatentProcess):
         return found
 
     def training_warning(self, diagnosed: Mapping[str, float]) -> str | None:
-        """A warning if no unit of y₁ or of z is active, so that the posterior equals the prior."""
-        for name, symbol, weight in (
-            ("initial", "y₁", "kl_initial_weight"),
-            ("noise", "z", "kl_noise_weight"),
-        ):
-            if diagnosed.get(f"{name}_active") == 0:
-                return (
-                    f"the posterior of {symbol} has collapsed; lower model.{weight} or "
-                    "model.observation_std."
-                )
-        return None
+        latents = [("initial", "y₁", "kl_initial_weight"), ("noise", "z", "kl_noise_weight")]
+        return collapse_warning(diagnosed, latents)
 
     # Inference
 

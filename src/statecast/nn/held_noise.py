@@ -10,7 +10,7 @@ so that new frames can update a state.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from typing import Generic, TypeVar
 
 import torch
 from jaxtyping import Float
@@ -39,13 +39,14 @@ from statecast.solvers.interval_noise import (
 from statecast.solvers.reversible import Followed
 from statecast.solvers.solvers import Solver, Velocity
 
+Model = TypeVar("Model", bound=NoiseModel)
 TIMES, GATES = 2**32, 2**32 + 1  # nodes of an interval that give times and decisions
 
 
-class HeldInterval(IntervalNoise):
+class HeldInterval(IntervalNoise, Generic[Model]):
     """A frame interval of noise that is held between renewals."""
 
-    def __init__(self, model: NoiseModel, interval: Interval, dynamics: Dynamics) -> None:
+    def __init__(self, model: Model, interval: Interval, dynamics: Dynamics) -> None:
         self.model, self.interval, self.dynamics = model, interval, dynamics
         self.inputs = () if interval.evidence is None else (interval.evidence,)
 
@@ -92,7 +93,7 @@ class GridNoise(NoiseModel):
         self.period = period
 
     def interval(self, interval: Interval, dynamics: Dynamics) -> IntervalNoise:
-        return GridInterval(self, interval, dynamics, self.renewals(interval.elapsed))
+        return GridInterval(self, interval, dynamics)
 
     def renewals(self, elapsed: int) -> list[float]:
         """Times of renewals in an interval, in [0, 1)."""
@@ -117,14 +118,12 @@ class GridNoise(NoiseModel):
         return terms.new_zeros(*terms.shape[:2], count).index_add(2, index, terms)
 
 
-class GridInterval(HeldInterval):
+class GridInterval(HeldInterval[GridNoise]):
     """A frame interval with the same times of renewal for all rows."""
 
-    def __init__(
-        self, model: NoiseModel, interval: Interval, dynamics: Dynamics, times: Sequence[float]
-    ) -> None:
+    def __init__(self, model: GridNoise, interval: Interval, dynamics: Dynamics) -> None:
         super().__init__(model, interval, dynamics)
-        self.renewals = times
+        self.renewals = model.renewals(interval.elapsed)
 
     def piece(self, solver: Solver, state: Followed, start: float, end: float) -> Followed:
         node = number_of_time(self.renewals, start)
@@ -179,12 +178,11 @@ class PoissonNoise(RandomNoise):
         return self.per_interval(torch.cat([(terms + marks)[..., :1], terms[..., 1:]], -1), steps)
 
 
-class PoissonInterval(HeldInterval):
+class PoissonInterval(HeldInterval[PoissonNoise]):
     """A frame interval in which each row has its own times of renewal."""
 
     def __init__(self, model: PoissonNoise, interval: Interval, dynamics: Dynamics) -> None:
         super().__init__(model, interval, dynamics)
-        self.random = model
         times = poisson_times(node_keys(interval.keys, TIMES), model.largest)
         self.times = torch.from_numpy(times)  # (sample, batch, event)
         gates = counter_uniforms(node_keys(interval.keys, GATES), times.shape[-1])
@@ -210,7 +208,7 @@ class PoissonInterval(HeldInterval):
         parameters = self.interval.evidence
         if parameters is None or bool(parameters.isnan().any()):
             parameters = observed_or_prior(parameters, self.dynamics.prior(latent))
-        chance = (self.random.rate(parameters) / self.random.largest).expand(here.shape)
+        chance = (self.model.rate(parameters) / self.model.largest).expand(here.shape)
         taken = here.to(chance.device) & (self.gates[..., event].to(chance) < chance)
         gate = taken + here.to(chance) * (chance - chance.detach())
         return gate.unsqueeze(-1).to(latent)
@@ -259,12 +257,8 @@ class AdaptiveNoise(RandomNoise):
         return torch.cat([divergence[..., :1], terms[..., 1:]], dim=-1)
 
 
-class AdaptiveInterval(HeldInterval):
+class AdaptiveInterval(HeldInterval[AdaptiveNoise]):
     """A frame interval with renewals at its start, in the rows that need them."""
-
-    def __init__(self, model: AdaptiveNoise, interval: Interval, dynamics: Dynamics) -> None:
-        super().__init__(model, interval, dynamics)
-        self.adaptive = model
 
     def piece(self, solver: Solver, state: Followed, start: float, end: float) -> Followed:
         if start == 0:
@@ -277,10 +271,10 @@ class AdaptiveInterval(HeldInterval):
             return None
         latent = main_state(state)[..., : self.model.latent_size]
         parameters = self.dynamics.prior(latent)
-        chance = -torch.expm1(-self.adaptive.rate(parameters))
+        chance = -torch.expm1(-self.model.rate(parameters))
         draws = counter_uniforms(node_keys(self.interval.keys, GATES), 1)[..., 0]
         renewed, evidence = torch.from_numpy(draws).to(chance) < chance, self.interval.evidence
         if evidence is not None:
-            needed, _ = self.adaptive.renewed(parameters, evidence)
+            needed, _ = self.model.renewed(parameters, evidence)
             renewed = torch.where(evidence[..., 0].isnan(), renewed, needed)
         return renewed.unsqueeze(-1).to(latent)

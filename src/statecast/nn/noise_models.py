@@ -34,7 +34,20 @@ def noise_model_of(
         InputError: a clock that never renews, a diffusion that vanishes, or another number that
             does not fit.
     """
-    check_clock_options(renewal_interval, renewal_rate, largest_rate, renewal_threshold)
+    if not 1e-3 <= renewal_interval <= 1e6:
+        raise InputError(
+            f"renewal_interval must lie between 0.001 and 1e6 frames, got {renewal_interval}. For "
+            "a model without noise, set stochastic: false."
+        )
+    if not 0 < renewal_rate < largest_rate <= 1000:
+        raise InputError(
+            "renewal_rate must be above 0 and below largest_rate, which must be at most 1000, got "
+            f"{renewal_rate} and {largest_rate}."
+        )
+    if not 0 <= renewal_threshold < math.inf:
+        raise InputError(
+            f"renewal_threshold must be at least 0 nats and finite, got {renewal_threshold}."
+        )
     if not (0 < smallest_diffusion < math.inf and 0 < correlation_time < math.inf):
         raise InputError(
             "smallest_diffusion and correlation_time must be positive and finite, or divergences "
@@ -54,19 +67,3 @@ def noise_model_of(
             *sizes, threshold=renewal_threshold, rate=renewal_rate, largest=largest_rate
         )
     return None
-
-
-def check_clock_options(period: float, rate: float, largest: float, threshold: float) -> None:
-    """Raise `InputError` for a clock that never renews, or that renews too often."""
-    if not 1e-3 <= period <= 1e6:
-        raise InputError(
-            f"renewal_interval must lie between 0.001 and 1e6 frames, got {period}. For a model "
-            "without noise, set stochastic: false."
-        )
-    if not 0 < rate < largest <= 1000:
-        raise InputError(
-            "renewal_rate must be above 0 and below largest_rate, which must be at most 1000, got "
-            f"{rate} and {largest}."
-        )
-    if not 0 <= threshold < math.inf:
-        raise InputError(f"renewal_threshold must be at least 0 nats and finite, got {threshold}.")

@@ -115,19 +115,9 @@ class StochasticStepper:
 
 def _explicit(name: str) -> Step:
     increment = STEPPERS[name].increment
-
-    def advance(
-        equation: StochasticEquation,
-        state: Tensor,
-        length: float,
-        brownian: Tensor,
-        integral: Tensor | None,
-    ) -> Tensor:
-        return state + increment(
-            lambda _, y: equation.increment(y, length, brownian), 0.0, state, 1.0
-        )
-
-    return advance
+    return lambda equation, state, length, brownian, _: (
+        state + increment(lambda _, y: equation.increment(y, length, brownian), 0.0, state, 1.0)
+    )
 
 
 def _milstein(correction: float) -> Step:

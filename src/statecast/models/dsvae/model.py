@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from statecast.checks import typed
 from statecast.errors import InputError
 from statecast.frames import Batch, FrameSpec
-from statecast.models.base import Losses, known_part
+from statecast.models.base import Losses, collapse_warning, known_part
 from statecast.models.dsvae.networks import (
     ContentPosterior,
     FactorisedPosterior,
@@ -238,14 +238,8 @@ class DSVAE(StateSpaceForecaster):
         }
 
     def training_warning(self, diagnosed: Mapping[str, float]) -> str | None:
-        """A warning if no unit of f or of z is active, so that the posterior equals the prior."""
-        for name in ("content", "motion"):
-            if diagnosed.get(f"{name}_active") == 0:
-                return (
-                    f"the posterior of the {name} has collapsed; lower model.kl_{name}_weight or "
-                    "model.observation_std."
-                )
-        return None
+        latents = [(name, f"the {name}", f"kl_{name}_weight") for name in ("content", "motion")]
+        return collapse_warning(diagnosed, latents)
 
     # Inference
 

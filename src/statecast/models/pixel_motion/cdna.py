@@ -76,7 +76,7 @@ class CDNA(PixelMotion):
             condition_size=spec.actions + spec.agent_states,
             rectified=published,
             spare_kernel=published,
-            output=output or fitting_output(spec, normalise),
+            output=output or Normaliser(spec, normalise).fitting_output,
         )
         super().__init__(
             spec,
@@ -113,8 +113,3 @@ class CDNA(PixelMotion):
         states = state_error(conditions, batch, first=len(batch.context))
         total = reconstruction + self.agent_state_weight * sum(states.values())
         return {"total": total, "reconstruction": reconstruction, **states}
-
-
-def fitting_output(spec: FrameSpec, normalise: Normalisation) -> Output:
-    """Output function with the range of normalised frames."""
-    return Normaliser(spec, normalise).fitting_output

@@ -13,14 +13,14 @@ from statecast.errors import InputError
 from statecast.frames import Batch, FrameSpec
 from statecast.models.action_conditioning import STATE_WEIGHT, state_error
 from statecast.models.base import Losses, known_mean
-from statecast.models.pixel_motion.cdna import WIDTHS, fitting_output
+from statecast.models.pixel_motion.cdna import WIDTHS
 from statecast.models.pixel_motion.cell import REDUCTION, CellOptions, layer_norm
 from statecast.models.pixel_motion.forecaster import PixelMotion
 from statecast.models.scheduled_sampling import linear_rise
 from statecast.nn.codecs.base import Output
 from statecast.nn.gaussian import DiagonalGaussian, widened
 from statecast.nn.noise import Noise
-from statecast.nn.normaliser import Normalisation
+from statecast.nn.normaliser import Normalisation, Normaliser
 from statecast.nn.pixel_motion import Motion
 from statecast.nn.same_padding import SameConv2d
 
@@ -144,7 +144,7 @@ class SV2P(PixelMotion):
             condition_size=spec.actions + spec.agent_states,
             rectified=False,
             spare_kernel=published,
-            output=output or fitting_output(spec, normalise),
+            output=output or Normaliser(spec, normalise).fitting_output,
         )
         super().__init__(
             spec,
