@@ -289,7 +289,7 @@ class TestActing:
     def test_what_is_missing_is_named(self, name):
         model, batch = made(name), batch_of()
         context = batch.context
-        with pytest.raises(InputError, match=r"under actions: .* \(batch, 4, 2\) .* got None"):
+        with pytest.raises(InputError, match=r"needs actions of shape \(batch, 4, 2\).* got None"):
             model.forecast(context.values)
         with pytest.raises(InputError, match=r"\(batch, 5, 2\) .* got \(3, 4, 2\)"):
             model.forecast(context, 4)

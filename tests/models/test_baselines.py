@@ -127,7 +127,7 @@ def test_analogues_follow_a_cycle_as_far_as_is_asked():
     cycle = torch.randn(11, 1, 2, 3, generator=torch.Generator().manual_seed(1))
     windows = torch.stack([cycle[(start + torch.arange(5)) % 11] for start in range(11)])
     model = Analogue(SPEC, neighbours=1)
-    with pytest.raises(InputError, match="no analogues"):
+    with pytest.raises(InputError, match="no windows yet"):
         model.forecast(ramp(3), 2)
     model.fit_statistics([Batch.of(windows[:6], 3), Batch.of(windows[6:], 3)])
     context = cycle[[4, 5, 6]].unsqueeze(0) + 0.01

@@ -309,7 +309,7 @@ def test_bad_input():
         small(FrameSpec(channels=("a",), space=(8, 16), context=3, horizon=2))
     with pytest.raises(InputError, match="divisible by 4, got 18×16"):
         small(FrameSpec(channels=("a",), space=(18, 16), context=3, horizon=2))
-    with pytest.raises(InputError, match="at least 1 of `objects`"):
+    with pytest.raises(InputError, match="`objects` of at least 1"):
         small(objects=0)
     with pytest.raises(InputError, match="a `scale` above 1"):
         small(scale=1.0)

@@ -146,7 +146,7 @@ def test_options_that_do_not_fit_are_refused(options, message):
 
 def test_what_cannot_be_fitted_is_refused():
     windows = [Batch.of(rotations(4, 9), 3)]
-    with pytest.raises(InputError, match="iterator that ends"):
+    with pytest.raises(InputError, match="iterator that can be read once"):
         DMD(SPEC).fit_statistics(iter(windows))
     with pytest.raises(InputError, match="without windows"):
         DMD(SPEC).fit_statistics([])

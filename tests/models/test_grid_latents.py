@@ -136,7 +136,7 @@ def test_content_that_is_one_is_a_product_with_one():
 
 def test_products_of_maps_need_as_many_channels():
     assert small(mixing="product", content_size=3).forecast(frames(length=3), 2)
-    with pytest.raises(InputError, match="one size, got 5 and 3"):
+    with pytest.raises(InputError, match="equal size, got 5 and 3"):
         small(mixing="product")
 
 
@@ -145,7 +145,7 @@ def test_options_that_do_not_fit_are_refused():
         small(decoder_architecture="mlp")
     with pytest.raises(InputError, match="encoder_width and decoder_width"):
         small(skips=True, decoder_width=8)
-    with pytest.raises(InputError, match="SRVP carries vectors"):
+    with pytest.raises(InputError, match="codes that are vectors"):
         SRVP(SPEC, architecture="maps")
 
 

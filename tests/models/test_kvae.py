@@ -246,11 +246,11 @@ def test_frames_one_by_one_are_all_at_once():
 def test_frames_that_do_not_follow_a_state_are_refused():
     model = small()
     state = model.filter(videos())
-    with pytest.raises(InputError, match="dt must be positive, and at most 1000000 frames, got 0"):
+    with pytest.raises(InputError, match="dt must be positive and at most 1000000 frames, got 0"):
         model.filter(videos(), state, 0)
     with pytest.raises(InputError, match="whole frames only"):
         model.filter(videos(), state, 1.5)
-    with pytest.raises(InputError, match="of 3 sequence"):
+    with pytest.raises(InputError, match="has 3 sequence"):
         model.filter(videos(batch=2), state)
     with pytest.raises(InputError, match="no time before its last frame"):
         model.forecast_from(state, times=[-1, 1])

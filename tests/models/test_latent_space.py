@@ -150,7 +150,7 @@ class TestContentSwap:
         latents = model.infer_latents(frames(3))
         with pytest.raises(InputError, match="of one model"):
             with_content(latents, srvp(seed=3).infer_latents(frames()))
-        with pytest.raises(InputError, match="1 sequence or of 3"):
+        with pytest.raises(InputError, match="1 sequence or from 3"):
             with_content(latents, model.infer_latents(frames(2)))
         with pytest.raises(InputError, match=r"Those of the contents are \(1, 8, 8\)"):
             content_swap(model, torch.zeros(1, 3, 1, 8, 8), frames())
@@ -321,9 +321,9 @@ class TestTime:
             (lambda m, path: freeze(m, path, 3.0, 2), "got a time of 3"),
             (lambda m, path: freeze(m, path, 0.0, -1), "0 to 100000 frames, got -1"),
             (lambda m, path: freeze(m, path, 0.0, 2**31), "0 to 100000 frames, got 2147483648"),
-            (lambda m, path: change_speed(m, path, 0.0), "positive rate, got 0"),
-            (lambda m, path: change_speed(m, path, -1.0), "positive rate"),
-            (lambda m, path: change_speed(m, path, float("inf")), "positive rate"),
+            (lambda m, path: change_speed(m, path, 0.0), "positive and finite, got 0"),
+            (lambda m, path: change_speed(m, path, -1.0), "positive and finite"),
+            (lambda m, path: change_speed(m, path, float("inf")), "positive and finite"),
             (lambda m, path: change_speed(m, path, 1e-9), "more than 100000"),
             (lambda m, path: change_speed(m, path, 0.5, substeps=0), "at least 1 step"),
         ],

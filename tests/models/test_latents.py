@@ -199,7 +199,7 @@ REFUSED = {
                 values=frames(length=3), times=torch.tensor([-3.0, -1, 0]), channels=("intensity",)
             )
         ),
-        "consecutive frames",
+        "must be consecutive",
     ),
     "no future": (lambda m: m.continue_latents(path(m), 2, samples=0), "at least 1 sample"),
     "other samples": (
@@ -212,9 +212,9 @@ REFUSED = {
     "after the path": (lambda m: m.decode_latents(path(m), [0, 0.5]), "got a time of 0.5"),
     "times that fall": (lambda m: m.decode_latents(path(m), [0, -1]), "must increase"),
     "times that are NaN": (lambda m: m.decode_latents(path(m), [float("nan")]), "finite"),
-    "another model": (lambda m: m.decode_latents(path(small(seed=5))), "belong to another model"),
+    "another model": (lambda m: m.decode_latents(path(small(seed=5))), "come from another model"),
     "another kind": (
-        lambda m: m.continue_latents(separable().infer_latents(kelvin())), "belong to another",
+        lambda m: m.continue_latents(separable().infer_latents(kelvin())), "come from another",
     ),
 }  # fmt: skip
 

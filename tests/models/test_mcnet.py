@@ -287,7 +287,7 @@ def test_bad_input():
     model, context = small(), frames(length=3)
     with pytest.raises(InputError, match="divisible by 8, got 12×16"):
         small(FrameSpec(channels=("a",), space=(12, 16), context=3, horizon=2))
-    with pytest.raises(InputError, match="images"):
+    with pytest.raises(InputError, match="points of shape"):
         small(FrameSpec(channels=("a",), space=(12,), context=3, horizon=2))
     with pytest.raises(InputError, match="context of at least 2 frames"):
         small(FrameSpec(channels=("a",), space=(8, 16), context=1, horizon=2))

@@ -9,6 +9,7 @@ from statecast.errors import InputError
 from statecast.frames import Batch, FrameSpec
 from statecast.models.phydnet.cells import moment_matrix
 from statecast.models.phydnet.model import PhyDNet, teacher_forcing_ratio
+from statecast.nn.conv_lstm import ConvLSTMState
 from statecast.runs.official.phydnet import published_names, read_tensors
 from statecast.runs.official.settings import Settings
 
@@ -282,7 +283,7 @@ def test_bad_input():
     model, context = small(), frames(length=3)
     with pytest.raises(InputError, match=r"divisible by 4, got 9×12.* 8×12"):
         small(FrameSpec(channels=("a",), space=(9, 12), context=3, horizon=2))
-    with pytest.raises(InputError, match="images"):
+    with pytest.raises(InputError, match="points of shape"):
         small(FrameSpec(channels=("a",), space=(12,), context=3, horizon=2))
     with pytest.raises(InputError, match="8 channels do not divide into 3 groups"):
         small(groups=3)

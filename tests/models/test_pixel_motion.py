@@ -186,7 +186,7 @@ def test_options_and_windows_that_do_not_fit_are_refused():
         CDNA(SPEC, lstm_widths=(3, 4))
     with pytest.raises(InputError, match="odd kernel_size"):
         small(CDNA, kernel_size=4)
-    with pytest.raises(InputError, match="Stages follow each other"):
+    with pytest.raises(InputError, match="Stages must follow each other"):
         small(SV2P, posterior_start=5, kl_start=4)
     longer = FrameSpec(channels=("c",), space=(16, 16), context=2, horizon=4)
     with pytest.raises(InputError, match="5 frames, got 6"):

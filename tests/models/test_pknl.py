@@ -363,7 +363,7 @@ def test_bad_input():
     model, context = small(), frames(length=3)
     with pytest.raises(InputError, match="divisible by 32, got 8×12"):
         PKnl(SPEC)
-    with pytest.raises(InputError, match="images"):
+    with pytest.raises(InputError, match="points of shape"):
         small(FrameSpec(channels=("a",), space=(12,), context=3, horizon=2))
     with pytest.raises(InputError, match="levels"):
         small(levels=0)

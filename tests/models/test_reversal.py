@@ -163,7 +163,7 @@ def test_steps_that_cannot_be_undone_are_refused(options, solver, advised):
 def test_frames_that_do_not_fit_are_refused():
     model = made("held")
     latents = infer_and_continue(model, frames(length=4), 2, generator=seeded(7))
-    with pytest.raises(InputError, match="goes back 0 to"):
+    with pytest.raises(InputError, match="can go back 0 to"):
         reverse_latents(model, latents, -1)
     with pytest.raises(InputError, match="another model"):
         reverse_latents(made("deterministic"), latents)

@@ -235,7 +235,7 @@ def test_constant_content_is_the_model_without_s():
 
 
 def test_options_that_do_not_fit_are_refused():
-    with pytest.raises(InputError, match="one size"):
+    with pytest.raises(InputError, match="equal size"):
         small(content_size=5)
     with pytest.raises(InputError, match="skips: false"):
         small(content="constant", skips=True)

@@ -272,7 +272,7 @@ def test_contexts_that_do_not_fit_are_refused(context, message):
             {"solver": "residual"},
             "solver should be euler or .* or dopri5, got",
         ),
-        ({"solver": "dopri5", "substeps": 2}, "chooses its steps itself"),
+        ({"solver": "dopri5", "substeps": 2}, "chooses its own steps"),
         ({"solver": "dopri5", "relative_tolerance": -1e-3}, "Tolerances must be positive"),
         ({"absolute_tolerance": 0.0}, "Tolerances must be positive"),
         ({"transition": "gru", "stochastic": False}, "stochastic: true"),

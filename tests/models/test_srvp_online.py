@@ -121,11 +121,11 @@ def test_what_does_not_fit_is_refused():
     with pytest.raises(InputError, match="first state from 3 frames"):
         model.forecast_from(early, 2)
     state = model.filter(values, samples=2)
-    with pytest.raises(InputError, match="carries 2 samples, got samples=3"):
+    with pytest.raises(InputError, match="holds 2 samples, got samples=3"):
         model.forecast_from(state, 2, samples=3)
     with pytest.raises(InputError, match="gap_input"):
         model.filter(values[:, :1], state, 2)
-    with pytest.raises(InputError, match="of 3 sequence"):
+    with pytest.raises(InputError, match="has 3 sequence"):
         model.filter(values[:1], state)
     with pytest.raises(InputError, match="at least 1 sample"):
         model.filter(values, samples=0)
@@ -135,7 +135,7 @@ def test_what_does_not_fit_is_refused():
         with pytest.raises(InputError, match="that `filter` of SRVP gave"):
             model.forecast_from(nonsense, 2)
     for gap in (0.0, -1.0, float("inf"), 1e12):
-        with pytest.raises(InputError, match="dt must be positive, and at most"):
+        with pytest.raises(InputError, match="dt must be positive and at most"):
             model.filter(values[:, :1], state, gap)
     with pytest.raises(InputError, match="gave, got list"):
         model.filter(values[:, :1], [state])

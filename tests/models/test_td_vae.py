@@ -265,7 +265,7 @@ def test_frames_one_by_one_are_all_at_once():
         whole.forecast(context, **options, generator=seeded(2)).samples,
     ]
     torch.testing.assert_close(*found)
-    with pytest.raises(InputError, match="of 3 sequence"):
+    with pytest.raises(InputError, match="has 3 sequence"):
         model.filter(videos(batch=2), state)
 
 
@@ -308,5 +308,5 @@ def test_options_that_do_not_fit_are_refused(options, message):
 def test_times_that_it_cannot_reach_are_refused():
     with pytest.raises(InputError, match="got a time of -1"):
         small().forecast(videos(length=4), times=[-1, 1])
-    with pytest.raises(InputError, match="hold no gap of 3"):
+    with pytest.raises(InputError, match="too short for a gap of 3"):
         small().loss(Batch.of(videos(length=3), 2))

@@ -66,7 +66,7 @@ def test_increments_are_independent_and_as_long_as_their_steps(parts):
 
 
 def test_a_time_outside_is_refused():
-    with pytest.raises(InputError, match=r"ends at 1, got 1\.5"):
+    with pytest.raises(InputError, match=r"in \[0, 1\], got 1\.5"):
         path().at(1.5)
 
 

@@ -229,7 +229,7 @@ def grid_of(
     space = frame_shape[1:]
     if len(space) != 2:
         raise InputError(
-            f"{architecture} needs frames (channel, height, width), got point data of shape "
+            f"{architecture} needs frames (channel, height, width), got points of shape "
             f"{frame_shape}. For points, use the model srvp or separable with architecture: mlp."
         )
     if any(size % reduction for size in space):
