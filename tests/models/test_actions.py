@@ -291,7 +291,7 @@ class TestActing:
         context = batch.context
         with pytest.raises(InputError, match=r"needs actions of shape \(batch, 4, 2\).* got None"):
             model.forecast(context.values)
-        with pytest.raises(InputError, match=r"\(batch, 5, 2\) .* got \(3, 4, 2\)"):
+        with pytest.raises(InputError, match=r"\(batch, 5, 2\).* got \(3, 4, 2\)"):
             model.forecast(context, 4)
         with pytest.raises(InputError, match=r"got \(3, 4, 3\)"):
             model.forecast(context, actions=torch.zeros(3, 4, 3))

@@ -148,7 +148,7 @@ def test_what_cannot_be_fitted_is_refused():
     windows = [Batch.of(rotations(4, 9), 3)]
     with pytest.raises(InputError, match="iterator that can be read once"):
         DMD(SPEC).fit_statistics(iter(windows))
-    with pytest.raises(InputError, match="without windows"):
+    with pytest.raises(InputError, match="training windows, got none"):
         DMD(SPEC).fit_statistics([])
     with pytest.raises(InputError, match="at least 4 frames"):
         DMD(SPEC).fit_statistics([Batch.of(rotations(4, 3), 2)])

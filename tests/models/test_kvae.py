@@ -252,7 +252,7 @@ def test_frames_that_do_not_follow_a_state_are_refused():
         model.filter(videos(), state, 1.5)
     with pytest.raises(InputError, match="has 3 sequence"):
         model.filter(videos(batch=2), state)
-    with pytest.raises(InputError, match="no time before its last frame"):
+    with pytest.raises(InputError, match="cannot go back before its last frame"):
         model.forecast_from(state, times=[-1, 1])
     with pytest.raises(InputError, match="whole context"):
         small(forecast_from="means").filter(videos())

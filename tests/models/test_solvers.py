@@ -287,7 +287,7 @@ def test_arguments_that_do_not_fit_are_refused():
         srvp().float().forecast(context, 2, solver="residual")
     with pytest.raises(InputError, match="leave `solver` out"):
         Persistence(SPEC).forecast(context, 2, solver="euler")
-    with pytest.raises(InputError, match="no solver 'leapfrog'"):
+    with pytest.raises(InputError, match="Unknown solver 'leapfrog'"):
         Solver(name="leapfrog")
     # Steps of a model's own solver are not asked of an adaptive one.
     srvp(substeps=2).float().forecast(context, 2, solver="dopri5")
