@@ -83,13 +83,12 @@ def test_the_prior_by_itself(model, variant):
     key = f"{variant}/prior_sample"
     noise = [EXPECTED[f"{key}/noise_{i}"] for i in range(4)]
     with torch.no_grad():
-        drawn, priors, _ = zip(*model.prior.roll_out(2, iter(noise), FRAMES), strict=True)
+        prior = model.prior.free(2, noise, FRAMES)
         latents = model.infer_latents(FRAMES[:2])
-    torch.testing.assert_close(torch.stack(drawn, dim=1), EXPECTED[f"{key}/z"], **CLOSE)
-    for time, prior in enumerate(priors):
-        torch.testing.assert_close(prior.mean, EXPECTED[f"{key}/mean"][:, time], **CLOSE)
-        logarithm = EXPECTED[f"{key}/logvar"][:, time]
-        torch.testing.assert_close(2 * prior.std.log(), logarithm, **CLOSE)
+    drawn = prior.at(torch.stack(noise, dim=1))
+    torch.testing.assert_close(drawn, EXPECTED[f"{key}/z"], **CLOSE)
+    torch.testing.assert_close(prior.mean, EXPECTED[f"{key}/mean"], **CLOSE)
+    torch.testing.assert_close(2 * prior.std.log(), EXPECTED[f"{key}/logvar"], **CLOSE)
     # New motion of latents is such a roll-out as well.
     moved = model.draw_motion(latents, generator=torch.Generator().manual_seed(1))
     z = model.dynamics_code(moved.states)[0]

@@ -129,7 +129,9 @@ def test_what_does_not_fit_is_refused():
         model.filter(values[:1], state)
     with pytest.raises(InputError, match="at least 1 sample"):
         model.filter(values, samples=0)
-    with pytest.raises(InputError, match="cannot go back before its last frame, at time 0, got a time of -1"):
+    with pytest.raises(
+        InputError, match="cannot go back before its last frame, at time 0, got a time of -1"
+    ):
         model.forecast_from(state, times=[-1.0], samples=2)
     for nonsense in (None, "state"):
         with pytest.raises(InputError, match="that `filter` of SRVP gave"):

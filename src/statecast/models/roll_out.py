@@ -83,7 +83,7 @@ class LatentRollout(Staged, Forecaster):
         return iter(())
 
     def noise_prior(self, latent: Float[Tensor, "*batch latent"]) -> DiagonalGaussian | None:
-        """Distribution of the next interval's noise; None for a transition without."""
+        """Distribution of the next interval's noise; None for a transition without noise."""
         return None
 
     @property

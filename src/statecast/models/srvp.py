@@ -206,15 +206,7 @@ class SRVP(OnlineLatentProcess):
             hidden=transition_hidden,
             layers=transition_layers,
         )
-        self.solvers = ODE_SOLVERS if self.transition.continuous else ()
-        if self.noise_model is not None:
-            self.solvers = self.noise_model.solvers
-        if not self.continuous and (substeps > 1 or solver != "euler"):
-            raise InputError(
-                f"The {transition} transition works in whole frames only, without a solver: leave "
-                "`substeps` and `solver` out."
-            )
-        self.choose_solver(substeps=substeps)
+        self._set_solvers(transition)
         self.lstm, self.posterior, self.prior = None, None, None
         if stochastic:
             self.lstm = nn.LSTM(code_size, hidden, batch_first=True)
@@ -239,6 +231,17 @@ class SRVP(OnlineLatentProcess):
             )
         if self.observation_std <= 0:
             raise InputError(f"observation_std must be positive, got {self.observation_std}.")
+
+    def _set_solvers(self, transition: TransitionName) -> None:
+        self.solvers = ODE_SOLVERS if self.transition.continuous else ()
+        if self.noise_model is not None:
+            self.solvers = self.noise_model.solvers
+        if not self.continuous and (self.substeps > 1 or self.solver != "euler"):
+            raise InputError(
+                f"The {transition} transition works in whole frames only, without a solver: leave "
+                "`substeps` and `solver` out."
+            )
+        self.choose_solver(substeps=self.substeps)
 
     def initialise(self, generator: torch.Generator | None) -> None:
         """Draw all weights: codec N(0, 0.02²), transition orthogonal, others uniform."""

@@ -21,7 +21,7 @@ class GapNetwork(nn.Module):
 
     The filter reads the existing codes in order, each with the gap d before it. The posterior of
     the noise in an interval depends on the next existing frame, i, and on p, the number of frames
-    by which that frame comes later:
+    from the end of the interval to that frame:
 
     $$h_i = \mathrm{LSTM}(h_{i-1}, c_i + w \ln d_i), \qquad
     q(z_t) = N\big(\mathrm{linear}(h_i + \ln(1 + p)\tanh(A[h_i, \ln(1 + p)]))\big)$$

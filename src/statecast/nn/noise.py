@@ -23,10 +23,6 @@ class Noise:
         batch: number of sequences.
         generator: source of the draws.
         replayed: values (sample, batch, *size) that replace the draws, in order.
-        record: whether to keep the draws in `recorded`, from which they can be replayed.
-
-    Attributes:
-        recorded: the values drawn so far, (sample, batch, *size) each.
     """
 
     def __init__(
@@ -36,11 +32,8 @@ class Noise:
         generator: torch.Generator | None = None,
         *,
         replayed: Iterable[Tensor] | None = None,
-        record: bool = False,
     ) -> None:
         self.samples, self.batch, self.generator = samples, batch, generator
-        self.record = record
-        self.recorded: list[Tensor] = []
         self._replayed = None if replayed is None else iter(replayed)
 
     def draw(self, *size: int, like: Tensor) -> Float[Tensor, "row *size"]:
@@ -54,8 +47,6 @@ class Noise:
             values = standard_normal(shape, like, self.generator)
         else:
             values = self._next(shape).to(like)
-        if self.record:
-            self.recorded.append(values)
         return values.transpose(0, 1).flatten(0, 1)
 
     def _next(self, shape: tuple[int, ...]) -> Tensor:

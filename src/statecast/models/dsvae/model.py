@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Literal, NamedTuple
 
@@ -198,7 +198,11 @@ class DSVAE(StateSpaceForecaster):
                 return gaussian.mean
             return gaussian.at(noise.draw(*gaussian.mean.shape[1:], like=gaussian.mean))
 
-        prior = self.free_prior(batch, length, noise, frames) if self.published else None
+        prior = None
+        if self.published:
+            size, training = self.motion_size, self.training
+            drawn = [noise.draw(size, like=frames) if training else None for _ in range(length)]
+            prior = self.prior.free(batch, drawn, frames)
         codes = self.encode(frames)
         of_content = self.content_posterior(codes if self.published else codes[:, :context])
         content = draw(of_content)
@@ -207,16 +211,6 @@ class DSVAE(StateSpaceForecaster):
         decoded = self.decode_codes(content, motion)
         prior = prior or self.prior.given(motion)
         return Inference(content, motion, decoded, of_content, posterior, prior)
-
-    def free_prior(self, batch: int, length: int, noise: Noise, like: Tensor) -> DiagonalGaussian:
-        """Distributions of z₁ … z_T given the prior's own draws, (batch, time, motion)."""
-
-        def standard() -> Iterator[Tensor | None]:
-            for _ in range(length):
-                yield noise.draw(self.motion_size, like=like) if self.training else None
-
-        priors = [prior for _, prior, _ in self.prior.roll_out(batch, standard(), like)]
-        return DiagonalGaussian.stack(priors, dim=1)
 
     def diagnostics(
         self, batch: Batch, generator: torch.Generator | None = None

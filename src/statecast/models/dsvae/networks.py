@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 
 import torch
 from jaxtyping import Float
@@ -77,7 +77,7 @@ class FrameDecoder(nn.Module):
 
 
 class GaussianHead(nn.Module):
-    """A Gaussian from linear outputs: its mean, and v with deviation exp(½ v); `rectify` both."""
+    """A Gaussian with a linear mean and log-variance; `rectify` passes both through a rectifier."""
 
     def __init__(self, inputs: int, size: int, *, rectify: bool = False) -> None:
         super().__init__()
@@ -161,22 +161,22 @@ class MotionPrior(nn.Module):
         hidden, cell = self.cell(motion, state)
         return widened(hidden), widened(cell)
 
-    def roll_out(
-        self, rows: int, noise: Iterator[Float[Tensor, "row motion"] | None], like: Tensor
-    ) -> Iterator[tuple[Tensor, DiagonalGaussian, CellState]]:
-        """Draws, their distributions, and the states after them, of z₁, z₂, … by its own draws.
+    def free(
+        self, rows: int, noise: Iterable[Float[Tensor, "row motion"] | None], like: Tensor
+    ) -> DiagonalGaussian:
+        """The distribution of each z given the prior's own draws before it, (row, time, motion).
 
         Args:
-            rows: sequences.
-            noise: standard normal values of each draw; None for the mean.
-            like: a tensor of the type and device to work with.
+            rows: number of sequences.
+            noise: standard normal values of each draw; None for its mean.
+            like: a tensor with the dtype and device to use.
         """
-        state = self.start(rows, like)
+        state, priors = self.start(rows, like), list[DiagonalGaussian]()
         for standard in noise:
             prior = self.head(state[0])
-            drawn = prior.mean if standard is None else prior.at(standard)
-            state = self.advance(drawn, state)
-            yield drawn, prior, state
+            state = self.advance(prior.mean if standard is None else prior.at(standard), state)
+            priors.append(prior)
+        return DiagonalGaussian.stack(priors, dim=1)
 
     def given(self, motion: Float[Tensor, "batch time motion"]) -> DiagonalGaussian:
         """The distribution of each z given those before it, (batch, time, motion)."""

@@ -225,7 +225,7 @@ class SVG(FrameFeedback[SVGState]):
     def decode_window(
         self, skips: Maps, codes: Float[Tensor, "batch time code"], context: int
     ) -> Float[Tensor, "batch time channel y x"]:
-        """Frames from codes, with skips of the frame before each, at most of the skip frame."""
+        """Frames from codes, with skips of the frame before each, or of an earlier skip frame."""
         batch, length = codes.shape[:2]
         frozen = min(self.skip_index(context), length - 1)
         source = torch.arange(length, device=codes.device).clamp(max=frozen)
