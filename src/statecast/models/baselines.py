@@ -28,9 +28,7 @@ class Baseline(Forecaster):
 
     @abstractmethod
     def extrapolate(
-        self,
-        values: Float[Tensor, "batch context channel *space"],
-        times: Float[Tensor, " time"],
+        self, values: Float[Tensor, "batch context channel *space"], times: Float[Tensor, " time"]
     ) -> Float[Tensor, "batch time channel *space"]:
         """Frames at `times`, not yet limited to the data's range."""
 

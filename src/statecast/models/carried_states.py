@@ -10,12 +10,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from statecast.nn.random import sample_keys
-from statecast.solvers.interval_noise import (
-    Interval,
-    IntervalNoise,
-    number_of_time,
-    step_times,
-)
+from statecast.solvers.interval_noise import Interval, IntervalNoise, number_of_time, step_times
 from statecast.solvers.reversible import Followed, Pair, reversible_path
 from statecast.solvers.solvers import Solver
 

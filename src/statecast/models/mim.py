@@ -15,13 +15,7 @@ from statecast.models.patch_rnn import PatchRNN, Sampling
 from statecast.nn.blocks import initialise_convolutions
 from statecast.nn.normaliser import Normalisation
 from statecast.nn.random import PartGenerator
-from statecast.nn.st_lstm import (
-    Maps,
-    MIMBlock,
-    Norm,
-    STLSTMCell,
-    peephole_cell,
-)
+from statecast.nn.st_lstm import Maps, MIMBlock, Norm, STLSTMCell, peephole_cell
 
 DIFFERENCE_BOUND = 1e-3  # bound of the initial weights of MIM-N, as published
 

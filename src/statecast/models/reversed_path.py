@@ -27,10 +27,7 @@ def check_invertible(model: LatentRollout, solver: Solver) -> None:
 
 
 def run_back(
-    model: LatentRollout,
-    latents: Latents,
-    frames: int,
-    generator: torch.Generator | None,
+    model: LatentRollout, latents: Latents, frames: int, generator: torch.Generator | None
 ) -> Latents:
     """Run a path backwards from its last state to `frames` frames before its first one.
 

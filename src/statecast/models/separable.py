@@ -25,13 +25,7 @@ from statecast.nn.blocks import (
     mlp,
 )
 from statecast.nn.codecs.base import Content, DecoderOptions, Encoding, Mixing, Output
-from statecast.nn.codecs.build import (
-    Architecture,
-    check_pair,
-    code_shape,
-    decoder_of,
-    encoder_of,
-)
+from statecast.nn.codecs.build import Architecture, check_pair, code_shape, decoder_of, encoder_of
 from statecast.nn.fast.switches import enabled
 from statecast.nn.gaussian import widened
 from statecast.nn.normaliser import Normalisation

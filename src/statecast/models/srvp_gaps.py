@@ -45,11 +45,7 @@ class GapNetwork(nn.Module):
         return torch.where(codes.isnan(), self.missing, codes)
 
     def evidence(
-        self,
-        codes: Float[Tensor, "batch time code"],
-        *,
-        lstm: nn.LSTM,
-        posterior: nn.Linear,
+        self, codes: Float[Tensor, "batch time code"], *, lstm: nn.LSTM, posterior: nn.Linear
     ) -> Evidence:
         """Parameters of the posterior of each interval.
 

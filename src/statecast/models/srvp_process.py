@@ -24,13 +24,7 @@ from statecast.nn.transitions import (
     Transition,
     TransitionName,
 )
-from statecast.solvers.interval_noise import (
-    Constant,
-    Interval,
-    IntervalNoise,
-    follow,
-    step_times,
-)
+from statecast.solvers.interval_noise import Constant, Interval, IntervalNoise, follow, step_times
 from statecast.solvers.reversible import Followed
 from statecast.solvers.solvers import Solver, SolverName
 

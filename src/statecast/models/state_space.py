@@ -193,11 +193,7 @@ class StateSpaceForecaster(LatentRollout):
 
     @typed
     def reintegrate_latents(
-        self,
-        latents: Latents,
-        *,
-        substeps: int | None = None,
-        solver: SolverName | None = None,
+        self, latents: Latents, *, substeps: int | None = None, solver: SolverName | None = None
     ) -> Latents:
         """Integrate a path again, from its first state and with its noise.
 
@@ -341,11 +337,7 @@ class StateSpaceForecaster(LatentRollout):
 
     @typed
     def reconstruct(
-        self,
-        context: Frames | Any,
-        *,
-        samples: int = 1,
-        generator: torch.Generator | None = None,
+        self, context: Frames | Any, *, samples: int = 1, generator: torch.Generator | None = None
     ) -> Float[Tensor, "sample batch time channel *space"]:
         """The context's own frames as the model sees them, decoded from its latents.
 

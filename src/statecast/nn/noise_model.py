@@ -103,10 +103,7 @@ class NoiseModel(nn.Module, ABC):
 
     @abstractmethod
     def divergence(
-        self,
-        steps: Steps,
-        evidence: Float[Tensor, "batch interval size"],
-        dynamics: Dynamics,
+        self, steps: Steps, evidence: Float[Tensor, "batch interval size"], dynamics: Dynamics
     ) -> Float[Tensor, "sample batch interval"]:
         """Divergence of the posterior path from the prior path, in nats per frame interval."""
 
@@ -150,8 +147,7 @@ def observed_or_prior(
 
 
 def path_divergence(
-    posterior_mean: Float[Tensor, "*batch noise"],
-    prior: DiagonalGaussian,
+    posterior_mean: Float[Tensor, "*batch noise"], prior: DiagonalGaussian
 ) -> Float[Tensor, "*batch"]:
     r"""Divergence between white noises of different means, per unit of time (Girsanov).
 

@@ -44,10 +44,7 @@ ReversibleStep = Callable[[Tensor, int, bool], Tensor]
 
 
 def reversible_path(
-    step: ReversibleStep,
-    state: Float[Tensor, "*shape"],
-    count: int,
-    inputs: Sequence[Tensor],
+    step: ReversibleStep, state: Float[Tensor, "*shape"], count: int, inputs: Sequence[Tensor]
 ) -> Float[Tensor, "step *shape"]:
     """States after each of `count` steps, with gradients that need no stored activations.
 

@@ -382,9 +382,7 @@ class DDPAE(StateSpaceForecaster):
         return later, self.poses.increment(tracks.hidden)
 
     def frames_of_path(
-        self,
-        codes: Float[Tensor, "batch object code"],
-        path: Float[Tensor, "batch time object 3"],
+        self, codes: Float[Tensor, "batch object code"], path: Float[Tensor, "batch time object 3"]
     ) -> Float[Tensor, "batch time channel height width"]:
         """Frames of a training window, from contents and unconstrained poses."""
         objects = self.decode_objects(codes.flatten(0, 1), copies=path.shape[1])

@@ -132,9 +132,7 @@ class Decoder(nn.Module):
         return found
 
 
-def unpool(
-    maps: Float[Tensor, "many channel y x"],
-) -> Float[Tensor, "many channel 2y 2x"]:
+def unpool(maps: Float[Tensor, "many channel y x"]) -> Float[Tensor, "many channel 2y 2x"]:
     """Maps of twice the sides: each value becomes the top left of 2×2 pixels, the rest 0."""
     many, channels, height, width = maps.shape
     found = maps.new_zeros(many, channels, 2 * height, 2 * width)

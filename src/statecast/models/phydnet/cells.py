@@ -74,9 +74,7 @@ class PhysicalCell(nn.Module):
         return torch.sigmoid(self.gate(torch.cat([inputs, seen], dim=1)))
 
     def forward(
-        self,
-        inputs: Float[Tensor, "batch channel y x"],
-        hidden: Float[Tensor, "batch channel y x"],
+        self, inputs: Float[Tensor, "batch channel y x"], hidden: Float[Tensor, "batch channel y x"]
     ) -> Float[Tensor, "batch channel y x"]:
         """The next state h'."""
         predicted = self.predict(hidden)

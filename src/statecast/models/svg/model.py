@@ -14,14 +14,7 @@ from statecast.errors import InputError
 from statecast.frames import Batch, FrameSpec
 from statecast.models.base import Losses, known_mean
 from statecast.models.frame_feedback import FrameFeedback
-from statecast.models.svg.codecs import (
-    Backbone,
-    Maps,
-    SkipDecoder,
-    SkipEncoder,
-    stacked,
-    unfolded,
-)
+from statecast.models.svg.codecs import Backbone, Maps, SkipDecoder, SkipEncoder, stacked, unfolded
 from statecast.models.svg.recurrent import FramePredictor, GaussianLSTM
 from statecast.models.svg.statistics import (
     batch_statistics,

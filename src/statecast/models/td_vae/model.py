@@ -170,12 +170,7 @@ class TDVAE(OnlineForecaster[BeliefState]):
 
     # Beliefs and states
 
-    def beliefs(
-        self,
-        frames: Frames,
-        state: BeliefState | None = None,
-        dt: float = 1.0,
-    ) -> Beliefs:
+    def beliefs(self, frames: Frames, state: BeliefState | None = None, dt: float = 1.0) -> Beliefs:
         """Beliefs after each frame; missing frames do not change them.
 
         Args:
