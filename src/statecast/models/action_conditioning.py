@@ -20,7 +20,7 @@ STATE_WEIGHT = 1e-4  # weight of the error of predicted states, as published
 
 
 class Conditions(NamedTuple):
-    """What the frame network sees at each step in addition to the frame."""
+    """Inputs of the frame network at each step in addition to the frame."""
 
     seen: Float[Tensor, "row step condition"]  # action, then state of the agent
     predicted: Float[Tensor, "row step agent_state"] | None  # after each step; None without states

@@ -1,4 +1,4 @@
-"""Analogue forecast: what followed on the training windows that look most like the present."""
+"""Analogue forecast: the frames that followed on the most similar training windows."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ LARGEST = 128 << 20  # bytes of windows that are kept at most
 
 
 class Analogue(Baseline):
-    r"""The mean of what followed on the most similar training windows.
+    r"""The mean of the frames that followed on the most similar training windows.
 
     The last observed frame is compared with that of every window kept. The forecast is the mean
     of the frames after the K nearest ones by squared distance. Beyond the training horizon, it

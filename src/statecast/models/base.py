@@ -51,7 +51,7 @@ class Update(NamedTuple):
 
 
 class Codes(NamedTuple):
-    """Codes of a context: dynamics, which move, and content, which stays."""
+    """Codes of a context: dynamics, and content, which is constant in time."""
 
     dynamics: Float[Tensor, "batch feature"]  # of one frame
     content: Float[Tensor, "batch feature"]
@@ -128,7 +128,7 @@ class Forecaster(nn.Module, ABC):
 
         Args:
             batch: context and target.
-            step: optimiser steps done before, for what changes in the course of a training.
+            step: number of optimiser steps before this one, for schedules.
             generator: source of the random draws.
         """
 
@@ -177,7 +177,7 @@ class Forecaster(nn.Module, ABC):
         return None
 
     def fit_statistics(self, batches: Iterable[Batch]) -> None:
-        """Fit what is computed from training data without gradients; by default, the normaliser.
+        """Fit statistics of training data, without gradients; by default, those of the normaliser.
 
         Args:
             batches: training batches, the same ones each time they are iterated over.
@@ -209,7 +209,7 @@ class Forecaster(nn.Module, ABC):
     def fit_on_validation(
         self, windows: Iterable[tuple[Batch, torch.Generator]], *, samples: int, step: int
     ) -> None:
-        """Fit what is computed from validation windows without gradients; by default, nothing.
+        """Fit statistics of validation windows, without gradients; by default, none.
 
         Called before each validation, in evaluation mode and without gradients.
 
@@ -260,7 +260,7 @@ class Forecaster(nn.Module, ABC):
             solver: method that integrates the transition while forecasting, such as `rk4` or the
                 adaptive `dopri5`; by default the model's own.
             content_from: another context, whose content is used with the dynamics of `context`.
-            actions: what the agent does, (batch, step, action) or of one sequence (step, action),
+            actions: actions of the agent, (batch, step, action) or of one sequence (step, action),
                 from the first context frame on, in place of the actions of `context`; see
                 `Frames`. A model without actions ignores those of a context.
             generator: source of the random draws; same seed, same forecast.

@@ -22,11 +22,11 @@ PROBED = 2  # values of each weight that enter a fingerprint
 
 @dataclass(frozen=True, kw_only=True)
 class Latents:
-    """States of a batch of sequences at whole frames, and what is needed to follow them again.
+    """States of a batch of sequences at whole frames, with all that integrating them again needs.
 
     Attributes:
-        content: what stays, one per sequence.
-        states: what moves, one per frame: y of SRVP, T of Separable.
+        content: content, one per sequence, constant in time.
+        states: latent states, one per frame: y of SRVP, T of Separable.
         times: of the states, one frame interval apart; 0 is the last observed frame.
         solvers: the solver that integrates the transition through each frame interval.
         noise: z of each frame interval, or the keys that generate it; None for a transition

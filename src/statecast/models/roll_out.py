@@ -34,8 +34,8 @@ from statecast.solvers.solvers import ADAPTIVE, ODE_SOLVERS, Solver, SolverName,
 class State(NamedTuple):
     """State of a state-space model, carried forward from a context."""
 
-    content: Content  # what stays, one per sequence
-    latent: Float[Tensor, "sample batch latent *grid"]  # what moves: a vector, or a map
+    content: Content  # constant in time, one per sequence
+    latent: Float[Tensor, "sample batch latent *grid"]  # a vector, or a map
     time: float  # time of the latent, in frame intervals after the last observed frame
     origin: float = 0.0  # time at which the noise clocks started, in the same units
 

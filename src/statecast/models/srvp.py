@@ -35,7 +35,7 @@ class SRVP(OnlineLatentProcess):
     r"""Stochastic latent residual video prediction.
 
     A latent y takes Euler steps of a differential equation with fresh noise z in each frame
-    interval; a content code w holds what does not change:
+    interval; a content code w is constant:
 
     $$y_1 \sim N(0, I), \quad z_{t+1} \sim N(\mu(y_t), \sigma(y_t)^2 I), \quad
     y_{t+1} = y_t + f(y_t, z_{t+1}), \quad x_t \sim N(g(y_t, w), \nu I)$$

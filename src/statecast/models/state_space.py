@@ -81,7 +81,7 @@ class StateSpaceForecaster(LatentRollout):
         return math.prod(self.spec.frame_shape)
 
     def precompute_content(self, content: Content) -> Content:
-        """Content with all that `decode` computes from content alone, once for all latents."""
+        """Content with all that `decode` computes only from content, once for all latents."""
         return content
 
     @abstractmethod
@@ -365,7 +365,7 @@ class StateSpaceForecaster(LatentRollout):
     ) -> Float[Tensor, "sample batch time channel *space"]:
         """Decode all samples and times, as many at once as `limit` bytes of feature maps allow.
 
-        Samples and times are folded together, and what depends on content alone is computed once
+        Samples and times are folded together; parts that depend only on content are computed once
         per sequence.
         """
         samples, batch, length = latents.shape[:3]

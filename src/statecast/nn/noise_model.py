@@ -81,7 +81,7 @@ class NoiseModel(nn.Module, ABC):
     def posterior(
         self, evidence: Float[Tensor, "*batch size"], prior: DiagonalGaussian
     ) -> DiagonalGaussian:
-        """Distribution of the noise given observed frames, of which `prior` is the prior."""
+        """Distribution of the noise, given the evidence of observed frames and the prior."""
         return self.gaussian(evidence)
 
     @property
@@ -110,7 +110,7 @@ class NoiseModel(nn.Module, ABC):
     def drift(
         self, steps: Steps, evidence: Float[Tensor, "batch interval size"], dynamics: Dynamics
     ) -> Float[Tensor, "sample batch step latent"] | None:
-        """The drift's contribution to the latent in each step; None if there is no other."""
+        """Contribution of the drift to the latent in each step; None if it is all that moves it."""
         return None
 
     def per_interval(

@@ -82,7 +82,7 @@ class PhyDNet(FrameFeedback[PhyDNetState]):
         InputError: frames are points, sides are not divisible by 4, or groups do not fit.
     """
 
-    branch: Branch = "joint"  # what a forecast shows, see `branch_view`
+    branch: Branch = "joint"  # branch that forecasts show, see `branch_view`
 
     def __init__(
         self,

@@ -121,7 +121,7 @@ class Decoder(Staged, ABC):
         return []
 
     def precompute(self, content: Content) -> Content:
-        """Content with all that depends on content alone, computed for any number of decodings."""
+        """Content with all parts that depend only on it, computed for any number of decodings."""
         return content._replace(
             precomputed=tuple(
                 None if maps is None else unit.convolve_shared(maps, first=first)
