@@ -92,7 +92,7 @@ class TestActions:
 
     def test_what_is_missing_too_short_or_ignored_is_said(self, tmp_path):
         path = self.written(tmp_path / "a.npz")
-        with pytest.raises(InputError, match=r"actions: .* \(batch, 6, 2\) .* got \(3, 5, 2\)"):
+        with pytest.raises(InputError, match=r"actions of shape \(batch, 6, 2\).* got \(3, 5, 2\)"):
             forecast_file(self.model(), path, tmp_path / "b.npz", horizon=5)
         with pytest.raises(InputError, match="holds actions, but this Persistence takes none"):
             read_context(path, model_for(space=(8, 8)))
@@ -100,7 +100,7 @@ class TestActions:
         with pytest.raises(InputError, match=r"each of 3 sequence\(s\), got \(2, 9, 2\)"):
             read_context(other, self.model())
         np.savez(tmp_path / "d.npz", frames=self.values)
-        with pytest.raises(InputError, match=r"actions: .* got None"):
+        with pytest.raises(InputError, match=r"actions of shape .* got None"):
             forecast_file(self.model(), tmp_path / "d.npz", tmp_path / "b.npz")
 
 
