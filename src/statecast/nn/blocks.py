@@ -172,7 +172,7 @@ class ConvolutionUnit(nn.Module):
             if norm is None:
                 return Ready(part, bias, None)
             scale, shift = folded(norm)
-            # With stored statistics, normalisation is linear, as is the convolution before it.
+            # With stored statistics, normalisation and the convolution before it are both linear.
             part = part * scale.view(-1, 1, 1, *() if self.geometry.transposed else (1,))
             if bias is not None and whole:  # else the shared part has it
                 shift = torch.addcmul(shift, bias, scale)

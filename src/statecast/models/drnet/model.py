@@ -249,7 +249,7 @@ class DrNet(StateSpaceForecaster):
 
         Args:
             frames: context and target, in the units of the model.
-            context: number of context frames, the last of which gives the content.
+            context: number of context frames. The last one gives the content.
         """
         with torch.no_grad(), precise_statistics(frames.device):
             content = self.content_of(frames[:, :context]).code
