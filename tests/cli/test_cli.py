@@ -79,6 +79,11 @@ def test_scores_that_lack_weights_end_with_a_code_of_their_own(tmp_path, monkeyp
     before = (tmp_path / "run/scores.json").read_bytes()
     assert main(["evaluate", "run", "--evaluate.metrics", "[lpips]"]) == INCOMPLETE
     assert (tmp_path / "run/scores.json").read_bytes() == before
+    asked = ["--evaluate.metrics", "[lpips]", "--evaluate.analyses", "[steps]"]
+    capsys.readouterr()
+    assert main(["evaluate", "run", *asked]) == INCOMPLETE
+    assert "steps:" in capsys.readouterr().out  # an analysis does not replace scores
+    assert (tmp_path / "run/scores.json").read_bytes() == before
     assert main(["evaluate", "run", "--evaluate.metrics", "[mse]"]) == 0
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from statecast.evaluation.evaluation import Evaluation
 
-INCOMPLETE = 3  # exit code where metrics that were asked for lack a file of weights
+INCOMPLETE = 3  # exit code if the weights of a requested metric are missing
 SUMMARY = "Score a run on its test data, beside persistence."
 TAKES_OPTIONS = True
 TAKES_PROCESSES = True
@@ -23,14 +23,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--checkpoint", default="best", help="best, last, or a number of steps")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda; default auto")
     parser.add_argument(
-        "--calibrated", action="store_true", help="correct forecasts as statecast calibrate fitted"
+        "--calibrated",
+        action="store_true",
+        help="apply the correction that `statecast calibrate` fitted",
     )
     parser.add_argument(
         "--allow-download", action="store_true", help="fetch the weights that LPIPS needs"
     )
     parser.epilog = (
-        "Options of the recipe's table evaluate can be changed: --evaluate.metrics '[psnr, crps]', "
-        "--evaluate.samples 20. `statecast train RECIPE --help` lists them."
+        "Change options of the recipe's table `evaluate` on the command line: --evaluate.metrics "
+        "'[psnr, crps]', --evaluate.samples 20. `statecast train RECIPE --help` lists them."
     )
 
 
@@ -54,14 +56,14 @@ def run(options: argparse.Namespace, overrides: Sequence[str]) -> int:
             return 0
     print_scores(scores)
     if scores.is_empty:
-        print("Nothing was scored, and nothing written.")
+        print("No score could be computed, so nothing was written; earlier scores stay.")
     else:
         print(f"Written: {', '.join(map(str, written_into(opened.folder, scores)))}")
     lacking = [name for name, reason in scores.not_computed.items() if names_weights(reason)]
     if not lacking:
         return 0
     print(
-        f"statecast: Scores are incomplete: {', '.join(lacking)} needs a file of weights, see "
+        f"statecast: Scores are incomplete: the weights for {', '.join(lacking)} are missing; see "
         "above.",
         file=sys.stderr,
     )
@@ -69,7 +71,7 @@ def run(options: argparse.Namespace, overrides: Sequence[str]) -> int:
 
 
 def print_scores(scores: Evaluation) -> None:
-    """Print tables of scores, what they say in words, and what is missing."""
+    """Print tables of scores, a summary in words, and what is missing."""
     from statecast.evaluation.analyses import ANALYSES
     from statecast.evaluation.skill import skill_lines
 
@@ -85,7 +87,7 @@ def print_scores(scores: Evaluation) -> None:
 
 
 def written_into(folder: Path, scores: Evaluation) -> list[Path]:
-    """The scores that lie in a folder, and a picture of them, which is drawn where it can be."""
+    """Draw the scores, if matplotlib is installed; return the files now in the folder."""
     from statecast.errors import MissingExtraError
     from statecast.evaluation.evaluation import SCORES_NAME
     from statecast.plots.curves import plot_scores
@@ -100,7 +102,7 @@ def written_into(folder: Path, scores: Evaluation) -> list[Path]:
 
 
 def names_weights(reason: str) -> bool:
-    """Whether a metric was not computed because the weights of its network are not here."""
+    """Whether a metric was not computed because the weights of its network are missing."""
     from statecast.metrics.pretrained_weights import ALEXNET, I3D, VGG16
 
     return any(file.name in reason for file in (ALEXNET, VGG16, I3D))

@@ -9,34 +9,44 @@ from typing import Any
 from statecast.errors import InputError
 from statecast.evaluation.analyses.linear_probes import CODES
 from statecast.evaluation.comparability import Scored, differences
-from statecast.evaluation.comparison import Cell, Column, Comparison, Row, is_higher_better
+from statecast.evaluation.comparison import (
+    SEEDS,
+    Cell,
+    Column,
+    Comparison,
+    best_rows,
+    group_row,
+    is_higher_better,
+)
 
 HIGHER = ("completeness", "disentanglement")
 SWAP = "swap"
 LOG_SCORE, ERROR = "log score of modes", "error of probabilities"
-OVER = "over exact"  # a score as a multiple of that of the exact law
-NOTE = "mean ± half the range over runs that differ in nothing but their training's seed"
+OVER = "over exact"  # the model's score divided by that of the exact law
 
 
 class Finding(Column):
-    """A number of an analysis, and what it is of."""
+    """A number that an analysis found: its name as the metric, the code or horizon as selection."""
 
     @property
     def title(self) -> str:
-        """Both, and the direction where there is one."""
-        direction = direction_of(self)
-        arrow = {None: "", True: "↑", False: "↓"}[direction]
+        """Name, direction if there is one, and selection."""
+        arrow = {None: "", True: "↑", False: "↓"}[self.higher_is_better]
         return " ".join(filter(None, (self.metric, arrow, self.selection)))
 
+    @property
+    def higher_is_better(self) -> bool | None:
+        """Direction; None if neither is better, as for what a probe reads from either code."""
+        first, *rest = self.metric.split()
+        if first in HIGHER:
+            return True
+        if self.metric in (LOG_SCORE, ERROR) or self.selection == OVER:
+            return False
+        return is_higher_better(rest[0]) if first == SWAP else None
 
-def direction_of(finding: Column) -> bool | None:
-    """Whether more is better; None where neither is, as of a truth in a code of either kind."""
-    first, *rest = finding.metric.split()
-    if first in HIGHER:
-        return True
-    if finding.metric in (LOG_SCORE, ERROR) or finding.selection == OVER:
-        return False
-    return is_higher_better(rest[0]) if first == SWAP else None
+    def merit(self, value: float) -> float:
+        """A number that is smaller for a better value; infinite if neither direction is better."""
+        return {None: math.inf, True: -value, False: value}[self.higher_is_better]
 
 
 def compare_analyses(groups: Sequence[Sequence[Scored]]) -> Comparison:
@@ -52,7 +62,9 @@ def compare_analyses(groups: Sequence[Sequence[Scored]]) -> Comparison:
     found = differences(runs)
     if found:
         raise InputError(f"These runs cannot be compared: {'; '.join(found)}.")
-    rows = [row_of(group) for group in groups]
+    rows = [
+        group_row(group, [dict(findings(run.scores.analyses)) for run in group]) for group in groups
+    ]
     columns = list(dict.fromkeys(column for row in rows for column in row.cells))
     if not columns:
         raise InputError(
@@ -60,55 +72,32 @@ def compare_analyses(groups: Sequence[Sequence[Scored]]) -> Comparison:
             "--evaluate.analyses '[probes, content_swap]'"
         )
     best = {column: best_rows(rows, column) for column in columns}
-    return Comparison(columns, rows, best, [NOTE] if len(runs) > len(groups) else [], [])
+    return Comparison(columns, rows, best, [SEEDS] if len(runs) > len(groups) else [], [])
 
 
-def row_of(group: Sequence[Scored]) -> Row:
-    """Means over the runs of a group, with half the range."""
-    each = [dict(findings(run.scores.analyses)) for run in group]
-    cells: dict[Column, Cell] = {}
-    for column in each[0]:
-        values = [found.get(column, math.nan) for found in each]
-        half = (max(values) - min(values)) / 2 if len(values) > 1 else math.nan
-        cells[column] = Cell(sum(values) / len(values), half)
-    label = group[0].label if len(group) == 1 else f"{group[0].label} … ({len(group)} runs)"
-    return Row(label, "run", cells, ", ".join(str(run.folder) for run in group))
-
-
-def findings(analyses: Mapping[str, Any]) -> Iterator[tuple[Finding, float]]:
+def findings(analyses: Mapping[str, Any]) -> Iterator[tuple[Column, Cell]]:
     """The numbers of a run's analyses, in the order of the table."""
     probes = analyses.get("probes", {})
     for kind, key, title in (("quantities", "r2", "R²"), ("labels", "accuracy", "accuracy")):
         for name, codes in probes.get(kind, {}).items():
             for code in CODES:
-                yield Finding(f"{name} {title}", code), number(codes[code][key])
-    known = [number(value) for value in probes.get("completeness", {}).values()]
-    if complete := [value for value in known if not math.isnan(value)]:
-        yield Finding("completeness", None), sum(complete) / len(complete)
+                yield Finding(f"{name} {title}", code), cell(codes[code][key])
+    complete = [cell(value).value for value in probes.get("completeness", {}).values()]
+    if known := [value for value in complete if not math.isnan(value)]:
+        yield Finding("completeness", None), cell(sum(known) / len(known))
     for code, value in probes.get("disentanglement", {}).items():
-        yield Finding("disentanglement", code), number(value)
+        yield Finding("disentanglement", code), cell(value)
     for horizon, rows in analyses.get("content_swap", {}).get("horizons", {}).items():
         for metric, score in rows["swapped"].items():
-            yield Finding(f"{SWAP} {metric}", f"t+{horizon}"), number(score["value"])
+            yield Finding(f"{SWAP} {metric}", f"t+{horizon}"), cell(score["value"])
     law = analyses.get("exact_answer", {})
     for metric, scores in law.get("scores", {}).items():
-        yield Finding(metric, OVER), scores["model"]["value"] / scores["exact"]["value"]
+        yield Finding(metric, OVER), cell(scores["model"]["value"] / scores["exact"]["value"])
     for name, key in ((LOG_SCORE, "log_score"), (ERROR, "probability_error")):
         if "modes" in law:
-            yield Finding(name, None), number(law["modes"][key])
+            yield Finding(name, None), cell(law["modes"][key])
 
 
-def number(value: float | None) -> float:
-    """A number of an analysis; JSON without NaN has null for it."""
-    return math.nan if value is None else float(value)
-
-
-def best_rows(rows: Sequence[Row], column: Column) -> list[int]:
-    """Numbers of the rows with the best value; none where there is no better and worse."""
-    direction = direction_of(column)
-    values = [row.cells[column].value if column in row.cells else math.nan for row in rows]
-    known = [value for value in values if not math.isnan(value)]
-    if direction is None or not known:
-        return []
-    best = max(known) if direction else min(known)
-    return [index for index, value in enumerate(values) if value == best]
+def cell(value: float | None) -> Cell:
+    """A number of an analysis; null in JSON is NaN."""
+    return Cell(math.nan if value is None else float(value))

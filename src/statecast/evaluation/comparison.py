@@ -16,7 +16,8 @@ from statecast.metrics import METRICS
 
 ELSEWHERE = {"lpips": False, "fvd": False}  # direction of published metrics, if not ours as well
 CALIBRATION = ("spread_skill", "rank_histogram", "coverage")  # of samples: one forecast has none
-USUAL = ("mean", "best", "ensemble")  # selections shown where a protocol names none
+USUAL = ("mean", "best", "ensemble")  # selections shown unless a protocol names one
+SEEDS = "mean ± half the range over runs that differ only in the seed of their training"
 
 
 class Column(NamedTuple):
@@ -37,6 +38,12 @@ class Column(NamedTuple):
         arrow = known.arrow() if known else "↑" if is_higher_better(self.metric) else "↓"
         selection = "" if self.selection == "ensemble" else self.selection  # all samples, always
         return " ".join(filter(None, (self.metric, arrow, selection)))
+
+    def merit(self, value: float) -> float:
+        """A number that is smaller for a better score."""
+        if self.metric in METRICS:
+            return METRICS[self.metric].penalty(value)
+        return -value if is_higher_better(self.metric) else value
 
 
 class Cell(NamedTuple):
@@ -96,7 +103,7 @@ def compare(
         remarks += published_notes(protocol, columns)
     if sort is not None:
         key = named_columns([sort], columns)[0]
-        rows.sort(key=lambda row: merit(key.metric, row.cells.get(key)))
+        rows.sort(key=lambda row: merit(row, key))
     best = {column: best_rows(rows, column) for column in columns}
     return Comparison(columns, rows, best, remarks, significant_differences(runs, columns))
 
@@ -230,17 +237,30 @@ def is_higher_better(metric: str) -> bool:
     return METRICS[metric].higher_is_better if metric in METRICS else ELSEWHERE.get(metric, False)
 
 
-def merit(metric: str, cell: Cell | None) -> float:
-    """A number that is smaller for a better score; infinite without a score."""
-    if cell is None or math.isnan(cell.value):
-        return math.inf
-    if metric in METRICS:
-        return METRICS[metric].penalty(cell.value)
-    return -cell.value if is_higher_better(metric) else cell.value
+def merit(row: Row, column: Column) -> float:
+    """A number that is smaller for a better score in a column; infinite without a score."""
+    cell = row.cells.get(column)
+    return math.inf if cell is None or math.isnan(cell.value) else column.merit(cell.value)
 
 
 def best_rows(rows: Sequence[Row], column: Column) -> list[int]:
-    """Numbers of the rows with the best score of a column; none where no row has one."""
-    merits = [merit(column.metric, row.cells.get(column)) for row in rows]
+    """Numbers of the rows with the best score of a column; empty if no row has a score."""
+    merits = [merit(row, column) for row in rows]
     best = min(merits, default=math.inf)
     return [] if best == math.inf else [i for i, m in enumerate(merits) if m == best]
+
+
+def group_row(group: Sequence[Scored], each: Sequence[dict[Column, Cell]]) -> Row:
+    """One row for a group of runs: the mean of their scores and half their range.
+
+    Args:
+        group: runs that differ only in the seed of their training.
+        each: the cells of each run.
+    """
+    label, cells = group[0].label, each[0]
+    if len(group) > 1:
+        label, cells = f"{label} … ({len(group)} runs)", {}
+        for column in each[0]:
+            values = [found[column].value if column in found else math.nan for found in each]
+            cells[column] = Cell(sum(values) / len(values), (max(values) - min(values)) / 2)
+    return Row(label, "run", cells, ", ".join(str(run.folder) for run in group))

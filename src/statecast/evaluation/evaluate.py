@@ -1,9 +1,10 @@
-"""evaluate: scores per lead time under a recorded protocol, beside the trivial forecasts."""
+"""evaluate: score a model at each lead time, beside baselines, under a recorded protocol."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -59,53 +60,57 @@ def evaluate(
     max_memory_gib: float = MEMORY_GIB,
     seed: int = 1,
 ) -> Evaluation:
-    """Scores of a model and of baselines on the same windows, with their protocol.
+    """Score a model and baselines on the same windows, under a recorded protocol.
 
     Args:
         model: the trained model.
-        data: where the windows come from.
-        name: of the model, in the result.
-        protocol: name of a protocol (`statecast list`) that sets split, horizon and samples, and
-            whose metrics are computed before others; by default the options below hold.
+        data: the data source that gives the windows.
+        name: name of the model in the result.
+        protocol: name of a test protocol (`statecast list`). It sets the split, the horizon and
+            the number of samples, and its metrics come before those in `metrics`. By default, the
+            options below apply.
         split: `test`, `validation` or `train`.
-        metrics: names of metrics; one that does not apply is named in the result with the reason.
-        samples: futures per window; a deterministic model gives one.
-        batch_size: windows at once, at most.
-        max_windows: score this many windows, evenly spaced; by default all.
-        substeps: steps of the solver per frame; by default the model's own.
-        solver: of the transition's differential equation; by default the model's own.
-        baselines: scored beside the model: `persistence` (always), `climatology`,
-            `damped_persistence`, `linear`, `analogue`, `dmd`; fitted on training windows where they
-            need it. One that does not fit the data is named in the result with the reason. The
-            reference of a model that has one is scored as well, as samples of the same kind.
-        analyses: names of analyses to add; one that does not apply is named in the result
-            with the reason.
-        lpips_weights: file of the network behind LPIPS, or a folder that holds it; by default
-            it is looked for in `STATECAST_LPIPS_WEIGHTS`, the cache, and the folder of PyTorch's
-            hub.
-        fvd_weights: TorchScript file of the I3D network behind FVD, or a folder that holds it; by
-            default it is looked for in `STATECAST_FVD_I3D` and the cache. It is code, and it is
-            run.
-        allow_download: fetch the published weights of LPIPS where they are not found.
-        thresholds: of the Brier score; by default the middle of the data's range.
-        regions: regions of labelled fields to score as well: coordinate bounds by name, such as
-            `{tropics: {lat: [-20, 20]}}`.
-        seasons: whether to score seasons of three months as well, for frames with dates.
+        metrics: names of metrics; the result names each one that does not apply and gives the
+            reason.
+        samples: futures per window; a deterministic model always gives one.
+        batch_size: largest number of windows to forecast at once.
+        max_windows: number of windows to score, evenly spaced; all by default.
+        substeps: solver steps per frame; by default the model's own number.
+        solver: solver of the transition's differential equation; by default the model's own.
+        baselines: baselines to score beside the model: `persistence` (always included),
+            `climatology`, `damped_persistence`, `linear`, `analogue`, `dmd`. Those that need it
+            are fitted on training windows. The result names each one that does not fit the data
+            and gives the reason. If the model forecasts changes from a reference, that reference
+            is scored too.
+        analyses: names of analyses to run as well; the result names each one that does not apply
+            and gives the reason.
+        lpips_weights: file with the weights of the network behind LPIPS, or the folder that holds
+            it. By default statecast looks in `STATECAST_LPIPS_WEIGHTS`, in its cache, and in the
+            folder of PyTorch's hub.
+        fvd_weights: TorchScript file of the I3D network behind FVD, or the folder that holds it.
+            By default statecast looks in `STATECAST_FVD_I3D` and in its cache. The file is code,
+            and scoring runs it.
+        allow_download: whether to download the published weights of LPIPS if they are missing.
+        thresholds: thresholds of the Brier score; by default the middle of the data's range.
+        regions: regions of labelled fields to score separately: coordinate bounds by name, such
+            as `{tropics: {lat: [-20, 20]}}`.
+        seasons: whether to score three-month seasons separately; frames need dates.
         area_weights: whether averages over the points of labelled fields are weighted by cell
-            areas, where there are any, or else by the cosine of latitude.
-        max_memory_gib: what forecasts and their scores may take at once, in GiB, beside the model;
-            fewer windows are forecast at once where they would take more. Changes no score.
-        seed: of the samples.
+            area, or by the cosine of latitude if the fields have no cell areas.
+        max_memory_gib: memory that forecasts and their scores may take at once, in GiB, in
+            addition to the model. If they would take more, fewer windows are forecast at once.
+            Scores do not depend on it.
+        seed: seed of the samples.
 
     Returns:
-        The scores of each forecaster with their protocol, those of each variable where there are
-        several, how the model compares with each baseline, and how the windows differ from those of
-        training.
+        The scores of each forecaster with their protocol; scores of each variable if there are
+        several; comparisons of the model with each baseline; and warnings if the windows differ
+        from those of training.
 
     Errors:
-        InputError: an unknown metric or baseline, an option that does not fit, or data that do not
-            satisfy the protocol.
-        FileError: a file of weights that was named is missing, or one cannot be fetched.
+        InputError: a metric, baseline or analysis is unknown, an option does not fit, or the data
+            do not satisfy the protocol.
+        FileError: a file of weights that was named is missing, or a download failed.
         CorruptionError: a file of weights is not the published one.
     """
     if samples < 1 or batch_size < 1 or (max_windows is not None and max_windows < 1):
@@ -115,86 +120,83 @@ def evaluate(
         )
     plan = resolve_protocol(protocol, data, split=split, samples=samples, metrics=metrics)
     spec = plan.windows.scored_spec(model.spec)
-    settings = MetricSettings(
-        lpips_weights=lpips_weights,
-        fvd_weights=fvd_weights,
-        allow_download=allow_download,
-        thresholds=tuple(thresholds),
-        device=str(model_device(model)),
-        climatology=climatology_of(model, data, plan, seed) if "acc" in plan.metrics else None,
-        weights=areas_of(plan.windows, spec.space) if area_weights else None,
-    )
-
     subsets = subsets_of(plan.windows, spec, regions=regions or {}, seasons=seasons)
-
-    def scores_of(forecaster: Forecaster, title: str) -> Scores:
-        return score_windows(
-            forecaster,
-            plan.windows,
-            metrics=plan.metrics,
-            samples=plan.samples,
-            batch_size=batch_size,
-            count=max_windows,
-            substeps=substeps if forecaster is model else None,
-            solver=solver if forecaster is model else None,
-            settings=settings,
-            subsets=subsets,
-            max_memory_gib=max_memory_gib,
-            seed=seed,
-            title=title,
-        )
-
-    # Before the model is scored, which takes longer: a wrong name is found at once.
-    beside, left_out = fitted_baselines(
+    score = partial(
+        score_windows,
+        windows=plan.windows,
+        metrics=plan.metrics,
+        samples=plan.samples,
+        batch_size=batch_size,
+        count=max_windows,
+        settings=MetricSettings(
+            lpips_weights=lpips_weights,
+            fvd_weights=fvd_weights,
+            allow_download=allow_download,
+            thresholds=tuple(thresholds),
+            device=str(model_device(model)),
+            climatology=climatology_of(model, data, plan, seed) if "acc" in plan.metrics else None,
+            weights=areas_of(plan.windows, spec.space) if area_weights else None,
+        ),
+        subsets=subsets,
+        max_memory_gib=max_memory_gib,
+        seed=seed,
+    )
+    # Before the model is scored, which takes longer: a wrong name is reported at once.
+    fitted, unfitted = fitted_baselines(
         tuple(dict.fromkeys(("persistence", *baselines))), model, data, seed=seed
     )
-    scored = {name: scores_of(model, name)}
-    scored |= {key: scores_of(baseline, key) for key, baseline in beside.items()}
-    own = scored[name]
-    found, reasons = run_analyses(
+    own = score(model, substeps=substeps, solver=solver, title=name)
+    scored = {name: own} | {key: score(one, title=key) for key, one in fitted.items()}
+    found, inapplicable = run_analyses(
         analyses, model, AnalysisPlan(data, plan.split, max_windows, batch_size, seed)
     )
+    options = {
+        "substeps": substeps, "solver": solver, "area_weights": area_weights, "seed": seed,
+    }  # fmt: skip
     return Evaluation(
-        protocol={
-            "name": protocol,
-            "data": data.card,
-            "split": plan.split,
-            "windows": own.windows,
-            "available_windows": len(plan.windows),
-            "context": model.spec.context,
-            "horizon": len(own.lead_times),
-            "samples": plan.samples if model.stochastic else 1,
-            "deterministic": not model.stochastic,
-            "substeps": substeps,
-            "solver": solver,
-            "metrics": {metric: METRICS[metric].version for metric in plan.metrics},
-            "metric_settings": own.protocols,
-            "area_weights": area_weights,
-            "digest": plan.windows.digest,
-            "seed": seed,
-            "version": __version__,
-            "commit": commit(),
-            "notes": plan.notes,
-        },
+        protocol=recorded_protocol(plan, model, data, own) | options,
         lead_times=own.lead_times,
         unit=spec.unit,
         forecasters={key: scores.by_metric for key, scores in scored.items()},
         details={key: scores.details for key, scores in scored.items() if scores.details},
-        skill={key: skill_of(own, scored[key], seed) for key in beside},
+        skill={key: skill_of(own, scored[key], seed) for key in fitted},
         parts=parts_of(scored, subsets, spec),
         analyses=found,
         warnings=shift_warnings(data.windows("train"), plan.windows)
         if data.has_training_windows
         else [],
-        not_computed=plan.not_computed | reasons_of(scored) | left_out | reasons,
+        not_computed=plan.not_computed | reasons_of(scored) | unfitted | inapplicable,
         windows=windows_of(scored),
     )
+
+
+def recorded_protocol(
+    plan: EvaluationPlan, model: Forecaster, data: DataSource, scores: Scores
+) -> dict[str, Any]:
+    """What a reader must know to compute a model's scores again or to compare them."""
+    return {
+        "name": plan.protocol,
+        "data": data.card,
+        "split": plan.split,
+        "windows": scores.windows,
+        "available_windows": len(plan.windows),
+        "context": model.spec.context,
+        "horizon": len(scores.lead_times),
+        "samples": plan.samples if model.stochastic else 1,
+        "deterministic": not model.stochastic,
+        "metrics": {metric: METRICS[metric].version for metric in plan.metrics},
+        "metric_settings": scores.protocols,
+        "digest": plan.windows.digest,
+        "version": __version__,
+        "commit": commit(),
+        "notes": plan.notes,
+    }
 
 
 def climatology_of(
     model: Forecaster, data: DataSource, plan: EvaluationPlan, seed: int
 ) -> torch.Tensor | None:
-    """Mean of training frames (channel, *space); None without any, or for scores in other units."""
+    """Mean training frame (channel, *space); None without training data or in other units."""
     other_units = type(plan.windows).to_score_units is not Windows.to_score_units
     if other_units or not data.has_training_windows:
         return None
@@ -205,7 +207,7 @@ def climatology_of(
 
 
 def skill_of(own: Scores, baseline: Scores, seed: int) -> dict[str, dict[str, Skill]]:
-    """How a model compares with a baseline, by every metric that scores single windows."""
+    """The model's skill against a baseline, by every metric that scores single windows."""
     return {
         name: skill_against(
             METRICS[name], own.sums[name], baseline.sums[name], own.sequences, seed=seed
@@ -218,7 +220,7 @@ def skill_of(own: Scores, baseline: Scores, seed: int) -> dict[str, dict[str, Sk
 def parts_of(
     scored: Mapping[str, Scores], subsets: Sequence[Subset], spec: FrameSpec
 ) -> dict[str, dict[str, Part]]:
-    """Scores of subsets, by their kind and name."""
+    """Scores of each subset, by kind and name."""
     found: dict[str, dict[str, Part]] = {}
     for subset in subsets:
         table = {key: scores.parts[subset.kind, subset.name] for key, scores in scored.items()}
@@ -227,7 +229,7 @@ def parts_of(
 
 
 def reasons_of(scored: Mapping[str, Scores]) -> dict[str, str]:
-    """Why metrics are missing: of the model, and of baselines where the model has them."""
+    """Why metrics are missing for the model, and for baselines if the model has them."""
     own, *_ = scored.values()
     return own.not_computed | {
         f"{metric} of {key}": reason
@@ -246,7 +248,7 @@ def windows_of(scored: Mapping[str, Scores]) -> WindowScores:
             sums = scores.sums[metric]
             for selection in METRICS[metric].selections:
                 if math.isnan(found[selection].value):
-                    continue  # NaN among them must not pass for what is not known
+                    continue  # a NaN score must not be mistaken for an unknown value
                 rows, known = with_average(sums[f"{selection}{ROWS}"], sums[f"known{ROWS}"])
                 average = torch.where(known[:, -1], rows[:, -1], torch.nan)
                 values[score_key(key, metric, selection)] = average
@@ -256,12 +258,12 @@ def windows_of(scored: Mapping[str, Scores]) -> WindowScores:
 def run_analyses(
     names: Sequence[str], model: Forecaster, plan: AnalysisPlan
 ) -> tuple[dict[str, Any], dict[str, str]]:
-    """Results of the analyses that apply, and the reasons why others do not.
+    """Run the analyses that apply; return their results, and why the others do not apply.
 
-    With several processes, each makes some of the analyses, and all return every result.
+    Several processes share the analyses, and each returns every result.
 
     Errors:
-        InputError: an unknown analysis.
+        InputError: an analysis is unknown.
     """
     for name in names:
         if name not in ANALYSES:

@@ -124,8 +124,9 @@ class Evaluation:
 
     @property
     def is_empty(self) -> bool:
-        """Whether nothing that was asked for could be computed."""
-        return not (self.analyses or any(self.forecasters.values()))
+        """Whether no requested metric, or without any no requested analysis, gave a result."""
+        scored = any(self.forecasters.values())
+        return not scored if self.protocol.get("metrics") else not (scored or self.analyses)
 
     def save(self, folder: str | Path) -> Path:
         """Write `scores.json`, and beside it the scores of single windows, into a folder."""

@@ -1,4 +1,4 @@
-"""The terms of an evaluation: those of a protocol, or the caller's own."""
+"""The settings of an evaluation: those of a protocol, or the caller's own."""
 
 from __future__ import annotations
 
@@ -13,18 +13,19 @@ from statecast.errors import InputError
 from statecast.evaluation.protocols.protocol import Protocol, read_protocol
 from statecast.metrics import METRICS
 
-FIXED = ("split", "samples")  # options of evaluate that a protocol sets
+FIXED = ("split", "samples")  # options of `evaluate` that a protocol sets
 
 
 class EvaluationPlan(NamedTuple):
     """The windows that are scored, and how."""
 
+    protocol: str | None  # its name; None for the caller's own settings
     windows: Windows
     split: Split
     samples: int
     metrics: tuple[str, ...]
-    not_computed: dict[str, str]  # metrics of the protocol that statecast does not have
-    notes: list[str]  # what a reader of the scores must know
+    not_computed: dict[str, str]  # the protocol's metrics that statecast lacks, and why
+    notes: list[str]  # facts that a reader of the scores must know
 
 
 def resolve_protocol(
@@ -35,23 +36,23 @@ def resolve_protocol(
     samples: int,
     metrics: tuple[str, ...],
 ) -> EvaluationPlan:
-    """The plan of an evaluation.
+    """Plan an evaluation.
 
     A protocol sets split, horizon and samples, and puts its metrics before the caller's.
 
     Args:
-        protocol: its name; None for the caller's own terms.
-        data: where windows come from.
-        split: the caller's.
-        samples: the caller's.
-        metrics: the caller's.
+        protocol: name of the protocol; None for the caller's own settings.
+        data: the data source that gives the windows.
+        split: split to score without a protocol.
+        samples: futures per window without a protocol.
+        metrics: names of the metrics that the caller wants.
 
     Errors:
-        InputError: there is no such protocol, or the data do not satisfy it; every field that
-            differs is named.
+        InputError: no protocol has this name, or the data do not satisfy it; the message names
+            every field that differs.
     """
     if protocol is None:
-        return EvaluationPlan(data.windows(split), split, samples, metrics, {}, [])
+        return EvaluationPlan(None, data.windows(split), split, samples, metrics, {}, [])
     agreed = read_protocol(protocol)
     part: Split = agreed.split  # type: ignore[assignment]  # our own file names a split
     windows = data.windows(part)
@@ -78,11 +79,11 @@ def resolve_protocol(
         if name not in METRICS
     }
     together = tuple(dict.fromkeys([*known, *metrics]))
-    return EvaluationPlan(windows, part, agreed.samples, together, missing, notes)
+    return EvaluationPlan(protocol, windows, part, agreed.samples, together, missing, notes)
 
 
 def _other_content(agreed: Protocol, windows: Windows, notes: list[str]) -> list[str]:
-    """A difference where the content must be the same bit for bit, or else a note."""
+    """The difference, if the content must match bit for bit; otherwise add a note."""
     digest = agreed.digest
     if windows.digest == digest.value:
         return []
@@ -94,10 +95,10 @@ def _other_content(agreed: Protocol, windows: Windows, notes: list[str]) -> list
 
 
 def data_options(protocol: str | None, data: Mapping[str, Any]) -> dict[str, Any]:
-    """Options of a data set, with those that concern tests alone as a protocol sets them.
+    """Options of a data set, with the values that a protocol sets for its tests.
 
     Args:
-        protocol: its name; None for the options as they are.
+        protocol: name of the protocol; None leaves the options as they are.
         data: name and options of the data set.
     """
     agreed = None if protocol is None else read_protocol(protocol)
@@ -105,11 +106,11 @@ def data_options(protocol: str | None, data: Mapping[str, Any]) -> dict[str, Any
 
 
 def refuse_settings_of(protocol: str, given: Collection[str]) -> None:
-    """Raise `InputError` where an option of the command line is one that a protocol sets.
+    """Raise `InputError` if the command line gives an option that the protocol sets.
 
     Args:
-        protocol: its name.
-        given: names of options, as `table.option`.
+        protocol: name of the protocol.
+        given: names of the options given, as `table.option`.
     """
     agreed = read_protocol(protocol)
     sets = {f"data.{option}": value for option, value in agreed.sets.items()}

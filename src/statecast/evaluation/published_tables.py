@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from importlib import resources
 from typing import Any, NamedTuple
@@ -11,11 +10,13 @@ import yaml
 
 from statecast.evaluation.comparability import Scored
 from statecast.evaluation.comparison import (
+    SEEDS,
     Cell,
     Column,
     Comparison,
     Row,
     best_rows,
+    group_row,
     published_notes,
     published_rows,
 )
@@ -25,7 +26,6 @@ from statecast.io.json_yaml import shipped_titles
 
 FOLDER = "statecast.evaluation.protocols.tables"
 APART = "≠"  # before runs that must not be set beside published scores
-SEEDS = "mean ± half the range over runs that differ in nothing but their training's seed"
 
 
 class PublishedTable(NamedTuple):
@@ -91,10 +91,9 @@ def own_rows(
     baselines: dict[tuple[str, str], tuple[Row, str]] = {}
     for group in groups:
         phrases = dict.fromkeys(p for run in group for p in differences_from(run, protocol))
-        label = group[0].label if len(group) == 1 else f"{group[0].label} … ({len(group)} runs)"
-        place, why = ", ".join(str(run.folder) for run in group), "; ".join(phrases)
+        why = "; ".join(phrases)
         cells = [cells_of(run, run.model, columns, protocol.horizon, analysis) for run in group]
-        yield Row(label, "run", mean_cells(cells), place), why
+        yield group_row(group, cells), why
         for name in list(group[0].scores.forecasters)[1:] if analysis is None else ():
             found = cells_of(group[0], name, columns, protocol.horizon, None)
             row = Row(f"{name} ({group[0].label})", "baseline", found, str(group[0].folder))
@@ -138,17 +137,6 @@ def differences_from(run: Scored, protocol: Protocol) -> list[str]:
     ]
     unnamed = not found and own.get("name") != protocol.name
     return [f"scored without --evaluate.protocol {protocol.name}"] if unnamed else found
-
-
-def mean_cells(each: Sequence[dict[Column, Cell]]) -> dict[Column, Cell]:
-    """Scores of a run, or the means of several with half their range."""
-    if len(each) == 1:
-        return each[0]
-    cells = {}
-    for column in each[0]:
-        values = [found[column].value if column in found else math.nan for found in each]
-        cells[column] = Cell(sum(values) / len(values), (max(values) - min(values)) / 2)
-    return cells
 
 
 def cells_of(

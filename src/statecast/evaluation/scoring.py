@@ -1,8 +1,8 @@
-"""Forecasts of windows and their scores, within any memory and number of processes."""
+"""Forecasts of windows and their scores, in bounded memory and on several processes."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, Literal, NamedTuple
 
@@ -13,12 +13,11 @@ from statecast.data.base import Windows, window_generators
 from statecast.data.loading import evenly
 from statecast.distributed import all_gather, share
 from statecast.errors import InputError
-from statecast.evaluation.metric_sums import MetricSums, merge_sums
 from statecast.evaluation.slices import MEMORY_GIB, slices_within
 from statecast.evaluation.subsets import Subset, calendar_of
-from statecast.frames import Batch, Forecast, FrameSpec
+from statecast.frames import Batch, Forecast, Frames, FrameSpec
 from statecast.metrics import METRICS
-from statecast.metrics.base import DEFAULTS, Metric, MetricSettings, Score, Sums
+from statecast.metrics.base import DEFAULTS, SEQUENCES, Metric, MetricSettings, Score, Sums, add
 from statecast.models.base import Forecaster
 from statecast.solvers.solvers import SolverName
 
@@ -211,3 +210,55 @@ def filled(tables: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
 def model_device(model: Forecaster) -> torch.device:
     """The device of a model."""
     return next((buffer.device for buffer in model.buffers()), torch.device("cpu"))
+
+
+class MetricSums(NamedTuple):
+    """Sums of the metrics over some windows."""
+
+    sums: dict[str, Sums]  # of each metric
+    reasons: dict[str, str]  # why others cannot score all of the windows
+    lead_times: list[float]
+
+    def with_batch(
+        self,
+        metrics: Mapping[str, Metric],
+        forecast: Forecast,
+        target: Frames,
+        *,
+        context: Frames | None = None,
+    ) -> MetricSums:
+        """Add the scores of a batch, for metrics that have scored every window so far."""
+        refused = {name: metric.why_not_scorable(target) for name, metric in metrics.items()}
+        reasons = {name: reason for name, reason in refused.items() if reason} | self.reasons
+        sums = {}
+        for name, metric in metrics.items():
+            if name in reasons:
+                continue
+            few = metric.needs_samples > len(forecast.samples) == 1
+            scored_as = doubled(forecast) if few else forecast
+            found = metric.sums(scored_as, target, context=context)
+            sums[name] = add(self.sums.get(name), found)
+        return MetricSums(sums, reasons, forecast.times.tolist())
+
+
+def merge_sums(parts: Sequence[MetricSums], sequences: Tensor) -> MetricSums:
+    """Sums of several processes as one, in their order; one without windows adds nothing.
+
+    Args:
+        parts: of the processes.
+        sequences: number of the sequence of each window of all of them.
+    """
+    reasons = {name: reason for part in parts for name, reason in part.reasons.items()}
+    sums: dict[str, Sums] = {}
+    for part in parts:
+        for name in part.sums.keys() - reasons.keys():
+            sums[name] = add(sums.get(name), part.sums[name])
+    if len(sequences.unique()) < len(sequences):
+        sums = {name: found | {SEQUENCES: sequences} for name, found in sums.items()}
+    return MetricSums(sums, reasons, next((t.lead_times for t in parts if t.lead_times), []))
+
+
+def doubled(forecast: Forecast) -> Forecast:
+    """A deterministic forecast as an ensemble of two equal members."""
+    samples = forecast.samples.expand(2, *forecast.samples.shape[1:])
+    return Forecast(samples=samples, times=forecast.times, channels=forecast.channels)

@@ -1,4 +1,4 @@
-"""Whether windows lie outside the range that a model was trained on."""
+"""Warnings about windows outside the range that a model was trained on."""
 
 from __future__ import annotations
 
@@ -10,17 +10,19 @@ from statecast.data.base import Windows
 from statecast.data.loading import evenly, numbered_batches
 from statecast.frames import Frames
 
-WINDOWS = 256  # of each split that are looked at
-SHARE = 0.1  # of windows outside that a reader is told of
+WINDOWS = 256  # read from each split
+SHARE = 0.1  # of the windows that may lie outside without a warning
 BATCH = 32
 
 
 def shift_warnings(training: Windows, windows: Windows) -> list[str]:
-    """Channels whose observed mean lies outside the training windows' in a tenth of the windows.
+    """A warning for each channel whose observed mean lies outside the training range too often.
+
+    Too often means in more than a tenth of the windows.
 
     Args:
         training: windows of the training split.
-        windows: those to be forecast.
+        windows: the windows to forecast.
     """
     usual, found = observed_means(training), observed_means(windows)
     if not len(usual):
@@ -36,10 +38,11 @@ def shift_warnings(training: Windows, windows: Windows) -> list[str]:
         ):
             if count > SHARE * len(values):
                 warnings.append(
-                    f"The observed mean of {name} lies {side} that of every training window in "
-                    f"{count} of {len(values)} windows (up to {float(values.max()):.4g} there, "
-                    f"{float(low[index]):.4g} to {float(high[index]):.4g} in training): forecasts "
-                    "go beyond what was learned."
+                    f"In {count} of {len(values)} windows, the observed mean of {name} lies "
+                    f"{side} that of every training window: it ranges from "
+                    f"{float(values.min()):.4g} to {float(values.max()):.4g} here, and from "
+                    f"{float(low[index]):.4g} to {float(high[index]):.4g} in training. The model "
+                    "extrapolates there."
                 )
     return warnings
 
@@ -54,7 +57,7 @@ def observed_means(windows: Windows) -> Float[Tensor, "window channel"]:
 
 
 def means_of(frames: Frames) -> Float[Tensor, "batch channel"]:
-    """Mean of each channel over known values of each sequence; NaN without any."""
+    """Mean of each channel over the known values of each sequence; NaN if none is known."""
     known = frames.known.movedim(2, 1).flatten(2)
     values = frames.values.movedim(2, 1).flatten(2).masked_fill(~known, 0)
     return values.sum(dim=2) / known.sum(dim=2)
