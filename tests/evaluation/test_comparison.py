@@ -167,7 +167,7 @@ def test_columns_can_be_chosen(tmp_path):
     runs = [scored("a", tmp_path)]
     table = compare(runs, metrics=["crps", "psnr.mean"])
     assert table.columns == [Column("crps", "ensemble"), Column("psnr", "mean")]
-    with pytest.raises(InputError, match=r"no score 'psnr\.worst' here; choose from psnr\.mean"):
+    with pytest.raises(InputError, match=r"no score 'psnr\.worst'; choose from psnr\.mean"):
         compare(runs, metrics=["psnr.worst"])
 
 
@@ -213,5 +213,5 @@ def test_runs_without_scores_or_with_damaged_ones_are_named(folders, tmp_path, c
     for value in ("<b>", {"per_lead_time": 3}, {**score(1.0), "value": "high"}):
         broken["forecasters"]["srvp"]["psnr"]["best"] = value
         (tmp_path / "none" / "scores.json").write_text(json.dumps(broken))
-        with pytest.raises(CorruptionError, match="should hold numbers as scores"):
+        with pytest.raises(CorruptionError, match="should hold scores as numbers"):
             read_runs([tmp_path / "none"])

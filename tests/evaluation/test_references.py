@@ -42,10 +42,10 @@ def test_training_windows_decide_between_what_a_short_validation_cannot_tell(tmp
     """Anomalies that last over the few blocks of validation hide that they are damped."""
     data = field(tmp_path / "calm.nc", memory=12.0, calm=slice(430, 480))
     found = chosen(data)
-    validation = found.chosen.split("persistence's: ")[1].split(";")[0]
+    validation = found.chosen.split("persistence: ")[1].split(";")[0]
     assert validation.startswith("persistence 1")
     assert found.value == "damped_persistence"
-    assert "too close to tell, on training windows: damped_persistence" in found.chosen
+    assert "too close to call there, so on training windows: damped_persistence" in found.chosen
 
 
 def test_persistence_stays_where_nothing_is_gained(tmp_path):

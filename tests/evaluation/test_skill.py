@@ -103,7 +103,7 @@ def test_json_and_back_keeps_everything(ramps, tmp_path):
     assert len(again.windows.sequences.unique()) < len(averages)  # several windows of each
     path = tmp_path / FILE_NAME
     path.write_bytes(path.read_bytes()[:-1] + b"x")
-    with pytest.raises(CorruptionError, match="Make them again"):
+    with pytest.raises(CorruptionError, match="Score the run again"):
         read_scores(tmp_path)
     with pytest.raises(CorruptionError):
         check_window_scores(tmp_path, None)

@@ -136,7 +136,7 @@ def test_scores_as_a_labelled_data_set(sea, scores):
 def test_regions_that_are_not_there_are_refused(sea):
     data, _ = sea
     for regions, message in (
-        ({"a": {"depth": (0.0, 1.0)}}, "names 'depth'"),
+        ({"a": {"depth": (0.0, 1.0)}}, "bounded by 'depth'"),
         ({"a": {"lat": (200.0, 300.0)}}, "holds no point"),
     ):
         with pytest.raises(InputError, match=message):

@@ -194,7 +194,7 @@ def test_a_network_that_fails_is_named(settings):
     with pytest.raises(InputError, match=r"cannot take clips.*kernel size"):
         metric.sums(forecast, batch.target, context=batch.context)
     metric.network = lambda clips, **options: clips.sum()
-    with pytest.raises(InputError, match="should give features"):
+    with pytest.raises(InputError, match="should return features"):
         metric.sums(forecast, batch.target, context=batch.context)
 
 

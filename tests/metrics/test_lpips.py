@@ -260,7 +260,7 @@ def test_a_download_is_checked_and_kept(settings, tmp_path, monkeypatch):
         obtain(replace(file, digest="00000000"), allow_download=True)
     assert not located.path.exists()
     gone = replace(file, source=(tmp_path / "gone.pth").as_uri())
-    with pytest.raises(FileError, match="Cannot fetch"):
+    with pytest.raises(FileError, match="Cannot download"):
         obtain(gone, allow_download=True)
 
 

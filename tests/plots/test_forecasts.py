@@ -14,7 +14,7 @@ from statecast.io.fields.time_steps import Step
 from statecast.plots.animations import BORDER, GAP, WORDS, animate_forecast
 from statecast.plots.curves import lead_time_axis, plot_history, plot_scores, score_charts
 from statecast.plots.forecasts import plot_forecast
-from statecast.plots.panels import FORECAST, LAND, MISSING, OBSERVED, panels_of
+from statecast.plots.panels import FORECAST, LAND, MISSING, OBSERVED, panels_of, round_ticks
 
 
 def rgb(colour):
@@ -218,6 +218,19 @@ def test_scores_show_bands_whole_ticks_and_the_line_of_spread_that_equals_skill(
     (band,) = panel.collections
     assert band.get_datalim(panel.transData).y1 == pytest.approx(0.9)
     assert all(tick == round(tick) for tick in panel.get_xticks())
+
+
+def test_ticks_of_a_map_are_round_and_where_their_coordinate_is():
+    latitudes = np.linspace(61.3, -43.7, 60)
+    places, words = round_ticks(latitudes, degrees=True)
+    assert words == ["-30", "0", "30", "60"]
+    np.testing.assert_allclose(
+        np.interp(places, np.arange(60), latitudes), [-30, 0, 30, 60], atol=1e-9
+    )
+    assert round_ticks(np.arange(0.5, 360), degrees=True)[1] == ["90", "180", "270"]
+    assert round_ticks(np.linspace(13.1, 14.3, 9), degrees=True)[1] == ["13.5", "14"]
+    across = round_ticks(np.array([350.0, 355.0, 0.0, 5.0]), degrees=True)
+    assert across[1] == ["350", "0", "5"]
 
 
 def test_bad_arguments_leave_no_file(tmp_path):

@@ -1,4 +1,4 @@
-"""The table of what analyses found of several runs; runs that differ in their seeds are one row."""
+"""A table of analyses of several runs; runs that differ only in their seed share a row."""
 
 from __future__ import annotations
 
@@ -50,13 +50,13 @@ class Finding(Column):
 
 
 def compare_analyses(groups: Sequence[Sequence[Scored]]) -> Comparison:
-    """A row per group of runs: what probes read of each truth, swaps, and exact answers.
+    """A row per group of runs: scores of probes, content swaps and exact answers.
 
     Args:
-        groups: runs of one model, data set and training, with several seeds.
+        groups: in each group, runs that differ only in the seed of their training.
 
     Errors:
-        InputError: the runs' protocols differ, or none has analyses of these kinds.
+        InputError: the runs' protocols differ, or no run has such analyses.
     """
     runs = [run for group in groups for run in group]
     found = differences(runs)
@@ -68,7 +68,7 @@ def compare_analyses(groups: Sequence[Sequence[Scored]]) -> Comparison:
     columns = list(dict.fromkeys(column for row in rows for column in row.cells))
     if not columns:
         raise InputError(
-            "None of these runs has analyses. Make them: statecast evaluate RUN "
+            "None of these runs has analyses. Run them: statecast evaluate RUN "
             "--evaluate.analyses '[probes, content_swap]'"
         )
     best = {column: best_rows(rows, column) for column in columns}

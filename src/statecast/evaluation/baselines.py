@@ -1,4 +1,4 @@
-"""Fitting without gradients: what a model takes from training windows before its first step."""
+"""Fitting without gradients: statistics and baselines from training windows."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ STATISTICS = 2  # stream of random numbers, apart from those of weights, steps a
 
 
 class StatisticsBatches:
-    """Training batches to fit statistics on, drawn apart from those of steps.
+    """Training batches for statistics, drawn with random numbers of their own.
 
-    They are the same each time they are iterated over, so that a fit may pass over them again.
+    Every iteration gives the same batches, so a fit may take several passes.
     """
 
     def __init__(
@@ -39,13 +39,13 @@ class StatisticsBatches:
 
 
 def fit_statistics(model: Forecaster, windows: Windows, *, batch_size: int, seed: int) -> None:
-    """Fit what a model takes from training windows, if it takes anything.
+    """Fit the statistics that a model needs from training windows, if it needs any.
 
     Args:
-        model: fitted in place.
-        windows: of the training split.
-        batch_size: windows at once.
-        seed: of the windows drawn.
+        model: the model; it is fitted in place.
+        windows: windows of the training split.
+        batch_size: windows per batch.
+        seed: seed of the draw of windows.
     """
     if not model.needs_statistics:
         return
@@ -60,20 +60,20 @@ def fit_statistics(model: Forecaster, windows: Windows, *, batch_size: int, seed
 def fitted_baselines(
     names: tuple[str, ...], model: Forecaster, data: DataSource, *, seed: int
 ) -> tuple[dict[str, Forecaster], dict[str, str]]:
-    """Baselines with their own default options to hold a model against, fitted where they need it.
+    """Baselines to compare a model with, with their default options, fitted if they need it.
 
     Args:
-        names: of baselines; one that the model is itself is left out.
-        model: the model, whose frames and device they take.
-        data: whose training windows they are fitted on.
-        seed: of the windows drawn.
+        names: names of baselines; one of the model's own class is skipped.
+        model: the model; baselines take the same frames, on the same device.
+        data: the data source that gives training windows.
+        seed: seed of the draw of training windows.
 
     Returns:
-        The baselines by name, and why others cannot be fitted. A model with a reference brings
-        that as well, by the name `reference`.
+        The baselines by name, and why others cannot be fitted. If the model forecasts changes
+        from a reference, that reference is included as `reference`.
 
     Errors:
-        InputError: a name is not a baseline.
+        InputError: a name is not that of a baseline.
     """
     found: dict[str, Forecaster] = {}
     reasons: dict[str, str] = {}

@@ -1,4 +1,4 @@
-"""Bootstrap over sequences: intervals of scores and of their differences, paired by window."""
+"""Bootstrap over sequences: intervals of scores and of paired differences."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from torch import Tensor
 
 from statecast.data.base import seeded_generator
 
-DRAWS = 2000  # resamplings, unless asked otherwise
-FEWEST_SEQUENCES = 8  # whose resamplings say anything; of fewer there is no interval
-CHUNK = 2**22  # weights that are held at once
-TAIL = 0.025  # left out on either side of a 95 % interval
+DRAWS = 2000  # resamplings, by default
+FEWEST_SEQUENCES = 8  # for an interval
+CHUNK = 2**22  # weights in memory at once
+TAIL = 0.025  # excluded on either side of a 95 % interval
 
 
 class Interval(NamedTuple):
-    """A value with its 95 % interval; NaN bounds where there are too few sequences."""
+    """A value with its 95 % interval; the bounds are NaN if there are too few sequences."""
 
     value: Float[Tensor, " column"]
     low: Float[Tensor, " column"]
     high: Float[Tensor, " column"]
-    p_value: Float[Tensor, " column"]  # of the hypothesis that it is zero, from both sides
+    p_value: Float[Tensor, " column"]  # two-sided, of the hypothesis that the value is zero
 
 
 def bootstrap(
@@ -36,19 +36,20 @@ def bootstrap(
     draws: int = DRAWS,
     seed: int = 1,
 ) -> Interval:
-    r"""A function of means over windows, with its percentile interval.
+    r"""A statistic of means over windows, with its percentile interval.
 
-    Sequences are drawn with replacement, each with all its windows, and all columns use the same
-    draws, so comparisons are paired. Deviations are scaled by $\sqrt{G/(G-1)}$, as the variance of
-    G resampled sequences is too small by its square.
+    Each resampling draws sequences with replacement, together with all their windows. All columns
+    use the same draws, so comparisons are paired. Deviations from the value are scaled by
+    $\sqrt{G/(G-1)}$, because resampling G sequences underestimates the variance by the factor
+    $(G-1)/G$.
 
     Args:
-        statistic: of the mean of each column.
-        scores: of windows.
-        known: which of them count.
-        sequences: number of the sequence of each window.
-        draws: resamplings.
-        seed: of the draws.
+        statistic: function of the mean of each column.
+        scores: scores of the windows.
+        known: which scores count.
+        sequences: number of the sequence that each window was cut from.
+        draws: number of resamplings.
+        seed: seed of the resamplings.
 
     Reference: Efron and Tibshirani (1993), An Introduction to the Bootstrap, chapters 8 and 13.
     """
@@ -73,7 +74,7 @@ def bootstrap(
 
 
 def resampled(groups: int, draws: int, seed: int) -> Iterator[Float[Tensor, "draw group"]]:
-    """Number of times each group is drawn in each resampling, a block of resamplings at a time."""
+    """How often each resampling draws each group, in blocks of resamplings."""
     generator = seeded_generator(seed, groups)
     for chunk in torch.arange(draws).split(max(1, CHUNK // groups)):
         chosen = torch.randint(groups, (len(chunk), groups), generator=generator)
@@ -82,10 +83,10 @@ def resampled(groups: int, draws: int, seed: int) -> Iterator[Float[Tensor, "dra
 
 
 def holm(p_values: list[float]) -> list[float]:
-    """p-values corrected for their number by Holm's step-down procedure, in the same order.
+    """p-values corrected for multiple comparisons by Holm's procedure, in the same order.
 
-    Rejecting those below 0.05 keeps the probability of any false rejection below that. NaN stays
-    NaN, and is not counted.
+    Rejecting every hypothesis below 0.05 keeps the probability of any false rejection below 0.05.
+    NaN stays NaN and is not counted.
 
     Reference: Holm (1979), https://www.jstor.org/stable/4615733.
     """

@@ -19,11 +19,11 @@ from statecast.metrics.ensemble import ordered
 from statecast.models.base import Forecaster
 from statecast.models.calibration import Calibration
 
-POINTS = 5_000  # of each lead time and channel, of all windows together, that are fitted on
-PLACES = 6  # stream of random numbers that choose them
-LARGEST = 20.0  # inflation; what needs more has no spread to speak of
+POINTS = 5_000  # fitted on for each lead time and channel, over all windows
+PLACES = 6  # stream of the random numbers that choose the points
+LARGEST = 20.0  # inflation; a forecast that needs more has almost no spread
 GOLDEN = (math.sqrt(5) - 1) / 2
-STEPS = 24  # of golden section search: to within 1e-5 of the bracket
+STEPS = 24  # of golden-section search, which narrow the bracket to 1e-5 of its width
 
 
 def fit_calibration(
@@ -38,18 +38,20 @@ def fit_calibration(
     """Fit a calibration of a model's forecasts, for each lead time and channel.
 
     Args:
-        model: whose forecasts are corrected; a calibration that it has already is left out.
-        windows: of the validation split.
-        samples: futures of each window; a deterministic model gives one, and a bias alone.
-        batch_size: windows at once, at most.
-        max_windows: fit on this many windows, evenly spaced; by default all.
-        seed: of the samples, and of the points that are fitted on.
+        model: the model to calibrate; a calibration that it already has is ignored.
+        windows: windows of the validation split.
+        samples: futures per window. A deterministic model gives one, and only a bias is fitted.
+        batch_size: largest number of windows to forecast at once.
+        max_windows: number of windows to fit on, evenly spaced; all by default.
+        seed: seed of the samples and of the points that are fitted on.
 
     Errors:
-        InputError: fewer than 2 samples of a stochastic model.
+        InputError: a stochastic model is given fewer than 2 samples.
     """
     if model.stochastic and samples < 2:
-        raise InputError(f"A spread needs at least 2 samples, got {samples}.")
+        raise InputError(
+            f"Calibrating the spread needs at least 2 samples, got {samples}. Raise samples."
+        )
     earlier, model.calibration = model.calibration, None
     try:
         drawn, truth, times = pairs_of(
@@ -77,7 +79,8 @@ def pairs_of(
 ) -> tuple[Tensor, Tensor, list[float]]:
     """Samples (sample, point, time, channel) and truth (point, time, channel) at some points.
 
-    The same number of points of each window, drawn anew for each; NaN where the truth is unknown.
+    Each window gives the same number of points, drawn at random. Unknown truth is NaN. The third
+    result lists the lead times.
     """
     chosen = evenly(len(windows), count)
     drawn = samples if model.stochastic else 1
@@ -105,7 +108,7 @@ def pairs_of(
 def at_points(
     forecast: Forecast, batch: Batch, row: int, count: int, generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
-    """Samples and truth of one window at some of its points, all where there are no more."""
+    """Samples and truth of one window at up to `count` of its points."""
     truth = batch.target.values[row].flatten(2)
     places = torch.randperm(truth.shape[2], generator=generator)[:count]
     members = forecast.samples[:, row].flatten(3)[..., places]
@@ -117,17 +120,17 @@ def least_crps(
 ) -> tuple[Float[Tensor, "*many"], Float[Tensor, "*many"]]:
     r"""Inflation a and bias b with the least fair CRPS of $\bar x + b + a (x_i - \bar x)$.
 
-    The score is that of infinitely many samples: the mean of M samples errs by their variance over
-    M, and they lie nearer to it than to the true one. So in errors, though not in the spread, a is
-    replaced by $\sqrt{(a^2 - 1/M)/(1 - 1/M)}$, with which $y - x_i'$ has the variance that
-    it would have about the true mean.
+    The score estimates that of infinitely many samples. The mean of M samples differs from the
+    true mean, with their variance divided by M, and the samples lie closer to their own mean. So
+    in the errors, but not in the spread, a is replaced by $\sqrt{(a^2 - 1/M)/(1 - 1/M)}$. This
+    gives $y - x_i'$ the variance that it has about the true mean.
 
-    For a given a the best b is the median of $y - x_i'$ over points and samples. The remaining
-    function of a has one minimum, found by golden-section search up to 20. Where samples do not
-    differ, a is 1. Points whose truth is NaN count nowhere.
+    For a given a, the best b is the median of $y - x_i'$ over points and samples. The remaining
+    function of a has one minimum; golden-section search finds it between 0 and 20. If all samples
+    are equal, a is 1. Points with NaN as truth are ignored.
 
     Args:
-        samples: of the forecast.
+        samples: samples of the forecast.
         truth: the observations.
     """
     mean = samples.mean(dim=0)
@@ -157,13 +160,11 @@ def least_crps(
 
 
 def median(values: Float[Tensor, "value *many"]) -> Float[Tensor, "*many"]:
-    """Lower median of the values that are not NaN.
-
-    NumPy selects six times as fast, from contiguous rows.
-    """
+    """Lower median of the values that are not NaN."""
+    # NumPy is six times as fast as PyTorch, on contiguous rows.
     rows = values.reshape(len(values), -1).T.contiguous()
     places = ((~rows.isnan()).sum(dim=1) - 1).clamp_min(0) // 2
-    found = np.partition(rows.numpy(), places.unique().tolist(), axis=1)  # NaN comes last
+    found = np.partition(rows.numpy(), places.unique().tolist(), axis=1)  # sorts NaN last
     chosen = torch.from_numpy(found).gather(1, places[:, None])
     return chosen.view(values.shape[1:])
 
@@ -174,7 +175,7 @@ def average(points: Tensor, known: Tensor) -> Tensor:
 
 
 def golden_section(function: Callable[[Tensor], Tensor], top: Tensor) -> Tensor:
-    """Minima between 0 and `top` of functions that have one each, all searched together."""
+    """Minimum of each function between 0 and `top`; each function has one minimum."""
     low, high = torch.zeros_like(top), top.clone()
     left, right = high - GOLDEN * (high - low), low + GOLDEN * (high - low)
     at_left, at_right = function(left), function(right)

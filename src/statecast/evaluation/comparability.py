@@ -1,4 +1,4 @@
-"""Which runs may be set side by side: their scores, read, and the fields in which they differ."""
+"""Reads the scores of runs, and decides which runs may be compared."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from statecast.evaluation.protocols.protocol import read_protocol
 from statecast.evaluation.window_scores import read_window_scores
 from statecast.io.sealed_json import read_sealed
 
-# Fields that must agree, and fields that may differ, which is then said.
+# Fields of the protocol that must agree, and fields that may differ with a remark.
 SAME = ("split", "context", "horizon", "area_weights")
 TOLD = (
     "name", "windows", "calibrated", "substeps", "solver", "checkpoint", "seed", "version",
     "commit",
 )  # fmt: skip
 NEEDED = ("protocol", "lead_times", "forecasters")
-SHOWN_ENTRIES = 6  # of a data card that differ
+SHOWN_ENTRIES = 6  # differing entries of a data card, at most
 
 
 class Scored(NamedTuple):
@@ -63,14 +63,14 @@ def read_scores(folder: str | Path) -> Evaluation:
     try:
         found = Evaluation.from_json(content)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise CorruptionError(f"{path} should hold numbers as scores. {again}") from error
+        raise CorruptionError(f"{path} should hold scores as numbers. {again}") from error
     if not printable(content):
         raise CorruptionError(f"{path} holds control characters. {again}")
     return replace(found, windows=read_window_scores(folder, content.get("window_scores")))
 
 
 def printable(content: Any) -> bool:
-    """Whether all names and texts in a JSON value can be shown on a terminal and in a picture."""
+    """Whether all names and texts in a JSON value are printable."""
     if isinstance(content, str):
         return content.isprintable()
     if isinstance(content, Mapping):
@@ -79,7 +79,7 @@ def printable(content: Any) -> bool:
 
 
 def read_runs(folders: Sequence[str | Path]) -> list[Scored]:
-    """Runs with their scores, labelled by the shortest ends of their paths that differ."""
+    """Runs with their scores; labels are the shortest ends of paths that tell them apart."""
     labels = short_labels(folders)
     return [Scored(labels[i], Path(f), read_scores(f)) for i, f in enumerate(folders)]
 
@@ -92,7 +92,7 @@ def short_labels(folders: Sequence[str | Path]) -> list[str]:
     """
     parts = [Path(folder).absolute().parts for folder in folders]
     if len(set(parts)) < len(parts):
-        raise InputError("A run is given twice; name each once.")
+        raise InputError("A run is given twice; name each run once.")
     for length in range(1, max(map(len, parts), default=1) + 1):
         labels = ["/".join(part[-length:]) for part in parts]
         if len(set(labels)) == len(labels):
@@ -101,10 +101,10 @@ def short_labels(folders: Sequence[str | Path]) -> list[str]:
 
 
 def differences(runs: Sequence[Scored]) -> list[str]:
-    """Why scores of runs must not be set side by side, a phrase per field; empty where they may.
+    """Reasons why the scores of runs must not be compared, one per field; empty if they may.
 
-    Compared are split, context, horizon and lead times, the content of the windows, and the
-    versions of the metrics that several runs have.
+    The split, context, horizon, lead times, content of the windows, and the versions and settings
+    of shared metrics must agree.
     """
     found = []
     for name in SAME:
@@ -126,14 +126,14 @@ def differences(runs: Sequence[Scored]) -> list[str]:
 
 
 class Group(NamedTuple):
-    """Runs that may be set side by side."""
+    """Runs that may be compared."""
 
     runs: list[Scored]
-    reasons: list[str]  # why they do not stand in the first group
+    reasons: list[str]  # why they are not in the first group
 
 
 def grouped(runs: Sequence[Scored]) -> list[Group]:
-    """Runs in groups: each joins the first whose runs it agrees with."""
+    """Runs in groups; each run joins the first group that it may be compared with."""
     groups: list[Group] = []
     for run in runs:
         for group in groups:
@@ -147,7 +147,7 @@ def grouped(runs: Sequence[Scored]) -> list[Group]:
 
 
 def _other_windows(runs: Sequence[Scored]) -> list[str]:
-    """Phrases where the windows of runs have another content."""
+    """Phrases that say how the windows of runs differ in content."""
     digests = {run.label: str(run.protocol.get("digest"))[:12] + "…" for run in runs}
     if len(set(digests.values())) < 2:
         return []
@@ -162,7 +162,7 @@ def _other_windows(runs: Sequence[Scored]) -> list[str]:
 
 
 def _made_alike(runs: Sequence[Scored]) -> bool:
-    """Whether runs share a protocol whose data other processors make with other last bits."""
+    """Whether runs share a protocol whose data differ in the last bits between processors."""
     names = {run.protocol.get("name") for run in runs}
     name = next(iter(names))
     if len(names) > 1 or name not in protocol_names():
@@ -172,7 +172,7 @@ def _made_alike(runs: Sequence[Scored]) -> bool:
 
 
 def _phrase(field: str, values: Mapping[str, Any]) -> list[str]:
-    """`field: 1 in this, 2 in that` where values differ."""
+    """`field: 1 in this, 2 in that` if values differ."""
     by_value: dict[str, list[str]] = {}
     for label, value in values.items():
         by_value.setdefault(json.dumps(value, ensure_ascii=False), []).append(label)
@@ -183,7 +183,7 @@ def _phrase(field: str, values: Mapping[str, Any]) -> list[str]:
 
 
 def flat(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested tables as one, with keys joined by dots."""
+    """A nested table flattened, with keys joined by dots."""
     found: dict[str, Any] = {}
     for key, value in table.items():
         if isinstance(value, Mapping):
@@ -194,22 +194,22 @@ def flat(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def other_samples(runs: Sequence[Scored]) -> list[str]:
-    """A phrase where stochastic models were scored with other numbers of samples."""
+    """A phrase if stochastic models were scored with different numbers of samples."""
     drawing = [run for run in runs if not run.protocol.get("deterministic", False)]
     return _phrase("samples", {run.label: run.protocol.get("samples") for run in drawing})
 
 
 def remarks_on(runs: Sequence[Scored]) -> list[str]:
-    """Differences between runs that are allowed, and the notes of their protocols."""
+    """Allowed differences between runs, and the notes of their protocols."""
     told = []
     for name in TOLD:
         values = {run.label: run.protocol.get(name) for run in runs}
         told += _phrase("protocol" if name == "name" else name, values)
     told += [
-        f"{phrase}; only scores that do not depend on their number are shown."
+        f"{phrase}; only scores that do not depend on the number of samples are shown."
         for phrase in other_samples(runs)
     ]
     if len({run.protocol.get("digest") for run in runs}) > 1:
-        told.append("The windows were simulated by several machines, and differ in the last bits.")
+        told.append("The windows were simulated on different machines and differ in the last bits.")
     notes = dict.fromkeys(n for run in runs for n in run.protocol.get("notes", []))
     return [*told, *notes]

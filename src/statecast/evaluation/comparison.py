@@ -1,4 +1,4 @@
-"""The table of runs, their trivial forecasts and published scores of the same protocol."""
+"""A table of runs, their baselines, and published scores of the same protocol."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from statecast.evaluation.protocols.published_scores import published_for
 from statecast.evaluation.significance import Difference, significant_differences
 from statecast.metrics import METRICS
 
-ELSEWHERE = {"lpips": False, "fvd": False}  # direction of published metrics, if not ours as well
-CALIBRATION = ("spread_skill", "rank_histogram", "coverage")  # of samples: one forecast has none
+ELSEWHERE = {"lpips": False, "fvd": False}  # published metrics: whether higher is better
+CALIBRATION = ("spread_skill", "rank_histogram", "coverage")  # needs several samples
 USUAL = ("mean", "best", "ensemble")  # selections shown unless a protocol names one
 SEEDS = "mean ± half the range over runs that differ only in the seed of their training"
 
@@ -24,11 +24,11 @@ class Column(NamedTuple):
     """A metric, and how its samples are combined."""
 
     metric: str
-    selection: str | None  # None where published scores alone have it, and in one way
+    selection: str | None  # None if only published scores have the metric, in one way
 
     @property
     def is_fair(self) -> bool:
-        """Whether the number of samples does not matter to it, on average."""
+        """Whether its scores do not depend on the number of samples, on average."""
         return self.metric in METRICS and self.selection in METRICS[self.metric].fair
 
     @property
@@ -63,13 +63,13 @@ class Row(NamedTuple):
 
 
 class Comparison(NamedTuple):
-    """Scores that may be set side by side."""
+    """Scores that may be compared, as a table."""
 
     columns: list[Column]
     rows: list[Row]
     best: dict[Column, list[int]]  # numbers of the best rows
-    remarks: list[str]  # what differs between the runs, and what a reader must know
-    differences: list[Difference]  # between runs, and to baselines, with their significance
+    remarks: list[str]  # allowed differences between runs, and notes
+    differences: list[Difference]  # between runs, and between runs and baselines
 
 
 def compare(
@@ -79,16 +79,18 @@ def compare(
     published: bool = True,
     sort: str | None = None,
 ) -> Comparison:
-    """The table of runs, their trivial forecasts, and published scores of the same protocol.
+    """Compare runs with each other, with their baselines, and with published scores.
 
     Args:
-        runs: whose scores are compared.
-        metrics: columns, as `psnr` or `psnr.best`; by default those of the protocol, then others.
-        published: whether published scores are added.
-        sort: column that rows are ordered by, best first; by default the order given.
+        runs: the runs to compare.
+        metrics: columns, such as `psnr` or `psnr.best`; by default the columns of the protocol,
+            then all others.
+        published: whether to add published scores of the same protocol.
+        sort: column to order the rows by, best first; by default the order of `runs`.
 
     Errors:
-        InputError: the runs' protocols differ (every field is named), or a column that none has.
+        InputError: the runs' protocols differ (the message names every field), or no run has a
+            column.
     """
     found = differences(runs)
     if found:
@@ -111,12 +113,12 @@ def compare(
 def chosen_columns(
     runs: Sequence[Scored], protocol: str | None, metrics: Sequence[str], *, published: bool
 ) -> list[Column]:
-    """Columns of the table: those asked for, or the protocol's and then all others.
+    """Columns of the table: those named, or the protocol's and then all others.
 
-    Where runs differ in their number of samples, only scores that do not depend on it.
+    If runs have different numbers of samples, only columns that do not depend on that number.
 
     Errors:
-        InputError: an unknown column.
+        InputError: no run has a column.
     """
     offered = offered_columns(runs, protocol if published else None)
     if other_samples(runs):
@@ -138,7 +140,7 @@ def chosen_columns(
 
 
 def offered_columns(runs: Sequence[Scored], protocol: str | None) -> list[Column]:
-    """Columns that some run has, or some published score of a protocol."""
+    """Columns of which some run, or some published score of a protocol, has a value."""
     offered: dict[Column, None] = {}
     for run in runs:
         for metric, selections in run.scores.forecasters[run.model].items():
@@ -150,10 +152,10 @@ def offered_columns(runs: Sequence[Scored], protocol: str | None) -> list[Column
 
 
 def named_columns(names: Sequence[str], offered: Sequence[Column]) -> list[Column]:
-    """Columns by name: `psnr.best`, or `psnr` for all of them, or for the first where sorted by.
+    """Columns by name: `psnr.best`, or `psnr` for all columns of that metric.
 
     Errors:
-        InputError: an unknown column.
+        InputError: no column has the name.
     """
     found: dict[Column, None] = {}
     for name in names:
@@ -163,7 +165,7 @@ def named_columns(names: Sequence[str], offered: Sequence[Column]) -> list[Colum
         ]
         if not fitting:
             every = ", ".join(".".join(filter(None, column)) for column in offered)
-            raise InputError(f"There is no score {name!r} here; choose from {every}.")
+            raise InputError(f"There is no score {name!r}; choose from {every}.")
         found |= dict.fromkeys(fitting)
     return list(found)
 
@@ -176,7 +178,7 @@ def run_rows(runs: Sequence[Scored], columns: Sequence[Column]) -> list[Row]:
 
 
 def baseline_rows(runs: Sequence[Scored], columns: Sequence[Column]) -> list[Row]:
-    """A row per trivial forecast; several runs share one where all its scores agree."""
+    """A row per baseline; runs share a row if all scores of the baseline agree."""
     found: dict[str, dict[tuple[tuple[Column, float], ...], Row]] = {}
     for run in runs:
         for name in list(run.scores.forecasters)[1:]:
@@ -192,7 +194,7 @@ def baseline_rows(runs: Sequence[Scored], columns: Sequence[Column]) -> list[Row
 
 
 def cells_of(run: Scored, forecaster: str, columns: Sequence[Column]) -> dict[Column, Cell]:
-    """Scores of a forecaster, as far as it has them."""
+    """The scores that a forecaster has."""
     scores = run.scores.forecasters[forecaster]
     single = forecaster != run.model or run.protocol.get("deterministic", False)
     found = {}
@@ -225,7 +227,7 @@ def published_rows(
 def published_notes(
     protocol: str, columns: Sequence[Column], *, analysis: str | None = None
 ) -> list[str]:
-    """Notes of published tables that are shown."""
+    """Notes of the published tables shown."""
     shown = {column.metric for column in columns}
     scores = published_for(protocol, analysis=analysis)
     noted = [s for s in scores if s.note and s.metric in shown]
@@ -233,7 +235,7 @@ def published_notes(
 
 
 def is_higher_better(metric: str) -> bool:
-    """Direction of a metric, published ones included."""
+    """Direction of a metric of ours, or of a published one."""
     return METRICS[metric].higher_is_better if metric in METRICS else ELSEWHERE.get(metric, False)
 
 

@@ -16,12 +16,12 @@ ABSENT = "–"
 
 
 def shown(cell: Cell | None) -> str:
-    """A score with the half width of its interval, where there is one."""
+    """A score with the half width of its interval, if it has one."""
     return ABSENT if cell is None else with_interval(cell.value, cell.half_width)
 
 
 def as_text(table: Comparison) -> str:
-    """Aligned columns; the best of each carries a star, and published rows a number of a source."""
+    """Aligned columns; a star marks the best of each, and a number the source of published rows."""
     sources = numbered_sources(table)
     rows = [["", *(column.title for column in table.columns)]]
     for index, row in enumerate(table.rows):
@@ -32,7 +32,7 @@ def as_text(table: Comparison) -> str:
 
 
 def as_markdown(table: Comparison) -> str:
-    """A table of Markdown; the best of each column is bold."""
+    """A Markdown table; the best of each column is bold."""
     sources = numbered_sources(table)
     lines = [
         "| | " + " | ".join(_cell(column.title) for column in table.columns) + " |",
@@ -62,7 +62,7 @@ def as_csv(table: Comparison) -> str:
 
 
 def as_json(table: Comparison) -> str:
-    """Rows with their scores, the remarks, and which rows are best; NaN is null."""
+    """JSON rows with their scores, which of them are best, and the remarks; NaN is null."""
     rows = [
         {
             "forecaster": row.label,
@@ -117,7 +117,7 @@ def statements(table: Comparison) -> list[str]:
     windows = min(difference.windows for difference in table.differences)
     head = (
         f"Differences with their 95 % intervals, paired over {windows} windows and resampled by "
-        f"sequence; p-values are Holm's for {len(table.differences)} differences:"
+        f"sequence; p-values are corrected for {len(table.differences)} differences (Holm):"
     )
     return [head, *map(str, table.differences)]
 
@@ -128,7 +128,7 @@ def _marked(table: Comparison, index: int, column: Column, form: str) -> str:
 
 
 def _cell(text: str) -> str:
-    """Text that cannot break a table of Markdown."""
+    """Text escaped for a Markdown table."""
     return text.replace("\\", "\\\\").replace("|", "\\|").replace("\n", " ")
 
 

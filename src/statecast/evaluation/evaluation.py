@@ -27,7 +27,7 @@ SCORES_NAME = "scores.json"
 
 
 class Part(NamedTuple):
-    """Scores of a part of what is scored, such as a variable."""
+    """Scores of one part of the data, such as a variable."""
 
     unit: str
     forecasters: Table
@@ -38,18 +38,18 @@ class Evaluation:
     """Scores of a model and of baselines, and everything that they depend on.
 
     Attributes:
-        protocol: settings that the scores depend on: data, split, windows, samples, versions, …
-        lead_times: in frame intervals.
-        unit: of the values that are scored; several are separated by commas.
-        forecasters: score by forecaster (the model first), metric and selection, that is how
-            samples are combined.
-        details: by forecaster and metric, what does not fit a score, such as a histogram.
-        skill: by baseline, metric and selection: the model's score against that of the baseline.
-        parts: by kind (`variable`, `region`, `season`) and name.
-        analyses: what each analysis found.
+        protocol: settings that determine the scores: data, split, windows, samples, versions, …
+        lead_times: lead times of the scores, in frame intervals.
+        unit: unit of the scored values; several units are separated by commas.
+        forecasters: scores by forecaster (the model first), metric and selection. The selection
+            says how samples are combined.
+        details: results that are not a score, such as a histogram, by forecaster and metric.
+        skill: comparison of the model with each baseline, by baseline, metric and selection.
+        parts: scores of parts, by kind (`variable`, `region`, `season`) and name.
+        analyses: result of each analysis.
         warnings: how the windows differ from those of training.
-        not_computed: metrics, analyses and the reasons why they are missing.
-        windows: scores of single windows; None where they are not kept.
+        not_computed: reasons why metrics, baselines or analyses are missing, by name.
+        windows: scores of single windows; None if they are not kept.
     """
 
     protocol: dict[str, Any]
@@ -98,7 +98,7 @@ class Evaluation:
         """The inverse of `to_json`; null is NaN.
 
         Errors:
-            KeyError, TypeError, ValueError, AttributeError: it has another form.
+            KeyError, TypeError, ValueError, AttributeError: the content has another form.
         """
         made = cls(
             protocol=dict(content["protocol"]),
@@ -129,14 +129,14 @@ class Evaluation:
         return not scored if self.protocol.get("metrics") else not (scored or self.analyses)
 
     def save(self, folder: str | Path) -> Path:
-        """Write `scores.json`, and beside it the scores of single windows, into a folder."""
+        """Write `scores.json` and the scores of single windows into a folder."""
         content = self.to_json()
         if self.windows is not None:
             content["window_scores"] = self.windows.save(folder)
         return write_text(Path(folder) / SCORES_NAME, sealed(content))
 
     def table(self) -> str:
-        """Lines of text: a row per metric and selection, a column per forecaster."""
+        """The scores as text: a row per metric and selection, a column per forecaster."""
         single = self.protocol.get("samples") == 1  # then all selections are the same
         blocks = [rows_of("score", self.forecasters, score_text, single=single)]
         for kind, parts in self.parts.items():
@@ -149,9 +149,10 @@ class Evaluation:
         return text + "\n* the 95 % interval leaves zero out" * ("] *" in text)
 
     def to_xarray(self) -> xarray.Dataset:
-        """A variable per metric, (forecaster, selection, lead_time), and its half width.
+        """A variable (forecaster, selection, lead_time) for each metric and for its half width.
 
-        Parts add a dimension each, such as `variable`, whose first entry is `all`: all together.
+        Each kind of part adds a dimension, such as `variable`; its first entry, `all`, holds the
+        scores of all parts together.
 
         Errors:
             MissingExtraError: xarray is not installed.
@@ -189,7 +190,7 @@ def score_from(content: Mapping[str, Any]) -> Score:
 
     def number(value: float | None) -> float:
         if value is not None and not isinstance(value, int | float):
-            raise TypeError(f"a score is a number, got {value!r:.40}")
+            raise TypeError(f"a score should be a number, got {value!r:.40}")
         return math.nan if value is None else float(value)
 
     def numbers(values: list[float | None]) -> torch.Tensor:
@@ -221,5 +222,5 @@ def rows_of(
 
 
 def score_text(score: Score) -> str:
-    """A score with the half width of its interval, where there is one."""
+    """A score with the half width of its interval, if it has one."""
     return with_interval(score.value, score.half_width)

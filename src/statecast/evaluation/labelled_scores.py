@@ -24,13 +24,13 @@ def labelled_scores(
     lead_times: Sequence[float],
     unit: str,
 ) -> xarray.Dataset:
-    """Scores as `Evaluation.to_xarray` gives them, without its attributes.
+    """The data set of `Evaluation.to_xarray`, without its attributes.
 
     Args:
-        whole: scores of everything.
+        whole: scores of all parts together.
         parts: units and scores of parts, by kind and name.
-        lead_times: of the scores.
-        unit: of the values that `whole` scores.
+        lead_times: lead times of the scores, in frame intervals.
+        unit: unit of the values that `whole` scores.
 
     Errors:
         MissingExtraError: xarray is not installed.

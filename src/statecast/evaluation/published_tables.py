@@ -1,4 +1,4 @@
-"""The field's published tables with runs beneath, and why a run's scores may not be set beside."""
+"""Published tables with runs beneath, and reasons why a run may not be compared with them."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ from statecast.evaluation.protocols.published_scores import published_for
 from statecast.io.json_yaml import shipped_titles
 
 FOLDER = "statecast.evaluation.protocols.tables"
-APART = "≠"  # before runs that must not be set beside published scores
+APART = "≠"  # marks runs that must not be compared with published scores
 
 
 class PublishedTable(NamedTuple):
     """Published scores of one protocol with runs beneath."""
 
-    group: str  # what it is printed with
+    group: str  # heading that it is printed under
     title: str
     comparison: Comparison
 
@@ -39,11 +39,11 @@ class PublishedTable(NamedTuple):
 def published_tables(groups: Sequence[Sequence[Scored]]) -> list[PublishedTable]:
     """Every published table, with each group of runs beneath those of its kind of data.
 
-    A run that was not scored under the table's protocol is shown all the same, marked with `≠`
-    and with what differs; it is never called the best of a column.
+    A run that was scored under another protocol is shown too, with the mark `≠` and the
+    differences; it is never marked as the best of a column.
 
     Args:
-        groups: runs of one model, data set and training, with several seeds.
+        groups: in each group, runs that differ only in the seed of their training.
     """
     found = []
     for name, group in shipped_titles(FOLDER).items():
@@ -105,7 +105,7 @@ def own_rows(
 
 
 def is_of_kind(run: Scored, block: Mapping[str, Any], protocol: Protocol) -> bool:
-    """Whether a run's data are those of the protocol, or stand in for them."""
+    """Whether a run's data are those of the protocol, or a stand-in for them."""
     card = run.protocol.get("data", {})
     kinds = [protocol.data, *block.get("stand_ins", [])]
     only = block.get("only", {})
@@ -113,7 +113,7 @@ def is_of_kind(run: Scored, block: Mapping[str, Any], protocol: Protocol) -> boo
 
 
 def differences_from(run: Scored, protocol: Protocol) -> list[str]:
-    """Why a run's scores are not those of a protocol, a phrase per field; empty where they are."""
+    """Differences between a run's scores and a protocol, a phrase per field; empty if none."""
     own = run.protocol
     fields: list[tuple[str, Any, Any]] = []
     if own.get("name") != protocol.name:
@@ -142,7 +142,7 @@ def differences_from(run: Scored, protocol: Protocol) -> list[str]:
 def cells_of(
     run: Scored, forecaster: str, columns: Sequence[Column], horizon: int, analysis: str | None
 ) -> dict[Column, Cell]:
-    """Scores in columns of published ones, over at most a given number of forecast frames."""
+    """Scores of a run in the columns of published ones, over at most `horizon` frames."""
     cells: dict[Column, Cell] = {}
     if analysis is not None:
         horizons = run.scores.analyses.get(analysis, {}).get("horizons", {})
@@ -161,7 +161,7 @@ def cells_of(
         if name is None or name not in selections:
             continue
         score = selections[name]
-        # The mean over lead times is that of the first ones too; the best sample is another.
+        # The mean of samples may be cut to the first lead times; the best sample may change.
         if len(score.per_lead_time) > horizon and (single or name == "mean"):
             cells[column] = Cell(float(score.per_lead_time[:horizon].mean()))
         else:

@@ -1,4 +1,4 @@
-"""Which reference forecast is best on windows that were not trained on: `reference: auto`."""
+"""Chooses the reference forecast for `reference: auto`."""
 
 from __future__ import annotations
 
@@ -16,22 +16,23 @@ from statecast.metrics.base import ROWS
 from statecast.models.baselines import Baseline
 from statecast.models.change import REFERENCES
 
-WINDOWS = 256  # of each split, that references are scored on
-MARGIN = 0.01  # share of the error by which another reference must be better than persistence
-SMALLEST = 1e-30  # of errors that are divided by
+WINDOWS = 256  # scored in each split
+MARGIN = 0.01  # relative gain over persistence that another reference needs
+SMALLEST = 1e-30  # of errors, to divide by
 
 
 def choose_reference(data: DataSource, *, batch_size: int, seed: int) -> InferredOption:
-    """The reference with the lowest error on validation windows, averaged over leads.
+    """The reference with the lowest error on validation windows, averaged over lead times.
 
-    Where others cannot be told from it there, as in a short validation part, training windows
-    decide between them. Errors are those relative to persistence at each lead, so that the last
-    ones, which are largest, do not decide alone. All are fitted on training windows.
+    If validation windows cannot separate it from others, for example because there are few of
+    them, training windows decide between those. Errors are taken relative to persistence at each
+    lead time; otherwise the last ones, which are largest, would decide alone. All references are
+    fitted on training windows.
 
     Args:
-        data: where windows come from.
+        data: the data source that gives the windows.
         batch_size: windows at once.
-        seed: of the training windows drawn.
+        seed: seed of the draw of training windows.
     """
     training = data.windows("train")
     models = {name: build(data.spec) for name, build in REFERENCES.items()}
@@ -39,11 +40,11 @@ def choose_reference(data: DataSource, *, batch_size: int, seed: int) -> Inferre
         fit_statistics(model, training, batch_size=min(32, len(training)), seed=seed)
     scores = scores_on("validation", models, data, batch_size)
     ratios, rivals = ratios_of(scores), rivals_of(scores, seed)
-    told = f"by the mean squared error on validation windows over persistence's: {listed(ratios)}"
+    told = f"by mean squared error on validation windows, relative to persistence: {listed(ratios)}"
     if len(rivals) > 1:
         ratios = ratios_of(scores_on("train", models, data, batch_size))
         ratios = {name: ratios[name] for name in rivals}
-        told += f"; where these are too close to tell, on training windows: {listed(ratios)}"
+        told += f"; too close to call there, so on training windows: {listed(ratios)}"
     best = min(ratios, key=lambda name: ratios[name])
     if ratios[best] > 1 - MARGIN:
         best = "persistence"
@@ -63,7 +64,7 @@ def scores_on(
 
 
 def ratios_of(scores: Mapping[str, Scores]) -> dict[str, float]:
-    """Mean squared errors over persistence's, geometric means over leads."""
+    """Mean squared errors divided by persistence's, as geometric means over lead times."""
     errors = {
         name: next(iter(s.by_metric["mse"].values())).per_lead_time for name, s in scores.items()
     }
@@ -72,7 +73,10 @@ def ratios_of(scores: Mapping[str, Scores]) -> dict[str, float]:
 
 
 def rivals_of(scores: Mapping[str, Scores], seed: int) -> list[str]:
-    """References whose error cannot be told from the lowest; only that one for few sequences."""
+    """References whose error does not differ significantly from the lowest, that one included.
+
+    With too few sequences for an interval, only the reference with the lowest error.
+    """
     names = list(scores)
     sums = [scores[name].sums["mse"] for name in names]
     rows = torch.cat([found[f"mean{ROWS}"] for found in sums], dim=1)
@@ -90,5 +94,5 @@ def rivals_of(scores: Mapping[str, Scores], seed: int) -> list[str]:
 
 
 def listed(ratios: Mapping[str, float]) -> str:
-    """Ratios in order."""
+    """Ratios as text, the lowest first."""
     return ", ".join(f"{n} {r:.3g}" for n, r in sorted(ratios.items(), key=lambda item: item[1]))

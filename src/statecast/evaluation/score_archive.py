@@ -1,4 +1,4 @@
-"""score_archive: scores of stored forecasts from many starts, against observations."""
+"""score_archive: score stored forecasts from many starts against observations."""
 
 from __future__ import annotations
 
@@ -36,20 +36,20 @@ BASELINES = ("persistence", "damped_persistence", "climatology")
 class Starts(NamedTuple):
     """Starts of an archive that the observations can score."""
 
-    stored: Array  # their places in the archive
-    places: Array  # number of the last observed frame of each
-    left_out: list[str]  # how many others there are, and why
+    stored: Array  # position of each start in the archive
+    places: Array  # number of its last observed frame
+    left_out: list[str]  # how many other starts are skipped, and why
 
 
 class StoredForecasts(Forecaster):
-    """The forecasts of an archive, read window by window; it computes none.
+    """A forecaster that reads its forecasts from an archive, window by window.
 
     Args:
         spec: shape, channels and units of the frames.
         archive: the forecasts.
-        data: the observations, in whose anomalies forecasts are given.
-        stored: place in the archive of each window's start.
-        leads: places of the lead times that are scored.
+        data: the observations; forecasts become anomalies from the same climatology.
+        stored: position in the archive of each window's start.
+        leads: positions of the lead times to score.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class StoredForecasts(Forecaster):
 
     @property
     def stochastic(self) -> bool:  # type: ignore[override]
-        """Whether there are several forecasts of each start."""
+        """Whether the archive holds several samples for each start."""
         return self.archive.samples > 1
 
     def forecast_windows(
@@ -88,17 +88,17 @@ class StoredForecasts(Forecaster):
         )
 
     def read(self, number: int) -> Array:
-        """Forecasts of a window, (sample, lead, channel, *space), as anomalies where those are.
+        """Forecasts of a window, (sample, lead, channel, *space), prepared as the observations are.
 
         Errors:
-            InputError: they hold no value.
+            InputError: the archive holds no value for this start.
         """
         values = self.archive.read(self.arrays, int(self.stored[number]))[:, self.leads]
         if np.isnan(values).all():
             start = text_of(self.archive.starts[self.stored[number]])
             raise InputError(
-                f"{self.archive.path} holds no value for the start {start}, as if it had not been "
-                "written yet. Write it, or score other starts: --start, --end."
+                f"{self.archive.path} holds no value for the start {start}; it may not be written "
+                "yet. Write it, or choose other starts with --start and --end."
             )
         frames = self.data.places[number] + np.asarray(self.data.leads)
         times = self.data.files.times[0][frames]
@@ -146,32 +146,34 @@ def score_archive(
 ) -> Evaluation:
     """Score the forecasts of an archive against observations, as `evaluate` scores a model.
 
-    A start is scored if its date and each of its lead times is an observed frame; a warning says
-    how many are not. One start is read at a time, and memory is bounded as in `evaluate`, however
-    large the archive.
+    A start is scored if the observations include its date and all its lead times; a warning says
+    how many starts are skipped. Forecasts are read one start at a time, and memory is bounded as
+    in `evaluate`, whatever the size of the archive.
 
     Args:
         archive: Zarr store or NetCDF file of forecasts, see `ForecastArchive`.
-        truth: NetCDF files or Zarr stores of observations, one series, as `data.path` takes them.
-        name: of the forecasts, in the result; by default that of the archive.
-        start: first start that is scored, as a date; by default the first one.
-        end: last start.
-        reference_period: first and last date of what climatology and baselines are fitted on; by
-            default the frames before the first start's context, where they suffice. Scores are
-            those of anomalies from its climatology, which matters to thresholds alone.
-        context: frames up to a start that baselines see; by default as many as the model saw, of
-            hindcasts by statecast, or else 1.
-        reading: how observations are read, as options of `FieldOptions` such as `{"coarsen": 2}`;
-            `variables` are by default those of the archive.
-        metrics: see `evaluate`, as the options below.
-        baselines: scored beside the forecasts.
-        batch_size: starts at once, at most.
-        thresholds: of the Brier score.
-        regions: ends of coordinates by name.
-        seasons: whether seasons are scored as well.
+        truth: NetCDF files or Zarr stores that hold one series of observations, as `data.path`
+            takes them.
+        name: name of the forecasts in the result; by default that of the archive.
+        start: first start to score, as a date; by default the first one in the archive.
+        end: last start to score; by default the last one in the archive.
+        reference_period: first and last date that climatology and baselines are fitted on; by
+            default all frames before the first start's context, if there are enough. Scores are
+            those of anomalies from that climatology, which matters only to thresholds.
+        context: number of frames up to a start that baselines see; by default as many as the
+            model of a statecast hindcast saw, and 1 for other archives.
+        reading: options for reading the observations, as in `FieldOptions`, such as
+            `{"coarsen": 2}`; `variables` defaults to those of the archive.
+        metrics: names of metrics; see `evaluate`, also for the options below.
+        baselines: baselines to score beside the forecasts.
+        batch_size: largest number of starts at once.
+        thresholds: thresholds of the Brier score.
+        regions: coordinate bounds by region.
+        seasons: whether to score seasons separately.
         area_weights: whether averages over points are weighted by area.
-        max_memory_gib: of forecasts and their scores at once; at least one start is read whole.
-        seed: of bootstraps, and of the windows that baselines are fitted on.
+        max_memory_gib: memory that forecasts and their scores may take at once; one start is
+            always read whole.
+        seed: seed of the bootstrap, and of the windows that baselines are fitted on.
 
     Returns:
         The scores. Without a reference period, baselines and metrics that need one are named in
@@ -217,7 +219,7 @@ def score_archive(
         seed=seed,
     )
     if len(ahead) < len(leads):
-        chosen.left_out.append("Lead times up to the start itself are not scored.")
+        chosen.left_out.append("Lead times of zero or less are not scored.")
     found.warnings[:0] = chosen.left_out
     return found
 
@@ -225,16 +227,18 @@ def score_archive(
 def opened_truth(
     truth: str | Path | Sequence[str], archive: ForecastArchive, reading: dict[str, Any]
 ) -> FieldFiles:
-    """The fields that came, as one series.
+    """The observed fields, opened as one series.
 
     Errors:
-        InputError: an unknown option, or several series.
+        InputError: an option is unknown, or the files hold several series.
     """
     engine = reading.pop("engine", None)
     known = [option.name for option in fields(FieldOptions)]
     for option in reading:
         if option not in known:
-            raise InputError(f"Observations are read with {', '.join(known)}; got {option!r}.")
+            raise InputError(
+                f"The options for reading observations are {', '.join(known)}; got {option!r}."
+            )
     variables = reading.pop("variables", archive.variables)
     names = variables.split(",") if isinstance(variables, str) else variables
     options = FieldOptions(**plain_options(reading | {"variables": tuple(names)}))
@@ -242,8 +246,7 @@ def opened_truth(
     files = FieldFiles(paths, options, joining="auto", engine=engine)
     if len(files.lengths) > 1:
         raise InputError(
-            f"The observations are {len(files.lengths)} sequences; forecasts are scored against "
-            "one."
+            f"Forecasts are scored against one sequence of observations, got {len(files.lengths)}."
         )
     return files
 
@@ -262,10 +265,10 @@ def scorable(
     Args:
         archive: the forecasts.
         files: the observations.
-        start: first one, as a date.
-        end: last one.
-        context: frames observed up to a start.
-        longest: lead time, in frames.
+        start: first start, as a date.
+        end: last start, as a date.
+        context: number of frames that must be observed up to a start.
+        longest: longest lead time, in frames.
 
     Errors:
         InputError: no start can be scored.
@@ -278,7 +281,7 @@ def scorable(
     known = places >= 0
     whole = known & (places >= context - 1) & (places + longest < len(times))
     reasons = (
-        (~known, "their dates are not among those observed"),
+        (~known, "the observations lack their dates"),
         (
             known & ~whole,
             f"the observations lack some of the {context} frames before or {longest} after",
@@ -292,7 +295,7 @@ def scorable(
     if not whole.any():
         raise InputError(
             f"No start can be scored. {archive.path} has starts from {text_of(starts[0])} to "
-            f"{text_of(starts[-1])}, and observations go from {text_of(times[0])} to "
+            f"{text_of(starts[-1])}, and the observations run from {text_of(times[0])} to "
             f"{text_of(times[-1])}. {' '.join(left_out)}"
         )
     order = np.argsort(places[whole], kind="stable")
@@ -302,16 +305,16 @@ def scorable(
 def period(
     files: FieldFiles, asked: tuple[str, str] | None, before: int, fewest: int
 ) -> tuple[int, int] | None:
-    """First frame of the reference period, and the frame after its last; None for none.
+    """First frame of the reference period and the frame after its last; None if there is none.
 
     Args:
         files: the observations.
-        asked: first and last date.
-        before: frames that lie before the first start's context, taken by default.
-        fewest: frames of a window, which are taken at least.
+        asked: first and last date; None for the default.
+        before: number of frames before the first start's context, which are the default.
+        fewest: number of frames of a window, which the default needs at least.
 
     Errors:
-        InputError: no frame lies in it.
+        InputError: the period holds no frame.
     """
     if asked is None:
         return (0, before) if before >= fewest else None

@@ -27,13 +27,13 @@ Selection = Literal["mean", "best", "worst", "ensemble_mean", "ensemble"]
 class Scores(NamedTuple):
     """Scores of one forecaster over windows."""
 
-    by_metric: dict[str, dict[str, Score]]  # metric, then how its samples are combined
-    details: dict[str, dict[str, Any]]  # what does not fit a score, such as a histogram
-    not_computed: dict[str, str]  # metric and reason
-    protocols: dict[str, dict[str, Any]]  # what else one must know to compute a metric again
+    by_metric: dict[str, dict[str, Score]]  # by metric and selection
+    details: dict[str, dict[str, Any]]  # results that are not a score, such as a histogram
+    not_computed: dict[str, str]  # why metrics are missing
+    protocols: dict[str, dict[str, Any]]  # facts needed to compute a metric again
     lead_times: list[float]
     sums: dict[str, Sums]  # of each metric
-    numbers: Tensor  # of the windows, in their split
+    numbers: Tensor  # number of each window in its split
     sequences: Tensor  # number of the sequence of each window
     parts: dict[tuple[str, str], dict[str, dict[str, Score]]]  # by kind and name of a subset
 
@@ -49,8 +49,8 @@ class Scores(NamedTuple):
             InputError: the metric was not computed, or has no such selection.
         """
         if metric not in self.by_metric:
-            reason = self.not_computed.get(metric, "it was not asked for")
-            raise InputError(f"There is no score {metric}: {reason}.")
+            reason = self.not_computed.get(metric, "it was not requested")
+            raise InputError(f"{metric} was not computed: {reason}.")
         found = self.by_metric[metric]
         if selection not in found:
             raise InputError(
@@ -74,7 +74,7 @@ def applicable(
     *,
     stochastic: bool = True,
 ) -> tuple[dict[str, Metric], dict[str, str]]:
-    """Metrics that can be computed, and the reasons why others cannot."""
+    """The metrics that can be computed, and why the others cannot."""
     check_metrics(names)
     metrics: dict[str, Metric] = {}
     reasons: dict[str, str] = {}
@@ -98,7 +98,7 @@ def why_not_applicable(
 ) -> str | None:
     """Why a metric cannot be computed of a forecaster's samples; None where it can."""
     if METRICS[name].judges_spread and not stochastic:
-        return "the forecast is deterministic, and has no spread to judge"
+        return "the forecast is deterministic, so it has no spread to judge"
     # A deterministic forecast is an ensemble of equal members: its CRPS is its absolute error.
     return METRICS[name].why_not_applicable(spec, samples if stochastic else 2, settings)
 
@@ -121,25 +121,25 @@ def score_windows(
 ) -> Scores:
     """Forecast windows in order and score them.
 
-    The random numbers of a window follow from the seed and its own number in its split: neither
-    the batch nor the memory nor the number of processes changes a forecast. Of several processes
-    each scores a part of the windows, and all give the scores of the whole.
+    The random numbers of a window depend only on the seed and on the window's number in its
+    split, so the batch size, the memory and the number of processes change no forecast. Several
+    processes share the windows, and each returns the scores of all of them.
 
     Args:
         model: the forecaster.
         windows: context and target of each window.
         metrics: names of the metrics.
         samples: futures per window.
-        batch_size: windows at once, at most.
-        count: score this many windows, evenly spaced; by default all.
-        substeps: steps of the solver per frame; by default the model's own.
-        solver: of the transition's differential equation; by default the model's own.
-        settings: what metrics are told, such as paths of weights.
+        batch_size: largest number of windows to forecast at once.
+        count: number of windows to score, evenly spaced; all by default.
+        substeps: solver steps per frame; by default the model's own number.
+        solver: solver of the transition's differential equation; by default the model's own.
+        settings: settings of the metrics, such as paths of weights.
         subsets: variables, regions and seasons to score as well.
-        max_memory_gib: what forecasts and their scores may take at once, in GiB; at least one
-            window is forecast whole.
-        seed: of the samples.
-        title: shown beside a progress bar; no bar by default.
+        max_memory_gib: memory that forecasts and their scores may take at once, in GiB; one
+            window is always forecast whole.
+        seed: seed of the samples.
+        title: title of a progress bar; no bar by default.
     """
     drawn = samples if model.stochastic else 1
     settings = settings or MetricSettings(device=str(model_device(model)))
@@ -169,7 +169,7 @@ def score_windows(
     for numbers, batch in slices_within(
         max_memory_gib, windows, own, samples=drawn, batch_size=batch_size, title=title
     ):
-        # Nothing here holds a forecast while the next one is made.
+        # Unnamed and deleted, so that memory never holds two forecasts.
         restored = windows.to_score_units(forecast(numbers, batch), batch)
         tallies[0] = tallies[0].with_batch(computed, *restored, context=batch.context)
         calendar = calendar_of(windows, numbers, restored[1].times) if dated else None
@@ -213,10 +213,10 @@ def model_device(model: Forecaster) -> torch.device:
 
 
 class MetricSums(NamedTuple):
-    """Sums of the metrics over some windows."""
+    """Sums of several metrics over some windows."""
 
-    sums: dict[str, Sums]  # of each metric
-    reasons: dict[str, str]  # why others cannot score all of the windows
+    sums: dict[str, Sums]  # by metric
+    reasons: dict[str, str]  # why other metrics cannot score all of the windows
     lead_times: list[float]
 
     def with_batch(
@@ -227,7 +227,7 @@ class MetricSums(NamedTuple):
         *,
         context: Frames | None = None,
     ) -> MetricSums:
-        """Add the scores of a batch, for metrics that have scored every window so far."""
+        """Add a batch, for the metrics that have scored every window so far."""
         refused = {name: metric.why_not_scorable(target) for name, metric in metrics.items()}
         reasons = {name: reason for name, reason in refused.items() if reason} | self.reasons
         sums = {}
@@ -242,11 +242,11 @@ class MetricSums(NamedTuple):
 
 
 def merge_sums(parts: Sequence[MetricSums], sequences: Tensor) -> MetricSums:
-    """Sums of several processes as one, in their order; one without windows adds nothing.
+    """Merge the sums of several processes, in their order.
 
     Args:
-        parts: of the processes.
-        sequences: number of the sequence of each window of all of them.
+        parts: sums of each process; a process without windows adds nothing.
+        sequences: number of the sequence that each window was cut from.
     """
     reasons = {name: reason for part in parts for name, reason in part.reasons.items()}
     sums: dict[str, Sums] = {}

@@ -1,4 +1,4 @@
-"""Which differences between scores are significant: paired by window, corrected by Holm."""
+"""Significance of differences between scores, paired by window and corrected by Holm."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from statecast.evaluation.comparability import Scored
 from statecast.evaluation.window_scores import WindowScores, score_key
 from statecast.metrics import METRICS
 
-LEVEL = 0.05  # probability of any false statement in a table
-DRAWS, DRAWS_EACH = 10_000, 200  # resamplings: at least, and for each difference of a table
+LEVEL = 0.05  # largest probability of any false rejection in a table
+DRAWS, DRAWS_EACH = 10_000, 200  # resamplings: at least, and per difference of a table
 
 Way = tuple[str, str | None]  # metric, and how samples are combined
 
@@ -30,7 +30,7 @@ class Forecasts(NamedTuple):
 
 
 class Difference(NamedTuple):
-    """Score of one forecaster minus that of another, by the windows that both were scored on."""
+    """Score of one forecaster minus that of another, over the windows that both were scored on."""
 
     metric: str
     selection: str
@@ -39,7 +39,7 @@ class Difference(NamedTuple):
     value: float
     low: float
     high: float
-    p_value: float  # corrected for all differences of the table; NaN where nothing can be said
+    p_value: float  # corrected for all differences of the table; NaN with too few sequences
     windows: int
 
     @property
@@ -62,14 +62,14 @@ class Difference(NamedTuple):
 
 
 def significant_differences(runs: Sequence[Scored], ways: Sequence[Way]) -> list[Difference]:
-    """Every run against every other and against its own baselines, by every metric of windows.
+    """Differences of every run from every other run and from its own baselines.
 
-    p-values come from a paired bootstrap over sequences and are corrected by Holm's procedure for
-    all differences of the list together.
+    p-values come from a paired bootstrap over sequences. Holm's procedure corrects them for all
+    differences of the list together.
 
     Args:
-        runs: that may be compared; those without scores of windows are left out.
-        ways: metrics and how samples are combined.
+        runs: comparable runs; runs without scores of single windows are skipped.
+        ways: metrics, and how samples are combined.
     """
     pairs = list(pairs_of(runs))
     most = len(pairs) * len(ways)
@@ -79,7 +79,7 @@ def significant_differences(runs: Sequence[Scored], ways: Sequence[Way]) -> list
 
 
 def pairs_of(runs: Sequence[Scored]) -> Iterator[tuple[Forecasts, Forecasts]]:
-    """Runs with each other, then each with its baselines."""
+    """Pairs of runs, then pairs of a run and one of its baselines."""
     own = [Forecasts(r.label, r.model, r.scores.windows) for r in runs if r.scores.windows]
     yield from combinations(own, 2)
     for run in runs:
@@ -95,7 +95,7 @@ def pairs_of(runs: Sequence[Scored]) -> Iterator[tuple[Forecasts, Forecasts]]:
 def compared(
     one: Forecasts, other: Forecasts, ways: Sequence[Way], draws: int
 ) -> Iterator[Difference]:
-    """Differences of two forecasters by all metrics that both have, uncorrected."""
+    """Uncorrected differences of two forecasters by all metrics that both have."""
     _, first, second = common(one.windows.numbers, other.windows.numbers)
     shared = [
         (metric, way)
@@ -120,13 +120,13 @@ def compared(
 
 
 def common(one: Tensor, other: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Windows that both have, and their places in both."""
+    """Numbers of shared windows, and their positions in each list."""
     shared = one[torch.isin(one, other)]
     return shared, places_in(one, shared), places_in(other, shared)
 
 
 def places_in(numbers: Tensor, wanted: Tensor) -> Tensor:
-    """Places of some numbers among others."""
+    """Positions of some numbers in a list that holds them."""
     order = numbers.argsort()
     return order[torch.searchsorted(numbers[order], wanted)]
 

@@ -12,11 +12,11 @@ from torch import Tensor
 from statecast.evaluation.bootstrap import Interval, bootstrap
 from statecast.metrics.base import ROWS, Metric, Sums, with_average
 
-ROUNDING = 1e-7  # of a score of single precision, below which a difference is none
+ROUNDING = 1e-7  # relative difference of scores that single precision explains
 
 
 class Estimate(NamedTuple):
-    """A value at each lead time and for their mean, with 95 % intervals; NaN if undefined."""
+    """A value at each lead time and their mean, with 95 % intervals; NaN if undefined."""
 
     value: float
     low: float
@@ -46,8 +46,9 @@ class Estimate(NamedTuple):
 class Skill(NamedTuple):
     r"""How a forecast compares with a baseline.
 
-    The skill score is $(S - S_b)/(S_p - S_b)$, with the scores of forecast, baseline and a perfect
-    forecast: 1 is perfect, 0 means no gain. Metrics without a perfect score have none.
+    The skill score is $(S - S_b)/(S_p - S_b)$, with the scores $S$ of the forecast, $S_b$ of the
+    baseline and $S_p$ of a perfect forecast: 1 is perfect, 0 means no gain over the baseline. It
+    is undefined for metrics without a perfect score.
     """
 
     difference: Estimate  # score of the forecast minus that of the baseline
@@ -68,12 +69,12 @@ class Skill(NamedTuple):
         )
 
     def shown(self) -> str:
-        """The difference with its interval, and the skill; a star where zero lies outside."""
+        """The difference with its interval and the skill; a star if the interval excludes zero."""
         d = self.difference
         text = f"{d.value:.3g}"
         if not math.isnan(d.low):
             text += f" [{d.low:.3g}, {d.high:.3g}]" + (" *" if d.low > 0 or d.high < 0 else "")
-        if self.skill is None or math.isnan(self.skill.value):  # as where the baseline is perfect
+        if self.skill is None or math.isnan(self.skill.value):  # the baseline is perfect
             return text
         return f"{text} skill {round(self.skill.value, 2) + 0.0:.2f}"  # no minus zero
 
@@ -84,11 +85,11 @@ def skill_against(
     """Skill of a forecast by each selection of a metric.
 
     Args:
-        metric: what both were scored by.
-        own: the forecast's sums.
-        baseline: the baseline's, of the same windows.
-        sequences: number of the sequence of each window.
-        seed: of the bootstrap.
+        metric: the metric that scored both.
+        own: sums of the forecast.
+        baseline: sums of the baseline over the same windows.
+        sequences: number of the sequence that each window was cut from.
+        seed: seed of the bootstrap.
     """
     found = {}
     for selection in metric.selections:
@@ -111,7 +112,7 @@ def skill_against(
     return found
 
 
-SMALLEST_SHARE = 0.0005  # of an error: what is less is told as no difference
+SMALLEST_SHARE = 0.0005  # smallest relative difference that is reported as one
 TOLD = {
     "mse": ("ensemble_mean", "mean squared error"),
     "fair_mse": ("ensemble", "mean squared error of the expectation"),
@@ -120,12 +121,12 @@ TOLD = {
 
 
 def skill_lines(skill: Mapping[str, Mapping[str, Mapping[str, Skill]]]) -> list[str]:
-    """Whether a model beats each baseline, and by how much, in words.
+    """Sentences that say whether a model beats each baseline, and by how much.
 
-    The fair mean squared error, if available, takes the place of that of the samples' mean.
+    The fair mean squared error, if available, replaces that of the ensemble mean.
 
     Args:
-        skill: by baseline, metric and selection.
+        skill: skill by baseline, metric and selection.
     """
     return [
         f"{title}: {verdict(found[metric][selection], baseline)}"
@@ -136,7 +137,7 @@ def skill_lines(skill: Mapping[str, Mapping[str, Mapping[str, Skill]]]) -> list[
 
 
 def verdict(found: Skill, baseline: str) -> str:
-    """Whether an error lies below a baseline's, of errors that are 0 at best."""
+    """Whether an error, at best 0, lies below a baseline's, in words."""
     difference, share = found.difference, found.skill
     if difference.value == 0:
         return f"the same as {baseline}'s"

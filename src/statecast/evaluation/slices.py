@@ -12,9 +12,9 @@ from statecast.data.progress import progress_bar
 from statecast.errors import InputError
 from statecast.frames import Batch
 
-MEMORY_GIB = 2.0  # what forecasts and their scores may take at once, unless asked otherwise
-COPIES = 2  # of all samples: as they are decoded, and in the units of the data
-SCORING = 16  # sets of frames that a metric of single samples makes of one of them, measured
+MEMORY_GIB = 2.0  # memory that forecasts and their scores may take at once, by default
+COPIES = 2  # of all samples: as decoded, and in the units of the data
+SCORING = 16  # copies of its frames that scoring one sample takes, measured
 
 
 def slices_within(
@@ -26,18 +26,18 @@ def slices_within(
     batch_size: int,
     title: str | None = None,
 ) -> Iterator[tuple[Tensor, Batch]]:
-    """Windows in order, as many at once as memory allows: their numbers, and the batch.
+    """Numbers and batches of windows in order, as many at once as memory allows.
 
     Args:
-        max_memory_gib: what forecasts and their scores may take, in GiB.
-        windows: of a split.
-        numbers: of the windows wanted, (window,).
-        samples: futures of each.
-        batch_size: windows at once, at most.
-        title: shown beside a progress bar; no bar by default.
+        max_memory_gib: memory that forecasts and their scores may take, in GiB.
+        windows: windows of a split.
+        numbers: numbers of the windows to yield, (window,).
+        samples: futures per window.
+        batch_size: largest number of windows at once.
+        title: title of a progress bar; no bar by default.
 
     Errors:
-        InputError: no memory.
+        InputError: the memory is not positive.
     """
     if not max_memory_gib > 0:
         raise InputError(f"max_memory_gib must be positive, got {max_memory_gib}.")
@@ -51,7 +51,7 @@ def slices_within(
 
 
 def windows_within(max_memory_gib: float, batch: Batch, samples: int) -> int:
-    """How many windows like those of a batch can be forecast and scored at once; 1 at least."""
+    """Number of windows, at least 1, that can be forecast and scored at once."""
     target = batch.target.values[0]
     each = target.numel() * target.element_size() * (COPIES * samples + SCORING)
     return max(1, int(max_memory_gib * 2**30 // each))

@@ -1,4 +1,4 @@
-"""Subsets of what is scored: variables, regions and seasons, each with scores of its own."""
+"""Subsets of the data with scores of their own: variables, regions and seasons."""
 
 from __future__ import annotations
 
@@ -23,23 +23,23 @@ SEASONS = {"DJF": (12, 1, 2), "MAM": (3, 4, 5), "JJA": (6, 7, 8), "SON": (9, 10,
 
 
 class Subset(NamedTuple):
-    """A variable, a region or a season: what lies outside counts nowhere."""
+    """A variable, a region or a season; values outside it are not scored."""
 
     kind: Literal["variable", "region", "season"]
     name: str
     channel: int | None = None
     inside: Bool[Tensor, " *space"] | None = None
-    months: tuple[int, ...] = ()  # 1 to 12, of the frames
+    months: tuple[int, ...] = ()  # months of its frames, 1 to 12
 
     def spec(self, spec: FrameSpec) -> FrameSpec:
-        """Shape, range and unit of what it holds of frames."""
+        """Shape, range and unit of the part of frames that it covers."""
         if self.channel is None:
             return spec
         names, units = (spec.channels[self.channel],), spec.units[self.channel]
         return replace(spec, channels=names, unit=units)
 
     def settings(self, settings: MetricSettings) -> MetricSettings:
-        """Settings of metrics of what it holds."""
+        """Settings for the metrics of this subset."""
         if self.channel is None or settings.climatology is None:
             return settings
         one = settings.climatology[self.channel : self.channel + 1]
@@ -48,12 +48,12 @@ class Subset(NamedTuple):
     def of(
         self, forecast: Forecast, target: Frames, calendar: Tensor | None
     ) -> tuple[Forecast, Frames]:
-        """Its part of a forecast and of its target.
+        """The part of a forecast and of its target that it covers.
 
         Args:
-            forecast: of a batch of windows.
+            forecast: forecast of a batch of windows.
             target: the observations.
-            calendar: month of each frame (batch, time); needed for seasons alone.
+            calendar: month of each frame (batch, time); only seasons need it.
         """
         if self.channel is not None:
             one = slice(self.channel, self.channel + 1)
@@ -82,19 +82,20 @@ def subsets_of(
     regions: Mapping[str, Mapping[str, tuple[float, float]]],
     seasons: bool,
 ) -> list[Subset]:
-    """Subsets of windows: each variable where there are several, and the regions and seasons.
+    """Subsets of windows: each variable if there are several, and the regions and seasons.
 
-    The colours of pictures are not variables.
+    The colour channels of images are not variables.
 
     Args:
-        windows: what is scored.
-        spec: of what is scored.
-        regions: by name, the ends of some coordinates of space, such as
+        windows: the windows to score.
+        spec: shape, channels and units of the scored frames.
+        regions: bounds of space coordinates by region, such as
             `{"tropics": {"lat": (-20, 20)}}`.
-        seasons: whether seasons are scored, of three months each.
+        seasons: whether to score three-month seasons.
 
     Errors:
-        InputError: regions or seasons of frames without coordinates or dates, or an empty region.
+        InputError: the frames lack the coordinates or dates that regions or seasons need, or a
+            region is empty.
     """
     found: list[Subset] = []
     if len(spec.channels) > 1 and set(spec.channels) != COLOURS:
@@ -104,8 +105,8 @@ def subsets_of(
     labels = windows.coordinates(0)
     if labels is None or (seasons and not labels.dated):
         raise InputError(
-            "Regions need coordinates and seasons need dates, which these windows lack. Leave "
-            "evaluate.regions and evaluate.seasons out."
+            "Regions need coordinates and seasons need dates; these windows lack them. Remove "
+            "evaluate.regions and evaluate.seasons."
         )
     found += [
         Subset("region", name, inside=inside(labels, name, ends, spec.space))
@@ -125,18 +126,18 @@ def inside(
     """Mask of the points in a region.
 
     Errors:
-        InputError: an unknown coordinate, or a region without points.
+        InputError: a coordinate is unknown, or the region holds no point.
     """
     found = np.ones(space, dtype=bool)
     for name, (low, high) in ends.items():
         variable = labels.variables.get(name)
         if variable is None or not set(variable.dims) <= set(labels.space):
             raise InputError(
-                f"The region {region} names {name!r}; coordinates of space are "
+                f"The region {region} is bounded by {name!r}; the coordinates of space are "
                 f"{', '.join(labels.variables)}."
             )
         within = (variable.values >= low) & (variable.values <= high)
-        held = np.zeros(space, dtype=bool)  # points added at the edges belong to no region
+        held = np.zeros(space, dtype=bool)  # padding at the edges belongs to no region
         put(held, within, variable.dims, labels)
         found &= held
     if not found.any():
@@ -147,10 +148,10 @@ def inside(
 def area_weights(windows: Windows, space: tuple[int, ...]) -> Float[Tensor, " *space"]:
     """Weights of the points of labelled fields: cell areas, or else the cosine of latitude.
 
-    Points that were added at the edges have none.
+    Padding at the edges has weight 0.
 
     Errors:
-        InputError: frames without coordinates, or without latitudes.
+        InputError: the frames have no coordinates, or neither cell areas nor latitudes.
     """
     labels = windows.coordinates(0)
     for wanted, is_area in ((("cell_area",), True), (("latitude", "lat"), False)):
@@ -164,8 +165,8 @@ def area_weights(windows: Windows, space: tuple[int, ...]) -> Float[Tensor, " *s
             put(found, values, variable.dims, labels)
             return torch.from_numpy(found)
     raise InputError(
-        "Weights by area need fields with cell_area or latitudes among their coordinates. Leave "
-        "evaluate.area_weights out."
+        "Area weights need cell_area or latitude among the coordinates of the fields. Remove "
+        "evaluate.area_weights."
     )
 
 
@@ -175,7 +176,7 @@ def put(
     dims: Sequence[str],
     labels: Coordinates,
 ) -> None:
-    """Set the points of a grid that has labels to values along some of its dimensions."""
+    """Fill the labelled points of a grid with values that vary along some of its dimensions."""
     sizes = dict(zip(dims, values.shape, strict=True))
     for variable in labels.variables.values():
         sizes |= dict(zip(variable.dims, variable.values.shape, strict=True))

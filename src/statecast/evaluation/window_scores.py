@@ -1,4 +1,4 @@
-"""Scores of single windows, by which later comparisons of runs are paired."""
+"""Scores of single windows, which pair later comparisons of runs."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ FILE_NAME = "window_scores.safetensors"
 class WindowScores(NamedTuple):
     """Scores of single windows.
 
-    A file keeps only averages over lead times, in single precision.
+    The file keeps only averages over lead times, in single precision.
     """
 
-    numbers: Int[Tensor, " window"]  # of the windows in their split
-    sequences: Int[Tensor, " window"]  # that they are cut from
-    values: Mapping[str, Tensor]  # by `score_key`, (window,); NaN where nothing is known
+    numbers: Int[Tensor, " window"]  # number of each window in its split
+    sequences: Int[Tensor, " window"]  # number of the sequence that it was cut from
+    values: Mapping[str, Tensor]  # by `score_key`, (window,); NaN if nothing is known
 
     def save(self, folder: str | Path) -> str:
-        """Write them into a run folder; the digest of the file."""
+        """Write them into a run folder; return the digest of the file."""
         from safetensors.torch import save
 
         tensors = {name: value.float() for name, value in self.values.items()}
@@ -40,7 +40,7 @@ class WindowScores(NamedTuple):
 
 
 def score_key(forecaster: str, metric: str, selection: str) -> str:
-    """Name under which scores of windows are kept."""
+    """Key of the scores of windows in a file."""
     return f"{forecaster}/{metric}/{selection}"
 
 
@@ -49,17 +49,17 @@ def check_window_scores(folder: str | Path, digest: str | None) -> None:
     path = Path(folder) / FILE_NAME
     if (sha256_of(own_file(path)) if path.is_file() else None) != digest:
         raise CorruptionError(
-            f"{path} is not what the scores beside it were made with. Make them again: "
+            f"{path} does not match the scores beside it. Score the run again: "
             f"statecast evaluate {folder}"
         )
 
 
 def read_window_scores(folder: str | Path, digest: str | None) -> WindowScores | None:
-    """Scores of the windows of a run folder; None if it has none.
+    """Scores of single windows of a run folder; None if it has none.
 
     Args:
         folder: the run folder.
-        digest: of the file, as `scores.json` has it.
+        digest: digest of the file that `scores.json` records.
 
     Errors:
         CorruptionError: the file is damaged.

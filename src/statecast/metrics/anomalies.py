@@ -1,4 +1,4 @@
-"""Bias, and correlation of anomalies: scores of the mean over samples of fields."""
+"""Bias and anomaly correlation: scores of the ensemble mean of fields."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from statecast.metrics.masking import average, filled
 
 
 class Bias(FrameEnsembleMetric):
-    """Mean over samples minus truth, over channels and space; best is 0, from both sides."""
+    """Mean over samples minus truth, averaged over channels and space; 0 is best."""
 
     version, higher_is_better, unit = "1", False, "data"
     needs_samples, ideal, fair = 1, 0.0, ("ensemble",)
@@ -30,14 +30,14 @@ class AnomalyCorrelation(FrameEnsembleMetric):
 
     $$\frac{\sum_p (\bar x - c)(y - c)}{\sqrt{\sum_p (\bar x - c)^2 \sum_p (y - c)^2}}$$
 
-    of each frame and channel, with the climatology c of training frames at each point; then the
-    mean over channels. Not centred: an error in the mean over space counts. NaN where one of both
-    has no anomaly at all.
+    for each frame and channel, with the climatology c of training frames at each point; then
+    averaged over channels. It is not centred, so an error in the mean over space counts. NaN if
+    the forecast or the truth equals the climatology everywhere.
 
     Reference: Wilks (2011), Statistical Methods in the Atmospheric Sciences, section 8.6.4.
 
     Args:
-        climatology: (channel, *space).
+        climatology: mean training frame, (channel, *space).
     """
 
     version, higher_is_better, unit = "1", True, "1"
@@ -49,7 +49,7 @@ class AnomalyCorrelation(FrameEnsembleMetric):
     @classmethod
     def of(cls, spec: FrameSpec, settings: MetricSettings = DEFAULTS) -> Self:
         if settings.climatology is None:
-            raise InputError("A correlation of anomalies needs a climatology in MetricSettings.")
+            raise InputError("The anomaly correlation needs a climatology in MetricSettings.")
         return cls(settings.climatology)
 
     @classmethod

@@ -1,4 +1,4 @@
-"""A metric is a value computed from sums, and sums of batches, chunks or processes add up."""
+"""Metric: a score computed from sums that add up over batches and processes."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from statecast.frames import Forecast, Frames, FrameSpec
 from statecast.metrics.masking import known_in
 
 Sums = dict[str, Tensor]
-ROWS = ".rows"  # ends the names of what has a row per window
-SEQUENCES = f"sequence{ROWS}"  # number of the sequence of each window, where some share one
-NORMAL_95 = 1.96  # half width of a 95 % interval in standard errors, as published
+ROWS = ".rows"  # ending of the names of sums that hold a row per window
+SEQUENCES = f"sequence{ROWS}"  # sequence number of each window, if windows share sequences
+NORMAL_95 = 1.96  # half width of a 95 % interval, in standard errors
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,13 +26,14 @@ class MetricSettings:
     """Settings of metrics; the first four are options of `evaluate`.
 
     Attributes:
-        lpips_weights: file of the network behind LPIPS, or a folder that holds it.
-        fvd_weights: TorchScript file of the network behind FVD. It is code, and it is run.
-        allow_download: fetch the published weights of LPIPS where they are not found.
-        thresholds: of the Brier score; by default the middle of the data's range.
-        device: where networks run.
-        climatology: mean of training frames, (channel, *space), for the correlation of anomalies.
-        weights: of the points of space, (*space), for the metrics that average over points.
+        lpips_weights: file with the weights of the network behind LPIPS, or the folder that holds
+            it.
+        fvd_weights: TorchScript file of the network behind FVD. It is code, and scoring runs it.
+        allow_download: whether to download the published weights of LPIPS if they are missing.
+        thresholds: thresholds of the Brier score; by default the middle of the data's range.
+        device: device that networks run on.
+        climatology: mean training frame, (channel, *space), for the correlation of anomalies.
+        weights: weight of each point of space, (*space), for metrics that average over points.
     """
 
     lpips_weights: str | None = None
@@ -54,32 +55,32 @@ class Score(NamedTuple):
     per_lead_time: Tensor  # (time,)
     value: float  # mean over lead times
     half_width: float  # of the 95 % interval over sequences; NaN if undefined
-    half_widths: Tensor | None = None  # (time,), the same at each lead time, where there is one
+    half_widths: Tensor | None = None  # (time,), at each lead time; None if undefined
 
 
 class Metric(ABC):
     """A score of forecasts against observations, accumulated over batches.
 
-    A NaN in a forecast or a target makes the score NaN, except for values that the target's mask
-    calls unknown: they count nowhere, and a frame without a known value counts at no lead time.
+    A NaN in a forecast or target makes the score NaN. Values that the target's mask marks as
+    unknown are ignored, and so are frames without any known value.
 
     Class attributes:
-        version: changes when the definition does; recorded with scores.
-        higher_is_better: direction, where there is no `ideal`.
-        ideal: value that is best, from both sides; None where the best has no bound to miss.
-        perfect: value of a forecast without error, from which skill is counted; None where there
-            is none, or no such value is finite.
-        unit: unit of the value: `"dB"`, `"1"`, or `"data"` for the unit of the frames.
-        needs_samples: fewest samples of a forecast that it can score.
-        judges_spread: whether it judges how samples differ, which a single forecast cannot show.
-        reductions: ways to combine samples into its score, the usual one first.
-        fair: ways to combine samples whose score does not depend on their number, on average.
-        selections: ways to combine samples in which single sequences have scores as well.
+        version: version of the definition, recorded with scores; it changes with the definition.
+        higher_is_better: direction, unless there is an `ideal`.
+        ideal: best value, if scores can miss it on both sides; otherwise None.
+        perfect: finite value of a forecast without error, the reference of skill scores; None if
+            there is none.
+        unit: unit of the value: `"dB"`, `"1"`, `"data"` for the unit of the frames, or `"data²"`.
+        needs_samples: smallest number of samples that it can score.
+        judges_spread: whether it scores the spread of samples, which one forecast does not have.
+        reductions: ways to combine samples into a score, the default first.
+        fair: ways to combine samples whose score is on average independent of their number.
+        selections: ways to combine samples that also give each sequence a score.
         whole_frames: whether it needs every point of a frame.
 
     Attributes:
-        weights: of the points of space, (*space), in averages over them; None for all alike.
-            Metrics of counts, of windows of points and of whole frames leave them out.
+        weights: weight of each point of space, (*space), in averages; None for equal weights.
+            Metrics of counts, of windows of points and of whole frames ignore it.
     """
 
     version: ClassVar[str]
@@ -100,7 +101,7 @@ class Metric(ABC):
         """The metric for frames of this kind.
 
         Errors:
-            FileError, CorruptionError: a file that it needs is missing or not what it should be.
+            FileError, CorruptionError: a file that it needs is missing or damaged.
         """
         return cls()
 
@@ -108,7 +109,7 @@ class Metric(ABC):
     def why_not_applicable(
         cls, spec: FrameSpec, samples: int, settings: MetricSettings = DEFAULTS
     ) -> str | None:
-        """Why it cannot be computed for such frames and samples; None where it can."""
+        """Why it cannot be computed for such frames and samples; None if it can."""
         if samples < cls.needs_samples:
             return f"it needs at least {cls.needs_samples} samples, got {samples}"
         return None
@@ -122,44 +123,44 @@ class Metric(ABC):
 
     @classmethod
     def arrow(cls) -> str:
-        """Where better values are: ↑, ↓, or → and the ideal."""
+        """Direction of better values: ↑, ↓, or → and the ideal."""
         if cls.ideal is not None:
             return f"→{cls.ideal:g}"
         return "↑" if cls.higher_is_better else "↓"
 
     def why_not_scorable(self, target: Frames) -> str | None:
-        """Why these frames cannot be scored; None where they can."""
+        """Why these frames cannot be scored; None if they can."""
         if self.whole_frames and known_in(target) is not None:
-            return "it needs whole frames, and some of their values are unknown (masked)"
+            return "it needs whole frames, but some values are unknown (masked)"
         return None
 
     @abstractmethod
     def sums(self, forecast: Forecast, target: Frames, *, context: Frames | None = None) -> Sums:
-        """Sums over the batch, float64. Sums of several batches are added key by key.
+        """Sums over a batch, in float64. Sums of several batches are added key by key.
 
-        A key that ends in `.rows` holds a row of each sequence instead (see `rows_of`).
+        A key that ends in `.rows` holds one row per sequence instead (see `rows_of`).
 
         Args:
             forecast: samples of the target's frames.
             target: the observations.
-            context: the frames before; only metrics of whole videos look at them.
+            context: the frames before the target; only metrics of whole videos use them.
         """
 
     @abstractmethod
     def scores(self, sums: Mapping[str, Tensor]) -> dict[str, Score]:
-        """Scores from added sums, by how samples were combined, such as `"mean"` or `"best"`."""
+        """Scores from sums, by the way samples were combined, such as `"mean"` or `"best"`."""
 
     @classmethod
     def of_mean(cls, mean: Tensor) -> Tensor:
-        """Scores of sequences from the mean of the rows of each; by default the mean itself."""
+        """Scores from means of rows over windows; by default the means themselves."""
         return mean
 
     def details(self, sums: Mapping[str, Tensor]) -> dict[str, Any]:
-        """Details beside the score, such as a histogram (JSON values); nothing by default."""
+        """Details beside the score, such as a histogram, as JSON values; none by default."""
         return {}
 
     def protocol(self, sums: Mapping[str, Tensor]) -> dict[str, Any]:
-        """Facts needed to compute it again, such as the digest of a file (JSON values)."""
+        """Facts needed to compute it again, such as the digest of a file, as JSON values."""
         return {}
 
     def value(self, sums: Mapping[str, Tensor]) -> Tensor:
@@ -168,7 +169,7 @@ class Metric(ABC):
 
 
 def add(left: Mapping[str, Tensor] | None, right: Mapping[str, Tensor]) -> Sums:
-    """Sums of two disjoint sets of sequences, added; rows are concatenated."""
+    """Add the sums of two disjoint sets of sequences; concatenate their rows."""
     if left is None:
         return dict(right)
     return {
@@ -180,11 +181,12 @@ def add(left: Mapping[str, Tensor] | None, right: Mapping[str, Tensor]) -> Sums:
 def rows_of(
     scores: Mapping[str, Tensor], known: Tensor | None = None
 ) -> dict[str, Float[Tensor, "batch time"]]:
-    """A row of each sequence of a batch, of scores by name, and which of them count.
+    """Rows for the sums of a batch: scores of each sequence, and which of them count.
 
     Args:
-        scores: by name, each (batch, time).
-        known: which of them count (batch, time); by default all. A sequence without any does not.
+        scores: scores (batch, time) by name.
+        known: which scores count, (batch, time); all by default. A sequence without any score
+            that counts is ignored.
     """
     rows = {f"{name}{ROWS}": frames.double() for name, frames in scores.items()}
     if known is None:
@@ -193,7 +195,7 @@ def rows_of(
 
 
 def average_of(frames: Tensor, known: Tensor | None) -> Tensor:
-    """Average (…,) over the frames that count of scores (…, time); zero where none does."""
+    """Average of scores (…, time) over the frames that count; zero if none counts."""
     if known is None:
         return frames.mean(dim=-1)
     total = torch.where(known, frames, 0.0).sum(dim=-1)
@@ -201,12 +203,12 @@ def average_of(frames: Tensor, known: Tensor | None) -> Tensor:
 
 
 def count_in(sums: Mapping[str, Tensor]) -> Tensor:
-    """Number of sequences that count in sums."""
+    """Number of sequences that count."""
     return sums[f"known{ROWS}"].any(dim=1).sum().double()
 
 
 def score_of(name: str, sums: Mapping[str, Tensor]) -> Score:
-    """The score whose rows are called `name`, with its intervals over sequences."""
+    """The score whose rows have this name, with its intervals over sequences."""
     scores, known = with_average(sums[f"{name}{ROWS}"], sums[f"known{ROWS}"])
     means = torch.where(known, scores, 0.0).sum(dim=0) / known.sum(dim=0)
     widths = half_widths(scores, known, sums.get(SEQUENCES))
@@ -214,7 +216,7 @@ def score_of(name: str, sums: Mapping[str, Tensor]) -> Score:
 
 
 def with_average(frames: Tensor, known: Tensor) -> tuple[Tensor, Tensor]:
-    """Scores (window, time) with their average over known frames as a last column; which count."""
+    """Scores (window, time) with their average over known frames as last column; which count."""
     average = average_of(torch.where(known, frames, 0.0), known)
     return (
         torch.cat([frames, average[:, None]], dim=1),
@@ -231,13 +233,14 @@ def half_widths(
 
     $$1.96 \sqrt{\frac{G}{G-1} \sum_g (S_g - n_g \bar x)^2} \Big/ \sum_g n_g$$
 
-    with the sums $S_g$ and numbers $n_g$ of known scores in each of G sequences, as windows of one
+    with the sum $S_g$ and number $n_g$ of known scores in each of G sequences: windows of one
     sequence are not independent. Liang and Zeger (1986), https://doi.org/10.1093/biomet/73.1.13.
 
     Args:
-        scores: of windows.
-        known: which of them count.
-        sequences: number of the sequence of each window; by default each has its own.
+        scores: scores of the windows.
+        known: which scores count.
+        sequences: number of the sequence that each window was cut from; by default each window
+            has its own.
     """
     filled, counts = torch.where(known, scores, 0.0), known.to(scores.dtype)
     mean = filled.sum(dim=0) / counts.sum(dim=0)
@@ -250,12 +253,12 @@ def half_widths(
     groups = (counts > 0).sum(dim=0).to(rest.dtype)
     variance = rest.square().sum(dim=0) * (groups / (groups - 1))
     width = NORMAL_95 * variance.sqrt() / counts.sum(dim=0)
-    # A single sequence has no spread, though rounding may leave some to be divided by 0.
+    # A single sequence has no spread, but rounding may leave one to divide by 0.
     return torch.where(groups > 1, width, torch.nan)
 
 
 def half_width_of(total: Tensor, squares: Tensor, count: Tensor) -> Tensor:
-    """Half width of the 95 % interval of a mean, from sums of values and squares; NaN for one."""
+    """Half width of a mean's 95 % interval, from sums of values and squares; NaN for one value."""
     mean = total / count
     # Unbiased variance over sequences; rounding must not make it negative.
     spread = (squares / count - mean.square()).clamp_min(0) * count / (count - 1)
@@ -266,7 +269,7 @@ def check_matching(forecast: Forecast, target: Frames) -> None:
     """Raise `InputError` unless the forecast covers exactly the target's frames."""
     if not isinstance(forecast, Forecast) or not isinstance(target, Frames):
         raise InputError(
-            f"A metric compares a Forecast with Frames, got {type(forecast).__name__} and "
+            f"A metric compares a Forecast with Frames; got {type(forecast).__name__} and "
             f"{type(target).__name__}."
         )
     if forecast.samples.shape[1:] != target.values.shape:
@@ -277,6 +280,6 @@ def check_matching(forecast: Forecast, target: Frames) -> None:
         )
     if not torch.allclose(forecast.times, target.times):
         raise InputError(
-            f"The forecast's lead times {forecast.times.tolist()} are not the target's "
+            f"Forecast and target must have the same lead times, got {forecast.times.tolist()} and "
             f"{target.times.tolist()}."
         )

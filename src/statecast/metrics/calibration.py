@@ -1,4 +1,4 @@
-"""Calibration of an ensemble: does the truth look like one of its samples?"""
+"""Calibration of an ensemble: whether the truth behaves like one of its samples."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ class Ranks(NamedTuple):
 
     below: Tensor  # number of samples below the truth, in its shape
     equal: Tensor  # number of samples equal to it
-    broken: Tensor  # (time,) whether a NaN is among them
+    broken: Tensor  # (time,), whether samples or truth hold a NaN
 
 
 def ranks_of(samples: Tensor, truth: Tensor) -> Ranks:
-    """Ranks of a truth (batch, time, channel, *space) among samples of it."""
+    """Ranks of a truth (batch, time, channel, *space) among its samples."""
     below, equal = torch.zeros_like(truth), torch.zeros_like(truth)
     broken = truth.isnan()
     for sample in samples:  # one at a time: nothing as large as the ensemble is stored
@@ -36,18 +36,18 @@ def ranks_of(samples: Tensor, truth: Tensor) -> Ranks:
 
 
 def joined(parts: Iterable[Sums]) -> Sums:
-    """Sums at all lead times from those at some of them after another."""
+    """Sums at all lead times, joined from those of consecutive parts."""
     found = list(parts)
     return {name: torch.cat([part[name] for part in found]) for name in found[0]}
 
 
 class SpreadSkill(EnsembleMetric):
-    r"""Ratio of an ensemble's spread to the error of its mean; 1 where they match.
+    r"""Ratio of an ensemble's spread to the error of its mean; 1 if they match.
 
     $$\sqrt{\frac{M+1}{M} \frac{\overline{s^2}}{\overline{(\bar x - y)^2}}}$$
 
-    with $s^2$ the unbiased variance over samples, and means over sequences, channels and space.
-    Below 1 a forecast is too sure of itself. Better is nearer to 1, not higher.
+    with the unbiased variance $s^2$ over M samples, and means over sequences, channels and space.
+    Below 1, the forecast is overconfident. Values closer to 1 are better.
 
     Reference: Fortin et al. (2014), https://doi.org/10.1175/JHM-D-14-0008.1.
     """
@@ -78,11 +78,12 @@ class SpreadSkill(EnsembleMetric):
 
 
 class RankHistogram(EnsembleMetric):
-    r"""How far the ranks of the truth among the samples are from being all as frequent.
+    r"""Distance of the rank histogram of the truth from a flat one.
 
-    The score is the total variation $\frac12\sum_r |p_r - \frac{1}{M+1}|$: 0 for a calibrated
-    ensemble, up to 1. A truth equal to some samples counts in equal parts for all its ranks.
-    Every known point counts once. `details` holds the histogram at each lead time.
+    The score is the total variation distance $\frac12\sum_r |p_r - \frac{1}{M+1}|$ between the
+    frequencies $p_r$ of the ranks among M samples and equal ones: 0 for a calibrated ensemble, at
+    most 1. A truth equal to some samples is shared equally by all ranks that it could take. Every
+    known point counts once. `details` holds the histogram at each lead time.
 
     Reference: Hamill (2001),
     https://doi.org/10.1175/1520-0493(2001)129<0550:IORHFV>2.0.CO;2.
@@ -120,10 +121,10 @@ class RankHistogram(EnsembleMetric):
 
 
 def histogram_of(below: Tensor, equal: Tensor, weights: Tensor, ranks: int) -> Tensor:
-    """Weight of each rank (rank,) of truths, from the number of samples below and equal to them."""
+    """Weight of each rank, (rank,), from the numbers of samples below and equal to each truth."""
     low, high = below.flatten().long(), (below + equal).flatten().long()
     share = weights.flatten().double() / (high - low + 1)
-    # A share for each rank from `low` to `high`: by differences, then summed up.
+    # Each rank from `low` to `high` gets a share: mark where it begins and ends, then sum.
     steps = torch.zeros(ranks + 1, dtype=torch.float64)
     steps.index_add_(0, low, share)
     steps.index_add_(0, high + 1, -share)
@@ -136,12 +137,12 @@ def _distance(histogram: Tensor) -> Tensor:
 
 
 class Coverage(EnsembleMetric):
-    """Observed against nominal coverage of the samples' central interval.
+    """Difference between observed and nominal coverage of the samples' central intervals.
 
-    The score is the mean absolute difference over the 50 % and 90 % intervals; `details` holds
-    the share of truths inside each. An interval of M samples at level p leaves out
-    (1 − p)(M + 1)/2 ranks on either side, interpolated, so that a calibrated ensemble of any size
-    covers p. Every known point counts once.
+    The score is the mean absolute difference over the 50 % and 90 % intervals; 0 is best.
+    `details` holds the share of truths inside each interval. At level p, an interval of M samples
+    excludes (1 − p)(M + 1)/2 ranks on either side, interpolated, so a calibrated ensemble of any
+    size covers p. Every known point counts once.
     """
 
     version, higher_is_better, unit = "1", False, "1"
@@ -183,11 +184,11 @@ def by_time(points: Tensor) -> Tensor:
 
 
 def covered(ranks: Ranks, members: int, level: float) -> Tensor:
-    """Weight with which each truth lies inside the central interval of the samples, float64.
+    """Weight, 0 to 1, with which each truth lies inside the central interval of the samples.
 
-    Ranks at the rim of the interval count in part, as far as the interval reaches into them.
+    A rank at the edge of the interval counts in proportion to the part that lies inside.
     """
-    outside = (1 - level) / 2 * (members + 1)  # ranks left out on either side
+    outside = (1 - level) / 2 * (members + 1)  # ranks excluded on either side
     weights = torch.tensor(
         [max(0.0, min(r + 1, members + 1 - outside) - max(r, outside)) for r in range(members + 1)],
         dtype=torch.float64,

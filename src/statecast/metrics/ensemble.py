@@ -1,4 +1,4 @@
-"""Proper scores of a whole ensemble: is the distribution right, not only its best member?"""
+"""Proper scores of an ensemble, which judge the whole forecast distribution."""
 
 from __future__ import annotations
 
@@ -33,20 +33,20 @@ class Ensemble(NamedTuple):
 
     samples: Tensor  # (sample, batch, time, channel, *space)
     truth: Tensor  # (batch, time, channel, *space)
-    known: Tensor | None  # where the truth is known; None where it is everywhere
+    known: Tensor | None  # where the truth is known; None if it is known everywhere
 
 
 class EnsembleMetric(Metric):
-    """A metric of all samples together; its one score is called `ensemble`."""
+    """A metric of all samples together, with a single score called `ensemble`."""
 
     needs_samples = 2
-    copied_bytes: ClassVar[int] = 2**26  # of samples, at once
+    copied_bytes: ClassVar[int] = 2**26  # of samples copied at once
 
     def parts(self, forecast: Forecast, target: Frames) -> Iterator[Ensemble]:
-        """Samples and truth, in parts of some frames, so that copies of all are never made.
+        """Samples and truth in parts of a few frames each, to bound the memory of copies.
 
         Errors:
-            InputError: they do not match, or there are too few samples.
+            InputError: forecast and target do not match, or there are too few samples.
         """
         check_matching(forecast, target)
         if len(forecast.samples) < self.needs_samples:
@@ -72,7 +72,7 @@ class FrameEnsembleMetric(EnsembleMetric):
 
     @abstractmethod
     def frame_scores(self, ensemble: Ensemble) -> Tensor:
-        """Scores (batch, time); of a frame without a known point any."""
+        """Scores (batch, time); any value for a frame without a known point."""
 
     def sums(self, forecast: Forecast, target: Frames, *, context: Frames | None = None) -> Sums:
         frames = torch.cat([self.frame_scores(e) for e in self.parts(forecast, target)], dim=1)
@@ -98,8 +98,8 @@ class FairMSE(FrameEnsembleMetric):
 
     $$(\bar x - y)^2 - \frac{s^2}{M}$$
 
-    with the unbiased variance s² of the samples: the second term is the sampling variance of their
-    mean, so on average the score does not depend on M.
+    with the unbiased variance s² of the samples. The second term estimates the sampling variance
+    of their mean, so on average the score does not depend on M.
 
     Reference: Ferro (2014), https://doi.org/10.1002/qj.2270, on fair scores of ensembles.
     """
@@ -120,7 +120,10 @@ def crps(
 
     $$\frac{1}{M}\sum_i |x_i - y| - \frac{1}{2M(M-1)}\sum_{i,j} |x_i - x_j|$$
 
-    The double sum is computed from sorted samples, so memory grows as M and not as M².
+    The double sum is computed from sorted samples, so memory grows as M, not as M².
+
+    Errors:
+        InputError: there are fewer than 2 samples.
 
     Reference: Zamo and Naveau (2018), https://doi.org/10.1007/s11004-017-9709-7.
     """
@@ -128,9 +131,9 @@ def crps(
     if members < 2:
         raise InputError(f"CRPS needs at least 2 samples, got {members}. Raise `samples`.")
     error = torch.zeros_like(target)
-    for sample in samples:  # one at a time: no difference of the ensemble's size is stored
+    for sample in samples:  # one at a time, so that no tensor of the ensemble's size is made
         error += (sample - target).abs()
-    # The i-th smallest is the larger of i pairs and the smaller of M − 1 − i.
+    # The i-th smallest, from 0, is the larger of i pairs and the smaller of M − 1 − i pairs.
     weights = 2 * torch.arange(members, device=samples.device, dtype=samples.dtype) - members + 1
     spread = torch.einsum("m,m...->...", weights, ordered(samples))
     return error / members - spread / (members * (members - 1))
@@ -145,12 +148,12 @@ def ordered(samples: Float[Tensor, "sample *shape"]) -> Float[Tensor, "sample *s
 
 
 class Energy(FrameEnsembleMetric):
-    r"""Fair energy score of whole frames, divided by the root of their number of values.
+    r"""Fair energy score of whole frames, divided by the root of their number d of values.
 
     $$\frac{1}{\sqrt d}\left(\frac{1}{M}\sum_i \|x_i - y\| -
     \frac{1}{2M(M-1)}\sum_{i,j} \|x_i - x_j\|\right)$$
 
-    Unlike the CRPS of each point, it notices when points do not move together as they should.
+    Unlike the CRPS of single points, it also judges the dependence between points.
 
     Reference: Gneiting and Raftery (2007), https://doi.org/10.1198/016214506000001437.
     """
@@ -159,7 +162,7 @@ class Energy(FrameEnsembleMetric):
     perfect, fair = 0.0, ("ensemble",)
 
     def frame_scores(self, ensemble: Ensemble) -> Tensor:
-        # Zeros where nothing is known add nothing to a distance.
+        # Unknown values are zero in samples and truth, so they add nothing to distances.
         samples, truth = ensemble.samples.flatten(3), ensemble.truth.flatten(2)
         shares = torch.ones_like(ensemble.truth[:1, :1])
         if self.weights is not None:
@@ -178,17 +181,17 @@ class Energy(FrameEnsembleMetric):
 
 
 class Brier(EnsembleMetric):
-    """Brier score of the event that a value lies above a threshold, averaged over thresholds.
+    """Brier score of the event that a value exceeds a threshold, averaged over thresholds.
 
-    `details` holds the score of each threshold, and the reliability of probabilities over all of
-    them: for each, 0, 1/M, … 1, how often it was issued, and how often the event then happened.
+    `details` holds the score of each threshold, and the reliability over all thresholds: how often
+    each probability 0, 1/M, … 1 was forecast, and how often the event then happened.
 
     Reference: Brier (1950),
     https://doi.org/10.1175/1520-0493(1950)078<0001:VOFEIT>2.0.CO;2.
 
     Args:
-        thresholds: values above which the event happens; by default the middle of the data's
-            range.
+        thresholds: values that the event exceeds; `of` takes the middle of the data's range by
+            default.
     """
 
     version, higher_is_better, unit = "1", False, "1"
@@ -220,7 +223,7 @@ class Brier(EnsembleMetric):
         return reason
 
     def event_scores(self, ensemble: Ensemble, threshold: float) -> Tensor:
-        """Scores (batch, time) of the event that values lie above a threshold."""
+        """Scores (batch, time) of the event that values exceed a threshold."""
         members = len(ensemble.samples)
         probability = sum(above(sample, threshold) for sample in ensemble.samples) / members
         error = (probability - above(ensemble.truth, threshold)).square()
@@ -271,9 +274,9 @@ class Brier(EnsembleMetric):
 
 
 def reliability_table(ensemble: Ensemble, threshold: float) -> Float[Tensor, "2 probability"]:
-    """Counts of how many samples, 0 … M, exceeded a threshold, and of the truth exceeding it.
+    """Number of points at which 0 … M samples exceed a threshold, and of those the truth exceeds.
 
-    NaN counts nowhere here; it shows in the score.
+    Points with NaN are ignored here; the score shows them.
     """
     members = len(ensemble.samples)
     count = torch.zeros_like(ensemble.truth)
@@ -290,5 +293,5 @@ def reliability_table(ensemble: Ensemble, threshold: float) -> Float[Tensor, "2 
 
 
 def above(values: Tensor, threshold: float) -> Tensor:
-    """1 where values lie above a threshold, else 0; NaN stays NaN."""
+    """1 where values exceed a threshold, else 0; NaN stays NaN."""
     return torch.where(values.isnan(), values, (values > threshold).to(values.dtype))

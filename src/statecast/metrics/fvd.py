@@ -1,4 +1,4 @@
-"""FVD: the Fréchet distance between videos and forecasts in the features of an I3D network."""
+"""FVD: the Fréchet distance between videos and forecasts, in the features of an I3D network."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ from statecast.metrics.masking import require_whole
 from statecast.metrics.pointwise import extent_of, unbounded
 from statecast.metrics.pretrained_weights import I3D, Located, obtain, why_missing
 
-RUNS = 5  # as published
+RUNS = 5  # as in the published evaluations
 RESIZED = 224  # side of the images that I3D sees
 
 
 def why_not_images(spec: FrameSpec) -> str | None:
-    """Why frames are not images that a network sees; None where they are."""
+    """Why frames are not images that a network can take; None if they are."""
     if len(spec.space) != 2:
         return f"it needs images, got space {spec.space}"
     if len(spec.channels) not in (1, 3):
@@ -39,31 +39,30 @@ def why_not_images(spec: FrameSpec) -> str | None:
 
 
 class FVD(Metric):
-    """Fréchet video distance.
+    """Fréchet video distance; lower is better.
 
-    A clip is a window's context with what follows, over its full length. Run r takes sample r of
-    each window; the score is the mean over up to 5 runs, with its 95 % interval over runs. All
-    clips pass through 8 bits, rounded. The distance is between Gaussians with the mean and the
-    unbiased covariance of the features, so it falls with the number of clips: compare only equal
-    numbers of them.
+    A clip is a window's context followed by its target or forecast. Run r takes sample r of each
+    window; the score is the mean over up to 5 runs, with its 95 % interval over runs. Clips are
+    rounded to 8 bits. The distance is between Gaussians with the mean and unbiased covariance of
+    the features. It falls as the number of clips grows, so compare only equal numbers of clips.
 
-    The I3D network is a TorchScript file, which is code and is run. It is called on clips
+    The I3D network is a TorchScript file: code, which scoring runs. It is called on clips
     (clip, 3, time, y, x) in 0 … 255 with `rescale=True, resize=True, return_features=True`.
 
     Reference: Unterthiner et al. (2018), https://arxiv.org/abs/1812.01717; runs as in Franceschi
     et al. (2020), https://arxiv.org/abs/2002.09219.
 
     Args:
-        network: gives the features of clips.
-        spec: of the frames.
+        network: the network that gives the features of clips.
+        spec: shape, channels and range of the frames.
         located: the file of the network.
-        device: where it runs.
+        device: device that the network runs on.
     """
 
     version, higher_is_better, unit = "1", False, "1"
     whole_frames = True
     reductions = ("mean",)
-    clip_bytes: ClassVar[int] = 2**28  # of resized clips, at once
+    clip_bytes: ClassVar[int] = 2**28  # of resized clips in memory at once
 
     def __init__(
         self, network: torch.nn.Module, spec: FrameSpec, located: Located, device: str = "cpu"
@@ -89,7 +88,9 @@ class FVD(Metric):
         check_matching(forecast, target)
         require_whole(self.why_not_scorable(target))
         if context is None or context.values.shape[2:] != target.values.shape[2:]:
-            raise InputError("FVD scores whole videos: pass the `context` before the target.")
+            raise InputError(
+                "FVD scores whole videos: pass the frames before the target as `context`."
+            )
         require_whole(self.why_not_scorable(context))
 
         def features(future: Tensor) -> Tensor:
@@ -105,7 +106,7 @@ class FVD(Metric):
             "truth.outer": truth.transpose(0, 1) @ truth,
             "runs.sum": runs.sum(dim=1),
             "runs.outer": runs.transpose(1, 2) @ runs,
-            # A distance of whole videos has no value at a lead time.
+            # A distance of whole videos has no value at single lead times.
             "per_lead_time": torch.full((len(target),), torch.nan, dtype=torch.float64),
         }
 
@@ -113,20 +114,20 @@ class FVD(Metric):
     def features(
         self, clips: Float[Tensor, "clip time channel y x"]
     ) -> Float[Tensor, "clip feature"]:
-        """Features of clips in the data's range, float64."""
+        """Features, in float64, of clips in the data's range."""
         low, _ = self.spec.value_range or (0.0, 1.0)
         scaled = 255 * (clips - low) / extent_of(self.spec)
-        # Rounded as floating point, because a NaN has no 8 bits and must stay visible.
+        # Rounded in floating point, because 8 bits would hide a NaN.
         images = scaled.round().clamp(0, 255).movedim(2, 1)
         images = images.expand(-1, 3, -1, -1, -1)
         size = max(1, self.clip_bytes // (4 * 3 * clips.shape[1] * RESIZED**2))
         return torch.cat([self.seen(part) for part in images.split(size)])
 
     def seen(self, clips: Float[Tensor, "clip 3 time y x"]) -> Float[Tensor, "clip feature"]:
-        """Features of some clips in 0 … 255.
+        """Features of clips in 0 … 255.
 
         Errors:
-            InputError: it cannot take such clips, or gives something else than features.
+            InputError: the network cannot take such clips, or does not return features.
         """
         try:
             found = self.network(
@@ -140,7 +141,7 @@ class FVD(Metric):
             ) from error
         if not isinstance(found, Tensor) or found.ndim < 2 or len(found) != len(clips):
             raise InputError(
-                f"The network in {self.located.path} should give features (clip, feature)."
+                f"The network in {self.located.path} should return features (clip, feature)."
             )
         return found.flatten(1).cpu().double()
 
@@ -174,13 +175,13 @@ class FVD(Metric):
 
 
 def load_script(located: Located, device: str) -> torch.nn.Module:
-    """A TorchScript file as a module; it is code.
+    """Load a TorchScript file, which is code, as a module.
 
     Errors:
-        CorruptionError: it is not one.
+        CorruptionError: it is not a TorchScript file.
     """
     try:
-        with warnings.catch_warnings():  # TorchScript is deprecated; the published file is one
+        with warnings.catch_warnings():  # TorchScript is deprecated, but the published file uses it
             warnings.simplefilter("ignore", DeprecationWarning)
             network = torch.jit.load(str(located.path), map_location=device)
     except (RuntimeError, ValueError) as error:
@@ -202,13 +203,13 @@ def frechet_distance(
     other_mean: Float[Tensor, " feature"],
     other_covariance: Float[Tensor, "feature feature"],
 ) -> Float[Tensor, ""]:
-    r"""Squared Fréchet distance between two Gaussians; NaN where one holds a NaN.
+    r"""Squared Fréchet distance between two Gaussians; NaN if a mean or covariance holds one.
 
     $$|m_1 - m_2|^2 + \mathrm{tr}(S_1 + S_2) - 2\,\mathrm{tr}(S_1^{1/2} S_2 S_1^{1/2})^{1/2}$$
 
-    The last trace is the sum of the singular values of $S_2^{1/2} S_1^{1/2}$: it needs no root of
-    a matrix that is not symmetric, gives no complex numbers, and holds for singular covariances,
-    as those of fewer clips than features are.
+    The last trace is the sum of the singular values of $S_2^{1/2} S_1^{1/2}$. This needs no root
+    of an asymmetric matrix, gives no complex numbers, and works for singular covariances, such as
+    those from fewer clips than features.
 
     Reference: Dowson and Landau (1982), https://doi.org/10.1016/0047-259X(82)90077-X.
     """
@@ -222,7 +223,7 @@ def frechet_distance(
 
 
 def root_of(covariance: Float[Tensor, "feature feature"]) -> Float[Tensor, "feature feature"]:
-    """Symmetric root of a covariance; eigenvalues that are zero up to rounding count as zero."""
+    """Symmetric root of a covariance; eigenvalues within rounding of zero count as zero."""
     values, vectors = torch.linalg.eigh(0.5 * (covariance + covariance.transpose(0, 1)))
     noise = len(values) * torch.finfo(values.dtype).eps * values.abs().max()
     roots = torch.where(values > noise, values, 0.0).sqrt()

@@ -25,21 +25,21 @@ from statecast.metrics.pretrained_weights import (
     why_missing,
 )
 
-COPIES = 3  # that are alive at once: of the truth, of a sample, of what they are computed from
+COPIES = 3  # of features in memory at once: of the truth, of a sample, and intermediate ones
 HEADS = "lpips_v0.1.safetensors"
 LAYERS = 5
 
 
 class LPIPS(SampleMetric):
-    """Learned perceptual image patch similarity, v0.1, on AlexNet; frames at their own size.
+    """Learned perceptual image patch similarity, v0.1, on AlexNet; lower is better.
 
-    Frames are scaled from the data's range to [-1, 1]; a single channel is repeated three times.
-    As in Franceschi et al. (2020), https://arxiv.org/abs/2002.09219.
+    Frames keep their size and are scaled from the data's range to [-1, 1]; a single channel is
+    repeated three times, as in Franceschi et al. (2020), https://arxiv.org/abs/2002.09219.
 
     Reference: Zhang et al. (2018), https://arxiv.org/abs/1801.03924.
 
     Args:
-        network: with its weights, on the device where it runs.
+        network: the network with its weights, on its device.
         value_range: smallest and largest value of the data.
         located: the file of the weights.
     """
@@ -48,10 +48,10 @@ class LPIPS(SampleMetric):
     whole_frames = True
     perfect = 0.0
     file: ClassVar[WeightFile] = ALEXNET
-    feature_bytes: ClassVar[int] = 2**28  # of features, at once
+    feature_bytes: ClassVar[int] = 2**28  # of features in memory at once
     build: ClassVar[Callable[..., PerceptualFeatures]] = staticmethod(alexnet_features)
     heads: ClassVar[str] = "alex"
-    smallest: ClassVar[int] = 31  # side of the smallest image that leaves something to pool
+    smallest: ClassVar[int] = 31  # side of the smallest image that survives the pooling
 
     def __init__(
         self, network: PerceptualFeatures, value_range: tuple[float, float], located: Located
@@ -93,7 +93,7 @@ class LPIPS(SampleMetric):
         return self.all_scores([frames], target, known)[0]
 
     def all_scores(self, samples: Sequence[Tensor], target: Tensor, known: Tensor | None) -> Tensor:
-        # Some frames of all samples at a time, so that features of the truth are computed once.
+        # A few frames of all samples at a time, so that features of the truth are computed once.
         images = target.flatten(0, 1)
         scores = torch.empty(len(samples), len(images))
         size = self.images_at_once(images)
@@ -106,7 +106,7 @@ class LPIPS(SampleMetric):
         return scores.unflatten(1, target.shape[:2])
 
     def images_at_once(self, images: Tensor) -> int:
-        """How many images have features within the budget."""
+        """Number of images whose features fit into `feature_bytes`."""
         values = sum(layer.numel() for layer in self.features(images[:1]))
         return max(1, self.feature_bytes // (COPIES * 4 * values))
 

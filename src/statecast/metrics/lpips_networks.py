@@ -36,7 +36,7 @@ def alexnet_layers() -> nn.Sequential:
 
 
 def vgg16_layers() -> nn.Sequential:
-    """VGG16 (Simonyan and Zisserman 2015, https://arxiv.org/abs/1409.1556), no last pool."""
+    """VGG16 (Simonyan and Zisserman 2015, https://arxiv.org/abs/1409.1556), no last pooling."""
     layers = nn.Sequential()
     before = 3
     for block in VGG16_BLOCKS:
@@ -57,9 +57,9 @@ class PerceptualFeatures(nn.Module):
     layers.
 
     Args:
-        layers: convolutions; features are read after the last ReLU of each of five stages.
-        taps: numbers of these ReLUs.
-        heads: weights per channel of each of the five.
+        layers: the convolutions; features are read after the last ReLU of each of five stages.
+        taps: indices of these ReLUs in `layers`.
+        heads: weights per channel for each of the five stages.
     """
 
     shift: Tensor
@@ -85,7 +85,7 @@ class PerceptualFeatures(nn.Module):
         return features
 
     def distance(self, features: Sequence[Tensor], others: Sequence[Tensor]) -> Tensor:
-        """Distance (image,) between two sets of features of as many images."""
+        """Distances (image,) between the features of two equally long lists of images."""
         layers = [
             ((one - other).square() * head).sum(dim=1).mean(dim=(1, 2))
             for one, other, head in zip(features, others, self.heads, strict=True)
@@ -94,12 +94,12 @@ class PerceptualFeatures(nn.Module):
 
 
 def alexnet_features(weights: Mapping[str, Tensor], heads: Sequence[Tensor]) -> PerceptualFeatures:
-    """LPIPS on AlexNet; weights by the names of torchvision's file, whose classifier is unused."""
+    """LPIPS on AlexNet, with weights named as in torchvision's file; the classifier is unused."""
     return filled_in(alexnet_layers(), (1, 4, 7, 9, 11), weights, heads)
 
 
 def vgg16_features(weights: Mapping[str, Tensor], heads: Sequence[Tensor]) -> PerceptualFeatures:
-    """LPIPS on VGG16; weights by the names of torchvision's file, whose classifier is unused."""
+    """LPIPS on VGG16, with weights named as in torchvision's file; the classifier is unused."""
     return filled_in(vgg16_layers(), (3, 8, 15, 22, 29), weights, heads)
 
 

@@ -1,4 +1,4 @@
-"""Scores of single samples: their mean, the best and worst of them, and the best-of-N curve."""
+"""Scores of single samples: their mean, their best and worst, and the best-of-N curve."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ class SampleMetric(Metric):
     Scores, by how samples are combined:
 
     - `mean`: average over samples;
-    - `best`, `worst`: of each sequence, the sample with the best or worst average over its frames
+    - `best`, `worst`: for each sequence, the sample with the best or worst average over frames
       (best of N, Franceschi et al. 2020, https://arxiv.org/abs/2002.09219, section 4);
-    - `ensemble_mean`: the mean over samples, scored as one forecast.
+    - `ensemble_mean`: the score of the mean over samples, as one forecast.
 
-    `details` holds the best-of-N curve: what the best of 1, 2, … samples would score on average,
-    with the half widths of its 95 % intervals over sequences.
+    `details` holds the best-of-N curve: the expected score of the best of 1, 2, … samples, with
+    the half widths of its 95 % intervals over sequences.
     """
 
     fair = ("mean",)
@@ -48,11 +48,11 @@ class SampleMetric(Metric):
         """Scores (n, time) of frames (n, time, channel, *space) against a target of that shape.
 
         Args:
-            frames: of one sample; zero where unknown.
+            frames: frames of one sample; zero where the target is unknown.
             target: the observations; zero where unknown.
-            prepared: what `prepare` gave.
-            known: where the target is known, in its shape; None where it is everywhere. The
-                score of a frame that `scorable` does not name counts nowhere.
+            prepared: the result of `prepare`.
+            known: where the target is known, in its shape; None if it is known everywhere.
+                Scores of frames that are not `scorable` are ignored.
         """
 
     def prepare(self, target: Tensor, known: Tensor | None = None) -> Any:
@@ -64,7 +64,7 @@ class SampleMetric(Metric):
         return frames_known(known)
 
     def counted(self, scores: Tensor) -> Tensor:
-        """Scores of frames as they count in a mean; they themselves by default."""
+        """Scores of frames as they enter a mean; unchanged by default."""
         return scores
 
     def all_scores(self, samples: Sequence[Tensor], target: Tensor, known: Tensor | None) -> Tensor:
@@ -85,21 +85,20 @@ class SampleMetric(Metric):
         """Sums of scores (sample, batch, time); the last sample is the ensemble mean.
 
         Args:
-            scores: of the samples and of their mean; of a single sample alone.
-            known: which frames (batch, time) count; by default all.
+            scores: scores of the samples and of their mean, or of a single sample.
+            known: which frames (batch, time) count; None for all.
         """
         scores = self.counted(scores).double()
         single = len(scores) == 1
         members, middle = (scores, scores[0]) if single else (scores[:-1], scores[-1])
         averages = average_of(members, known)
-        # A NaN sample must not hide behind better ones, nor be passed over: NaN sorts last as the
-        # highest, so the ranks of every sequence that has one are all made NaN.
+        # Sorting would hide a NaN sample behind better ones, so a sequence that has one gets NaN.
         broken = averages.isnan().any(dim=0)
         order = averages.argsort(dim=0, descending=self.higher_is_better)
         sequences = torch.arange(members.shape[1], device=members.device)
         best, worst = members[order[0], sequences], members[order[-1], sequences]
         best[broken], worst[broken] = torch.nan, torch.nan
-        # Sequences that do not count have averages of zero, and add nothing to the curve.
+        # Sequences that do not count average to zero and add nothing to the curve.
         curve = best_of(averages.gather(0, order))
         return {
             **rows_of(
@@ -132,7 +131,7 @@ class SampleMetric(Metric):
 def with_mean(forecast: Forecast) -> list[Tensor]:
     """The samples of a forecast and their mean, each (batch, time, channel, *space).
 
-    The mean of a single sample is that sample, and is not repeated.
+    A single sample is its own mean and is not repeated.
     """
     samples = list(forecast.samples)
     return samples if len(samples) == 1 else [*samples, forecast.samples.mean(dim=0)]
@@ -153,7 +152,7 @@ def best_of(ranked: Tensor) -> Tensor:
     count = len(ranked)
     chance = torch.zeros(count, count, dtype=torch.float64)
     for n in range(1, count + 1):
-        share = n / count  # probability of rank 0; the next follow by ratios
+        share = n / count  # probability of rank 0; ratios give the next ones
         for rank in range(count - n + 1):
             chance[n - 1, rank] = share
             share *= (count - n - rank) / (count - 1 - rank) if rank < count - 1 else 0.0

@@ -1,4 +1,4 @@
-"""Scores of single frames, value by value: MSE, its sum and root, MAE, PSNR."""
+"""Scores of frames, value by value: MSE, its sum and root, MAE, PSNR."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LARGEST_PSNR = 100.0  # dB
 
 
 class MSE(SampleMetric):
-    """Mean squared error, over channels and space, then frames."""
+    """Mean squared error over channels and space, then over frames."""
 
     version, higher_is_better, unit = "1", False, "data²"
     perfect = 0.0
@@ -32,7 +32,7 @@ class MSE(SampleMetric):
 class MSESum(MSE):
     """Squared error summed over channels and space, then averaged over frames.
 
-    The MSE of OpenSTL and PhyDNet: of a 64×64 grey frame it is 4096 times `mse`.
+    The MSE of OpenSTL and PhyDNet. For a 64×64 grey frame it is 4096 times `mse`.
 
     Reference: Tan et al. (2023), https://arxiv.org/abs/2306.11249.
     """
@@ -44,10 +44,10 @@ class MSESum(MSE):
 
 
 class RMSE(MSE):
-    """Root of the mean squared error over sequences, at each lead time and over all.
+    """Root of the mean squared error over sequences, at each lead time and over all lead times.
 
-    The root is taken last: a mean of roots would depend on what is averaged first. So its
-    interval is that of the mean squared error, carried over by the slope of the root.
+    The root is taken last, because a mean of roots depends on the order of averaging. Its interval
+    follows from that of the mean squared error by the slope of the root.
     """
 
     unit = "data"
@@ -64,7 +64,7 @@ class RMSE(MSE):
 
 
 def rooted(score: Score) -> Score:
-    """Square root of a score, with its intervals to first order."""
+    """Square root of a score, with intervals to first order."""
     value, roots = score.value**0.5, score.per_lead_time.sqrt()
     half_width = score.half_width / (2 * value) if value else score.half_width
     half_widths = score.half_widths
@@ -74,7 +74,7 @@ def rooted(score: Score) -> Score:
 
 
 class MAE(SampleMetric):
-    """Mean absolute error, over channels and space, then frames."""
+    """Mean absolute error over channels and space, then over frames."""
 
     version, higher_is_better, unit = "1", False, "data"
     perfect = 0.0
@@ -90,9 +90,9 @@ class PSNR(SampleMetric):
 
     $$10 \log_{10} \frac{r^2}{\mathrm{MSE}}$$
 
-    with r the range of the data; a channel without a known value is left out. Infinite for a frame
-    that is exact, which counts 100 dB in a mean over frames or sequences, so that it stays a
-    number; otherwise as in Franceschi et al. (2020), https://arxiv.org/abs/2002.09219.
+    with the size r of the data's range. A channel without a known value is ignored. An exact frame
+    would score infinity; at most 100 dB enter a mean over frames or sequences, so that it stays
+    finite. Otherwise as in Franceschi et al. (2020), https://arxiv.org/abs/2002.09219.
 
     Args:
         extent: size r of the data's range.
@@ -102,7 +102,7 @@ class PSNR(SampleMetric):
 
     def __init__(self, extent: float = 1.0) -> None:
         if extent <= 0:
-            raise InputError(f"A range of values has a positive size, got {extent}.")
+            raise InputError(f"The size of a range must be positive, got {extent}.")
         self.extent = extent
 
     @classmethod
@@ -127,7 +127,7 @@ class PSNR(SampleMetric):
 
 
 def unbounded(spec: FrameSpec) -> str | None:
-    """Why a metric that needs the data's range cannot be computed; None where it is known."""
+    """Why a metric that needs the data's range cannot be computed; None if the range is known."""
     return "the range of the data is not known" if spec.value_range is None else None
 
 
@@ -135,8 +135,8 @@ def extent_of(spec: FrameSpec) -> float:
     """Size of the data's range.
 
     Errors:
-        InputError: it is not known.
+        InputError: the range is not known.
     """
     if spec.value_range is None:
-        raise InputError("This metric needs a value_range in the FrameSpec, which has none.")
+        raise InputError("This metric needs the data's range: set value_range of the FrameSpec.")
     return spec.value_range[1] - spec.value_range[0]

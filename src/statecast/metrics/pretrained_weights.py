@@ -1,8 +1,8 @@
-"""Weight files of the networks behind perceptual metrics: where they are sought, and their check.
+"""Weight files of the networks behind perceptual metrics: finding, downloading, checking.
 
-In this order: the path that is given; the one in an environment variable; `weights` in the cache
-folder; the folder of PyTorch's hub; and, where that is allowed, the place of publication. A file
-that is code is run, so it is taken only from a path chosen by the user: the first three.
+The search goes through the given path, the path in an environment variable, `weights` in the cache
+folder, the folder of PyTorch's hub and, if allowed, the original download address. A file of code
+is only taken from the first three, which the user controls, because it is run.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ class WeightFile:
     """A published file of weights.
 
     Attributes:
-        name: of the file, as published.
-        source: its address, or where to find it.
-        option: of `evaluate`, which names a file or a folder that holds it.
-        variable: of the environment, which does the same.
-        digest: first hexadecimal digits of its sha256; empty where none was published.
+        name: published name of the file.
+        source: address of the file, or where to find it.
+        option: option of `evaluate` for the path of the file, or of the folder that holds it.
+        variable: environment variable for the same path.
+        digest: first hexadecimal digits of its sha256; empty if none was published.
         is_code: whether reading it runs it.
     """
 
@@ -73,14 +73,14 @@ I3D = WeightFile(
 
 
 def find(file: WeightFile, given: str | None = None) -> Path | None:
-    """Where a file lies on this machine; None where it is not found.
+    """Path of a file on this machine; None if it is not found.
 
     Args:
-        file: the one to find.
+        file: the file to find.
         given: path of the file, or of a folder that may hold it.
 
     Errors:
-        FileError: a path that was given, here or in the environment, does not exist.
+        FileError: the given path, or the one in the environment, does not exist.
     """
     for path in (given, os.environ.get(file.variable)):
         if path:
@@ -104,20 +104,20 @@ def weights_folder() -> Path:
 
 
 def why_missing(file: WeightFile, given: str | None, *, allow_download: bool) -> str | None:
-    """Advice about a file that is not here and may not be fetched; None otherwise."""
+    """Advice if a file is missing and may not be downloaded; None otherwise."""
     if find(file, given) is not None or (allow_download and not file.is_code):
         return None
-    places = f"put it into {weights_folder()}, or name it by {file.option} or {file.variable}"
+    places = f"put it into {weights_folder()}, or set {file.option} or {file.variable}"
     if file.is_code:
         return f"it needs {file.name}, which is code, from {file.source}: {places}"
     return f"it needs {file.name} from {file.source}: {places}, or pass --allow-download"
 
 
 def obtain(file: WeightFile, given: str | None = None, *, allow_download: bool = False) -> Located:
-    """A file, fetched where it is missing and that is allowed, and its digest.
+    """Find a file, or download it if it is missing and that is allowed; check its digest.
 
     Errors:
-        FileError: it is not here, or cannot be fetched.
+        FileError: the file is missing, or the download failed.
         CorruptionError: its digest is not the published one.
     """
     path = find(file, given)
@@ -133,7 +133,7 @@ def obtain(file: WeightFile, given: str | None = None, *, allow_download: bool =
     if not digest.startswith(file.digest):
         raise CorruptionError(
             f"{path} is not {file.name}: its sha256 begins with {digest[: len(file.digest)]}, "
-            f"not {file.digest}. Fetch it again from {file.source}."
+            f"not {file.digest}. Download it again from {file.source}."
         )
     return Located(path, digest)
 
@@ -142,7 +142,7 @@ def fetch(file: WeightFile) -> Path:
     """Download a file into the cache.
 
     Errors:
-        FileError: it cannot be fetched, or the cache cannot be written.
+        FileError: the download failed, or the cache cannot be written.
         CorruptionError: the download does not have the published digest.
     """
     path = weights_folder() / file.name
@@ -151,21 +151,21 @@ def fetch(file: WeightFile) -> Path:
         torch.hub.download_url_to_file(
             file.source, str(path), hash_prefix=file.digest, progress=sys.stderr.isatty()
         )
-    except RuntimeError as error:  # PyTorch's for a wrong digest
-        raise CorruptionError(f"{file.source} gave another file: {error}.") from error
+    except RuntimeError as error:  # PyTorch raises it for a wrong digest
+        raise CorruptionError(f"{file.source} gave a different file: {error}.") from error
     except (OSError, ValueError) as error:
         raise FileError(
-            f"Cannot fetch {file.source} to {path}: {error}. Fetch it by hand, and name it by "
+            f"Cannot download {file.source} to {path}: {error}. Download it by hand and set "
             f"{file.option}."
         ) from error
     return path
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
-    """Tensors of a PyTorch file, on the CPU; nothing in it is run.
+    """Tensors of a PyTorch file, on the CPU; nothing in the file is run.
 
     Errors:
-        CorruptionError: it holds no tensors by name.
+        CorruptionError: the file does not hold tensors by name.
     """
     try:
         content = load_torch_file(path)

@@ -1,6 +1,6 @@
-"""Fréchet and perceptual distances in the features of a small network that comes with statecast.
+"""Fréchet and perceptual distances in the features of a small network shipped with statecast.
 
-They need no download, and are not substitutes for FVD and LPIPS: their values do not compare.
+They need no download. Their values are not comparable with those of FVD and LPIPS.
 """
 
 from __future__ import annotations
@@ -19,20 +19,19 @@ from statecast.metrics.lpips_networks import TINY
 from statecast.metrics.per_sample import SampleMetric
 from statecast.metrics.small_network import FILE, SmallVideoNetwork, read_small_network
 
-AT_ONCE = 256  # images that pass through the network together
+AT_ONCE = 256  # images per pass through the network
 
 
 class SmallFVD(FVD):
-    """Fréchet distance of whole clips, as `fvd`, in 96 features of a small network of ours.
+    """Fréchet distance of whole clips, as `fvd`, in 96 features of a small shipped network.
 
-    The network was trained on moving shapes that are made by the program. Values do not compare
-    with those of FVD.
+    The network was trained on synthetic moving shapes. Values are not comparable with FVD.
 
     Args:
-        network: gives the features of clips.
-        spec: of the frames.
-        digest: of the network's weights.
-        device: where it runs.
+        network: the network that gives the features of clips.
+        spec: shape, channels and range of the frames.
+        digest: sha256 of the network's weights.
+        device: device that the network runs on.
     """
 
     def __init__(
@@ -67,16 +66,16 @@ class SmallFVD(FVD):
 
 
 class SmallPerceptual(SampleMetric):
-    """Distance of frames in the features of a small network of ours, as LPIPS without heads.
+    """Distance of frames in the features of a small shipped network, as LPIPS without heads.
 
-    At each of three layers, the squared distance of unit channel vectors, averaged over points;
-    then the mean of the layers. Values do not compare with those of LPIPS.
+    At each of three layers, it takes the squared distance of unit channel vectors, averaged over
+    points, and then the mean over layers. Values are not comparable with LPIPS.
 
     Args:
-        network: with its weights, on the device where it runs.
+        network: the network with its weights, on its device.
         value_range: smallest and largest value of the data.
-        digest: of the network's weights.
-        device: where it runs.
+        digest: sha256 of the network's weights.
+        device: device that the network runs on.
     """
 
     version, higher_is_better, unit = "1", False, "1"
@@ -118,7 +117,7 @@ class SmallPerceptual(SampleMetric):
         return torch.cat(scores).unflatten(0, target.shape[:2])
 
     def distance(self, features: list[Tensor], others: list[Tensor]) -> Float[Tensor, " image"]:
-        """Distances of as many images."""
+        """Distances (image,) between the features of two equally long lists of images."""
         layers = [
             (one - other).square().sum(dim=1).mean(dim=(1, 2))
             for one, other in zip(features, others, strict=True)
@@ -127,7 +126,7 @@ class SmallPerceptual(SampleMetric):
 
     @torch.no_grad()
     def features(self, images: Float[Tensor, "image channel y x"]) -> list[Tensor]:
-        """Unit channel vectors of images in the data's range, of each layer."""
+        """Unit channel vectors of images in the data's range, for each layer."""
         low, high = self.value_range
         scaled = 2 * (images.to(self.device) - low) / (high - low) - 1
         maps = self.network.frame_features(scaled.expand(-1, 3, -1, -1))

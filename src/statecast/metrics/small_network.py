@@ -1,4 +1,4 @@
-"""SmallVideoNetwork: features of frames and clips, trained on shapes that move, and shipped.
+"""SmallVideoNetwork: features of frames and clips, trained on moving shapes and shipped.
 
 `benchmarks/small_network.py` makes its training data and its weights.
 """
@@ -15,7 +15,7 @@ from torch.nn import functional
 
 FILE = "small_video_v1.safetensors"
 LEAK = 0.1  # negative slope of the rectifiers
-SIDE = 64  # of the images that it sees, in points
+SIDE = 64  # pixels, of the images that the network sees
 FRAME_CHANNELS = (16, 32, 32)
 CLIP_CHANNELS = (48, 64, 32)
 FEATURES = 3 * CLIP_CHANNELS[-1]
@@ -24,7 +24,7 @@ FEATURES = 3 * CLIP_CHANNELS[-1]
 class SmallVideoNetwork(nn.Module):
     """Convolutions of each frame, then convolutions in time and space.
 
-    Its input are clips of red, green and blue in [−1, 1], of any size; they are resized to 64×64.
+    It takes RGB clips in [−1, 1] of any size and resizes them to 64×64.
     """
 
     def __init__(self) -> None:
@@ -47,7 +47,7 @@ class SmallVideoNetwork(nn.Module):
             nn.Conv3d(five, six, (3, 3, 3), padding=1),
             nn.LeakyReLU(LEAK),
         )
-        # By the statistics of the training, so that every feature counts alike.
+        # With statistics of the training, so that every feature has the same weight.
         self.standardise = nn.BatchNorm1d(FEATURES, affine=False)
 
     def frame_features(self, images: Float[Tensor, "image 3 y x"]) -> list[Tensor]:

@@ -1,4 +1,4 @@
-"""Spectra of fields: does a forecast have as much power at each scale as the observations?"""
+"""Spectra of fields: whether a forecast has the observed power at each scale."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from statecast.metrics.base import DEFAULTS, MetricSettings, Sums, check_matchin
 from statecast.metrics.masking import require_whole
 from statecast.metrics.per_sample import SampleMetric, with_mean
 
-SMALLEST = 8  # points along a side; fewer make no spectrum
-LARGEST_RATIO = 100.0  # dB, where a spectrum is zero
+SMALLEST = 8  # points along a side that a spectrum needs
+LARGEST_RATIO = 100.0  # dB, if a spectrum is zero
 
 
 class Spectrum(SampleMetric):
@@ -23,15 +23,16 @@ class Spectrum(SampleMetric):
 
     $$\overline{\left|10 \log_{10} \frac{P_x(k)}{P_y(k)}\right|}$$
 
-    over bins of wavenumber k and channels, of each frame of a sample against the frame that came:
-    what is blurred or noisy shows, wherever it lies. A ratio counts at most 100 dB. Spectra as in
-    `power_spectrum`. `details` holds the mean spectra of samples and truth in each channel.
+    averaged over bins of wavenumber k and over channels, between each frame of a sample and the
+    observed frame. It shows blur and noise wherever they lie. Each ratio is limited to 100 dB.
+    See `power_spectrum` for the spectra. `details` holds the mean spectra of samples and truth in
+    each channel.
 
-    Spectra of single frames are rough: of two independent white fields of 64×64 points the score
-    is about 1.2 dB.
+    Spectra of single frames are noisy: two independent white fields of 64×64 points score about
+    1.2 dB.
 
     Args:
-        space: points along each side.
+        space: number of points along each side.
     """
 
     version, higher_is_better, unit = "1", False, "dB"
@@ -89,14 +90,13 @@ def wavenumbers(space: Sequence[int]) -> list[float]:
 
 
 def periodogram(fields: Float[Tensor, "*many y x"]) -> Float[Tensor, "*many y x"]:
-    r"""Power at every wave vector of fields without their mean, under a Hann window.
+    r"""Power of fields, without their mean, at every wave vector, under a Hann window.
 
     $$\frac{|\mathcal F[w (x - \bar x)]|^2}{n\, \overline{w^2}}, \qquad
     w = \sin^2(\pi (i + \tfrac12) / h)\, \sin^2(\pi (j + \tfrac12) / l)$$
 
-    on n = h·l points. The window keeps the edges of a field that is not periodic from leaking
-    into small scales. The average over wave vectors is the mean square of what was transformed,
-    over that of the window: of white noise, its variance everywhere.
+    on n = h·l points. The window keeps the edges of an aperiodic field from leaking into small
+    scales. For white noise, the power at every wave vector is its variance.
     """
     window = hann(fields.shape[-2], fields)[:, None] * hann(fields.shape[-1], fields)
     anomalies = fields - fields.mean(dim=(-2, -1), keepdim=True)
@@ -111,10 +111,10 @@ def hann(size: int, like: Tensor) -> Tensor:
 
 
 def power_spectrum(fields: Float[Tensor, "*many y x"]) -> Float[Tensor, "*many bin"]:
-    """Mean power of fields in rings of wavenumber: the bins nearest to `wavenumbers`.
+    """Mean power of fields in rings of wavenumber, one around each of `wavenumbers`.
 
     Wavenumbers are in cycles per point along both sides, so a grid need not be square. The mean
-    and the corners beyond 0.5 cycles per point, which not all directions reach, are left out.
+    is excluded, and so are the corners beyond 0.5 cycles per point.
     """
     height, width = fields.shape[-2:]
     across = torch.fft.fftfreq(height, dtype=torch.float64)[:, None]
@@ -131,7 +131,7 @@ def power_spectrum(fields: Float[Tensor, "*many y x"]) -> Float[Tensor, "*many b
 def spectral_error(
     spectrum: Float[Tensor, "*many channel bin"], other: Float[Tensor, "*many channel bin"]
 ) -> Float[Tensor, "*many"]:
-    """Mean absolute ratio of spectra in decibels; equal ones differ by nothing, even if zero."""
+    """Mean absolute ratio of spectra in decibels; 0 for equal spectra, even if both are zero."""
     ratio = 10 * (spectrum.log10() - other.log10())
     ratio = torch.where(spectrum == other, 0.0, ratio).abs().clamp_max(LARGEST_RATIO)
     return ratio.flatten(-2).mean(dim=-1)

@@ -16,8 +16,8 @@ from statecast.metrics.per_sample import SampleMetric
 from statecast.metrics.pointwise import extent_of, unbounded
 
 SIDE, SIGMA = 11, 1.5  # of the Gaussian window, Wang et al. (2004)
-UNIFORM_SIDE = 7  # of scikit-image's window, and its range of floating-point images
-FLOAT_RANGE = 2.0
+UNIFORM_SIDE = 7  # of scikit-image's window
+FLOAT_RANGE = 2.0  # that scikit-image assumes for floating-point images
 K1, K2 = 0.01, 0.03
 
 
@@ -36,19 +36,21 @@ class Moments(NamedTuple):
 
 
 class SSIM(SampleMetric):
-    r"""Structural similarity of each channel and frame, averaged.
+    r"""Structural similarity, averaged over channels and frames; 1 is best.
 
     $$\frac{(2\mu_x\mu_y + c_1)(2\sigma_{xy} + c_2)}
     {(\mu_x^2 + \mu_y^2 + c_1)(\sigma_x^2 + \sigma_y^2 + c_2)}$$
 
-    Gaussian window 11×11, σ 1.5, at positions where it fits and touches nothing unknown;
-    $c_i = (k_i r)^2$ with k = 0.01, 0.03 and r the range of the data. Values count from the lower
-    end of that range, so that kelvin and degrees Celsius score alike. As in Franceschi et al.
-    (2020), https://arxiv.org/abs/2002.09219.
+    Means, variances and covariances are taken in a Gaussian window, 11×11 with σ = 1.5, at all
+    positions where it fits and covers no unknown value. $c_i = (k_i r)^2$ with k = 0.01, 0.03 and
+    the size r of the data's range. The lower end of that range is subtracted first, so that kelvin
+    and degrees Celsius give the same score. As in Franceschi et al. (2020),
+    https://arxiv.org/abs/2002.09219; defined by Wang et al. (2004),
+    https://doi.org/10.1109/TIP.2003.819861.
 
     Args:
         extent: size r of the data's range.
-        low: its lower end.
+        low: lower end of that range.
     """
 
     version, higher_is_better, unit = "1", True, "1"
@@ -58,7 +60,7 @@ class SSIM(SampleMetric):
 
     def __init__(self, extent: float = 1.0, low: float = 0.0) -> None:
         if extent <= 0:
-            raise InputError(f"A range of values has a positive size, got {extent}.")
+            raise InputError(f"The size of a range must be positive, got {extent}.")
         self.low = low
         self.constants = (K1 * extent) ** 2, (K2 * extent) ** 2
 
@@ -104,24 +106,24 @@ class SSIM(SampleMetric):
         return None if known is None else self.whole_windows(known).flatten(2).any(dim=2)
 
     def whole_windows(self, known: Tensor) -> Tensor:
-        """Positions (n, time, channel, y, x) at which all of the window is known."""
+        """Positions (n, time, channel, y, x) at which the whole window is known."""
         unknown = (~known).flatten(0, 2).unsqueeze(1).float()
         touched = nn.functional.max_pool2d(unknown, len(self.window), stride=1)
         return (touched == 0).squeeze(1).unflatten(0, known.shape[:3])
 
 
 class SkimageSSIM(SSIM):
-    """Structural similarity as scikit-image gives it for floating-point images in [0, 1].
+    """Structural similarity as scikit-image computes it for floating-point images in [0, 1].
 
-    Uniform window 7×7 where it fits, sample covariances (over n − 1), and a range of 2, which
-    scikit-image takes from the type and not from the values: so do SVG and OpenSTL. It is higher
-    than `ssim`: .92 – .98 where that is .70 – .87.
+    It takes a uniform window of 7×7 where it fits, sample covariances (divided by n − 1), and a
+    range of 2: scikit-image takes the range from the type, not from the values. SVG and OpenSTL
+    use it. It gives higher values than `ssim`: 0.92 to 0.98 where `ssim` gives 0.70 to 0.87.
 
     Reference: Tan et al. (2023), https://arxiv.org/abs/2306.11249.
 
     Args:
-        extent: size of the data's range, which corresponds to [0, 1].
-        low: its lower end.
+        extent: size of the data's range, which is mapped to [0, 1].
+        low: lower end of that range.
     """
 
     window = torch.full((UNIFORM_SIDE,), 1 / UNIFORM_SIDE, dtype=torch.float64)
@@ -134,17 +136,14 @@ class SkimageSSIM(SSIM):
 def smooth(
     images: Float[Tensor, "many y x"], window: Float[Tensor, " offset"]
 ) -> Float[Tensor, "many inner_y inner_x"]:
-    """Weighted average of images at positions where a window fits.
-
-    The window is a product of one along each side, so it is two products with band matrices: for
-    frames of some hundred pixels faster than two convolutions, though most factors are zero.
-    """
+    """Weighted average of images at the positions where a window fits."""
+    # Two products with band matrices are faster than two convolutions, up to some hundred pixels.
     rows, columns = (band(size, window, images) for size in images.shape[1:])
     return rows @ images @ columns.transpose(0, 1)
 
 
 def band(size: int, window: Tensor, like: Tensor) -> Tensor:
-    """Matrix whose rows hold the window at each of the positions along a side."""
+    """Matrix whose rows hold the window at each position along a side."""
     positions = torch.arange(size - len(window) + 1)[:, None]
     columns = positions + torch.arange(len(window))
     matrix = torch.zeros(len(positions), size, dtype=torch.float64)

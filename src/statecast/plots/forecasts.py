@@ -25,6 +25,7 @@ from statecast.plots.panels import (
     coloured,
     dates_of,
     panels_of,
+    round_ticks,
     south_first,
     strided,
 )
@@ -143,7 +144,7 @@ def plot_frames(
             image = coloured(variable.observed[time], variable.scale, missing=LAND)
             draw_frame(axes, image, OBSERVED, head(labels, context.times[time].item(), ""))
             if column == 0:
-                label_axes(axes, labels, context.space)
+                label_axes(axes, labels)
         first = LEFT - 0.45 * (labels is not None) - 0.1
         if not known:
             sheet.word(first, top + height / 2, "context", align="right", weight="normal")
@@ -181,15 +182,14 @@ def draw_frame(axes: Axes, image: Array, edge: str, title: str) -> None:
         spine.set(color=edge, linewidth=1.5)
 
 
-def label_axes(axes: Axes, labels: Coordinates | None, space: Sequence[int]) -> None:
-    """Mark three places along each side of a map with their coordinates, if it has some."""
+def label_axes(axes: Axes, labels: Coordinates | None) -> None:
+    """Mark round coordinates along each side of a map, if it has coordinates."""
     for dimension, axis in ((0, axes.yaxis), (1, axes.xaxis)):
         name, values = axis_values(labels, dimension)
         if values is None:
             continue
-        places = np.linspace(0, space[dimension] - 1, 3).round().astype(int)
         shown = values[::-1] if dimension == 0 and south_first(labels) else values
-        axis.set_ticks(places, [f"{value:.4g}" for value in shown[places]])
+        axis.set_ticks(*round_ticks(shown, degrees="°" in name))
         axis.set_tick_params(labelsize=5.5, length=2, pad=1)
         axis.set_label_text(name, fontsize=5.5, parse_math=False)
         axis.labelpad = 1

@@ -101,7 +101,7 @@ def plot_motion(
             draw_frame(axes, variable.colours(name, time), FORECAST, words)
             drawn = draw_arrows(axes, arrows[:, time], key)
             if column == 0:
-                label_axes(axes, labels, (height, width))
+                label_axes(axes, labels)
         place = (1 - RIGHT / sheet.width, 1 - (top - HEAD + 0.18) / sheet.height)
         axes.quiverkey(drawn, *place, key, f"{key:g} {unit}", labelpos="W", coordinates="figure",
                        fontproperties={"size": 7})  # fmt: skip

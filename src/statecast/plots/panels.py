@@ -26,6 +26,8 @@ FIELD_MAP, GREY_MAP, SPREAD_MAP = "viridis", "gray", "magma"
 MAGNITUDES = ("spread", "error")  # rows drawn from 0 to their own largest value
 COLOURS = ("red", "green", "blue")
 GREY = "intensity"
+WIDE = 30.0  # degrees from which ticks are at multiples of 15, 30, 45, …
+ANGLES = [1, 1.5, 2, 3, 4.5, 6, 9, 10]  # times a power of ten, of ticks then
 
 
 class Scale(NamedTuple):
@@ -211,6 +213,26 @@ def axis_values(labels: Coordinates | None, dimension: int) -> tuple[str, Array 
     unit = str(variable.attributes.get("units", ""))
     shown = {"degrees_north": "°N", "degrees_east": "°E"}.get(unit, unit)
     return f"{name} / {shown}" if shown else name, variable.values
+
+
+def round_ticks(values: Array, *, degrees: bool) -> tuple[Array, list[str]]:
+    """Positions of round values of a coordinate along its axis, and their labels.
+
+    If the coordinate is not monotonic, as longitudes across the date line, three of its points.
+    """
+    from matplotlib.ticker import MaxNLocator
+
+    count = len(values)
+    rising = values if values[0] <= values[-1] else values[::-1]
+    if count < 2 or not (np.diff(rising) > 0).all():
+        places = np.linspace(0, count - 1, min(count, 3)).round()
+        return places, [f"{value:.4g}" for value in values[places.astype(int)]]
+    low, high = rising[0], rising[-1]
+    few, many = MaxNLocator(3, steps=[1, 2, 5, 10]), MaxNLocator(4, steps=ANGLES)
+    ticks = (many if degrees and high - low > WIDE else few).tick_values(low, high)
+    ticks = ticks[(ticks >= low) & (ticks <= high)]
+    places = np.interp(ticks, rising, np.arange(count))
+    return places if rising is values else count - 1 - places, [f"{t + 0.0:.10g}" for t in ticks]
 
 
 def scale_of(channels: Sequence[str], shown: Sequence[Array]) -> Scale:

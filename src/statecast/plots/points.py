@@ -19,6 +19,7 @@ from statecast.plots.panels import (
     Panels,
     axis_values,
     coloured,
+    round_ticks,
 )
 
 if TYPE_CHECKING:
@@ -71,9 +72,8 @@ def draw_point_images(
     words = name or "point" if in_order else "point, by its last observed value"
     line[0].set_ylabel(words, fontsize=7, parse_math=False)
     if in_order:
-        shown = np.linspace(0, count - 1, min(count, 5)).round().astype(int)
         places = np.arange(count) if places is None else places
-        line[0].set_yticks(shown, [f"{value:.4g}" for value in places[shown]])
+        line[0].set_yticks(*round_ticks(places, degrees="°" in name))
 
 
 def draw_point_curves(

@@ -18,6 +18,7 @@ from PIL import Image
 from statecast.cli.main import MISTAKE, main
 from statecast.errors import CorruptionError, FileError, InputError
 from statecast.reports.inspection import inspect_path, write_sheet
+from statecast.reports.inspection.contact_sheet import GAP, SIDE
 from statecast.reports.inspection.findings import Finding, sampled, statistics
 from statecast.runs.create import create_run
 from statecast.runs.recipes.resolve import read_recipe, resolve
@@ -205,6 +206,16 @@ class TestFields:
         zarr = inspect_path(tmp_path / "sea.zarr")
         assert "zarr store" in zarr.kind.lower()
         assert dict(zarr.facts)["sst values"] == said["sst values"]
+
+    def test_a_sheet_of_a_field_is_north_up_and_has_no_blank_part(self, tmp_path):
+        sea = sea_surface(60).sortby("lat")
+        sea["sst"][:] = sea["lat"]
+        path = write_sheet(inspect_path(write_field(tmp_path / "a.nc", sea)), tmp_path / "a.png")
+        with Image.open(path) as opened:
+            sheet = np.asarray(opened.convert("L")).astype(int)
+        assert sheet[GAP, GAP] > sheet[-GAP - 1, GAP]
+        height = SIDE * sea.sizes["lat"] / max(sea.sizes["lat"], sea.sizes["lon"])
+        assert len(sheet) == round(height) + 2 * GAP
 
     def test_what_cannot_be_split_is_no_training(self, tmp_path):
         finding = inspect_path(write_field(tmp_path / "a.nc", sea_surface(5)))

@@ -1,4 +1,4 @@
-"""Analyses look into a model on windows of a data set, and report results as JSON values."""
+"""Analysis: what `evaluate` can find out about a model beyond scores; results are JSON values."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from statecast.models.base import Forecaster
 
 
 class AnalysisPlan(NamedTuple):
-    """The windows that an analysis scores, and how."""
+    """The windows that an analysis uses, and how."""
 
     data: DataSource
-    split: Split  # whose windows are scored; what must be fitted is fitted on others
-    max_windows: int | None  # evenly spaced; None for all
+    split: Split  # the windows to score; anything to fit is fitted on another split
+    max_windows: int | None  # number of windows, evenly spaced; None for all
     batch_size: int  # windows at once
-    seed: int  # of all random draws
+    seed: int  # seed of all random draws
 
     @property
     def windows(self) -> Windows:
@@ -36,7 +36,7 @@ class AnalysisPlan(NamedTuple):
 
 
 def applicable_metrics(names: Sequence[str], spec: FrameSpec) -> dict[str, Metric]:
-    """Those of some metrics that can be computed of single forecasts of such frames."""
+    """The metrics that can score single forecasts of such frames, by name."""
     return {
         name: METRICS[name].of(spec)
         for name in names
@@ -45,16 +45,16 @@ def applicable_metrics(names: Sequence[str], spec: FrameSpec) -> dict[str, Metri
 
 
 class Analysis(ABC):
-    """Something to find out about a trained model, such as what its latents know."""
+    """An analysis of a trained model, such as what its latents encode."""
 
     @classmethod
     @abstractmethod
     def why_not_applicable(cls, model: Forecaster, data: DataSource) -> str | None:
-        """Why the analysis cannot be made of this model and data; None where it can."""
+        """Why the analysis does not apply to this model and data; None if it applies."""
 
     @abstractmethod
     def run(self, model: Forecaster, plan: AnalysisPlan) -> dict[str, Any]:
-        """Analyse a trained model; the result is made of JSON values."""
+        """Analyse a trained model; return JSON values."""
 
     @abstractmethod
     def lines(self, result: dict[str, Any]) -> list[str]:

@@ -1,4 +1,4 @@
-"""Whether each truth lies in a single code, and each code holds a single kind of truth."""
+"""Completeness and disentanglement: which code holds which kind of truth."""
 
 from __future__ import annotations
 
@@ -6,21 +6,21 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-LEAST = 0.05  # explained by all codes together: what is less is taken for chance
+LEAST = 0.05  # explained by all codes together; a smaller sum is taken for chance
 
 
 class Shares(NamedTuple):
     """How well probes read a truth from each code, and whether it changes within a window."""
 
     moves: bool
-    of_code: Mapping[str, float]  # explained share in [0, 1]: 0 as good as no code, 1 exact
+    of_code: Mapping[str, float]  # explained share in [0, 1]: 0 as without the code, 1 exact
 
 
 def concentration(shares: Sequence[float]) -> float:
-    r"""How concentrated some shares are: $1 - H_n(q)$ with $q_i = s_i / \sum_j s_j$.
+    r"""How concentrated shares are: $1 - H_n(q)$ with $q_i = s_i / \sum_j s_j$.
 
-    The base of the entropy is the number of shares: 1 where only one share is not 0, 0 where all
-    are equal; NaN where they add up to less than `LEAST`.
+    The base n of the entropy is the number of shares. The result is 1 if only one share is not 0,
+    0 if all are equal, and NaN if they add up to less than `LEAST`.
     """
     whole = sum(shares)
     if not whole >= LEAST:
@@ -30,19 +30,19 @@ def concentration(shares: Sequence[float]) -> float:
 
 
 def completeness(truths: Mapping[str, Shares]) -> dict[str, float]:
-    """For each truth, how far a single code holds all that can be read of it.
+    """For each truth, how far a single code holds all the information about it.
 
-    Reference: Eastwood and Williams (2018), https://openreview.net/forum?id=By-7dz-AZ, with codes
-    in place of units.
+    Reference: Eastwood and Williams (2018), https://openreview.net/forum?id=By-7dz-AZ, with whole
+    codes instead of single units.
     """
     return {name: concentration(list(shares.of_code.values())) for name, shares in truths.items()}
 
 
 def disentanglement(truths: Mapping[str, Shares], codes: Sequence[str]) -> dict[str, float]:
-    """For each code, how far it holds only what moves, or only what stays.
+    """For each code, how far it holds only truths that move, or only truths that stay constant.
 
-    A kind's share of a code is the mean over the truths of that kind. NaN where the data set knows
-    truths of one kind only.
+    The share of a kind in a code is the mean over the truths of that kind. NaN if the data set
+    knows truths of only one kind.
     """
     found = {}
     for code in codes:

@@ -1,4 +1,4 @@
-"""content_swap: content of one sequence with the dynamics of another, held against the truth."""
+"""content_swap: the content of one sequence with the dynamics of another, against the truth."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from statecast.metrics import METRICS
 from statecast.metrics.base import Score, Sums, add
 from statecast.models.base import Forecaster
 
-SCORED_BY = ("mse", "psnr", "ssim")  # metrics in which forecast and target can change places
-SHORT_HORIZON = 10  # frames; published beside the whole horizon
+SCORED_BY = ("mse", "psnr", "ssim")  # metrics that are symmetric in forecast and target
+SHORT_HORIZON = 10  # frames; papers publish it beside the whole horizon
 ROWS = {
     "swapped": "content of another sequence",
     "plain": "own content: no swap",
@@ -26,12 +26,12 @@ ROWS = {
 
 
 class ContentSwap(Analysis):
-    """How well a model shows the content of one sequence moving as another does.
+    """How well a model combines the content of one sequence with the motion of another.
 
     The dynamics come from a window, the content from the context of another sequence that the
-    data set makes for it; the truth is the window made again with that content. Where several
-    truths are possible, such as which digit follows which trajectory, the best one of each window
-    counts, chosen separately for each metric and horizon.
+    data set generates for it. The truth is the window generated again with that content. If
+    several truths are possible (any digit may follow any trajectory), the best one counts for
+    each window, metric and horizon.
 
     Protocol: Donà et al. (2021), https://arxiv.org/abs/2008.01352.
     """
@@ -42,13 +42,15 @@ class ContentSwap(Analysis):
             return f"{model.title} has no content to swap"
         windows = data.windows("test")
         if not isinstance(windows, SwappableWindows):
-            return f"{type(windows).__name__} cannot be made again with other content"
+            return f"{type(windows).__name__} cannot be generated again with other content"
         return None
 
     def run(self, model: Forecaster, plan: AnalysisPlan) -> dict[str, Any]:
         source, seed = plan.windows, plan.seed
         if not isinstance(source, SwappableWindows):
-            raise InputError(f"The {plan.split} windows cannot be made again with other content.")
+            raise InputError(
+                f"The {plan.split} windows cannot be generated again with other content."
+            )
         metrics = applicable_metrics(SCORED_BY, model.spec)
         chosen = plan.chosen(source)
         sums: dict[tuple[str, str, int], Sums] = {}
@@ -81,14 +83,14 @@ class ContentSwap(Analysis):
 
 
 def horizons(length: int) -> list[int]:
-    """Numbers of first frames that are scored together: a short horizon, and the whole one."""
+    """Lengths of the scored horizons: a short one, and the whole one."""
     return sorted({min(SHORT_HORIZON, length), length})
 
 
 def forecasts(
     model: Forecaster, batch: Batch, swapped: SwappedContent, *, seed: int, stream: int
 ) -> dict[str, Frames]:
-    """The forecast with swapped content, and the forecasts that it is compared with."""
+    """The forecast with swapped content, and two forecasts to compare it with."""
     target = batch.target
 
     def forecast(content: Frames | None) -> Frames:
@@ -112,10 +114,9 @@ def forecasts(
 def best_of_truths(
     forecast: Frames, swapped: SwappedContent, horizon: int
 ) -> tuple[Forecast, Frames]:
-    """Truths and forecast of the first frames, for a metric that takes the best of the former.
+    """Truths as samples and forecast as target, over the first frames.
 
-    The metrics are symmetric, so truths can take the place of samples: a metric's `best` then picks
-    the best truth of each window.
+    The metrics are symmetric, so a metric's `best` then picks the best truth of each window.
     """
     truths = torch.stack([truth.values[:, :horizon] for truth in swapped.truths])
     times = forecast.times[:horizon]
@@ -128,7 +129,7 @@ def best_of_truths(
 def as_json(
     scores: dict[tuple[str, str, int], Score], *, windows: int, truths: int
 ) -> dict[str, Any]:
-    """Scores by horizon, row and metric; curves of the longest horizon."""
+    """Scores by horizon, row and metric."""
     found: dict[str, Any] = {}
     for (row, metric, horizon), score in scores.items():
         rows = found.setdefault(str(horizon), {})

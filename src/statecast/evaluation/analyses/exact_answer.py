@@ -1,4 +1,4 @@
-"""exact_answer: forecasts held against the law of the future, where the data set knows it."""
+"""exact_answer: forecasts against the exact distribution of the future, if the data know it."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from statecast.metrics import METRICS
 from statecast.metrics.base import Score, Sums, add
 from statecast.models.base import Forecaster
 
-SAMPLES = 50  # of the model and of the exact law alike
+SAMPLES = 50  # of the model, and of the exact law
 SCORED = ("crps", "energy")
 BINS = 5  # of forecast probabilities
 MODEL, EXACT = 1, 2  # streams of random numbers
 
 
 class Modes(NamedTuple):
-    """Probabilities of each mode of windows, as forecast and exact."""
+    """Forecast and exact probabilities of the modes of each window."""
 
     forecast: Float[Tensor, "window mode"]
     exact: Float[Tensor, "window mode"]
@@ -35,9 +35,9 @@ class Modes(NamedTuple):
 class ExactAnswer(Analysis):
     """Scores of a model beside those of the exact law, with the same number of samples.
 
-    The exact law's CRPS is estimated from samples as the model's is, and given in closed form as
-    well. Where the future goes one of a few known ways, probabilities of these ways are compared:
-    log score and calibration against the true probabilities, not against one outcome.
+    The CRPS of the exact law is estimated from samples, as the model's is, and also given in
+    closed form. If the future takes one of a few known modes, their probabilities are compared:
+    the log score and calibration use the true probabilities, not single outcomes.
     """
 
     @classmethod
@@ -117,7 +117,7 @@ class ExactAnswer(Analysis):
 
 
 def as_json(score: Score) -> dict[str, Any]:
-    """A score, its interval, and its curve."""
+    """A score with its interval and its values at each lead time."""
     return {
         "value": score.value,
         "half_width": score.half_width,
@@ -126,7 +126,7 @@ def as_json(score: Score) -> dict[str, Any]:
 
 
 def modes_of(source: KnownModes, forecast: Forecast, numbers: Tensor) -> Modes:
-    """Shares of samples that take each mode, and exact probabilities."""
+    """Shares of samples in each mode, and exact probabilities."""
     taken = source.modes_of(forecast.samples)  # (sample, window)
     shares = torch.nn.functional.one_hot(taken, len(source.modes)).double().mean(dim=0)
     return Modes(shares, source.mode_probabilities(numbers).double())
@@ -135,11 +135,12 @@ def modes_of(source: KnownModes, forecast: Forecast, numbers: Tensor) -> Modes:
 def compare_modes(modes: Modes) -> dict[str, Any]:
     r"""Log score and calibration of forecast probabilities.
 
-    - `log_score`: $-\sum_m p_m \ln q_m$, the mean over what can come, and not over one outcome; a
-      share of k of S samples gives $q = (k + \frac12) / (S + \frac M2)$, so that no mode is
-      impossible. `exact_log_score` is the lowest, $-\sum_m p_m \ln p_m$.
-    - `probability_error`: root of the mean of $(q - p)^2$, less the variance that S samples add.
-    - `calibration`: forecast and true probability of the last mode in bins of the former.
+    - `log_score`: $-\sum_m p_m \ln q_m$, the mean over possible outcomes. If k of S samples take
+      one of M modes, $q = (k + \frac12) / (S + \frac M2)$, so that no mode is impossible.
+      `exact_log_score` is the lowest possible value, $-\sum_m p_m \ln p_m$.
+    - `probability_error`: root of the mean of $(q - p)^2$ with $q = k / S$, after subtracting the
+      variance due to S samples.
+    - `calibration`: forecast and true probability of the last mode, in bins of the forecast one.
     """
     number = modes.exact.shape[1]
     smoothed = (SAMPLES * modes.forecast + 0.5) / (SAMPLES + 0.5 * number)
@@ -156,7 +157,7 @@ def compare_modes(modes: Modes) -> dict[str, Any]:
 def calibration(
     forecast: Float[Tensor, " window"], exact: Float[Tensor, " window"]
 ) -> list[dict[str, float]]:
-    """Means of forecast and true probabilities in each bin that has windows."""
+    """Mean forecast and true probability in each bin that holds windows."""
     place = (forecast * BINS).long().clamp(max=BINS - 1)
     return [
         {

@@ -1,4 +1,4 @@
-"""True latents of a batch as targets of probes, independent of the order of its objects."""
+"""True latents of a batch as targets of probes, whatever the order of its objects."""
 
 from __future__ import annotations
 
@@ -10,18 +10,19 @@ from torch import Tensor
 
 from statecast.frames import Batch
 
-FIRST = "position"  # the truth that decides the order of objects, where there is one
+FIRST = "position"  # the truth that sorts objects, if it is known
 
 
 def quantities(batch: Batch, frame: int) -> dict[str, Float[Tensor, "window component"]]:
     """Known quantities of each window, at one of its frames.
 
     Truths are floating point: (window, time, …) over all frames of the window, or constant
-    (window, …). One with an axis of objects, (window, time, object, component), is given
+    (window, …). For a truth with an axis of objects, (window, time, object, component), the result
+    holds
 
-    - as it is, for a single object: `position`;
-    - for several, which are exchangeable, as their mean, `position_mean`, and as the list of
-      objects from left to right, `position_sorted`: by x, then y, then the other truths.
+    - with one object, the truth itself: `position`;
+    - with several, which are exchangeable, their mean, `position_mean`, and the list of objects
+      sorted by x, then y, then the other truths: `position_sorted`.
     """
     found = at_frame(batch, frame)
     objects = {name: value for name, value in found.items() if value.ndim == 3}
@@ -54,7 +55,7 @@ def at_frame(batch: Batch, frame: int) -> dict[str, Tensor]:
 
 
 def moving(batch: Batch, names: Iterable[str]) -> set[str]:
-    """Names from `quantities` whose truths have a time axis."""
+    """Names from `quantities` whose truths change in time."""
     length = len(batch.context) + len(batch.target)
     known = {name for name, v in batch.latents.items() if v.ndim > 1 and v.shape[1] == length}
     ends = ("", "_mean", "_sorted")
@@ -62,7 +63,7 @@ def moving(batch: Batch, names: Iterable[str]) -> set[str]:
 
 
 def order_of(keys: Float[Tensor, "window object key"]) -> Tensor:
-    """Order of the objects of each window by their first key, then the next ones."""
+    """Order of the objects of each window by their first key, then by the next ones."""
     order = torch.arange(keys.shape[1]).expand(keys.shape[:2])
     for index in reversed(range(keys.shape[2])):
         by = keys[..., index].gather(1, order)
@@ -80,7 +81,7 @@ def labels(batch: Batch) -> dict[str, Tensor]:
 
 
 def counts_of(classes: Tensor, number: int) -> Float[Tensor, "window class"]:
-    """Number of objects of each class in a window, independent of their order."""
+    """Number of objects of each class in each window."""
     counts = torch.zeros(len(classes), number, dtype=torch.float64)
     return counts.scatter_add_(1, classes, torch.ones(classes.shape, dtype=torch.float64))
 
@@ -88,8 +89,8 @@ def counts_of(classes: Tensor, number: int) -> Float[Tensor, "window class"]:
 def share_found(estimates: Float[Tensor, "window class"], counts: Tensor) -> float:
     """Share of objects whose class is among those with the highest estimated counts.
 
-    As many classes as a window has objects are named, the highest first, each one lowering its
-    estimate by 1, so that one class can be named twice. Of one object it is the accuracy.
+    For each object of a window, the class with the highest estimate is named and its estimate
+    lowered by 1, so a class can be named twice. With one object this is the accuracy.
     """
     named, left = torch.zeros_like(counts), estimates.clone()
     rows = torch.arange(len(counts))

@@ -1,4 +1,4 @@
-"""probes: what a linear map can read of the truth from the dynamic state and from the content."""
+"""probes: what a linear map can read of the truth from the latent and from the content."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from statecast.evaluation.analyses.ridge_regression import explained, fit_probe
 from statecast.evaluation.scoring import model_device
 from statecast.models.base import Forecaster, evaluation_mode
 
-FIT_WINDOWS = 1024  # that probes are fitted on, evenly spaced, or as many as there are
+FIT_WINDOWS = 1024  # evenly spaced windows to fit probes on, at most
 FITTING, SCORING = 1, 2  # streams of random numbers
 CODES = ("latent", "content")
 
@@ -41,16 +41,15 @@ class Read(NamedTuple):
 class Probes(Analysis):
     """Linear probes of positions, speeds and identities, read from latent and content.
 
-    A disentangled model has what moves in its latent (y of SRVP, T of Separable, the pose of
-    DrNet, z of DSVAE) and what stays in its content, and neither in the other. Both are as the
-    decoder sees them, see `Forecaster.codes_of`. Probes are ridge regressions, fitted to
-    windows of another split than the scored one: to training windows, or to validation windows
-    where training windows are scored.
+    A disentangled model encodes what moves only in its latent (y of SRVP, T of Separable, the
+    pose of DrNet, z of DSVAE) and what stays constant only in its content. Probes read both as the
+    decoder sees them, see `Forecaster.codes_of`. Probes are ridge regressions. They are fitted to
+    training windows, or to validation windows if training windows are scored.
 
     The explained shares of truths give completeness and disentanglement, see `code_shares`.
 
-    The latent is that of the last observed frame, or of the first frame that the model has one of;
-    it is one draw where the model draws. Truths are those of the same frame.
+    The latent is that of the last observed frame, or of the first frame for which the model has
+    one; a stochastic model gives one draw. Truths are those of the same frame.
     """
 
     @classmethod
@@ -78,7 +77,7 @@ class Probes(Analysis):
         recognitions = {
             name: recognised(fitted, scored, name)
             for name, known in fitted.labels.items()
-            if torch.isin(scored.labels[name], known).any()  # else no class can be learned
+            if torch.isin(scored.labels[name], known).any()  # otherwise no class can be learned
         }
         truths = shares_of(measures, recognitions, scored.moves)
         return {
@@ -129,14 +128,14 @@ def shares_of(
 
 
 def measured(fitted: Read, scored: Read, code: str, name: str) -> dict[str, Any]:
-    """R² of a quantity from a code: of each component, and their mean."""
+    """R² of a quantity read from a code: of each component, and their mean."""
     probe = fit_probe(fitted.codes[code], fitted.quantities[name])
     shares = explained(probe(scored.codes[code]), scored.quantities[name])
     return {"r2": float(shares.mean()), "components": shares.tolist(), "penalty": probe.penalty}
 
 
 def recognised(fitted: Read, scored: Read, name: str) -> dict[str, Any]:
-    """Share of objects recognised from each code, and with no code at all."""
+    """Share of objects recognised from each code, and without any code (chance)."""
     number = 1 + max(int(part.labels[name].max()) for part in (fitted, scored))
     known = counts_of(fitted.labels[name], number)
     truth = counts_of(scored.labels[name], number)

@@ -1,4 +1,4 @@
-"""Linear probes: ridge regression in closed form, its penalty chosen on samples held out."""
+"""Linear probes: ridge regression in closed form, with the penalty chosen on held-out samples."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor
 
 PENALTIES = tuple(10.0**power for power in range(-8, 4))  # relative to the number of samples
 ROUNDING = 1e-9  # a column that varies by less, relative to its values, is a constant
-HELD_OUT = 0.25  # share of the samples, the last ones, that the penalty is chosen on
+HELD_OUT = 0.25  # last share of the samples, which choose the penalty
 
 
 class LinearProbe(NamedTuple):
@@ -32,10 +32,10 @@ def fit_probe(
 
     $$\min_W \frac1n \|Y - X W\|^2 + \lambda \|W\|^2$$
 
-    with the columns of X centred and scaled to variance 1 and those of Y centred. $\lambda$ is
-    the value in `PENALTIES` with the highest R² on the last quarter of the samples after a fit to
-    the others; the probe is then fitted to all of them. Samples must come in an order in which
-    the last ones do not repeat the first, such as that of their sequences.
+    The columns of X are centred and scaled to variance 1, those of Y are centred. $\lambda$ is
+    the value in `PENALTIES` with the highest R² on the last quarter of the samples, after a fit to
+    the others; the probe is then fitted to all samples. The last samples must be independent of
+    the first, as when samples are ordered by sequence.
     """
     codes, truths = codes.double(), truths.double()
     kept = len(codes) - max(1, round(HELD_OUT * len(codes)))
@@ -54,7 +54,7 @@ def ridge(codes: Tensor, truths: Tensor, penalties: tuple[float, ...]) -> list[L
     """Ridge regressions with several penalties, from one singular value decomposition."""
     mean, centre = codes.mean(dim=0), truths.mean(dim=0)
     spread = spread_of(codes)
-    scale = torch.where(spread > 0, spread, 1.0)  # a unit that never varies says nothing
+    scale = torch.where(spread > 0, spread, 1.0)  # a constant unit is uninformative
     left, values, right = torch.linalg.svd((codes - mean) / scale, full_matrices=False)
     projected = left.T @ (truths - centre)
     probes = []
@@ -66,7 +66,7 @@ def ridge(codes: Tensor, truths: Tensor, penalties: tuple[float, ...]) -> list[L
 
 
 def spread_of(values: Float[Tensor, "sample column"]) -> Float[Tensor, " column"]:
-    """Standard deviation of each column, exactly 0 where it is nothing but rounding."""
+    """Standard deviation of each column; exactly 0 if it is only rounding."""
     spread = values.std(dim=0, correction=0)
     return torch.where(spread > ROUNDING * values.abs().amax(dim=0), spread, 0.0)
 
@@ -78,7 +78,8 @@ def explained(
 
     $$R^2 = 1 - \frac{\sum_i (\hat y_i - y_i)^2}{\sum_i (y_i - \bar y)^2}$$
 
-    1 for exact estimates, 0 for the mean, negative for worse; NaN where the truth never varies.
+    It is 1 for exact estimates, 0 for the mean, negative for worse ones, and NaN if the truth is
+    constant.
     """
     truths = truths.double()
     residual = (estimates - truths).square().sum(dim=0)

@@ -23,10 +23,10 @@ SCORED = ("mse", "psnr")
 
 
 class Steps(Analysis):
-    """Scores of the same windows, with the same draws, by every solver and number of substeps.
+    """Scores of the same windows, with the same draws, for every solver and number of substeps.
 
-    A model that learned a differential equation scores alike with any accurate solver; one that
-    learned the map of its own solver's step scores worse with others.
+    A model that learned a differential equation scores the same with any accurate solver. A model
+    that only learned the step of its own solver scores worse with others.
     """
 
     @classmethod
@@ -36,12 +36,13 @@ class Steps(Analysis):
         return None
 
     def run(self, model: Forecaster, plan: AnalysisPlan) -> dict[str, Any]:
-        """Score the model by each of its solvers; one sample per window.
+        """Score the model with each of its solvers; one sample per window.
 
         Returns:
             `own`: the model's solver and substeps; `windows`; and `rows`: `solver`, `substeps`
-            (None where adaptive), mean `evaluations` of the velocity in a forecast, conditioning
-            included, `seconds` for all windows, and the scores; or `failed`, the reason.
+            (None for an adaptive solver), the mean number of `evaluations` of the velocity per
+            batch, conditioning included, `seconds` for all windows, and the scores; or `failed`,
+            the reason.
         """
         assert isinstance(model, StateSpaceForecaster)
         rows = []
@@ -92,7 +93,7 @@ def scored(
                 len(batch.target),
                 solver=solver,
                 substeps=substeps,
-                # One seed per window, so that rows differ by their solver alone.
+                # One seed per window, so that rows differ only in the solver.
                 generator=window_generators(numbers, plan.seed),
             ).to("cpu")
             seconds, batches = seconds + time.perf_counter() - started, batches + 1
@@ -104,7 +105,7 @@ def scored(
 
 @contextmanager
 def counted(network: nn.Module | None) -> Iterator[list[int]]:
-    """Count the runs of a network, in the one number of the list."""
+    """Count the calls of a network in the single entry of the list."""
     count = [0]
     if network is None:
         yield count

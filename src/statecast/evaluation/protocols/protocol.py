@@ -1,4 +1,4 @@
-"""Test protocols by name: what a score must say to be set beside another, shipped as YAML."""
+"""Test protocols by name, shipped as YAML: the settings that make scores comparable."""
 
 from __future__ import annotations
 
@@ -17,38 +17,38 @@ from statecast.frames import FrameSpec
 class MetricRule(NamedTuple):
     """How a protocol reads a metric."""
 
-    selection: str | None  # how samples are combined; None where there is one way
-    version: str | None  # of our definition; None where none is known to be the protocol's
+    selection: str | None  # how samples are combined; None if there is only one way
+    version: str | None  # version of our metric that matches; None if none is known to match
 
 
 class Digest(NamedTuple):
     """Content that the windows must have."""
 
-    value: str | None  # None where the data cannot be made by everybody
-    exact: bool  # whether another processor makes the same bits
+    value: str | None  # None if the data are not freely available
+    exact: bool  # whether every processor computes the same bits
     note: str | None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Protocol:
-    """Which windows of which data are forecast, with how many samples, and how they are scored.
+    """A test protocol: data, windows, number of samples, and metrics.
 
     Attributes:
-        name: what it is called by.
-        title: one line.
-        source: whose protocol it is.
-        data: name of the data set; None where any source of such frames may hold it.
-        must_be: entries of the data's card that must hold.
-        sets: options of the data set that concern tests alone, and that the protocol sets.
-        frames: number of `channels`, `space` and `value_range`, as far as they are prescribed.
-        split: whose windows are scored.
-        windows: their number; None where the source does not state it.
-        context: frames observed.
-        horizon: frames forecast.
+        name: name of the protocol.
+        title: title, one line.
+        source: publication that the protocol is from.
+        data: name of the data set; None if any data set with such frames will do.
+        must_be: required entries of the data set's card.
+        sets: options of the data set's tests that the protocol sets.
+        frames: required number of `channels`, `space` and `value_range`.
+        split: split to score.
+        windows: number of windows; None if the source does not state it.
+        context: number of observed frames.
+        horizon: number of forecast frames.
         samples: futures per window; a deterministic model gives one.
-        metrics: what is computed, in the order of the source.
-        digest: content of the windows.
-        notes: further remarks for the reader of scores.
+        metrics: rule of each metric, in the order of the source.
+        digest: digest of the windows.
+        notes: remarks for the reader of scores.
     """
 
     name: str
@@ -70,13 +70,13 @@ class Protocol:
     def differences(
         self, card: Mapping[str, Any], spec: FrameSpec, *, windows: int, horizon: int
     ) -> list[str]:
-        """Where data fall short of the protocol, a phrase per field; empty where they satisfy it.
+        """How data differ from the protocol, a phrase per field; empty if they satisfy it.
 
         Args:
-            card: of the data source.
-            spec: of its frames.
+            card: card of the data source.
+            spec: shape, channels and range of its frames.
             windows: number of windows in the split.
-            horizon: frames that follow the context in them; more than needed are allowed.
+            horizon: number of frames after the context; more than needed are allowed.
         """
         found: dict[str, tuple[Any, Any]] = {"context": (spec.context, self.context)}
         if self.data is not None:
@@ -104,7 +104,7 @@ class Protocol:
 
 
 def shown(value: Any) -> str:
-    """A value as YAML has it."""
+    """A value in YAML notation."""
     return yaml.safe_dump(value, default_flow_style=True).removesuffix("\n...\n").strip()
 
 

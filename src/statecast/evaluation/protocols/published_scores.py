@@ -1,4 +1,4 @@
-"""Published scores, shipped as YAML: what a run of the same protocol can be set beside."""
+"""Published scores, shipped as YAML, to compare with runs of the same protocol."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ class PublishedScore(NamedTuple):
     protocol: str
     analysis: str | None  # what was scored, such as `content_swap`; None for forecasts
     metric: str
-    selection: str | None  # how samples were combined; None where there is one way
+    selection: str | None  # how samples were combined; None if there is only one way
     value: float
-    half_width: float | None  # of the 95 % interval, where it is known
+    half_width: float | None  # of the 95 % interval; None if not published
     source: str  # paper and table
     note: str | None
 
@@ -40,11 +40,11 @@ def published_scores() -> tuple[PublishedScore, ...]:
 
 
 def published_for(protocol: str, *, analysis: str | None = None) -> list[PublishedScore]:
-    """Published scores of a protocol; of forecasts, or of an analysis.
+    """Published scores of a protocol, for forecasts or for an analysis.
 
     Args:
-        protocol: its name.
-        analysis: name of the analysis.
+        protocol: name of the protocol.
+        analysis: name of the analysis; None for scores of forecasts.
     """
     return [s for s in published_scores() if (s.protocol, s.analysis) == (protocol, analysis)]
 

@@ -1,4 +1,4 @@
-"""Contact sheets: rows of pictures of what was found."""
+"""Contact sheets: rows of pictures of a file or folder."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ MISSING = (200, 200, 200)
 
 
 def write_sheet(finding: Finding, path: str | Path) -> Path:
-    """Draw what was found as a `.png`: a row per video, sequence or variable.
+    """Draw the pictures of a finding as a `.png`: a row per video, sequence or variable.
 
     Errors:
         InputError: there is nothing to draw.
-        FileError: another ending, or the file cannot be written.
+        FileError: the path has another ending, or the file cannot be written.
     """
     from PIL import Image
 
@@ -34,17 +34,19 @@ def write_sheet(finding: Finding, path: str | Path) -> Path:
         raise FileError(f"A contact sheet is written as .png, got {path.name!r}.")
     rows = [] if finding.preview is None else finding.preview()
     if not rows:
-        raise InputError(f"There is nothing to draw of this: {finding.kind}.")
-    across = max(map(len, rows))
-    sheet = np.full((len(rows) * (SIDE + GAP) + GAP, across * (SIDE + GAP) + GAP, 3), 255, np.uint8)
-    for i, row in enumerate(rows):
+        raise InputError(f"There is nothing to draw for {finding.kind}.")
+    pictures = [[fitted(picture) for picture in row] for row in rows]
+    heights = [GAP + max(picture.shape[0] for picture in row) for row in pictures]
+    width = GAP + max(picture.shape[1] for row in pictures for picture in row)
+    across = max(map(len, pictures))
+    sheet = np.full((sum(heights) + GAP, across * width + GAP, 3), 255, np.uint8)
+    for i, row in enumerate(pictures):
         for j, picture in enumerate(row):
-            small = fitted(picture)
-            top, left = GAP + i * (SIDE + GAP), GAP + j * (SIDE + GAP)
-            sheet[top : top + small.shape[0], left : left + small.shape[1]] = small
+            top, left = GAP + sum(heights[:i]), GAP + j * width
+            sheet[top : top + picture.shape[0], left : left + picture.shape[1]] = picture
     with atomic_path(path) as place:
         Image.fromarray(sheet).save(place, format="PNG")
-    return Path(path)
+    return path
 
 
 def fitted(picture: Array) -> Array:
@@ -60,9 +62,9 @@ def fitted(picture: Array) -> Array:
 
 
 def coloured(frames: Array) -> list[Array]:
-    """Frames of numbers (time, channel, *space) as bytes (y, x, 3): colours, or shades of grey.
+    """Frames (time, channel, *space) as bytes (y, x, 3), in colour or in shades of grey.
 
-    All have one scale; unknown values are light grey; points are a line of squares.
+    All frames share one scale. Unknown values are light grey; points are a line of squares.
     """
     values = frames[:, :3] if frames.shape[1] == 3 else np.repeat(frames[:, :1], 3, axis=1)
     if values.ndim == 3:

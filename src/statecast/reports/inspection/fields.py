@@ -22,6 +22,7 @@ from statecast.io.fields.series import open_series
 from statecast.io.fields.source import FieldOptions, candidates
 from statecast.io.json_yaml import parse_yaml
 from statecast.io.paths import is_remote, shown_path
+from statecast.plots.panels import south_first
 from statecast.reports.inspection.contact_sheet import COLUMNS, ROWS, rows_of
 from statecast.reports.inspection.findings import SAMPLE, Finding, one_line, path_option
 
@@ -182,8 +183,9 @@ def suggest(finding: Finding, named: Sequence[str], name: str, words: list[str])
 
 
 def some(field: Field, count: int) -> Array:
-    """Evenly spaced frames of a field, (time, 1, *space); unknown values are NaN."""
-    return np.stack([frame[0] for frame in spread(field, count)])[:, None]
+    """Evenly spaced frames of a field, (time, 1, *space), north up; unknown values are NaN."""
+    frames = np.stack([frame[:1] for frame in spread(field, count)])
+    return frames[:, :, ::-1] if south_first(field.coordinates(0, 1)) else frames
 
 
 def spread(field: Field, count: int) -> Iterator[Array]:
