@@ -154,3 +154,9 @@ def test_what_a_notebook_shows_is_short_and_moves():
         assert moving.n_frames == 5
     assert "&lt;heat&gt;" in shown
     assert "image/gif" in batch.context._repr_html_()
+    shown = predictor._repr_html_()
+    assert "<td>5 → " in shown
+    assert "<td>32×32</td>" in shown
+    latents = predictor.infer_latents(statecast.example("digits").context, samples=2)
+    shape = "×".join(map(str, latents.states.shape))
+    assert f"<th>states (sample, batch, time, latent)</th><td>{shape}</td>" in latents._repr_html_()

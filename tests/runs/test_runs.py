@@ -12,6 +12,7 @@ from statecast.cli.main import main
 from statecast.data import DATASETS
 from statecast.errors import CorruptionError, FileError, InputError
 from statecast.evaluation.comparability import read_scores
+from statecast.evaluation.evaluation import score_text
 from statecast.models import MODELS
 from statecast.models.build import model_of, own_options
 from statecast.runs.create import create_run
@@ -162,9 +163,13 @@ def test_a_run_opened_again_forecasts_the_same(recipe, tmp_path):
         for model in (run.load("last"), load(tmp_path / "run", "last").model)
     )
     assert torch.equal(one.samples, other.samples)
+    assert "has no scores yet" in again._repr_html_()
     scores = evaluate_run(again, ["--evaluate.samples", "2"])
     assert scores.protocol["samples"] == 2
     assert (tmp_path / "run" / "scores.json").is_file()
+    metric, selections = next(iter(scores.forecasters[scores.model].items()))
+    selection, score = next(iter(selections.items()))
+    assert f"<th>{metric} {selection}</th><td>{score_text(score)}</td>" in again._repr_html_()
 
 
 def test_the_best_checkpoint_is_scored_unless_another_is_asked_for(recipe, tmp_path):

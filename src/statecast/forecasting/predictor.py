@@ -14,6 +14,7 @@ from statecast.checks import typed
 from statecast.errors import InputError
 from statecast.frames import Forecast, Frames, FrameSpec
 from statecast.io.fields.preprocessing import Preparation, plain_preparation
+from statecast.io.html import html_table
 from statecast.io.video.options import ClipOptions
 from statecast.models.base import Forecaster
 from statecast.models.latent_space import require_latents
@@ -47,6 +48,22 @@ class Predictor:
             f"Predictor({self.model.title}, {count:,} parameters, context {spec.context}, "
             f"{', '.join(spec.channels):.80}, space {'×'.join(map(str, spec.space))})"
         )
+
+    def _repr_html_(self) -> str:
+        """The model, its frames and their preparation, for notebooks."""
+        spec, model = self.spec, self.model
+        count = sum(parameter.numel() for parameter in model.parameters())
+        known = {"fields": self.fields, "videos": self.videos, "arrays": self.axes}
+        rows = {
+            "model": f"{model.title}, {count:,} parameters",
+            "forecasts": "samples" if model.stochastic else "one future",
+            "frames": f"{spec.context} → {spec.horizon} in training",
+            "channels": ", ".join(map(" / ".join, zip(spec.channels, spec.units, strict=True))),
+            "space": "×".join(map(str, spec.space)),
+            "trained on": next((kind for kind, how in known.items() if how), "frames"),
+            "calibrated": "no" if model.calibration is None else "yes",
+        }
+        return html_table(repr(self), rows)
 
     @property
     def spec(self) -> FrameSpec:

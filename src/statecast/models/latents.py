@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from statecast.checks import typed
 from statecast.errors import InputError
+from statecast.io.html import html_table
 from statecast.nn.codecs.base import Content
 from statecast.nn.gaussian import DiagonalGaussian
 from statecast.solvers.solvers import Solver
@@ -60,6 +61,17 @@ class Latents:
             )
         )
         return f"Latents({sizes}, times {float(self.times[0]):g} … {float(self.times[-1]):g})"
+
+    def _repr_html_(self) -> str:
+        """Shapes of the parts, for notebooks."""
+        parts = {
+            "states (sample, batch, time, latent)": self.states,
+            "content (batch, content, *grid)": self.content.code,
+            "noise (sample, batch, interval, noise)": self.noise,
+        }
+        rows = {n: "none" if v is None else "×".join(map(str, v.shape)) for n, v in parts.items()}
+        solvers = dict.fromkeys(f"{s.name}, {s.substeps} per frame" for s in self.solvers)
+        return html_table(repr(self), rows | {"solver steps": "; ".join(solvers) or "none"})
 
     def __post_init__(self) -> None:
         if self.states.ndim != 4 or 0 in self.states.shape:

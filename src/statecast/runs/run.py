@@ -15,13 +15,15 @@ from statecast.data import DATASETS
 from statecast.data.base import DataSource, InferredOption, seeded_generator
 from statecast.data.thinned import ThinnedSource
 from statecast.distributed import all_gather, is_main, run_on_main
-from statecast.errors import CorruptionError, FileError, InputError
+from statecast.errors import CorruptionError, FileError, InputError, StatecastError
+from statecast.evaluation.comparability import read_scores
 from statecast.evaluation.evaluate import evaluate
-from statecast.evaluation.evaluation import Evaluation
+from statecast.evaluation.evaluation import Evaluation, score_text
 from statecast.evaluation.protocol_settings import data_options, refuse_settings_of
 from statecast.forecasting.predictor import Predictor
 from statecast.frames import FrameSpec
 from statecast.io.fields.preprocessing import FILE_NAME, read_preparation
+from statecast.io.html import html_table
 from statecast.io.json_yaml import LARGEST_YAML, own_file, read_text
 from statecast.io.video.options import ClipOptions
 from statecast.models.base import Forecaster
@@ -35,8 +37,8 @@ from statecast.runs.folders import (
 from statecast.runs.initial_weights import read_initial_weights
 from statecast.runs.recipes.resolve import Tables, as_tables, pairs, resolve
 from statecast.runs.trained import trained_names, training_command
-from statecast.training.checkpoint_folders import list_checkpoints
-from statecast.training.checkpoints import Checkpoint, load_checkpoint
+from statecast.training.checkpoint_folders import list_checkpoints, step_of
+from statecast.training.checkpoints import Checkpoint, best_of, load_checkpoint
 from statecast.training.loop import TrainingResult
 from statecast.training.options import TrainingOptions
 from statecast.training.precision import device_of
@@ -59,6 +61,25 @@ class Run:
         shape = "×".join(map(str, self.spec.frame_shape))
         lengths = f"{self.spec.context} → {self.spec.horizon} frames of {shape}"
         return f"Run({self.folder}: {self.name} on {self.tables['data']['name']}, {lengths})"
+
+    def _repr_html_(self) -> str:
+        """Its progress, and its scores if it has any, for notebooks."""
+        best = best_of(self.folder)
+        rows = {
+            "model": self.name,
+            "data": self.tables["data"]["name"],
+            "checkpoints": ", ".join(str(step_of(p)) for p in list_checkpoints(self.folder)),
+            "best checkpoint": "none" if best is None else step_of(best),
+            "steps to train": self.tables["train"]["steps"],
+        }
+        try:
+            scores = read_scores(self.folder)
+            for metric, by_selection in scores.forecasters[scores.model].items():
+                selection, score = next(iter(by_selection.items()))
+                rows[f"{metric} {selection}"] = score_text(score)
+        except StatecastError as error:
+            rows["scores"] = error
+        return html_table(repr(self), rows)
 
     @property
     def name(self) -> str:
