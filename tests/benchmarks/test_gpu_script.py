@@ -55,7 +55,7 @@ def test_without_a_gpu_the_script_says_what_to_do(capsys):
     with pytest.raises(SystemExit):
         gpu.main(["--parts", "parity"])
     said = capsys.readouterr().err
-    assert "There is no device 'cuda' here." in said
+    assert "This machine has no device 'cuda'." in said
     assert "--device cpu --quick" in said
 
 

@@ -45,7 +45,7 @@ def test_each_new_frame_is_the_last_one_of_a_new_forecast(tmp_path, caplog):
     for length, found in zip((5, 6, 7, 9), seen, strict=True):
         assert np.array_equal(found, frames[length - 1])
     assert looks == [2.5] * 6
-    assert "Waiting for it to change" in caplog.text
+    assert "Waiting for the source to change" in caplog.text
 
 
 def test_a_source_that_is_not_there_is_told_at_once(tmp_path):

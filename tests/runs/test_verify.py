@@ -207,7 +207,7 @@ def test_training_goes_back_to_the_newest_whole_checkpoint_when_asked(run, made,
     assert f"statecast train --resume {run} --fallback" in capsys.readouterr().err
     assert main(["train", "--resume", str(run), "--fallback"]) == 0
     said = capsys.readouterr().err
-    assert "step=000012 is damaged; it is damaged-step=000012 now." in said
+    assert "step=000012 is damaged and was renamed to damaged-step=000012." in said
     assert "Continuing from step 8." in said
     one, other = load_checkpoint(made), load_checkpoint(run)
     assert digest_of(one) == digest_of(other)  # trained again to the bit
@@ -226,14 +226,14 @@ def test_where_no_checkpoint_is_whole_nothing_is_set_aside(run, capsys):
         flip(path / "model.safetensors", 50, 0)
     before = files_of(run)
     assert main(["train", "--resume", str(run), "--fallback"]) == MISTAKE
-    assert "no checkpoint that is whole" in capsys.readouterr().err
+    assert "no intact checkpoint" in capsys.readouterr().err
     assert files_of(run) == before
     assert main(["train", "--fallback", "tiny"]) == MISTAKE
 
 
 def test_loading_falls_back_with_a_warning_when_asked(run):
     flip(run / "checkpoints" / "step=000008" / "model.safetensors", 500, 6)
-    with pytest.raises(CorruptionError, match="The next one is that of step 12"):
+    with pytest.raises(CorruptionError, match="Another checkpoint is that of step 12"):
         load(run)
     with pytest.warns(UserWarning, match=r"step=000008.*step 12 is used instead"):
         model = load(run, fallback=True).model

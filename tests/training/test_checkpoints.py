@@ -154,7 +154,7 @@ def test_a_folder_without_checkpoints_says_what_to_do(tmp_path):
     with pytest.raises(FileError, match="Train it first"):
         load_checkpoint(tmp_path)
     save(tmp_path)
-    with pytest.raises(FileError, match="it has 7"):
+    with pytest.raises(FileError, match="it holds steps 7"):
         load_checkpoint(tmp_path, 9)
     with pytest.raises(FileError, match="last, best or a number"):
         load_checkpoint(tmp_path, "newest")

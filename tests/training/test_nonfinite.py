@@ -57,7 +57,7 @@ def test_windows_with_values_that_are_not_finite_are_named(
         train_run(run)
     message = str(caught.value)
     assert "stopped at step 6: total, " in message
-    assert f"the windows {held} of the training split, of which window {window} has" in message
+    assert f"the windows {held} of the training split; window {window} has" in message
     assert "\n" not in message
     assert load_checkpoint(run.folder).step == 4
     assert all(t.isfinite().all() for t in load_checkpoint(run.folder).model.values())
@@ -69,8 +69,8 @@ def test_a_finite_window_whose_loss_overflows_is_found(recipe, data, tmp_path, m
     with pytest.raises(NonFiniteLossError) as caught:
         train_run(create_run(recipe, tmp_path / "run"))
     assert "step 3: " in str(caught.value)
-    assert "all of whose values are finite" in str(caught.value)
-    assert f"By itself, window {window} has a loss or gradient" in str(caught.value)
+    assert "all their values are finite" in str(caught.value)
+    assert f"Alone, window {window} has a loss or gradient" in str(caught.value)
 
 
 def test_a_gradient_that_is_not_finite_is_found_though_the_loss_is(data, tmp_path, monkeypatch):
@@ -102,7 +102,8 @@ def test_fresh_windows_are_told_by_what_draws_them(data):
     said = describe_batch(None, 7, 2, batch)
     assert "training_batch(7, 3, seed=2)" in said
     batch.context.values[2, 0, 0, 0] = math.nan
-    assert "that at place 2 has values that are not finite" in describe_batch(None, 7, 2, batch)
+    found = describe_batch(None, 7, 2, batch)
+    assert "the window at position 2 has values that are not finite" in found
 
 
 def test_unknown_values_are_no_fault(data):

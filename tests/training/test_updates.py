@@ -168,7 +168,7 @@ def test_options_of_the_optimiser_come_from_the_recipe_and_its_state_from_the_ch
     assert optimizer.param_groups[0]["betas"] == (0.5, 0.9)
     before = first.updaters[0].optimizer.state_dict()["state"]
     assert same(optimizer.state_dict()["state"], before)
-    with pytest.raises(InputError, match="cannot be resumed with another seed"):
+    with pytest.raises(InputError, match="must be resumed with the same seed"):
         Trainer(small(data), data, tmp_path, TrainingOptions(seed=7), checkpoint)
     with pytest.raises(InputError, match=r"another model: the weights in .* do not fit it"):
         Trainer(small(data, width=5), data, tmp_path, edited, checkpoint)

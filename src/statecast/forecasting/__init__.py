@@ -1,1 +1,1 @@
-"""Forecasts from a file to a file."""
+"""Forecasts from files to files."""

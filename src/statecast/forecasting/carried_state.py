@@ -18,15 +18,15 @@ LOGGER = logging.getLogger(__name__)
 
 
 class CarriedState:
-    """The state of a model after all frames of a source since the first look at it.
+    """The state of a model that has seen all frames of a source since the first update.
 
-    It begins with the last frames, as many as a context has. Each later look adds the new frames.
-    Where a source does not continue the frames seen before, the state starts again.
+    The first update takes the last frames, as many as a context has. Each later update adds the
+    new frames. If the source does not continue the frames seen before, the state starts again.
 
     Args:
-        predictor: a model for which `why_no_state` returns None.
+        predictor: a predictor for which `why_no_state` returns None.
         samples: futures to draw.
-        seed: of the samples.
+        seed: seed of the samples.
     """
 
     def __init__(self, predictor: Predictor, *, samples: int, seed: int) -> None:
@@ -37,23 +37,23 @@ class CarriedState:
         self.seen: Observed | None = None
 
     def update(self, read: Callable[[int | None], Observed]) -> Frames:
-        """Look at the source; the context that it has now.
+        """Update the state with the new frames of the source; return its current context.
 
         Args:
-            read: gives the last frames of the source: N of them, or those of a context.
+            read: returns the last N frames of the source, or those of a context for None.
         """
         now = read(None)
         count = len(now.frames)
         new = self.new_frames(now)
-        if new is not None and new >= count:  # read on to a frame that was seen
+        if new is not None and new >= count:  # read back to a frame that was seen
             now = read(new + 1)
             new = self.new_frames(now)
         whole = self.predictor.context(now.frames)
-        if new is None or new > len(now.frames):  # it may have grown between two readings
+        if new is None or new > len(now.frames):  # the source may have grown in between
             if self.seen is not None:
                 LOGGER.warning(
-                    "The source does not continue the frames seen before: the state starts again "
-                    "from its last frames."
+                    "The source does not continue the frames seen before. The state starts again "
+                    "from the last frames."
                 )
             generator = seeded_generator(self.seed)
             self.state = self.model.filter(
@@ -66,7 +66,7 @@ class CarriedState:
         return context
 
     def new_frames(self, now: Observed) -> int | None:
-        """Frames since the last look; None where the source does not continue from there."""
+        """Number of frames since the last update; None if the source does not continue from it."""
         if self.seen is None or len(self.seen.ends) != len(now.ends):
             return None
         gaps = {end - before for end, before in zip(now.ends, self.seen.ends, strict=True)}
@@ -85,7 +85,7 @@ class CarriedState:
     def forecast(
         self, context: Frames, horizon: int | None, times: Sequence[float] | None
     ) -> Forecast:
-        """Samples of the frames that follow, with the labels of the context that they follow."""
+        """Samples of the frames that follow, with the labels of their context."""
         generator = None if self.model.draws_in_filter else seeded_generator(self.seed)
         forecast = self.model.forecast_from(
             self.state, horizon, times=times, samples=self.samples, generator=generator
@@ -105,11 +105,12 @@ def last_of(frames: Frames, count: int) -> Frames:
 def why_no_state(
     predictor: Predictor, *, steps: bool = False, times: Sequence[float] | None = None
 ) -> str | None:
-    """Why forecasts of a source that grows are each made anew; None where a state is carried on.
+    """Why forecasts of a growing source cannot carry a state; None if they can.
 
     Args:
-        steps: whether forecasts ask for another solver, or another number of its steps.
-        times: times that are asked for.
+        predictor: the model.
+        steps: whether forecasts use another solver or another number of its steps.
+        times: the times to forecast, if given.
     """
     model = predictor.model
     if not isinstance(model, OnlineForecaster):
@@ -117,7 +118,7 @@ def why_no_state(
     if model.why_no_state is not None:
         return model.why_no_state.rstrip(".")
     if steps:
-        return "A state was followed by the model's own solver"
+        return "A state can only be carried with the steps of the model's own solver"
     if times is not None and min(times) <= 0:
-        return "A state forecasts times after the last frame"
+        return "A state can only forecast times after the last frame"
     return None

@@ -22,19 +22,20 @@ def follow(
     seconds: float = 10.0,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Iterator[Written]:
-    """Forecast now, and again each time that the files of a source have changed.
+    """Forecast now, and again each time that the files of a source change.
 
-    Only the last frames are read, so a forecast takes the same time however many came before. A
-    source that cannot be read, because it is still being written, is tried again once it changes.
+    Only the last frames are read, so the time of a forecast does not grow with the source. If the
+    source cannot be read, for example because it is being written, it is read again once it
+    changes.
 
     Args:
         source: files, Zarr stores or folders, as `forecast_file` takes them.
-        forecast: writes the forecast.
-        seconds: between two looks at the source.
-        sleep: waits for that time.
+        forecast: function that writes the forecast.
+        seconds: time between checks of the source.
+        sleep: function that waits for a number of seconds.
 
     Yields:
-        Every file written, without end.
+        A record of every file written, without end.
 
     Errors:
         FileError, InputError: the first forecast fails.
@@ -50,7 +51,7 @@ def follow(
         try:
             yield forecast()
         except FileError as error:
-            LOGGER.warning("%s Waiting for it to change.", error)
+            LOGGER.warning("%s Waiting for the source to change.", error)
 
 
 def state_of(source: str | Path | Sequence[str]) -> str:
@@ -61,7 +62,7 @@ def state_of(source: str | Path | Sequence[str]) -> str:
         for file in files:
             try:
                 facts = file.stat()
-            except FileNotFoundError:  # removed since it was listed
+            except FileNotFoundError:  # removed after it was listed
                 continue
             digest.update(f"{file}\0{facts.st_size}\0{facts.st_mtime_ns}\n".encode())
     return digest.hexdigest()

@@ -1,4 +1,4 @@
-"""forecast: from a file of observed frames to a file of forecasts."""
+"""forecast_file: from a file of observed frames to a file of forecasts."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from statecast.io.paths import existing_paths, is_remote
 from statecast.models.base import Forecaster
 from statecast.solvers.solvers import SolverName
 
-FAR = 10.0  # standard deviations of training beyond which a context is doubtful
-QUANTILES = (0.1, 0.5, 0.9)  # written to labelled files unless others are asked for
+FAR = 10.0  # standard deviations of the training data, beyond which a context gets a warning
+QUANTILES = (0.1, 0.5, 0.9)  # written to labelled files by default
 
 
 class Written(NamedTuple):
@@ -26,7 +26,7 @@ class Written(NamedTuple):
 
     path: Path
     shape: tuple[int, ...]  # (sample, batch, time, channel, *space)
-    warnings: tuple[str, ...] = ()  # what makes the forecast doubtful
+    warnings: tuple[str, ...] = ()  # reasons to doubt the forecast
 
 
 @typed
@@ -51,41 +51,42 @@ def forecast_file(
     """Forecast the frames that follow those of a file, and write them to another.
 
     Args:
-        predictor: the trained model, as `statecast.load` returns it; `Predictor(model)` for any
-            other.
-        source: what `data.path` takes, recognised by its content. An array (time, channel, *space),
-            with an axis of sequences or without, and without the channel axis where there is one
-            channel; bytes are taken as images of 256 levels where the model's range is [0, 1]. A
-            model that needs them takes `actions` (step, number) and `agent_states` (time, number)
-            of the same file, from its first frame on; actions extend through the horizon. Or NetCDF
-            files or Zarr stores that are one series, with the variables that the model was trained
-            on. Or videos or folders of images, whose last frames are prepared as in training.
+        predictor: the trained model, as `statecast.load` returns it, or `Predictor(model)`.
+        source: what `data.path` takes; its content tells the kind.
+            An array is (time, channel, *space), with or without an axis of sequences in front, and
+            without the channel axis if there is one channel. Bytes are images of 256 levels if the
+            model's range is [0, 1]. A model with actions reads `actions` (step, number) and
+            `agent_states` (time, number) from the same file; both begin with the first frame, and
+            actions extend through the horizon.
+            NetCDF files and Zarr stores must be one series with the variables of training.
+            Videos and folders of images are prepared as in training.
         output: `.npz` (samples, times, channels); an animation, `.gif`, `.webp` or `.mp4`; a
             picture, `.png`, `.pdf` or `.svg`; or `.nc`, `.zarr`: samples, mean, standard deviation
-            and quantiles, with the coordinates of `source`, written part by part, so that memory
-            does not limit the number of samples.
-        horizon: frames to forecast; by default the number in training.
-        times: instead of `horizon`, increasing times in frame intervals after the last observed
-            frame, whole or not; below 0 for a model whose steps can be undone.
+            and quantiles, with the coordinates of `source`. The last two are written in parts, so
+            that memory does not limit the number of samples.
+        horizon: number of frames to forecast; by default as in training.
+        times: times to forecast instead of `horizon`, increasing, in frame intervals after the
+            last observed frame. They may be fractions, and below 0 if the model's steps are
+            reversible.
         samples: futures to draw.
-        context: last frames of the file to use; by default the number in training.
-        substeps: steps of the solver per frame; by default the model's own.
-        solver: of the transition's differential equation; by default the model's own.
+        context: number of last frames of the file to use; by default as in training.
+        substeps: solver steps per frame; by default the model's own number.
+        solver: solver of the transition's differential equation; by default the model's own.
         quantiles: probabilities of the quantiles in `.nc` and `.zarr`.
-        seed: of the samples.
-        picture: what animations show: a `mosaic` of observed frames, mean and samples; or the
-            forecast frames alone, of the `mean` or of one `sample`. Those of a video have its
-            frame rate. As `.png`, `.pdf` or `.svg` also the `motion` of PKnl, as arrows, and the
-            `objects` of DDPAE.
-        reading: options of reading in place of those of training, such as
+        seed: seed of the samples.
+        picture: content of pictures. Animations show a `mosaic` of observed frames, mean and
+            samples, or only the forecast frames of the `mean` or of one `sample`, at the frame
+            rate of a source video. `.png`, `.pdf` and `.svg` can also show the `motion` of PKnl, as
+            arrows, and the `objects` of DDPAE.
+        reading: options for reading the source that replace those of training, such as
             `{"uneven_times": "fill"}`; see `statecast.forecasting.inputs.read_context`.
-        carried: the state after earlier looks at the source, of the same samples and seed: it is
-            brought up to date by the frames that are new, and the forecast continues from it.
-        target: the frames that followed, in the model's units, to be drawn beside the forecast.
+        carried: state after earlier updates, with the same samples and seed. It is updated with
+            the new frames of the source, and the forecast continues from it.
+        target: the frames that followed, in the model's units, to draw beside the forecast.
 
     Errors:
         FileError: a file cannot be read or written, or has an unknown ending.
-        InputError: the frames do not fit the model, or `output` is a part of `source`.
+        InputError: the frames do not fit the model, or `output` is part of `source`.
     """
     output = Path(output)
     write = writer_of(output)
@@ -120,23 +121,25 @@ def forecast_file(
 
 
 def equal_samples(model: Forecaster, samples: int) -> Iterator[str]:
-    """A warning for several samples of a deterministic model."""
+    """A warning if a deterministic model is asked for several samples."""
     if samples > 1 and not model.stochastic:
         yield f"The model is deterministic: its {samples} samples are equal."
 
 
 def check_apart(output: Path, source: str | Path | Sequence[str]) -> None:
-    """Raise `InputError` where a forecast would replace what it is made from."""
+    """Raise `InputError` if a forecast would overwrite its own observations."""
     named = [source] if isinstance(source, str | Path) else source
     here = [item for item in named if not is_remote(item)]
     written = output.resolve()
     for path in (found.resolve() for found in existing_paths(here)):
         if written == path or written in path.parents:
-            raise InputError(f"{output} holds the observations. Write the forecast elsewhere.")
+            raise InputError(
+                f"{output} holds the observations. Choose another output for the forecast."
+            )
 
 
 def far_from_training(model: Forecaster, frames: Frames) -> tuple[str, ...]:
-    """A warning for each channel whose context lies far from what the model was trained on."""
+    """A warning for each channel whose context lies far from the training data."""
     scaled = model.in_standard_deviations(frames.to(model.normaliser.location.device))
     if scaled is None:
         return ()
@@ -146,7 +149,6 @@ def far_from_training(model: Forecaster, frames: Frames) -> tuple[str, ...]:
         if abs(middle) > FAR:
             found.append(
                 f"{name} lies {abs(middle):.0f} standard deviations "
-                f"{'above' if middle > 0 else 'below'} the values of training. Is it in another "
-                "unit?"
+                f"{'above' if middle > 0 else 'below'} the mean of training. Check its unit."
             )
     return tuple(found)

@@ -1,4 +1,4 @@
-"""hindcast: forecasts from many starts of a series, in one Zarr store that can be resumed."""
+"""hindcast: forecasts from many starts of a series, in one resumable Zarr store."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ from statecast.models.latents import fingerprint_of
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
-WRITTEN = "written"  # variable that says which starts are done
-REQUEST = "hindcast"  # attribute that says what was asked for
-FORMAT: Literal[2] = 2  # of Zarr, which all readers know
-CHUNK_BYTES = 1 << 26  # at most, of one chunk of samples
+WRITTEN = "written"  # variable that marks the starts that are done
+REQUEST = "hindcast"  # attribute that describes the hindcast
+FORMAT: Literal[2] = 2  # Zarr format that all readers support
+CHUNK_BYTES = 1 << 26  # largest size of one chunk of samples
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,14 +42,14 @@ class Hindcast:
 
     Attributes:
         predictor: the trained model.
-        source: NetCDF files and Zarr stores that are one series.
-        start: first start, as a date such as `2015-01-01`; None for the earliest one possible.
+        source: NetCDF files and Zarr stores that form one series.
+        start: first start, as a date such as `2015-01-01`; None for the earliest possible one.
         end: last start; None for the last frame of the series.
-        every: frames between starts, or a duration such as `5D`.
-        horizon: frames forecast from each start.
-        samples: futures of each start.
-        seed: of the samples; those of a start follow from it and the start's date.
-        reading: options of reading the series in place of those of training.
+        every: number of frames from one start to the next, or a duration such as `5D`.
+        horizon: number of frames to forecast from each start.
+        samples: futures per start.
+        seed: seed of the samples; those of a start depend only on it and on the start's date.
+        reading: options for reading the series that replace those of training.
     """
 
     predictor: Predictor
@@ -63,10 +63,10 @@ class Hindcast:
     reading: Mapping[str, Any] = field(default_factory=dict)
 
     def series(self) -> Field:
-        """The series, opened; frames are read as they are needed.
+        """The opened series; its frames are read when they are needed.
 
         Errors:
-            FileError, InputError: it cannot be read, or does not fit the model.
+            FileError, InputError: the series cannot be read, or does not fit the model.
         """
         files = labelled_files(list(self.source))
         if not files:
@@ -83,16 +83,16 @@ class Hindcast:
         return found
 
     def starts(self, series: Field) -> Array:
-        """Numbers of the frames that forecasts start after.
+        """Numbers of the frames after which forecasts start.
 
         Errors:
-            InputError: no frame qualifies.
+            InputError: the series or the dates leave no start.
         """
         context = self.predictor.spec.context
         numbers = np.arange(context - 1, len(series))
         if len(numbers) == 0:
             raise InputError(
-                f"{series.origin} has no start: it holds {len(series)} frames, but a context takes "
+                f"{series.origin} has no start: it holds {len(series)} frames, but a context needs "
                 f"{context}."
             )
         times = series.frames.times[numbers]
@@ -103,16 +103,16 @@ class Hindcast:
                 numbers = numbers[within(times, asked, series.origin)]
             except InputError as error:
                 raise InputError(
-                    f"{series.origin} has no start from {asked[0]} to {asked[1]}. Starts are dates "
-                    f"such as 2001-01-31, here from {first} to {last}."
+                    f"{series.origin} has no start from {asked[0]} to {asked[1]}; its starts run "
+                    f"from {first} to {last}. Give dates such as 2001-01-31."
                 ) from error
         return numbers[:: self.frames_between(series)]
 
     def frames_between(self, series: Field) -> int:
-        """Frames from one start to the next.
+        """Number of frames from one start to the next.
 
         Errors:
-            InputError: they are not a whole number, or fewer than one.
+            InputError: it is not a whole number of at least 1.
         """
         between: float = 1.0
         if isinstance(self.every, int):
@@ -122,13 +122,13 @@ class Hindcast:
             between = wanted.size / step.size if wanted.unit == step.unit else 0.5
         if between < 1 or between != round(between):
             raise InputError(
-                f"Starts lie a whole number of frames apart, got every {self.every}; frames are "
-                f"{series.frames.step} apart."
+                f"Starts must lie a whole number of frames apart, got every {self.every}; frames "
+                f"are {series.frames.step} apart."
             )
         return round(between)
 
     def description(self, series: Field, starts: Array) -> dict[str, Any]:
-        """Everything that determines the numbers (JSON values)."""
+        """Everything that determines the forecasts, as JSON values."""
         times = "\n".join(text_of(series.frames.times[number]) for number in starts)
         return {
             "model": fingerprint_of(self.predictor.model),
@@ -145,34 +145,33 @@ class Hindcast:
 def write_hindcast(
     hindcast: Hindcast, output: str | Path, *, batch_size: int = 8, dask: str | None = None
 ) -> Path:
-    """Forecast from every start and write one Zarr store, start by start.
+    """Forecast from every start into one Zarr store, start by start.
 
-    Its variables have the dimensions (init_time, realization, lead_time, *space), with the
-    standard names of the CF conventions. A hindcast that was stopped continues with the starts that
-    are not written yet; numbers do not depend on where it was stopped, on the batch size or on how
-    many processes share the work. In a group of processes each writes starts of its own.
+    Its variables have the dimensions (init_time, realization, lead_time, *space) and the standard
+    names of the CF conventions. If the store exists, only the missing starts are written. The
+    numbers do not depend on interruptions, on the batch size, or on the number of processes, which
+    share the starts.
 
     Args:
-        hindcast: what to forecast.
-        output: the store, `.zarr`.
-        batch_size: starts at once.
-        dask: address of a Dask scheduler whose workers, which must see the same files, do the
-            work.
+        hindcast: the starts, the model and the series.
+        output: path of the store, `.zarr`.
+        batch_size: number of starts at once.
+        dask: address of a Dask scheduler whose workers do the work; they must see the same files.
 
     Returns:
         The path of the store.
 
     Errors:
-        InputError: the store holds another hindcast, or the series does not fit.
-        FileError: it cannot be read or written.
+        InputError: the store holds another hindcast, or the series does not fit the model.
+        FileError: the series cannot be read, or the store cannot be written.
         MissingExtraError: Dask is not installed.
     """
     output = Path(output)
     if output.suffix != ".zarr":
-        raise FileError(f"A hindcast is written as .zarr, got {output.name!r}.")
+        raise FileError(f"The output of a hindcast must be a .zarr store, got {output.name!r}.")
     if not 1 <= hindcast.horizon <= LONGEST or min(hindcast.samples, batch_size) < 1:
         raise InputError(
-            "A hindcast needs a horizon, samples and a batch size of at least 1, got "
+            "horizon, samples and batch_size must be at least 1, got "
             f"{hindcast.horizon}, {hindcast.samples} and {batch_size}."
         )
     require("zarr", "fields", "write hindcasts")
@@ -186,7 +185,7 @@ def write_hindcast(
             write_block(hindcast, output, starts, block)
     else:
         write_on_cluster(dask, hindcast, output, starts, blocks)
-    all_gather(None)  # all have written
+    all_gather(None)  # waits until all processes have written
     run_on_main(lambda: consolidate(output))
     return output
 
@@ -194,7 +193,7 @@ def write_hindcast(
 def write_on_cluster(
     address: str, hindcast: Hindcast, output: Path, starts: Array, blocks: Sequence[Array]
 ) -> None:
-    """Let the workers of a Dask cluster write the blocks; the model is sent to each once."""
+    """Let the workers of a Dask cluster write the blocks; each receives the model once."""
     require("distributed", "cluster", "share a hindcast between the workers of a Dask cluster")
     from distributed import Client
 
@@ -209,7 +208,7 @@ def write_on_cluster(
 
 
 def write_block(hindcast: Hindcast, output: Path, starts: Array, block: Array) -> None:
-    """Forecast from the starts at some positions, and write the forecasts."""
+    """Forecast from the starts at the given positions, and write the forecasts."""
     import zarr
 
     series = hindcast.series()
@@ -263,10 +262,11 @@ def dates_of(labels: Sequence[Coordinates]) -> torch.Tensor:
 
 
 def prepare_store(hindcast: Hindcast, series: Field, starts: Array, output: Path) -> None:
-    """Make the store, or check that it is the one to continue.
+    """Create the store, or check that an existing one holds the same hindcast.
 
     Errors:
-        InputError: it holds something else.
+        InputError: it holds another hindcast.
+        FileError: it is not a hindcast.
     """
     asked = hindcast.description(series, starts)
     if not output.exists():
@@ -277,13 +277,13 @@ def prepare_store(hindcast: Hindcast, series: Field, starts: Array, output: Path
     different = [name for name, value in asked.items() if found.get(name) != value]
     if different:
         raise InputError(
-            f"{output} holds a hindcast with other {', '.join(different)}. Choose another output, "
-            "or remove it."
+            f"{output} holds a hindcast with different {', '.join(different)}. Choose another "
+            "output, or remove the store."
         )
 
 
 def request_of(output: Path) -> dict[str, Any]:
-    """The request that a store was made for.
+    """The description of the hindcast in a store.
 
     Errors:
         FileError: it is not a hindcast.
@@ -294,7 +294,7 @@ def request_of(output: Path) -> dict[str, Any]:
         found: dict[str, Any] = json.loads(str(zarr.open_group(output, mode="r").attrs[REQUEST]))
     except (OSError, KeyError, ValueError) as error:
         raise FileError(
-            f"{output} exists and is not a hindcast. Choose another output, or remove it."
+            f"{output} exists but is not a hindcast. Choose another output, or remove it."
         ) from error
     return found
 
@@ -302,7 +302,7 @@ def request_of(output: Path) -> dict[str, Any]:
 def create_store(
     hindcast: Hindcast, series: Field, starts: Array, place: Path, asked: Mapping[str, Any]
 ) -> None:
-    """Write coordinates and attributes, and make room for the forecasts."""
+    """Write coordinates and attributes, and create empty variables for the forecasts."""
     import zarr
 
     first = int(starts[0])

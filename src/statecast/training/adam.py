@@ -1,4 +1,4 @@
-"""Adam as MIM was trained with, whose epsilon lies inside the root."""
+"""Adam with epsilon inside the root, as used to train MIM."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from torch import nn
 class InnerEpsilonAdam(torch.optim.Optimizer):
     r"""Adam with the step $\eta\, \hat m / \sqrt{\hat v + \varepsilon}$.
 
-    PyTorch adds ε outside the root. The two differ where gradients are small: with the default
-    ε, below about 0.001.
+    PyTorch adds ε outside the root. The two differ for small gradients: with the default ε, below
+    about 0.001.
 
     References: Kingma and Ba (2015), https://arxiv.org/abs/1412.6980; the root as in
     https://github.com/Yunbo426/MIM.
@@ -36,7 +36,7 @@ class InnerEpsilonAdam(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
-        """Change every weight that has a gradient."""
+        """Update every weight that has a gradient."""
         loss = None if closure is None else closure()
         for group in self.param_groups:
             for weight in group["params"]:
@@ -45,7 +45,7 @@ class InnerEpsilonAdam(torch.optim.Optimizer):
         return loss
 
     def change(self, weight: nn.Parameter, gradient: torch.Tensor, group: dict[str, Any]) -> None:
-        """One step of one weight."""
+        """Update one weight."""
         state = self.state[weight]
         if not state:
             state["step"] = 0

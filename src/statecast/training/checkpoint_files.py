@@ -1,4 +1,4 @@
-"""Files of one checkpoint: plain tensors, and JSON that holds their digests and its own."""
+"""Files of one checkpoint: plain tensors, and a JSON manifest with their digests."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from statecast.training.checkpoint_folders import list_checkpoints, step_of
 
 MODEL_FILE, STATE_FILE, MANIFEST = "model.safetensors", "state.safetensors", "manifest.json"
 FORMAT = 1
-MARK = "$"  # of JSON objects that stand for something else
+MARK = "$"  # key of JSON objects that encode other types
 
 
 def write_content(
@@ -28,7 +28,7 @@ def write_content(
     info: Mapping[str, Any],
     best: bool,
 ) -> None:
-    """Write the files of a checkpoint, and their digests in the manifest."""
+    """Write the files of a checkpoint, and a manifest with their digests."""
     tensors: dict[str, Tensor] = {}
     structure = encode(dict(state), "", tensors)
     for name, content in ((MODEL_FILE, dict(model)), (STATE_FILE, tensors)):
@@ -75,7 +75,7 @@ def read_manifest(path: Path) -> dict[str, Any]:
         ) from error
     if not known:
         raise FileError(
-            f"{path} has format {manifest['format']}; this version of statecast reads {FORMAT}. "
+            f"{path} has format {manifest['format']}; this version reads format {FORMAT}. "
             "Use the version that env.json names."
         )
     return manifest
@@ -88,7 +88,7 @@ def check_digest(path: Path, name: str, manifest: Mapping[str, Any]) -> None:
         raise CorruptionError(f"{file} is missing. {remedy(path)}")
     if sha256_of(file) != manifest["files"][name]["sha256"]:
         raise CorruptionError(
-            f"{file} differs from its recorded digest: it is damaged or cut off. {remedy(path)}"
+            f"{file} differs from its recorded digest: it is damaged or truncated. {remedy(path)}"
         )
 
 
@@ -111,13 +111,13 @@ def remedy(path: Path) -> str:
     if not others:
         return "There is no other checkpoint; train again."
     return (
-        f"The next one is that of step {step_of(others[-1])}: use it with --checkpoint, or train "
-        f"on from it with statecast train --resume {run} --fallback"
+        f"Another checkpoint is that of step {step_of(others[-1])}: name it with --checkpoint, or "
+        f"continue from it with statecast train --resume {run} --fallback"
     )
 
 
 def encode(value: Any, name: str, tensors: dict[str, Tensor]) -> Any:
-    """A nested value as JSON, its tensors put aside under their path."""
+    """A nested value as JSON; its tensors are collected by their path."""
     if isinstance(value, Tensor):
         tensors[name] = value
         return {MARK: "tensor", "name": name}
@@ -129,7 +129,7 @@ def encode(value: Any, name: str, tensors: dict[str, Tensor]) -> Any:
         return items if isinstance(value, list) else {MARK: "tuple", "items": items}
     if value is None or isinstance(value, bool | int | float | str):
         return value
-    raise TypeError(f"A checkpoint holds tensors, numbers and text, not {type(value).__name__}.")
+    raise TypeError(f"A checkpoint holds tensors, numbers and text, got {type(value).__name__}.")
 
 
 def decode(value: Any, tensors: Mapping[str, Tensor]) -> Any:

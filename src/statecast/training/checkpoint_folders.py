@@ -1,4 +1,4 @@
-"""Folders of checkpoints: put in place, found, set aside and removed, whenever one is killed."""
+"""Folders of checkpoints: placed, listed, renamed and removed safely, whenever a kill comes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from statecast.io.json_yaml import check_link
 
 FOLDER = "checkpoints"
 PREFIX = "step="
-REPLACED = ".replaced"  # the earlier one of a step, while a new one takes its place
+REPLACED = ".replaced"  # an older checkpoint of a step while a new one takes its place
 DAMAGED = "damaged-"
 TEMPORARY = PART
 
@@ -32,14 +32,14 @@ def list_checkpoints(run: str | Path) -> list[Path]:
         number = path.name.removeprefix(PREFIX).removesuffix(REPLACED)
         if not (number.isascii() and number.isdecimal()) or path.is_symlink() or not path.is_dir():
             continue
-        # Killed between setting one aside and the other taking its name: the first one counts.
+        # After a kill between the two renames, only the replaced one exists, and counts.
         if int(number) not in found or not path.name.endswith(REPLACED):
             found[int(number)] = path
     return [found[step] for step in sorted(found)]
 
 
 def put_in_place(temporary: Path, target: Path) -> None:
-    """Give a complete checkpoint its name; at any instant the old or the new one can be found."""
+    """Give a complete checkpoint its name; the old or the new one exists at any instant."""
     spare = target.with_name(target.name + REPLACED)
     if target.exists():
         if spare.exists():
@@ -51,14 +51,14 @@ def put_in_place(temporary: Path, target: Path) -> None:
 
 
 def discard(path: Path) -> None:
-    """Remove a checkpoint; it loses its name first, so that no half of one is ever found."""
+    """Remove a checkpoint; it is renamed first, so that a partial one is never listed."""
     place = hidden(path)
     path.replace(place)
     remove(place)
 
 
 def set_aside(path: Path) -> Path:
-    """Rename a damaged checkpoint so that it is found no more; return where it is now."""
+    """Rename a damaged checkpoint so that it is not listed; return its new path."""
     target = path.with_name(DAMAGED + name_of(step_of(path)))
     if target.exists():
         discard(target)
@@ -67,7 +67,7 @@ def set_aside(path: Path) -> Path:
 
 
 def sweep_temporaries(run: str | Path) -> None:
-    """Remove what killed processes left unfinished in a run folder; not what others now write."""
+    """Remove unfinished files of killed processes from a run folder, not those being written."""
     for folder in (Path(run), Path(run) / FOLDER):
         sweep(folder)
     for spare in (Path(run) / FOLDER).glob(f"{PREFIX}*{REPLACED}"):

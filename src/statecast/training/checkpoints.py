@@ -1,4 +1,4 @@
-"""Checkpoints of a run folder: whole or not at all, found after any kill, checked on opening."""
+"""Checkpoints of a run folder: written whole or not at all, verified on opening."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ class Checkpoint(NamedTuple):
 
     step: int
     model: dict[str, Tensor]  # weights and buffers
-    state: dict[str, Any]  # optimizer and position, as it was saved
-    info: dict[str, Any]  # notes on it
+    state: dict[str, Any]  # optimisers and position
+    info: dict[str, Any]  # notes
     path: Path
 
 
@@ -56,19 +56,19 @@ def save_checkpoint(
     best: bool = False,
     keep: int = 1,
 ) -> Path:
-    """Write a checkpoint; nothing is seen of it before all of it is on disk.
+    """Write a checkpoint; it becomes visible only when it is complete on disk.
 
     Args:
         run: the run folder.
         step: number of steps done. An existing checkpoint of that step is replaced.
         model: weights and buffers.
         state: nested dictionaries, lists and tuples of tensors, numbers, strings, booleans, None.
-        info: JSON values to note about it.
-        best: whether it is the best so far; one of that step that was the best stays so.
-        keep: checkpoints to keep in addition to the best one; older ones are removed.
+        info: notes, as JSON values.
+        best: whether it is the best so far. If it replaces the best one, it stays the best.
+        keep: number of recent checkpoints to keep, in addition to the best one.
 
     Errors:
-        FileError: it cannot be written; earlier checkpoints are as they were.
+        FileError: it cannot be written; earlier checkpoints are unchanged.
     """
     folder = run / FOLDER
     target = folder / name_of(step)
@@ -83,7 +83,7 @@ def save_checkpoint(
             flush(temporary)
             put_in_place(temporary, target)
             flush_folder(folder)
-    finally:  # an interrupted one as well
+    finally:  # also after an interrupt
         remove(temporary)
     found = list_checkpoints(run)
     kept = [target, best_of(run), *found[-keep:]]
@@ -101,11 +101,11 @@ def load_checkpoint(
     Args:
         run: the run folder.
         which: `last`, `best`, or a number of steps.
-        fallback: whether to take the newest whole one, with a warning, where that is damaged.
+        fallback: whether to warn and read the newest intact one if that one is damaged.
 
     Errors:
-        FileError: there is no such checkpoint.
-        CorruptionError: a file is missing, cut off, or differs from its digest.
+        FileError: the checkpoint does not exist.
+        CorruptionError: a file is missing, truncated, or differs from its digest.
     """
     try:
         return read_checkpoint(find(Path(run), which))
@@ -113,7 +113,9 @@ def load_checkpoint(
         if not fallback:
             raise
         other = newest_whole(Path(run))
-        warnings.warn(f"{error} That of step {step_of(other)} is used instead.", stacklevel=2)
+        warnings.warn(
+            f"{error} The checkpoint of step {step_of(other)} is used instead.", stacklevel=2
+        )
         return read_checkpoint(other)
 
 
@@ -133,34 +135,34 @@ def find(run: Path, which: str | int) -> Path:
 
     Errors:
         FileError: the folder holds no checkpoint.
-        CorruptionError: a damaged manifest hides which one is the best.
+        CorruptionError: a damaged manifest hides which checkpoint is the best.
     """
     found = list_checkpoints(run)
     if not found:
-        raise FileError(f"{run} holds no checkpoint yet. Train it first.")
+        raise FileError(f"{run} holds no checkpoint yet. Train the run first.")
     if str(which).isdigit():
         for path in found:
             if step_of(path) == int(which):
                 return path
         steps = ", ".join(str(step_of(path)) for path in found)
-        raise FileError(f"{run} holds no checkpoint of step {which}; it has {steps}.")
+        raise FileError(f"{run} holds no checkpoint of step {which}; it holds steps {steps}.")
     if which not in (LAST, BEST):
-        raise FileError(f"A checkpoint is called last, best or a number of steps, not {which!r}.")
+        raise FileError(f"A checkpoint is named last, best or a number of steps, got {which!r}.")
     if which == LAST:
         return found[-1]
     return next((path for path in reversed(found) if read_manifest(path)["best"]), found[-1])
 
 
 def best_of(run: Path) -> Path | None:
-    """The best checkpoint: the newest whose manifest says so."""
+    """The newest checkpoint that its manifest marks as the best; None if there is none."""
     return next((path for path in reversed(list_checkpoints(run)) if is_best(path)), None)
 
 
 def is_best(path: Path) -> bool:
-    """Whether a checkpoint was the best when it was saved; not where its manifest is damaged."""
+    """Whether a checkpoint was the best when it was saved; False if its manifest is damaged."""
     try:
         return bool(read_manifest(path)["best"])
-    except FileError:  # reading that checkpoint tells of the damage
+    except FileError:  # reading the checkpoint reports the damage
         return False
 
 
@@ -168,7 +170,7 @@ def newest_whole(run: Path) -> Path:
     """The newest checkpoint that matches its digests.
 
     Errors:
-        CorruptionError: no checkpoint does.
+        CorruptionError: no checkpoint is intact.
     """
     for path in reversed(list_checkpoints(run)):
         try:
@@ -176,22 +178,22 @@ def newest_whole(run: Path) -> Path:
         except CorruptionError:
             continue
         return path
-    raise CorruptionError(f"{run} holds no checkpoint that is whole. Train again.")
+    raise CorruptionError(f"{run} holds no intact checkpoint. Train again.")
 
 
 def fall_back(run: Path) -> list[str]:
-    """Set checkpoints aside that are newer than the newest whole one; a line about each.
+    """Rename damaged checkpoints newer than the newest intact one; return a line about each.
 
     Errors:
         FileError: the run has no checkpoint.
-        CorruptionError: none is whole; nothing is changed.
+        CorruptionError: no checkpoint is intact; nothing is changed.
     """
     newest = find(run, LAST)
     whole = newest_whole(run)
     lines = []
     while newest != whole:
         place = set_aside(newest)
-        lines.append(f"{newest} is damaged; it is {place.name} now.")
+        lines.append(f"{newest} is damaged and was renamed to {place.name}.")
         newest = find(run, LAST)
     if lines:
         lines.append(f"Continuing from step {step_of(whole)}.")

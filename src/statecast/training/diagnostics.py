@@ -1,4 +1,4 @@
-"""Diagnostics of a training: what its model reports at each validation, and warnings."""
+"""Diagnostics that a model reports at each validation, and warnings."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from statecast.models.base import Forecaster, evaluation_mode
 from statecast.training.logs import drop_rows_after
 
 DIAGNOSTICS_NAME = "diagnostics.csv"
-STREAM = 3  # of random numbers, apart from those of training and of its statistics
+STREAM = 3  # stream of random numbers, separate from those of training and statistics
 ACTIVE = 0.01  # smallest variance of an active unit, Burda et al. (2016), arXiv 1509.00519
-WARM_UP = 0.1  # share of the steps in which a model is not worried about
+WARM_UP = 0.1  # first share of the steps, without warnings
 
 
 class Diagnostics:
     """Table of the diagnostics of one training, a row per validation.
 
     Args:
-        model: the model in training; it is left as it is.
-        windows: what it is looked at with.
-        folder: of the run.
-        start: step that the training starts from; rows of later ones are removed.
-        steps: of the whole training. Warnings are given after the first tenth of them.
-        batch_size: windows at once.
-        count: use this many windows, evenly spaced.
-        seed: of the random draws, which are apart from those of training.
+        model: the model in training; it is not changed.
+        windows: the windows to run it on.
+        folder: the run folder.
+        start: step that the training starts from; rows of later steps are removed.
+        steps: number of steps of the whole training. Warnings start after the first tenth.
+        batch_size: windows per batch.
+        count: number of windows to use, evenly spaced.
+        seed: seed of the random draws, which are separate from those of training.
     """
 
     def __init__(
@@ -54,9 +54,9 @@ class Diagnostics:
             drop_rows_after(self.path, start)
 
     def record(self, step: int) -> str | None:
-        """Write the row of a step; return a warning where one is due for the first time.
+        """Write the row of a step; return a warning the first time that one is due.
 
-        All processes must call it; the main one writes and warns.
+        All processes must call it; the main process writes and warns.
         """
         found = diagnose(
             self.model,
@@ -67,7 +67,7 @@ class Diagnostics:
         )
         if not found or not is_main():
             return None
-        # Where a step is validated again, after a signal, the new row counts.
+        # A step may be validated again after a signal; the new row replaces the old one.
         known = drop_rows_after(self.path, step - 1)
         head = ["step", *found]
         lines = self.path.read_text() if known == head else ",".join(head) + "\n"
@@ -85,17 +85,18 @@ def diagnose(
 ) -> dict[str, float]:
     """Diagnostics of a model over windows.
 
-    Values per window become their mean. Vectors of units become `NAME_active`, the number of units
-    whose variance over windows (and frames, where they have some) exceeds 0.01, and
-    `NAME_variance`, the mean of these variances. Of several processes, each looks
-    at some of the batches, and all give the diagnostics of the whole.
+    A value per window gives its mean. A vector of units gives `NAME_active`, the number of units
+    whose variance over windows (and frames, if it has a time axis) exceeds 0.01, and
+    `NAME_variance`, the mean of these variances. Several processes share the batches, and each
+    returns the diagnostics of all of them.
 
     Args:
-        model: the model; it is left as it is.
-        windows: what to look at.
-        batch_size: windows at once.
-        count: use this many windows, evenly spaced; by default all.
-        seed: of the random draws; those of a batch follow from it and its first window alone.
+        model: the model; it is not changed.
+        windows: the windows to run it on.
+        batch_size: windows per batch.
+        count: number of windows to use, evenly spaced; all by default.
+        seed: seed of the random draws; those of a batch depend only on it and on the batch's
+            first window.
     """
     device = model_device(model)
     own: dict[int, dict[str, Tensor]] = {}  # by the number of the batch's first window

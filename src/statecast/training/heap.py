@@ -1,4 +1,4 @@
-"""Memory of the process, kept for the next step instead of returned to the system."""
+"""Keeps freed memory in the process for the next step."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ NEVER = -1  # taken as the largest size
 
 
 def keep_memory() -> bool:
-    """Keep freed memory from here on; whether this system can.
+    """Keep freed memory from now on; return whether the system supports it.
 
-    A training step on a processor frees and asks again for the same large tensors. The C library
-    returns each of them to the system, which then clears every page again: up to a fifth of
-    a step. The process holds its highest use until it ends.
+    A training step on a CPU frees large tensors and allocates the same sizes again. By default the
+    C library returns their memory to the system, which clears every page before it gives it back:
+    up to a fifth of a step. With this setting, the process holds its peak memory until it ends.
     """
     if not enabled("malloc_reuse") or platform.libc_ver()[0] != "glibc":
         return False

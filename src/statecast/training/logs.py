@@ -11,7 +11,6 @@ import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from types import TracebackType
 from typing import IO, Any
 
 from statecast.errors import FileError, require
@@ -20,24 +19,24 @@ from statecast.io.json_yaml import check_link
 
 LOGGER = logging.getLogger(__name__)
 LOG_NAME, BOARD_NAME = "metrics.csv", "tensorboard"
-SKIPPED = "skipped"  # share of the steps that were not taken, their loss not being finite
-LINE_TERMS = 4  # loss terms shown in a line; the bar has room for the first one
+SKIPPED = "skipped"  # share of steps that were skipped because their loss was not finite
+LINE_TERMS = 4  # loss terms in a line; a progress bar shows only the first
 
 
 class TrainingLog:
     """Log of one training, in a run folder.
 
-    Values are averaged over the steps between two rows; of a step that was skipped only that
-    counts. Rows of steps that a resumed training will do again are removed first.
+    A row holds averages over the steps since the last row. Skipped steps enter only `skipped`.
+    Rows of steps that a resumed training repeats are removed first.
 
     Args:
-        folder: of the run.
-        steps: of the whole training.
-        start: step that it continues from.
+        folder: the run folder.
+        steps: number of steps of the whole training.
+        start: step to continue from.
         every: steps between rows.
-        tensorboard: whether to write TensorBoard logs as well.
-        pending: sum and count of each value since the last row, as a checkpoint holds them, so
-            that the next row of a resumed training is that of one never stopped.
+        tensorboard: whether to write TensorBoard logs too.
+        pending: sum and count of each value since the last row, from a checkpoint. With them, the
+            next row of a resumed training is that of one that never stopped.
     """
 
     def __init__(
@@ -73,23 +72,18 @@ class TrainingLog:
             initial=self.start,
             unit="step",
             dynamic_ncols=True,
-            smoothing=0,  # the time left counts validation in
+            smoothing=0,  # so that the estimated time includes validations
             disable=not (sys.stderr.isatty() and LOGGER.isEnabledFor(logging.INFO)),
         )
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: object, *_: object) -> None:
         self.bar.close()
         if self.stream is not None:
             self.stream.close()
         if self.board is not None:
             place = self.path.with_name(BOARD_NAME)
-            with write_errors(place) if error is None else suppress(OSError):
+            with write_errors(place) if kind is None else suppress(OSError):
                 self.board.close()
 
     def record(self, step: int, values: dict[str, float]) -> None:
@@ -106,13 +100,13 @@ class TrainingLog:
             self.pending = {}
 
     def flush(self) -> None:
-        """Flush the rows so far to disk: a resumed run continues from there."""
+        """Flush the rows to disk, for a resumed training to continue from."""
         if self.stream is not None:
             self.stream.flush()
             os.fsync(self.stream.fileno())
 
     def write_row(self, step: int, values: dict[str, float]) -> None:
-        """Write one row; the columns are those of the first one."""
+        """Write one row; the first row sets the columns."""
         if not self.columns:
             self.columns = ["step", *values]
             write_text(self.path, ",".join(self.columns) + "\n")
@@ -133,7 +127,7 @@ class TrainingLog:
             self.say("  ".join([f"step {step}/{self.steps}", *shown]))
 
     def append(self, row: bytes) -> None:
-        """Add a row to the table; one that does not fit on the disk is taken back."""
+        """Append a row to the table; remove it again if the disk is full."""
         with write_errors(self.path, advice=self.advice, kept=True):
             if self.stream is None:
                 self.stream = self.path.open("ab", buffering=0)
@@ -146,13 +140,13 @@ class TrainingLog:
                 raise
 
     def say(self, text: str, level: int = logging.INFO) -> None:
-        """Log a line, above the bar where there is one."""
+        """Log a line, above the bar if there is one."""
         with self.bar.external_write_mode(file=sys.stderr):
             LOGGER.log(level, text)
 
 
 class SilentLog(TrainingLog):
-    """The log of a process that leaves logging to another."""
+    """The log of a process that does not log."""
 
     def __init__(self) -> None:
         pass
@@ -160,12 +154,7 @@ class SilentLog(TrainingLog):
     def __enter__(self) -> TrainingLog:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: object, *_: object) -> None:
         pass
 
     def record(self, step: int, values: dict[str, float]) -> None:
@@ -179,7 +168,7 @@ class SilentLog(TrainingLog):
 
 
 def read_log(folder: str | Path, name: str = LOG_NAME) -> dict[str, list[float]]:
-    """Columns of a run's `metrics.csv`, or of a table beside it; empty before it exists.
+    """Columns of a run's `metrics.csv`, or of another table in its folder; empty if missing.
 
     Errors:
         FileError: the file cannot be read as numbers.
@@ -198,7 +187,7 @@ def read_log(folder: str | Path, name: str = LOG_NAME) -> dict[str, list[float]]
 
 
 def drop_rows_after(path: Path, step: int) -> list[str]:
-    """Remove rows of steps beyond `step`, and one cut off by a crash; return the columns."""
+    """Remove rows after `step` and a row cut off by a crash; return the columns."""
     check_link(path)
     if not path.is_file():
         return []

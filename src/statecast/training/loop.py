@@ -1,4 +1,4 @@
-"""The training loop: the model, its optimisers, one step; it logs, validates and saves."""
+"""The training loop: it steps, logs, validates and saves."""
 
 from __future__ import annotations
 
@@ -11,8 +11,6 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
 
 import torch
-from torch import nn
-from torch.nn.parallel import DistributedDataParallel
 
 from statecast.data.base import DataSource, Windows, seeded_generator
 from statecast.data.loading import training_batches
@@ -28,10 +26,9 @@ from statecast.errors import InputError, NonFiniteLossError
 from statecast.evaluation.baselines import fit_statistics
 from statecast.frames import Batch
 from statecast.metrics import METRICS
-from statecast.models.base import Forecaster, Losses, Update
+from statecast.models.base import Forecaster, Losses
 from statecast.nn.activation_checkpointing import recompute_stages
 from statecast.nn.random import PartGenerator
-from statecast.training.adam import InnerEpsilonAdam
 from statecast.training.checkpoints import Checkpoint, save_checkpoint
 from statecast.training.diagnostics import Diagnostics
 from statecast.training.heap import keep_memory
@@ -41,6 +38,7 @@ from statecast.training.options import Phase, TrainingOptions
 from statecast.training.precision import autocast, choose_precision, compile_rollout, device_of
 from statecast.training.schedules import Plateau, learning_rate_at
 from statecast.training.signals import Stopped, StopRequest
+from statecast.training.updates import Updater, make_updaters
 from statecast.training.validation import (
     check_scorable,
     check_validation,
@@ -48,45 +46,18 @@ from statecast.training.validation import (
     validation_score,
 )
 
-NOISE = 1  # stream of random numbers, apart from the data's own
+NOISE = 1  # stream of the random numbers of losses
 Reason = Literal["steps", "minutes", "signal"]
-REASONS: tuple[Reason, ...] = get_args(Reason)  # from what all wait for to what does not wait
+REASONS: tuple[Reason, ...] = get_args(Reason)  # the last one wins if processes differ
 
 
 class TrainingResult(NamedTuple):
     """How a training ended."""
 
     step: int  # steps done in total
-    best: float | None  # best validation score; None where none was computed
-    seconds: float  # of training altogether, earlier parts of a resumed one included
+    best: float | None  # best validation score; None if none was computed
+    seconds: float  # of training in total, including the time before it was resumed
     reason: Reason
-
-
-class UpdateLoss(nn.Module):
-    """The loss of one update as a module, whose gradients processes can average.
-
-    Args:
-        model: the model.
-        update: name of the update.
-    """
-
-    def __init__(self, model: Forecaster, update: str) -> None:
-        super().__init__()
-        self.model, self.update = model, update
-
-    def forward(self, batch: Batch, step: int, generator: torch.Generator) -> Losses:
-        """Named terms of the loss; `"total"` is minimised."""
-        return self.model.update_loss(self.update, batch, step=step, generator=generator)
-
-
-class Updater(NamedTuple):
-    """One of the updates of a step: its weights, its optimiser, its loss."""
-
-    update: Update
-    weights: list[nn.Parameter]
-    optimizer: torch.optim.Optimizer
-    loss: nn.Module
-    stream: int  # of its random numbers
 
 
 def check_training(model: Forecaster, data: DataSource, options: TrainingOptions) -> None:
@@ -97,34 +68,34 @@ def check_training(model: Forecaster, data: DataSource, options: TrainingOptions
         check_scorable(model, data, metric, options.validation_samples)
     elif model.needs_validation_fit:
         raise InputError(
-            "Changes from a reference are weighed on validation windows. Set validate_every, "
-            "or model.reference: none."
+            "A model of changes from a reference weighs them on validation windows. Set "
+            "validate_every, or model.reference: none."
         )
     check_phases(model, options)
 
 
 def check_phases(model: Forecaster, options: TrainingOptions) -> None:
-    """Raise `InputError` for weights that a phase should freeze and the model does not have."""
+    """Raise `InputError` if a phase freezes weights that the model does not have."""
     names = [name for name, _ in model.named_parameters()]
     for phase in options.phases:
         for beginning in phase.frozen:
             if not any(name.startswith(beginning) for name in names):
                 raise InputError(
-                    f"The phase {phase.name!r} freezes {beginning!r}, but no weight's name begins "
-                    "with that. Names begin with "
+                    f"The phase {phase.name!r} freezes {beginning!r}, but no weight has a name "
+                    "that begins so. Names begin with "
                     f"{', '.join(sorted({n.split('.')[0] for n in names}))}."
                 )
 
 
 class Trainer:
-    """A model in training: what is carried from step to step, and one step.
+    """A model in training: everything that passes from step to step, and the steps.
 
     Args:
-        model: trained in place, on the device of the options.
-        data: where training and validation windows come from.
+        model: the model; it is trained in place, on the device of the options.
+        data: the data source that gives training and validation windows.
         folder: the run folder.
         options: how to train.
-        resume: checkpoint to continue from.
+        resume: checkpoint to continue from; None starts from the beginning.
 
     Errors:
         InputError: the options do not fit the model, the data or the checkpoint.
@@ -143,14 +114,14 @@ class Trainer:
         self.device = device_of(options.device)
         self.windows: Windows = data.windows("train")
         model.to(self.device).train()
-        self.phase: Phase | None = None  # the one entered
+        self.phase: Phase | None = None  # that the model is set up for
         if self.device.type == "cpu":
             keep_memory()
         recompute_stages(model, options.activation_checkpointing)
         if options.compile:
             compile_rollout(model, self.device)
         self.trainable = any(weight.requires_grad for weight in model.parameters())
-        # A baseline has no weights to change, and fits as it starts.
+        # A baseline has no weights; the fit of its statistics below is its whole training.
         self.last = options.steps if self.trainable else 0
         self.part = part_of_batch(options.batch_size) if world_size() > 1 else None
         self.step, self.seconds = 0, 0.0
@@ -162,8 +133,14 @@ class Trainer:
         self.precision = choose_precision(options.precision, self.device)
         if resume is None:
             fit_statistics(model, self.windows, batch_size=options.batch_size, seed=options.seed)
-        self.weights = dict(model.named_parameters())  # listed once: modules are many
-        self.updaters = self.make_updaters()
+        self.weights = dict(model.named_parameters())  # listed once, because it takes time
+        self.updaters = (
+            make_updaters(
+                model, self.weights, options, device=self.device, shared=self.part is not None
+            )
+            if self.trainable
+            else []
+        )
         pending = {} if resume is None else self.restore(resume)
         self.log = (
             TrainingLog(
@@ -191,67 +168,32 @@ class Trainer:
 
     @property
     def validation_batch_size(self) -> int:
-        """Windows at once in a validation."""
+        """Windows per batch in a validation."""
         return self.options.validation_batch_size or self.options.batch_size
 
-    def make_updaters(self) -> list[Updater]:
-        """The updates of a step, each with an optimiser of its own."""
-        if not self.trainable:
-            return []
-        updaters: list[Updater] = []
-        for update in self.model.updates:
-            weights = [w for name, w in self.weights.items() if name.startswith(update.parameters)]
-            shared = [known for known in updaters if known.update.name == update.shares]
-            optimizer = shared[0].optimizer if shared else self.optimizer_of(update, weights)
-            stream = shared[0].stream if shared else len(updaters)
-            loss: nn.Module = UpdateLoss(self.model, update.name)
-            if self.part is not None:
-                loss = self.averaged(loss, update)
-            updaters.append(Updater(update, weights, optimizer, loss, stream))
-        return updaters
-
-    def averaged(self, loss: nn.Module, update: Update) -> nn.Module:
-        """A loss whose gradients of an update's weights are the means of all processes."""
-        ids = None if self.device.type == "cpu" else [self.device]
-        if self.device.type == "cuda":
-            loss = nn.SyncBatchNorm.convert_sync_batchnorm(loss)
-        others = [f"model.{n}" for n in self.weights if not n.startswith(update.parameters)]
-        # A weight that one update trains and another leaves alone breaks the reducer of the latter.
-        DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(loss, others)
-        rest = bool(self.options.phases)  # whether weights have no gradient at times
-        with process_errors():
-            return DistributedDataParallel(loss, ids, find_unused_parameters=rest)
-
-    def optimizer_of(self, update: Update, weights: list[nn.Parameter]) -> torch.optim.Optimizer:
-        """Adam for the weights of an update."""
-        rate, betas = self.options.learning_rate, update.adam_betas or self.options.adam_betas
-        if self.options.adam_epsilon_inside_root:
-            return InnerEpsilonAdam(weights, lr=rate, betas=betas)
-        decay = self.options.weight_decay
-        return torch.optim.Adam(weights, lr=rate, betas=betas, weight_decay=decay, fused=True)
-
     def restore(self, checkpoint: Checkpoint) -> Mapping[str, Sequence[float]]:
-        """Take weights, state and position from a checkpoint; the values that wait for their row.
+        """Take weights, optimiser states and position from a checkpoint; options stay the recipe's.
 
-        Options come from the recipe, the state of the optimisers from the checkpoint.
+        Returns:
+            The logged values since the last row of the log.
 
         Errors:
-            InputError: an option was changed that must stay the same when a training resumes.
+            InputError: an option has changed that a resumed training must keep.
         """
         state = checkpoint.state
         for name, value in state["fixed"].items():
             asked = getattr(self.options, name)
             if asked not in (value, "auto"):
                 raise InputError(
-                    f"A training cannot be resumed with another {name}: it began with {value!r}, "
+                    f"A training must be resumed with the same {name}: it began with {value!r}, "
                     f"but the recipe says {asked!r}. Set train.{name} back, or start a new run."
                 )
         try:
             self.model.load_state_dict(dict(checkpoint.model))
         except RuntimeError as error:
             raise InputError(
-                "A training cannot be resumed with another model: the weights in "
-                f"{checkpoint.path} do not fit it. Set the options of the model back, or start a "
+                "A training must be resumed with the same model: the weights in "
+                f"{checkpoint.path} do not fit this one. Set the model's options back, or start a "
                 f"new run. {' '.join(str(error).split())[:200]}"
             ) from error
         for updater in self.updaters:
@@ -266,7 +208,7 @@ class Trainer:
         return pending
 
     def save(self, *, best: bool) -> None:
-        """Write a checkpoint, whole or not at all; of several processes, the main one does."""
+        """Write a checkpoint, whole or not at all; only the main process writes."""
         self.saved = self.step
         if not is_main():
             return
@@ -295,7 +237,7 @@ class Trainer:
         )
 
     def run(self) -> TrainingResult:
-        """Step, log, validate and save until steps, time or a signal end it."""
+        """Step, log, validate and save until all steps are done, time is up, or a signal comes."""
         batches = training_batches(
             self.windows,
             range(self.step, self.last),
@@ -308,7 +250,7 @@ class Trainer:
             return self.loop(batches, stop)
 
     def loop(self, batches: Iterator[Batch], stop: StopRequest) -> TrainingResult:
-        """`run`, with the batches of its steps and a request to stop that may come."""
+        """The loop of `run` over the batches of its steps."""
         options, last = self.options, self.last
         validate_every = options.validate_every or last
         checkpoint_every = options.checkpoint_every or last
@@ -322,7 +264,7 @@ class Trainer:
             if improved or self.validated == last:
                 self.save(best=improved)
         if self.model.needs_validation_fit and not self.step and not ended:
-            # Its forecast before training is a candidate as well.
+            # The untrained model, which forecasts the reference, may be the best one.
             self.save(best=self.validate(stop))
         while not ended:
             try:
@@ -336,9 +278,9 @@ class Trainer:
             spent = time.monotonic() - started
             self.seconds = before + spent
             reason = "signal" if stop.received else "minutes" if spent >= budget else "steps"
-            reason = REASONS[all_reduce_max(REASONS.index(reason))]  # one process ends all
+            reason = REASONS[all_reduce_max(REASONS.index(reason))]  # any process may end all
             ended = self.step == last or reason != "steps"
-            # After a signal there may be seconds left: save, and validate when training resumes.
+            # A signal may leave only seconds: save now, and validate when the training resumes.
             due = self.step % validate_every == 0 or ended
             improved = due and reason != "signal" and self.validate(stop)
             self.seconds = before + time.monotonic() - started
@@ -348,12 +290,12 @@ class Trainer:
             self.save(best=True)
         elif reason == "signal" and self.saved != self.step:
             self.save(best=False)
-        if self.step >= last:  # a last validation that was broken off is still to come
+        if self.step >= last:  # unless the last validation was interrupted
             reason = "steps" if self.validated == self.step else "signal"
         return TrainingResult(self.step, self.best, self.seconds, reason)
 
     def training_step(self, batch: Batch) -> dict[str, float]:
-        """Every update of one step, in order; values to log."""
+        """Apply every update of one step, in order; return the values to log."""
         self.enter_phase()
         batch = batch.to(self.device, non_blocking=True)
         rate = learning_rate_at(self.step, self.options) * self.plateau.scale(self.options)
@@ -361,7 +303,7 @@ class Trainer:
         skip = False
         for number, updater in enumerate(self.updaters):
             if not any(weight.requires_grad for weight in updater.weights):
-                continue  # all of them rest in this phase
+                continue  # this phase freezes all of them
             prefix = "" if number == 0 else f"{updater.update.name}_"
             found, left_out = self.apply(updater, batch, rate)
             values |= {f"{prefix}{name}": value for name, value in found.items()}
@@ -370,7 +312,7 @@ class Trainer:
         return values | {"learning_rate": rate} | counted
 
     def enter_phase(self) -> None:
-        """Put every part of the model into the mode of the step's phase."""
+        """Freeze the weights that the phase of this step freezes, and set the modes of modules."""
         phase = self.options.phase_at(self.step)
         if self.model.training and phase == self.phase:
             return
@@ -386,7 +328,7 @@ class Trainer:
                     module.eval()
 
     def apply(self, updater: Updater, batch: Batch, rate: float) -> tuple[dict[str, float], bool]:
-        """One update; its values, and whether it was left out for not being finite."""
+        """Apply one update; return its values, and whether it was skipped as not finite."""
         for group in updater.optimizer.param_groups:
             group["lr"] = rate * updater.update.learning_rate_scale
         may_skip = self.skipped < self.options.max_nonfinite_steps
@@ -401,7 +343,7 @@ class Trainer:
             )
         else:
             norm = torch.nn.utils.clip_grad_norm_(updater.weights, self.options.gradient_clip)
-        # One transfer for all values: each one would wait for the device.
+        # One transfer from the device for all values: every transfer waits for the device.
         numbers = torch.stack([*terms.values(), norm]).tolist()
         values = dict(zip([*terms, "gradient_norm"], numbers, strict=True))
         skip = self.must_skip(values, batch)
@@ -413,17 +355,17 @@ class Trainer:
         return values, skip
 
     def differentiate(self, updater: Updater, batch: Batch) -> Losses:
-        """Set the gradients of an update's loss, and return its terms: those of the whole batch."""
+        """Compute the gradients of an update's loss; return its terms over the whole batch."""
         key = (self.options.seed, NOISE, self.step, *((updater.stream,) if updater.stream else ()))
         generator = seeded_generator(*key)
         if self.part is not None:
             generator = PartGenerator(generator, self.part)
         with process_errors(), warnings.catch_warnings():
-            # A 1×1 kernel has the same values in either order of its axes.
+            # Harmless: a 1×1 kernel has the same layout in either order of its axes.
             warnings.filterwarnings("ignore", "Grad strides do not match bucket view strides")
             with autocast(self.precision, self.device):
                 terms = updater.loss(batch, self.step, generator)
-            for weight in self.weights.values():  # of others as well, which a loss may reach
+            for weight in self.weights.values():  # a loss may reach weights of other updates
                 weight.grad = None
             terms["total"].backward()
         values = torch.stack([term.detach() for term in terms.values()])
@@ -431,12 +373,12 @@ class Trainer:
         return dict(zip(terms, values.unbind(), strict=True))
 
     def must_skip(self, values: Mapping[str, float], batch: Batch) -> bool:
-        """Whether to leave an update out because a value is not finite.
+        """Whether to skip an update because a value is not finite.
 
-        All processes say the same, because the values are those of the whole batch.
+        All processes agree, because the values are those of the whole batch.
 
         Errors:
-            NonFiniteLossError: a value is not finite, and no more steps may be left out.
+            NonFiniteLossError: a value is not finite, and no more steps may be skipped.
         """
         bad = [name for name, value in values.items() if not math.isfinite(value)]
         if not bad:
@@ -458,14 +400,14 @@ class Trainer:
         )
         raise NonFiniteLossError(
             f"Training stopped at {problem}.{asked} {held} {alone} The last checkpoint is intact. "
-            "Lower train.learning_rate, set train.gradient_clip, or leave such steps out with "
+            "Lower train.learning_rate, set train.gradient_clip, or skip such steps with "
             "train.max_nonfinite_steps."
         )
 
     def validate(self, stop: StopRequest) -> bool:
-        """Validate; whether the score is the best so far. A NaN never is.
+        """Validate; return whether the score is the best so far, which NaN never is.
 
-        A signal breaks it off; the resumed training then does it.
+        A signal interrupts it; the resumed training then validates.
         """
         if self.validation is None:
             self.validated = self.step

@@ -1,4 +1,4 @@
-"""A loss that is not finite: which windows it came from, looked for once training has stopped."""
+"""Finds the windows behind a loss that is not finite."""
 
 from __future__ import annotations
 
@@ -13,17 +13,18 @@ from statecast.frames import Batch
 from statecast.models.base import Forecaster, evaluation_mode
 from statecast.training.precision import autocast
 
-NAMED = 24  # windows named in a message, at most
-SECONDS = 20.0  # spent on looking at single windows, at most
+NAMED = 24  # windows in a message, at most
+SECONDS = 20.0  # for trying single windows, at most
 
 
 def describe_batch(numbers: Tensor | None, step: int, seed: int, batch: Batch) -> str:
-    """Windows of a batch in words, and which of their values are not finite.
+    """Describe the windows of a batch, and which of them hold values that are not finite.
 
     Args:
-        numbers: of its windows in the training split; None where they were made for this step.
-        step: it was drawn for, from 0.
-        seed: of the training.
+        numbers: numbers of its windows in the training split; None if the windows were generated
+            for this step.
+        step: step that the batch was drawn for, from 0.
+        seed: seed of the training.
         batch: the batch.
     """
     if numbers is None:
@@ -32,8 +33,9 @@ def describe_batch(numbers: Tensor | None, step: int, seed: int, batch: Batch) -
         held = f"The batch held the windows {listed(numbers)} of the training split"
     bad = not_finite(batch)
     if len(bad) == 0:
-        return f"{held}, all of whose values are finite."
-    return f"{held}, of which {windows(bad, numbers)} has values that are not finite."
+        return f"{held}; all their values are finite."
+    verb = "has" if len(bad) == 1 else "have"
+    return f"{held}; {windows(bad, numbers)} {verb} values that are not finite."
 
 
 def not_finite(batch: Batch) -> Tensor:
@@ -47,18 +49,19 @@ def not_finite(batch: Batch) -> Tensor:
 def find_nonfinite_windows(
     model: Forecaster, batch: Batch, numbers: Tensor | None, *, precision: str, seed: int, step: int
 ) -> str:
-    """Which windows by themselves have a loss or gradient that is not finite; "" where none is.
+    """A sentence that names the windows whose own loss or gradient is not finite.
 
-    Each is tried alone, in evaluation mode, for 20 seconds at most; where processes share the
-    batch, none of them can look at its windows alone.
+    Each window is tried alone, in evaluation mode, for 20 seconds in total. The sentence is empty
+    if the batch has one window, or if several processes share the batch: then no process can try
+    its windows alone.
 
     Args:
         model: the model; its gradients are lost.
-        batch: on the device of the model.
-        numbers: of its windows.
-        precision: of the training.
-        seed: of the noise.
-        step: of the training.
+        batch: the batch, on the device of the model.
+        numbers: numbers of its windows in the training split, if they have any.
+        precision: precision of the training.
+        seed: seed of the noise.
+        step: step of the training.
     """
     if world_size() > 1:
         return ""
@@ -73,9 +76,10 @@ def find_nonfinite_windows(
                 found.append(place)
     model.zero_grad()
     if not found:
-        return f"Each of {tried} windows by itself has a finite loss." if tried > 1 else ""
+        return f"Alone, each of {tried} windows has a finite loss." if tried > 1 else ""
     which = windows(torch.tensor(found), numbers)
-    return f"By itself, {which} has a loss or gradient that is not finite."
+    verb = "has" if len(found) == 1 else "have"
+    return f"Alone, {which} {verb} a loss or gradient that is not finite."
 
 
 def _finite_alone(model: Forecaster, window: Batch, precision: str, seed: int, step: int) -> bool:
@@ -83,7 +87,7 @@ def _finite_alone(model: Forecaster, window: Batch, precision: str, seed: int, s
     try:
         with autocast(precision, window.context.values.device):
             total = model.loss(window, step=step, generator=seeded_generator(seed))["total"]
-    except (RuntimeError, ValueError):  # a model that takes no single window
+    except (RuntimeError, ValueError):  # the model may not take a single window
         return True
     if not bool(total.isfinite()):
         return False
@@ -93,14 +97,14 @@ def _finite_alone(model: Forecaster, window: Batch, precision: str, seed: int, s
 
 
 def windows(places: Tensor, numbers: Tensor | None) -> str:
-    """Windows at these places of a batch, in words."""
-    one, many = ("that at place", "each at the places")
+    """Windows at these positions of a batch, in words."""
+    one, many = ("the window at position", "the windows at positions")
     if numbers is not None:
-        one, many, places = "window", "each of the windows", numbers[places]
+        one, many, places = "window", "windows", numbers[places]
     return f"{one if len(places) == 1 else many} {listed(places)}"
 
 
 def listed(numbers: Tensor) -> str:
-    """Numbers in words, the first of them where there are many."""
+    """Numbers as text, at most the first `NAMED`."""
     words = ", ".join(str(number) for number in numbers[:NAMED].tolist())
     return words if len(numbers) <= NAMED else f"{words} and {len(numbers) - NAMED} more"

@@ -1,4 +1,4 @@
-"""TrainingOptions: how a model is trained; the options of the table `train` of a recipe."""
+"""TrainingOptions: how a model is trained; the table `train` of a recipe."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from statecast.evaluation.scoring import Selection
 Precision = Literal["auto", "float32", "bf16"]
 Schedule = Literal["constant", "linear", "milestones", "cosine", "plateau"]
 Ranking = Literal["future", "paper"]
-FIXED = ("seed", "precision")  # options that a resumed training cannot change
+FIXED = ("seed", "precision")  # options that a resumed training must keep
 
 
 @dataclass(frozen=True)
@@ -22,10 +22,11 @@ class Phase:
     """A part of a training in which some weights are frozen.
 
     Args:
-        name: shown in messages.
-        steps: how long it lasts.
-        frozen: weights that do not change, by the beginnings of their names (`encoder`, …).
-        batch_norm: `train`, or `eval` to use running statistics in the frozen parts, unchanged.
+        name: name in messages.
+        steps: number of steps.
+        frozen: weights to freeze, by the beginnings of their names (`encoder`, …).
+        batch_norm: `train`, or `eval` to use, and not update, the running statistics of frozen
+            parts.
     """
 
     name: str
@@ -39,53 +40,55 @@ class TrainingOptions:
     """How a model is trained.
 
     Args:
-        steps: optimiser steps.
-        batch_size: windows per step, of all processes together.
-        phases: parts of the training in their order, whose steps add up to `steps`; by default
-            one in which every weight changes.
-        learning_rate: of Adam; the highest of the schedule.
-        adam_betas: Adam's decay of the first and second moments of the gradient.
-        weight_decay: added to the gradient of every weight, times the weight (L2, not decoupled).
-        adam_epsilon_inside_root: add Adam's epsilon inside the root, see `InnerEpsilonAdam`.
-        gradient_clip: largest norm of the gradient; longer ones are shortened to it.
-        gradient_clip_each: largest norm of the gradient of each weight separately, before that of
-            all of them.
-        max_nonfinite_steps: how many steps of the whole training may be left out because their
-            loss or gradient is not finite, before one stops it.
+        steps: number of optimiser steps.
+        batch_size: windows per step, over all processes.
+        phases: consecutive parts of the training, whose steps add up to `steps`; by default a
+            single part that trains every weight.
+        learning_rate: learning rate of Adam, the highest of the schedule.
+        adam_betas: Adam's decay rates of the first and second moments of the gradient.
+        weight_decay: L2 penalty: this number times each weight is added to its gradient.
+        adam_epsilon_inside_root: whether Adam adds epsilon inside the root, see
+            `InnerEpsilonAdam`.
+        gradient_clip: largest norm of the gradient; longer gradients are scaled down to it.
+        gradient_clip_each: largest norm of the gradient of each single weight tensor, applied
+            before `gradient_clip`.
+        max_nonfinite_steps: number of steps with a loss or gradient that is not finite that the
+            training may skip before it stops.
         schedule: `constant`, `linear` (to 0, after `decay_start`), `milestones`, `cosine`, or
             `plateau`, which decays when `patience` validations in a row bring no improvement.
-        warmup: steps over which the learning rate rises to its highest.
-        decay_start: constant steps before a `linear` schedule goes to 0.
+        warmup: steps over which the learning rate rises linearly to its highest.
+        decay_start: steps at constant rate before the `linear` schedule decays to 0.
         milestones: steps at which the learning rate is multiplied by `decay_factor`.
-        decay_factor: see `milestones` and `plateau`.
-        patience: see `plateau`.
+        decay_factor: factor of a decay, see `milestones` and `plateau`.
+        patience: validations without improvement before `plateau` decays.
         validate_every: steps between validations; 0 for none.
-        validation_windows: windows scored in a validation.
-        validation_batch_size: windows at once in a validation; by default as in training. Many
-            samples of many windows fill memory.
+        validation_windows: windows per validation.
+        validation_batch_size: windows per batch of a validation; by default as in training. Many
+            samples need a smaller number, to save memory.
         validation_samples: samples per window in a validation.
         validation_metric: metric that ranks checkpoints.
-        validation_reduction: how its samples are combined, such as `best` for best of N; by
-            default the metric's usual way, `mean` or `ensemble`.
-        validation_ranking: `future` judges samples by forecast frames alone; `paper` chooses the
-            best sample by the reconstructed context as well, as published for SRVP.
+        validation_reduction: how samples are combined into its score, such as `best` for best of
+            N; by default the metric's usual way, `mean` or `ensemble`.
+        validation_ranking: `future` ranks samples by their forecast frames; `paper` also uses the
+            reconstructed context to choose the best sample, as published for SRVP.
         checkpoint_every: steps between checkpoints.
-        keep_checkpoints: checkpoints kept in addition to the best one.
+        keep_checkpoints: number of recent checkpoints to keep, in addition to the best one.
         log_every: steps between rows of `metrics.csv`.
-        tensorboard: whether to write TensorBoard logs as well.
-        max_minutes: stop after this many minutes of training, if steps do not end it first.
-        precision: `float32`, `bf16`, or `auto`: bf16 where the hardware multiplies it.
+        tensorboard: whether to write TensorBoard logs too.
+        max_minutes: minutes of training after which to stop, even before `steps`.
+        precision: `float32`, `bf16`, or `auto`: bf16 if the hardware multiplies it.
         device: `auto`, `cpu`, `cuda`, …
-        activation_checkpointing: compute activations of a codec's stages again in the backward
-            pass, which takes a third more arithmetic and much less memory; and steps of a
-            transition that can be undone (`reversible_heun`, `coupling`) without storing the path.
-        compile: compile the loop of the transition with PyTorch's compiler, on a GPU into one
-            graph. It takes a minute at the start, and pays on GPUs.
-        loader_workers: processes that prepare batches, for each process that trains; 0 for none.
-        seed: all random numbers of the training follow from it.
+        activation_checkpointing: whether the backward pass computes the activations of a codec's
+            stages again, which takes a third more arithmetic and much less memory. Steps of a
+            reversible transition (`reversible_heun`, `coupling`) are also undone rather than
+            stored.
+        compile: whether to compile the loop of the transition with PyTorch's compiler, on a GPU
+            into one graph. It takes a minute at the start, and pays on GPUs.
+        loader_workers: processes that prepare batches, for each training process; 0 for none.
+        seed: seed of all random numbers of the training.
 
     Errors:
-        InputError: an option, or two together, make no sense.
+        InputError: an option is invalid, or two options contradict each other.
     """
 
     steps: int = 10_000
@@ -146,7 +149,7 @@ class TrainingOptions:
             raise InputError(f"adam_betas must lie in [0, 1), got {list(self.adam_betas)}.")
         if self.schedule == "linear" and not 0 <= self.decay_start <= self.steps:
             raise InputError(
-                f"decay_start must lie between 0 and steps, {self.steps}, got {self.decay_start}."
+                f"decay_start must lie between 0 and steps = {self.steps}, got {self.decay_start}."
             )
         if self.schedule == "plateau" and not self.validate_every:
             raise InputError("schedule: plateau needs validations. Set validate_every.")
@@ -155,8 +158,8 @@ class TrainingOptions:
         lengths = [phase.steps for phase in self.phases]
         if lengths and (sum(lengths) != self.steps or min(lengths) < 1):
             raise InputError(
-                f"The steps of phases, {lengths}, must be positive and add up to steps, "
-                f"{self.steps}."
+                f"The steps of the phases must be positive and add up to steps = {self.steps}, got "
+                f"{lengths}."
             )
 
     @classmethod
@@ -175,7 +178,7 @@ class TrainingOptions:
         return cls(**values)
 
     def phase_at(self, step: int) -> Phase | None:
-        """The phase that a step belongs to, counted from 0; None where the training has none."""
+        """The phase of a step, counted from 0; None if the training has no phases."""
         for phase in self.phases:
             if step < phase.steps:
                 return phase

@@ -1,4 +1,4 @@
-"""Where and at what precision to compute: the device, and bf16 where the hardware has it."""
+"""The device and the precision of a training, and compilation for the device."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from statecast.models.base import Forecaster
 from statecast.models.state_space import StateSpaceForecaster
 from statecast.training.options import Precision
 
-COMPILERS = ("g++", "clang++", "c++")  # of C++, the first that is found
+COMPILERS = ("g++", "clang++", "c++")  # of C++; one of them is needed
 
 
 def device_of(name: str) -> torch.device:
-    """The device of this name; `auto` is the GPU where there is one.
+    """The device of this name; `auto` is the GPU if there is one.
 
     Errors:
         InputError: the machine has no such device.
@@ -28,17 +28,19 @@ def device_of(name: str) -> torch.device:
         device = torch.device(name)
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
-        raise InputError(f"There is no device {name!r} here. Use device: auto or cpu.") from error
+        raise InputError(
+            f"This machine has no device {name!r}. Use device: auto or cpu."
+        ) from error
     return device
 
 
 def autocast(precision: str, device: torch.device) -> AbstractContextManager[object]:
-    """Context in which matrix products run at this precision; weights stay float32."""
+    """Context that runs matrix products at this precision; weights stay float32."""
     return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
 
 
 def choose_precision(precision: Precision, device: torch.device) -> str:
-    """Resolve `auto`: bf16 where the hardware of every process multiplies it, else float32."""
+    """Resolve `auto`: bf16 if the hardware of every process multiplies it, else float32."""
     if precision != "auto":
         return precision
     return "bf16" if all(all_gather(has_bf16(device))) else "float32"
@@ -48,7 +50,7 @@ def compile_rollout(model: Forecaster, device: torch.device) -> None:
     """Compile the loop of a model's transition for this device.
 
     Errors:
-        InputError: the model has no part that can be compiled, or there is no compiler.
+        InputError: the model has no transition, or there is no C++ compiler.
     """
     if not isinstance(model, StateSpaceForecaster):
         raise InputError(
@@ -56,8 +58,8 @@ def compile_rollout(model: Forecaster, device: torch.device) -> None:
         )
     if device.type == "cpu" and not any(shutil.which(name) for name in COMPILERS):
         raise InputError(
-            f"Compiling for a processor needs one of {', '.join(COMPILERS)}, and none is "
-            "installed. Set train.compile: false."
+            f"Compiling for a CPU needs one of {', '.join(COMPILERS)}, but none is installed. "
+            "Install one, or set train.compile: false."
         )
     model.compile_rollout("reduce-overhead" if device.type == "cuda" else "default")
 

@@ -1,4 +1,4 @@
-"""Learning rates: a function of the step and of validation scores."""
+"""Learning rates as a function of the step and of validation scores."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from statecast.training.options import TrainingOptions
 def learning_rate_at(step: int, options: TrainingOptions) -> float:
     """Learning rate of a step, counted from 0, before any decay of `plateau`.
 
-    `linear` is constant for `decay_start` steps and then goes straight to 0 at the end;
-    `milestones` multiplies by `decay_factor` at each of them; `cosine` is half a period, from the
-    highest rate to 0. Over the first `warmup` steps the rate rises in a straight line.
+    `linear` is constant for `decay_start` steps and then falls linearly to 0 at the end;
+    `milestones` multiplies the rate by `decay_factor` at each milestone; `cosine` falls from the
+    highest rate to 0 over half a period. Over the first `warmup` steps the rate rises linearly.
     """
     scale, steps = 1.0, options.steps
     if options.schedule == "linear":
@@ -32,16 +32,15 @@ def learning_rate_at(step: int, options: TrainingOptions) -> float:
 class Plateau:
     """Decay of the learning rate when validation scores stop improving.
 
-    After `patience` validations in a row without a new best score, the next one that brings none
-    multiplies the rate by `decay_factor`, and the count starts again (PyTorch's
-    `ReduceLROnPlateau` with threshold 0).
+    If more than `patience` validations in a row bring no new best score, the rate is multiplied
+    by `decay_factor`, and the count starts again (PyTorch's `ReduceLROnPlateau` with threshold 0).
     """
 
     decays: int = 0
     waited: int = 0
 
     def observe(self, improved: bool, options: TrainingOptions) -> None:
-        """Take note of a validation."""
+        """Count a validation."""
         self.waited = 0 if improved else self.waited + 1
         if options.schedule == "plateau" and self.waited > options.patience:
             self.decays, self.waited = self.decays + 1, 0

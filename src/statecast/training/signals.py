@@ -1,6 +1,6 @@
-"""Requests to stop: a signal is remembered until the step in progress is done.
+"""Requests to stop: a signal waits until the current step is done.
 
-Schedulers announce with SIGTERM, or SIGUSR1 and SIGUSR2, that they will take the machine away.
+Schedulers send SIGTERM, SIGUSR1 or SIGUSR2 before they take the machine away.
 """
 
 from __future__ import annotations
@@ -10,26 +10,26 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from types import FrameType, TracebackType
+from types import FrameType
 
 from statecast.distributed import SIGNALS, world_size
 
-TWIN = 1.0  # seconds; `timeout` and terminals deliver one request twice, to a process and its group
+TWIN = 1.0  # seconds; `timeout` and terminals signal both a process and its group
 
 
 class Stopped(BaseException):
-    """A signal came while a block ran whose work can be done again."""
+    """A signal interrupted a block whose work can be repeated."""
 
 
 class Interrupted(KeyboardInterrupt):
-    """A signal came before anything worth saving had been done."""
+    """A signal came when there was nothing new to save."""
 
 
 class StopRequest:
-    """Context in which a first signal to stop sets `received`, and a later one ends at once.
+    """Context in which the first signal to stop sets `received`; a later one ends the process.
 
-    A second signal within a second of the first is the same request. Outside the main thread
-    signals cannot be caught, and nothing changes.
+    A second signal within a second counts as the same request. Outside the main thread, signals
+    cannot be caught, so nothing changes.
     """
 
     def __init__(self) -> None:
@@ -44,22 +44,16 @@ class StopRequest:
                 self._before[number] = signal.signal(number, self._receive)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)  # type: ignore[arg-type]
         self._before.clear()
 
     @contextmanager
     def interruptible(self) -> Iterator[None]:
-        """Block that a signal ends at once, by `Stopped`; one that came before does so, too.
+        """Block that a signal ends at once with `Stopped`, even one received before the block.
 
-        With several processes at work together, none leaves the others alone: the block runs
-        to its end.
+        With several processes the block runs to its end, because each waits for the others.
         """
         if world_size() > 1:
             yield
@@ -87,7 +81,7 @@ class StopRequest:
 
 @contextmanager
 def interrupting() -> Iterator[None]:
-    """Block in which any signal to stop raises `Interrupted`, so that open files are closed."""
+    """Block in which a signal to stop raises `Interrupted`, so that open files are closed."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

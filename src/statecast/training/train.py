@@ -1,4 +1,4 @@
-"""train: a model learns from a data source, into a run folder. Chance follows from (seed, step)."""
+"""train: train a model on a data source, into a run folder."""
 
 from __future__ import annotations
 
@@ -22,28 +22,30 @@ def train(
     *,
     resume: Checkpoint | None = None,
 ) -> TrainingResult:
-    """Train a model; write checkpoints and logs into a run folder; mark the best by validation.
+    """Train a model; write checkpoints and logs into a run folder; mark the best checkpoint.
 
-    Processes of one group share every batch: all must call this with the same arguments, the same
-    initial weights and data. The main one writes, and all end alike.
+    All random numbers depend only on the seed and the step. Several processes share each batch:
+    all of them must call this function with the same arguments, initial weights and data. Only
+    the main process writes.
 
     Args:
         model: the model; its weights are trained in place.
-        data: where training and validation windows come from; test windows are never touched.
-        folder: the run folder, which exists.
+        data: the data source that gives training and validation windows; test windows are not
+            read.
+        folder: the run folder, which must exist.
         options: how to train.
         resume: checkpoint to continue from.
 
     Returns:
-        How training ended. On SIGINT, SIGTERM, SIGUSR1 or SIGUSR2 it saves after the step in
-        progress, breaks a validation off, and `reason` is `signal`.
+        How the training ended. On SIGINT, SIGTERM, SIGUSR1 or SIGUSR2, the training finishes the
+        current step, saves, and returns with `reason` `signal`; a validation is interrupted.
 
     Errors:
         InputError: an option does not fit.
-        ProcessError: of several processes, another one has ended or hangs.
-        NonFiniteLossError: a loss or gradient is not finite; the last good checkpoint stays, and
-            the message names the windows of the batch.
+        ProcessError: another process has ended or hangs.
+        NonFiniteLossError: a loss or gradient is not finite; the message names the windows of the
+            batch, and the last checkpoint stays.
     """
     result = Trainer(model, data, folder, options or TrainingOptions(), resume).run()
-    all_gather(None)  # none leaves while the main process may still be writing
+    all_gather(None)  # waits until the main process has written everything
     return result

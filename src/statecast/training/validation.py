@@ -1,4 +1,4 @@
-"""Validation: the one number that ranks checkpoints, under a protocol of its own."""
+"""Validation: the score that ranks checkpoints."""
 
 from __future__ import annotations
 
@@ -31,22 +31,22 @@ from statecast.models.base import Forecaster, evaluation_mode
 from statecast.models.state_space import StateSpaceForecaster
 from statecast.training.options import Ranking
 
-CALIBRATION = 4  # stream of random numbers, apart from those that validation scores
+CALIBRATION = 4  # stream of random numbers, separate from those of validation scores
 
 
 def validation_choices(
     model: Forecaster, data: DataSource, *, metric: str, ranking: str, samples: int
 ) -> list[InferredOption]:
-    """Options that replace a metric which needs a range, when the data have none.
+    """Options that replace a metric that needs a range, if the data have none.
 
-    CRPS replaces it, or the mean squared error where there is one sample.
+    CRPS replaces it, or the mean squared error if there is only one sample.
     """
     reason = why_not_scorable(model, data, metric, samples)
     ranged = replace(model.spec, value_range=(0.0, 1.0))
     if reason is None or why_not_applicable(metric, ranged, samples, stochastic=model.stochastic):
         return []
     found, reduction = ("crps", "ensemble") if samples > 1 else ("mse", "mean")
-    if ranking == "paper":  # which takes the best of several samples
+    if ranking == "paper":  # takes the best of several samples
         found, reduction = "mse", "best"
     return [
         InferredOption(
@@ -57,18 +57,18 @@ def validation_choices(
 
 
 def why_not_scorable(model: Forecaster, data: DataSource, metric: str, samples: int) -> str | None:
-    """Why validation windows cannot be scored by a metric; None where they can."""
+    """Why a metric cannot score validation windows; None if it can."""
     check_metrics([metric])
     reason = why_not_applicable(metric, model.spec, samples, stochastic=model.stochastic)
     if reason is None:
         return None
-    # Windows that score in other units may know a range; they are opened for no other reason.
+    # Windows may be scored in units that have a range; only then are they opened.
     spec = data.windows("validation").scored_spec(model.spec)
     return why_not_applicable(metric, spec, samples, stochastic=model.stochastic)
 
 
 def check_scorable(model: Forecaster, data: DataSource, metric: str, samples: int) -> None:
-    """Raise `InputError` unless validation windows can be scored by a metric."""
+    """Raise `InputError` unless a metric can score validation windows."""
     reason = why_not_scorable(model, data, metric, samples)
     if reason is not None:
         raise InputError(
@@ -77,34 +77,34 @@ def check_scorable(model: Forecaster, data: DataSource, metric: str, samples: in
 
 
 def reduction_of(metric: str, asked: Selection | None) -> Selection:
-    """How samples are combined for a metric: as asked, or its usual way."""
+    """How samples are combined for a metric: as requested, or its usual way."""
     return asked or cast("Selection", METRICS[metric].reductions[0])
 
 
 def check_validation(
     model: Forecaster, metric: str, reduction: Selection | None, ranking: str
 ) -> None:
-    """Raise `InputError` unless checkpoints can be ranked this way, with this model and metric."""
+    """Raise `InputError` unless this model and metric can rank checkpoints this way."""
     check_metrics([metric])
     known = METRICS[metric].reductions
     if reduction is not None and reduction not in known:
         raise InputError(
-            f"Validation by {metric} combines samples by {' or '.join(known)}, got "
-            f"validation_reduction: {reduction}."
+            f"{metric} combines samples by {' or '.join(known)}, got validation_reduction: "
+            f"{reduction}."
         )
     if ranking == "future":
         return
     if ranking != "paper":
-        raise InputError(f"validation_ranking is future or paper, got {ranking!r}.")
+        raise InputError(f"validation_ranking should be future or paper, got {ranking!r}.")
     if not isinstance(model, StateSpaceForecaster) or not model.reconstructs:
         raise InputError(
-            f"The paper's validation needs a model that reconstructs its context, which "
+            f"validation_ranking: paper needs a model that reconstructs its context, but "
             f"{model.title} does not. Set validation_ranking: future."
         )
     if not issubclass(METRICS[metric], SampleMetric) or reduction != "best":
         raise InputError(
-            "The paper's validation takes the best of several samples, by a metric of single "
-            f"frames: got {metric} and {reduction}. Set validation_reduction: best and "
+            "validation_ranking: paper takes the best of several samples by a metric of single "
+            f"frames, got {metric} and {reduction}. Set validation_reduction: best and "
             "validation_metric: psnr, or validation_ranking: future."
         )
 
@@ -122,24 +122,24 @@ def validation_score(
     seed: int = 1,
     title: str | None = None,
 ) -> Score:
-    """Score of windows by a metric, with its interval.
+    """Score windows by a metric; return the score with its interval.
 
-    With several processes, each scores a part of them, and all return the same result.
+    Several processes share the windows, and each returns the score of all of them.
 
     Args:
         model: the forecaster.
         windows: context and target of each window.
         metric: name of the metric.
         reduction: how samples are combined; by default the metric's usual way.
-        ranking: `future` sees forecast frames alone. `paper` chooses the best sample of each
-            window by all its frames, reconstructed context included, and scores the forecast
-            frames of that one, as the published code of Franceschi et al. (2020),
-            https://arxiv.org/abs/2002.09219.
+        ranking: `future` uses only forecast frames. `paper` chooses the best sample of each window
+            by all its frames, including the reconstructed context, and scores the forecast frames
+            of that sample, as the published code of Franceschi et al. (2020),
+            https://arxiv.org/abs/2002.09219, does.
         samples: futures per window.
-        batch_size: windows at once.
-        count: score this many windows, evenly spaced; by default all.
-        seed: of the samples, the same futures with both rankings.
-        title: shown beside a progress bar; no bar by default.
+        batch_size: windows per batch.
+        count: number of windows to score, evenly spaced; all by default.
+        seed: seed of the samples; both rankings draw the same futures.
+        title: title of a progress bar; no bar by default.
 
     Errors:
         InputError: the model, metric or reduction does not fit the ranking.
@@ -184,17 +184,17 @@ def fit_on_validation(
     step: int,
     title: str | None = None,
 ) -> None:
-    """Let a model take what it needs from validation windows; see its `fit_on_validation`.
+    """Fit a model to validation windows if it needs that; see `Forecaster.fit_on_validation`.
 
     Args:
-        model: changed in place.
-        windows: of the validation split, never of the test split.
+        model: the model; it is changed in place.
+        windows: windows of the validation split, never of the test split.
         samples: futures per window.
-        batch_size: windows at once.
-        count: windows, evenly spaced; by default all.
-        seed: of the samples.
-        step: of the training.
-        title: shown beside a progress bar; no bar by default.
+        batch_size: windows per batch.
+        count: number of windows, evenly spaced; all by default.
+        seed: seed of the samples.
+        step: step of the training.
+        title: title of a progress bar; no bar by default.
     """
     if not model.needs_validation_fit:
         return
@@ -220,11 +220,11 @@ def metric_of(name: str, spec: FrameSpec) -> SampleMetric:
     """A metric of single frames, for frames of this kind.
 
     Errors:
-        InputError: it does not apply to them.
+        InputError: the metric does not apply to such frames.
     """
     reason = METRICS[name].why_not_applicable(spec, 1)
     if reason is not None:
-        raise InputError(f"There is no score {name}: {reason}.")
+        raise InputError(f"Validation cannot score {name}: {reason}.")
     return cast("SampleMetric", METRICS[name].of(spec))
 
 
@@ -235,12 +235,12 @@ def chosen_scores(
     samples: int,
     stream: tuple[Tensor, int],
 ) -> tuple[Float[Tensor, "batch time"], Bool[Tensor, "batch time"]]:
-    """Scores of the forecast frames of the sample that is best on all frames of each window.
+    """Scores of the forecast frames of each window's best sample, and which of them count.
 
-    Which of them count, in a target with unknown values, comes second.
+    The best sample is the best on all frames of the window.
     """
     drawn = samples if model.stochastic else 1
-    # The same streams twice: what is reconstructed is the past of the futures that are forecast.
+    # The same streams twice, so that each reconstruction is the past of the same forecast.
     past = model.reconstruct(batch.context, samples=drawn, generator=window_generators(*stream))
     future = model.forecast(
         batch.context, len(batch.target), samples=drawn, generator=window_generators(*stream)
@@ -250,14 +250,14 @@ def chosen_scores(
     averages = average_of(torch.cat([before, after], dim=2), torch.cat([seen, known], dim=1))
     best = averages.argmax(dim=0) if metric.higher_is_better else averages.argmin(dim=0)
     chosen = after[best, torch.arange(len(batch))]
-    chosen[averages.isnan().any(dim=0)] = torch.nan  # must not hide behind better samples
+    chosen[averages.isnan().any(dim=0)] = torch.nan  # a NaN sample must stay visible
     return chosen, known
 
 
 def frame_scores(
     metric: SampleMetric, samples: Float[Tensor, "sample batch time channel *space"], truth: Frames
 ) -> tuple[Float[Tensor, "sample batch time"], Bool[Tensor, "batch time"]]:
-    """Scores of every frame of every sample, as they count in a mean, and which of them do."""
+    """Scores of every frame of every sample as they enter a mean, and which of them count."""
     known = known_in(truth)
     scores = metric.all_scores(list(samples), filled(truth.values, known), known)
     counting = metric.scorable(known)
