@@ -94,7 +94,7 @@ class TestActions:
         path = self.written(tmp_path / "a.npz")
         with pytest.raises(InputError, match=r"actions of shape \(batch, 6, 2\).* got \(3, 5, 2\)"):
             forecast_file(self.model(), path, tmp_path / "b.npz", horizon=5)
-        with pytest.raises(InputError, match="holds actions, but this Persistence takes none"):
+        with pytest.raises(InputError, match="this Persistence does not use actions"):
             read_context(path, model_for(space=(8, 8)))
         other = self.written(tmp_path / "c.npz", actions=self.actions[:2])
         with pytest.raises(InputError, match=r"each of 3 sequence\(s\), got \(2, 9, 2\)"):

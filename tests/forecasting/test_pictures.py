@@ -38,7 +38,7 @@ def test_motion_over_a_map_with_points_added_and_an_island(tmp_path, capsys):
     assert (colours == (0xBB, 0xB9, 0xB4)).all(axis=1).any()  # the island
     capsys.readouterr()
     assert main([*words, "--output", str(tmp_path / "motion.gif")]) == MISTAKE
-    assert "motion is drawn as .png" in capsys.readouterr().err
+    assert "motion can only be drawn as .png" in capsys.readouterr().err
     words[-1] = "objects"
     assert main([*words, "--output", str(output)]) == MISTAKE
     assert "PKnl has no objects to draw" in capsys.readouterr().err

@@ -142,7 +142,7 @@ def test_damaged_videos_are_named_or_skipped_as_in_training(folder, tmp_path, ca
     assert main(words) == MISTAKE
     error = capsys.readouterr().err
     assert "0.mkv is cut off" in error
-    assert "--data.on_error skip leaves it out" in error
+    assert "Skip it with --data.on_error skip" in error
     assert main([*words, "--data.on_error", "skip"]) == 0
     model = load(folder / "run")
     found = read_context(tmp_path, model, reading={"on_error": "skip"})

@@ -170,12 +170,12 @@ def test_options_of_the_optimiser_come_from_the_recipe_and_its_state_from_the_ch
     assert same(optimizer.state_dict()["state"], before)
     with pytest.raises(InputError, match="must be resumed with the same seed"):
         Trainer(small(data), data, tmp_path, TrainingOptions(seed=7), checkpoint)
-    with pytest.raises(InputError, match=r"another model: the weights in .* do not fit it"):
+    with pytest.raises(InputError, match=r"the same model: the weights in .* do not fit"):
         Trainer(small(data, width=5), data, tmp_path, edited, checkpoint)
 
 
 def test_phases_that_do_not_add_up_are_refused():
-    with pytest.raises(InputError, match="add up to steps, 10"):
+    with pytest.raises(InputError, match="add up to steps = 10"):
         TrainingOptions(steps=10, phases=(Phase("a", 3),))
 
 

@@ -1,4 +1,4 @@
-"""Observed frames from files, whose kind is recognised by their content."""
+"""Reads observed frames from files; the content of a file tells its kind."""
 
 from __future__ import annotations
 
@@ -49,14 +49,14 @@ if TYPE_CHECKING:
 
 LARGEST_BYTE = 255
 ARRAY_OPTIONS = ("dataset", "axes")
-ON_ERROR = "on_error"  # option of videos: `refuse` damaged ones, or `skip` them
+ON_ERROR = "on_error"  # option for videos: `refuse` or `skip` damaged ones
 
 
 class Observed(NamedTuple):
     """The last frames of a source, and where it ends."""
 
     frames: Frames
-    ends: tuple[float, ...]  # of each sequence, in frame intervals from some fixed time
+    ends: tuple[float, ...]  # end of each sequence, in frame intervals from a fixed time
 
 
 @typed
@@ -70,18 +70,17 @@ def read_context(
     """The last frames of files, as a context for a model.
 
     Args:
-        path: what `data.path` takes: a file, a Zarr store, a folder, a pattern, or a list,
-            recognised by content. Of arrays and videos, every sequence is one of the batch; fields
-            are one series.
-        predictor: the model that the context is for, and how its data are prepared.
-        count: frames to take; by default the number in training.
-        reading: options of the data set in place of those of training: of arrays `dataset`
-            and `axes`; of videos those of `ClipOptions` and `on_error`; of fields those of
-            `FieldOptions`, such as `{"uneven_times": "fill"}`, and the `engine`.
+        path: what `data.path` takes: a file, a Zarr store, a folder, a pattern, or a list. Arrays
+            and videos give one sequence each; fields are one series.
+        predictor: the model that the context is for, with the preparation of its data.
+        count: number of frames; by default as in training.
+        reading: options for reading that replace those of training: `dataset` and `axes` for
+            arrays; those of `ClipOptions` and `on_error` for videos; those of `FieldOptions`, such
+            as `{"uneven_times": "fill"}`, and `engine` for fields.
 
     Errors:
-        FileError, CorruptionError: the file is missing, damaged, or of an unknown kind.
-        InputError: its frames do not fit the model, or there is no such option.
+        FileError, CorruptionError: a file is missing, damaged, or of an unknown kind.
+        InputError: the frames do not fit the model, or an option is unknown.
     """
     return read_observed(path, predictor, count, reading=reading).frames
 
@@ -93,7 +92,7 @@ def read_observed(
     *,
     reading: Mapping[str, Any] | None = None,
 ) -> Observed:
-    """The last frames of files, and where these end; arguments and errors as `read_context`."""
+    """The last frames of files, and where they end; arguments and errors as `read_context`."""
     count = predictor.spec.context if count is None else count
     if count < 1:
         raise InputError(f"A context needs at least 1 frame, got {count}.")
@@ -107,14 +106,14 @@ def read_observed(
         return read_array_context(paths, predictor, count, reading or {})
     if paths[0].is_file() and kind_of(paths[0]) is None:
         raise FileError(
-            f"Frames are read from {', '.join(ARRAY_ENDINGS)}, NetCDF, Zarr, videos and images; "
-            f"{paths[0].name!r} is not one of these."
+            f"Frames are read from {', '.join(ARRAY_ENDINGS)}, NetCDF, Zarr, videos and images, "
+            f"got {paths[0].name!r}."
         )
     return read_clip_context(paths, predictor, count, reading or {})
 
 
 def holds_arrays(path: Path) -> bool:
-    """Whether a file, or a folder without videos, is one of arrays."""
+    """Whether a path is a file of arrays, or a folder of arrays without videos."""
     if path.is_dir():
         there = any(map(is_array_file, path.rglob("*")))
         try:
@@ -125,20 +124,20 @@ def holds_arrays(path: Path) -> bool:
 
 
 def check_options(reading: Mapping[str, Any], known: Sequence[str], what: str) -> None:
-    """Raise `InputError` for an option of reading that this kind of data does not have."""
+    """Raise `InputError` if this kind of data has no such option for reading."""
     for name in reading:
         if name not in known:
             raise InputError(
-                f"A forecast from {what} takes --data.{{{','.join(known)}}}; got {name!r}."
+                f"A forecast from {what} takes --data.{{{','.join(known)}}}, got {name!r}."
             )
 
 
 def read_array_context(
     paths: Sequence[Path], predictor: Predictor, count: int, reading: Mapping[str, Any]
 ) -> Observed:
-    """Context from arrays: the last frames of every sequence, and an agent's actions beside them.
+    """Context from arrays: the last frames of every sequence, with actions if there are any.
 
-    Arrays named `actions` and `agent_states` of the same files begin with the first frame.
+    Arrays named `actions` and `agent_states` in the same files must begin with the first frame.
     """
     check_options(reading, ARRAY_OPTIONS, "arrays")
     arrays, _, origin = found_arrays(paths, reading.get("dataset"))
@@ -161,8 +160,8 @@ def read_array_context(
     series = series_of_agent(paths, sequences.lengths, kept)
     if "actions" in series and not predictor.model.needs_actions:
         raise InputError(
-            f"{origin} holds actions, but this {predictor.model.title} takes none. Leave "
-            "them out of the file."
+            f"{origin} holds actions, but this {predictor.model.title} does not use actions. "
+            "Remove them from the file."
         )
     frames = replace(
         predictor.frames_of(values),
@@ -174,7 +173,7 @@ def read_array_context(
 
 
 def series_of_agent(paths: Sequence[Path], lengths: Sequence[int], kept: int) -> dict[str, Tensor]:
-    """Actions and states of an agent beside the last `kept` frames of each sequence, if any."""
+    """Actions and agent states from the last `kept` frames of each sequence on, if any."""
     series = {}
     for name in SERIES:
         rows = series_beside(paths, name, len(lengths))
@@ -186,10 +185,10 @@ def series_of_agent(paths: Sequence[Path], lengths: Sequence[int], kept: int) ->
 
 
 def axes_for(array: Any, predictor: Predictor, origin: str, *, alone: bool) -> str:
-    """Axes of an array whose frames are those of a model, padded or not.
+    """Axes of an array that fits the frames of a model, with or without padding.
 
     Errors:
-        InputError: none fit.
+        InputError: no order of axes fits.
     """
     spec = predictor.spec
     for space in (spec.space, predictor.preparation.space):
@@ -198,23 +197,23 @@ def axes_for(array: Any, predictor: Predictor, origin: str, *, alone: bool) -> s
             return axes
     raise InputError(
         f"{origin} should be (time, channel, *space) with (channel, *space) = {spec.frame_shape}, "
-        f"with a leading batch axis or without; got shape {tuple(array.shape)}. Where its axes "
-        "have another order, say so, such as with --data.axes tnyx."
+        f"with or without a leading batch axis; got shape {tuple(array.shape)}. If its axes have "
+        "another order, give it, for example --data.axes tnyx."
     )
 
 
 def reading_options(table: Mapping[str, Any]) -> dict[str, Any]:
-    """Options of reading fields, as YAML holds them, with tuples where it has lists.
+    """Options for reading fields, with the lists of YAML as tuples.
 
     Errors:
-        InputError: there is no such option.
+        InputError: an option is unknown.
     """
     known = {option.name for option in fields(FieldOptions)} - {"variables"} | {"engine"}
     for name in table:
         if name not in known:
             raise InputError(
-                f"A forecast reads fields as in training, except for the options --data.{{"
-                f"{','.join(sorted(known))}}}; got {name!r}."
+                f"A forecast from fields takes --data.{{{','.join(sorted(known))}}}, got {name!r}; "
+                "everything else is as in training."
             )
     return plain_options(table)
 
@@ -222,7 +221,7 @@ def reading_options(table: Mapping[str, Any]) -> dict[str, Any]:
 def read_labelled_context(
     paths: Sequence[Path], predictor: Predictor, count: int, reading: Mapping[str, Any]
 ) -> Observed:
-    """Context from NetCDF files and Zarr stores as one series, with its coordinates."""
+    """Context from NetCDF files and Zarr stores that form one series, with coordinates."""
     options = dict(reading)
     datasets, origin = opened_series(paths, predictor, options)
     asked = (options.get("sequences"), options.get("channels"))
@@ -243,23 +242,22 @@ def read_labelled_context(
 def opened_series(
     paths: Sequence[Path], predictor: Predictor, options: dict[str, Any]
 ) -> tuple[dict[str, Dataset], str]:
-    """The data sets of a series, and its name in errors; takes the engine out of the options."""
+    """The data sets of a series, and its name in errors; removes `engine` from the options."""
     engine = options.pop("engine", None)
     used = replace(predictor.preparation.options, **options)
     datasets = open_series(paths, used, engine=engine)
-    return datasets, next(iter(datasets)) if len(
-        paths
-    ) == 1 else f"The series of {len(paths)} files"
+    several = f"The series of {len(paths)} files"
+    return datasets, next(iter(datasets)) if len(paths) == 1 else several
 
 
 def read_clip_context(
     paths: Sequence[Path], predictor: Predictor, count: int, reading: Mapping[str, Any]
 ) -> Observed:
-    """Context from videos or folders of images, prepared as in training; a batch of them."""
+    """Context from videos or folders of images, prepared as in training; one sequence each."""
     if predictor.fields is not None:
         raise InputError(
-            f"The model was trained on fields, {', '.join(predictor.spec.channels)}; "
-            f"{paths[0].name} holds videos or images, whose values mean something else."
+            f"The model was trained on the fields {', '.join(predictor.spec.channels)}, but "
+            f"{paths[0].name} holds videos or images. Give NetCDF files or Zarr stores."
         )
     options = clip_options(predictor, reading)
     clips = find_clips(paths).clips
@@ -271,10 +269,10 @@ def read_clip_context(
             pieces.append(last_prepared(clip, options, count))
         except FileError as error:
             if reading.get(ON_ERROR) != "skip" or len(clips) == 1:
-                advice = f"--data.{ON_ERROR} skip leaves it out." if len(clips) > 1 else ""
+                advice = f"Skip it with --data.{ON_ERROR} skip." if len(clips) > 1 else ""
                 raise type(error)(f"{error} {advice}".strip()) from error
     if not pieces:
-        raise FileError(f"None of {len(clips)} videos can be read.")
+        raise FileError(f"None of the {len(clips)} videos can be read.")
     low, high = predictor.spec.value_range or (0.0, 1.0)
     values = torch.from_numpy(np.stack([piece.values for piece in pieces]))
     scaled = low + (high - low) * values.float() / LARGEST_BYTE
@@ -283,7 +281,7 @@ def read_clip_context(
 
 
 def clip_options(predictor: Predictor, reading: Mapping[str, Any]) -> ClipOptions:
-    """The preparation of videos for a model: that of training, with the given changes."""
+    """Options for preparing videos: those of training, with the given changes."""
     options = predictor.videos or clip_options_for(predictor.spec)
     known = [option.name for option in fields(ClipOptions) if option.name != "size"]
     check_options(reading, [*known, ON_ERROR], "videos")
@@ -296,7 +294,7 @@ def clip_options(predictor: Predictor, reading: Mapping[str, Any]) -> ClipOption
 def source_rate(
     path: str | Path | Sequence[str], predictor: Predictor, reading: Mapping[str, Any] | None
 ) -> float | None:
-    """Frames per second of a context that comes from videos; None for other sources."""
+    """Frames per second of a context from videos; None for other sources."""
     if labelled_files(path) or holds_arrays((paths := existing_paths(path))[0]):
         return None
     options = clip_options(predictor, reading or {})
@@ -305,7 +303,7 @@ def source_rate(
 
 
 def first_rate(clips: Sequence[Clip]) -> float | None:
-    """Frames per second of the first video that can be read; None of images."""
+    """Frames per second of the first readable video; None for images."""
     for clip in clips:
         with suppress(FileError):
             return None if clip.images else video_facts(clip.path).rate
@@ -313,16 +311,16 @@ def first_rate(clips: Sequence[Clip]) -> float | None:
 
 
 def clip_options_for(spec: FrameSpec) -> ClipOptions:
-    """Options for a model that was not trained on videos: its size, its colours, every frame.
+    """Options for a model that was not trained on videos: its size and colours, every frame.
 
     Errors:
-        InputError: no video has such frames.
+        InputError: the model's frames are not images with 1 or 3 channels.
     """
     colours: dict[int, Colour] = {1: "grey", 3: "rgb"}
     if len(spec.space) != 2 or len(spec.channels) not in colours:
         raise InputError(
-            f"The model works on {len(spec.channels)} channel(s) on {spec.space} points; a video "
-            "has 1 or 3 channels on (height, width)."
+            f"A video has 1 or 3 channels on (height, width), but the model takes "
+            f"{len(spec.channels)} channel(s) on {spec.space} points."
         )
     height, width = spec.space
     return ClipOptions(size=(height, width), colour=colours[len(spec.channels)])

@@ -1,4 +1,4 @@
-"""Forecasts to files: one writer per ending, part by part where the format allows it."""
+"""Writes forecasts to files: one writer per ending, in parts if the format allows it."""
 
 from __future__ import annotations
 
@@ -21,31 +21,31 @@ from statecast.nn.random import LaterSamples
 from statecast.solvers.solvers import SolverName
 
 Picture = Literal["mosaic", "mean", "sample", "motion", "objects"]
-STILL = ("motion", "objects")  # pictures that have no animation
+STILL = ("motion", "objects")  # pictures that cannot be animated
 MOVING = (".gif", ".webp", ".mp4")
-USUAL_RATE = 6.0  # frames a second of a source that has no rate
-GIF_SAMPLES, VIDEO_SAMPLES = 3, 8  # drawn beside the mean, at most; a .gif grows fast
+USUAL_RATE = 6.0  # frames per second, if the source has no rate
+GIF_SAMPLES, VIDEO_SAMPLES = 3, 8  # samples beside the mean, at most; a .gif grows fast
 
 
 @dataclass(frozen=True)
 class ForecastRequest:
-    """A forecast to be drawn: all samples at once, or part by part.
+    """A forecast to make: all samples at once, or in parts.
 
     Attributes:
-        predictor: the model, and how its data are prepared.
+        predictor: the model, with the preparation of its data.
         context: the observed frames.
-        horizon: frames to forecast; None for the number in training.
+        horizon: number of frames to forecast; None for that of training.
         samples: futures to draw.
-        substeps: steps of the solver per frame; None for the model's own.
-        solver: of the transition's differential equation; None for the model's own.
-        seed: of the samples.
-        quantiles: probabilities of quantiles to write as well, where the format has room.
-        picture: what pictures show.
-        rate: frames a second of the source; None where it has none.
-        times: times to forecast, instead of a horizon.
-        carried: the state to continue from, instead of the context alone.
-        target: the frames that followed, where known.
-        part_bytes: memory of the samples that are drawn at once, roughly.
+        substeps: solver steps per frame; None for the model's own number.
+        solver: solver of the transition's differential equation; None for the model's own.
+        seed: seed of the samples.
+        quantiles: probabilities of quantiles to write to `.nc` and `.zarr`.
+        picture: content of pictures.
+        rate: frames per second of the source; None if it has no rate.
+        times: times to forecast instead of a horizon.
+        carried: state to continue from; None starts from the context.
+        target: the frames that followed; None if unknown.
+        part_bytes: approximate memory of the samples drawn at once.
     """
 
     predictor: Predictor
@@ -65,7 +65,7 @@ class ForecastRequest:
 
     @property
     def at_once(self) -> int:
-        """Samples of a part: all where a calibration needs their mean, or a state holds them."""
+        """Samples per part; all of them if a calibration needs their mean or a state holds them."""
         if self.predictor.model.calibration is not None or self.carried is not None:
             return max(1, self.samples)
         horizon = self.predictor.spec.horizon if self.horizon is None else self.horizon
@@ -105,7 +105,7 @@ class ForecastRequest:
 
     @property
     def truth(self) -> Frames | None:
-        """The frames that followed at the forecast's times, where all are known."""
+        """The frames that followed at the forecast's times; None unless all are known."""
         times = self.first.times
         if self.target is None or not torch.equal(self.target.times[: len(times)], times):
             return None
@@ -122,12 +122,12 @@ Writer = Callable[[ForecastRequest, Path], Any]
 
 
 def write_npz_forecast(request: ForecastRequest, path: Path) -> Path:
-    """Samples, times and names of channels."""
+    """Write samples, times and names of channels."""
     return request.whole().save(path)
 
 
 def write_labelled_forecast(request: ForecastRequest, path: Path) -> Path:
-    """Samples, their mean, spread and quantiles, with coordinates; part by part."""
+    """Write samples, their mean, spread and quantiles with coordinates, in parts."""
     several = request.samples > 1
     layout = request.first.layout(
         statistics=several, quantiles=request.quantiles if several else ()
@@ -137,11 +137,13 @@ def write_labelled_forecast(request: ForecastRequest, path: Path) -> Path:
 
 
 def write_animation(request: ForecastRequest, path: Path) -> Path:
-    """Mean and samples side by side, frame after frame; or the frames of one of them alone."""
+    """Animate mean and samples side by side, or only the mean or one sample."""
     from statecast.plots.animations import animate_forecast, animate_frames
 
     if request.picture in STILL:
-        raise InputError(f"{request.picture} is drawn as .png, .pdf or .svg, got {path.name!r}.")
+        raise InputError(
+            f"{request.picture} can only be drawn as .png, .pdf or .svg, got {path.name!r}."
+        )
     rate = request.rate or USUAL_RATE
     if request.picture != "mosaic":
         sample = 0 if request.picture == "sample" else None
@@ -154,7 +156,7 @@ def write_animation(request: ForecastRequest, path: Path) -> Path:
 
 
 def write_picture(request: ForecastRequest, path: Path) -> Path:
-    """Mean and samples, side by side; or the motion or objects that the model infers."""
+    """Draw mean and samples side by side, or the motion or objects that the model infers."""
     from statecast.plots.forecasts import plot_forecast
 
     if request.picture in STILL:
@@ -165,10 +167,10 @@ def write_picture(request: ForecastRequest, path: Path) -> Path:
 
 
 def write_parts(request: ForecastRequest, path: Path) -> Path:
-    """Arrows of the estimated motion over the forecast, or the objects that a model sees.
+    """Draw the estimated motion as arrows over the forecast, or the objects of a model.
 
     Errors:
-        InputError: the model has neither.
+        InputError: the model estimates no motion, or has no objects.
     """
     from statecast.plots.decomposition import Decomposes, plot_decomposition
     from statecast.plots.motion import EstimatesMotion, plot_motion
@@ -182,12 +184,12 @@ def write_parts(request: ForecastRequest, path: Path) -> Path:
         values = model.inputs(model.check_context(request.context))
         plot_decomposition(replace(request.context, values=values, mask=None), parts, path)
     else:
-        raise InputError(f"{model.title} has no {request.picture} to draw.")
+        raise InputError(f"{model.title} has no {request.picture} to draw. Set picture: mosaic.")
     return path
 
 
 def shown(context: Frames, request: ForecastRequest) -> Frames:
-    """Context frames on the grid of their forecast: labelled fields without added points."""
+    """Context frames on the grid of their forecast: labelled fields without padding."""
     labels = context.coordinates
     if labels is None:
         return context
@@ -204,13 +206,13 @@ OUTPUTS: dict[str, Writer] = {
 
 
 def writer_of(path: Path) -> Writer:
-    """The writer of forecasts with this ending.
+    """The writer for the ending of a path.
 
     Errors:
-        FileError: an unknown ending, or the folder does not exist.
+        FileError: the ending is unknown, or the folder does not exist.
     """
     if path.suffix not in OUTPUTS:
         raise FileError(f"A forecast is written as {', '.join(OUTPUTS)}, got {path.name!r}.")
     if not path.parent.is_dir():
-        raise FileError(f"The folder {path.parent} does not exist; make it first.")
+        raise FileError(f"The folder {path.parent} does not exist; create it first.")
     return OUTPUTS[path.suffix]

@@ -1,4 +1,4 @@
-"""Predictor: a trained model with the preprocessing of its observations."""
+"""Predictor: a trained model with the preparation of its observations."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ from statecast.solvers.solvers import SolverName
 
 @dataclass(frozen=True)
 class Predictor:
-    """A trained model and its preprocessing: from observations, labelled or not, to forecasts.
+    """A trained model with the preparation of its data: from observations to forecasts.
 
-    A model sees `Frames` alone. What was done to labelled fields and videos before training is
-    done to observations as well, and undone in their forecast.
+    The model itself only takes `Frames`. A predictor prepares labelled fields and videos as in
+    training, and reverses that preparation in the forecast.
 
     Attributes:
         model: the trained model.
-        fields: how labelled fields are prepared; None where it was trained on bare arrays.
-        videos: how frames of videos are cropped and sized; None where it was not trained on any.
-        axes: letters of the axes of arrays, where training was told them; see `in_order`.
+        fields: preparation of labelled fields; None if the model was not trained on any.
+        videos: cropping and sizing of videos; None if the model was not trained on any.
+        axes: letters of the axes of arrays, if the training set them; see `in_order`.
     """
 
     model: Forecaster
@@ -72,7 +72,7 @@ class Predictor:
 
     @property
     def preparation(self) -> Preparation:
-        """The preparation of labelled fields; it changes nothing for a model of bare arrays."""
+        """The preparation of labelled fields; the identity for a model of bare arrays."""
         return self.fields or plain_preparation(self.spec.channels, self.spec.space)
 
     def context(
@@ -86,16 +86,17 @@ class Predictor:
         """Observed frames as the model sees them.
 
         Args:
-            observed: `Frames`, or a bare array or tensor (batch, time, channel, *space), or of one
-                sequence (time, channel, *space), in the units of the data, which are taken as they
-                are, on the grid that was read in training or with the points added to it (refused
-                where the model works on anomalies); or an
-                `xarray.DataArray` or `Dataset`, or a dict of data sets that are one series, of
-                which the last frames are prepared as in training, and whose missing values are
-                taken as unknown.
-            count: last frames to take of labelled ones; by default the number in training.
-            origin: named in errors.
-            reading: of labelled ones, options of `FieldOptions` in place of those of training,
+            observed: one of
+
+                - `Frames`, or an array or tensor (batch, time, channel, *space), or (time, channel,
+                  *space) for one sequence, in the units of the data. They are used as they are, on
+                  the grid of the source or with the padding of training. A model of anomalies takes
+                  `Frames` only.
+                - an `xarray.DataArray` or `Dataset`, or a dict of data sets that form one series.
+                  The last frames are prepared as in training, and missing values are unknown.
+            count: number of last frames of labelled data; by default as in training.
+            origin: name of the data in errors.
+            reading: options of `FieldOptions` for labelled data that replace those of training,
                 such as `{"uneven_times": "fill"}`.
 
         Errors:
@@ -113,18 +114,18 @@ class Predictor:
         )
 
     def frames_of(self, observed: Any) -> Frames:
-        """`Frames` as they are; a bare array or tensor as `Forecaster.frames_of` reads it.
+        """`Frames` unchanged, or an array or tensor as `Forecaster.frames_of` reads it.
 
-        NaN means unknown to a model of labelled fields, in bare arrays as well.
+        For a model of labelled fields, NaN means unknown in arrays too.
 
         Errors:
-            InputError: an array, for a model of anomalies: whether a climatology was subtracted
-                from it cannot be told.
+            InputError: a model of anomalies got an array, which does not say whether a climatology
+                was subtracted.
         """
         if self.preparation.climatology is not None and not isinstance(observed, Frames):
             raise InputError(
-                "The model works on anomalies of dates: pass an xarray.DataArray with its times, "
-                "to the command a NetCDF file; or statecast.Frames of anomalies."
+                "The model takes anomalies, which need dates: pass an xarray.DataArray with its "
+                "times (a NetCDF file to the command), or statecast.Frames of anomalies."
             )
         frames = self.model.frames_of(observed)
         if self.fields is None or frames.mask is not None:
@@ -133,17 +134,18 @@ class Predictor:
         return replace(frames, mask=~unknown) if bool(unknown.any()) else frames
 
     def with_added_points(self, frames: Frames) -> Frames:
-        """Frames on the grid of training, padded by the unknown points that training added.
+        """Frames on the grid of training, with its padding, which is unknown.
 
         Errors:
-            InputError: a climatology was subtracted in training, for which frames need dates.
+            InputError: training subtracted a climatology, so the frames need dates.
         """
         prepared = self.preparation
         if frames.space != tuple(prepared.space) or frames.space == self.spec.space:
             return frames
         if prepared.climatology is not None:
             raise InputError(
-                "The model works on anomalies of dates: pass an xarray.DataArray with its times."
+                "The model takes anomalies, which need dates: pass an xarray.DataArray with its "
+                "times."
             )
         sizes = zip(prepared.space, prepared.padded, strict=True)
         added = [n for now, after in reversed(list(sizes)) for n in (0, after - now)]
@@ -169,14 +171,14 @@ class Predictor:
 
         Args:
             context: observed frames, as `context` takes them.
-            content_from: another context, whose content is used with the dynamics of `context`.
+            content_from: another context, whose content replaces that of `context`.
 
         Returns:
-            The forecast. That of a model of labelled fields is NaN at points without any observed
-            value, and has the labels of its context.
+            The forecast. For a model of labelled fields it has the labels of its context, and is
+            NaN at points without any observed value.
 
         Errors:
-            As `Forecaster.forecast` and `context`.
+            Those of `Forecaster.forecast` and `context`.
         """
         bare = not is_labelled(context) and not isinstance(context, dict)
         given = self.frames_of(context) if bare else context
@@ -195,7 +197,7 @@ class Predictor:
         return self.restored(forecast, given if bare else frames)
 
     def restored(self, forecast: Forecast, context: Frames) -> Forecast:
-        """A forecast on the grid of its context, with its labels where it has any."""
+        """A forecast on the grid of its context, with its labels if it has any."""
         labels = context.coordinates
         if labels is None:
             samples = forecast.samples
@@ -222,10 +224,10 @@ class Predictor:
         solver: SolverName | None = None,
         generator: torch.Generator | None = None,
     ) -> Latents:
-        """The model's path through its latent space; as `StateSpaceForecaster.infer_latents`.
+        """The model's path through its latent space; see `StateSpaceForecaster.infer_latents`.
 
         Errors:
-            InputError: the model has no latent space, or as `context`.
+            InputError: the model has no latent space, or the context does not fit.
         """
         return require_latents(self.model).infer_latents(
             self.context(context),
@@ -237,6 +239,6 @@ class Predictor:
 
 
 def is_labelled(values: Any) -> bool:
-    """Whether values are an `xarray.DataArray` or `Dataset`; does not import xarray."""
+    """Whether values are an `xarray.DataArray` or `Dataset`; never imports xarray."""
     xarray = sys.modules.get("xarray")
     return xarray is not None and isinstance(values, xarray.DataArray | xarray.Dataset)

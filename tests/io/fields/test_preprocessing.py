@@ -113,7 +113,7 @@ def test_numbers_as_times_go_on_as_numbers():
 def test_bare_arrays_are_refused_where_the_model_works_on_anomalies():
     values = torch.rand(2, 3, 1, 8, 16)
     model = persistence()
-    with pytest.raises(InputError, match=r"anomalies of dates: pass an xarray\.DataArray"):
+    with pytest.raises(InputError, match=r"anomalies, which need dates: pass an xarray\.DataArray"):
         model.forecast(values, 2)
     frames = Frames(values=values, times=torch.arange(3.0), channels=model.spec.channels)
     assert torch.equal(model.forecast(frames, 2).samples[0, :, 0], values[:, -1])
