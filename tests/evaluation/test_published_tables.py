@@ -123,5 +123,5 @@ def test_the_verb_prints_all_tables_without_a_run(capsys):
     found = json.loads(capsys.readouterr().out)
     assert [t["rows"][0]["forecaster"] for t in found if "[bair-2-28]" in t["title"]] == ["SV2P"]
     assert main(["compare", "--tables", "--format", "csv"]) == 2
-    assert "CSV holds one table" in capsys.readouterr().err
+    assert "A CSV file holds one table" in capsys.readouterr().err
     assert main(["compare"]) == 2

@@ -207,7 +207,7 @@ def test_the_command_says_when_forecasts_are_made_anew(recipe, tmp_path, capsys)
     assert main(words) == 0
     assert "anew" not in capsys.readouterr().err
     assert main([*words, "--substeps", "2"]) == 0
-    assert "own solver: each forecast is made anew" in capsys.readouterr().err
+    assert "own solver: each forecast starts anew" in capsys.readouterr().err
 
 
 def test_the_command_goes_on_while_its_source_grows(recipe, tmp_path, capsys):

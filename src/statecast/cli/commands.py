@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-# Each file says what it does (SUMMARY), takes arguments (add_arguments) and runs (run); it imports
-# nothing heavy before it runs. One that has TAKES_OPTIONS passes `--table.option value` on;
-# one that has TAKES_PROCESSES can be launched by torchrun.
+# Each file has SUMMARY, add_arguments and run; it imports nothing heavy before it runs. A file with
+# TAKES_OPTIONS receives `--table.option value`; one with TAKES_PROCESSES can run under torchrun.
 VERBS = (
     "list",
     "data",
@@ -30,7 +29,7 @@ VERBS = (
 
 
 def file_of(verb: str) -> str:
-    """Name of the module of a verb."""
+    """Module name of a verb."""
     return f"statecast.cli.{verb.replace('-', '_')}"
 
 

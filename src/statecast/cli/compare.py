@@ -1,4 +1,4 @@
-"""statecast compare: runs side by side, beside published scores of the same protocol."""
+"""statecast compare: compare runs with each other and with published scores."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from statecast.evaluation.comparability import Scored
 
-SUMMARY = "Set scored runs side by side, beside published scores of their protocol."
+SUMMARY = "Compare scored runs with each other and with published scores of their protocol."
 FORMAT_NAMES = ("text", "markdown", "csv", "json")
 
 
@@ -26,19 +26,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--published",
         action=argparse.BooleanOptionalAction,
         default=True,
-        help="published scores of the same protocol; shown by default",
+        help="show published scores of the same protocol; default: show",
     )
     parser.add_argument(
         "--analyses",
         action="store_true",
-        help="results of analyses instead; runs that differ in their seed share a row",
+        help="compare results of analyses; runs that differ only in their seed share a row",
     )
     parser.add_argument(
         "--tables",
         action="store_true",
-        help="all published tables with the runs beneath, marked where they do not compare",
+        help="print all published tables with the runs below; runs that do not compare are marked",
     )
-    parser.add_argument("--sort", metavar="METRIC", help="order by a column, best first")
+    parser.add_argument("--sort", metavar="METRIC", help="order rows by a column, best first")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -54,7 +54,7 @@ def run(options: argparse.Namespace) -> int:
         print(tables_as(options.format, groups_by_recipe(runs)))
         return 0
     if not runs:
-        raise InputError("Name the runs to compare: statecast compare RUN …")
+        raise InputError("Give the runs to compare: statecast compare RUN …")
     if options.analyses:
         print(FORMATS[options.format](compare_analyses(groups_by_recipe(runs))))
         return 0
@@ -69,10 +69,10 @@ def run(options: argparse.Namespace) -> int:
 
 
 def tables_as(form: str, groups: Sequence[Sequence[Scored]]) -> str:
-    """The published tables with runs beneath, one after the other.
+    """All published tables with runs below, in one text.
 
     Errors:
-        InputError: a format for one table alone.
+        InputError: the format holds only one table.
     """
     from statecast.errors import InputError
     from statecast.evaluation.comparison_formats import as_json, as_markdown, as_text
@@ -86,7 +86,9 @@ def tables_as(form: str, groups: Sequence[Sequence[Scored]]) -> str:
         ]
         return json.dumps(content, indent=1, ensure_ascii=False)
     if form == "csv":
-        raise InputError("CSV holds one table; print several as text, markdown or json.")
+        raise InputError(
+            "A CSV file holds one table, but --tables prints several: use text, markdown or json."
+        )
     marks, shown = ("## ", "### ", as_markdown), ("", "", as_text)
     first, second, as_lines = marks if form == "markdown" else shown
     blocks: list[str] = []
@@ -97,7 +99,7 @@ def tables_as(form: str, groups: Sequence[Sequence[Scored]]) -> str:
 
 
 def groups_by_recipe(runs: Sequence[Scored]) -> list[list[Scored]]:
-    """Runs whose recipes differ in the seed of the training alone, together."""
+    """Runs in groups whose recipes differ only in the seed of the training."""
     from statecast.runs.run import open_run
 
     groups: dict[str, list[Scored]] = {}

@@ -1,36 +1,37 @@
-"""statecast data: prepare data sets from their owners' files, and list those prepared."""
+"""statecast data: prepare data sets from their owners' files, list them, and verify them."""
 
 from __future__ import annotations
 
 import argparse
 import sys
 
-SUMMARY = "Prepare a data set from the files of its owner, list or verify prepared ones."
+SUMMARY = "Prepare a data set from the files of its owner; list or verify prepared data sets."
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the verb."""
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     prepare = actions.add_parser(
-        "prepare", help="make the store of a data set; needed once", allow_abbrev=False
+        "prepare", help="prepare a data set; needed once", allow_abbrev=False
     )
     prepare.add_argument("name", help="data set; `statecast data list` names them")
     prepare.add_argument(
-        "--source", required=True, metavar="DIR", help="folder of the owner's files, only read"
+        "--source",
+        required=True,
+        metavar="DIR",
+        help="folder of the owner's files, which are only read",
     )
-    prepare.add_argument(
-        "--output", metavar="DIR", help="folder of the store; default in the cache"
-    )
-    actions.add_parser(
-        "list", help="list data sets, where their files come from, and which are prepared"
-    )
+    prepare.add_argument("--output", metavar="DIR", help="folder to write; default in the cache")
+    actions.add_parser("list", help="list data sets, their sources, and which are prepared")
     verify = actions.add_parser(
         "verify",
-        help="compare a data set, or all of the cache, with its recorded digests",
+        help="compare one data set, or all in the cache, with their recorded digests",
         allow_abbrev=False,
     )
-    verify.add_argument("name", nargs="?", help="data set; by default all that the cache holds")
-    verify.add_argument("--path", metavar="DIR", help="folder of the store; default in the cache")
+    verify.add_argument("name", nargs="?", help="data set; default: all in the cache")
+    verify.add_argument(
+        "--path", metavar="DIR", help="folder of the data set; default in the cache"
+    )
 
 
 def run(options: argparse.Namespace) -> int:
@@ -43,16 +44,16 @@ def run(options: argparse.Namespace) -> int:
 
 
 def run_verify(name: str | None, path: str | None) -> int:
-    """Compare a data set, or all of the cache, with its recorded digests."""
+    """Compare one data set, or all in the cache, with their recorded digests."""
     from statecast.data.prepare import verify, verify_cache
     from statecast.errors import CorruptionError, InputError
 
     if name is not None:
         store = verify(name, path)
-        print(f"{store.folder} is whole: {len(store.frames)} frames have their recorded digest")
+        print(f"{store.folder} is intact: {len(store.frames)} frames match their digests")
         return 0
     if path is not None:
-        raise InputError("--path applies to one data set: statecast data verify NAME --path DIR.")
+        raise InputError("--path needs a data set: statecast data verify NAME --path DIR.")
     damaged = []
     for found in verify_cache():
         print(f"{found.folder}: {found.found}", flush=True)
@@ -78,7 +79,7 @@ def run_prepare(name: str, source: str, output: str | None) -> int:
 
 
 def run_list() -> int:
-    """Print which data sets are prepared, and how."""
+    """Print all data sets, their sources, and which are prepared."""
     from statecast.data.benchmarks.prepared_source import default_folder
     from statecast.data.prepare import UNPREPARED, preparable
 

@@ -1,4 +1,4 @@
-"""demo: forecasts of shipped models; then training, scores and pictures without a download."""
+"""demo: forecasts of shipped models; then training, scores and pictures, without downloads."""
 
 from __future__ import annotations
 
@@ -25,23 +25,23 @@ from statecast.training.logs import read_log
 SUMMARY_NAME = "summary.txt"
 STRIP, ANIMATION = "forecast.png", "forecast.gif"
 RECIPES = {"waves": "separable-wave-small", "digits": "srvp-digits-small"}
-MINUTES = {"waves": 2.0, "digits": 4.5}  # of each part, on two quiet cores
+MINUTES = {"waves": 2.0, "digits": 4.5}  # of each part, on two idle cores
 SHOWN = 4  # test windows in an animation
 SAMPLES = 20
 SEED = 3  # of the futures in the pictures
 
 
 def demo(folder: str | Path = "demo", *, recipes: Mapping[str, str] | None = None) -> Path | None:
-    """Forecast with shipped models, then train, score and draw; return the folder of the results.
+    """Forecast with shipped models, then train, score and draw; return the folder of results.
 
-    Started again, it continues where it was stopped; finished parts stay.
+    If it was stopped, it continues where it stopped; finished parts are kept.
 
     Args:
-        folder: where runs and pictures go.
-        recipes: name of each part that is trained and its recipe.
+        folder: folder for runs and pictures.
+        recipes: recipe of each part to train, by name of the part.
 
     Returns:
-        The folder; None where a signal stopped it.
+        The folder; None if a signal stopped the demo.
 
     Errors:
         FileError: the folder cannot be written, or holds something else.
@@ -67,10 +67,10 @@ def demo(folder: str | Path = "demo", *, recipes: Mapping[str, str] | None = Non
 
 
 class Clock:
-    """Tells how long the rest of several parts will take.
+    """Estimates the remaining time of several parts.
 
     Args:
-        expected: minutes of each part on a quiet machine.
+        expected: minutes that each part takes on an idle machine.
     """
 
     def __init__(self, expected: Sequence[float]) -> None:
@@ -78,12 +78,12 @@ class Clock:
         self.started = time.monotonic()
 
     def left(self) -> str:
-        """The minutes left, estimated from the parts that are done."""
+        """The remaining minutes, estimated from the finished parts."""
         pace = (time.monotonic() - self.started) / 60 / self.done if self.done else 1.0
         return f" ({max(pace, 1.0) * sum(self.rest):.0f} min to go, more on a busy machine)"
 
     def next_part(self) -> None:
-        """Note that a part is done."""
+        """Count a part as finished."""
         self.done += self.rest.pop(0)
 
 
@@ -100,7 +100,7 @@ def show_trained(folder: Path) -> None:
 
 
 def make_part(recipe: str, folder: Path) -> str | None:
-    """Train a recipe or resume its run, then score and draw; None where a signal stopped it."""
+    """Train a recipe or resume its run, then score and draw; None if a signal stopped it."""
     begun = (folder / CONFIG_NAME).exists()
     run = open_run(folder) if begun else create_run(recipe, folder)
     result = train_run(run, resume=begun)
@@ -124,7 +124,7 @@ def make_part(recipe: str, folder: Path) -> str | None:
 
 
 def draw(model: Forecaster, batch: Batch, folder: Path) -> list[Path]:
-    """Pictures of forecasts of some test windows."""
+    """Draw forecasts of some windows."""
     forecast = model.forecast(
         batch.context,
         len(batch.target),

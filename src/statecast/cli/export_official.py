@@ -1,4 +1,4 @@
-"""statecast export-official: a run becomes a folder in the published layout."""
+"""statecast export-official: write a run in the published layout of its model."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ SUMMARY = "Write a run's weights and settings in the published layout of its mod
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the verb."""
     parser.add_argument("folder", metavar="RUN", help="run folder")
-    parser.add_argument("--output", required=True, metavar="FOLDER", help="new folder")
+    parser.add_argument("--output", required=True, metavar="FOLDER", help="folder to create")
     parser.add_argument("--checkpoint", default="best", help="best, last, or a number of steps")
 
 

@@ -8,18 +8,18 @@ from collections.abc import Sequence
 
 from statecast.cli import forecast as once
 
-SUMMARY = "Forecast, and again each time that the source has new frames."
-TAKES_OPTIONS = True  # --data.OPTION, of how INPUT is read
+SUMMARY = "Forecast now, and again each time that the source has new frames."
+TAKES_OPTIONS = True  # --data.OPTION, for reading INPUT
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of the verb: those of `forecast`, and when to look."""
+    """Add the arguments of the verb: those of `forecast`, and its own."""
     once.add_arguments(parser)
     parser.add_argument(
-        "--seconds", type=float, default=10.0, help="between checks of INPUT; default 10"
+        "--seconds", type=float, default=10.0, help="seconds between checks of INPUT; default 10"
     )
     parser.add_argument(
-        "--count", type=int, metavar="N", help="end after N forecasts; default: never"
+        "--count", type=int, metavar="N", help="stop after N forecasts; default: never"
     )
 
 
@@ -37,7 +37,7 @@ def run(options: argparse.Namespace, overrides: Sequence[str] = ()) -> int:
             f"--seconds {options.seconds:g} and --count {options.count}."
         )
     if not options.input:
-        raise InputError("Give the files, Zarr stores or folders to follow.")
+        raise InputError("Give INPUT: the files, Zarr stores or folders to follow.")
     predictor = once.predictor_of(options)
     steps = options.solver is not None or options.substeps is not None
     anew = why_no_state(predictor, steps=steps, times=options.times)
@@ -46,7 +46,7 @@ def run(options: argparse.Namespace, overrides: Sequence[str] = ()) -> int:
         carried = CarriedState(predictor, samples=options.samples, seed=options.seed)
     else:
         print(
-            f"statecast: {anew}: each forecast is made anew from the last frames.", file=sys.stderr
+            f"statecast: {anew}: each forecast starts anew from the last frames.", file=sys.stderr
         )
     write = once.writer(predictor, options, overrides, carried=carried)
     for written in islice(follow(options.input, write, seconds=options.seconds), options.count):

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from statecast.forecasting.predictor import Predictor
     from statecast.frames import Frames
 
-TAKES_OPTIONS = True  # --data.OPTION, of how INPUT is read
+TAKES_OPTIONS = True  # --data.OPTION, for reading INPUT
 SUMMARY = "Forecast the frames that follow those of a file."
 
 
@@ -29,24 +29,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "input",
         metavar="INPUT",
         nargs="*",
-        help="observed frames: what --data.path takes in training, by its content; several are "
-        "allowed; leave it out for the example of a shipped model, drawn beside what followed",
+        help="files of observed frames, as --data.path takes them in training; without INPUT, a "
+        "shipped model forecasts its example, beside the frames that followed",
     )
     parser.add_argument(
         "--output",
         required=True,
         metavar="FILE",
-        help=".nc, .zarr, .npz, .gif, .webp, .mp4, .png, .pdf or .svg",
+        help="file to write: .nc, .zarr, .npz, .gif, .webp, .mp4, .png, .pdf or .svg",
     )
-    parser.add_argument("--horizon", type=int, help="frames to forecast; default as in training")
+    parser.add_argument("--horizon", type=int, help="frames to forecast; default: as in training")
     parser.add_argument(
         "--times", type=float, nargs="+", metavar="T",
-        help="instead of --horizon: times in frame intervals after the last observed frame; below "
-        "0 only with a solver or a transition whose steps can be undone",
+        help="instead of --horizon: times in frame intervals after the last observed frame; "
+        "negative times need a reversible solver or transition",
     )  # fmt: skip
     parser.add_argument("--samples", type=int, default=1, help="futures to draw; default 1")
-    parser.add_argument("--context", type=int, help="last frames of INPUT to use")
-    parser.add_argument("--substeps", type=int, help="steps of the solver per frame")
+    parser.add_argument(
+        "--context", type=int, help="last frames of INPUT to use; default: as in training"
+    )
+    parser.add_argument(
+        "--substeps", type=int, help="solver steps per frame; default: the model's own"
+    )
     parser.add_argument(
         "--solver", help="residual, euler, midpoint, heun, rk4, reversible_heun or dopri5"
     )
@@ -56,20 +60,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument(
         "--picture", choices=("mosaic", "mean", "sample", "motion", "objects"), default="mosaic",
-        help="what animations show: all side by side, or the frames of the mean or of a sample; "
-        "motion (of pknl) and objects (of ddpae) are drawn as .png, .pdf or .svg",
+        help="content of animations: all side by side, or only the mean or a sample; motion (pknl) "
+        "and objects (ddpae) need .png, .pdf or .svg",
     )  # fmt: skip
-    parser.add_argument("--seed", type=int, default=1, help="of the samples; default 1")
+    parser.add_argument("--seed", type=int, default=1, help="seed of the samples; default 1")
     parser.add_argument("--checkpoint", default="best", help="best, last, or a number of steps")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda; default auto")
     parser.add_argument(
-        "--calibrated", action="store_true", help="correct samples as statecast calibrate fitted"
+        "--calibrated",
+        action="store_true",
+        help="apply the correction that `statecast calibrate` fitted",
     )
     parser.epilog = (
-        "--data.OPTION VALUE reads INPUT differently from training: fields with "
-        "--data.uneven_times fill, --data.missing_frames keep, --data.missing -9999 or "
-        "--data.sort true; arrays with --data.axes tnyx or --data.dataset u; videos with "
-        "--data.frame_step 2."
+        "--data.OPTION VALUE changes how INPUT is read. Fields: --data.uneven_times fill, "
+        "--data.missing_frames keep, --data.missing -9999, --data.sort true. Arrays: --data.axes "
+        "tnyx, --data.dataset u. Videos: --data.frame_step 2."
     )
 
 
@@ -90,7 +95,7 @@ def run(options: argparse.Namespace, overrides: Sequence[str] = ()) -> int:
 
 
 def predictor_of(options: argparse.Namespace) -> Predictor:
-    """The model that is asked for."""
+    """The model that the command names."""
     from statecast.runs.load import load_model
 
     return load_model(
@@ -106,7 +111,7 @@ def writer(
     carried: CarriedState | None = None,
     target: Frames | None = None,
 ) -> Callable[[], Written]:
-    """The writer of the requested forecast, from a carried state, or beside what came."""
+    """A function that writes the requested forecast."""
     from statecast.forecasting.forecast_file import QUANTILES, forecast_file
 
     return partial(
@@ -130,7 +135,7 @@ def writer(
 
 
 def report(written: Written) -> None:
-    """Print where a forecast is, and what makes it doubtful."""
+    """Print the path and shape of a forecast, and its warnings."""
     for warning in written.warnings:
         print(f"statecast: warning: {warning}", file=sys.stderr)
     shape = ", ".join(map(str, written.shape))
@@ -138,15 +143,15 @@ def report(written: Written) -> None:
 
 
 def data_options(overrides: Sequence[str]) -> dict[str, object]:
-    """`--data.OPTION VALUE` as options with values; errors as `options_of_tables`."""
+    """`--data.OPTION VALUE` as options and values; errors as `options_of_tables`."""
     return options_of_tables(overrides, {"data"})["data"]
 
 
 def options_of_tables(overrides: Sequence[str], tables: Set[str]) -> dict[str, dict[str, Any]]:
-    """`--TABLE.OPTION VALUE` as options with values, by table.
+    """`--TABLE.OPTION VALUE` as options and values, by table.
 
     Errors:
-        InputError: an option of another table, or a value that is not YAML.
+        InputError: an option belongs to another table, or a value is not YAML.
     """
     from statecast.errors import InputError
     from statecast.io.json_yaml import parse_yaml
@@ -156,9 +161,8 @@ def options_of_tables(overrides: Sequence[str], tables: Set[str]) -> dict[str, d
     for name, text in pairs(overrides):
         table, _, option = name.partition(".")
         if table not in tables:
-            raise InputError(
-                f"This command takes options of {' and '.join(sorted(tables))}, got --{name}."
-            )
+            takes = " and ".join(f"--{known}.OPTION" for known in sorted(tables))
+            raise InputError(f"This command takes {takes}, got --{name}.")
         try:
             found[table][option] = parse_yaml(text)
         except ValueError as error:

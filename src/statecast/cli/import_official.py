@@ -1,4 +1,4 @@
-"""statecast import-official: a published checkpoint folder becomes a run."""
+"""statecast import-official: turn a published checkpoint folder into a run."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ TAKES_OPTIONS = True
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the verb."""
     parser.add_argument("folder", metavar="FOLDER", help="published checkpoint folder")
-    parser.add_argument("--output", required=True, metavar="RUN", help="new run folder")
+    parser.add_argument("--output", required=True, metavar="RUN", help="run folder to create")
 
 
 def run(options: argparse.Namespace, overrides: Sequence[str]) -> int:

@@ -1,4 +1,4 @@
-"""statecast interpolate: the content of one video, moving between its own way and another's."""
+"""statecast interpolate: one content with dynamics between its own and another's."""
 
 from __future__ import annotations
 
@@ -7,13 +7,15 @@ import argparse
 from statecast.cli.sequence_arguments import add_sequence_arguments
 
 SUMMARY = "Draw the content of one video with dynamics between its own and another's."
-MOST = 20  # weights that a picture has room for
+MOST = 20  # weights that fit into a picture
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the verb."""
     add_sequence_arguments(parser)
-    parser.add_argument("--steps", type=int, default=5, help="weights from 0 to 1; default 5")
+    parser.add_argument(
+        "--steps", type=int, default=5, help="number of weights from 0 to 1; default 5"
+    )
 
 
 def run(options: argparse.Namespace) -> int:
@@ -27,13 +29,13 @@ def run(options: argparse.Namespace) -> int:
 
     picture, animation = outputs(options.output)
     if not 2 <= options.steps <= MOST:
-        raise InputError(f"An interpolation is drawn in 2 to {MOST} steps, got {options.steps}.")
+        raise InputError(f"--steps must lie between 2 and {MOST}, got {options.steps}.")
     predictor = load_model(options.folder, options.checkpoint, device=options.device)
     model = require_latents(predictor.model)
     videos = read_sequences(options, predictor)
     if len(videos.names) != 2:
         raise InputError(
-            f"Dynamics are interpolated between 2 sequences, got {len(videos.names)}: "
+            f"An interpolation needs 2 sequences, got {len(videos.names)}: "
             f"{', '.join(videos.names)}."
         )
     first, second = videos.one(0), videos.one(1)

@@ -1,4 +1,4 @@
-"""statecast report: one HTML file on some runs."""
+"""statecast report: one HTML file about some runs."""
 
 from __future__ import annotations
 
@@ -11,13 +11,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the verb."""
     parser.add_argument("folders", metavar="RUN", nargs="+", help="run folder")
     parser.add_argument(
-        "--output", default="report.html", metavar="FILE", help="default: report.html"
+        "--output",
+        default="report.html",
+        metavar="FILE",
+        help="file to write; default: report.html",
     )
     parser.add_argument(
         "--windows", type=int, default=64, help="test windows to choose from; default 64"
     )
-    parser.add_argument("--samples", type=int, default=20, help="futures of each; default 20")
-    parser.add_argument("--seed", type=int, default=1, help="of the samples; default 1")
+    parser.add_argument("--samples", type=int, default=20, help="futures per window; default 20")
+    parser.add_argument("--seed", type=int, default=1, help="seed of the samples; default 1")
     parser.add_argument("--checkpoint", default="best", help="best, last, or a number of steps")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda; default auto")
 

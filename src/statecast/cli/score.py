@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 SUMMARY = "Score a store of forecasts from many starts against observations."
-TAKES_OPTIONS = True  # --evaluate.OPTION, and --data.OPTION, of how observations are read
+TAKES_OPTIONS = True  # --evaluate.OPTION, and --data.OPTION, for reading observations
 TAKES_PROCESSES = True
 OPTIONS = (
     "metrics", "baselines", "batch_size", "thresholds", "regions", "seasons", "area_weights",
@@ -18,27 +18,31 @@ OPTIONS = (
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the verb."""
     parser.add_argument(
-        "archive", metavar="FORECASTS", help="Zarr store or NetCDF file, as of statecast hindcast"
+        "archive", metavar="FORECASTS", help="Zarr store or NetCDF file, as from statecast hindcast"
     )
-    parser.add_argument("truth", metavar="TRUTH", nargs="+", help="NetCDF files, Zarr stores")
+    parser.add_argument(
+        "truth", metavar="TRUTH", nargs="+", help="NetCDF files and Zarr stores of one series"
+    )
     parser.add_argument("--start", metavar="DATE", help="first start; default: the first one")
     parser.add_argument("--end", metavar="DATE", help="last start; default: the last one")
     parser.add_argument(
         "--reference-period", nargs=2, metavar="DATE",
-        help="first and last date that climatology and baselines are fitted on; default: all "
-        "before the first start",
+        help="first and last date to fit climatology and baselines on; default: all frames before "
+        "the first start",
     )  # fmt: skip
     parser.add_argument(
         "--context", type=int, metavar="N",
-        help="frames up to a start that baselines see; default as the model, or 1",
+        help="frames up to a start that baselines see; default: as the model, or 1",
     )  # fmt: skip
     parser.add_argument(
-        "--output", metavar="FOLDER", help="for scores.json and a picture; default: write none"
+        "--output",
+        metavar="FOLDER",
+        help="folder for scores.json and a picture; default: write nothing",
     )
 
 
 def run(options: argparse.Namespace, overrides: Sequence[str] = ()) -> int:
-    """Print the scores, and write them where a folder is named."""
+    """Print the scores, and write them if a folder is given."""
     from statecast.cli.evaluate import print_scores, written_into
     from statecast.cli.forecast import options_of_tables
     from statecast.distributed import is_main, process_group
@@ -48,7 +52,9 @@ def run(options: argparse.Namespace, overrides: Sequence[str] = ()) -> int:
     tables = options_of_tables(overrides, {"data", "evaluate"})
     for name in tables["evaluate"]:
         if name not in OPTIONS:
-            raise InputError(f"Scoring takes --evaluate.{{{','.join(OPTIONS)}}}; got {name!r}.")
+            raise InputError(
+                f"This command takes --evaluate.{{{','.join(OPTIONS)}}}, got {name!r}."
+            )
     with process_group():
         scores = score_archive(
             options.archive,

@@ -20,15 +20,23 @@ def add_sequence_arguments(parser: argparse.ArgumentParser) -> None:
         "inputs", metavar="INPUT", nargs="*", help="two files of observed frames, as for forecast"
     )
     parser.add_argument(
-        "--windows", type=int, nargs="+", metavar="N", help="test windows of RUN instead of files"
+        "--windows",
+        type=int,
+        nargs="+",
+        metavar="N",
+        help="numbers of test windows of RUN, instead of files",
     )
     parser.add_argument(
         "--output", required=True, metavar="FILE", help=".png or .gif; both are written"
     )
-    parser.add_argument("--horizon", type=int, help="frames to forecast")
-    parser.add_argument("--context", type=int, help="last frames of each INPUT to use")
-    parser.add_argument("--substeps", type=int, help="Euler steps per frame while forecasting")
-    parser.add_argument("--seed", type=int, default=1, help="of the samples; default 1")
+    parser.add_argument("--horizon", type=int, help="frames to forecast; default: as in training")
+    parser.add_argument(
+        "--context", type=int, help="last frames of each INPUT to use; default: as in training"
+    )
+    parser.add_argument(
+        "--substeps", type=int, help="solver steps per frame; default: the model's own"
+    )
+    parser.add_argument("--seed", type=int, default=1, help="seed of the samples; default 1")
     parser.add_argument("--checkpoint", default="best", help="best, last, or a number of steps")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda; default auto")
 
@@ -37,7 +45,7 @@ def outputs(name: str) -> tuple[Path, Path]:
     """The picture and the animation to write.
 
     Errors:
-        FileError: an unknown ending, or no such folder.
+        FileError: the ending is unknown, or the folder does not exist.
     """
     from statecast.errors import FileError
 
@@ -45,7 +53,7 @@ def outputs(name: str) -> tuple[Path, Path]:
     if path.suffix not in ENDINGS:
         raise FileError(f"Pictures are written as {' and '.join(ENDINGS)}, got {path.name!r}.")
     if not path.parent.is_dir():
-        raise FileError(f"The folder {path.parent} does not exist; make it first.")
+        raise FileError(f"The folder {path.parent} does not exist; create it first.")
     return path.with_suffix(".png"), path.with_suffix(".gif")
 
 
@@ -54,17 +62,20 @@ def read_sequences(options: argparse.Namespace, predictor: Predictor) -> Videos:
 
     Errors:
         FileError: a file cannot be read, or there is no test data.
-        InputError: neither two files nor windows are named, or they do not fit.
+        InputError: the command gives neither two files nor windows, or they do not fit.
     """
     from statecast.errors import InputError
 
     if options.windows is not None:
         if options.inputs or options.context is not None:
-            raise InputError("Give either INPUT files or --windows; --context is for files only.")
+            raise InputError(
+                "Give either INPUT files or --windows; --context applies only to files."
+            )
         return read_windows(options.folder, options.windows)
     if len(options.inputs) != 2:
         raise InputError(
-            f"Give two INPUT files, or test windows by --windows; got {len(options.inputs)} files."
+            f"Give two INPUT files, or test windows with --windows, got {len(options.inputs)} "
+            "files."
         )
     return read_files(options.inputs, predictor, options.context)
 
@@ -83,7 +94,7 @@ def read_files(paths: list[str], predictor: Predictor, count: int | None) -> Vid
     lengths = [len(context) for context in contexts]
     if len(set(lengths)) > 1:
         raise InputError(
-            f"The files must hold contexts of one length, got {lengths} frames. Set --context."
+            f"The contexts must have the same length, got {lengths} frames. Set --context."
         )
     values = torch.cat([context.values for context in contexts])
     known = [context.known for context in contexts]
@@ -106,7 +117,7 @@ def read_windows(folder: str, numbers: list[int]) -> Videos:
     from statecast.runs.run import open_run
 
     if is_official(folder):
-        raise InputError(f"{folder} is a published checkpoint, without data: give INPUT files.")
+        raise InputError(f"{folder} is a published checkpoint without data. Give INPUT files.")
     windows = open_run(folder).data().windows("test")
     if not all(0 <= number < len(windows) for number in numbers):
         raise InputError(f"The test windows are 0 to {len(windows) - 1}, got {numbers}.")

@@ -1,4 +1,4 @@
-"""statecast swap: the content of each video with the dynamics of each."""
+"""statecast swap: the content of each video with the dynamics of every other."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from pathlib import Path
 
 from statecast.cli.sequence_arguments import add_sequence_arguments
 
-SUMMARY = "Draw the content of each video with the motion of each."
-MOST = 6  # sequences that a picture has room for
+SUMMARY = "Draw the content of each video with the motion of every other."
+MOST = 6  # sequences that fit into a picture
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -40,9 +40,7 @@ def run(options: argparse.Namespace) -> int:
     predictor = load_model(options.folder, options.checkpoint, device=options.device)
     videos = read_sequences(options, predictor)
     if not 2 <= len(videos.names) <= MOST:
-        raise InputError(
-            f"A content swap is drawn of 2 to {MOST} sequences, got {len(videos.names)}."
-        )
+        raise InputError(f"A content swap needs 2 to {MOST} sequences, got {len(videos.names)}.")
     others = [load_model(f, options.checkpoint, device=options.device) for f in options.beside]
     tables = [
         content_swap(

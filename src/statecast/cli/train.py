@@ -18,8 +18,8 @@ LOGGER = logging.getLogger(__name__)
 SUMMARY = "Train a recipe; set any of its options as --table.option value."
 TAKES_OPTIONS = True
 TAKES_PROCESSES = True
-STOPPED = 75  # exit code after a signal: saved, and can be gone on with (EX_TEMPFAIL)
-INTERRUPTED = 130  # exit code after a second Ctrl-C, as shells have it: 128 and SIGINT
+STOPPED = 75  # exit code after a signal: saved, and can be resumed (EX_TEMPFAIL)
+INTERRUPTED = 130  # exit code after a second Ctrl-C, as in shells: 128 + SIGINT
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -29,22 +29,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--help",
         action=RecipeHelp,
         nargs=0,
-        help="show this message; after RECIPE, also its options and their values",
+        help="show this help; after RECIPE, also its options and their values",
     )
     parser.add_argument("recipe", nargs="?", help="name of a recipe, or a YAML file")
-    parser.add_argument("--output", metavar="RUN", help="new run folder; default runs/RECIPE-N")
     parser.add_argument(
-        "--init-from", metavar="RUN", help="begin with the weights of this run or shipped model"
+        "--output", metavar="RUN", help="run folder to create; default runs/RECIPE-N"
+    )
+    parser.add_argument(
+        "--init-from", metavar="RUN", help="start from the weights of this run or shipped model"
     )
     parser.add_argument(
         "--resume",
         metavar="RUN",
-        help="continue the training in this folder; --train.steps 20000 makes it longer",
+        help="continue the training in this folder; --train.steps 20000 extends it",
     )
     parser.add_argument(
         "--fallback",
         action="store_true",
-        help="with --resume: set damaged checkpoints aside, and go on from the newest whole one",
+        help="with --resume: rename damaged checkpoints, and continue from the newest intact one",
     )
     parser.add_argument(
         "--print_config", action="store_true", help="print the complete recipe and exit"
@@ -52,7 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 class RecipeHelp(argparse.Action):
-    """Help on the verb, and on the options of the recipe that was named before."""
+    """Help on the verb, and on the options of a recipe named before it."""
 
     def __call__(
         self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, *rest: object
@@ -70,7 +72,7 @@ class RecipeHelp(argparse.Action):
 
 
 def run(options: argparse.Namespace, overrides: Sequence[str]) -> int:
-    """Train a recipe or resume a run, on all processes that were launched for it."""
+    """Train a recipe or resume a run, on all launched processes."""
     from statecast.distributed import is_main, process_group, run_on_main
     from statecast.runs.run import train_run
     from statecast.training.signals import Interrupted, interrupting
@@ -92,7 +94,7 @@ def run(options: argparse.Namespace, overrides: Sequence[str]) -> int:
                 print(f"Stopped at once; the last checkpoint is intact. {how}")
             return INTERRUPTED
         if result.reason == "signal" and launched_processes() > 1:
-            # Launchers end what is left of a command when the first process of it has gone.
+            # Launchers end the other processes of a command when the first one exits.
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
         if is_main():
             report(made, result)
@@ -100,7 +102,7 @@ def run(options: argparse.Namespace, overrides: Sequence[str]) -> int:
 
 
 def start(options: argparse.Namespace, overrides: Sequence[str]) -> Run | None:
-    """The run to train, made or opened; None where the recipe was to be printed."""
+    """The created or opened run; None after printing the recipe."""
     from statecast.errors import InputError
     from statecast.runs.create import change_training, create_run
     from statecast.runs.recipes.resolve import read_recipe, resolve
@@ -108,17 +110,22 @@ def start(options: argparse.Namespace, overrides: Sequence[str]) -> Run | None:
     from statecast.training.checkpoints import fall_back
 
     if (options.recipe is None) == (options.resume is None):
-        raise InputError("Give a recipe to train, or --resume RUN. `statecast list` names recipes.")
+        raise InputError(
+            "Give either a recipe or --resume RUN. `statecast list` names the recipes."
+        )
     if options.resume is not None:
         if options.output or options.init_from or options.print_config:
-            raise InputError("A resumed training keeps its folder and weights; leave options out.")
+            raise InputError(
+                "--resume keeps the folder and the weights: remove --output, --init-from and "
+                "--print_config."
+            )
         made = open_run(options.resume)
         if overrides:
             made = change_training(made, overrides)
         for line in fall_back(made.folder) if options.fallback else []:
             LOGGER.warning(line)
     elif options.fallback:
-        raise InputError("--fallback goes with --resume RUN.")
+        raise InputError("--fallback needs --resume RUN.")
     elif options.print_config:
         import yaml
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-SUMMARY = "Compare recipe, checkpoints and scores of a run with their digests."
-FAULTY = 1  # exit code where a fault was found
+SUMMARY = "Compare recipe, checkpoints and scores of a run with their recorded digests."
+FAULTY = 1  # exit code if a fault was found
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -19,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Check runs, a line per file; code 1 where a fault was found."""
+    """Check runs; print a line per file, and return 1 if there is a fault."""
     from statecast.runs.verify import accept, verify_run
 
     faults = 0

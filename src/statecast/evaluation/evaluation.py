@@ -146,7 +146,7 @@ class Evaluation:
         if self.skill:
             blocks.append(rows_of(f"{self.model} minus", self.skill, Skill.shown, single=single))
         text = "\n\n".join("\n".join(aligned(rows)) for rows in blocks)
-        return text + "\n* the 95 % interval leaves zero out" * ("] *" in text)
+        return text + "\n* the 95 % interval excludes zero" * ("] *" in text)
 
     def to_xarray(self) -> xarray.Dataset:
         """A variable (forecaster, selection, lead_time) for each metric and for its half width.

@@ -31,9 +31,9 @@ from statecast.plots.panels import (
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-SMALLEST = 96  # pixels of a panel's shorter side; small frames are enlarged by a whole number
-BORDER, GAP, WORDS = 3, 6, 16  # pixels; the last is the height of a line of words
-PAUSE = 4  # how many times longer the last frame is shown
+SMALLEST = 96  # pixels of a panel's shorter side; smaller frames are enlarged by a whole factor
+BORDER, GAP, WORDS = 3, 6, 16  # pixels; the last is the height of a line of text
+PAUSE = 4  # factor by which the last frame is shown longer
 
 
 def animate_forecast(
@@ -48,21 +48,21 @@ def animate_forecast(
 ) -> Path:
     """Write a `.gif`, `.webp` or `.mp4`: truth, forecast mean and samples side by side.
 
-    There is a row per sequence and variable, and the time of the frame, with its date where that
-    is known, above them. Borders are green while frames are observed, and purple when they are
-    forecast. Maps are drawn north up, with land in grey; points as bars of colour.
+    Each sequence and variable has a row. The time of the frame stands above, with its date if
+    known. Observed frames have green borders, forecast frames purple ones. Maps are drawn north
+    up, with land in grey; points are drawn as coloured bars.
 
     Args:
         context: the observed frames.
-        forecast: samples of what follows.
+        forecast: samples of the frames that follow.
         path: file to write.
-        target: the observations, where they are known.
-        sequences: largest number of rows.
+        target: the observations at the forecast's times; None if unknown.
+        sequences: largest number of sequences to show.
         samples: largest number of samples beside the mean.
-        frames_per_second: speed.
+        frames_per_second: frames shown per second.
 
     Errors:
-        InputError: a speed that is not positive.
+        InputError: `frames_per_second` is not positive.
     """
     blocks = [
         panels
@@ -92,17 +92,17 @@ def animate_frames(
     sequence: int = 0,
     frames_per_second: float = 6.0,
 ) -> Path:
-    """Write the frames of a forecast as a `.gif`, `.webp` or `.mp4`, of their own size, alone.
+    """Write only the frames of a forecast, in their own size, as a `.gif`, `.webp` or `.mp4`.
 
     Args:
-        forecast: samples of what follows.
+        forecast: samples of the frames.
         path: file to write.
-        sample: number of the sample to show; None for the mean.
-        sequence: number of the sequence in the batch.
-        frames_per_second: speed.
+        sample: index of the sample to show; None for the mean.
+        sequence: index of the sequence in the batch.
+        frames_per_second: frames shown per second.
 
     Errors:
-        InputError: there is no such sample or sequence, or a speed that is not positive.
+        InputError: the sample or sequence does not exist, or `frames_per_second` is not positive.
     """
     count, batch = forecast.samples.shape[:2]
     if not 0 <= sequence < batch or not (sample is None or 0 <= sample < count):
@@ -119,7 +119,7 @@ def animate_frames(
 
 
 def as_picture(content: Array) -> Image:
-    """Bytes (y, x, 3) as a picture of Pillow."""
+    """Bytes (y, x, 3) as a Pillow image."""
     from PIL import Image
 
     return Image.fromarray(content)
@@ -128,7 +128,7 @@ def as_picture(content: Array) -> Image:
 def write_moving(
     pictures: list[Image], path: str | Path, frames_per_second: float, *, pause: int = PAUSE
 ) -> Path:
-    """Write pictures as a `.gif`, `.webp` or `.mp4`, by the ending of the path."""
+    """Write pictures as a `.gif`, `.webp` or `.mp4`, as the path ends."""
     if Path(path).suffix.lower() == ".mp4":
         return write_mp4([np.asarray(p) for p in pictures], path, frames_per_second, pause=pause)
     return write_repeating(pictures, path, frames_per_second, pause=pause)
@@ -137,10 +137,10 @@ def write_moving(
 def write_repeating(
     pictures: list[Image], path: str | Path, frames_per_second: float, *, pause: int = PAUSE
 ) -> Path:
-    """Write pictures as a `.gif` or `.webp` that repeats; the last is shown `pause` times longer.
+    """Write pictures as a repeating `.gif` or `.webp`; the last is shown `pause` times longer.
 
     Errors:
-        InputError: a speed that is not positive.
+        InputError: `frames_per_second` is not positive.
     """
     if frames_per_second <= 0:
         raise InputError(f"An animation needs a positive speed, got {frames_per_second}.")
@@ -157,7 +157,7 @@ def write_repeating(
 
 
 def moving(panels: Panels) -> list[list[Array]]:
-    """Each row's pictures at all times, except spread and error: bytes (y, x, 3) with a border."""
+    """Pictures of each row except spread and error, at all times: bytes (y, x, 3) with a border."""
     found = []
     for name, row in panels.rows.items():
         if name in MAGNITUDES:
@@ -173,7 +173,7 @@ def moving(panels: Panels) -> list[list[Array]]:
 
 
 def enlarged(colours: Array, *, smallest: int = SMALLEST) -> Array:
-    """Colours (y, x, 3), or of points (x, 3), as bytes, small images enlarged."""
+    """Colours (y, x, 3), or (point, 3), as bytes; small images are enlarged."""
     if colours.ndim == 2:
         colours = np.repeat(colours[None], max(1, len(colours) // 4), axis=0)
     content: Array = (colours * 255).round().astype(np.uint8)
@@ -191,7 +191,7 @@ def framed(content: Array, colour: str) -> Array:
 
 
 class Sheet:
-    """A picture laid out in pixels: images and words at their places, on white."""
+    """A picture laid out in pixels: images and words on white."""
 
     def __init__(self) -> None:
         self.images: list[tuple[int, int, Array]] = []
@@ -202,7 +202,7 @@ class Sheet:
         self.images.append((top, left, content))
 
     def word(self, x: float, y: float, text: str, *, align: str = "right") -> None:
-        """Place words, centred on their height."""
+        """Place words, centred vertically at y."""
         self.words.append((x, y, text, align))
 
     def picture(self, margin: int) -> Image:
@@ -224,9 +224,9 @@ class Sheet:
 def labelled(
     rows: list[list[Array]], names: Sequence[tuple[str, Sequence[str]]], title: str
 ) -> Image:
-    """Panels in rows under a title, with the name of their variable and their own.
+    """Panels in rows under a title, with names of variables and panels.
 
-    Names are told where they change, those of variables on a line of their own.
+    Names are written above a row only if they differ from those of the row before.
     """
     sheet, top, above = Sheet(), WORDS, None
     sheet.word(GAP, WORDS / 2, title, align="left")

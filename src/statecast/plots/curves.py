@@ -1,4 +1,4 @@
-"""Charts of lines: scores against lead time, training curves, and those of reports."""
+"""Line charts: scores against lead time, training curves, and charts of reports."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ STYLES: dict[str, Style] = {
 }  # of selections
 SELECTIONS = {"best": "best sample", "ensemble_mean": "mean of the samples"}
 RESOLUTION = 150  # dots per inch
-WIDE_RANGE = 30.0  # ratio from which positive values are drawn on a logarithmic axis
+WIDE_RANGE = 30.0  # ratio of positive values above which the axis is logarithmic
 BAND = 0.16  # opacity of an interval
-STEP = re.compile(r"([\d.]+) (month|day|hour|minute)s?")  # a time step that has a unit
+STEP = re.compile(r"([\d.]+) (month|day|hour|minute)s?")  # a time step with a unit
 
 
 class Line(NamedTuple):
@@ -42,24 +42,24 @@ class Line(NamedTuple):
     y: Sequence[float]
     colour: str = LINES[0]
     style: Style = "-"
-    half_widths: Sequence[float | None] | None = None  # of a band around it
-    stepped: bool = False  # as the outline of bars centred on x
-    band: tuple[Sequence[float], Sequence[float]] | None = None  # lower and upper end around it
+    half_widths: Sequence[float | None] | None = None  # of a band around y
+    stepped: bool = False  # drawn as the outline of bars centred on x
+    band: tuple[Sequence[float], Sequence[float]] | None = None  # its lower and upper edge
 
 
 class Chart(NamedTuple):
-    """Lines in one panel, and its words."""
+    """Lines in one panel, with its labels."""
 
     title: str
     lines: Sequence[Line]
     x_label: str
     y_label: str = ""
-    level: float | None = None  # a value to compare with, drawn across
-    diagonal: bool = False  # whether y = x is drawn to compare with
+    level: float | None = None  # value of a horizontal reference line
+    diagonal: bool = False  # whether to draw y = x as a reference
 
 
 def draw_chart(panel: Axes, chart: Chart) -> None:
-    """Draw a chart into a panel; names are drawn as they are, never as formulas."""
+    """Draw a chart into a panel; names are never parsed as formulas."""
     from matplotlib.ticker import MaxNLocator
 
     for line in chart.lines:
@@ -111,7 +111,7 @@ def add_legend(
     loc: Literal["best", "outside lower center"] = "best",
     columns: int = 1,
 ) -> None:
-    """Tell by colours and styles what the lines of charts are, where there are several."""
+    """Add a legend if lines have several labels, colours or styles."""
     from matplotlib.lines import Line2D
 
     styles = {(line.label, line.colour, line.style): None for line in lines}
@@ -125,11 +125,11 @@ def add_legend(
 
 
 def lead_time_axis(lead_times: Sequence[float], step: str | None) -> tuple[list[float], str]:
-    """Lead times of scores and the label of their axis: in the data's unit of time, or in frames.
+    """Lead times in the data's unit of time, or in frames, and the label of their axis.
 
     Args:
-        lead_times: in frame intervals.
-        step: time between frames, such as `6 hours`, from the card of the data.
+        lead_times: lead times in frame intervals.
+        step: time between frames, such as `6 hours`, from the card of the data; None if unknown.
     """
     found = STEP.fullmatch(str(step))
     size, unit = (float(found[1]), f"{found[2]}s") if found else (1.0, "frames")
@@ -143,7 +143,7 @@ def metric_title(metric: str) -> str:
 
 
 def score_charts(scores: Mapping[str, Any]) -> Iterator[Chart]:
-    """A chart per metric that has values at lead times, those of whole videos have none."""
+    """A chart for each metric with values at lead times; metrics of whole videos have none."""
     data = scores.get("protocol", {}).get("data", {})
     times, label = lead_time_axis(scores["lead_times"], data.get("step"))
     for metric in next(iter(scores["forecasters"].values())):
@@ -168,12 +168,12 @@ def score_charts(scores: Mapping[str, Any]) -> Iterator[Chart]:
 def plot_scores(scores: Mapping[str, Any], path: str | Path | None = None) -> Figure:
     """Draw scores against lead time, a panel per metric, a line per forecaster; return the figure.
 
-    For each metric the mean over samples is drawn and, where samples differ, also the best one,
-    dotted, and the ensemble's mean, dashed; bands are 95 % intervals.
+    For each metric, a solid line shows the mean over samples. If samples differ, a dotted line
+    shows the best sample and a dashed line the mean of the samples. Bands are 95 % intervals.
 
     Args:
-        scores: what `Evaluation.to_json` gives.
-        path: `.png`, `.pdf` or `.svg` file to write, if any.
+        scores: the result of `Evaluation.to_json`.
+        path: `.png`, `.pdf` or `.svg` file to write; None writes no file.
 
     Errors:
         MissingExtraError: matplotlib is not installed.
@@ -195,11 +195,11 @@ def plot_history(
 
     Args:
         history: columns of a training's log, as `read_log` returns them.
-        path: `.png`, `.pdf` or `.svg` file to write, if any.
+        path: `.png`, `.pdf` or `.svg` file to write; None writes no file.
         diagnostics: columns of its `diagnostics.csv`, drawn after the others.
 
     Errors:
-        InputError: nothing was logged.
+        InputError: the training has logged nothing.
         MissingExtraError: matplotlib is not installed.
     """
     require("matplotlib", "plots", "draw training curves")
@@ -213,7 +213,7 @@ def plot_history(
         if name != "step"
     ]
     if not charts:
-        raise InputError("The training has logged nothing yet, so there are no curves to draw.")
+        raise InputError("The training has logged nothing yet. Train the run first.")
     figure, _ = chart_grid(charts, columns=4, width=2.8, height=2.2)
     figure.set_layout_engine("tight")
     return written(figure, path)
@@ -235,21 +235,21 @@ def chart_grid(
 
 
 def written(figure: Figure, path: str | Path | None) -> Figure:
-    """The figure, written to a file where one is named."""
+    """Write a figure if a path is given; return the figure."""
     if path is not None:
         write_figure(figure, path)
     return figure
 
 
 def write_figure(figure: Figure, path: str | Path) -> Path:
-    """Write a figure as `.png`, `.pdf` or `.svg`, by the ending, whole or not at all.
+    """Write a figure as `.png`, `.pdf` or `.svg`, as the path ends, whole or not at all.
 
     Errors:
-        InputError: another ending.
+        InputError: the path has another ending.
     """
     kind = Path(path).suffix.lower().removeprefix(".")
     if kind not in ("png", "pdf", "svg"):
-        raise InputError(f"A picture is a .png, .pdf or .svg file, got {Path(path).name!r}.")
+        raise InputError(f"A picture is written as .png, .pdf or .svg, got {Path(path).name!r}.")
     with atomic_path(path) as place:
         figure.savefig(place, dpi=RESOLUTION, format=kind)
     return Path(path)

@@ -1,4 +1,4 @@
-"""Pictures of decompositions: objects, where they are in each frame, and their sum."""
+"""Pictures of decompositions: objects, their poses in each frame, and their sum."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 COLOURS = ("#CC6677", "#88CCEE", "#DDCC77", "#999933", "#882255")  # of objects; Tol's muted palette
-HEAD = 0.3  # inches over the rows
+HEAD = 0.3  # inches above the rows
 TOP = 0.1
 
 
@@ -38,7 +38,7 @@ class Decomposes(Protocol):
     """A model that sees frames as a sum of objects."""
 
     def decompose(self, context: Frames | Any, horizon: int | None = None) -> Decomposition:
-        """See the model."""
+        """Decompose context and forecast; see the model."""
 
 
 def plot_decomposition(
@@ -52,25 +52,26 @@ def plot_decomposition(
 ) -> Figure:
     """Draw the objects of one sequence, each at its pose in every frame; return the figure.
 
-    Rows are the given frames, the sum of all objects, and each object, whose picture stands at the
-    left and whose outline is drawn in the row of the sum as well.
+    The rows show the given frames, the sum of all objects, and each object. The picture of an
+    object stands on the left; its outline is also drawn in the row of the sum.
 
     Args:
         frames: context, or context and target, in the units of the model.
-        decomposition: as `DDPAE.decompose` gives.
-        path: `.png`, `.pdf` or `.svg` file to write, if any.
-        sequence: number of the sequence in the batch.
+        decomposition: the result of `DDPAE.decompose`.
+        path: `.png`, `.pdf` or `.svg` file to write; None writes no file.
+        sequence: index of the sequence in the batch.
         columns: largest number of frames to show, equally spaced.
-        title: over the picture.
+        title: title above the picture.
 
     Errors:
-        InputError: there is no such sequence, or another ending.
+        InputError: the sequence does not exist, or the path has another ending.
         MissingExtraError: matplotlib is not installed.
     """
     require("matplotlib", "plots", "draw a decomposition")
     if not 0 <= sequence < len(decomposition.frames):
         raise InputError(
-            f"There are sequences 0 to {len(decomposition.frames) - 1}, got sequence={sequence}."
+            f"The batch has sequences 0 to {len(decomposition.frames) - 1}, got "
+            f"sequence={sequence}."
         )
     _, channels = variables_of(frames.channels, None)[0]
     seen, whole = (
@@ -98,7 +99,7 @@ def plot_decomposition(
             picture = arranged(decomposition.objects[sequence, row - 2][None], channels)[0]
             draw_frame(axes, coloured(picture, scale), colour_of(row - 2), "")
         for column, time in enumerate(times):
-            if time >= len(images):  # of frames, which may end with the context
+            if time >= len(images):  # the given frames may end with the context
                 continue
             axes = sheet.axes(left + column * (SIDE + NEAR), top, SIDE, height)
             when = float(decomposition.times[time])

@@ -36,9 +36,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 SIDE = 0.95  # inches: width of a frame
-LEFT, RIGHT, TOP, HEAD = 1.05, 0.75, 0.15, 0.42  # inches around frames, and over each variable
+LEFT, RIGHT, TOP, HEAD = 1.05, 0.75, 0.15, 0.42  # inches around frames, and above each variable
 NEAR, APART = 0.05, 0.4  # inches between frames, and between context and forecast
-NAME = 0.7  # inches between them where the name of a row stands there
+NAME = 0.7  # inches between them if the name of a row stands there
 SHOWN_CONTEXT = 5  # frames
 
 
@@ -55,26 +55,25 @@ def plot_forecast(
 ) -> Figure:
     """Draw context, truth, forecast mean, samples and spread of one sequence; return the figure.
 
-    For a single sample whose truth is known, the absolute error replaces the spread.
+    For a single sample with a known truth, the absolute error replaces the spread.
 
-    Each variable has rows of its own; channels named red, green, blue are drawn in colour. Maps
-    are drawn north up, with their coordinates and dates; what is never observed, as on land, is
-    grey. Points are drawn as images of point against time, above curves of some of them; points
-    that are no line through space are sorted by their last observed value. NaN in a forecast is
-    pink.
+    Each variable has its own rows; channels named red, green, blue are drawn in colour. Maps are
+    drawn north up, with coordinates and dates. Points that are never observed, as on land, are
+    grey, and NaN in a forecast is pink. Point observations are drawn as images of point against
+    time, above curves of some points; scattered points are sorted by their last observed value.
 
     Args:
         context: the observed frames.
-        forecast: samples of what follows.
-        path: `.png`, `.pdf` or `.svg` file to write, if any.
-        target: the observations, where they are known.
-        sequence: number of the sequence in the batch.
-        samples: rows of single samples, where there are several.
+        forecast: samples of the frames that follow.
+        path: `.png`, `.pdf` or `.svg` file to write; None writes no file.
+        target: the observations at the forecast's times; None if unknown.
+        sequence: index of the sequence in the batch.
+        samples: largest number of rows of single samples.
         columns: largest number of forecast frames to show, equally spaced.
-        title: over the picture.
+        title: title above the picture.
 
     Errors:
-        InputError: there is no such sequence, or another ending.
+        InputError: the sequence does not exist, or the path has another ending.
         MissingExtraError: matplotlib is not installed.
     """
     require("matplotlib", "plots", "draw a forecast")
@@ -105,7 +104,7 @@ class Sheet:
         )
 
     def word(self, left: float, middle: float, text: str, *, align: str, weight: str) -> None:
-        """Words beside a place, never taken for a formula."""
+        """Words beside a place, never parsed as a formula."""
         self.figure.text(
             left / self.width, 1 - middle / self.height, text, ha=align, va="center", fontsize=8,
             weight=weight, parse_math=False,
@@ -123,7 +122,7 @@ class Sheet:
 def plot_frames(
     panels: Sequence[Panels], context: Frames, forecast: Forecast, columns: int
 ) -> Figure:
-    """Frames at successive times from left to right, a block of rows for each variable."""
+    """Draw frames at successive times from left to right, a block of rows per variable."""
     last = len(context.times) - 1
     seen = [last - i for i in strided(last + 1, min(SHOWN_CONTEXT, columns))][::-1]
     came = strided(len(forecast.times), columns)
@@ -164,12 +163,12 @@ def plot_frames(
 
 
 def has_bar(variable: Panels) -> bool:
-    """Whether colours need a scale: brightness and colours speak for themselves."""
+    """Whether a colour bar is needed; grey levels and colour images need none."""
     return variable.scale.colours != GREY_MAP and variable.observed.ndim == 3
 
 
 def head(labels: Coordinates | None, time: float, sign: str) -> str:
-    """Time of a frame, and below it the date where that is known."""
+    """Time of a frame, and below it its date if known."""
     return "\n".join(filter(None, (f"{sign}{time:g}", *dates_of(labels, [time]))))
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 SIDE = 1.3  # inches: width of a frame
-LARGEST = 45.0  # area of a mark of intensity 1, in points²
+LARGEST = 45.0  # area in points² of a mark with intensity 1
 
 
 def plot_keypoints(
@@ -32,19 +32,20 @@ def plot_keypoints(
 ) -> Figure:
     """Draw frames of one sequence with their keypoints, a row for each pair; return the figure.
 
-    Keypoints are discs with an area that grows with their intensity; one keypoint has the same
-    colour in all frames. The border of a frame says whether it was observed (time 0 and before)
+    Keypoints are discs whose area is proportional to their intensity; a keypoint has the same
+    colour in all frames. The border of a frame tells whether it was observed (time 0 and before)
     or forecast.
 
     Args:
-        rows: frames, and x, y in [−1, 1] with y = 1 at the top, and intensity of their keypoints.
-        path: `.png`, `.pdf` or `.svg` file to write, if any.
-        sequence: number of the sequence in the batch.
+        rows: pairs of frames and their keypoints: x and y in [−1, 1], with y = 1 at the top, and
+            intensity.
+        path: `.png`, `.pdf` or `.svg` file to write; None writes no file.
+        sequence: index of the sequence in the batch.
         columns: largest number of frames in a row, equally spaced.
 
     Errors:
-        InputError: there is no such sequence, keypoints are not those of the frames, or another
-            ending.
+        InputError: the sequence does not exist, the keypoints do not match the frames, or the path
+            has another ending.
         MissingExtraError: matplotlib is not installed.
     """
     require("matplotlib", "plots", "draw keypoints")

@@ -1,6 +1,6 @@
 """Pictures of the latent space: contents × dynamics, and dynamics between those of two videos.
 
-Green borders are of data, purple ones of frames that the model made.
+Data have green borders, frames made by the model purple ones.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ from statecast.plots.panels import (
     strided,
 )
 
-Strip = list[Array | None]  # images at successive times; None where there is nothing to show
+Strip = list[Array | None]  # images at successive times; None for a blank
 Row = tuple[str, Strip, str]  # label, images, colour of their borders
 
-CELL_FRAMES = 16  # frames across a picture of content swaps, roughly
-POINTS_WIDE, POINTS_TIMES = 3, 12  # limits the aspect of a picture of points: width over height
-LONGEST = 17  # letters that fit into the margin, or over a strip
-MARGIN, HEAD = 170, 84  # pixels for labels on the left, and over the first row
+CELL_FRAMES = 16  # approximate number of frames across a picture of content swaps
+POINTS_WIDE, POINTS_TIMES = 3, 12  # width over height of images of points, and fewest times
+LONGEST = 17  # letters that fit into the margin, or above a strip
+MARGIN, HEAD = 170, 84  # pixels for labels on the left, and above the first row
 NEAR, APART = 5, 24  # pixels between frames, and between groups of them
 
 
@@ -41,7 +41,7 @@ class Videos(NamedTuple):
     """Observed frames of some sequences."""
 
     context: Frames
-    target: Frames | None  # the frames that followed, where known
+    target: Frames | None  # the frames that followed; None if unknown
     names: tuple[str, ...]  # one per sequence
 
     def one(self, index: int) -> Videos:
@@ -51,7 +51,7 @@ class Videos(NamedTuple):
         return Videos(self.context.select(chosen), target, self.names[chosen])
 
     def strip(self, sequence: int, times: Sequence[float]) -> Strip:
-        """Images of a sequence at each time; None where it was not observed."""
+        """Images of a sequence at each time; None for times without an observation."""
         known: dict[float, Array] = {}
         for frames in (self.context, self.target):
             if frames is not None:
@@ -60,7 +60,7 @@ class Videos(NamedTuple):
         return [known.get(time) for time in times]
 
     def strip_or_last(self, sequence: int, times: Sequence[float]) -> Strip:
-        """As `strip`; the last observed frame at each time where it was observed at none."""
+        """As `strip`; if no time was observed, the last observed frame at each time."""
         found = self.strip(sequence, times)
         if any(image is not None for image in found):
             return found
@@ -74,16 +74,16 @@ class Videos(NamedTuple):
 def plot_content_swap(
     table: ContentSwapTable, path: str | Path, *, contents: Videos, dynamics: Videos
 ) -> Path:
-    """Draw a grid: a row per content, and per dynamics a strip of frames at successive times.
+    """Draw a grid with a row per content and, per dynamics, a strip of successive frames.
 
-    The first row shows the videos that the dynamics are of, the first column the last observed
-    frame of those that the contents are of. The first sample is drawn.
+    The first row shows the videos that give the dynamics. The first column shows the last observed
+    frame of the videos that give the contents. Only the first sample is drawn.
 
     Args:
-        table: what to draw.
+        table: the content swaps.
         path: `.png` file to write.
-        contents: where the contents are from.
-        dynamics: where the dynamics are from.
+        contents: the videos that give the contents.
+        dynamics: the videos that give the dynamics.
 
     Errors:
         MissingExtraError: matplotlib is not installed.
@@ -125,17 +125,17 @@ def plot_interpolation(
     second: Videos,
     columns: int = 12,
 ) -> Path:
-    """Draw a row per weight at successive times, between the videos that they lie between.
+    """Draw a row per weight at successive times, between rows of the two videos.
 
-    The first sequence and the first sample are drawn.
+    Only the first sequence and the first sample are drawn.
 
     Args:
-        forecasts: one per weight, as `interpolate` gives them.
-        weights: of the second video.
+        forecasts: one forecast per weight, as `interpolate` returns them.
+        weights: weights of the second video.
         path: `.png` file to write.
-        first: the video of weight 0, whose content is shown.
+        first: the video of weight 0, which gives the content.
         second: the video of weight 1.
-        columns: largest number of frames to show, equally spaced; of points all are shown.
+        columns: largest number of frames to show, equally spaced; all are shown for points.
 
     Errors:
         MissingExtraError: matplotlib is not installed.
@@ -159,17 +159,17 @@ def plot_swaps_of_models(
     dynamics: Videos,
     columns: int = 12,
 ) -> Path:
-    """Draw a row per model: the first content with the last dynamics, under both videos.
+    """Draw a row per model: the first content with the last dynamics, below both videos.
 
-    The first sample is drawn, at the times that all models show. A video that ends before them is
-    shown by its last observed frame.
+    Only the first sample is drawn, at the times that all models share. A video that ends before
+    these times is represented by its last observed frame.
 
     Args:
-        tables: what to draw of each model, after its name.
+        tables: name and content swaps of each model.
         path: `.png` file to write.
-        contents: where the contents are from.
-        dynamics: where the dynamics are from.
-        columns: largest number of frames to show, equally spaced; of points all are shown.
+        contents: the videos that give the contents.
+        dynamics: the videos that give the dynamics.
+        columns: largest number of frames to show, equally spaced; all are shown for points.
 
     Errors:
         MissingExtraError: matplotlib is not installed.
@@ -198,7 +198,7 @@ def draw_rows(
     columns: int,
     apart: Collection[int],
 ) -> None:
-    """Draw labelled strips under each other, with a gap before those `apart`."""
+    """Draw labelled strips below each other, with a gap before the rows in `apart`."""
     known = next(image for _, strip, _ in rows for image in strip if image is not None)
     points, shape = known.ndim == 1, joined([known], scale, OBSERVED).shape
     chosen = strided(len(times), len(times) if points else columns)
@@ -224,7 +224,7 @@ def animate_content_swap(
     dynamics: Videos,
     frames_per_second: float = 6.0,
 ) -> Path:
-    """Write a `.gif` of the grid of `plot_content_swap`, all cells moving; arguments as there."""
+    """Write the grid of `plot_content_swap` as a `.gif`; same arguments."""
     rows, columns = table.samples.shape[1:3]
     scale, times = limits_of(contents, dynamics), table.times.tolist()
     header = [dynamics.strip(column, times) for column in range(columns)]
@@ -259,7 +259,7 @@ def animate_interpolation(
 def animate(
     panels: list[list[list[Array | None]]], path: str | Path, frames_per_second: float
 ) -> Path:
-    """Write rows of panels, each of them moving, as a `.gif`; what is None is white."""
+    """Write rows of moving panels as a `.gif`; None is drawn white."""
     shape = next(p.shape for row in panels for panel in row for p in panel if p is not None)
     white = np.full(shape, 255, np.uint8)
     pictures = []
@@ -277,20 +277,20 @@ def bordered(strip: Strip, scale: Scale, edge: str) -> list[Array | None]:
 
 
 def limits_of(*videos: Videos) -> Scale:
-    """Scale of all data that is shown; brightness is grey, as in pictures of forecasts."""
+    """Colour scale of all videos shown, as in pictures of forecasts."""
     sources = [frames for video in videos for frames in (video.context, video.target)]
     known = [images(s.values.flatten(0, 1), s.channels).ravel() for s in sources if s is not None]
     return scale_of(videos[0].context.channels, [np.concatenate(known)])
 
 
 def joined(strip: Strip, scale: Scale, edge: str, shape: tuple[int, ...] | None = None) -> Array:
-    """Images side by side with borders, as bytes (y, x, 3); of points, one of point against time.
+    """Images side by side with borders, as bytes (y, x, 3); points as one image against time.
 
     Args:
         strip: the images.
-        scale: of the colours.
+        scale: colour scale.
         edge: colour of the borders.
-        shape: of what is white, where no image is known.
+        shape: shape of a blank, if no image is known.
     """
     known = [image for image in strip if image is not None]
     if known and known[0].ndim == 1:
@@ -306,7 +306,7 @@ def joined(strip: Strip, scale: Scale, edge: str, shape: tuple[int, ...] | None 
 
 
 def points_in_time(known: Array, length: int, scale: Scale, edge: str) -> Array:
-    """Points (point, time) as an image with a border, white at times that are unknown."""
+    """Points (point, time) as an image with a border; unknown times are white."""
     wide = max(1, round(POINTS_WIDE * len(known) / max(length, POINTS_TIMES)))
     padded = np.pad(known, ((0, 0), (0, length - known.shape[1])), mode="edge")
     content = enlarged(coloured(padded.repeat(wide, axis=1), scale))
@@ -322,7 +322,7 @@ def cut(text: str) -> str:
 def tell_times(
     sheet: Sheet, top: int, left: int, width: int, times: Sequence[float], *, points: bool
 ) -> None:
-    """Write the times over a strip, or from when to when one of points is."""
+    """Write the times above a strip; for points, the first and the last."""
     texts = [f"{time:g}" for time in times]
     if points:
         texts = [f"{texts[0]} … {texts[-1]}"]
@@ -332,7 +332,7 @@ def tell_times(
 
 
 def write_sheet(sheet: Sheet, path: str | Path) -> Path:
-    """Write a `.png`, pixel by pixel as laid out."""
+    """Write a sheet as `.png`."""
     with atomic_path(path) as place:
         sheet.picture(NEAR).save(place, format="PNG")
     return Path(path)

@@ -1,4 +1,4 @@
-"""Pictures of motion: arrows over the forecast that they lead to."""
+"""Pictures of motion: arrows over the forecast."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 WIDTH = 2.2  # inches: width of a map
 ARROWS = 14  # along the longer side
-LONGEST = 1.5  # of an arrow, in distances between arrows
+LONGEST = 1.5  # length of an arrow, in distances between arrows
 
 
 @runtime_checkable
@@ -40,7 +40,7 @@ class EstimatesMotion(Protocol):
     """A model that estimates how a forecast moves."""
 
     def motion(self, context: Frames | Any, horizon: int | None = None) -> MotionField:
-        """See the model."""
+        """Motion of each forecast frame; see the model."""
 
 
 def plot_motion(
@@ -55,20 +55,21 @@ def plot_motion(
 ) -> Figure:
     """Draw the motion of one sequence as arrows over its forecast; return the figure.
 
-    Arrows point in the direction of motion. Their lengths are speeds: metres per second where
-    labels tell, else pixels per frame interval.
+    Arrows point in the direction of motion. Their length is the speed, in metres per second if the
+    labels of the frames allow it, else in pixels per frame interval.
 
     Args:
         context: the observed frames.
-        forecast: what follows them, from the same model.
-        motion: of the same lead times.
-        path: `.png`, `.pdf` or `.svg` file to write, if any.
-        sequence: number of the sequence in the batch.
+        forecast: the forecast of the same model.
+        motion: the motion at the lead times of the forecast.
+        path: `.png`, `.pdf` or `.svg` file to write; None writes no file.
+        sequence: index of the sequence in the batch.
         columns: largest number of frames to show, equally spaced.
-        title: over the picture.
+        title: title above the picture.
 
     Errors:
-        InputError: there is no such sequence, other lead times or frames, or another ending.
+        InputError: the sequence does not exist, motion and forecast differ in lead times or size,
+            or the path has another ending.
         MissingExtraError: matplotlib is not installed.
     """
     require("matplotlib", "plots", "draw a motion")
@@ -76,8 +77,9 @@ def plot_motion(
     shown = tuple(forecast.samples.shape[-2:])
     if not np.array_equal(forecast.times, motion.times) or shown != (height, width):
         raise InputError(
-            f"A motion of {len(motion.times)} frames {(height, width)} does not belong to a "
-            f"forecast of {len(forecast.times)} frames {shown}."
+            f"Motion and forecast must have the same lead times and size, got "
+            f"{len(motion.times)} frames {(height, width)} and {len(forecast.times)} frames "
+            f"{shown}."
         )
     panels = panels_of(context, forecast, None, sequence, 0)
     labels = context.coordinates or forecast.coordinates
@@ -113,7 +115,7 @@ def plot_motion(
 
 
 def arrows_of(motion: MotionField, sequence: int, *, flip: bool) -> tuple[Array, str]:
-    """Arrows (2, time, y, x) to the right and down, and the unit of their lengths."""
+    """Arrows (2, time, y, x), to the right and down, and the unit of their lengths."""
     pixels = motion.pixels[sequence].detach().cpu()
     try:
         speed = motion.velocity()[sequence].detach().cpu().norm(dim=1, keepdim=True)
@@ -128,12 +130,12 @@ def arrows_of(motion: MotionField, sequence: int, *, flip: bool) -> tuple[Array,
 
 
 def draw_arrows(axes: Axes, arrows: Array, key: float) -> Quiver:
-    """Draw arrows (2, y, x) on a picture; those of the length `key` reach to the next ones."""
+    """Draw arrows (2, y, x) on a picture; an arrow of length `key` reaches the next arrow."""
     height, width = arrows.shape[1:]
     every = max(-(-max(height, width) // ARROWS), 1)
     y, x = (np.arange(every // 2, size, every) for size in (height, width))
     right, down = arrows[:, y[:, None], x[None, :]]
-    short = np.hypot(right, down) > LONGEST * key  # outliers do not cross the picture
+    short = np.hypot(right, down) > LONGEST * key  # outliers, which would cross the picture
     scale = np.where(short, LONGEST * key / np.maximum(np.hypot(right, down), 1e-12), 1.0)
     return axes.quiver(
         x, y, right * scale, down * scale, angles="xy", scale_units="xy", scale=key / every,
@@ -143,6 +145,6 @@ def draw_arrows(axes: Axes, arrows: Array, key: float) -> Quiver:
 
 
 def round_number(value: float) -> float:
-    """The nearest of 1, 2 and 5 times a power of ten below a positive number."""
+    """The largest of 1, 2 and 5 times a power of ten up to a positive number."""
     power = 10.0 ** np.floor(np.log10(value))
     return float(max(step for step in (1, 2, 5) if step * power <= value * (1 + 1e-9)) * power)

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
-OBSERVED, FORECAST = "#117733", "#AA4499"  # borders of context and forecast, told apart by all
-MISSING = "#EE3377"  # NaN where the data has a value
-LAND = "#BBB9B4"  # marks unobserved parts; no text uses this grey
+OBSERVED, FORECAST = "#117733", "#AA4499"  # borders of context and forecast, colour-blind safe
+MISSING = "#EE3377"  # NaN at points that the data observe
+LAND = "#BBB9B4"  # points that are never observed
 FIELD_MAP, GREY_MAP, SPREAD_MAP = "viridis", "gray", "magma"
 MAGNITUDES = ("spread", "error")  # rows drawn from 0 to their own largest value
 COLOURS = ("red", "green", "blue")
@@ -31,7 +31,7 @@ ANGLES = [1, 1.5, 2, 3, 4.5, 6, 9, 10]  # times a power of ten, of ticks then
 
 
 class Scale(NamedTuple):
-    """How values become colours: red, green and blue are taken as they are."""
+    """How values become colours; red, green and blue are used as they are."""
 
     low: float
     high: float
@@ -48,12 +48,12 @@ class Scale(NamedTuple):
 class Panels(NamedTuple):
     """Images of one variable of one sequence, north up."""
 
-    label: str  # name and unit of the variable; empty where there is nothing to tell apart
+    label: str  # name and unit of the variable; empty if there is only one without labels
     observed: Array  # (time, y, x), (time, y, x, 3) or (time, point)
     rows: dict[str, Array]  # truth, mean, samples, spread or error, over the forecast's times
     scale: Scale
-    land: Array  # where no value is ever known, in the shape of one image without colours
-    order: Array | None = None  # numbers of points in the order in which they are drawn
+    land: Array  # points without any known value, in the shape of one image without colours
+    order: Array | None = None  # order in which points are drawn
 
     def colours(self, name: str, time: int) -> Array:
         """Colours (y, x, 3), 0 to 1, of a frame of a row."""
@@ -72,13 +72,13 @@ class Panels(NamedTuple):
 def panels_of(
     context: Frames, forecast: Forecast, target: Frames | None, sequence: int, samples: int
 ) -> list[Panels]:
-    """Panels of each variable of a sequence; colours are one variable.
+    """Panels of each variable of a sequence; red, green and blue are one variable.
 
-    Equal samples, as of a deterministic model, are one forecast. Points that are known in no
-    frame of context and target, as on land, are left out of forecasts.
+    Equal samples, as of a deterministic model, are drawn as one forecast. Points that are known in
+    no frame of context and target, as on land, are masked in forecasts.
 
     Errors:
-        InputError: there is no such sequence.
+        InputError: the sequence does not exist.
     """
     if not 0 <= sequence < len(context.values):
         raise InputError(
@@ -116,7 +116,7 @@ def forecast_rows(
     samples: int,
     channels: Sequence[int],
 ) -> dict[str, Array]:
-    """Mean, samples and spread; or a forecast that has no spread, and its error where known."""
+    """Mean, samples and spread; or a single forecast, with its error if the truth is known."""
     drawn, mean = forecast.samples[:, sequence], forecast.mean[sequence]
 
     def magnitude(values: Tensor) -> Array:
@@ -136,7 +136,7 @@ def forecast_rows(
 def variables_of(
     channels: Sequence[str], labels: Coordinates | None
 ) -> list[tuple[str, list[int]]]:
-    """Groups of channels that are drawn apart: label, with its unit where known, and numbers."""
+    """Groups of channels that are drawn together: label, with its unit if known, and indices."""
     if tuple(channels) == COLOURS:
         return [("", [0, 1, 2])]
     units = {} if labels is None else labels.channels
@@ -151,13 +151,13 @@ def variables_of(
 def arranged(
     values: Any, channels: Sequence[int], *, flip: bool = False, order: Array | None = None
 ) -> Array:
-    """Channels of frames (time, channel, *space) as images (time, y, x), or of colours, or points.
+    """Channels of frames (time, channel, *space) as images (time, y, x), in colour, or points.
 
     Args:
         values: the frames.
-        channels: numbers of three of them for colours, or of one.
-        flip: whether the first row is drawn last.
-        order: numbers of points in the order in which they are drawn; by default their own.
+        channels: indices of three channels for colours, or of one.
+        flip: whether to reverse the rows.
+        order: order in which points are drawn; None for their own.
     """
     array: Array = values.detach().cpu().float().numpy()[:, list(channels)]
     array = array[..., ::-1, :] if flip else array
@@ -173,11 +173,11 @@ def images(values: Any, channels: Sequence[str]) -> Array:
 
 
 def point_order(context: Frames, sequence: int) -> Array:
-    """Order in which points are drawn: their own, if that is a line through space.
+    """Order in which points are drawn: their own if they form a line through space.
 
-    Points whose neighbours are hardly more alike than any two, as pixels picked at random, are
-    sorted by their last observed value. The sum of squared differences between neighbours is
-    twice the sum of squared anomalies where there is no order, and nearly 0 on a smooth line.
+    Scattered points, whose neighbours are hardly more alike than any two points, are sorted by
+    their last observed value. The sum of squared differences between neighbours is about twice
+    the sum of squared anomalies for scattered points, and nearly 0 on a smooth line.
     """
     last = context.values[sequence, -1, 0].detach().cpu().float().numpy()
     known = last[np.isfinite(last)]
@@ -188,7 +188,7 @@ def point_order(context: Frames, sequence: int) -> Array:
 
 
 def south_first(labels: Coordinates | None) -> bool:
-    """Whether the first rows of fields are the southern ones, or those of the smallest y."""
+    """Whether the first rows of fields are the southern ones, or have the smallest y."""
     if labels is None:
         return False
     for name, variable in labels.variables.items():
@@ -203,7 +203,7 @@ def south_first(labels: Coordinates | None) -> bool:
 
 
 def axis_values(labels: Coordinates | None, dimension: int) -> tuple[str, Array | None]:
-    """Name of a dimension of space, and its coordinate where it has one of numbers."""
+    """Name of a dimension of space with its unit, and its numeric coordinate if it has one."""
     if labels is None:
         return "", None
     name = labels.space[dimension]
@@ -236,9 +236,9 @@ def round_ticks(values: Array, *, degrees: bool) -> tuple[Array, list[str]]:
 
 
 def scale_of(channels: Sequence[str], shown: Sequence[Array]) -> Scale:
-    """Scale of what was seen and came: a forecast that leaves it is drawn at its end.
+    """Colour scale of observed frames and forecast; values beyond it are drawn in its end colours.
 
-    Brightness is drawn in grey from 0 to 1, however dark or pale images are.
+    Grey levels are drawn from 0 to 1, however dark or pale the images are.
     """
     values = np.concatenate([row[np.isfinite(row)].ravel() for row in shown])
     low, high = (float(values.min()), float(values.max())) if len(values) else (0.0, 1.0)
@@ -250,7 +250,7 @@ def scale_of(channels: Sequence[str], shown: Sequence[Array]) -> Scale:
 def coloured(
     image: Array, scale: Scale, land: Array | None = None, *, missing: str = MISSING
 ) -> Array:
-    """Colours (…, 3), 0 to 1, of an image: land in grey, and what else is NaN in its own colour."""
+    """Colours (…, 3), 0 to 1, of an image: land in grey, other NaN in the colour `missing`."""
     from matplotlib import colormaps
     from matplotlib.colors import to_rgb
 
@@ -268,12 +268,12 @@ def coloured(
 
 
 def strided(length: int, count: int) -> list[int]:
-    """Numbers of at most `count` equally spaced frames out of `length`, the first one included."""
+    """Indices of at most `count` equally spaced frames out of `length`, starting with the first."""
     return list(range(0, length, -(-length // count)))
 
 
 def dates_of(labels: Coordinates | None, times: Sequence[float]) -> list[str]:
-    """Dates of frames, by their times after the last observed one; empty where not known."""
+    """Dates of frames at times relative to the last observed frame; empty if unknown."""
     if labels is None or not labels.dated:
         return []
     return [text_of(date) for date in continued(labels.times[-1], labels.step, times)]

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 def plot_points(panels: Sequence[Panels], context: Frames, forecast: Forecast) -> Figure:
-    """Images of point against time, and curves of some points, for each variable."""
+    """Draw images of point against time, and curves of some points, for each variable."""
     columns = max(len(variable.rows) for variable in panels)
     figure = new_figure(2.1 * columns + 1.2, 4.0 * len(panels) + 0.5)
     figure.set_layout_engine("constrained")
@@ -48,9 +48,9 @@ def plot_points(panels: Sequence[Panels], context: Frames, forecast: Forecast) -
 def draw_point_images(
     line: Sequence[Axes], variable: Panels, context: Frames, seen: list[float], came: list[float]
 ) -> None:
-    """An image of point against time for each row of a variable."""
+    """Draw an image of point against time for each row of a variable."""
     count = len(variable.land)
-    last = [row for row in variable.rows if row not in MAGNITUDES][-1]  # of those of one scale
+    last = [row for row in variable.rows if row not in MAGNITUDES][-1]  # shows their colour bar
     for axes, (row, values) in zip(line, variable.rows.items(), strict=False):
         magnitude = row in MAGNITUDES
         whole = values if magnitude else np.concatenate([variable.observed, values])
@@ -79,7 +79,7 @@ def draw_point_images(
 def draw_point_curves(
     line: Sequence[Axes], variable: Panels, seen: list[float], came: list[float]
 ) -> None:
-    """Curves of equally spaced points: observed, truth, and forecast with its spread."""
+    """Draw curves of equally spaced points: observed, truth, and forecast with its spread."""
     rows, count = variable.rows, len(variable.land)
     name = "mean" if "mean" in rows else "forecast"
     for axes, place in zip(line, np.linspace(0, count - 1, 2 * len(line) + 1)[1::2], strict=True):
@@ -105,7 +105,7 @@ def draw_point_curves(
 
 
 def interval_edges(times: Sequence[float]) -> Array:
-    """Edges of intervals around times: middles between them, and as far again at the ends."""
+    """Edges of intervals around times, halfway between them."""
     inner = np.array(times)
     steps = np.diff(inner) if len(inner) > 1 else np.ones(1)
     middles = (inner[1:] + inner[:-1]) / 2

@@ -168,7 +168,7 @@ def test_a_report_is_whole_and_holds_the_scores(first, report):
     text = "".join(found.text)
     mse = scores_of(first.folder)["forecasters"]["srvp"]["mse"]["mean"]["value"]
     summary = text[: text.index("Pictures as files")]
-    assert f"first: mse ↓ mean {mse:.4g}, where persistence has" in summary
+    assert f"first: mse ↓ mean {mse:.4g}, against" in summary
     for title in ("Against lead time", "Horizon of skill", "Test windows", "recipe", "Machine"):
         assert title in text
 
@@ -225,7 +225,7 @@ def test_what_is_missing_is_said_with_its_command(first, tmp_path):
     text = words(small([run.folder, other], tmp_path / "report.html"))
     assert f"statecast evaluate {run.folder}" in text
     assert f"statecast train RECIPE --output {run.folder}" in text
-    assert "No forecasts of empty can be shown" in text
+    assert "Forecasts of empty cannot be shown" in text
     assert '--evaluate.metrics "[mse, spread_skill, rank_histogram, coverage]"' in text
 
 

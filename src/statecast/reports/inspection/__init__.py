@@ -1,4 +1,4 @@
-"""Inspection: the content of a file or folder, and how it would be read."""
+"""Inspection: the content of a file or folder, and how statecast would read it."""
 
 from statecast.reports.inspection.contact_sheet import write_sheet
 from statecast.reports.inspection.findings import Finding

@@ -1,4 +1,4 @@
-"""Files of arrays: names, shapes, types, ranges, and how they would be read."""
+"""Inspects files of arrays: names, shapes, types, ranges, and how they would be read."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ from statecast.reports.inspection.findings import (
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
-LARGEST = 1 << 28  # bytes of packed arrays that are unpacked to look at them
-SHOWN = 20  # arrays that are described
-DRAWN = 1 << 20  # values of a frame that are drawn, at most
+LARGEST = 1 << 28  # bytes of compressed arrays to decompress, at most
+SHOWN = 20  # arrays to describe, at most
+DRAWN = 1 << 20  # values of a frame to draw, at most
 
 
 def inspect_arrays(path: Path | Sequence[Path]) -> Finding:
-    """Arrays in a file, or the files of a folder that are a sequence each.
+    """Inspect arrays in a file, or files that hold a sequence each.
 
     Errors:
         FileError, CorruptionError: a file cannot be read.
@@ -78,10 +78,7 @@ def kind_of(path: Path) -> str:
 
 
 def arrays_of_file(path: Path, finding: Finding) -> Iterator[tuple[str, Any]]:
-    """Arrays of a file by name; those that are not read are mentioned.
-
-    Only the headers are read of packed arrays that would be very large.
-    """
+    """Names and arrays of a file; very large compressed arrays are described by their header."""
     if is_hdf5(path):
         with opened(path) as content:
             yield from arrays_of(content).items()
@@ -100,7 +97,7 @@ def arrays_of_file(path: Path, finding: Finding) -> Iterator[tuple[str, Any]]:
 
 
 def suggest(finding: Finding, path: Path | Sequence[Path]) -> None:
-    """Say how arrays would be read, as training reads them, and draw them so."""
+    """Report how training would read the arrays, and draw them that way."""
     try:
         found = open_sequences([path] if isinstance(path, Path) else path)
     except (InputError, FileError) as error:

@@ -1,4 +1,4 @@
-"""Run folders, checkpoints of the published implementations, and the files of MNIST."""
+"""Inspects run folders, checkpoints of published implementations, and the files of MNIST."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SCORES = "scores.json"
 
 
 def inspect_run(path: Path) -> Finding:
-    """A run folder.
+    """Inspect a run folder.
 
     Errors:
         CorruptionError: its recipe cannot be read.
@@ -54,7 +54,7 @@ def inspect_run(path: Path) -> Finding:
 
 
 def say_actions(finding: Finding, spec: FrameSpec) -> None:
-    """What frames come with, if with anything."""
+    """Report the actions and agent states of frames, if there are any."""
     if spec.actions:
         finding.say(
             "actions",
@@ -63,10 +63,10 @@ def say_actions(finding: Finding, spec: FrameSpec) -> None:
 
 
 def inspect_official(path: Path) -> Finding:
-    """A checkpoint folder of a published implementation; nothing in it is executed.
+    """Inspect a checkpoint folder of a published implementation; nothing in it is executed.
 
     Errors:
-        FileError, InputError: it cannot be read, or asks for code.
+        FileError, InputError: it cannot be read, or needs code to run.
     """
     official = read_official(path)
     finding = Finding("A checkpoint of a published implementation")
@@ -84,7 +84,7 @@ def inspect_official(path: Path) -> Finding:
 
 
 def is_mnist(path: Path) -> bool:
-    """Whether a folder holds a file of MNIST's."""
+    """Whether a folder holds a file of MNIST."""
     for names in MNIST_FILES.values():
         try:
             find_idx(path, names[0])
@@ -95,10 +95,10 @@ def is_mnist(path: Path) -> bool:
 
 
 def inspect_mnist(path: Path) -> Finding:
-    """A folder with the IDX files of MNIST.
+    """Inspect a folder with the IDX files of MNIST.
 
     Errors:
-        CorruptionError: one of them is damaged.
+        CorruptionError: a file is damaged.
     """
     finding = Finding("MNIST")
     pictures: list[Any] = []
@@ -124,7 +124,7 @@ def inspect_mnist(path: Path) -> Finding:
 
 
 def inspect_idx(path: Path) -> Finding:
-    """One IDX file.
+    """Inspect one IDX file.
 
     Errors:
         CorruptionError: it is damaged.
@@ -132,5 +132,5 @@ def inspect_idx(path: Path) -> Finding:
     array = read_idx(path)
     finding = Finding("An IDX file of bytes")
     finding.say("array", f"{array.dtype} {array.shape}")
-    finding.say("would be read", f"with the others of its folder; look at {path.parent}")
+    finding.say("would be read", f"with the other files in its folder; inspect {path.parent}")
     return finding

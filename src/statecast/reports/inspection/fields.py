@@ -1,4 +1,4 @@
-"""NetCDF files and Zarr stores: variables, dimensions, time step, units, missing values."""
+"""Inspects NetCDF files and Zarr stores: variables, dimensions, time step, missing values."""
 
 from __future__ import annotations
 
@@ -28,34 +28,34 @@ from statecast.reports.inspection.findings import SAMPLE, Finding, one_line, pat
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
-SHOWN = 20  # variables that are described
-TRIALS = 5  # most options that a variable needs to be read
+SHOWN = 20  # variables to describe, at most
+TRIALS = 5  # attempts to read a variable, each with more options
 
 
 class Values(NamedTuple):
-    """Values of a field."""
+    """Statistics of the values of a field."""
 
-    text: str  # their range, and how many are missing
-    empty_frames: bool  # whether a frame has none
+    text: str  # range, and share of missing values
+    empty_frames: bool  # whether a frame has no value
 
 
 class Readable(NamedTuple):
-    """A variable as frames."""
+    """A variable that can be read as frames."""
 
     files: FieldFiles
     values: Values
-    words: list[str]  # options that it needs
+    words: list[str]  # the options that reading it needs
 
 
 def inspect_fields(paths: Sequence[Path], *, named: Sequence[str] = ()) -> Finding:
-    """NetCDF files and Zarr stores that `data.path` would take as one data set.
+    """Inspect NetCDF files and Zarr stores that `data.path` would take as one data set.
 
     Args:
         paths: the files and stores.
-        named: what the user called them.
+        named: the paths as the user gave them.
 
     Errors:
-        FileError, CorruptionError: one cannot be read.
+        FileError, CorruptionError: a file or store cannot be read.
         MissingExtraError: xarray is not installed.
     """
     count = len(paths)
@@ -82,7 +82,7 @@ def inspect_fields(paths: Sequence[Path], *, named: Sequence[str] = ()) -> Findi
     if fields:
         read(finding, named or [shown_path(path) for path in paths], fields)
     elif not finding.problems:
-        without = "no variable has frames: a dimension of time, and one or two of space"
+        without = "no variable has frames, that is one dimension of time and one or two of space"
         finding.warn(max(untimed, key=len, default=without))
     return finding
 
@@ -95,7 +95,7 @@ def kind_in_words(path: Path) -> str:
 
 
 def group_of(finding: Finding, path: Path) -> str | None:
-    """The group of a file that is looked at, the first where the root has no variables."""
+    """The group of a file to inspect: None for the root, or the first if the root is empty."""
     try:
         open_fields(path)
     except InputError:
@@ -110,11 +110,11 @@ def group_of(finding: Finding, path: Path) -> str | None:
 def tried(
     finding: Finding, name: str, paths: Sequence[Path], options: FieldOptions
 ) -> Readable | str | None:
-    """Read a variable as frames, with the options that its errors suggest, one after another.
+    """Try to read a variable as frames, with the options that its errors suggest, one by one.
 
     Returns:
-        The variable; or the reason why it has no frames, if no dimension of it is time; or None
-            after another problem, which `finding` then holds.
+        The readable variable; or, as text, why it has no frames if no dimension is time; or None
+            after reporting another problem.
     """
     words: dict[str, str] = {} if options.group is None else {"group": options.group}
     options = replace(options, variables=(name,))
@@ -144,7 +144,7 @@ def tried(
 
 
 def read(finding: Finding, named: Sequence[str], fields: dict[str, Readable]) -> None:
-    """Say how the variables with frames would be read."""
+    """Report how the variables with frames would be read."""
     name, (files, values, words) = next(iter(fields.items()))
     first, axes = files.opened[0], files.opened[0].axes
     order = ", by their order alone" if axes.by_order else ""
@@ -169,7 +169,7 @@ def read(finding: Finding, named: Sequence[str], fields: dict[str, Readable]) ->
 
 
 def suggest(finding: Finding, named: Sequence[str], name: str, words: list[str]) -> None:
-    """Suggest the training of a variable, or say why its frames cannot be split for one."""
+    """Suggest a training on a variable, or report why its frames cannot be split."""
     pairs = zip(words[::2], words[1::2], strict=True)
     options = {option.removeprefix("--data."): parse_yaml(text) for option, text in pairs}
     try:
@@ -197,7 +197,7 @@ def spread(field: Field, count: int) -> Iterator[Array]:
 
 
 def values_of(field: Field) -> Values:
-    """Range and share of missing values of a field, of as many frames as fit a sample."""
+    """Range and share of missing values of a field, over as many frames as fit into a sample."""
     points = max(1, int(np.prod(field.space)))
     count = max(1, min(len(field), SAMPLE // points))
     low, high, known, size, empty = np.inf, -np.inf, 0, 0, False

@@ -1,4 +1,4 @@
-"""Finding: what was seen of a file or folder; and statistics of arrays that may be large."""
+"""Finding: facts about a file or folder; and statistics of arrays that may be large."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy as np
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
-SAMPLE = 1 << 23  # values of an array that statistics are taken of
+SAMPLE = 1 << 23  # values of an array in its statistics, at most
 
 
 @dataclass
@@ -21,12 +21,12 @@ class Finding:
     """Findings about a file or folder.
 
     Attributes:
-        kind: what it is.
-        facts: names and findings, as text.
-        problems: what is damaged, or would not be read.
-        commands: what can be done with it, as command lines; each has a purpose.
-        preview: rows of pictures, bytes (y, x, 3), made when they are asked for; None where
-            there is nothing to draw.
+        kind: kind of file or folder.
+        facts: names and values, as text.
+        problems: damage, and reasons why something cannot be read.
+        commands: purposes and suggested command lines.
+        preview: function that makes rows of pictures, bytes (y, x, 3); None if there is nothing to
+            draw.
     """
 
     kind: str
@@ -49,7 +49,7 @@ class Finding:
 
     @property
     def text(self) -> str:
-        """All of it, a line each."""
+        """All findings, a line each."""
         width = max((len(name) for name, _ in self.facts), default=0)
         lines = [self.kind]
         lines += [f"  {name.ljust(width)}  {value}" for name, value in self.facts]
@@ -59,27 +59,27 @@ class Finding:
 
 
 def one_line(value: object) -> str:
-    """Text without control characters: names in files of others may hold any."""
+    """Text as one line without control characters, which names in a file may hold."""
     return printable(" ".join(str(value).split()))
 
 
 def printable(text: str) -> str:
-    """Text whose control characters, which could move a terminal's cursor, are question marks."""
+    """Text with control characters, which could move a terminal's cursor, as question marks."""
     return "".join(letter if letter.isprintable() else "?" for letter in text)
 
 
 def path_option(path: Path | Sequence[Path | str]) -> str:
-    """A path, or several, as the option `--data.path` takes it."""
+    """One or several paths as the value of `--data.path`."""
     several = [path] if isinstance(path, Path) else path
     return str(several[0]) if len(several) == 1 else f"[{', '.join(map(str, several))}]"
 
 
 def sampled(array: Any, limit: int = SAMPLE) -> tuple[Array, bool]:
-    """At most about `limit` values of an array, evenly spread, and whether they are all of it.
+    """At most about `limit` values of an array, evenly spread, and whether they are all values.
 
     Args:
         array: a NumPy array, or anything that slices and has a shape.
-        limit: values.
+        limit: number of values.
     """
     steps, size = [], math.prod(array.shape)
     for length in array.shape:

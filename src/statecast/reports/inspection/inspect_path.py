@@ -1,4 +1,4 @@
-"""inspect_path: says what a path is by its content, and lets the right reader look at it."""
+"""inspect_path: recognises a path by its content, and inspects it."""
 
 from __future__ import annotations
 
@@ -32,20 +32,21 @@ from statecast.reports.inspection.videos import inspect_clips
 from statecast.runs.folders import CONFIG_NAME
 from statecast.runs.official.loading import is_official
 
-LISTED = 6  # names of a folder without anything known
+LISTED = 6  # names in an error about a folder, at most
 
 
 def inspect_path(path: str | Path | Sequence[str], *, quick: bool = False) -> Finding:
-    """Findings about a file or folder, and how it would be read.
+    """Inspect a file or folder, and find out how it would be read.
 
     Args:
-        path: what `data.path` takes, also a pattern or several paths: videos, images, arrays,
-            NetCDF files or Zarr stores; or a run folder, a published checkpoint, or MNIST's files.
-        quick: believe what videos state of themselves; by default they are decoded, which finds
-            the damaged ones.
+        path: what `data.path` takes, including patterns and several paths: videos, images, arrays,
+            NetCDF files or Zarr stores; or a run folder, a published checkpoint, or the files of
+            MNIST.
+        quick: whether to trust the headers of videos; by default videos are decoded, which finds
+            damaged ones.
 
     Errors:
-        FileError, CorruptionError: it is missing, damaged, or nothing that is read here.
+        FileError, CorruptionError: the path is missing, damaged, or of an unknown kind.
     """
     named = [str(path)] if isinstance(path, str | Path) else list(map(str, path))
     if len(named) > 1 or not Path(named[0]).exists():
@@ -71,10 +72,10 @@ def titled(finding: Finding, path: str | Path) -> Finding:
 
 
 def folder_reader(path: Path, quick: bool) -> Callable[[], Finding]:
-    """The inspection that suits a folder.
+    """The inspection for a folder.
 
     Errors:
-        FileError: nothing in it is known.
+        FileError: the folder holds nothing that can be inspected as a whole.
     """
     if (path / CONFIG_NAME).is_file():
         return lambda: inspect_run(path)
@@ -106,11 +107,11 @@ def has_clips(path: Path) -> bool:
 
 
 def file_reader(path: Path, quick: bool) -> Callable[[], Finding]:
-    """The inspection that suits a file, by how it begins.
+    """The inspection for a file, chosen by its first bytes.
 
     Errors:
-        FileError: nothing reads such a file.
-        CorruptionError: it is empty.
+        FileError: the kind of file is unknown.
+        CorruptionError: the file is empty.
     """
     start = beginning_of(path)
     if not start:
@@ -131,11 +132,11 @@ def file_reader(path: Path, quick: bool) -> Callable[[], Finding]:
 
 
 def unknown(path: Path, start: bytes) -> str:
-    """The reason why a file cannot be read here."""
+    """The reason why a file cannot be read."""
     if path.suffix.lower() in IMAGE_ENDINGS:
-        return "is one image; a video is a folder of them, so inspect the folder."
+        return "is one image. A video is a folder of images: inspect the folder."
     if is_text(start):
-        return "is text; videos, arrays, NetCDF, Zarr, HDF5 and run folders are read."
+        return "is text. Give videos, arrays, NetCDF, Zarr, HDF5 or a run folder."
     answer = other_kind(start)
     if answer != UNKNOWN:
         return f"cannot be read: {answer}"

@@ -1,4 +1,4 @@
-"""Videos and folders of images: counts, sizes, rates, frames, and the broken ones."""
+"""Inspects videos and folders of images: counts, sizes, rates, frames, and broken files."""
 
 from __future__ import annotations
 
@@ -34,15 +34,15 @@ from statecast.reports.inspection.findings import Finding, path_option
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
-NAMED = 8  # how many broken clips and other files are named
-SHARES = (0.8, 0.1, 0.1)  # as of `Videos`
+NAMED = 8  # broken clips and other files to name, at most
+SHARES = (0.8, 0.1, 0.1)  # default fractions of the splits of `Videos`
 
 
 def inspect_clips(path: Path | Sequence[Path], *, quick: bool = False) -> Finding:
-    """Videos behind a path; every one is decoded, unless it should be quick.
+    """Inspect the videos of a path; unless `quick`, every video is decoded.
 
     Errors:
-        FileError: no video, or a single one that cannot be read.
+        FileError: there is no video, or the only one cannot be read.
     """
     clips, ignored = find_clips(path)
     seen: dict[str, ClipFacts] = {}
@@ -62,7 +62,7 @@ def inspect_clips(path: Path | Sequence[Path], *, quick: bool = False) -> Findin
         finding.say("bits", f"{bits} of each number are used: {2**bits - 1} is white")
     if ignored:
         more = f" and {len(ignored) - NAMED} more" if len(ignored) > NAMED else ""
-        finding.say("passed over", f"{', '.join(ignored[:NAMED])}{more}: not videos")
+        finding.say("ignored", f"{', '.join(ignored[:NAMED])}{more}: not videos")
     for text in remarks_on(seen, even=False):
         finding.say("note", text)
     for text in broken[:NAMED]:
@@ -82,7 +82,7 @@ def inspect_clips(path: Path | Sequence[Path], *, quick: bool = False) -> Findin
 
 
 def headers(clip: Clip) -> ClipFacts:
-    """A clip by what it states; of images, the first one is read."""
+    """Facts from the header of a clip, or from the first of its images."""
     if clip.images:
         height, width = next(iter(clip._replace(images=clip.images[:1]).frames())).size
         return ClipFacts(len(clip.images), height, width, None, None, False, False, 1.0)
@@ -93,7 +93,7 @@ def headers(clip: Clip) -> ClipFacts:
 
 
 def decoded(clip: Clip) -> ClipFacts:
-    """A clip with all of its frames."""
+    """Facts from all frames of a clip."""
     times = ClipTimes()
     for _ in times.watch(clip.frames()):
         pass
@@ -113,7 +113,7 @@ def form_of(clip: Clip) -> str:
 def describe(
     finding: Finding, clips: Sequence[Clip], seen: Mapping[str, ClipFacts], *, quick: bool
 ) -> None:
-    """Say what a set of clips has in common, and how it would be split."""
+    """Report what clips have in common, and how they would be split."""
     if not seen:
         return
     counts = [item.frames for item in seen.values()]
@@ -139,7 +139,7 @@ def describe(
 
 
 def listed(values: Iterable[str]) -> str:
-    """Different values, the most frequent first."""
+    """Distinct values as text, the most frequent first."""
     counted = Counter(values).most_common()
     if len(counted) == 1:
         return counted[0][0]
@@ -155,17 +155,17 @@ def shown_rate(rate: float | None) -> str:
 def sheet(
     clips: Sequence[Clip], seen: Mapping[str, ClipFacts], bits: int | None
 ) -> list[list[Array]]:
-    """Frames of the first clips, evenly spaced in time, small."""
+    """Small frames of the first clips, evenly spaced in time."""
     rows = []
     for clip in clips[:ROWS]:
         chosen = evenly(max(seen[clip.name].frames, 1), COLUMNS)
-        numbered = enumerate(clip.frames())  # which may be more than memory holds
+        numbered = enumerate(clip.frames())  # read one by one; memory may not hold all
         rows.append([small(frame, bits) for number, frame in numbered if number in chosen])
     return [row for row in rows if row]
 
 
 def small(frame: RawFrame, bits: int | None) -> Array:
-    """A frame as it is shown, bytes (y, x, 3), its longer side that of a contact sheet."""
+    """A frame as bytes (y, x, 3), in the size of a contact sheet."""
     scale = SIDE / max(frame.size)
     height, width = (max(1, round(scale * side)) for side in frame.size)
     options = ClipOptions(size=(height, width), crop="none", colour="rgb", bits=bits)

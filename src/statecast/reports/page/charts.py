@@ -1,4 +1,4 @@
-"""Charts of a report, each a file that the page embeds as it is."""
+"""Charts of a report, each an SVG file that the page embeds."""
 
 from __future__ import annotations
 
@@ -9,34 +9,34 @@ from typing import NamedTuple
 from statecast.io.atomic_files import atomic_path
 from statecast.plots.curves import LINES, Chart, Style, add_legend, draw_chart, new_figure
 
-REFERENCE = LINES[1]  # grey of trivial forecasts
+REFERENCE = LINES[1]  # grey, for baselines
 OWN = (LINES[0], *LINES[2:])  # colours of runs
 STYLES: tuple[Style, ...] = ("-", "--", ":", "-.")
-WORDS = ["system-ui", "Arial", "DejaVu Sans"]  # letters of the reader's own
+WORDS = ["system-ui", "Arial", "DejaVu Sans"]  # fonts of the reader's system
 
 
 class Picture(NamedTuple):
-    """A file of the report's folder of pictures."""
+    """A file in the report's folder of pictures."""
 
     file: str
-    alternative: str  # the picture in words
+    alternative: str  # text in place of the picture
     caption: str = ""
 
 
 def plain_name(text: str) -> str:
-    """A name of letters, digits and dashes, for files; names in files of others may hold any."""
+    """A name for a file, made only of letters, digits and dashes."""
     return re.sub(r"[^A-Za-z0-9]+", "-", text)[:120]
 
 
 def drawn(name: str, chart: Chart, folder: Path, caption: str = "") -> Picture:
-    """Write a chart as SVG whose words stay words, on no ground of its own."""
+    """Write a chart as SVG with selectable text and a transparent background."""
     import matplotlib as mpl
 
     figure = new_figure(3.7, 2.7)
     panel = figure.subplots()
     draw_chart(panel, chart)
     add_legend(panel, chart.lines)
-    # Fixed margins: a layout that fits them would draw everything twice.
+    # Fixed margins: an automatic layout would draw everything twice.
     figure.subplots_adjust(left=0.18, right=0.98, bottom=0.18, top=0.89)
     path = folder / f"{plain_name(name)}.svg"
     with (

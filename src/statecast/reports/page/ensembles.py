@@ -19,25 +19,25 @@ from statecast.reports.page.scores import ScoredMember, unit_of
 
 LEVELS = ("0.5", "0.9")  # of central intervals
 PIT_BINS = 20  # at most; an ensemble has one rank more than samples
-SELDOM = 1e-5  # share of forecasts; a probability that is issued less often is not drawn
-BEST = "It improves with N for any forecast that spreads, right or wrong."
+SELDOM = 1e-5  # share of forecasts below which a probability is not drawn
+BEST = "It improves with N for any forecast with spread, good or bad."
 FLAT = (
-    "Flat, at the dotted line, where the truth is like a sample; high at both ends where samples "
+    "Flat, at the dotted line, if the truth behaves like a sample; high at both ends if samples "
     "spread too little."
 )
 EVENTS = (
-    "How often values lay above the thresholds of the Brier score, against the share of samples "
-    "that did: flatter than the dotted line where forecasts are too sure of themselves."
+    "How often values exceeded the thresholds of the Brier score, against the share of samples "
+    "that did: flatter than the dotted line if forecasts are overconfident."
 )
 RELIABLE = (
     "How often the truth lies in a central interval of the samples, against how often it should: "
-    "below the dotted line where samples spread too little."
+    "below the dotted line if samples spread too little."
 )
 COVERED = "A calibrated forecast lies on the dotted line."
 
 
 def ensemble_charts(members: Sequence[ScoredMember], folder: Path, stem: str) -> list[Picture]:
-    """Charts of all that the scores hold about samples."""
+    """Charts of everything that the scores say about samples."""
     found = [
         *((*named, BEST) for named in best_of_n(members)),
         ("pit", pit_chart(members), FLAT),
@@ -82,7 +82,7 @@ def histograms(
 
 
 def pit_chart(members: Sequence[ScoredMember]) -> Chart:
-    """Density of the truth's rank among the samples, comparable for any number of samples."""
+    """Density of the truth's rank among the samples, for any number of samples."""
     lines = []
     for found, shares in histograms(members):
         places, density = pit(shares)
@@ -93,8 +93,8 @@ def pit_chart(members: Sequence[ScoredMember]) -> Chart:
 def pit(histogram: np.ndarray[Any, Any]) -> tuple[list[float], list[float]]:
     """Probability integral transform from a histogram of ranks: middles of bins, and densities.
 
-    A rank r of M samples covers the places r/(M + 1) to (r + 1)/(M + 1) evenly; bins that
-    cut through it share it.
+    Rank r of M samples covers r/(M + 1) to (r + 1)/(M + 1) evenly; bins that cut through it share
+    its weight.
     """
     bins = min(PIT_BINS, len(histogram))
     edges = np.linspace(0, 1, bins + 1)
@@ -149,7 +149,7 @@ def coverage_chart(members: Sequence[ScoredMember], level: str) -> Chart:
 
 
 def missing_metrics(found: ScoredMember) -> tuple[str, str] | None:
-    """Metrics of calibration that a run was not scored by, and the command that does."""
+    """Calibration metrics that a run's scores lack, and the command that computes them."""
     scores, model = found.scored.scores, found.scored.model
     present = scores.forecasters[model]
     said = flat(scores.not_computed)
@@ -159,11 +159,11 @@ def missing_metrics(found: ScoredMember) -> tuple[str, str] | None:
         return None
     metrics = ", ".join([*present, *absent])
     command = f'statecast evaluate {found.member.run.folder} --evaluate.metrics "[{metrics}]"'
-    return f"{found.label} was not scored by {', '.join(absent)}; this does it:", command
+    return f"{found.label} has no scores of {', '.join(absent)}. Compute them:", command
 
 
 def analyses(members: Sequence[ScoredMember]) -> Iterator[tuple[str, str, list[list[Any]], str]]:
-    """Title and lines of what each analysis found; rows and sources of published scores of it."""
+    """For each analysis: title, lines of text, published scores as rows, and their sources."""
     for found in members:
         protocol = found.scored.protocol.get("name")
         for name, result in found.scored.scores.analyses.items():
@@ -174,7 +174,7 @@ def analyses(members: Sequence[ScoredMember]) -> Iterator[tuple[str, str, list[l
 
 
 def lines_of(name: str, result: dict[str, Any]) -> list[str]:
-    """An analysis's result by its own words; as it is where this version cannot read it."""
+    """An analysis's result as text, or as JSON if this version cannot read it."""
     try:
         return ANALYSES[name]().lines(result)
     except (KeyError, TypeError, ValueError, AttributeError):

@@ -1,4 +1,4 @@
-"""Test windows of a report: the best, the median and the worst, and the spread of all."""
+"""Test windows of a report: the best, the median and the worst, and the spread over all."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ from statecast.plots.forecasts import plot_forecast
 from statecast.plots.panels import dates_of
 
 SHOWN_SAMPLES = 3  # beside the mean
-BATCH = 8  # windows at once, at most
+BATCH = 8  # windows to forecast at once, at most
 
 
 class Survey(NamedTuple):
-    """Scores of single windows, and what the samples of all of them spread."""
+    """Scores of single windows, and the spread and error of their samples."""
 
     metric: str
-    numbers: list[int]  # of the windows in their split
+    numbers: list[int]  # number of each window in its split
     scores: list[float]  # one per window
     lead_times: list[float]
     spread: list[float]  # root of the mean variance over samples, per lead time
@@ -41,25 +41,25 @@ class Survey(NamedTuple):
 
 
 class Case(NamedTuple):
-    """A window that is shown, and its pictures."""
+    """A window to show, and its pictures."""
 
     title: str
     number: int
-    dates: list[str]  # of its forecast frames; empty where they are not known
+    dates: list[str]  # of its forecast frames; empty if unknown
     score: float
-    strip: str  # name of a file
-    animation: str
+    strip: str  # file name of the picture
+    animation: str  # file name
 
 
 class Futures:
-    """Forecasts of evenly spaced windows, batch by batch; the same ones each time.
+    """Forecasts of evenly spaced windows; every call gives the same forecasts.
 
     Args:
         model: the forecaster.
-        windows: what is forecast.
-        count: number of windows at most.
-        samples: futures of each; a deterministic model gives one.
-        seed: of the samples.
+        windows: the windows to forecast.
+        count: largest number of windows.
+        samples: futures per window; a deterministic model gives one.
+        seed: seed of the samples.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class Futures:
             yield batch, self._forecast(numbers, batch)
 
     def one(self, position: int) -> tuple[Batch, Forecast]:
-        """The window at a position, and its forecast, the same as among the others."""
+        """The window at a position, and its forecast, the same as in `batches`."""
         numbers = self.chosen[position : position + 1]
         batch = self.windows.batch(numbers)
         return batch, self._forecast(numbers, batch)
@@ -96,7 +96,7 @@ class Futures:
 
 
 def first_metric(names: Sequence[str], spec: FrameSpec) -> str:
-    """The first metric that scores single forecasts of such frames; `mse` where none does."""
+    """The first metric that can score single forecasts of such frames, or else `mse`."""
     for name in names:
         known = METRICS.get(name)
         if known and issubclass(known, SampleMetric) and known.why_not_applicable(spec, 1) is None:
@@ -105,10 +105,10 @@ def first_metric(names: Sequence[str], spec: FrameSpec) -> str:
 
 
 def survey(futures: Futures, metric: str) -> Survey:
-    """Score every window separately; only scores are kept.
+    """Score every window separately.
 
     Args:
-        futures: forecasts.
+        futures: the forecasts.
         metric: name of the metric.
     """
     measure = METRICS[metric].of(futures.windows.scored_spec(futures.model.spec))
@@ -139,7 +139,7 @@ def mean_over_space(values: Tensor) -> Tensor:
 
 
 def score_of_one(measure: Metric, forecast: Forecast, target: Frames, index: int) -> float:
-    """Score of one window of a batch, by the metric's first way to combine samples."""
+    """Score of one window of a batch, with the metric's first way to combine samples."""
     chosen = slice(index, index + 1)
     alone = replace(forecast, samples=forecast.samples[:, chosen])
     sums = measure.sums(alone, target.select(chosen))
@@ -160,7 +160,7 @@ def extremes(scores: Sequence[float], *, higher_is_better: bool) -> dict[str, in
 
 
 class Shown(NamedTuple):
-    """A window and its forecast as they are drawn."""
+    """A window and its forecast, ready to draw."""
 
     context: Frames
     target: Frames
@@ -168,16 +168,16 @@ class Shown(NamedTuple):
 
 
 def as_shown(futures: Futures, position: int, preparation: Preparation | None) -> Shown:
-    """A window and its forecast in the units of the data; of fields, with labels, as they came.
+    """A window and its forecast in the units of the data; fields also with their labels.
 
     Args:
-        futures: forecasts.
-        position: of the window among those that are forecast.
-        preparation: what was done to labelled fields, and is undone here.
+        futures: the forecasts.
+        position: position of the window among those that are forecast.
+        preparation: the preparation of labelled fields, which is reversed here.
     """
     batch, drawn = futures.one(position)
     forecast, _ = futures.windows.to_score_units(drawn, batch)
-    # All frames as if they were forecast: what restores a target restores a context.
+    # Take all frames as a target, because only targets can be restored.
     times = torch.arange(1.0, 1.0 + batch.values.shape[1])
     target = replace(
         batch.target,
@@ -203,7 +203,7 @@ def as_shown(futures: Futures, position: int, preparation: Preparation | None) -
 def draw_cases(
     futures: Futures, found: Survey, folder: Path, stem: str, preparation: Preparation | None
 ) -> list[Case]:
-    """Draw the best, the median and the worst window, each as a strip and as an animation."""
+    """Draw the best, the median and the worst window as pictures and animations."""
     cases = []
     best = extremes(found.scores, higher_is_better=METRICS[found.metric].higher_is_better)
     for title, position in best.items():

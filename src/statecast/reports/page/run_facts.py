@@ -33,11 +33,11 @@ from statecast.training.logs import read_log
 
 
 class Examples(NamedTuple):
-    """Test windows of a run; or the reason why they are missing."""
+    """Test windows of a run, or the reason why they are missing."""
 
     label: str
     missing: str = ""
-    command: str = ""  # the command that makes what is missing
+    command: str = ""  # the command that makes the missing part
     survey: Survey | None = None
     samples: int = 1
     cases: Sequence[Case] = ()
@@ -54,7 +54,7 @@ def examples(
     device: str,
     seed: int,
 ) -> Examples:
-    """Best, median and worst test window of a run; or the reason why they are missing."""
+    """Best, median and worst test window of a run, or the reason why they are missing."""
     try:
         calibrated = bool(member.scored and member.scored.protocol.get("calibrated"))
         model = member.run.load(checkpoint, device=device, calibrated=calibrated)
@@ -70,7 +70,7 @@ def examples(
 
 
 def metrics_of(member: Member) -> list[str]:
-    """Metrics of a run, in order: those of its scores, or else of its recipe."""
+    """Metrics of a run in order: those of its scores, or else those of its recipe."""
     if member.scored is not None:
         return list(member.scored.protocol.get("metrics", {}))
     return list(member.run.tables["evaluate"]["metrics"])
@@ -91,7 +91,7 @@ def spread_picture(member: Member, found: Survey, folder: Path) -> Picture:
     spread = member.line(found.lead_times, found.spread)._replace(label="spread of the samples")
     error = Line("error of their mean", found.lead_times, found.error, REFERENCE, "--")
     chart = Chart("Spread and error", [spread, error], "lead time / frames", "root mean square")
-    caption = "Equal where an ensemble knows how wrong it is."
+    caption = "They are equal if the spread of an ensemble matches its error."
     return drawn(f"{member.stem}-spread", chart, folder, caption)
 
 
@@ -110,25 +110,25 @@ def learning_curves(members: Sequence[Member], folder: Path) -> list[Picture]:
 
 
 def training_log(member: Member) -> tuple[dict[str, list[float]], str]:
-    """Columns of a run's log with its diagnostics; and what is wrong with it."""
+    """Columns of a run's log with its diagnostics, and what is wrong with the log."""
     try:
         log = read_log(member.run.folder)
         watched = read_log(member.run.folder, DIAGNOSTICS_NAME)
     except StatecastError as error:
         return {}, str(error)
     if not log:
-        return {}, f"{member.label} has logged no training."
+        return {}, f"{member.label} has no training log."
     return log | watched if watched.get("step") == log.get("step") else log, ""
 
 
 def untrained(members: Sequence[Member]) -> list[tuple[str, str]]:
-    """Runs whose training is not known, and the command that trains them."""
+    """Problems of runs without a training log, and the command that trains each."""
     told = [(training_log(member)[1], training_command(member)) for member in members]
     return [(text, command) for text, command in told if text]
 
 
 def training_command(member: Member) -> str:
-    """Command that trains a run: on from its last checkpoint, or its recipe from the start."""
+    """Command that trains a run, from its last checkpoint or from the start."""
     folder = member.run.folder
     if list_checkpoints(folder):
         return f"statecast train --resume {folder}"
@@ -136,7 +136,7 @@ def training_command(member: Member) -> str:
 
 
 def data_card(member: Member) -> dict[str, Any]:
-    """The card of the run's data, and what its frames are."""
+    """The card of the run's data, and facts about its frames."""
     try:
         card = flat(build_data(member.run.tables).card)
     except StatecastError as error:

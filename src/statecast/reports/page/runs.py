@@ -1,4 +1,4 @@
-"""The runs of a report: what is read of each, and the colour it keeps."""
+"""The runs of a report, with their scores and colours."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ class Member(NamedTuple):
     label: str
     run: Run
     scored: Scored | None
-    missing: str  # why there are no scores
+    missing: str  # why scores are missing
     number: int
 
     @property
     def stem(self) -> str:
-        """Beginning of the names of its pictures: its number and plain letters."""
+        """Prefix of the names of its pictures."""
         return f"{self.number + 1}-{plain_name(self.label)[:40].strip('-').lower() or 'run'}"
 
     def line(self, x: Sequence[float], y: Sequence[float]) -> Line:
-        """A line in the run's colour; after each round of colours, in another style."""
+        """A line in the run's colour and style."""
         style = STYLES[self.number // len(OWN) % len(STYLES)]
         return Line(self.label, x, y, OWN[self.number % len(OWN)], style)
 
 
 def members_of(folders: Sequence[str | Path]) -> list[Member]:
-    """Runs opened, with their scores where they have some.
+    """Open runs, and read their scores if they have any.
 
     Errors:
         FileError: a folder is not a run.

@@ -1,4 +1,4 @@
-"""Scores of runs that may be set side by side: table, course in lead time, where skill ends."""
+"""Scores of comparable runs: table, charts against lead time, horizon of skill."""
 
 from __future__ import annotations
 
@@ -59,11 +59,11 @@ class ScoredMember(NamedTuple):
 
 
 class Course(NamedTuple):
-    """A metric and the forecasts that have it at each lead time."""
+    """A metric at each lead time, for runs and baselines."""
 
     column: Column
-    own: dict[str, Score]  # label of a run, and its score
-    trivial: dict[str, Score]  # name of the trivial forecast, and its score
+    own: dict[str, Score]  # by label of a run
+    trivial: dict[str, Score]  # by name of a baseline
 
 
 class TableCell(NamedTuple):
@@ -73,11 +73,11 @@ class TableCell(NamedTuple):
     value: float | None = None
     interval: str = ""
     best: bool = False
-    source: int | None = None  # number of the paper that it is from
+    source: int | None = None  # number of its publication
 
 
 def score_rows(found: Comparison) -> list[list[TableCell]]:
-    """Scores with the half widths of their intervals, published ones below."""
+    """Rows of scores with the half widths of their intervals."""
     sources = numbered_sources(found)
     rows = []
     for index, row in enumerate(found.rows):
@@ -94,7 +94,7 @@ def table_cell(cell: Cell | None, *, best: bool) -> TableCell:
 
 
 def notes_on(members: Sequence[ScoredMember], found: Comparison) -> list[str]:
-    """Sources of published scores, remarks, and what could not be computed and why."""
+    """Sources of published scores, remarks, and reasons for missing scores."""
     notes = [f"[{number}] {source}" for source, number in numbered_sources(found).items()]
     reasons = [
         f"{name.replace('.', ', ')} was not computed: {reason}."
@@ -105,7 +105,7 @@ def notes_on(members: Sequence[ScoredMember], found: Comparison) -> list[str]:
 
 
 def courses(members: Sequence[ScoredMember], found: Comparison) -> Iterator[Course]:
-    """Scores against lead time, metric by metric."""
+    """Scores at each lead time, metric by metric."""
     for column in found.columns:
         course = Course(column, {}, {})
         for member, scored in members:
@@ -115,7 +115,7 @@ def courses(members: Sequence[ScoredMember], found: Comparison) -> Iterator[Cour
                     continue
                 if name == scored.model:
                     course.own[member.label] = score
-                elif column.metric not in CALIBRATION:  # a forecast without samples has none
+                elif column.metric not in CALIBRATION:  # a single forecast cannot be calibrated
                     course.trivial.setdefault(name, score)
         if course.own:
             yield course
@@ -129,7 +129,7 @@ def title_of(column: Column) -> str:
 def course_chart(
     members: Sequence[ScoredMember], course: Course, folder: Path, stem: str
 ) -> Picture:
-    """Scores against lead time: a line per run, trivial forecasts in grey, bands of 95 %."""
+    """Scores against lead time: a line per run, baselines in grey, 95 % bands."""
     lines, metric = [], course.column.metric
     for found in members:
         score = course.own.get(found.label)
@@ -151,19 +151,19 @@ def course_chart(
 
 
 def unit_of(metric: str, unit: str) -> str:
-    """Unit of a metric of data in a unit; empty where it has none."""
+    """Unit of a metric for data in a unit; empty if it has none."""
     own = METRICS[metric].unit if metric in METRICS else "1"
     found = {"data": unit, "data²": "1" if unit == "1" else f"({unit})²"}.get(own, own)
     return "" if found == "1" else found
 
 
 def widths_of(score: Score) -> list[float] | None:
-    """Half widths of a score's intervals at each lead time, where it has them."""
+    """Half widths of a score's intervals at each lead time; None if undefined."""
     return None if score.half_widths is None else score.half_widths.tolist()
 
 
 def skill_statement(member: ScoredMember, course: Course) -> str:
-    """At which lead times a run beats persistence, by how sure; a dash where it lacks the score."""
+    """Lead times at which a run beats persistence, and which are significant; a dash if unknown."""
     if member.label not in course.own:
         return "–"
     own = member.scored.scores.forecasters.get(TRIVIAL, {}).get(course.column.metric, {})
@@ -181,12 +181,12 @@ def skill_statement(member: ScoredMember, course: Course) -> str:
     bounds = found.difference.lows if higher else found.difference.highs
     sure = skill_horizon(member.times, bounds, [0.0] * len(bounds), higher_is_better=higher)
     if sure.better == means.better:
-        return f"{means.statement}, beyond chance"
-    return f"{means.statement}, beyond chance at {sure.ranges or 'none of them'}"
+        return f"{means.statement}, significant"
+    return f"{means.statement}, significant at {sure.ranges or 'none of them'}"
 
 
 def skill_of(member: ScoredMember, column: Column) -> Skill | None:
-    """How a run compares with persistence by a metric; None where that is not known."""
+    """Skill of a run against persistence by a metric; None if unknown."""
     found = member.scored.scores.skill.get(TRIVIAL, {}).get(column.metric, {})
     return found.get(column.selection or "")
 
@@ -194,7 +194,7 @@ def skill_of(member: ScoredMember, column: Column) -> Skill | None:
 def skill_charts(
     members: Sequence[ScoredMember], columns: Sequence[Column], folder: Path, stem: str
 ) -> Iterator[Picture]:
-    """Skill score against persistence, or the difference if undefined, with its band."""
+    """Charts of the skill score against persistence, or else of the difference, with bands."""
     for column in columns:
         lines, scored_as = [], "skill"
         for member in members:
@@ -224,7 +224,7 @@ def part_tables(members: Sequence[ScoredMember]) -> Iterator[tuple[str, list[str
 
 
 def summaries(members: Sequence[ScoredMember], courses: Sequence[Course]) -> list[str]:
-    """A sentence per run: its first score beside that of persistence, and where it is better."""
+    """A sentence per run that compares its first score with persistence's."""
     told = []
     course = next((course for course in courses if TRIVIAL in course.trivial), None)
     for member in members:
@@ -237,14 +237,14 @@ def summaries(members: Sequence[ScoredMember], courses: Sequence[Course]) -> lis
         unit = member.time_label.rpartition(" ")[2]
         windows, better = member.scored.protocol.get("windows"), skill_statement(member, course)
         told.append(
-            f"{member.label}: {title_of(course.column)} {own}, where {TRIVIAL} has {trivial}, "
+            f"{member.label}: {title_of(course.column)} {own}, against {trivial} for {TRIVIAL}, "
             f"over {windows} test windows; {better} {unit}."
         )
     return told
 
 
 def protocol_rows(members: Sequence[ScoredMember]) -> list[list[Any]]:
-    """Protocol of the scores: a column per run."""
+    """Rows of the protocols of the scores, with a column per run."""
     protocols = [scored.protocol for _, scored in members]
     rows = [
         [
@@ -259,7 +259,7 @@ def protocol_rows(members: Sequence[ScoredMember]) -> list[list[Any]]:
 
 
 def scored_members(members: Sequence[Member], labels: Sequence[str]) -> list[ScoredMember]:
-    """Runs of some names, which have scores."""
+    """The runs with these labels, if they have scores."""
     return [ScoredMember(m, m.scored) for m in members if m.scored and m.label in labels]
 
 

@@ -1,4 +1,4 @@
-"""Horizon of skill: at which lead times a forecast beats a trivial one."""
+"""Horizon of skill: the lead times at which a forecast beats a baseline."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from statecast.errors import InputError
 
 
 class SkillHorizon(NamedTuple):
-    """Where a forecast is better than a reference, by lead times."""
+    """Lead times at which a forecast is better than a reference."""
 
-    better: list[tuple[float, float]]  # first and last of each range in which it is better
-    ranges: str  # the same in words
+    better: list[tuple[float, float]]  # first and last lead time of each range
+    ranges: str  # the ranges as text
     statement: str
 
 
@@ -29,24 +29,24 @@ def skill_horizon(
 ) -> SkillHorizon:
     """Compare a forecast's score with a reference's, lead time by lead time.
 
-    An equal score, or one that is NaN, is not better.
+    Equal scores and NaN do not count as better.
 
     Args:
-        lead_times: in order.
-        scores: of the forecast, one per lead time.
-        reference: of the trivial forecast.
+        lead_times: lead times in increasing order.
+        scores: scores of the forecast, one per lead time.
+        reference: scores of the reference, one per lead time.
         higher_is_better: direction of the metric.
-        name: of the reference, in the statement.
+        name: name of the reference in the statement.
 
     Errors:
-        InputError: not as many scores as lead times, or none.
+        InputError: the numbers of scores and lead times differ, or are zero.
     """
     if not len(lead_times) == len(scores) == len(reference) > 0:
         raise InputError(
             "A horizon of skill needs one score of each forecast per lead time, got "
             f"{len(lead_times)} lead times, {len(scores)} and {len(reference)} scores."
         )
-    with np.errstate(invalid="ignore"):  # of two infinite scores none is better
+    with np.errstate(invalid="ignore"):  # infinity minus infinity
         gain = np.asarray(scores, dtype=float) - np.asarray(reference, dtype=float)
     edges = [False, *(gain > 0 if higher_is_better else gain < 0), False]
     changes = [i for i, (left, right) in enumerate(pairwise(edges)) if left != right]

@@ -1,4 +1,4 @@
-"""report: one HTML file that holds everything known of some runs, pictures included."""
+"""report: one HTML file with everything known about some runs, including pictures."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from statecast.version import __version__
 __all__ = ["write_report"]
 
 MEDIA_TYPES = {".png": "image/png", ".svg": "image/svg+xml", ".webp": "image/webp"}
-PAGE_BYTES = 4_000_000  # of a page; pictures that would make it larger stay in their folder
-WORDS_BYTES = 400_000  # kept free for all but pictures
+PAGE_BYTES = 4_000_000  # of a page; pictures beyond it stay in their folder
+WORDS_BYTES = 400_000  # reserved for text
 
 
 @typed
@@ -38,34 +38,34 @@ def write_report(
     """Write a report on runs: one HTML file that refers to nothing outside it.
 
     It holds recipes, data, machines, learning curves, scores beside published ones, scores
-    against lead time, the horizon of skill, what the samples are like, and the best, median and
-    worst test windows. Missing parts of a run are named with the command that makes them. Runs with
-    other protocols get their own sections. The pictures are also written to the folder
+    against lead time, the horizon of skill, the calibration of samples, and the best, median and
+    worst test windows. For missing parts of a run it gives the command that makes them. Runs with
+    different protocols get their own sections. The pictures are also written to the folder
     `NAME_pictures` beside the file.
 
     Args:
         folders: run folders.
         output: `.html` file to write.
-        windows: test windows to forecast, evenly spaced; the best, median and worst of them are
-            shown.
-        samples: futures of each.
+        windows: number of test windows to forecast, evenly spaced; the report shows the best,
+            median and worst of them.
+        samples: futures per window.
         checkpoint: `best`, `last`, or a number of steps.
         device: `auto`, `cpu`, `cuda`, …
-        seed: of the samples.
+        seed: seed of the samples.
 
     Errors:
-        InputError: no runs, one twice, or an option that does not fit.
+        InputError: there is no run, a run is given twice, or an option does not fit.
         FileError: a folder is not a run, or the file cannot be written.
         MissingExtraError: matplotlib is not installed.
     """
     require("matplotlib", "plots", "write a report")
     output = Path(output)
     if not folders:
-        raise InputError("A report needs at least one run folder.")
+        raise InputError("A report needs at least one run folder: statecast report RUN …")
     if windows < 1 or samples < 1:
         raise InputError(f"windows and samples must be at least 1, got {windows} and {samples}.")
     if output.suffix != ".html" or not output.parent.is_dir():
-        raise FileError(f"A report is a .html file in a folder that exists, got {output}.")
+        raise FileError(f"The output must be a .html file in an existing folder, got {output}.")
     members = members_of(folders)
     pictures = output.with_name(f"{output.stem}_pictures")
     with atomic_path(pictures, join=True) as place:
@@ -103,7 +103,7 @@ def write_report(
 def group_content(
     members: Sequence[Member], groups: Sequence[Group], index: int, pictures: Path
 ) -> dict[str, Any]:
-    """Everything that a group of comparable scores says, as the template takes it."""
+    """Everything about a group of comparable runs, for the template."""
     group, stem = groups[index], f"scores-{index + 1}"
     chosen = scores.scored_members(members, [run.label for run in group.runs])
     found = scores.compared(chosen)
@@ -148,7 +148,7 @@ def render(content: dict[str, Any], pictures: Path) -> str:
 
 
 def embedded(pictures: Path) -> dict[str, str]:
-    """Data addresses of the pictures in a folder, small ones first, as far as there is room."""
+    """Data addresses of the pictures in a folder, the smallest first, up to the size limit."""
     found, room = {}, PAGE_BYTES - WORDS_BYTES
     for path in sorted(pictures.iterdir(), key=lambda path: path.stat().st_size):
         content = base64.b64encode(path.read_bytes()).decode()
@@ -160,7 +160,7 @@ def embedded(pictures: Path) -> dict[str, str]:
 
 
 def plain(value: Any) -> str:
-    """A JSON value in words."""
+    """A JSON value as text."""
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, list | tuple):
