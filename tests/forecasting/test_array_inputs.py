@@ -155,7 +155,7 @@ class TestContexts:
             read_context(tmp_path / "a.h5", model)
         found = read_context(tmp_path / "a.h5", model, reading={"dataset": "u"})
         assert torch.equal(found.values, self.expected)
-        with pytest.raises(InputError, match=r"takes --data\.\{dataset,axes\}; got .frame_step"):
+        with pytest.raises(InputError, match=r"takes --data\.\{dataset,axes\}, got .frame_step"):
             read_context(tmp_path / "a.h5", model, reading={"frame_step": 2})
 
     def test_points(self, tmp_path):

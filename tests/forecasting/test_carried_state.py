@@ -92,7 +92,7 @@ def test_a_source_that_does_not_go_on_begins_a_state(tmp_path, caplog):
     for number, values in enumerate(others, 1):
         found = followed.look(values)
         torch.testing.assert_close(found, followed.expected(values[-CONTEXT:]))
-        assert caplog.text.count("the state starts again") == number
+        assert caplog.text.count("The state starts again") == number
 
 
 def sizes(state):

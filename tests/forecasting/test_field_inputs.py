@@ -94,7 +94,7 @@ def test_videos_are_no_fields(run, tmp_path, capsys):
         frame = Image.fromarray(np.full((8, 8), number, np.uint8))
         frame.save(tmp_path / f"{number}.png")
     assert forecast(run, tmp_path, [tmp_path])[0] == MISTAKE
-    assert "trained on fields, t;" in capsys.readouterr().err
+    assert "trained on the fields t, but" in capsys.readouterr().err
 
 
 def test_what_does_not_fit_is_said_in_sentences(run):

@@ -97,10 +97,10 @@ def test_it_goes_on_with_the_starts_that_are_missing(past, whole, tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"seed": 6}, "other seed"),
-        ({"samples": 2}, "other samples"),
-        ({"every": 2}, "other starts"),
-        ({"reading": {"missing": [-9.0]}}, "other reading"),
+        ({"seed": 6}, "different seed"),
+        ({"samples": 2}, "different samples"),
+        ({"every": 2}, "different starts"),
+        ({"reading": {"missing": [-9.0]}}, "different reading"),
     ],
 )
 def test_another_hindcast_is_not_written_over(past, whole, capsys, options, message):

@@ -82,7 +82,7 @@ def test_a_model_of_other_data_takes_videos_of_its_size(folder):
     expected = noise(11, seed=9)[-3:].transpose(0, 3, 1, 2)[None] / np.float32(255)
     torch.testing.assert_close(context.values, torch.from_numpy(expected))
     points = FrameSpec(channels=("a",), space=(9,), context=3, horizon=2)
-    with pytest.raises(InputError, match="a video has 1 or 3 channels"):
+    with pytest.raises(InputError, match="A video has 1 or 3 channels"):
         read_context(folder / "new.mkv", Predictor(MODELS["persistence"](points)))
 
 
