@@ -256,7 +256,7 @@ def test_a_download_is_checked_and_kept(settings, tmp_path, monkeypatch):
     assert located.path.read_bytes() == content
     assert obtain(file) == located
     located.path.unlink()
-    with pytest.raises(CorruptionError, match="another file"):
+    with pytest.raises(CorruptionError, match="a different file"):
         obtain(replace(file, digest="00000000"), allow_download=True)
     assert not located.path.exists()
     gone = replace(file, source=(tmp_path / "gone.pth").as_uri())

@@ -18,6 +18,7 @@ from statecast.evaluation.comparison import (
     group_row,
     is_higher_better,
 )
+from statecast.evaluation.skill import number
 
 HIGHER = ("completeness", "disentanglement")
 SWAP = "swap"
@@ -82,7 +83,7 @@ def findings(analyses: Mapping[str, Any]) -> Iterator[tuple[Column, Cell]]:
         for name, codes in probes.get(kind, {}).items():
             for code in CODES:
                 yield Finding(f"{name} {title}", code), cell(codes[code][key])
-    complete = [cell(value).value for value in probes.get("completeness", {}).values()]
+    complete = [number(value) for value in probes.get("completeness", {}).values()]
     if known := [value for value in complete if not math.isnan(value)]:
         yield Finding("completeness", None), cell(sum(known) / len(known))
     for code, value in probes.get("disentanglement", {}).items():
@@ -99,5 +100,5 @@ def findings(analyses: Mapping[str, Any]) -> Iterator[tuple[Column, Cell]]:
 
 
 def cell(value: float | None) -> Cell:
-    """A number of an analysis; null in JSON is NaN."""
-    return Cell(math.nan if value is None else float(value))
+    """The cell of a number of an analysis."""
+    return Cell(number(value))

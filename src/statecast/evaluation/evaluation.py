@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 
 from statecast.evaluation.labelled_scores import Table, labelled_scores
-from statecast.evaluation.skill import Skill
+from statecast.evaluation.skill import Skill, number
 from statecast.evaluation.text_tables import aligned, with_interval
 from statecast.evaluation.window_scores import WindowScores
 from statecast.io.atomic_files import write_text
@@ -175,23 +174,12 @@ def each_score(table: Mapping[str, Any], function: Callable[[Any], Any]) -> dict
 
 def score_json(score: Score) -> dict[str, Any]:
     """A score as numbers and lists."""
-    found = {
-        "per_lead_time": score.per_lead_time.tolist(),
-        "value": score.value,
-        "half_width": score.half_width,
-    }
-    if score.half_widths is not None:
-        found["half_widths"] = score.half_widths.tolist()
-    return found
+    widths = {} if score.half_widths is None else {"half_widths": score.half_widths.tolist()}
+    return score.to_json() | widths
 
 
 def score_from(content: Mapping[str, Any]) -> Score:
     """The inverse of `score_json`; null is NaN."""
-
-    def number(value: float | None) -> float:
-        if value is not None and not isinstance(value, int | float):
-            raise TypeError(f"a score should be a number, got {value!r:.40}")
-        return math.nan if value is None else float(value)
 
     def numbers(values: list[float | None]) -> torch.Tensor:
         return torch.tensor([number(value) for value in values], dtype=torch.float64)

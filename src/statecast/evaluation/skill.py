@@ -15,6 +15,13 @@ from statecast.metrics.base import ROWS, Metric, Sums, with_average
 ROUNDING = 1e-7  # relative difference of scores that single precision explains
 
 
+def number(value: float | None) -> float:
+    """A number from JSON, in which null is NaN."""
+    if value is not None and not isinstance(value, int | float):
+        raise TypeError(f"a score should be a number, got {value!r:.40}")
+    return math.nan if value is None else float(value)
+
+
 class Estimate(NamedTuple):
     """A value at each lead time and their mean, with 95 % intervals; NaN if undefined."""
 
@@ -34,10 +41,6 @@ class Estimate(NamedTuple):
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Estimate:
         """The inverse of `_asdict`; null is NaN."""
-
-        def number(value: float | None) -> float:
-            return math.nan if value is None else float(value)
-
         value, low, high = (number(content[name]) for name in cls._fields[:3])
         along = ([number(v) for v in content[name]] for name in cls._fields[3:])
         return cls(value, low, high, *along)

@@ -57,6 +57,14 @@ class Score(NamedTuple):
     half_width: float  # of the 95 % interval over sequences; NaN if undefined
     half_widths: Tensor | None = None  # (time,), at each lead time; None if undefined
 
+    def to_json(self) -> dict[str, Any]:
+        """Value, half width, and values at each lead time."""
+        return {
+            "per_lead_time": self.per_lead_time.tolist(),
+            "value": self.value,
+            "half_width": self.half_width,
+        }
+
 
 class Metric(ABC):
     """A score of forecasts against observations, accumulated over batches.

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from abc import abstractmethod
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import torch
@@ -35,13 +36,21 @@ def ranks_of(samples: Tensor, truth: Tensor) -> Ranks:
     return Ranks(below, equal, broken.transpose(0, 1).flatten(1).any(dim=1))
 
 
-def joined(parts: Iterable[Sums]) -> Sums:
-    """Sums at all lead times, joined from those of consecutive parts."""
-    found = list(parts)
-    return {name: torch.cat([part[name] for part in found]) for name in found[0]}
+class CalibrationMetric(EnsembleMetric):
+    """A metric of the spread of samples, with sums at each lead time."""
+
+    judges_spread = True
+
+    def sums(self, forecast: Forecast, target: Frames, *, context: Frames | None = None) -> Sums:
+        found = [self.part_sums(ensemble) for ensemble in self.parts(forecast, target)]
+        return {name: torch.cat([part[name] for part in found]) for name in found[0]}
+
+    @abstractmethod
+    def part_sums(self, ensemble: Ensemble) -> Sums:
+        """Sums over the batch at consecutive lead times."""
 
 
-class SpreadSkill(EnsembleMetric):
+class SpreadSkill(CalibrationMetric):
     r"""Ratio of an ensemble's spread to the error of its mean; 1 if they match.
 
     $$\sqrt{\frac{M+1}{M} \frac{\overline{s^2}}{\overline{(\bar x - y)^2}}}$$
@@ -53,15 +62,10 @@ class SpreadSkill(EnsembleMetric):
     """
 
     version, higher_is_better, unit = "1", True, "1"
-    judges_spread = True
     ideal = 1.0
     fair = ("ensemble",)
 
-    def sums(self, forecast: Forecast, target: Frames, *, context: Frames | None = None) -> Sums:
-        return joined(self.part_sums(ensemble) for ensemble in self.parts(forecast, target))
-
     def part_sums(self, ensemble: Ensemble) -> Sums:
-        """Sums over the batch at some lead times."""
         samples, known = ensemble.samples.double(), ensemble.known
         members = len(samples)
         spread = average(samples.var(dim=0), known, 2, self.weights) * (members + 1) / members
@@ -77,7 +81,7 @@ class SpreadSkill(EnsembleMetric):
         return {"ensemble": Score(ratio, float(whole), float("nan"))}
 
 
-class RankHistogram(EnsembleMetric):
+class RankHistogram(CalibrationMetric):
     r"""Distance of the rank histogram of the truth from a flat one.
 
     The score is the total variation distance $\frac12\sum_r |p_r - \frac{1}{M+1}|$ between the
@@ -90,13 +94,8 @@ class RankHistogram(EnsembleMetric):
     """
 
     version, higher_is_better, unit = "1", False, "1"
-    judges_spread = True
-
-    def sums(self, forecast: Forecast, target: Frames, *, context: Frames | None = None) -> Sums:
-        return joined(self.part_sums(ensemble) for ensemble in self.parts(forecast, target))
 
     def part_sums(self, ensemble: Ensemble) -> Sums:
-        """Sums over the batch at some lead times."""
         samples, truth, known = ensemble
         ranks = ranks_of(samples, truth)
         weights = torch.ones_like(truth) if known is None else known
@@ -136,7 +135,7 @@ def _distance(histogram: Tensor) -> Tensor:
     return 0.5 * (frequency - 1 / histogram.shape[1]).abs().sum(dim=1)
 
 
-class Coverage(EnsembleMetric):
+class Coverage(CalibrationMetric):
     """Difference between observed and nominal coverage of the samples' central intervals.
 
     The score is the mean absolute difference over the 50 % and 90 % intervals; 0 is best.
@@ -146,14 +145,9 @@ class Coverage(EnsembleMetric):
     """
 
     version, higher_is_better, unit = "1", False, "1"
-    judges_spread = True
     fair = ("ensemble",)
 
-    def sums(self, forecast: Forecast, target: Frames, *, context: Frames | None = None) -> Sums:
-        return joined(self.part_sums(ensemble) for ensemble in self.parts(forecast, target))
-
     def part_sums(self, ensemble: Ensemble) -> Sums:
-        """Sums over the batch at some lead times."""
         samples, truth, known = ensemble
         ranks = ranks_of(samples, truth)
         weights = torch.ones_like(truth) if known is None else known

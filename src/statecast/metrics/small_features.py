@@ -6,6 +6,7 @@ They need no download. Their values are not comparable with those of FVD and LPI
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Self
 
 import torch
@@ -17,6 +18,7 @@ from statecast.metrics.base import DEFAULTS, MetricSettings
 from statecast.metrics.fvd import FVD, why_not_images
 from statecast.metrics.lpips_networks import TINY
 from statecast.metrics.per_sample import SampleMetric
+from statecast.metrics.pretrained_weights import Located
 from statecast.metrics.small_network import FILE, SmallVideoNetwork, read_small_network
 
 AT_ONCE = 256  # images per pass through the network
@@ -26,23 +28,12 @@ class SmallFVD(FVD):
     """Fréchet distance of whole clips, as `fvd`, in 96 features of a small shipped network.
 
     The network was trained on synthetic moving shapes. Values are not comparable with FVD.
-
-    Args:
-        network: the network that gives the features of clips.
-        spec: shape, channels and range of the frames.
-        digest: sha256 of the network's weights.
-        device: device that the network runs on.
     """
-
-    def __init__(
-        self, network: SmallVideoNetwork, spec: FrameSpec, digest: str, device: str = "cpu"
-    ) -> None:
-        self.network, self.spec, self.digest, self.device = network, spec, digest, device
 
     @classmethod
     def of(cls, spec: FrameSpec, settings: MetricSettings = DEFAULTS) -> Self:
         network, digest = read_small_network(settings.device)
-        return cls(network, spec, digest, settings.device)
+        return cls(network, spec, Located(Path(FILE), digest), settings.device)
 
     @classmethod
     def why_not_applicable(
@@ -54,15 +45,6 @@ class SmallFVD(FVD):
         scaled = (clips / 127.5 - 1).transpose(1, 2).to(self.device)
         found: Tensor = self.network(scaled)
         return found.cpu().double()
-
-    def protocol(self, sums: Mapping[str, Tensor]) -> dict[str, Any]:
-        return {
-            "file": FILE,
-            "sha256": self.digest,
-            "resolution": list(self.spec.space),
-            "frames": round(float(sums["frames"] / sums["clips"])),
-            "runs": len(sums["runs.sum"]),
-        }
 
 
 class SmallPerceptual(SampleMetric):

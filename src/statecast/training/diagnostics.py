@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -47,8 +48,10 @@ class Diagnostics:
         count: int,
         seed: int,
     ) -> None:
-        self.model, self.windows, self.path = model, windows, folder / DIAGNOSTICS_NAME
-        self.steps, self.batch_size, self.count, self.seed = steps, batch_size, count, seed
+        self.model, self.path, self.steps = model, folder / DIAGNOSTICS_NAME, steps
+        self.diagnose = partial(
+            diagnose, model, windows, batch_size=batch_size, count=count, seed=seed
+        )
         self.warned = False
         if is_main():
             drop_rows_after(self.path, start)
@@ -58,13 +61,7 @@ class Diagnostics:
 
         All processes must call it; the main process writes and warns.
         """
-        found = diagnose(
-            self.model,
-            self.windows,
-            batch_size=self.batch_size,
-            count=self.count,
-            seed=self.seed,
-        )
+        found = self.diagnose()
         if not found or not is_main():
             return None
         # A step may be validated again after a signal; the new row replaces the old one.

@@ -133,11 +133,7 @@ def as_json(
     found: dict[str, Any] = {}
     for (row, metric, horizon), score in scores.items():
         rows = found.setdefault(str(horizon), {})
-        rows.setdefault(row, {})[metric] = {
-            "value": score.value,
-            "half_width": score.half_width,
-            "per_lead_time": score.per_lead_time.tolist(),
-        }
+        rows.setdefault(row, {})[metric] = score.to_json()
     return {
         "metrics": list(dict.fromkeys(metric for _, metric, _ in scores)),
         "windows": windows,

@@ -16,7 +16,7 @@ from statecast.evaluation.analyses.base import Analysis, AnalysisPlan
 from statecast.evaluation.text_tables import aligned, with_interval
 from statecast.frames import Forecast
 from statecast.metrics import METRICS
-from statecast.metrics.base import Score, Sums, add
+from statecast.metrics.base import Sums, add
 from statecast.models.base import Forecaster
 
 SAMPLES = 50  # of the model, and of the exact law
@@ -81,7 +81,7 @@ class ExactAnswer(Analysis):
             "samples": SAMPLES,
             "scores": {
                 name: {
-                    who: as_json(metric.scores(sums[who, name])["ensemble"])
+                    who: metric.scores(sums[who, name])["ensemble"].to_json()
                     for who in ("model", "exact")
                 }
                 for name, metric in metrics.items()
@@ -114,15 +114,6 @@ class ExactAnswer(Analysis):
             )
             rows.append(["error of probabilities ↓", f"{modes['probability_error']:.4g}", "0"])
         return aligned(rows)
-
-
-def as_json(score: Score) -> dict[str, Any]:
-    """A score with its interval and its values at each lead time."""
-    return {
-        "value": score.value,
-        "half_width": score.half_width,
-        "per_lead_time": score.per_lead_time.tolist(),
-    }
 
 
 def modes_of(source: KnownModes, forecast: Forecast, numbers: Tensor) -> Modes:
