@@ -28,13 +28,8 @@ VERBS = (
 )
 
 
-def file_of(verb: str) -> str:
-    """Module name of a verb."""
-    return f"statecast.cli.{verb.replace('-', '_')}"
-
-
 def load_verb(verb: str) -> Any:
     """The module of a verb."""
     from importlib import import_module
 
-    return import_module(file_of(verb))
+    return import_module(f"statecast.cli.{verb.replace('-', '_')}")

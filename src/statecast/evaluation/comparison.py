@@ -98,7 +98,8 @@ def compare(
     names = list(dict.fromkeys(n for run in runs if (n := run.protocol.get("name"))))
     protocol = names[0] if len(names) == 1 and names[0] in protocol_names() else None
     columns = chosen_columns(runs, protocol, metrics, published=published)
-    rows = [*run_rows(runs, columns), *baseline_rows(runs, columns)]
+    rows = [group_row([run], [cells_of(run, run.model, columns)]) for run in runs]
+    rows += baseline_rows(runs, columns)
     remarks = remarks_on(runs)
     if published and protocol is not None:
         rows += published_rows(protocol, columns)
@@ -168,13 +169,6 @@ def named_columns(names: Sequence[str], offered: Sequence[Column]) -> list[Colum
             raise InputError(f"There is no score {name!r}; choose from {every}.")
         found |= dict.fromkeys(fitting)
     return list(found)
-
-
-def run_rows(runs: Sequence[Scored], columns: Sequence[Column]) -> list[Row]:
-    """A row per run."""
-    return [
-        Row(run.label, "run", cells_of(run, run.model, columns), str(run.folder)) for run in runs
-    ]
 
 
 def baseline_rows(runs: Sequence[Scored], columns: Sequence[Column]) -> list[Row]:

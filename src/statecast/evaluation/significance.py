@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from statecast.evaluation.bootstrap import Interval, bootstrap, holm
+from statecast.evaluation.bootstrap import bootstrap, holm
 from statecast.evaluation.comparability import Scored
 from statecast.evaluation.window_scores import WindowScores, score_key
 from statecast.metrics import METRICS
@@ -116,7 +116,9 @@ def compared(
     interval = bootstrap(
         lambda mean: minus(mean, shared), scores, ~scores.isnan(), sequences, draws=draws
     )
-    yield from as_differences(interval, shared, one.label, other.label, len(first))
+    for i, (metric, way) in enumerate(shared):
+        value, low, high, p_value = (float(bound[i]) for bound in interval)
+        yield Difference(metric, way, one.label, other.label, value, low, high, p_value, len(first))
 
 
 def common(one: Tensor, other: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -141,12 +143,3 @@ def minus(mean: Tensor, ways: Sequence[tuple[str, str]]) -> Tensor:
         ],
         dim=-1,
     )
-
-
-def as_differences(
-    found: Interval, ways: Sequence[tuple[str, str]], one: str, other: str, windows: int
-) -> Iterator[Difference]:
-    """A record for each column."""
-    for i, (metric, way) in enumerate(ways):
-        value, low, high, p_value = (float(bound[i]) for bound in found)
-        yield Difference(metric, way, one, other, value, low, high, p_value, windows)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -113,17 +113,10 @@ def forecast_file(
         target=target,
     )
     write(request, output)
-    warnings = (
-        *equal_samples(predictor.model, samples),
-        *far_from_training(predictor.model, frames),
-    )
-    return Written(output, request.shape, warnings)
-
-
-def equal_samples(model: Forecaster, samples: int) -> Iterator[str]:
-    """A warning if a deterministic model is asked for several samples."""
-    if samples > 1 and not model.stochastic:
-        yield f"The model is deterministic: its {samples} samples are equal."
+    warnings = far_from_training(predictor.model, frames)
+    if samples > 1 and not predictor.model.stochastic:
+        warnings = [f"The model is deterministic: its {samples} samples are equal.", *warnings]
+    return Written(output, request.shape, tuple(warnings))
 
 
 def check_apart(output: Path, source: str | Path | Sequence[str]) -> None:
@@ -138,11 +131,11 @@ def check_apart(output: Path, source: str | Path | Sequence[str]) -> None:
             )
 
 
-def far_from_training(model: Forecaster, frames: Frames) -> tuple[str, ...]:
+def far_from_training(model: Forecaster, frames: Frames) -> list[str]:
     """A warning for each channel whose context lies far from the training data."""
     scaled = model.in_standard_deviations(frames.to(model.normaliser.location.device))
     if scaled is None:
-        return ()
+        return []
     found = []
     for index, name in enumerate(frames.channels):
         middle = float(scaled[:, :, index].nanmedian())
@@ -151,4 +144,4 @@ def far_from_training(model: Forecaster, frames: Frames) -> tuple[str, ...]:
                 f"{name} lies {abs(middle):.0f} standard deviations "
                 f"{'above' if middle > 0 else 'below'} the mean of training. Check its unit."
             )
-    return tuple(found)
+    return found

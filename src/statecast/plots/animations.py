@@ -104,6 +104,8 @@ def animate_frames(
     Errors:
         InputError: the sample or sequence does not exist, or `frames_per_second` is not positive.
     """
+    from PIL import Image
+
     count, batch = forecast.samples.shape[:2]
     if not 0 <= sequence < batch or not (sample is None or 0 <= sample < count):
         raise InputError(
@@ -114,15 +116,8 @@ def animate_frames(
     channels = variables_of(forecast.channels, forecast.coordinates)[0][1]
     frames = arranged(values[sequence], channels, flip=south_first(forecast.coordinates))
     scale = scale_of(forecast.channels, [frames])
-    pictures = [as_picture(enlarged(coloured(frame, scale), smallest=1)) for frame in frames]
+    pictures = [Image.fromarray(enlarged(coloured(frame, scale), smallest=1)) for frame in frames]
     return write_moving(pictures, path, frames_per_second, pause=1)
-
-
-def as_picture(content: Array) -> Image:
-    """Bytes (y, x, 3) as a Pillow image."""
-    from PIL import Image
-
-    return Image.fromarray(content)
 
 
 def write_moving(

@@ -136,12 +136,6 @@ def lead_time_axis(lead_times: Sequence[float], step: str | None) -> tuple[list[
     return [size * time for time in lead_times], f"lead time / {unit}"
 
 
-def metric_title(metric: str) -> str:
-    """A metric and the direction in which its scores are better."""
-    arrow = f" {METRICS[metric].arrow()}" if metric in METRICS else ""
-    return f"{metric.replace('_', ' ')}{arrow}"
-
-
 def score_charts(scores: Mapping[str, Any]) -> Iterator[Chart]:
     """A chart for each metric with values at lead times; metrics of whole videos have none."""
     data = scores.get("protocol", {}).get("data", {})
@@ -159,10 +153,11 @@ def score_charts(scores: Mapping[str, Any]) -> Iterator[Chart]:
                 title = f"{name}, {SELECTIONS[selection]}" if selection in SELECTIONS else name
                 lines.append(Line(title, times, values, colour, style, score.get("half_widths")))
         if lines:
-            unit = METRICS[metric].unit if metric in METRICS else ""
+            known = METRICS.get(metric)
+            title = metric.replace("_", " ") + (f" {known.arrow()}" if known else "")
+            unit = "dB" if known and known.unit == "dB" else ""
             level = 1.0 if metric == "spread_skill" else None
-            title = metric_title(metric)
-            yield Chart(title, lines, label, unit if unit == "dB" else "", level)
+            yield Chart(title, lines, label, unit, level)
 
 
 def plot_scores(scores: Mapping[str, Any], path: str | Path | None = None) -> Figure:

@@ -15,8 +15,6 @@ from statecast.plots.forecasts import APART, LEFT, NEAR, SIDE, Sheet, draw_frame
 from statecast.plots.panels import (
     FORECAST,
     OBSERVED,
-    Array,
-    Scale,
     arranged,
     coloured,
     scale_of,
@@ -103,8 +101,10 @@ def plot_decomposition(
                 continue
             axes = sheet.axes(left + column * (SIDE + NEAR), top, SIDE, height)
             when = float(decomposition.times[time])
+            edge, sign = (FORECAST, "+") if when > 0 else (OBSERVED, "")
             highest = row == 0 or (row == 1 and time >= len(seen))
-            draw_picture(axes, images[time], scale, when, head=highest)
+            words = f"{sign}{when:g}" if highest else ""
+            draw_frame(axes, coloured(images[time], scale), edge, words)
             for index in [row - 2] if row > 1 else range(len(parts)) if row == 1 else []:
                 outline(axes, poses[time, index], images.shape[1:3], colour_of(index))
     if title:
@@ -115,12 +115,6 @@ def plot_decomposition(
 def colour_of(index: int) -> str:
     """Colour of an object."""
     return COLOURS[index % len(COLOURS)]
-
-
-def draw_picture(axes: Axes, image: Array, scale: Scale, time: float, *, head: bool) -> None:
-    """Draw a frame with the border of context or forecast."""
-    edge, sign = (FORECAST, "+") if time > 0 else (OBSERVED, "")
-    draw_frame(axes, coloured(image, scale), edge, f"{sign}{time:g}" if head else "")
 
 
 def outline(axes: Axes, pose: Any, space: tuple[int, ...], colour: str) -> None:

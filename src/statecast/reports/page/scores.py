@@ -13,7 +13,6 @@ from statecast.evaluation.comparison import (
     Cell,
     Column,
     Comparison,
-    compare,
     is_higher_better,
 )
 from statecast.evaluation.comparison_formats import numbered_sources, shown
@@ -261,8 +260,3 @@ def protocol_rows(members: Sequence[ScoredMember]) -> list[list[Any]]:
 def scored_members(members: Sequence[Member], labels: Sequence[str]) -> list[ScoredMember]:
     """The runs with these labels, if they have scores."""
     return [ScoredMember(m, m.scored) for m in members if m.scored and m.label in labels]
-
-
-def compared(members: Sequence[ScoredMember]) -> Comparison:
-    """The table of a group of runs."""
-    return compare([scored for _, scored in members])

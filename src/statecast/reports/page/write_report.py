@@ -11,6 +11,7 @@ from typing import Any
 from statecast.checks import typed
 from statecast.errors import FileError, InputError, require
 from statecast.evaluation.comparability import Group, grouped
+from statecast.evaluation.comparison import compare
 from statecast.evaluation.comparison_formats import statements
 from statecast.io.atomic_files import atomic_path, write_text
 from statecast.reports.page import ensembles, run_facts, scores
@@ -106,7 +107,7 @@ def group_content(
     """Everything about a group of comparable runs, for the template."""
     group, stem = groups[index], f"scores-{index + 1}"
     chosen = scores.scored_members(members, [run.label for run in group.runs])
-    found = scores.compared(chosen)
+    found = compare(group.runs)
     courses = list(scores.courses(chosen, found))
     beside = [course for course in courses if scores.TRIVIAL in course.trivial]
     return {
