@@ -237,7 +237,7 @@ def test_bad_arguments_leave_no_file(tmp_path):
     context, forecast, _ = example()
     with pytest.raises(InputError, match="0 to 1, got sequence=2"):
         plot_forecast(context, forecast, tmp_path / "a.png", sequence=2)
-    with pytest.raises(InputError, match=r"\.png, \.pdf or \.svg file, got 'a.jpg'"):
+    with pytest.raises(InputError, match=r"\.png, \.pdf or \.svg, got 'a.jpg'"):
         plot_forecast(context, forecast, tmp_path / "a.jpg")
     with pytest.raises(InputError, match="positive speed"):
         animate_forecast(context, forecast, tmp_path / "a.gif", frames_per_second=0)

@@ -263,8 +263,8 @@ def test_mistakes_are_one_line_with_code_2_and_nothing_written(run, files, tmp_p
         "many": (
             ["swap", str(run), "--windows", *"1234567", *out], "2 to 6 sequences, got 7",
         ),
-        "three": (["interpolate", str(run), files[0], three, *out], "between 2 sequences, got 4"),
-        "steps": (["interpolate", str(run), *files, "--steps", "1", *out], "2 to 20 steps, got 1"),
+        "three": (["interpolate", str(run), files[0], three, *out], "needs 2 sequences, got 4"),
+        "steps": (["interpolate", str(run), *files, "--steps", "1", *out], "between 2 and 20, got 1"),
         "ending": (["swap", str(run), *files, "--output", "a.npz"], ".png and .gif"),
         "folder": (["swap", str(run), *files, "--output", "no/a.png"], "does not exist"),
         "length": (["swap", str(run), files[0], long, *out], "at least 4 frame"),

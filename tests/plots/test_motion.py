@@ -74,7 +74,7 @@ def test_a_picture_has_an_arrow_of_known_length(tmp_path, latitudes):
 def test_what_does_not_belong_together_is_refused():
     context, forecast, field = moving()
     short = MotionField(pixels=field.pixels[:, :2], times=TIMES[:2])
-    with pytest.raises(InputError, match=r"of 2 frames .* forecast of 3 frames"):
+    with pytest.raises(InputError, match=r"got 2 frames .* and 3 frames"):
         plot_motion(context, forecast, short)
 
 

@@ -273,7 +273,7 @@ def test_the_command_and_its_mistakes(first, tmp_path, capsys):
     assert main(["report", str(tmp_path), *options]) == MISTAKE
     assert main(["report", str(run), str(run), *options]) == MISTAKE
     assert "twice" in capsys.readouterr().err
-    with pytest.raises(FileError, match=r"\.html file in a folder that exists"):
+    with pytest.raises(FileError, match=r"\.html file in an existing folder"):
         write_report([run], tmp_path / "none" / "report.html")
     with pytest.raises(InputError, match="at least 1, got 0 and 20"):
         write_report([run], out, windows=0)
