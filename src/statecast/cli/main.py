@@ -1,4 +1,4 @@
-"""The statecast command: reads the command line and runs one verb of `statecast.cli.commands`."""
+"""The statecast command: parses the command line and runs one verb."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from statecast.errors import InputError, StatecastError
 from statecast.version import __version__
 
 MISTAKE = 2  # exit code of a user's mistake
-SPINS = "10000"  # of a thread before it sleeps: microseconds
+SPINS = "10000"  # iterations that an idle thread spins before it sleeps
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -72,23 +72,23 @@ def run_command(arguments: Sequence[str] | None) -> int:
 
 
 def wait_briefly() -> None:
-    """Let threads that wait long sleep, unless the user says otherwise, before PyTorch loads.
+    """Let idle threads of PyTorch sleep soon, unless the user has configured them.
 
-    Threads that spin while they wait take the processor from those that they wait for.
+    Threads that spin while they wait slow down the threads that they wait for.
     """
     if not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & os.environ.keys():
         os.environ["GOMP_SPINCOUNT"] = SPINS
 
 
 class StandardError(logging.Handler):
-    """Writes to what `sys.stderr` is when a message comes."""
+    """Writes to the `sys.stderr` of the moment."""
 
     def emit(self, record: logging.LogRecord) -> None:
         print(self.format(record), file=sys.stderr, flush=True)
 
 
 def tell(level: int) -> None:
-    """Write what statecast logs from a level on to the standard error, and nowhere else."""
+    """Write log messages of statecast from this level on to standard error only."""
     logger = logging.getLogger("statecast")
     logger.handlers, logger.propagate = [StandardError()], False
     logger.setLevel(level)
@@ -97,12 +97,12 @@ def tell(level: int) -> None:
 def one_line(
     message: Warning | str, category: object, filename: str, lineno: int, line: str | None = None
 ) -> str:
-    """A warning as the command prints it, without the place in the code."""
+    """A warning as the command prints it, without file and line."""
     return f"statecast: {message}\n"
 
 
 def split_overrides(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
-    """The command line without its `--table.option value` pairs, and these pairs alone."""
+    """Split a command line into words and `--table.option value` pairs."""
     words, overrides = [], []
     rest = list(arguments)
     while rest:
@@ -118,7 +118,7 @@ def split_overrides(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
 
 
 def command_parser() -> argparse.ArgumentParser:
-    """The parser of all verbs; imports nothing heavy."""
+    """The parser of all verbs; it imports nothing heavy."""
     parser = argparse.ArgumentParser(
         prog="statecast",
         description="Forecast videos and gridded fields with state-based neural models.",

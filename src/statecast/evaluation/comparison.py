@@ -141,7 +141,7 @@ def chosen_columns(
 
 
 def offered_columns(runs: Sequence[Scored], protocol: str | None) -> list[Column]:
-    """Columns of which some run, or some published score of a protocol, has a value."""
+    """Columns with a score of some run, or with a published score of a protocol."""
     offered: dict[Column, None] = {}
     for run in runs:
         for metric, selections in run.scores.forecasters[run.model].items():

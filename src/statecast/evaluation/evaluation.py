@@ -123,7 +123,7 @@ class Evaluation:
 
     @property
     def is_empty(self) -> bool:
-        """Whether no requested metric, or without any no requested analysis, gave a result."""
+        """Whether no requested metric (without metrics: no requested analysis) gave a result."""
         scored = any(self.forecasters.values())
         return not scored if self.protocol.get("metrics") else not (scored or self.analyses)
 

@@ -96,7 +96,7 @@ def why_not_applicable(
     *,
     stochastic: bool,
 ) -> str | None:
-    """Why a metric cannot be computed of a forecaster's samples; None where it can."""
+    """Why a metric cannot score a forecaster's samples; None if it can."""
     if METRICS[name].judges_spread and not stochastic:
         return "the forecast is deterministic, so it has no spread to judge"
     # A deterministic forecast is an ensemble of equal members: its CRPS is its absolute error.
