@@ -1,5 +1,7 @@
 """Facts that hold for every registered model, data set and metric."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -7,6 +9,7 @@ from helpers.labelled_fields import sea_surface, write_field
 from helpers.prepared_stores import CHOSEN, tiny_store
 from helpers.sample_videos import noise, write_video
 from helpers.seeds import seeded
+from helpers.small_models import SPEC, build
 
 from statecast.data import DATASETS
 from statecast.data.base import SPLITS, seeded_generator, window_generators
@@ -14,40 +17,11 @@ from statecast.distributed import Part
 from statecast.errors import InputError
 from statecast.frames import Batch, Frames, FrameSpec
 from statecast.models import MODELS
+from statecast.models.base import evaluation_mode
 from statecast.models.latent_space import infer_and_continue
 from statecast.models.state_space import StateSpaceForecaster
 from statecast.nn.random import PartGenerator
 
-SPEC = FrameSpec(
-    channels=("red", "green"), space=(16, 16), context=3, horizon=2, value_range=(0.0, 1.0)
-)
-SMALL = {
-    "srvp": {"width": 4, "code_size": 6, "latent_size": 4, "noise_size": 3, "inference_hidden": 8,
-             "content_size": 8,
-             "transition_hidden": 9},
-    "separable": {"encoder_width": 4, "decoder_width": 4, "content_size": 5, "latent_size": 4,
-                  "dynamics_hidden": 9},
-    "svg": {"width": 4, "code_size": 6, "noise_size": 3, "recurrent_size": 8},
-    "convlstm": {"width": 4, "layers": 2},
-    "predrnn": {"width": 4, "layers": 2},
-    "mim": {"width": 4, "layers": 3},
-    "phydnet": {"state_channels": 8, "residual_hidden": (6,), "groups": 2},
-    "drnet": {"width": 3, "content_size": 5, "pose_size": 4, "discriminator_hidden": 6,
-              "recurrent_size": 7},
-    "dsvae": {"width": 4, "code_size": 6, "content_size": 5, "motion_size": 3, "hidden": 7},
-    "ddpae": {"width": 2, "image_code_size": 6, "content_size": 5, "recurrent_size": 4},
-    "mcnet": {"width": 4},
-    "pknl": {"width": 4, "levels": 3},
-    "kvae": {"filters": (4, 4), "mixing_hidden": 6},
-    "td_vae": {"code_size": 8, "belief_size": 6, "latent_size": 3, "map_hidden": 7,
-               "decoder_hidden": 9},
-    "cdna": {"width": 4, "lstm_widths": (4,) * 7},
-    "sv2p": {"width": 4, "lstm_widths": (4,) * 7, "tower_widths": (4, 4, 4)},
-    "savp": {"width": 4, "encoder_width": 4, "discriminator_width": 2, "noise_size": 3},
-    "struct_vrnn": {"keypoints": 4, "heat_width": 8, "width": 4, "layers": 1, "recurrent_size": 8,
-                    "prior_hidden": 5, "posterior_hidden": 5, "latent_size": 3, "candidates": 2},
-    "dmd": {"rank": 4},
-}  # fmt: skip
 DATA = {
     "fields": {"variables": "sst", "context": 3, "horizon": 2, "test_horizon": 2},
     "bouncing_ball": {"test_videos": 6, "validation_videos": 4},
@@ -66,15 +40,17 @@ DATA = {
 
 
 def made(name, seed=0):
-    generator = torch.Generator().manual_seed(seed)
-    model = MODELS[name](SPEC, **SMALL.get(name, {}), generator=generator)
+    model = build(name, seed=seed)
     if model.needs_statistics:
         model.fit_statistics([Batch.of(frames(4), SPEC.context)])
     return model
 
 
+UNBOUNDED = replace(SPEC, value_range=None)
+
+
 def frames(batch=3, length=SPEC.length, seed=1):
-    return torch.rand(batch, length, 2, 16, 16, generator=torch.Generator().manual_seed(seed))
+    return torch.rand(batch, length, 2, 16, 16, generator=seeded(seed))
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -190,17 +166,38 @@ class TestModel:
 
     def test_what_lies_under_a_mask_changes_nothing(self, name):
         mask = torch.rand(frames().shape, generator=seeded(5)) > 0.2
-        losses = []
-        for garbage in (0.0, 1e6):
+        found = []
+        for value in (torch.nan, 0.0, 1e6, torch.inf):
             batch = Batch.of(frames().masked_fill(~mask, torch.nan), SPEC.context, mask=mask)
             for part in (batch.context, batch.target):  # behind the door, where it is refused
-                object.__setattr__(part, "values", part.values.masked_fill(~part.mask, garbage))
+                object.__setattr__(part, "values", part.values.masked_fill(~part.mask, value))
+            model = build(name, UNBOUNDED)
             try:
-                losses.append(made(name).loss(batch, generator=seeded(7)))
+                model.fit_statistics([batch])
+                losses = model.loss(batch, generator=seeded(7))
             except InputError:
                 pytest.skip("it refuses such a batch itself")
-        assert all(torch.isfinite(term) for term in losses[0].values())
-        torch.testing.assert_close(*losses, rtol=0, atol=0)
+            weights = list(model.parameters())
+            gradients = torch.autograd.grad(losses["total"], weights) if weights else ()
+            with evaluation_mode(model), torch.no_grad():
+                forecast = model.predict(
+                    batch.context, batch.target.times, samples=1 + model.stochastic, substeps=None,
+                    solver=None, content_from=None, generator=seeded(7),
+                )  # fmt: skip
+            found.append([*losses.values(), *gradients, forecast, *model.state_dict().values()])
+        assert all(torch.isfinite(each).all() for each in found[0])
+        for other in found[1:]:
+            torch.testing.assert_close(other, found[0], rtol=0, atol=0)
+
+    def test_a_mask_of_known_values_equals_none(self, name):
+        found = []
+        for mask in (None, torch.ones(frames().shape, dtype=torch.bool)):
+            batch, model = Batch.of(frames(), SPEC.context, mask=mask), build(name, UNBOUNDED)
+            model.fit_statistics([batch])
+            loss = model.loss(batch, generator=seeded(7))["total"].detach()
+            samples = model.forecast(batch.context, 3, generator=seeded(7)).samples
+            found.append((loss, samples, model.normaliser.location))
+        torch.testing.assert_close(*found, rtol=1e-6, atol=0)
 
     def test_parts_of_a_batch_that_processes_share_have_its_loss(self, name):
         model = made(name).train()
@@ -225,16 +222,61 @@ class TestModel:
         ]
         assert torch.equal(*values)
 
-    def test_units_of_the_data_go_in_and_come_out(self, name):
-        kelvin = FrameSpec(channels=SPEC.channels, space=(16, 16), context=3, horizon=2)
-        if name in SMALL:
-            model = MODELS[name](kelvin, **SMALL[name], generator=seeded(7))
-        else:
-            model = MODELS[name](kelvin)
-        values = 280 + 5 * frames(6)
+    def test_frames_of_any_shape_and_unit_go_in_and_come_out(self, name):
+        kelvin = FrameSpec(channels=("a", "b", "c"), space=(16, 32), context=3, horizon=2)
+        model = build(name, kelvin)
+        values = 280 + 5 * torch.rand(6, 5, 3, 16, 32, generator=seeded(1))
         model.fit_statistics([Batch.of(values, 3)])
-        forecast = model.forecast(values[:, :3], 2, generator=seeded(7))
-        assert 250 < float(forecast.samples.mean()) < 310
+        samples = model.forecast(values[:, :3], 2, samples=2, generator=seeded(7)).samples
+        assert samples.shape == (2, 6, 2, 3, 16, 32)
+        # Standardised values out of a sigmoid would begin half a standard deviation above 0.
+        assert 250 < float(samples.min()) < float(values.mean()) + 0.2
+        assert float(samples.max()) < 310
+
+    def test_the_fewest_frames_of_a_context_are_enough(self, name):
+        model = made(name)
+        context = frames(length=model.minimum_context)
+        assert torch.isfinite(model.forecast(context, 2, generator=seeded(7)).samples).all()
+        with pytest.raises(InputError, match=r"at least|empty"):
+            model.forecast(context[:, 1:], 2)
+
+    def test_points_are_forecast_or_refused(self, name):
+        spec = FrameSpec(channels=("u",), space=(16,), context=3, horizon=2)
+        values = torch.rand(4, 5, 1, 16, generator=seeded(1))
+        try:
+            model = build(name, spec)
+        except InputError:
+            return
+        model.fit_statistics([Batch.of(values, 3)])
+        assert model.forecast(values[:, :3], 2).samples.shape == (1, 4, 2, 1, 16)
+
+    def test_frames_between_frames_are_forecast_or_refused(self, name):
+        model = made(name)
+        whole = model.forecast(frames(length=3), 2, samples=2, generator=seeded(7)).samples
+        try:
+            found = model.forecast(
+                frames(length=3), times=[0.5, 1.0, 1.5, 2.0], samples=2, generator=seeded(7)
+            ).samples
+        except InputError:
+            pytest.skip("it knows whole frames only")
+        torch.testing.assert_close(found[:, :, 1::2], whole)
+        assert torch.isfinite(found).all()
+
+    @pytest.mark.parametrize(
+        ("change", "options", "message"),
+        [
+            (lambda values: values, {"horizon": 0}, "at least 1 frame"),
+            (lambda values: values, {"samples": 0}, "at least 1 sample"),
+            (lambda values: values, {"times": [2.0, 1.0]}, "increas"),
+            (lambda values: values, {"times": [1.0], "horizon": 1}, "not both"),
+            (lambda values: values[:, :, :1], {}, r"\(2, 16, 16\)"),
+            (lambda values: values / 0, {}, "finite"),
+            (lambda values: values.byte(), {}, "floating point"),
+        ],
+    )
+    def test_arguments_that_do_not_fit_are_refused(self, name, change, options, message):
+        with pytest.raises(InputError, match=message):
+            made(name).forecast(change(frames(length=3)), **options)
 
     def test_diagnostics_are_of_each_window_or_of_units_of_each(self, name):
         model = made(name).eval()

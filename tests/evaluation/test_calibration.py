@@ -6,6 +6,7 @@ from typing import ClassVar
 
 import pytest
 import torch
+from helpers.seeds import seeded
 from helpers.toy_data import Pendulum
 
 from statecast.cli.main import main
@@ -28,7 +29,7 @@ class NoiseWindows(Windows):
     """Two channels of noise about what the context says: of standard deviation 2 and 3."""
 
     def __init__(self, seed):
-        generator = torch.Generator().manual_seed(seed)
+        generator = seeded(seed)
         level = torch.randn(120, 1, 1, 1, generator=generator).expand(120, 2, 2, 12)
         noise = torch.randn(120, 3, 2, 12, generator=generator)
         future = level[:, :1] + torch.tensor([2.0, 3.0]).view(2, 1) * noise
@@ -94,7 +95,7 @@ def test_what_is_fitted_on_other_windows_mends_those_of_the_test():
 
 
 def test_no_other_inflation_or_bias_has_a_lower_crps():
-    generator = torch.Generator().manual_seed(3)
+    generator = seeded(3)
     samples = torch.randn(200, 100, 2, generator=generator).double()
     truth = 0.3 + 1.7 * torch.randn(100, 2, generator=generator).double()
     inflation, bias = least_crps(samples, truth)
@@ -110,7 +111,7 @@ def test_no_other_inflation_or_bias_has_a_lower_crps():
 
 
 def test_what_is_found_does_not_depend_on_the_number_of_samples():
-    generator = torch.Generator().manual_seed(3)
+    generator = seeded(3)
     level = torch.randn(4000, 1, generator=generator)
     samples = level + torch.randn(64, 4000, 1, generator=generator)
     truth = level + 0.3 + 1.7 * torch.randn(4000, 1, generator=generator)
@@ -158,10 +159,7 @@ def test_a_run_is_calibrated_and_forecasts_are_on_request(recipe, tmp_path, caps
     context = Pendulum().windows("test").batch(torch.arange(2)).context
     plain, corrected = load(run.folder), load(run.folder, calibrated=True)
     options = {"samples": 5, "horizon": 3}
-    one, other = (
-        p.forecast(context, generator=torch.Generator().manual_seed(1), **options)
-        for p in (plain, corrected)
-    )
+    one, other = (p.forecast(context, generator=seeded(1), **options) for p in (plain, corrected))
     made = corrected.model.calibration
     torch.testing.assert_close(made.apply(one, (0.0, 1.0)).samples, other.samples)
     assert not torch.equal(one.samples, other.samples)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from helpers.seeds import seeded
 from helpers.tensorflow_checkpoints import write_checkpoint
 from torch.func import functional_call
 from torch.nn import functional
@@ -42,10 +43,6 @@ SMALL = {
 }
 ACTING = [name for name, kind in MODELS.items() if getattr(kind, "takes_actions", False)]
 CLOSE = {"rtol": 2e-4, "atol": 2e-6}
-
-
-def seeded(seed=7):
-    return torch.Generator().manual_seed(seed)
 
 
 def made(name, spec=SPEC, **options):

@@ -48,8 +48,6 @@ def test_baselines_have_no_weights_and_no_options():
         assert not list(MODELS[name](SPEC).parameters())
     with pytest.raises(InputError, match="no Euler steps"):
         Persistence(SPEC).forecast(ramp(3), 2, substeps=2)
-    with pytest.raises(InputError, match="no content"):
-        Persistence(SPEC).forecast(ramp(3), 2, content_from=ramp(3))
 
 
 def red_noise(memory, count=3000, length=7, seed=1):

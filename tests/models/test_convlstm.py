@@ -3,8 +3,6 @@
 import torch
 from helpers.recurrent_twin import check_against_twin
 
-from statecast.frames import FrameSpec
-from statecast.models.convlstm import ConvLSTM
 from statecast.nn.st_lstm import ConvLSTMCell, Gates
 
 
@@ -27,16 +25,3 @@ def test_peepholes_and_forget_bias_at_one_point():
     hidden, found = cell(x, h, c)
     torch.testing.assert_close(found, expected)
     torch.testing.assert_close(hidden, (o + q * expected).sigmoid() * expected.tanh())
-
-
-def test_frames_of_any_units_and_shape():
-    spec = FrameSpec(channels=("sst",), space=(6, 10), context=2, horizon=2, unit="K")
-    generator = torch.Generator().manual_seed(2)
-    model = ConvLSTM(
-        spec, patch=2, layers=2, width=3, peepholes=True, normalise="none", generator=generator
-    )
-    model.normaliser.method = "standard"
-    model.normaliser.location.fill_(290.0)
-    model.normaliser.scale.fill_(4.0)
-    forecast = model.forecast(290 + 4 * torch.randn(3, 2, 1, 6, 10, generator=generator), 3)
-    assert 280 < float(forecast.samples.min()) < float(forecast.samples.max()) < 300

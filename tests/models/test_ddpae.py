@@ -294,28 +294,6 @@ def test_likelihoods_of_parts_of_the_target_add_up():
     torch.testing.assert_close(misfit(0, 24), whole)
 
 
-def test_frames_of_any_units():
-    spec = FrameSpec(channels=("u", "v"), space=(20, 16), context=2, horizon=2)
-    model, values = small(spec), 280 + 5 * torch.randn(4, 4, 2, 20, 16, generator=seeded())
-    model.fit_statistics([Batch.of(values, 2, channels=spec.channels)])
-    assert model.output == "identity"
-    forecast = model.forecast(values[:, :2], 3).samples
-    assert float(forecast.mean()) == pytest.approx(280, abs=3)
-
-
-def test_bad_input():
-    model, context = small(), frames(length=3)
-    with pytest.raises(InputError, match="at least 16"):
-        small(FrameSpec(channels=("a",), space=(8, 16), context=3, horizon=2))
-    with pytest.raises(InputError, match="divisible by 4, got 18×16"):
-        small(FrameSpec(channels=("a",), space=(18, 16), context=3, horizon=2))
-    with pytest.raises(InputError, match="`objects` of at least 1"):
-        small(objects=0)
-    with pytest.raises(InputError, match="a `scale` above 1"):
-        small(scale=1.0)
-    with pytest.raises(InputError, match="whole frames"):
-        model.forecast(context, times=[0.5, 1.0])
-    with pytest.raises(InputError, match="whole frames only"):
-        model.forecast(context, 2, solver="rk4")
+def test_a_decomposition_needs_a_horizon():
     with pytest.raises(InputError, match="got horizon=0"):
-        model.decompose(context, 0)
+        small().decompose(frames(length=3), 0)

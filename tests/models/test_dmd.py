@@ -128,22 +128,6 @@ def test_it_beats_the_trivial_forecasts_on_waves():
     assert scores[0] < 1e-3 * min(scores[1:])
 
 
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"rank": 0}, "rank of at least 1"),
-        ({"energy": 0.0}, r"energy in \(0, 1\]"),
-        ({"energy": 1.5}, r"energy in \(0, 1\]"),
-        ({"ridge": -1.0}, "ridge of at least 0"),
-        ({"delays": 0}, "between 1 and the context, 3"),
-        ({"delays": 4}, "between 1 and the context, 3"),
-    ],
-)
-def test_options_that_do_not_fit_are_refused(options, message):
-    with pytest.raises(InputError, match=message):
-        DMD(SPEC, **options)
-
-
 def test_what_cannot_be_fitted_is_refused():
     windows = [Batch.of(rotations(4, 9), 3)]
     with pytest.raises(InputError, match="iterator that can be read once"):

@@ -5,7 +5,6 @@ import torch
 from helpers.golden import Golden, tensors_of
 from helpers.seeds import seeded
 
-from statecast.errors import InputError
 from statecast.frames import Batch, FrameSpec
 from statecast.models.dsvae.model import DSVAE
 from statecast.models.latent_space import content_swap, infer_and_continue
@@ -90,7 +89,7 @@ def test_the_prior_by_itself(model, variant):
     torch.testing.assert_close(prior.mean, EXPECTED[f"{key}/mean"], **CLOSE)
     torch.testing.assert_close(2 * prior.std.log(), EXPECTED[f"{key}/logvar"], **CLOSE)
     # New motion of latents is such a roll-out as well.
-    moved = model.draw_motion(latents, generator=torch.Generator().manual_seed(1))
+    moved = model.draw_motion(latents, generator=seeded(1))
     z = model.dynamics_code(moved.states)[0]
     with torch.no_grad():
         given = model.prior.given(z)
@@ -109,7 +108,7 @@ def test_frame_codes_and_swap(model, variant):
 
 def test_frames_of_the_data_s_own_range_come_back(model):
     """Golden frames lie in [−1, 1]; so do forecasts, and reconstructions of the context."""
-    forecast = model.forecast(FRAMES, 3, samples=4, generator=torch.Generator().manual_seed(0))
+    forecast = model.forecast(FRAMES, 3, samples=4, generator=seeded(0))
     assert float(forecast.samples.min()) < -0.2
     assert float(forecast.samples.abs().max()) <= 1
 
@@ -118,12 +117,12 @@ def test_frames_of_the_data_s_own_range_come_back(model):
 
 
 def small(spec=SPEC, **options):
-    return DSVAE(spec, **SMALL, **options, generator=torch.Generator().manual_seed(0))
+    return DSVAE(spec, **SMALL, **options, generator=seeded(0))
 
 
 def videos(spec=SPEC, batch=3, length=None, seed=1):
     shape = (batch, length or spec.length, *spec.frame_shape)
-    return torch.rand(shape, generator=torch.Generator().manual_seed(seed))
+    return torch.rand(shape, generator=seeded(seed))
 
 
 @pytest.mark.parametrize("posterior", ["factorised", "full"])
@@ -135,9 +134,6 @@ def test_frames_of_any_size_that_can_be_halved(posterior):
     ).samples
     assert forecast.shape == (2, 1, 2, 2, 8, 24)
     assert not torch.equal(forecast[0], forecast[1])
-    for space, message in (((12, 16), "divisible by 8, got 12×16"), ((7,), "points of shape")):
-        with pytest.raises(InputError, match=message):
-            small(FrameSpec(channels=("c",), space=space, context=2, horizon=1))
 
 
 def test_content_is_inferred_from_what_a_forecast_sees():

@@ -7,7 +7,6 @@ from helpers.golden import Golden, tensors_of
 from helpers.seeds import seeded
 
 from statecast.data.user.arrays import Arrays
-from statecast.errors import InputError
 from statecast.frames import Batch, Frames, FrameSpec
 from statecast.models.mcnet.discriminator import padded
 from statecast.models.mcnet.model import GENERATOR, MCnet, cross_entropy, gradient_difference
@@ -281,15 +280,3 @@ def test_brighter_frames_have_the_same_motion_and_other_content():
         )
     torch.testing.assert_close(one.dynamics, other.dynamics)
     assert not torch.allclose(one.content, other.content)
-
-
-def test_bad_input():
-    model, context = small(), frames(length=3)
-    with pytest.raises(InputError, match="divisible by 8, got 12×16"):
-        small(FrameSpec(channels=("a",), space=(12, 16), context=3, horizon=2))
-    with pytest.raises(InputError, match="points of shape"):
-        small(FrameSpec(channels=("a",), space=(12,), context=3, horizon=2))
-    with pytest.raises(InputError, match="context of at least 2 frames"):
-        small(FrameSpec(channels=("a",), space=(8, 16), context=1, horizon=2))
-    with pytest.raises(InputError, match="at least 2 frame"):
-        model.forecast(context[:, :1])

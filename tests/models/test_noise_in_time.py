@@ -215,31 +215,6 @@ def test_rates_of_renewal_begin_with_the_option_and_stay_below_the_largest():
         made("grid").renewal_rates(states)
 
 
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"renewal": "grid", "renewal_interval": 0.0}, "between 0.001 and 1e6"),
-        ({"renewal": "grid", "renewal_interval": float("inf")}, "renewal_interval must lie"),
-        ({"renewal": "poisson", "renewal_rate": 0.0}, "must be above 0"),
-        ({"renewal": "poisson", "renewal_rate": 5.0}, "below largest_rate"),
-        ({"renewal": "adaptive", "renewal_threshold": float("inf")}, "finite, got inf"),
-        ({"noise": "white", "smallest_diffusion": 0.0}, "must be positive and finite"),
-        ({"noise": "coloured", "correlation_time": 0.0}, "must be positive"),
-        ({"noise": "coloured", "correlation_time": 0.3}, "set substeps to 4 or more"),
-        ({"noise": "white", "solver": "heun"}, "supports the solvers euler, got 'heun'"),
-        ({"noise": "coloured", "solver": "dopri5"}, "got 'dopri5'"),
-        ({"noise": "white", "transition": "gru"}, "works in whole frames only"),
-        ({"noise": "white", "transition": "coupling", "latent_size": 4}, "needs noise: held"),
-        ({"noise": "white", "renewal": "grid"}, "is never renewed"),
-        ({"renewal": "grid", "stochastic": False}, "set stochastic: true"),
-        ({"transition": "coupling"}, "must be even, got 5"),
-    ],
-)
-def test_options_that_do_not_fit_are_refused(options, message):
-    with pytest.raises(InputError, match=message):
-        small(**options)
-
-
 def test_a_state_between_frames_and_a_compiled_clock_are_refused():
     model = made("poisson")
     state = observed(model, generator=seeded(7))._replace(time=0.5)

@@ -359,19 +359,6 @@ def test_weights_make_the_total():
     torch.testing.assert_close(terms["total"], expected)
 
 
-def test_bad_input():
-    model, context = small(), frames(length=3)
-    with pytest.raises(InputError, match="divisible by 32, got 8×12"):
-        PKnl(SPEC)
-    with pytest.raises(InputError, match="points of shape"):
-        small(FrameSpec(channels=("a",), space=(12,), context=3, horizon=2))
-    with pytest.raises(InputError, match="levels"):
-        small(levels=0)
-    with pytest.raises(InputError, match="positive `diffusion`"):
-        small(diffusion=0.0)
-    with pytest.raises(InputError, match="at least 3 frame"):
-        model.forecast(context[:, 1:])
+def test_a_motion_needs_a_horizon():
     with pytest.raises(InputError, match="horizon of 1 to"):
-        model.motion(context, 0)
-    with pytest.raises(InputError, match="no content to swap"):
-        model.forecast(context, 2, content_from=context)
+        small().motion(frames(length=3), 0)

@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from helpers.seeds import seeded
 
 from statecast.models.scheduled_sampling import (
     TrueFrames,
@@ -45,11 +46,7 @@ def test_the_published_reverse_schedule(iteration, context, horizon):
 
 def test_true_frames_are_as_frequent_as_asked():
     found = draw_true_frames(
-        TrueFrames(0.8, 0.3),
-        windows=20_000,
-        context=3,
-        horizon=2,
-        generator=torch.Generator().manual_seed(1),
+        TrueFrames(0.8, 0.3), windows=20_000, context=3, horizon=2, generator=seeded(1)
     )
     assert found.shape == (20_000, 3)
     torch.testing.assert_close(
@@ -59,11 +56,7 @@ def test_true_frames_are_as_frequent_as_asked():
 
 def test_certain_frames_are_certain():
     found = draw_true_frames(
-        TrueFrames(1.0, 0.0),
-        windows=1000,
-        context=4,
-        horizon=3,
-        generator=torch.Generator().manual_seed(1),
+        TrueFrames(1.0, 0.0), windows=1000, context=4, horizon=3, generator=seeded(1)
     )
     assert torch.equal(found, torch.tensor([[True] * 3 + [False] * 2]).expand(1000, 5))
 
@@ -80,7 +73,7 @@ def test_channels_of_a_patch_lie_row_by_row_with_those_of_a_pixel_together():
 
 
 def test_patches_unfold_to_what_was_folded():
-    frames = torch.rand(2, 3, 2, 6, 9, generator=torch.Generator().manual_seed(1))
+    frames = torch.rand(2, 3, 2, 6, 9, generator=seeded(1))
     assert torch.equal(unfold_patches(fold_patches(frames, 3), 3), frames)
 
 
@@ -94,11 +87,7 @@ def test_the_inverse_sigmoid_of_any_step():
 def test_counts_of_true_frames_are_those_asked_for_and_windows_are_drawn():
     found = [
         draw_true_counts(
-            TrueFrames(1.0, 0.4),
-            windows=5,
-            context=2,
-            horizon=3,
-            generator=torch.Generator().manual_seed(seed),
+            TrueFrames(1.0, 0.4), windows=5, context=2, horizon=3, generator=seeded(seed)
         )
         for seed in range(40)
     ]

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from helpers.seeds import seeded
 
 from statecast.errors import InputError
 from statecast.frames import Batch, FrameSpec
@@ -17,7 +18,7 @@ def small(seed=0, **options):
         "architecture": "mlp", "encoder_width": 16, "decoder_width": 14, "content_size": 6,
         "latent_size": 6, "mixing": "product", "dynamics_blocks": 2, "dynamics_hidden": 10,
     }  # fmt: skip
-    generator = torch.Generator().manual_seed(seed)
+    generator = seeded(seed)
     model = Separable(SPEC, **(defaults | options), generator=generator)
     for codec in (model.content_encoder, model.dynamics_encoder, model.decoder):
         if codec is not None and model.initialisation == "normal":
@@ -26,7 +27,7 @@ def small(seed=0, **options):
 
 
 def frames(batch=3, length=SPEC.length, seed=1):
-    return torch.rand(batch, length, 1, 9, generator=torch.Generator().manual_seed(seed))
+    return torch.rand(batch, length, 1, 9, generator=seeded(seed))
 
 
 def slow_terms(model, values, window, start):
@@ -83,9 +84,9 @@ def test_terms_of_windows_drawn_per_sequence_equal_a_slow_twin():
 def test_windows_are_drawn_for_each_sequence_where_asked():
     values = frames(batch=40)
     model = small(alignment_window="sequence")
-    drawn = (5 * uniform((40,), values, torch.Generator().manual_seed(3))).long()
+    drawn = (5 * uniform((40,), values, seeded(3))).long()
     assert len(drawn.unique()) == 5
-    loss = model.loss(Batch.of(values, SPEC.context), generator=torch.Generator().manual_seed(3))
+    loss = model.loss(Batch.of(values, SPEC.context), generator=seeded(3))
     torch.testing.assert_close(loss["alignment"], model.loss_terms(values, drawn)["alignment"])
 
 
@@ -148,9 +149,7 @@ def test_several_forecasts_of_a_sequence_equal_a_slow_twin(rollout_from, shootin
 def test_continuity_is_weighed_and_nought_where_forecasts_agree():
     batch = Batch.of(frames(), SPEC.context)
     plain, weighed = (
-        small(shooting_segments=2, continuity_weight=w).loss(
-            batch, generator=torch.Generator().manual_seed(0)
-        )
+        small(shooting_segments=2, continuity_weight=w).loss(batch, generator=seeded(0))
         for w in (0.0, 1e8)
     )
     difference = weighed["total"] - plain["total"]
@@ -163,19 +162,11 @@ def test_continuity_is_weighed_and_nought_where_forecasts_agree():
     assert float(model.loss_terms(still, 0)["continuity"].detach()) == pytest.approx(0, abs=1e-14)
 
 
-@pytest.mark.parametrize("shooting_segments", [0, 6])
-def test_more_forecasts_than_a_sequence_has_windows_are_refused(shooting_segments):
-    with pytest.raises(
-        InputError, match=f"1 to 5 forecasts, got shooting_segments={shooting_segments}"
-    ):
-        small(shooting_segments=shooting_segments)
-
-
 def test_total_weighs_the_terms():
     model = small(
         forecast_weight=2.0, alignment_weight=3.0, invariance_weight=5.0, prior_weight=7.0
     )
-    terms = model.loss(Batch.of(frames(), SPEC.context), generator=torch.Generator().manual_seed(0))
+    terms = model.loss(Batch.of(frames(), SPEC.context), generator=seeded(0))
     total = (
         2 * terms["forecast"] + 3 * terms["alignment"] + 5 * terms["invariance"]
         + 7 * terms["prior"]
@@ -186,7 +177,7 @@ def test_total_weighs_the_terms():
 def test_every_alignment_window_is_drawn():
     model, batch = small(), Batch.of(frames(), SPEC.context)
     possible = [model.loss_terms(batch.values, w)["alignment"].item() for w in range(5)]
-    generator = torch.Generator().manual_seed(0)
+    generator = seeded(0)
     drawn = {model.loss(batch, generator=generator)["alignment"].item() for _ in range(60)}
     assert sorted(drawn) == pytest.approx(sorted(possible))
 
@@ -234,19 +225,10 @@ def test_constant_content_is_the_model_without_s():
     terms["total"].backward()
 
 
-def test_options_that_do_not_fit_are_refused():
-    with pytest.raises(InputError, match="equal size"):
-        small(content_size=5)
-    with pytest.raises(InputError, match="skips: false"):
-        small(content="constant", skips=True)
-    with pytest.raises(InputError, match="at least 3 frame"):
-        small().forecast(frames(length=2))
-
-
 @pytest.mark.parametrize(("architecture", "space"), [("mlp", (6,)), ("maps", (16, 16))])
 def test_he_initialisation_keeps_sizes_and_begins_at_rest(architecture, space):
     spec = FrameSpec(channels=("u",), space=space, context=3, horizon=2)
-    generator = torch.Generator().manual_seed(0)
+    generator = seeded(0)
     model = Separable(
         spec, architecture=architecture, encoder_width=256, decoder_width=256, content_size=64,
         latent_size=64, dynamics_hidden=32, mixing="product", initialisation="he",

@@ -259,21 +259,6 @@ def test_without_torchdiffeq_the_extra_is_named(monkeypatch):
     separable().float().forecast(frames().float(), 2, solver="rk4")
 
 
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"solver": "leapfrog"}, "solver should be residual or euler or .* got 'leapfrog'"),
-        ({"substeps": 0}, "at least 1 step"),
-        ({"solver": "dopri5", "substeps": 2}, "chooses its own steps"),
-        ({"relative_tolerance": -1e-3}, "positive"),
-        ({"absolute_tolerance": math.nan}, "should be a number, got nan"),
-    ],
-)
-def test_options_that_do_not_fit_are_refused(options, message):
-    with pytest.raises(InputError, match=message):
-        separable(**options)
-
-
 def test_arguments_that_do_not_fit_are_refused():
     context = frames().float()
     model = separable().float()

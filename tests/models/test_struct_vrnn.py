@@ -164,20 +164,6 @@ def test_frames_of_any_size_that_halves_to_the_heat_maps(space):
     assert float(forecast.samples.min()) < -1  # drawn over the first frame, in its units
 
 
-@pytest.mark.parametrize(
-    ("space", "message"),
-    [
-        ((16, 24), "16×24 and heat_width: 8"),
-        ((10, 32), "10×32 and heat_width: 8"),
-        ((16,), r"points of shape \(1, 16\)"),
-    ],
-)
-def test_sizes_that_do_not_halve_are_refused(space, message):
-    spec = FrameSpec(channels=("c",), space=space, context=2, horizon=1)
-    with pytest.raises(InputError, match=message):
-        small(spec)
-
-
 def test_keypoints_of_a_forecast_are_those_it_was_drawn_from():
     model, context = small(), videos()[:, :3]
     first, again = (torch.Generator().manual_seed(4) for _ in range(2))

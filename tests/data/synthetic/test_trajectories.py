@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import numpy as np
-import torch
+from helpers.seeds import seeded
 
 from statecast.data.synthetic.trajectories import move, trajectories
 
@@ -59,7 +59,7 @@ def test_stochastic_motion_equals_a_slow_twin():
 
 
 def made(seed, **options):
-    generator = torch.Generator().manual_seed(seed)
+    generator = seeded(seed)
     defaults = {"room": ROOM, "max_speed": 4, "stochastic": True}
     return trajectories(500, 60, **(defaults | options), generator=generator)
 
