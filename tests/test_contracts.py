@@ -379,6 +379,23 @@ class TestDataSet:
             drawn = [windows.training_batch(3, 2, seed=1).values for windows in (left, right)]
             torch.testing.assert_close(*drawn, rtol=0, atol=0, equal_nan=True)
 
+    def test_a_window_does_not_depend_on_its_batch(self, name):
+        windows = DATASETS[name](**DATA[name]).windows("test")
+        together, alone = windows.batch(torch.tensor([1, 0])), windows.batch(torch.tensor([0]))
+        exact = {"rtol": 0, "atol": 0, "equal_nan": True}
+        torch.testing.assert_close(together.values[1:], alone.values, **exact)
+        for latent, value in (alone.latents or {}).items():
+            torch.testing.assert_close(together.latents[latent][1:], value, **exact)
+
+    def test_other_seeds_steps_and_splits_have_other_windows(self, name):
+        data = DATASETS[name](**DATA[name])
+        windows = data.windows("train")
+        drawn = [
+            windows.training_batch(step, 4, seed=seed) for step, seed in ((3, 1), (4, 1), (3, 2))
+        ]
+        assert len({batch.values.numpy().tobytes() for batch in drawn}) == 3
+        assert len({data.windows(split).digest for split in SPLITS}) == 3
+
     def test_parts_of_a_batch_that_processes_share_are_the_batch(self, name):
         windows = DATASETS[name](**DATA[name]).windows("train")
         parts = [

@@ -162,17 +162,6 @@ def test_a_video_holds_the_pictures_it_was_given(tmp_path):
         write_mp4(pictures, tmp_path / "b.mp4", 0.0)
 
 
-def test_a_video_that_cannot_be_written_leaves_nothing(folder, tmp_path, monkeypatch, capsys):
-    def full(*_):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr("statecast.io.video.encoding.encode", full)
-    words = ["forecast", str(folder / "run"), str(folder / "new.mkv")]
-    assert main([*words, "--output", str(tmp_path / "a.mp4")]) == MISTAKE
-    assert "the disk is full" in capsys.readouterr().err
-    assert list(tmp_path.iterdir()) == []
-
-
 @pytest.mark.parametrize(
     ("source", "message"),
     [("clips", "holds no videos"), ("small.mp4", "text or a playlist")],

@@ -246,22 +246,6 @@ def test_bad_arguments_leave_no_file(tmp_path):
         plot_forecast(context, forecast, tmp_path / "none" / "a.png")
 
 
-def test_a_failure_in_writing_leaves_the_old_picture(tmp_path, monkeypatch):
-    context, forecast, _ = example()
-    path = drawn(tmp_path / "a.png", context, forecast)
-    before = path.read_bytes()
-
-    def full(self, place, **options):
-        place.write_bytes(b"half")
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr("matplotlib.figure.Figure.savefig", full)
-    with pytest.raises(FileError, match="the disk is full"):
-        plot_forecast(context, forecast, path)
-    assert path.read_bytes() == before
-    assert [p.name for p in tmp_path.iterdir()] == ["a.png"]
-
-
 def test_equal_samples_are_drawn_as_one_forecast():
     context, forecast, target = example()
     equal = replace(forecast, samples=forecast.samples[:1].expand(4, -1, -1, -1, -1, -1))

@@ -127,7 +127,6 @@ def test_overrides_that_do_not_fit_are_refused(recipe, override, message):
         ("model: {name: srvp}\ndata: {name: pendulum}\ntrian: {}", "did you mean 'train'"),
         ("model: {name: srvp}\ndata: {}", "names no data"),
         ("model: {name: srvp, latent: 3}\ndata: {name: pendulum}", "'model.latent'"),
-        ("model: !!python/object/apply:os.system ['true']\ndata: {}", "not valid YAML"),
     ],
 )
 def test_recipes_that_do_not_fit_are_refused(recipe, tmp_path, text, message):

@@ -15,8 +15,6 @@ from statecast.evaluation.scoring import score_windows
 from statecast.frames import Forecast
 from statecast.models.baselines import Persistence
 
-SMALL = {"zones": 2, "days": 150, "seed": 3}
-
 
 @pytest.fixture(scope="module")
 def ocean(tmp_path_factory):
@@ -191,31 +189,7 @@ class TestBadInput:
         with pytest.raises(CorruptionError, match=r"data_1\.nc"):
             read_zones(folder)
 
-    def test_too_few_days(self):
-        with pytest.raises(InputError, match="50 days leave 10 for the test split"):
-            SeaSurfaceTemperature(zones=1, days=50)
-
     def test_zones_that_are_not_there(self, ocean):
         data = SeaSurfaceTemperature(folder=str(ocean), test_zones=(2, 9))
         with pytest.raises(InputError, match=r"some of \[1, 2\], got \[2, 9\]"):
             data.windows("test")
-
-    @pytest.mark.parametrize(
-        "options", [{"context": 0}, {"split_gap": -1}, {"zones": 0}, {"zones": 2, "land_zones": 3}]
-    )
-    def test_options(self, options):
-        with pytest.raises(InputError):
-            SeaSurfaceTemperature(**options)
-
-    def test_a_flipped_bit_in_the_cache(self, tmp_path, monkeypatch):
-        monkeypatch.setenv("STATECAST_CACHE", str(tmp_path))
-        ocean = Ocean(1, 5, 0, 4, 1)
-        path = ocean_folder(ocean) / "data_1.nc"
-        content = bytearray(path.read_bytes())
-        content[len(content) // 2] ^= 1
-        path.write_bytes(content)
-        with pytest.raises(CorruptionError, match="recorded digest"):
-            ocean_folder(ocean)
-        path.unlink()
-        with pytest.raises(CorruptionError, match="cannot be read"):
-            ocean_folder(ocean)

@@ -12,6 +12,7 @@ import pytest
 from helpers.prepared_stores import tiny_store
 
 from statecast.cli.main import main
+from statecast.data import DATASETS
 from statecast.data.cache import entries as store
 from statecast.data.cache.entries import (
     ARRAY_NAME,
@@ -191,3 +192,22 @@ def test_nothing_is_remembered_in_a_folder_that_cannot_be_written(cache, monkeyp
     (folder / store.CHECKED_NAME).unlink()
     (folder / store.CHECKED_NAME).mkdir()  # in the way of the file
     np.testing.assert_array_equal(array(), EXPECTED)
+
+
+MADE = {
+    "sst": {"zones": 1, "days": 70, "land_zones": 0},
+    "turntable": {"objects": 7, "frame_size": 8},
+    "wave_equation": {"sequences": 10, "points": 5},
+}
+
+
+@pytest.mark.parametrize("name", MADE)
+def test_data_that_are_made_once_are_found_damaged(cache, name):
+    digest = DATASETS[name](**MADE[name]).windows("test").digest
+    assert DATASETS[name](**MADE[name]).windows("test").digest == digest
+    path = max(entry(cache).iterdir(), key=lambda file: file.stat().st_size)
+    content = bytearray(path.read_bytes())
+    content[-7] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(CorruptionError, match="recorded digest"):
+        DATASETS[name](**MADE[name]).windows("test")

@@ -4,7 +4,6 @@ import pytest
 import torch
 
 from statecast.data.synthetic.bouncing_ball import WALL, BouncingBall, reflected
-from statecast.errors import InputError
 
 EVERY = torch.arange(60)
 
@@ -54,16 +53,3 @@ def test_frames_are_black_and_white_and_show_ball_and_box(batch):
     torch.testing.assert_close(found, batch.latents["position"][:, :, 0], atol=0.5, rtol=0)
     assert bool((frames[:, :, WALL, WALL:-WALL] == 1).all())
     assert bool((frames[:, :, :WALL] == 0).all())
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"radius": 14.0}, "no room to move"),
-        ({"speeds": (3.0, 2.0)}, "increasing order"),
-        ({"test_videos": 0}, "at least 1 window"),
-    ],
-)
-def test_options_that_do_not_fit_are_refused(options, message):
-    with pytest.raises(InputError, match=message):
-        BouncingBall(**options)

@@ -5,7 +5,6 @@ import torch
 
 from statecast.data.base import window_generators
 from statecast.data.synthetic.forks import RADIUS, Forks
-from statecast.errors import InputError
 from statecast.metrics.ensemble import crps
 
 EVERY = torch.arange(400)
@@ -77,17 +76,3 @@ def test_samples_of_the_exact_law_have_its_probabilities_and_its_crps(windows):
     scores = [crps(forecast.samples, future).flatten(2).mean(dim=2) for future in futures]
     mean = probability[:, None] * scores[1] + (1 - probability[:, None]) * scores[0]
     torch.testing.assert_close(mean, windows.expected_crps(few), atol=2e-3, rtol=0.05)
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"horizon": 3}, "longer than 3 frames"),
-        ({"probabilities": (0.0, 0.5)}, "within"),
-        ({"frame_size": 8}, "at least 16 pixels"),
-        ({"context": 0}, "at least 1 frame"),
-    ],
-)
-def test_options_that_do_not_fit_are_refused(options, message):
-    with pytest.raises(InputError, match=message):
-        Forks(**options)

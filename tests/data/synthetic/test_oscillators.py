@@ -7,7 +7,6 @@ import torch
 
 from statecast.data.base import window_generators
 from statecast.data.synthetic.oscillators import Oscillators
-from statecast.errors import InputError
 from statecast.metrics.ensemble import crps
 
 EVERY = torch.arange(300)
@@ -122,17 +121,3 @@ def test_missing_frames_leave_the_future_less_certain():
     ]
     assert bool((found[1] > found[0]).all())
     assert bool((found[0].diff()[:5] > 0).all())
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"modes": 0}, "at least 1 mode"),
-        ({"missing": 1.0}, "missing in"),
-        ({"damping": 0.0}, "positive period, damping"),
-        ({"horizon": 0}, "at least 1 frame"),
-    ],
-)
-def test_options_that_do_not_fit_are_refused(options, message):
-    with pytest.raises(InputError, match=message):
-        Oscillators(**options)

@@ -1,11 +1,9 @@
 """Rolling digits: each frame is the one before, rolled; the direction is known after two."""
 
-import pytest
 import torch
 
 from statecast.data.base import window_generators
 from statecast.data.synthetic.rolling_digits import RollingDigits
-from statecast.errors import InputError
 
 EVERY = torch.arange(80)
 
@@ -46,8 +44,3 @@ def test_after_one_frame_either_direction_is_as_likely():
     direction = true.latents["direction"][:, 0]
     ways = found.futures(few)[direction, few]
     torch.testing.assert_close(ways, true.target.values, rtol=0, atol=0)
-
-
-def test_options_that_do_not_fit_are_refused():
-    with pytest.raises(InputError, match="at least 2 frames"):
-        RollingDigits(horizon=1)

@@ -7,7 +7,6 @@ import pytest
 import torch
 
 from statecast.data.base import SPLITS
-from statecast.data.cache.entries import ARRAY_NAME
 from statecast.data.synthetic.waves import RANGE, WaveEquation, observed_pixels
 from statecast.data.synthetic.waves_simulation import (
     SOURCE_RANGE,
@@ -16,7 +15,6 @@ from statecast.data.synthetic.waves_simulation import (
     draw_parameters,
     simulate,
 )
-from statecast.errors import CorruptionError, InputError
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "wave_sequence.npz"
 
@@ -150,25 +148,3 @@ def test_windows_are_cut_from_scaled_sequences(cache, scale):
         scaled = ((frames[sequence] - low) / (high - low))[::2][start : start + 45]
         torch.testing.assert_close(batch.values[window, :, 0], scaled[:, rows, columns])
         assert batch.latents["speed"][window] == np.float32(parameters.speed[sequence])
-
-
-def test_the_cache_gives_the_same_and_notices_one_changed_byte(cache):
-    first = WaveEquation(sequences=10, points=5).windows("test")
-    again = WaveEquation(sequences=10, points=5).windows("test")
-    assert first.digest == again.digest
-    (folder,) = cache.iterdir()  # one entry, and nothing left over
-    content = bytearray((folder / ARRAY_NAME).read_bytes())
-    content[-7] ^= 1
-    (folder / ARRAY_NAME).write_bytes(content)
-    with pytest.raises(CorruptionError, match=f"Delete {folder}"):
-        WaveEquation(sequences=10, points=5).windows("test")
-
-
-@pytest.mark.parametrize(
-    "options",
-    [{"test_horizon": 146}, {"test_horizon": 60, "protocol": "paper"}, {"context": 0},
-     {"sequences": 9}, {"points": 0}],
-)  # fmt: skip
-def test_options_that_do_not_fit_are_refused(options):
-    with pytest.raises(InputError):
-        WaveEquation(**options)

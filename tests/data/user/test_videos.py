@@ -1,9 +1,6 @@
 """Videos: split first, cut afterwards, decoded once; what cannot be read is refused or named."""
 
 import json
-import multiprocessing
-import os
-import resource
 import shutil
 from pathlib import Path
 
@@ -240,46 +237,6 @@ def test_a_missing_decoder_is_not_a_damaged_video(folder, monkeypatch):
 def test_options_that_do_not_fit_are_refused(folder, options, message):
     with pytest.raises(InputError, match=message):
         Videos(**({"path": str(folder), "context": 2, "horizon": 3} | options))
-
-
-def limited(folder, cache, queue):
-    os.environ["STATECAST_CACHE"] = cache
-    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
-    try:
-        open_videos(folder)
-        queue.put("no error")
-    except FileError as error:
-        queue.put(str(error))
-
-
-def test_a_full_disk_leaves_nothing_behind(folder, cache):
-    context = multiprocessing.get_context("fork")
-    queue = context.Queue()
-    process = context.Process(target=limited, args=(folder, str(cache), queue))
-    process.start()
-    message = queue.get(timeout=60)
-    process.join()
-    assert "a limit on the size of files" in message
-    assert "STATECAST_CACHE" in message
-    assert entries(cache) == []
-
-
-def build(folder, cache, queue):
-    os.environ["STATECAST_CACHE"] = cache
-    queue.put(open_videos(folder).windows("train").digest)
-
-
-def test_two_processes_may_build_at_once(folder, cache):
-    context = multiprocessing.get_context("fork")
-    queue = context.Queue()
-    processes = [context.Process(target=build, args=(folder, str(cache), queue)) for _ in range(2)]
-    for process in processes:
-        process.start()
-    digests = {queue.get(timeout=60) for _ in processes}
-    for process in processes:
-        process.join()
-    assert digests == {open_videos(folder).windows("train").digest}
-    assert len(entries(cache)) == 1
 
 
 def test_paths_of_a_card_are_those_below_the_folder(folder):

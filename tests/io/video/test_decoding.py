@@ -147,25 +147,6 @@ def test_a_codec_of_an_unreadable_name_is_refused(tmp_path):
         pixels(path)
 
 
-@pytest.mark.parametrize(
-    "content",
-    [
-        b"ffconcat version 1.0\nfile other.mkv\n",
-        b"#EXTM3U\n#EXTINF:1,\nother.ts\n",
-        b"v=0\no=- 0 0 IN IP4 127.0.0.1\nc=IN IP4 127.0.0.1\nm=video 5004 RTP/AVP 96\n",
-        b"<?xml version='1.0'?><MPD><BaseURL>other.mkv</BaseURL></MPD>",
-        b"just some text",
-    ],
-)
-@pytest.mark.parametrize("ending", ["mp4", "mkv", "ts"])
-def test_text_that_would_open_other_files_is_refused(tmp_path, content, ending):
-    write_video(tmp_path / "other.mkv", noise(3))
-    path = tmp_path / f"a.{ending}"
-    path.write_bytes(content)
-    with pytest.raises(FileError, match="text or a playlist"):
-        pixels(path)
-
-
 @pytest.mark.parametrize("content", [b"", b"\x89PNG\r\n\x1a\n1234", b"\0" * 300, b"PK\3\4" * 100])
 def test_other_files_are_refused(tmp_path, content):
     path = tmp_path / "a.mp4"
