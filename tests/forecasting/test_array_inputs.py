@@ -171,11 +171,6 @@ class TestContexts:
 
 
 class TestBareArrays:
-    def test_one_sequence_needs_no_batch_axis(self):
-        model, values = model_for(), np.random.default_rng(0).random((4, 1, 24, 24))
-        found = model.forecast(values).samples
-        assert torch.equal(found, model.forecast(values[None]).samples)
-
     def test_frames_of_a_file_have_the_channels_of_the_model(self, tmp_path):
         spec = FrameSpec(channels=("intensity",), space=(24, 24), context=3, horizon=2)
         np.save(tmp_path / "a.npy", np.zeros((4, *spec.frame_shape), np.float32))

@@ -71,16 +71,6 @@ def test_a_later_file_is_forecast_without_the_training_data(trained, tmp_path, s
     assert sorted(path.name for path in tmp_path.iterdir()) == [output.name]
 
 
-def test_pictures_and_arrays_work_too(trained, tmp_path):
-    for ending in ("png", "gif", "npz"):
-        output = tmp_path / f"future.{ending}"
-        words = ["forecast", str(trained / "run"), str(trained / "later.nc"), "--samples", "2"]
-        assert main([*words, "--output", str(output)]) == 0
-        assert output.stat().st_size > 0
-    with np.load(tmp_path / "future.npz") as content:
-        assert content["samples"].shape == (2, 1, 2, 1, 6, 9)
-
-
 def test_times_may_lie_between_frames_and_before_the_context(trained, tmp_path):
     output = tmp_path / "path.npz"
     words = ["forecast", str(trained / "run"), str(trained / "later.nc"), "--output", str(output)]

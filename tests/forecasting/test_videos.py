@@ -173,18 +173,3 @@ def test_what_is_no_video_is_one_line(folder, tmp_path, capsys, source, message)
     error = capsys.readouterr().err
     assert message in error
     assert error.count("\n") == 1
-
-
-def test_channels_may_come_last_and_from_hdf5(folder, tmp_path):
-    import h5py
-
-    model = Predictor(
-        MODELS["persistence"](FrameSpec(channels=("u", "v"), space=(4, 6), context=3, horizon=2))
-    )
-    values = np.random.default_rng(0).random((5, 2, 4, 6), dtype=np.float32)
-    with h5py.File(tmp_path / "a.h5", "w") as content:
-        content["first"] = values
-    np.save(tmp_path / "a.npy", np.moveaxis(values, 1, -1))
-    for name in ("a.h5", "a.npy"):
-        found = read_context(tmp_path / name, model).values
-        assert torch.equal(found, torch.from_numpy(values[None, -3:]))

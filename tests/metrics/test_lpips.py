@@ -177,6 +177,15 @@ def test_the_digest_of_the_weights_is_recorded(settings, weight_files):
         ("fvd", {"space": (64,)}, "images"),
         ("fvd", {"channels": ("u", "v")}, "1 or 3 channels"),
         ("fvd", {"value_range": None}, "range"),
+        *(
+            (name, options, reason)
+            for name in ("perceptual_small", "fvd_small")
+            for options, reason in (
+                ({"space": (7,)}, "images"),
+                ({"channels": ("u", "v")}, "1 or 3 channels, got 2"),
+                ({"value_range": None}, "range"),
+            )
+        ),
         ("spectrum", {"space": (64,)}, "8×8 points"),
     ],
 )

@@ -176,30 +176,6 @@ def test_units_and_grey_or_equal_colours_change_nothing():
         torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-3)
 
 
-def test_a_nan_stays_visible():
-    frames = videos(2, 4)
-    broken = frames.clone()
-    broken[1, 3, 0, 5, 5] = torch.nan
-    found = scores(SPEC, broken, frames)
-    assert found.isnan().nonzero().tolist() == [[1, 3]]
-    assert SmallFVD.of(SPEC).features(broken).isnan().any(dim=1).tolist() == [False, True]
-
-
-@pytest.mark.parametrize(
-    ("spec", "message"),
-    [
-        ({"space": (7,)}, "images"),
-        ({"channels": ("u", "v")}, "1 or 3 channels, got 2"),
-        ({"value_range": None}, "range"),
-    ],
-)
-@pytest.mark.parametrize("metric", [SmallFVD, SmallPerceptual])
-def test_what_it_cannot_score_is_named(metric, spec, message):
-    fields = {"channels": ("c",), "space": (8, 8), "value_range": (0.0, 1.0)} | spec
-    found = metric.why_not_applicable(FrameSpec(context=1, horizon=1, **fields), 1)
-    assert message in found
-
-
 def test_the_network_is_small_and_its_weights_are_whole():
     network, digest = read_small_network("cpu")
     assert sum(weight.numel() for weight in network.parameters()) < 150_000

@@ -64,6 +64,9 @@ def test_infer_continue_decode_is_the_forecast(case):
         state = model.observe(observed, samples=3, generator=generator)
         states = model.advance(state, expected.times, generator=generator)
     assert torch.equal(latents.states[:, :, -6:], states)
+    again = model.reintegrate_latents(latents)
+    assert torch.equal(again.states, latents.states)
+    assert again.solvers == latents.solvers
 
 
 def test_a_context_is_reconstructed_from_its_own_states():
@@ -90,15 +93,6 @@ def test_separable_reconstructs_as_it_forecasts_from_the_context_on():
     assert latents.times.tolist() == [-3, -2, -1, 0]
     torch.testing.assert_close(model.decode_latents(latents).samples, expected.samples)
     assert latents.noise is latents.posterior is latents.prior is latents.initial is None
-
-
-def test_a_path_run_again_is_the_same_path(case):
-    model, context = case
-    latents = model.infer_latents(context, samples=2, generator=seeded(7))
-    latents = model.continue_latents(latents, 4, generator=seeded(7))
-    again = model.reintegrate_latents(latents)
-    assert torch.equal(again.states, latents.states)
-    assert again.solvers == latents.solvers
 
 
 def test_steps_of_conditioning_and_of_forecasting_are_remembered():

@@ -128,15 +128,6 @@ def test_affine_maps_shift_by_whole_pixels():
     torch.testing.assert_close(moved[2, :, 1:], frames[0, :, :-1])
 
 
-def test_published_sizes():
-    spec = FrameSpec(channels=("r", "g", "b"), space=(64, 64), context=2, horizon=10)
-    with torch.device("meta"):
-        model = SV2P(spec, published=True)
-    state_head = 7 * 3 + 3  # of robots' states, which we do not take
-    assert sum(w.numel() for w in model.parameters()) == 8_378_500 - state_head
-    assert sum(w.numel() for w in model.tower.parameters()) == 67_140
-
-
 # What they do by themselves
 
 

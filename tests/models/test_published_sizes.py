@@ -21,6 +21,11 @@ SIZES = [  # model, options, channels, sides, context, and weights of all or of 
     ("pknl", {"version": 2018}, 1, 64, 4, {"": 22_198_232}),
     ("pknl", {"version": 2019}, 1, 64, 4, {"": 22_197_736}),
     (
+        "savp", {}, 3, 64, 2,
+        {"cell.": 6_683_161, "encoder.": 666_832, "discriminators.vae_gan.": 5_144_001,
+         "discriminators.gan.": 5_144_001},
+    ),
+    (
         "struct_vrnn", {}, 3, 64, 8,
         {"detector.": 489_600, "decoder.": 652_451, "dynamics.": 1_364_096},
     ),
@@ -37,6 +42,9 @@ SIZES = [  # model, options, channels, sides, context, and weights of all or of 
             ("vgg", 128, 15_770_944, 21_263_297),
         )
     ),
+    # Robots' states, 7 × 3 + 3, are read where there are any: beside 7 × 64 of a convolution.
+    ("sv2p", {"published": True}, 3, 64, 2, {"": 8_378_500 - 24, "tower.": 67_140}),
+    ("sv2p", {"published": True, "agent": (4, 3)}, 3, 64, 2, {"": 8_378_500 + 7 * 64}),
     ("td_vae", {"code_size": 784, "max_gap": 4, "gap_input": False}, 1, 28, 10, {"": 1_820_760}),
 ]  # fmt: skip
 
@@ -44,9 +52,13 @@ SIZES = [  # model, options, channels, sides, context, and weights of all or of 
 @pytest.mark.parametrize(("name", "options", "channels", "side", "context", "weights"), SIZES)
 def test_published_sizes(name, options, channels, side, context, weights):
     names = tuple(f"c{number}" for number in range(channels))
-    spec = FrameSpec(channels=names, space=(side, side), context=context, horizon=10)
+    actions, agent_states = options.get("agent", (0, 0))
+    spec = FrameSpec(
+        channels=names, space=(side, side), context=context, horizon=10, actions=actions,
+        agent_states=agent_states,
+    )  # fmt: skip
     with torch.device("meta"):
-        model = MODELS[name](spec, **options)
+        model = MODELS[name](spec, **{k: v for k, v in options.items() if k != "agent"})
     found = {
         part: sum(w.numel() for key, w in model.named_parameters() if key.startswith(part))
         for part in weights

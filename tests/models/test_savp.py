@@ -207,16 +207,6 @@ def thinned_back(frames):
     return frames.movedim(-1, -3)
 
 
-def test_published_sizes():
-    spec = FrameSpec(channels=("r", "g", "b"), space=(64, 64), context=2, horizon=10)
-    with torch.device("meta"):
-        model = SAVP(spec)
-    parts = (model.cell, model.encoder, *model.discriminators.values())
-    assert [sum(weight.numel() for weight in part.parameters()) for part in parts] == [
-        6_683_161, 666_832, 5_144_001, 5_144_001,
-    ]  # fmt: skip
-
-
 def test_arrays_of_a_generator_alone_forecast_the_same(published):
     generator = {k: v for k, v in published.weights.items() if k.startswith("generator/")}
     model = from_arrays("savp", generator, published.config)

@@ -173,15 +173,6 @@ def test_keypoints_of_a_forecast_are_those_it_was_drawn_from():
     torch.testing.assert_close(found.forecast.samples, forecast.samples)
 
 
-def test_a_shift_of_the_heat_shifts_its_keypoint():
-    heat = torch.zeros(2, 1, 16, 16)
-    heat[0, 0, 3:6, 4:7] = 1
-    heat[1, 0, 5:8, 4:7] = 1
-    before, after = keypoints_of(heat)[:, 0]
-    moved = torch.tensor([0.0, -2 * 2 / 15, 0.0])  # 2 of 15 intervals down
-    torch.testing.assert_close(after - before, moved, atol=1e-3, rtol=0)
-
-
 def test_the_prior_learns_from_the_divergence_alone():
     for options, learns in (({}, True), ({"published": True}, False)):
         model = small(**options)

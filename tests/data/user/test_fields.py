@@ -112,16 +112,6 @@ def test_one_level_is_selected_and_old_files_are_read(tmp_path):
     np.testing.assert_allclose(window(data).values[0, :, 0], deep["sst"].values[:7], rtol=1e-6)
 
 
-def test_longitudes_may_be_given_from_minus_180(tmp_path):
-    dataset = sea_surface(width=8).assign_coords(lon=np.arange(8) * 45.0)
-    path = write_field(tmp_path / "a.nc", dataset)
-    data = fields(path, crop={"lon": (-90, -45)})
-    np.testing.assert_allclose(data.preparation.grid["lon"], [-90, -45])
-    np.testing.assert_allclose(
-        window(data).values[0, :, 0], dataset["sst"].values[:7, :, [6, 7]], rtol=1e-6
-    )
-
-
 def test_odd_sizes_are_grown_by_unknown_points(tmp_path):
     dataset = sea_surface(height=45, width=72)
     data = fields(write_field(tmp_path / "a.nc", dataset))

@@ -236,7 +236,7 @@ def test_hostile_names_and_contents_are_escaped(first, tmp_path):
         scores["protocol"]["notes"] = [HOSTILE]
         scores["not_computed"] = {HOSTILE: HOSTILE}
         scores["analyses"] = {HOSTILE: {"x": HOSTILE}}
-        scores["forecasters"][HOSTILE] = scores["forecasters"]["persistence"]
+        scores["forecasters"][f"../../../evil{HOSTILE}"] = scores["forecasters"]["persistence"]
 
     (tmp_path / "<script>alert(1)<").mkdir()
     folder = copied(first, tmp_path / "<script>alert(1)<" / "$x_{<img src=q onerror=y>", hostile)
@@ -247,9 +247,13 @@ def test_hostile_names_and_contents_are_escaped(first, tmp_path):
     steps = len((folder / "metrics.csv").read_text().splitlines()) - 1
     rows = [f"{number},1.0" for number in range(1, steps + 1)]
     (folder / "metrics.csv").write_text("\n".join(["step,$\\frac{<script>&", *rows]) + "\n")
+    before = set(tmp_path.rglob("*"))
     text = words(small([folder], tmp_path / "report.html"))
     assert text.count(HOSTILE) >= 6
-    names = [p.name for p in (tmp_path / "report_pictures").iterdir()]
+    pictures = tmp_path / "report_pictures"
+    made = set(tmp_path.rglob("*")) - before - {pictures, tmp_path / "report.html"}
+    assert {path.parent for path in made} == {pictures}
+    names = [p.name for p in pictures.iterdir()]
     assert all(set(name) <= set("abcdefghijklmnopqrstuvwxyz0123456789-.") for name in names)
 
 
