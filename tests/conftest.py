@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import struct
 import tempfile
 from pathlib import Path
@@ -19,11 +20,40 @@ def data():
 
 
 @pytest.fixture
-def recipe(tmp_path, monkeypatch):
-    """Path of a recipe that trains in a second, on a registered tiny data set."""
+def pendulum(monkeypatch):
+    """The tiny data set, registered."""
     from statecast.data import DATASETS
 
     monkeypatch.setitem(DATASETS, "pendulum", Pendulum)
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    """The folder of prepared data, of this test alone."""
+    monkeypatch.setenv("STATECAST_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def refused(capsys):
+    """Check that a command ends with code 2 and one line, which says something."""
+    from statecast.cli.main import MISTAKE, main
+
+    def check(message, words):
+        capsys.readouterr()
+        assert main([str(word) for word in words]) == MISTAKE, words
+        shown, error = capsys.readouterr()
+        assert shown == ""
+        assert error.startswith("statecast: ")
+        assert error.count("\n") == 1
+        assert message in error or re.search(message, error), (words, error)
+
+    return check
+
+
+@pytest.fixture
+def recipe(tmp_path, pendulum):
+    """Path of a recipe that trains in a second, on the tiny data set."""
     path = tmp_path / "tiny.yaml"
     path.write_text(TINY)
     return str(path)

@@ -142,13 +142,10 @@ def test_a_forecast_written_in_parts_is_the_whole(trained, tmp_path):
         (lambda sea: sea.isel(time=[0, 2, 1]), "sort"),
     ],
 )
-def test_files_that_do_not_fit_are_one_line(trained, tmp_path, capsys, change, message):
+def test_files_that_do_not_fit_are_one_line(trained, tmp_path, refused, change, message):
     path = write_field(tmp_path / "bad.nc", change(sea_surface(8)))
     out = tmp_path / "out.nc"
-    assert main(["forecast", str(trained / "run"), path, "--output", str(out)]) == MISTAKE
-    error = capsys.readouterr().err
-    assert message in error
-    assert error.count("\n") == 1
+    refused(message, ["forecast", trained / "run", path, "--output", out])
     assert not out.exists()
 
 

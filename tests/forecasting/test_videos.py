@@ -166,10 +166,7 @@ def test_a_video_holds_the_pictures_it_was_given(tmp_path):
     ("source", "message"),
     [("clips", "holds no videos"), ("small.mp4", "text or a playlist")],
 )
-def test_what_is_no_video_is_one_line(folder, tmp_path, capsys, source, message):
+def test_what_is_no_video_is_one_line(folder, tmp_path, refused, source, message):
     (folder / "small.mp4").write_text(SMALL)
-    words = ["forecast", str(folder / "run"), str(folder / source)]
-    assert main([*words, "--output", str(tmp_path / "a.mp4")]) == MISTAKE
-    error = capsys.readouterr().err
-    assert message in error
-    assert error.count("\n") == 1
+    words = ["forecast", folder / "run", folder / source, "--output", tmp_path / "a.mp4"]
+    refused(message, words)

@@ -24,8 +24,7 @@ from statecast.io.crc32c import checksum, crc32c
 
 
 @pytest.fixture
-def source(tmp_path, monkeypatch):
-    monkeypatch.setenv("STATECAST_CACHE", str(tmp_path / "cache"))
+def source(tmp_path, cache):
     return bair_folder(tmp_path / "source")
 
 

@@ -13,8 +13,7 @@ YEARS = (13, 14, 15, 16)
 
 
 @pytest.fixture
-def source(tmp_path, monkeypatch):
-    monkeypatch.setenv("STATECAST_CACHE", str(tmp_path / "cache"))
+def source(tmp_path, cache):
     return taxi_folder(tmp_path / "source")
 
 

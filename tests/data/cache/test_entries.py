@@ -24,15 +24,11 @@ from statecast.data.cache.entries import (
 from statecast.errors import CorruptionError, FileError
 from statecast.io.sealed_json import sealed
 
+pytestmark = pytest.mark.usefixtures("cache")
+
 SHAPE = (4, 3)
 PARTS = [np.arange(6, dtype=np.float32).reshape(2, 3), np.full((2, 3), 7, np.float32)]
 EXPECTED = np.concatenate(PARTS)
-
-
-@pytest.fixture(autouse=True)
-def cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("STATECAST_CACHE", str(tmp_path / "cache"))
-    return tmp_path / "cache"
 
 
 def array(parts=PARTS):

@@ -27,13 +27,9 @@ from statecast.data.prepare import mismatches, preparable, prepare, verify
 from statecast.errors import CorruptionError, FileError, InputError
 from statecast.runs.create import create_run
 
+pytestmark = pytest.mark.usefixtures("cache")
+
 KIND = preparable()["bair"].kind
-
-
-@pytest.fixture(autouse=True)
-def cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("STATECAST_CACHE", str(tmp_path / "cache"))
-    return tmp_path / "cache"
 
 
 def test_a_store_gives_back_each_sequence(tmp_path):

@@ -20,8 +20,7 @@ train: {{steps: 1, batch_size: 2, validation_windows: 2, precision: float32}}
 
 
 @pytest.mark.parametrize("name", FOLDERS)
-def test_prepare_open_train(name, tmp_path, monkeypatch, capsys):
-    monkeypatch.setenv("STATECAST_CACHE", str(tmp_path / "cache"))
+def test_prepare_open_train(name, tmp_path, cache, capsys):
     source = FOLDERS[name](tmp_path / "source")
     assert main(["data", "prepare", name, "--source", str(source)]) == 0
     recipe = tmp_path / "tiny.yaml"
@@ -29,7 +28,7 @@ def test_prepare_open_train(name, tmp_path, monkeypatch, capsys):
     options = [f"--data.{option}={value}" for option, value in CHOSEN[name].items()]
     run = tmp_path / "run"
     assert main(["train", str(recipe), "--output", str(run), *options]) == 0
-    assert f"{tmp_path / 'cache' / name}" in capsys.readouterr().err  # which data were used
+    assert f"{cache / name}" in capsys.readouterr().err  # which data were used
     card = open_run(run).data().card
     assert (card["name"], card["version"]) == (name, preparable()[name].kind.version)
     assert main(["evaluate", str(run), "--evaluate.metrics=[mse]", "--evaluate.samples=1"]) == 0

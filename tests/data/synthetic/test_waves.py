@@ -19,12 +19,6 @@ from statecast.data.synthetic.waves_simulation import (
 GOLDEN = Path(__file__).parents[2] / "golden" / "wave_sequence.npz"
 
 
-@pytest.fixture
-def cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("STATECAST_CACHE", str(tmp_path))
-    return tmp_path
-
-
 def solved(source, speed, frames=300):
     parameters = WaveParameters(np.asarray(source), np.asarray(speed))
     return torch.cat(list(simulate(parameters, frames=frames)))

@@ -32,8 +32,7 @@ def window(data, split="train", index=0):
     [("a.nc", {}), ("a.nc", {"engine": "h5netcdf"}), ("a.zarr", {}), ("packed.nc", {})],
 )
 @pytest.mark.parametrize("storage", ["memory", "files", "cache"])
-def test_windows_hold_what_the_file_holds(tmp_path, monkeypatch, name, options, storage):
-    monkeypatch.setenv("STATECAST_CACHE", str(tmp_path / "cache"))
+def test_windows_hold_what_the_file_holds(tmp_path, cache, name, options, storage):
     dataset = sea_surface(island=True)
     encoding = PACKED if name == "packed.nc" else {}
     write_field(tmp_path / name, dataset, encoding=encoding)
@@ -48,8 +47,7 @@ def test_windows_hold_what_the_file_holds(tmp_path, monkeypatch, name, options, 
     assert [len(data.windows(s)) for s in ("train", "validation", "test")] == [36, 3, 2]
 
 
-def test_storage_and_workers_change_nothing(sea, tmp_path, monkeypatch):
-    monkeypatch.setenv("STATECAST_CACHE", str(tmp_path / "cache"))
+def test_storage_and_workers_change_nothing(sea, cache):
     digests, drawn = [], []
     for storage, workers in (("memory", 0), ("files", 1), ("cache", 0)):
         windows = fields(sea, storage=storage, anomaly="mean").windows("train")

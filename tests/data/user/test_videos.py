@@ -16,12 +16,7 @@ from statecast.data.user.videos import Videos
 from statecast.errors import CorruptionError, FileError, InputError
 from statecast.io.video import decoding
 
-
-@pytest.fixture(autouse=True)
-def cache(tmp_path, monkeypatch):
-    folder = tmp_path / "cache"
-    monkeypatch.setenv("STATECAST_CACHE", str(folder))
-    return folder
+pytestmark = pytest.mark.usefixtures("cache")
 
 
 @pytest.fixture

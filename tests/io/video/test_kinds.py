@@ -19,10 +19,7 @@ from statecast.io.video.preprocessing import prepare
 from statecast.io.video.remarks import ClipTimes, bits_used, remarks_on
 from statecast.reports.inspection.inspect_path import inspect_path
 
-
-@pytest.fixture(autouse=True)
-def cache(tmp_path_factory, monkeypatch):
-    monkeypatch.setenv("STATECAST_CACHE", str(tmp_path_factory.mktemp("cache")))
+pytestmark = pytest.mark.usefixtures("cache")
 
 
 def names(path):

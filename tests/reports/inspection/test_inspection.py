@@ -23,10 +23,7 @@ from statecast.reports.inspection.findings import Finding, sampled, statistics
 from statecast.runs.create import create_run
 from statecast.runs.recipes.resolve import read_recipe, resolve
 
-
-@pytest.fixture(autouse=True)
-def cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("STATECAST_CACHE", str(tmp_path / "cache"))
+pytestmark = pytest.mark.usefixtures("cache")
 
 
 def facts(path, **options):
@@ -301,13 +298,9 @@ def test_runs_checkpoints_and_mnist(tmp_path, recipe):
         ("x-idx3-ubyte", b"\0\0\x08\x03\0\0", "cut off"),
     ],
 )
-def test_what_is_damaged_or_unknown_is_one_line(tmp_path, capsys, name, content, message):
+def test_what_is_damaged_or_unknown_is_one_line(tmp_path, refused, name, content, message):
     (tmp_path / name).write_bytes(content)
-    assert main(["inspect", str(tmp_path / name)]) == MISTAKE
-    seen = capsys.readouterr()
-    assert message in seen.err
-    assert seen.err.count("\n") == 1
-    assert seen.out == ""
+    refused(message, ["inspect", tmp_path / name])
 
 
 def test_folders_of_nothing_known(tmp_path):

@@ -34,6 +34,8 @@ from statecast.runs.create import create_run
 from statecast.runs.run import evaluate_run
 from statecast.runs.verify import accept
 
+pytestmark = pytest.mark.usefixtures("pendulum")
+
 HOSTILE = "<script>alert(1)</script>"
 VOID = ("img", "meta", "br", "hr")  # elements without an end
 IMAGES = tuple(f"data:image/{kind};base64," for kind in ("png", "svg+xml", "webp"))
@@ -98,11 +100,6 @@ def first(tmp_path_factory):
         metrics = "[mse,crps,rank_histogram,coverage,spread_skill]"
         evaluate_run(run, [f"--evaluate.metrics={metrics}", "--evaluate.samples=4"])
     return run
-
-
-@pytest.fixture(autouse=True)
-def pendulum(monkeypatch):
-    monkeypatch.setitem(DATASETS, "pendulum", Pendulum)
 
 
 def scores_of(folder):
