@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from helpers.seeds import seeded
+from helpers.small_models import POINTS
 from helpers.toy_data import Pendulum
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -42,14 +43,7 @@ QUICK = settings(
 )  # fmt: skip
 
 SPEC = FrameSpec(channels=("a",), space=(6,), context=3, horizon=2, value_range=(0.0, 1.0))
-OPTIONS = {
-    "srvp": {"architecture": "mlp", "width": 6, "code_size": 4, "latent_size": 3, "noise_size": 2,
-             "inference_hidden": 4, "content_size": 4, "transition_hidden": 4},
-    "separable": {"architecture": "mlp", "encoder_width": 6, "decoder_width": 6, "content_size": 3,
-                  "latent_size": 3, "dynamics_hidden": 4},
-    "persistence": {},
-    "dmd": {"rank": 2},
-}  # fmt: skip
+OPTIONS = POINTS | {"persistence": {}, "dmd": {"rank": 2}}
 
 
 def made(name, spec=SPEC):

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from helpers.labelled_fields import sea_surface, write_field
+from helpers.small_models import build_points
 
 from statecast.data.base import seeded_generator
 from statecast.data.user.arrays import Arrays
@@ -14,16 +15,10 @@ from statecast.errors import InputError
 from statecast.evaluation.evaluate import evaluate
 from statecast.evaluation.scoring import score_windows
 from statecast.models.baselines import Persistence
-from statecast.models.separable import Separable
-from statecast.models.srvp import SRVP
 
 
-def model(data, seed=0):
-    generator = torch.Generator().manual_seed(seed)
-    return SRVP(
-        data.spec, architecture="mlp", width=8, code_size=4, latent_size=3, noise_size=2,
-        inference_hidden=6, content_size=6, transition_hidden=8, generator=generator,
-    )  # fmt: skip
+def model(data):
+    return build_points("srvp", data.spec)
 
 
 METRICS = ("mse", "psnr", "ssim", "crps", "energy", "spread_skill", "rank_histogram")
@@ -99,10 +94,7 @@ def test_persistence_scores_what_it_must(data):
 
 
 def test_a_deterministic_model_is_scored_alike_for_any_samples_and_batches(data):
-    separable = Separable(
-        data.spec, architecture="mlp", encoder_width=8, decoder_width=8, content_size=3,
-        latent_size=3, dynamics_hidden=8,
-    )  # fmt: skip
+    separable = build_points("separable", data.spec)
     values = [
         evaluate(separable, data, metrics=("mse", "psnr"), samples=samples, batch_size=size)
         for samples, size in ((1, 40), (7, 3))

@@ -93,7 +93,9 @@ def test_videos_are_no_fields(run, tmp_path, refused):
     for number in range(6):
         frame = Image.fromarray(np.full((8, 8), number, np.uint8))
         frame.save(tmp_path / f"{number}.png")
-    refused("trained on the fields t, but", ["forecast", run, tmp_path, "--output", tmp_path / "a.nc"])
+    refused(
+        "trained on the fields t, but", ["forecast", run, tmp_path, "--output", tmp_path / "a.nc"]
+    )
 
 
 def test_what_does_not_fit_is_said_in_sentences(run):

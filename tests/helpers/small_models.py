@@ -35,6 +35,17 @@ SMALL = {
     "dmd": {"rank": 4},
 }  # fmt: skip
 
+POINTS = {  # of frames of a few points
+    "srvp": {"architecture": "mlp", "width": 8, "code_size": 4, "latent_size": 3, "noise_size": 2,
+             "inference_hidden": 6, "content_size": 6, "transition_hidden": 8},
+    "separable": {"architecture": "mlp", "encoder_width": 8, "decoder_width": 8, "content_size": 3,
+                  "latent_size": 3, "dynamics_hidden": 8},
+}  # fmt: skip
+
 
 def build(name, spec=SPEC, *, seed=0, **options):
     return MODELS[name](spec, **(SMALL.get(name, {}) | options), generator=seeded(seed))
+
+
+def build_points(name, spec, *, seed=0, **options):
+    return MODELS[name](spec, **(POINTS.get(name, {}) | options), generator=seeded(seed))

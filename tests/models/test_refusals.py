@@ -30,6 +30,10 @@ FRAMES = [  # model, options, changes of the frames
     ("savp", {}, {"space": (68, 64)}, "divisible by 8, got 68×64"),
     ("savp", {}, {"space": (16,)}, r"points of shape \(2, 16\)"),
     ("savp", {}, {"context": 2, "horizon": 1}, "at least 4 frames, got 2"),
+    *(
+        (name, {"architecture": "vgg"}, {"space": (63, 104)}, "56×104")
+        for name in ("srvp", "separable")
+    ),
     ("struct_vrnn", {}, {"space": (16, 24)}, "16×24 and heat_width: 8"),
     ("struct_vrnn", {}, {"space": (10, 32)}, "10×32 and heat_width: 8"),
     ("struct_vrnn", {}, {"space": (16,)}, r"points of shape \(2, 16\)"),
@@ -70,7 +74,6 @@ OPTIONS = [
     ("separable", {"architecture": "maps", "decoder_architecture": "mlp"}, "decoder_architecture"),
     ("separable", {"skips": True, "decoder_width": 8}, "encoder_width and decoder_width"),
     ("separable", {"solver": "leapfrog"}, "residual or euler or .* got 'leapfrog'"),
-    ("separable", {"architecture": "resnet", "skips": True}, r"resnet codec .* skips: false"),
     ("srvp", {"architecture": "resnet", "skips": True}, r"resnet codec .* skips: false"),
     ("srvp", {"architecture": "maps"}, "SRVP carries vectors"),
     ("srvp", {"inference_frames": 5}, "between 1 and the context"),

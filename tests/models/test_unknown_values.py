@@ -2,17 +2,11 @@
 
 import torch
 from helpers.seeds import seeded
+from helpers.small_models import build_points
 
 from statecast.frames import Batch, FrameSpec
-from statecast.models import MODELS
 
 SPEC = FrameSpec(channels=("u", "v"), space=(4, 5), context=4, horizon=3)
-OPTIONS = {
-    "srvp": {"architecture": "mlp", "width": 8, "code_size": 6, "latent_size": 4, "noise_size": 3,
-             "inference_hidden": 8, "content_size": 8, "transition_hidden": 9},
-    "separable": {"architecture": "mlp", "encoder_width": 8, "decoder_width": 8, "content_size": 5,
-                  "latent_size": 4, "dynamics_hidden": 9},
-}  # fmt: skip
 
 
 def batch():
@@ -24,7 +18,7 @@ def batch():
 
 
 def made(name):
-    model = MODELS[name](SPEC, **OPTIONS.get(name, {}), generator=seeded(5))
+    model = build_points(name, SPEC, seed=5)
     model.fit_statistics([batch()])
     return model
 

@@ -8,7 +8,7 @@ import pytest
 from statecast.data import DATASETS
 from statecast.evaluation.analyses import ANALYSES
 from statecast.metrics import METRICS
-from statecast.models import BASELINES, MODELS
+from statecast.models import MODELS
 
 
 @pytest.mark.parametrize("registry", [MODELS, DATASETS, METRICS, ANALYSES], ids=lambda r: r.group)
@@ -26,15 +26,3 @@ NAMES = {
     "statecast.models": "MODELS", "statecast.data": "DATASETS",
     "statecast.metrics": "METRICS", "statecast.analyses": "ANALYSES",
 }  # fmt: skip
-
-
-def test_listing_imports_no_torch():
-    code = (
-        "import sys; from statecast.cli.main import main; main(['list']); "
-        "sys.exit('torch' in sys.modules)"
-    )
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
-
-
-def test_baselines_are_models():
-    assert set(BASELINES) < set(MODELS)

@@ -3,11 +3,11 @@
 import pytest
 import torch
 from helpers.recurrent_twin import Golden
+from helpers.small_models import build_points
 from helpers.toy_data import Pendulum
 from torch import arange, nn
 
 from statecast.errors import InputError
-from statecast.models.separable import Separable
 from statecast.training.adam import InnerEpsilonAdam
 from statecast.training.loop import Trainer
 from statecast.training.options import TrainingOptions
@@ -41,10 +41,7 @@ def test_steps_on_large_gradients_are_those_of_adam():
 def test_weight_decay_reaches_every_weight(tmp_path):
     """Adam's first step is the learning rate times the sign of gradient and decay together."""
     data = Pendulum()
-    model = Separable(
-        data.spec, architecture="mlp", encoder_width=8, decoder_width=8, content_size=4,
-        latent_size=3, dynamics_hidden=6, generator=torch.Generator().manual_seed(1),
-    )  # fmt: skip
+    model = build_points("separable", data.spec)
     options = TrainingOptions(
         steps=1, batch_size=4, learning_rate=1e-3, weight_decay=1e6, validate_every=0, device="cpu"
     )

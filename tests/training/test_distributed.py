@@ -14,6 +14,7 @@ import pytest
 import torch
 from helpers.distributed_jobs import MLP, cannot_save, checks, endings, several
 from helpers.launched_processes import LIMIT, launched, statecast
+from helpers.trainings import same
 
 from statecast.distributed import forget_locals
 from statecast.errors import NonFiniteLossError
@@ -42,10 +43,6 @@ def recipe(tmp_path):
     path = tmp_path / "tiny.yaml"
     path.write_text(RECIPE.replace("PATH", str(tmp_path / "array.npy")))
     return str(path)
-
-
-def same(one, other):
-    return one.keys() == other.keys() and all(torch.equal(one[k], other[k]) for k in one)
 
 
 def assert_close(one, other):

@@ -4,10 +4,10 @@ import math
 
 import pytest
 import torch
+from helpers.small_models import build_points
 from helpers.toy_data import PendulumWindows
 from helpers.trainings import same
 
-from statecast.data.base import seeded_generator
 from statecast.errors import InputError, NonFiniteLossError
 from statecast.models.separable import Separable
 from statecast.models.srvp import SRVP
@@ -84,10 +84,7 @@ def test_a_gradient_that_is_not_finite_is_found_though_the_loss_is(data, tmp_pat
         return terms
 
     monkeypatch.setattr(Separable, "loss", cornered)
-    model = Separable(
-        data.spec, architecture="mlp", latent_size=3, encoder_width=8, decoder_width=8,
-        content_size=3, dynamics_hidden=8, generator=seeded_generator(0),
-    )  # fmt: skip
+    model = build_points("separable", data.spec)
     before = {name: weight.clone() for name, weight in model.named_parameters()}
     with pytest.raises(NonFiniteLossError, match="step 1: gradient_norm became inf"):
         train(model, data, tmp_path, TrainingOptions(steps=3, batch_size=4))
@@ -152,10 +149,7 @@ def test_a_step_left_out_touches_nothing(data, tmp_path, monkeypatch):
     """Weights, optimizer and running means are those of a training without that step."""
     from statecast.training.loop import Trainer
 
-    model = SRVP(
-        data.spec, architecture="mlp", width=4, code_size=4, latent_size=2, noise_size=2,
-        generator=seeded_generator(0),
-    )  # fmt: skip
+    model = build_points("srvp", data.spec)
     model.register_buffer("running", torch.zeros(3))
     loss = SRVP.loss
 

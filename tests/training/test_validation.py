@@ -5,13 +5,12 @@ import math
 import numpy as np
 import pytest
 import torch
+from helpers.small_models import build_points
 
 from statecast.data.base import seeded_generator
 from statecast.data.user.arrays import Arrays
 from statecast.errors import InputError
 from statecast.models.baselines import Persistence
-from statecast.models.separable import Separable
-from statecast.models.srvp import SRVP
 from statecast.runs.create import create_run
 from statecast.runs.run import train_run
 from statecast.solvers.solvers import Solver
@@ -19,13 +18,9 @@ from statecast.training.options import TrainingOptions
 from statecast.training.train import train
 from statecast.training.validation import validation_score
 
-SMALL = {"architecture": "mlp", "latent_size": 3}
-
 
 def srvp(data, **options):
-    sizes = {"width": 8, "code_size": 4, "noise_size": 2, "inference_hidden": 6, "content_size": 6,
-             "transition_hidden": 8, "inference_frames": 2}  # fmt: skip
-    model = SRVP(data.spec, **sizes | SMALL | options, generator=seeded_generator(0))
+    model = build_points("srvp", data.spec, inference_frames=2, **options)
     with torch.no_grad():  # so that samples differ, and frames of a sample do
         for weight in model.decoder.parameters():
             weight.mul_(20)
@@ -33,8 +28,7 @@ def srvp(data, **options):
 
 
 def separable(data, **options):
-    sizes = {"encoder_width": 8, "decoder_width": 8, "content_size": 3, "dynamics_hidden": 8}
-    return Separable(data.spec, **sizes | SMALL | options, generator=seeded_generator(0))
+    return build_points("separable", data.spec, **options)
 
 
 def score(model, data, **options):

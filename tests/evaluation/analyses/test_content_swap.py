@@ -167,8 +167,7 @@ def separable(data):
     )  # fmt: skip
 
 
-def test_it_is_made_by_evaluate_and_shown(tmp_path, monkeypatch):
-    monkeypatch.setenv("STATECAST_CACHE", str(tmp_path))
+def test_it_is_made_by_evaluate_and_shown(cache):
     data = Turntable(objects=13, frame_size=16, context=2, horizon=3, test_horizon=3)
     scores = evaluate(
         separable(data), data, metrics=("mse",), max_windows=6, analyses=("content_swap",)
@@ -183,16 +182,14 @@ def test_it_is_made_by_evaluate_and_shown(tmp_path, monkeypatch):
     assert "±" in lines[1]
 
 
-def test_turning_objects_are_swapped_perfectly_by_an_oracle(tmp_path, monkeypatch):
-    monkeypatch.setenv("STATECAST_CACHE", str(tmp_path))
+def test_turning_objects_are_swapped_perfectly_by_an_oracle(cache):
     data = Turntable(objects=13, frame_size=8, context=2, horizon=3, test_horizon=3)
     result = made(Oracle(data, seed=3), data, windows=9)
     assert value(result, "swapped", "mse", "3") == 0
     assert value(result, "plain", "mse", "3") > 0
 
 
-def test_where_it_does_not_apply_it_says_why(tmp_path, monkeypatch):
-    monkeypatch.setenv("STATECAST_CACHE", str(tmp_path))
+def test_where_it_does_not_apply_it_says_why(tmp_path, cache):
     data = digits()
     assert "Persistence" in ContentSwap.why_not_applicable(Persistence(data.spec), data)
     path = write_test_set(data.windows("test"), tmp_path / "test.npz")

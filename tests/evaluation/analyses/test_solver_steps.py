@@ -4,22 +4,16 @@ import json
 
 import pytest
 import torch
+from helpers.small_models import build_points
 
 from statecast.evaluation.analyses.base import AnalysisPlan
 from statecast.evaluation.analyses.solver_steps import Steps
 from statecast.evaluation.evaluate import evaluate
 from statecast.models.baselines import Persistence
-from statecast.models.separable import Separable
-from statecast.models.srvp import SRVP
 
 
 def separable(data, **options):
-    model = Separable(
-        data.spec, architecture="mlp", encoder_width=8, decoder_width=8, content_size=3,
-        latent_size=3, dynamics_hidden=8, dynamics_blocks=2,
-        generator=torch.Generator().manual_seed(0),
-        **options,
-    )  # fmt: skip
+    model = build_points("separable", data.spec, dynamics_blocks=2, **options)
     with torch.no_grad():  # codecs begin near 0, where all solvers stay
         for codec in (model.dynamics_encoder, model.content_encoder, model.decoder):
             for parameter in codec.parameters():
@@ -28,13 +22,7 @@ def separable(data, **options):
 
 
 def srvp(data, **options):
-    return SRVP(
-        data.spec, architecture="mlp", width=8, code_size=4, latent_size=3,
-        noise_size=2,
-        inference_hidden=6, content_size=6, transition_hidden=8,
-        generator=torch.Generator().manual_seed(0),
-        **options,
-    )  # fmt: skip
+    return build_points("srvp", data.spec, **options)
 
 
 def rows_of(scores):

@@ -202,14 +202,6 @@ def test_latents_of_a_labelled_field_are_those_of_its_prepared_frames():
         persistence().infer_latents(sea["sst"])
 
 
-def test_too_short_a_field_is_refused():
-    model = SRVP(
-        SPEC, architecture="mlp", width=8, inference_hidden=8, content_size=8, transition_hidden=9
-    )
-    with pytest.raises(InputError, match=r"at least 3 frame\(s\), got 2"):
-        Predictor(model, prepared()).forecast(sea_surface(2), 2)
-
-
 def test_spellings_of_a_unit_are_one_unit():
     assert same_unit("degC", "degrees_Celsius")
     assert same_unit("m s-1", "m/s")

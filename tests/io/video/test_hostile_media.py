@@ -113,7 +113,9 @@ def bomb(width, height):
     return b"\x89PNG\r\n\x1a\n" + part(b"IHDR", head) + part(b"IDAT", rows) + part(b"IEND", b"")
 
 
-@pytest.mark.parametrize("size", [(1 << 14, 1 << 13), (60_000, 60_000), (1 << 31, 1), (1, 1 << 31)])
+@pytest.mark.parametrize(
+    "size", [(9000, 9000), (1 << 14, 1 << 13), (60_000, 60_000), (1 << 31, 1), (1, 1 << 31)]
+)
 def test_images_of_more_pixels_than_the_limit_are_refused(size, tmp_path):
     path = tmp_path / "a.png"
     path.write_bytes(bomb(*size))
@@ -160,16 +162,6 @@ def test_pipes_are_refused_and_not_waited_for(ending, tmp_path):
     (clip,) = find_clips(str(tmp_path)).clips
     with pytest.raises(FileError, match="not a regular file"):
         list(clip.frames())
-
-
-def test_links_out_of_a_folder_of_clips_are_refused(canary, tmp_path):
-    folder = tmp_path / "clips"
-    folder.mkdir()
-    for name in ("a.mp4", "b.png"):
-        (folder / name).symlink_to(canary.secret)
-        with pytest.raises(FileError, match="leads out"):
-            find_clips(str(folder))
-        (folder / name).unlink()
 
 
 # What unpacks without end

@@ -174,10 +174,3 @@ def test_models_take_frames_of_any_size_and_channels(name, architecture, space, 
     assert all(weight.grad.isfinite().all() for weight in model.parameters())
     forecast = model.forecast(values[:, :2], 3, generator=generator)
     assert forecast.samples.shape == (1, 3, 3, channels, *space)
-
-
-@pytest.mark.parametrize("name", ["srvp", "separable"])
-def test_models_name_the_nearest_size_that_works(name):
-    spec = FrameSpec(channels=("u",), space=(63, 104), context=2, horizon=2)
-    with pytest.raises(InputError, match="56×104"):
-        MODELS[name](spec, architecture="vgg")
