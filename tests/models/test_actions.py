@@ -294,7 +294,7 @@ class TestActing:
             model.forecast(context, actions=torch.zeros(3, 4, 3))
         with pytest.raises(InputError, match=r"beginning with \(3,\), got \(2, 4, 2\)"):
             model.forecast(context, actions=torch.zeros(2, 4, 2))
-        with pytest.raises(InputError, match="under agent_states"):
+        with pytest.raises(InputError, match="needs agent_states"):
             model.forecast(replace(context, agent_states=None))
         with pytest.raises(InputError, match="actions of a context must be finite"):
             model.forecast(replace(context, actions=context.actions / 0))

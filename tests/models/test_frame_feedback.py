@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import pytest
 import torch
+from helpers.recorded_noise import RecordedNoise
 
 from statecast.data.base import seeded_generator, window_generators
 from statecast.errors import InputError
@@ -73,7 +74,7 @@ def test_times_that_are_no_frames_are_refused(times, message):
 
 def test_recorded_noise_replayed_gives_the_same_frames():
     model, observed = Walk(SPEC), context()
-    drawn = Noise(4, 3, seeded_generator(2), record=True)
+    drawn = RecordedNoise(4, 3, seeded_generator(2))
     frames = list(islice(model.roll_out(observed, noise=drawn), 3))
     replayed = Noise(4, 3, replayed=drawn.recorded)
     again = model.roll_out(observed, noise=replayed)

@@ -5,6 +5,7 @@ from itertools import islice
 import pytest
 import torch
 from helpers.golden import Golden
+from helpers.recorded_noise import RecordedNoise
 
 from statecast.errors import InputError
 from statecast.frames import Batch, FrameSpec
@@ -245,19 +246,11 @@ def test_time_steps_apart_or_together_give_the_same_with_stored_statistics(prior
     torch.testing.assert_close(losses[True], losses[False])
 
 
-class Recorder(Noise):
-    def draw(self, *size, like):
-        rows = super().draw(*size, like=like)
-        drawn = rows.unflatten(0, (self.batch, self.samples)).transpose(0, 1)
-        self.recorded = [*getattr(self, "recorded", []), drawn]
-        return rows
-
-
 @pytest.mark.parametrize("skip_frame", ["last", "previous"])
 def test_samples_that_are_normalised_by_the_batch_do_not_see_each_other(skip_frame):
     model = small(published=True, skip_frame=skip_frame).eval()
     assert model.forecast_statistics == "batch"
-    drawn = Recorder(3, 4, torch.Generator().manual_seed(3))
+    drawn = RecordedNoise(3, 4, torch.Generator().manual_seed(3))
     context = videos(batch=4, length=3)
     with torch.no_grad():
         together = list(islice(model.roll_out(context, noise=drawn), 3))

@@ -131,7 +131,7 @@ class OnlineForecaster(Forecaster, Generic[S]):
         """Raise `InputError` unless this is a state of such a model."""
         if not isinstance(state, self.state_type):
             raise InputError(
-                f"The state must come from `filter` of {type(self).__name__}, got "
+                f"The state must come from `{type(self).__name__}.filter`, got "
                 f"{type(state).__name__}."
             )
 
