@@ -135,12 +135,12 @@ def test_what_does_not_fit_is_refused():
     ):
         model.forecast_from(state, times=[-1.0], samples=2)
     for nonsense in (None, "state"):
-        with pytest.raises(InputError, match="must come from `SRVP.filter`"):
+        with pytest.raises(InputError, match=r"must come from `SRVP\.filter`"):
             model.forecast_from(nonsense, 2)
     for gap in (0.0, -1.0, float("inf"), 1e12):
         with pytest.raises(InputError, match="dt must be positive and at most"):
             model.filter(values[:, :1], state, gap)
-    with pytest.raises(InputError, match="`SRVP.filter`, got list"):
+    with pytest.raises(InputError, match=r"`SRVP\.filter`, got list"):
         model.filter(values[:, :1], [state])
     told = small(gap_input=True)
     mask = torch.ones_like(values, dtype=torch.bool)
