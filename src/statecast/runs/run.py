@@ -30,10 +30,7 @@ from statecast.models.base import Forecaster
 from statecast.models.build import model_of
 from statecast.runs.calibration import read_calibration
 from statecast.runs.digests import check_recorded, is_as_recorded
-from statecast.runs.folders import (
-    CONFIG_NAME,
-    being_trained,
-)
+from statecast.runs.folders import CONFIG_NAME, being_trained
 from statecast.runs.initial_weights import read_initial_weights
 from statecast.runs.recipes.resolve import Tables, as_tables, pairs, resolve
 from statecast.runs.trained import trained_names, training_command

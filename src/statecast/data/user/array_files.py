@@ -14,6 +14,7 @@ import numpy as np
 from statecast.data.user.array_axes import check_axes, guessed_axes, in_order, order_of
 from statecast.errors import CorruptionError, FileError, InputError
 from statecast.io.hdf5 import HDF5, MAGIC, HDF5Array, arrays_of, opened
+from statecast.io.json_yaml import first_bytes
 from statecast.io.numpy_files import map_npy, members_of, read_npz
 from statecast.io.paths import existing_paths, natural
 
@@ -197,10 +198,7 @@ def beginning_of(path: Path) -> bytes:
     Errors:
         FileError: it is not a regular file, or not a file of arrays.
     """
-    if not path.is_file():
-        raise FileError(f"There is no file {path}. Set data.path to an array of sequences.")
-    with path.open("rb") as stream:
-        start = stream.read(128)
+    start = first_bytes(path, 128)
     for other, what in OTHER_KINDS.items():
         if start.startswith(other):
             raise FileError(f"{path} is {what}.")

@@ -9,12 +9,7 @@ from typing import Any
 import numpy as np
 
 from statecast.data.base import SPLITS, DataSource, InferredOption, Split, horizons_of
-from statecast.data.user.array_files import (
-    Opened,
-    Sequences,
-    open_sequences,
-    series_beside,
-)
+from statecast.data.user.array_files import Opened, Sequences, open_sequences, series_beside
 from statecast.data.user.array_windows import ArrayWindows, Series, unknown_values
 from statecast.data.user.field_splits import Parts, window_starts
 from statecast.errors import InputError

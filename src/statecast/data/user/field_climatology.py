@@ -8,12 +8,7 @@ from typing import Any
 import numpy as np
 
 from statecast.data.user.field_files import FieldFiles
-from statecast.io.fields.climatology import (
-    Anomaly,
-    Climatology,
-    fit_climatology,
-    waves_of_the_day,
-)
+from statecast.io.fields.climatology import Anomaly, Climatology, fit_climatology, waves_of_the_day
 from statecast.io.fields.time_steps import Step, phase
 
 Part = tuple[int, int, int]  # sequence, first frame, frame after the last

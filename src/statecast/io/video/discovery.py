@@ -11,13 +11,7 @@ from statecast.errors import FileError
 from statecast.io.paths import existing_paths, natural
 from statecast.io.video.containers import NAMES, VIDEO_ENDINGS, beginning_of, sniff
 from statecast.io.video.decoding import RawFrame, decode_video
-from statecast.io.video.images import (
-    BEGINNINGS,
-    IMAGE_ENDINGS,
-    decode_images,
-    groups_of,
-    has_pages,
-)
+from statecast.io.video.images import BEGINNINGS, IMAGE_ENDINGS, decode_images, groups_of, has_pages
 
 COPIES = (".lrv", ".thm")  # small copies that cameras put beside their videos
 
