@@ -184,7 +184,7 @@ def test_a_crop_of_another_form_is_answered_with_its_own(tmp_path, refused, give
         ("missing", "none", r"missing should be \[a number, …\] or None, got 'none'"),
         ("coarsen", "two", "coarsen should be a whole number, got 'two'"),
         ("time_step", "7", "made of dates: give a step such as 1D, got time_step 7"),
-        ("sequences", "member", "no 'member' for sequences or channels"),
+        ("sequences", "member", "not 'member', which should become sequences"),
     ],
 )
 def test_options_of_a_wrong_kind_are_answered_in_words(
