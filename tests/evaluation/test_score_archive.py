@@ -200,7 +200,7 @@ def test_starts_that_cannot_be_scored_are_told(past, stored, tmp_path):
          "No start can be scored"),
         (lambda s: s.assign_coords(lat=s.lat + 20), "has lat from 20"),
         (lambda s: s.isel(lon=slice(4)), "lon 4, and the observations lie on"),
-        (lambda s: s.rename(t="sst"), "no 'sst'"),
+        (lambda s: s.rename(t="sst"), "not 'sst'"),
         (lambda s: s.assign(t=s.t.assign_attrs(units="degC")), "in 'degC'"),
         (lambda s: s.rename(init_time="when"), "forecast_reference_time"),
         (lambda s: s.assign_coords(lead_time=s.lead_time / 2), "lead time of 0.5 frames"),

@@ -270,7 +270,7 @@ def refused(tmp_path, dataset, message, *, error=InputError, read=False, **optio
 def test_what_is_missing_is_named_with_what_is_there(tmp_path):
     refused(tmp_path, sea_surface(), r"variables \['sst'\], but not 'sss'", variables="sss")
     refused(tmp_path, sea_surface(), "not 'latitude'", y="latitude", x="lon")
-    refused(tmp_path, sea_surface(), "no 'depth' to crop", crop={"depth": (0, 1)})
+    refused(tmp_path, sea_surface(), "not 'depth', which should be cropped", crop={"depth": (0, 1)})
     refused(tmp_path, sea_surface(), "from 0 to 40: nothing lies", crop={"lon": (50, 60)})
     refused(tmp_path, sea_surface(), "lower end first", crop={"lon": (60, 50)})
     refused(tmp_path, sea_surface(), "no engine 'grib'", engine="grib")
