@@ -190,7 +190,7 @@ def test_scores_and_curves_are_drawn(tmp_path):
     # A score of whole videos has no value at a lead time, and takes no panel.
     whole = {"per_lead_time": [float("nan")] * 2, "value": 300.0, "half_width": 9.0}
     scores["forecasters"]["model"]["fvd"] = {"mean": whole}
-    assert [chart.title for chart in score_charts(scores)] == ["mse ↓", "crps ↓"]
+    assert [chart.title for chart in score_charts(scores)] == ["MSE ↓", "CRPS ↓"]
     scores["forecasters"] = {"model": {"fvd": {"mean": whole}}}
     plot_scores(scores, tmp_path / "e.png")
     assert kind_and_size(tmp_path / "e.png")[0] == "PNG"

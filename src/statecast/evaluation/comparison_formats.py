@@ -112,14 +112,16 @@ def _below(table: Comparison, form: str) -> list[str]:
 
 def statements(table: Comparison) -> list[str]:
     """Which differences are significant, and which are not."""
-    if not table.differences:
-        return []
-    windows = min(difference.windows for difference in table.differences)
-    head = (
+    return [f"{about_differences(table)}:", *map(str, table.differences)] * bool(table.differences)
+
+
+def about_differences(table: Comparison) -> str:
+    """How the intervals and p-values of differences were found."""
+    windows = min((difference.windows for difference in table.differences), default=0)
+    return (
         f"Differences with their 95 % intervals, paired over {windows} windows and resampled by "
-        f"sequence; p-values are corrected for {len(table.differences)} differences (Holm):"
+        f"sequence; p-values are corrected for {len(table.differences)} differences (Holm)"
     )
-    return [head, *map(str, table.differences)]
 
 
 def _marked(table: Comparison, index: int, column: Column, form: str) -> str:

@@ -47,18 +47,31 @@ class Difference(NamedTuple):
         """Whether the difference is significant at 95 %."""
         return self.p_value < LEVEL
 
-    def __str__(self) -> str:
-        metric = METRICS[self.metric]
+    @property
+    def score(self) -> str:
+        """The metric, its direction, and how samples are combined."""
         way = "" if self.selection == "ensemble" else f" {self.selection}"
-        text = f"{self.metric} {metric.arrow()}{way}: {self.one} − {self.other} = {self.value:.3g}"
+        return f"{self.metric} {METRICS[self.metric].arrow()}{way}"
+
+    @property
+    def interval(self) -> str:
+        """The value and its 95 % interval, if there are enough sequences for one."""
+        known = not math.isnan(self.p_value)
+        return f"{self.value:.3g}" + (f" [{self.low:.3g}, {self.high:.3g}]" if known else "")
+
+    @property
+    def verdict(self) -> str:
+        """Which forecaster is better, if the difference is significant."""
         if math.isnan(self.p_value):
-            return f"{text}; too few sequences for an interval"
-        text += f" [{self.low:.3g}, {self.high:.3g}]"
-        if not self.significant:
-            return f"{text}, p = {self.p_value:.2g}: not significant"
+            return "too few sequences for an interval"
+        metric = METRICS[self.metric]
         better = self.one if (self.value > 0) == metric.higher_is_better else self.other
-        verdict = "differ" if metric.ideal is not None else f"{better} is better"
-        return f"{text}, p = {self.p_value:.2g}: {verdict}"
+        found = "differ" if metric.ideal is not None else f"{better} is better"
+        return f"p = {self.p_value:.2g}: {found if self.significant else 'not significant'}"
+
+    def __str__(self) -> str:
+        end = "; " if math.isnan(self.p_value) else ", "
+        return f"{self.score}: {self.one} − {self.other} = {self.interval}{end}{self.verdict}"
 
 
 def significant_differences(runs: Sequence[Scored], ways: Sequence[Way]) -> list[Difference]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from statecast.metrics.masking import known_in
 Sums = dict[str, Tensor]
 ROWS = ".rows"  # ending of the names of sums that hold a row per window
 SEQUENCES = f"sequence{ROWS}"  # sequence number of each window, if windows share sequences
+ABBREVIATIONS = re.compile(r"\b(acc|crps|fvd|lpips|mae|mse|psnr|rmse|ssim)\b")
 NORMAL_95 = 1.96  # half width of a 95 % interval, in standard errors
 
 
@@ -64,6 +66,11 @@ class Score(NamedTuple):
             "value": self.value,
             "half_width": self.half_width,
         }
+
+
+def written_out(text: str) -> str:
+    """Text with the names of metrics as papers write them, such as PSNR and spread skill."""
+    return ABBREVIATIONS.sub(lambda found: found[0].upper(), text.replace("_", " "))
 
 
 class Metric(ABC):

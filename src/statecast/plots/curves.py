@@ -14,6 +14,7 @@ import numpy as np
 from statecast.errors import InputError, require
 from statecast.io.atomic_files import atomic_path
 from statecast.metrics import METRICS
+from statecast.metrics.base import written_out
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -154,7 +155,7 @@ def score_charts(scores: Mapping[str, Any]) -> Iterator[Chart]:
                 lines.append(Line(title, times, values, colour, style, score.get("half_widths")))
         if lines:
             known = METRICS.get(metric)
-            title = metric.replace("_", " ") + (f" {known.arrow()}" if known else "")
+            title = written_out(metric) + (f" {known.arrow()}" if known else "")
             unit = "dB" if known and known.unit == "dB" else ""
             level = 1.0 if metric == "spread_skill" else None
             yield Chart(title, lines, label, unit, level)
@@ -199,7 +200,7 @@ def plot_history(
     """
     require("matplotlib", "plots", "draw training curves")
     charts = [
-        Chart(name.replace("_", " "), [Line(name, table["step"], values, colour)], label)
+        Chart(written_out(name), [Line(name, table["step"], values, colour)], label)
         for table, colour, label in (
             (history, LINES[0], "step"),
             (diagnostics or {}, LINES[2], "step, of validation windows"),

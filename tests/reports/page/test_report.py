@@ -165,7 +165,7 @@ def test_a_report_is_whole_and_holds_the_scores(first, report):
     text = "".join(found.text)
     mse = scores_of(first.folder)["forecasters"]["srvp"]["mse"]["mean"]["value"]
     summary = text[: text.index("Pictures as files")]
-    assert f"first: mse ↓ mean {mse:.4g}, against" in summary
+    assert f"first: MSE ↓ mean {mse:.4g}, against" in summary
     for title in ("Against lead time", "Horizon of skill", "Test windows", "recipe", "Machine"):
         assert title in text
 
@@ -192,7 +192,7 @@ def test_runs_share_charts_where_they_can_be_compared_and_else_stand_apart(repor
     assert "must not be compared with those of first, second" in text
     assert "split: test in first, validation in third" in text
     told = [a["alt"] for tag, a in found.tags if tag == "img"]
-    shared, alone = (words for words in told if words.startswith("Chart of mse ↓ mean"))
+    shared, alone = (words for words in told if words.startswith("Chart of MSE ↓ mean"))
     assert "first: from" in shared
     assert "second: from" in shared
     assert "third: from" in alone

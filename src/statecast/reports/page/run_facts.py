@@ -14,6 +14,7 @@ from statecast.errors import StatecastError
 from statecast.evaluation.comparability import flat
 from statecast.io.fields.preprocessing import read_preparation
 from statecast.io.json_yaml import LARGEST_YAML, read_json, read_text
+from statecast.metrics.base import written_out
 from statecast.plots.curves import Chart, Line
 from statecast.reports.page.charts import REFERENCE, Picture, drawn
 from statecast.reports.page.example_windows import (
@@ -104,7 +105,7 @@ def learning_curves(members: Sequence[Member], folder: Path) -> list[Picture]:
             if name != "step" and "step" in log:
                 lines.setdefault(name, []).append(member.line(log["step"], values))
     return [
-        drawn(f"training-{number}", Chart(name.replace("_", " "), found, "step"), folder)
+        drawn(f"training-{number}", Chart(written_out(name), found, "step"), folder)
         for number, (name, found) in enumerate(lines.items(), start=1)
     ]
 

@@ -19,7 +19,7 @@ from statecast.evaluation.comparison_formats import numbered_sources, shown
 from statecast.evaluation.evaluation import rows_of, score_text
 from statecast.evaluation.skill import Skill
 from statecast.metrics import METRICS
-from statecast.metrics.base import Score
+from statecast.metrics.base import Score, written_out
 from statecast.plots.curves import Chart, Line, lead_time_axis
 from statecast.reports.page.charts import REFERENCE, STYLES, Picture, drawn
 from statecast.reports.page.runs import Member
@@ -122,7 +122,7 @@ def courses(members: Sequence[ScoredMember], found: Comparison) -> Iterator[Cour
 
 def title_of(column: Column) -> str:
     """A column of the table as text."""
-    return column.title.replace("_", " ")
+    return written_out(column.title)
 
 
 def course_chart(

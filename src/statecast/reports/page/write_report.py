@@ -12,8 +12,9 @@ from statecast.checks import typed
 from statecast.errors import FileError, InputError, require
 from statecast.evaluation.comparability import Group, grouped
 from statecast.evaluation.comparison import compare
-from statecast.evaluation.comparison_formats import statements
+from statecast.evaluation.comparison_formats import about_differences
 from statecast.io.atomic_files import atomic_path, write_text
+from statecast.metrics.base import written_out
 from statecast.reports.page import ensembles, run_facts, scores
 from statecast.reports.page.runs import Member, members_of
 from statecast.version import __version__
@@ -119,7 +120,11 @@ def group_content(
         "rows": scores.score_rows(found),
         "notes": scores.notes_on(chosen, found),
         "charts": [scores.course_chart(chosen, course, pictures, stem) for course in courses],
-        "differences": statements(found),
+        "about_differences": f"{about_differences(found)}.",
+        "differences": [
+            [written_out(d.score), f"{d.one} − {d.other}", d.interval, d.verdict]
+            for d in found.differences
+        ],
         "parts": list(scores.part_tables(chosen)),
         "skills": list(scores.skill_charts(chosen, found.columns, pictures, stem)),
         "skill": [
