@@ -149,6 +149,6 @@ def test_what_does_not_fit_is_refused():
         values=values.masked_fill(~mask, torch.nan), times=torch.arange(-4.0, 1.0),
         channels=("intensity",), mask=mask,
     )  # fmt: skip
-    with pytest.raises(InputError, match="present in every sequence"):
+    with pytest.raises(InputError, match="exist in every sequence"):
         told.filter(gaps)
     assert told.filter(replace(gaps, values=values, mask=None)).elapsed == 4
