@@ -210,7 +210,7 @@ def test_folders_that_are_no_runs_are_refused(recipe, tmp_path):
     with pytest.raises(FileError, match=r"not a run folder.* a model of the package: digits, "):
         open_run(tmp_path)
     run = create_run(recipe, tmp_path / "run")
-    with pytest.raises(FileError, match="Train it first"):
+    with pytest.raises(FileError, match="Train the run first"):
         run.load()
     path = tmp_path / "run" / "config.yaml"
     content = path.read_text()

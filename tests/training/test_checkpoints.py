@@ -131,7 +131,7 @@ def test_one_that_stepped_aside_counts_while_no_other_has_its_name(tmp_path):
 
 
 def test_a_folder_without_checkpoints_says_what_to_do(tmp_path):
-    with pytest.raises(FileError, match="Train it first"):
+    with pytest.raises(FileError, match="Train the run first"):
         load_checkpoint(tmp_path)
     save(tmp_path)
     with pytest.raises(FileError, match="it holds steps 7"):

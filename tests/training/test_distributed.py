@@ -225,9 +225,7 @@ def test_a_checkpoint_that_cannot_be_written_ends_all_and_is_told_by_the_writer(
         codes, said = all_.ended()
     assert codes == [2, 2]
     assert said[0][1].endswith("statecast: Cannot write the checkpoint: No space left on device.\n")
-    assert said[1][1].startswith(
-        "statecast: Process 1 of 2 lost another process; its error says why"
-    )
+    assert said[1][1].startswith("statecast: Process 1 of 2 lost another process. The error of")
     assert said[1][1].count("\n") == 1
 
 

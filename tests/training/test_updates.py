@@ -47,7 +47,7 @@ def small(data, kind=SRVP, width=4):
 
 @pytest.mark.parametrize("clip", [None, 0.1])
 def test_each_update_is_a_step_of_adam_on_its_own_weights_in_order(data, tmp_path, clip):
-    """Two steps, to a hundredth of one: in the second all of Adam's options matter."""
+    """Two steps, to a twentieth of one: in the second all of Adam's options matter."""
     model, twin = small(data, Alternating), small(data, Alternating)
     options = {"learning_rate": 0.001, "adam_betas": (0.5, 0.9), "batch_size": 4}
     trainer = trainer_of(data, tmp_path, model, gradient_clip=clip, **options)
@@ -82,7 +82,7 @@ def test_each_update_is_a_step_of_adam_on_its_own_weights_in_order(data, tmp_pat
             assert values[f"{prefix}gradient_norm"] == pytest.approx(norm, rel=1e-4)
     for name, weight in model.named_parameters():
         expected = dict(twin.named_parameters())[name]
-        torch.testing.assert_close(weight, expected, msg=name, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(weight, expected, msg=name, rtol=1e-4, atol=5e-5)
 
 
 def test_noise_differs_from_step_to_step_and_from_seed_to_seed(data, tmp_path):

@@ -141,7 +141,7 @@ def test_a_sample_that_is_not_a_number_does_not_hide(data):
         ("target", {}, "Separable does not"),
         ("persistence", {}, "Persistence does not"),
         ("srvp", {"validation_reduction": "mean"}, "validation_reduction: best"),
-        ("srvp", {"validation_metric": "crps"}, "by crps combines samples by ensemble"),
+        ("srvp", {"validation_metric": "crps"}, "crps combines samples by ensemble"),
         ("srvp", {"validation_ranking": "published"}, "future or paper"),
         ("srvp", {"validation_metric": "accuracy"}, "no metric 'accuracy'"),
         (

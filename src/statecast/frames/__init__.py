@@ -1,8 +1,7 @@
 """Frames, Batch, Forecast and FrameSpec: the only types that cross a layer."""
 
 from statecast.frames.batch import Batch
-from statecast.frames.forecast import Forecast
-from statecast.frames.frames import Frames
+from statecast.frames.frames import Forecast, Frames
 from statecast.frames.spec import FrameSpec
 from statecast.frames.tensors import as_series, as_tensor, default_channels
 

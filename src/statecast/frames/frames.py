@@ -1,16 +1,24 @@
-"""Frames: consecutive frames of a batch of sequences."""
+"""Frames and Forecast: consecutive frames of a batch of sequences, and samples of their future."""
 
 from __future__ import annotations
 
+import math
+from base64 import b64encode
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from html import escape
+from importlib import import_module
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from statecast.errors import InputError
+from statecast.checks import typed
+from statecast.errors import FileError, InputError, StatecastError, require
 from statecast.frames.tensors import (
     as_names,
     as_series,
@@ -24,6 +32,16 @@ from statecast.frames.tensors import (
     span_of,
 )
 from statecast.io.fields.coordinates import Coordinates
+from statecast.io.fields.forecast_layout import Layout, statistics_of
+
+if TYPE_CHECKING:
+    import xarray
+
+PICTURES = {
+    **dict.fromkeys((".gif", ".webp", ".mp4"), "animations"),
+    **dict.fromkeys((".png", ".pdf", ".svg"), "forecasts"),
+}  # module of `plots` that draws each
+PREVIEW = 192  # pixels: width of a forecast in a notebook
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,8 +123,6 @@ class Frames:
 
     def _repr_html_(self) -> str:
         """A moving preview of the first sequence, for notebooks."""
-        from statecast.frames.forecast import Forecast, preview
-
         shown = Forecast(
             samples=self.values[None],
             times=self.times,
@@ -188,3 +204,162 @@ class Frames:
             f"The {what} must be finite, got {bad} NaN or infinite value(s), the first at "
             f"(batch, time, channel, *space) = {first}. {remedy}"
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Forecast:
+    """Samples of the future of a batch of sequences, in the units of the data set.
+
+    Attributes:
+        samples: `(sample, batch, time, channel, *space)`; all equal from a deterministic model.
+        times: lead time of each frame, in frame intervals after the last observed frame.
+        channels: one name per channel.
+        coordinates: labels of the observed frames; None for bare arrays. Points that were unknown
+            in all labelled frames, as on land, are NaN.
+    """
+
+    samples: Float[Tensor, "sample batch time channel *space"]
+    times: Float[Tensor, " time"]
+    channels: tuple[str, ...]
+    coordinates: Coordinates | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "channels", as_names(self.channels))
+        check_layout(self.samples, ("sample", "batch", "time", "channel"), self.channels)
+        check_times(self.times, self.samples.shape[2])
+
+    def __repr__(self) -> str:
+        sizes = sizes_of(self.samples, ("sample", "batch", "time", "channel"))
+        labels = "" if self.coordinates is None else ", labelled"
+        return f"Forecast({sizes}, {', '.join(self.channels):.80}, {span_of(self.times)}{labels})"
+
+    def _repr_html_(self) -> str:
+        """A moving preview of the mean of the first sequence, for notebooks."""
+        return preview(repr(self), self)
+
+    @property
+    def mean(self) -> Float[Tensor, "batch time channel *space"]:
+        """Mean over samples."""
+        return self.samples.mean(dim=0)
+
+    @property
+    def std(self) -> Float[Tensor, "batch time channel *space"]:
+        """Standard deviation over samples (unbiased); zero for a single sample."""
+        if len(self.samples) == 1:
+            return torch.zeros_like(self.samples[0])
+        return self.samples.std(dim=0)
+
+    @typed
+    def quantile(self, probability: float) -> Float[Tensor, "batch time channel *space"]:
+        """Quantile over samples, interpolated linearly, at a probability in [0, 1]."""
+        if not 0 <= probability <= 1:
+            raise InputError(f"A quantile's probability must lie in [0, 1], got {probability}.")
+        # By sorting: torch.quantile refuses more than 2**24 values.
+        ordered = self.samples.sort(dim=0).values
+        position = probability * (len(ordered) - 1)
+        low = math.floor(position)
+        high = min(low + 1, len(ordered) - 1)
+        return torch.lerp(ordered[low], ordered[high], position - low)
+
+    def to(self, device: torch.device | str) -> Forecast:
+        """The same forecast with its samples on `device`."""
+        return replace(self, samples=self.samples.to(device))
+
+    def layout(self, *, statistics: bool = False, quantiles: Sequence[float] = ()) -> Layout:
+        """Variables and coordinates of the forecast as a labelled data set; see `to_xarray`."""
+        return Layout(
+            channels=self.channels,
+            shape=tuple(self.samples.shape),
+            lead_times=tuple(self.times.tolist()),
+            coordinates=self.coordinates,
+            statistics=statistics,
+            quantiles=tuple(quantiles),
+        )
+
+    @typed
+    def to_xarray(
+        self, *, statistics: bool = False, quantiles: Sequence[float] = ()
+    ) -> xarray.Dataset:
+        """One variable per channel, with dimensions (realization, batch, lead_time, y, x).
+
+        Point observations have the dimension `point` in place of y and x. Labelled frames keep
+        their labels: names of dimensions, coordinates, units, and the calendar, in `init_time`
+        and `valid_time`; they have no `batch` if there is only one sequence.
+
+        Args:
+            statistics: whether to add `NAME_mean` and `NAME_std` over samples.
+            quantiles: probabilities of `NAME_quantiles`, along a dimension `quantile`.
+
+        Errors:
+            InputError: a probability outside [0, 1].
+            MissingExtraError: xarray is not installed.
+        """
+        require("xarray", "fields", "export a forecast as a labelled data set")
+        layout = self.layout(statistics=statistics, quantiles=quantiles)
+        values = self.samples.detach().cpu().numpy()
+        dataset = layout.skeleton()
+        for name, planned in layout.variables().items():
+            found = values[:, :, :, planned.channel]
+            axis = 1  # of the batch
+            if planned.statistic != "samples":
+                found, axis = statistics_of(found, planned.statistic, layout.quantiles), 0
+            found = found if layout.batched else found.take(0, axis)
+            dataset[name] = (planned.dims, found, dict(planned.attributes))
+        return dataset
+
+    @typed
+    def save(self, path: str | Path, *, context: Frames | None = None) -> Path:
+        """Write a file, whole or not at all. The ending of its name sets the format.
+
+        `.nc` and `.zarr` hold what `to_xarray` gives. `.npz` holds `samples`, `times`, `channels`.
+        `.gif`, `.webp` and `.mp4` show the mean of the first sequence, or with `context` what
+        `animate_forecast` draws. `.png`, `.pdf` and `.svg` show what `plot_forecast` draws; they
+        need `context`.
+
+        Args:
+            path: the file.
+            context: the observed frames, for pictures.
+
+        Errors:
+            InputError: `.png`, `.pdf` or `.svg` without `context`.
+            FileError: another ending, or the file cannot be written.
+            MissingExtraError: a package that the format needs is not installed.
+        """
+        from statecast.io.atomic_files import write_npz
+        from statecast.io.fields.writers import SINKS, write_labelled
+
+        ending = Path(path).suffix.lower()
+        samples = self.samples.detach().cpu().numpy()
+        if ending in SINKS:
+            return write_labelled(path, self.layout(), [samples])
+        if ending == ".npz":
+            return write_npz(
+                path, samples=samples, times=self.times.numpy(), channels=np.array(self.channels)
+            )
+        if ending not in PICTURES:
+            endings = (*SINKS, ".npz", *PICTURES)
+            raise FileError(f"A forecast is written as {', '.join(endings)}, got {path}.")
+        # Imported by name: plots import frames, so frames must not import plots.
+        animated = PICTURES[ending] == "animations"
+        plots = import_module(f"statecast.plots.{PICTURES[ending]}")
+        found = self.to("cpu")
+        if animated and context is None:
+            plots.animate_frames(found, path)
+        elif context is None:
+            raise InputError(f"A {ending} also shows the observed frames: pass them as context.")
+        else:
+            draw = plots.animate_forecast if animated else plots.plot_forecast
+            draw(context.to("cpu"), found, path)
+        return Path(path)
+
+
+def preview(text: str, shown: Forecast) -> str:
+    """HTML: a line of text, and below it an animation of the mean of the first sequence."""
+    line = f"<p><code>{escape(text)}</code></p>"
+    with TemporaryDirectory() as folder:
+        try:
+            picture = shown.save(Path(folder) / "preview.gif").read_bytes()
+        except StatecastError as error:
+            return f"{line}<p>No preview: {escape(str(error))}</p>"
+    data = b64encode(picture).decode()
+    return f'{line}<img width="{PREVIEW}" src="data:image/gif;base64,{data}"/>'
