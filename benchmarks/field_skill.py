@@ -10,6 +10,7 @@ its 95 % interval, and the lead times at which the interval excludes zero.
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
@@ -62,10 +63,15 @@ def differences(seed: int, found: Evaluation) -> Iterator[list[str]]:
             yield [
                 str(seed), name, "squared error" if title == "RMSE" else title,
                 f"{100 * gain.value / base:+.1f} %",
-                f"[{100 * gain.low / base:+.1f}, {100 * gain.high / base:+.1f}]",
+                interval(100 * gain.low / base, 100 * gain.high / base),
                 ranges([high < 0 for high in gain.highs], found.lead_times),
                 ranges([low > 0 for low in gain.lows], found.lead_times),
             ]  # fmt: skip
+
+
+def interval(low: float, high: float) -> str:
+    """Bounds in percent; a dash where too few windows leave none."""
+    return "–" if math.isnan(low) else f"[{low:+.1f}, {high:+.1f}]"
 
 
 def ranges(chosen: Sequence[bool], times: Sequence[float]) -> str:
