@@ -163,9 +163,9 @@ def test_a_report_is_whole_and_holds_the_scores(first, report):
                     continue  # one forecast has no calibration
                 assert selections[selection]["value"] in found.values, (forecaster, metric)
     text = "".join(found.text)
-    mse = scores_of(first.folder)["forecasters"]["srvp"]["mse"]["mean"]["value"]
+    crps = scores_of(first.folder)["forecasters"]["srvp"]["crps"]["ensemble"]["value"]
     summary = text[: text.index("Pictures as files")]
-    assert f"first: MSE ↓ mean {mse:.4g}, against" in summary
+    assert f"first: CRPS ↓ {crps:.4g}, against" in summary
     for title in ("Against lead time", "Horizon of skill", "Test windows", "recipe", "Machine"):
         assert title in text
 
