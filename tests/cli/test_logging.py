@@ -42,6 +42,15 @@ def test_output_that_cannot_be_written_is_one_line_with_code_2(monkeypatch, caps
     assert told.count("\n") == 1
 
 
+def test_an_error_that_is_not_of_the_output_is_not_told_as_one(monkeypatch):
+    def lose_connection(arguments):
+        raise ConnectionResetError(104, "Connection reset by peer")
+
+    monkeypatch.setattr("statecast.cli.main.run_command", lose_connection)
+    with pytest.raises(ConnectionResetError):
+        main(["list"])
+
+
 def test_the_bare_command_says_where_to_start(capsys):
     assert main([]) == MISTAKE
     assert "statecast demo" in capsys.readouterr().out

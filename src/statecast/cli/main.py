@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import logging
 import os
 import sys
@@ -16,6 +17,8 @@ from statecast.errors import InputError, StatecastError
 from statecast.version import __version__
 
 MISTAKE = 2  # exit code of a user's mistake
+# What a failed write to standard output reports; other errors of the system keep their traceback.
+OUTPUT_ERRORS = (errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF)
 SPINS = "10000"  # iterations that an idle thread spins before it sleeps
 
 
@@ -27,9 +30,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         finally:
             sys.stdout.flush()
     except OSError as error:
-        if error.filename is not None:
+        if error.filename is not None or error.errno not in OUTPUT_ERRORS:
             raise
-        # What is left in the buffer would fail once more when the interpreter ends.
+        # Drop the rest of the buffer, or the interpreter would try to write it as it ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         if isinstance(error, BrokenPipeError):  # the reader has gone, as in `statecast list | head`
             return 0
