@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from helpers.small_models import SMALL
 
 from statecast.data.base import seeded_generator
 from statecast.errors import InputError
@@ -12,14 +13,7 @@ from statecast.models.change import REFERENCES
 from statecast.models.error_patterns import MOST, ErrorPatterns
 
 SPEC = FrameSpec(channels=("u",), space=(16, 16), context=3, horizon=4, value_range=None)
-SMALL = {
-    "srvp": {"width": 4, "code_size": 6, "latent_size": 4, "noise_size": 3, "inference_hidden": 8,
-             "content_size": 8, "transition_hidden": 9},
-    "separable": {"encoder_width": 4, "decoder_width": 4, "content_size": 5, "latent_size": 4,
-                  "dynamics_hidden": 9},
-    "svg": {"width": 4, "code_size": 6, "noise_size": 3, "recurrent_size": 8},
-    "convlstm": {"width": 4, "layers": 2},
-}  # fmt: skip
+TRIED = ("srvp", "separable", "svg", "convlstm")
 
 
 def batch(count=12, seed=0, mask=None):
@@ -46,7 +40,7 @@ def calibrated(model, found, step=1, samples=4):
     return model
 
 
-@pytest.mark.parametrize("name", SMALL)
+@pytest.mark.parametrize("name", TRIED)
 @pytest.mark.parametrize("reference", REFERENCES)
 def test_before_training_any_model_forecasts_its_reference_exactly(name, reference):
     model = fitted(name, reference, spread=False)
@@ -60,7 +54,7 @@ def test_before_training_any_model_forecasts_its_reference_exactly(name, referen
     assert torch.equal(ours.samples, expected.samples)
 
 
-@pytest.mark.parametrize("name", SMALL)
+@pytest.mark.parametrize("name", TRIED)
 def test_the_loss_of_any_model_reaches_its_weights_and_those_alone(name):
     model = fitted(name)
     for update in model.updates:

@@ -11,10 +11,16 @@ from statecast.models.scheduled_sampling import (
     draw_true_counts,
     draw_true_frames,
     inverse_sigmoid_sampling,
+    linear_rise,
     reverse_scheduled_sampling,
     scheduled_sampling,
 )
 from statecast.nn.patches import fold_patches, unfold_patches
+
+
+def test_a_weight_rises_linearly_or_jumps():
+    assert [linear_rise(step, start=2, end=6) for step in (0, 2, 3, 6, 9)] == [0, 0, 0.25, 1, 1]
+    assert [linear_rise(step, start=4, end=4) for step in (0, 3, 4)] == [0, 0, 1]
 
 
 def test_the_published_schedule():

@@ -20,8 +20,10 @@ class TrueFrames(NamedTuple):
 
 
 def linear_rise(step: int, *, start: int, end: int) -> float:
-    """A factor that rises linearly from 0 at step `start` to 1 at step `end`."""
-    return 1.0 if step >= end else max(0.0, (step - start) / (end - start))
+    """A factor that rises linearly from 0 at step `start` to 1 at step `end`; a jump if equal."""
+    if step >= end:
+        return 1.0
+    return (step - start) / (end - start) if step > start else 0.0
 
 
 def scheduled_sampling(step: int, *, end: int) -> TrueFrames:
