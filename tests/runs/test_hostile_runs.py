@@ -18,6 +18,7 @@ from statecast.evaluation.comparison import compare
 from statecast.io.sealed_json import sealed
 from statecast.reports.inspection.inspect_path import inspect_path
 from statecast.reports.page.charts import plain_name
+from statecast.reports.page.write_report import write_report
 from statecast.runs.create import create_run
 from statecast.runs.digests import record_digests
 from statecast.runs.load import load
@@ -322,3 +323,26 @@ def test_a_prepared_store_does_not_reach_elsewhere(canary, tmp_path):
         (folder / name).symlink_to(canary.secret)
         with pytest.raises(FileError, match="link that leads out"):
             open_prepared(folder, KTH.kind)
+
+
+def test_names_in_scores_are_text_everywhere(run, canary, tmp_path):
+    scores = json.loads((run / "scores.json").read_text())
+    first = next(iter(scores["forecasters"]))
+    every = "".join(HOSTILE)
+    scores["forecasters"][every] = scores["forecasters"][first]
+    score = scores["forecasters"][first].pop("mse")
+    scores["forecasters"][first] = {f"../../../evil{every}": score}
+    for name in HOSTILE:
+        scores["protocol"][name] = name
+        scores["not_computed"][name] = name
+    scores["protocol"]["name"] = HOSTILE[0]
+    (run / "scores.json").write_text(json.dumps(scores))
+    before = {path for path in tmp_path.rglob("*") if run not in path.parents}
+    output = tmp_path / "report.html"
+    write_report([run], output, windows=2, samples=2)
+    text = output.read_text()
+    assert "<script" not in text
+    assert "\x1b" not in text
+    made = {path for path in tmp_path.rglob("*") if run not in path.parents} - before
+    pictures = tmp_path / "report_pictures"
+    assert all(path in (output, pictures) or path.parent == pictures for path in made)

@@ -1,6 +1,8 @@
 """Checkpoints: exact, whole or not at all, and damage is named."""
 
+import json
 import shutil
+import subprocess
 
 import pytest
 import torch
@@ -190,3 +192,54 @@ def test_no_file_may_be_so_large(fork_server, tmp_path, limit):
         (said,) = (tmp_path / "says").read_text().splitlines()
         assert said.startswith(f"Cannot write {tmp_path / 'checkpoints'}/step=000007: a limit")
         assert said.endswith("Earlier checkpoints are intact.")
+
+
+def test_nothing_in_a_checkpoint_is_a_pickle(tmp_path):
+    path = save(tmp_path)
+    assert {p.name for p in path.iterdir()} == {MODEL_FILE, STATE_FILE, MANIFEST}
+    json.loads((path / MANIFEST).read_text())
+    for name in (MODEL_FILE, STATE_FILE):
+        content = (path / name).read_bytes()
+        json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+
+
+def test_links_are_not_followed(tmp_path):
+    path = save(tmp_path)
+    secret = tmp_path / "secret"
+    (path / MODEL_FILE).rename(secret)
+    (path / MODEL_FILE).symlink_to(secret)
+    with pytest.raises(CorruptionError, match="missing"):
+        load_checkpoint(tmp_path)
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of 64 KiB."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(place)]
+    if shutil.which("mount") is None or subprocess.run(mount, check=False).returncode:
+        pytest.skip("no file system can be mounted here")
+    yield place
+    subprocess.run(["umount", "--lazy", str(place)], check=True)
+
+
+def test_a_full_disk_for_real(small_disk):
+    killable_jobs.save(small_disk, 1, best=True)
+    for step in range(2, 40):  # each a page of 4 KiB less
+        (small_disk / f"other-{step}").write_bytes(b"x" * 4096)
+        try:
+            killable_jobs.save(small_disk, step)
+        except FileError as error:
+            said = str(error)
+            break
+    assert "the disk is full" in said
+    assert load_checkpoint(small_disk).step == step - 1
+    assert load_checkpoint(small_disk, "best").step == 1
+    for path in list_checkpoints(small_disk):
+        verify_checkpoint(path)
+    assert not list(small_disk.rglob(".*"))
+    for path in small_disk.glob("other-*"):
+        path.unlink()
+    killable_jobs.save(small_disk, step)
+    assert load_checkpoint(small_disk).step == step

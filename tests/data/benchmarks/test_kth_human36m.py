@@ -141,3 +141,10 @@ def test_without_pyav_the_extra_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(MissingExtraError, match=r"statecast\[video\]"):
         list(decode_frames(tmp_path / "any.avi", "avi", rate=25))
+
+
+def test_a_playlist_in_the_clothes_of_a_video_opens_nothing(tmp_path):
+    path = tmp_path / "person01_boxing_d1_uncomp.avi"
+    path.write_text("ffconcat version 1.0\nfile /etc/hostname\n")
+    with pytest.raises(FileError, match="not an AVI file: it begins with b'ffconcat ver'"):
+        list(decode_frames(path, "avi", rate=25))

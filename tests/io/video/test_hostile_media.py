@@ -252,3 +252,13 @@ def test_a_call_in_a_header_of_npy_is_not_made(canary, tmp_path):
     with pytest.raises(StatecastError):
         read_array(path)
     assert isinstance(canary.ran, Path)
+
+
+def test_links_out_of_a_folder_of_clips_are_refused(canary, tmp_path):
+    folder = tmp_path / "clips"
+    folder.mkdir()
+    for name in ("a.mp4", "b.png"):
+        (folder / name).symlink_to(canary.secret)
+        with pytest.raises(FileError, match="leads out"):
+            find_clips(str(folder))
+        (folder / name).unlink()
