@@ -26,6 +26,23 @@ def field(path, *, memory, drift=0.0, calm=None):
     return Fields(path=str(path), context=3, horizon=4, anomaly="mean", multiple=1)
 
 
+def carried_field(path):
+    """Plane waves that move over a map, each at a speed of its own, and random in time."""
+    generator = np.random.default_rng(0)
+    y, x = np.mgrid[:16.0, :16.0]
+    values = np.zeros((DAYS, 16, 16))
+    for _ in range(20):
+        ky, kx = 0.5 * generator.standard_normal(2)
+        phase = ky * y + kx * x + generator.uniform(0, 2 * np.pi)
+        turn = 0.6 * ky - 0.8 * kx + 0.01 * generator.standard_normal()
+        values += np.cos(phase - turn * np.arange(DAYS)[:, None, None])
+    times = np.datetime64("2001-01-01", "ns") + np.arange(DAYS) * np.timedelta64(1, "D")
+    data = {"t": (("time", "lat", "lon"), values)}
+    coords = {"time": times, "lat": np.arange(16.0), "lon": np.arange(16.0)}
+    xarray.Dataset(data, coords).to_netcdf(path)
+    return Fields(path=str(path), context=3, horizon=4, anomaly="mean", multiple=1)
+
+
 def chosen(data):
     return choose_reference(data, batch_size=32, seed=1)
 
@@ -51,3 +68,12 @@ def test_training_windows_decide_between_what_a_short_validation_cannot_tell(tmp
 def test_persistence_stays_where_nothing_is_gained(tmp_path):
     data = field(tmp_path / "walk.nc", memory=1e6)
     assert chosen(data).value == "persistence"
+
+
+def test_maps_that_move_are_carried_on(tmp_path):
+    found = chosen(carried_field(tmp_path / "carried.nc"))
+    assert found.value in ("lagrangian_persistence", "damped_lagrangian_persistence")
+
+
+def test_a_reference_that_does_not_apply_is_left_out(tmp_path):
+    assert "lagrangian" not in chosen(field(tmp_path / "small.nc", memory=3.0)).chosen

@@ -57,6 +57,23 @@ def fit_statistics(model: Forecaster, windows: Windows, *, batch_size: int, seed
     )
 
 
+def fit_baseline(baseline: Forecaster, data: DataSource, *, seed: int) -> None:
+    """Fit a baseline on training windows, if it needs any.
+
+    Args:
+        baseline: the baseline; it is fitted in place.
+        data: the data source that gives training windows.
+        seed: seed of the draw of training windows.
+
+    Errors:
+        InputError: it does not apply to these data.
+    """
+    baseline.check_context_length(baseline.spec.context)
+    if baseline.needs_statistics:
+        windows = data.windows("train")
+        fit_statistics(baseline, windows, batch_size=min(32, len(windows)), seed=seed)
+
+
 def fitted_baselines(
     names: tuple[str, ...], model: Forecaster, data: DataSource, *, seed: int
 ) -> tuple[dict[str, Forecaster], dict[str, str]]:
@@ -85,12 +102,9 @@ def fitted_baselines(
             raise InputError(f"There is no baseline {name!r}; choose from {', '.join(BASELINES)}.")
         if type(model) is MODELS[name]:
             continue
-        baseline = MODELS[name](model.spec).to(device)
         try:
-            baseline.check_context_length(model.spec.context)
-            if baseline.needs_statistics:
-                windows = data.windows("train")
-                fit_statistics(baseline, windows, batch_size=min(32, len(windows)), seed=seed)
+            baseline = MODELS[name](model.spec).to(device)
+            fit_baseline(baseline, data, seed=seed)
         except InputError as error:
             reasons[name] = f"it cannot be fitted: {error}"
             continue

@@ -78,10 +78,10 @@ def evaluate(
         substeps: solver steps per frame; by default the model's own number.
         solver: solver of the transition's differential equation; by default the model's own.
         baselines: baselines to score beside the model: `persistence` (always included),
-            `climatology`, `damped_persistence`, `linear`, `analogue`, `dmd`. Those that need it
-            are fitted on training windows. The result names each one that does not fit the data
-            and gives the reason. If the model forecasts changes from a reference, that reference
-            is scored too.
+            `climatology`, `damped_persistence`, `lagrangian_persistence`, `linear`, `analogue`,
+            `dmd`. Those that need it are fitted on training windows. The result names each one
+            that does not fit the data and gives the reason. If the model forecasts changes from a
+            reference, that reference is scored too.
         analyses: names of analyses to run as well; the result names each one that does not apply
             and gives the reason.
         lpips_weights: file with the weights of the network behind LPIPS, or the folder that holds

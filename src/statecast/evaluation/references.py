@@ -9,7 +9,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from statecast.data.base import DataSource, InferredOption, Split
-from statecast.evaluation.baselines import fit_statistics
+from statecast.errors import InputError
+from statecast.evaluation.baselines import fit_baseline
 from statecast.evaluation.bootstrap import bootstrap
 from statecast.evaluation.scoring import Scores, score_windows
 from statecast.metrics.base import ROWS
@@ -34,10 +35,7 @@ def choose_reference(data: DataSource, *, batch_size: int, seed: int) -> Inferre
         batch_size: windows at once.
         seed: seed of the draw of training windows.
     """
-    training = data.windows("train")
-    models = {name: build(data.spec) for name, build in REFERENCES.items()}
-    for model in models.values():
-        fit_statistics(model, training, batch_size=min(32, len(training)), seed=seed)
+    models = fitted_references(data, seed)
     scores = scores_on("validation", models, data, batch_size)
     ratios, rivals = ratios_of(scores), rivals_of(scores, seed)
     told = f"by mean squared error on validation windows, relative to persistence: {listed(ratios)}"
@@ -49,6 +47,18 @@ def choose_reference(data: DataSource, *, batch_size: int, seed: int) -> Inferre
     if ratios[best] > 1 - MARGIN:
         best = "persistence"
     return InferredOption("reference", f"{best}, {told}", "reference", best)
+
+
+def fitted_references(data: DataSource, seed: int) -> dict[str, Baseline]:
+    """The references that apply to these data, fitted on training windows."""
+    found: dict[str, Baseline] = {}
+    for name, build in REFERENCES.items():
+        try:
+            found[name] = build(data.spec)
+            fit_baseline(found[name], data, seed=seed)
+        except InputError:  # such as a motion where frames are no maps
+            found.pop(name, None)
+    return found
 
 
 def scores_on(

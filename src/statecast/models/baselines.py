@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 import torch
 from jaxtyping import Float
@@ -179,3 +179,18 @@ class Climatology(Baseline):
         if not bool(self.fitted):
             raise InputError("The climatology is not fitted yet: call fit_statistics, or train it.")
         return self.mean.expand(len(values), len(times), *self.mean.shape)
+
+
+class MappedBatches:
+    """Batches with a function applied to each, which can be iterated over again.
+
+    Args:
+        batches: the batches.
+        change: the function.
+    """
+
+    def __init__(self, batches: Iterable[Batch], change: Callable[[Batch], Batch]) -> None:
+        self.batches, self.change = batches, change
+
+    def __iter__(self) -> Iterator[Batch]:
+        return map(self.change, self.batches)

@@ -34,8 +34,10 @@ def build_model(
         reference: forecast that the model's changes are added to, see `ChangeForecaster`:
             `persistence`; `damped_persistence`, where the anomaly from the climatology decays;
             `recent_damped_persistence`, where the anomaly from the mean of the context decays,
-            for climates that drift; `climatology`; or `none`, for a model of frames. Recipes also
-            accept `auto`: the one that is best on validation windows.
+            for climates that drift; `lagrangian_persistence`, the last map carried on by the
+            motion of the context; `damped_lagrangian_persistence`, where the carried anomaly
+            decays; `climatology`; or `none`, for a model of frames. Recipes also accept `auto`:
+            the one that is best on validation windows.
         spread: whether samples of a model with a reference also differ by the errors that remain
             on validation windows.
         generator: source of the initial weights.

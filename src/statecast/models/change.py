@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from functools import reduce
 from typing import Literal
@@ -15,20 +15,37 @@ from torch import Tensor
 from statecast.errors import InputError
 from statecast.frames import Batch, Frames, FrameSpec
 from statecast.models.base import Forecaster, Losses, Update
-from statecast.models.baselines import Baseline, Climatology, Persistence, along_leads, filled
+from statecast.models.baselines import (
+    Baseline,
+    Climatology,
+    MappedBatches,
+    Persistence,
+    along_leads,
+    filled,
+)
 from statecast.models.damped_persistence import DampedPersistence
 from statecast.models.error_patterns import ErrorPatterns, pattern_count
 from statecast.models.error_sums import ErrorSums
+from statecast.models.lagrangian_persistence import LagrangianPersistence
 from statecast.nn.random import branch, normal_draws
 from statecast.solvers.solvers import SolverName
 
 ReferenceName = Literal[
-    "none", "auto", "persistence", "damped_persistence", "recent_damped_persistence", "climatology"
+    "none",
+    "auto",
+    "persistence",
+    "damped_persistence",
+    "recent_damped_persistence",
+    "lagrangian_persistence",
+    "damped_lagrangian_persistence",
+    "climatology",
 ]
 REFERENCES: dict[str, Callable[[FrameSpec], Baseline]] = {
     "persistence": Persistence,
     "damped_persistence": DampedPersistence,
     "recent_damped_persistence": lambda spec: DampedPersistence(spec, normal="context"),
+    "lagrangian_persistence": LagrangianPersistence,
+    "damped_lagrangian_persistence": lambda spec: DampedPersistence(spec, carried=True),
     "climatology": Climatology,
 }
 STATE_SCALE = 3.0  # divides the observed state, which is an input more than a target
@@ -285,18 +302,3 @@ class ChangeForecaster(Forecaster):
 
     def _check_solver(self, solver: SolverName | None, substeps: int | None) -> None:
         self.model._check_solver(solver, substeps)
-
-
-class MappedBatches:
-    """Batches with a function applied to each, which can be iterated over again.
-
-    Args:
-        batches: the batches.
-        change: the function.
-    """
-
-    def __init__(self, batches: Iterable[Batch], change: Callable[[Batch], Batch]) -> None:
-        self.batches, self.change = batches, change
-
-    def __iter__(self) -> Iterator[Batch]:
-        return map(self.change, self.batches)
