@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import torch
@@ -21,13 +22,15 @@ STATISTICS = 2  # stream of random numbers, apart from those of weights, steps a
 class StatisticsBatches:
     """Training batches for statistics, drawn with random numbers of their own.
 
-    Every iteration gives the same batches, so a fit may take several passes.
+    Every iteration gives the same batches, so a fit may take several passes. There are at most
+    `count` of them, and no more than all windows fill.
     """
 
     def __init__(
         self, windows: Windows, count: int, *, batch_size: int, seed: int, device: torch.device
     ) -> None:
-        self.windows, self.count, self.batch_size = windows, count, batch_size
+        self.windows, self.batch_size = windows, batch_size
+        self.count = min(count, math.ceil(len(windows) / batch_size))
         self.seed = seeded_generator(seed, STATISTICS).initial_seed()
         self.device = device
 
