@@ -8,6 +8,11 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
+import pytest
+import torch
+
+from statecast.errors import InputError
+
 PAGE = Path(__file__).parents[2] / "docs" / "extend.md"
 
 
@@ -20,6 +25,12 @@ def test_the_model_of_the_page_beats_persistence(tmp_path, monkeypatch):
     scores = module.scores.forecasters
     assert module.result.step == module.options.steps
     assert mean_of(scores["carry"]) < 0.5 * mean_of(scores["persistence"])
+    context = module.data.windows("test").batch(torch.tensor([0])).context
+    whole = module.model.forecast(context, 3).samples
+    assert torch.equal(module.model.forecast(context, times=[2.9999999]).samples, whole[:, :, 2:])
+    for times in ([0.5, 1.0], [2.9], [0, 1], [-1.0]):  # its `predict` would give other frames
+        with pytest.raises(InputError, match="Carry works in whole frames only"):
+            module.model.forecast(context, times=times)
 
 
 def test_a_recipe_names_the_model_of_an_installed_package(tmp_path, monkeypatch):

@@ -65,7 +65,7 @@ def test_asked_for_times_are_frames_of_the_whole_forecast():
 
 @pytest.mark.parametrize(
     ("times", "message"),
-    [([0.5, 1], "whole frames only"), ([0, 1], "time 1 at most"), ([1, 1.000001], "must increase")],
+    [([0.5, 1], "whole frames only"), ([0, 1], "times` from 1"), ([1, 1.000001], "must increase")],
 )
 def test_times_that_are_no_frames_are_refused(times, message):
     with pytest.raises(InputError, match=message):

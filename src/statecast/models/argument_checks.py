@@ -12,6 +12,7 @@ from torch import Tensor
 
 from statecast.checks import LONGEST
 from statecast.errors import InputError
+from statecast.models.latents import TIME_TOLERANCE
 
 
 def as_times(times: Sequence[float] | Tensor, dtype: torch.dtype) -> Float[Tensor, " time"]:
@@ -35,6 +36,25 @@ def as_times(times: Sequence[float] | Tensor, dtype: torch.dtype) -> Float[Tenso
     if float(wanted.abs().max()) > LONGEST:
         raise InputError(f"Times must lie within {LONGEST} frames, got {shortened(wanted)}.")
     return wanted
+
+
+def whole_leads(times: Float[Tensor, " time"], title: str) -> Float[Tensor, " time"]:
+    """Times of frames after the context, rounded to the whole numbers that they stand for.
+
+    Args:
+        times: lead times, in frame intervals.
+        title: name of the model, for messages.
+
+    Errors:
+        InputError: a time lies between frames or before time 1.
+    """
+    leads = times.round()
+    if bool(((times - leads).abs() > TIME_TOLERANCE).any()) or bool((leads < 1).any()):
+        raise InputError(
+            f"{title} works in whole frames only: ask for whole `times` from 1, the first frame "
+            f"after the context, got {shortened(times)}."
+        )
+    return leads
 
 
 def checked_series(

@@ -27,7 +27,13 @@ from statecast.frames import (
     as_tensor,
     default_channels,
 )
-from statecast.models.argument_checks import as_times, check_size, checked_series, shortened
+from statecast.models.argument_checks import (
+    as_times,
+    check_size,
+    checked_series,
+    shortened,
+    whole_leads,
+)
 from statecast.models.calibration import Calibration
 from statecast.nn.fast.convolution import lay_weights_channels_last
 from statecast.nn.fast.weight_cache import constant_weights
@@ -73,6 +79,9 @@ class Forecaster(nn.Module, ABC):
 
     Class attributes:
         stochastic: False where all samples of a forecast are equal.
+        takes_any_time: whether `predict` takes times between frames and before the first frame
+            after the context, and refuses those that it cannot do itself. Otherwise `times` are
+            whole numbers from 1.
         takes_actions: whether frames are forecast under the actions of an agent, where the data
             have any.
         supports_content_swap: whether content and dynamics can come from two contexts. Such a
@@ -82,6 +91,7 @@ class Forecaster(nn.Module, ABC):
     """
 
     stochastic: bool = False
+    takes_any_time: bool = False
     takes_actions: bool = False
     supports_content_swap: ClassVar[bool] = False
     channels_last: bool = True
@@ -253,7 +263,7 @@ class Forecaster(nn.Module, ABC):
                 units of the data.
             horizon: number of frames to forecast; by default that of training.
             times: instead of `horizon`, the increasing lead times wanted, in frame intervals
-                after the last observed frame; not necessarily whole numbers.
+                after the last observed frame; whole numbers from 1, unless the model takes others.
             samples: number of futures to draw.
             substeps: steps of the transition per frame while forecasting; by default the
                 model's own.
@@ -449,6 +459,8 @@ class Forecaster(nn.Module, ABC):
         if horizon is not None:
             raise InputError("Give either `horizon` or `times` to forecast, not both.")
         wanted = as_times(times, torch.float32)
+        if not self.takes_any_time:
+            wanted = whole_leads(wanted, self.title)
         if not bool((wanted.diff() > 0).all()):
             raise InputError(f"Times must increase, got {shortened(wanted)}.")
         return wanted

@@ -11,10 +11,9 @@ from torch import Tensor
 
 from statecast.errors import InputError
 from statecast.frames import Batch, FrameSpec
+from statecast.models.argument_checks import whole_leads
 from statecast.models.baselines import Baseline, check_repeatable
 from statecast.models.incremental_svd import IncrementalBasis
-
-WHOLE = 1e-5  # times this close to a whole number of frames count as whole
 
 
 class DMD(Baseline):
@@ -156,17 +155,13 @@ class DMD(Baseline):
     def extrapolate(self, values: Tensor, times: Tensor) -> Tensor:
         if not bool(self.fitted):
             raise InputError("The dmd is not fitted yet: call fit_statistics, or train it.")
-        frames = times.round()
-        if bool(((times - frames).abs() > WHOLE).any()) or float(times[0]) < 1 - WHOLE:
-            raise InputError(
-                "dmd forecasts whole frames after the context only: ask for whole `times` from 1."
-            )
+        leads = whole_leads(times, self.title)
         reduced = self.reduce(values.flatten(2))[:, -self.delays :]
         path = []
-        for _ in range(int(frames[-1])):
+        for _ in range(int(leads[-1])):
             following = self.embed(reduced) @ self.map.T
             path.append(following)
             reduced = torch.cat([reduced, following.unsqueeze(1)], dim=1)[:, -self.delays :]
-        wanted = torch.stack(path, dim=1)[:, frames.long() - 1]
+        wanted = torch.stack(path, dim=1)[:, leads.long() - 1]
         decoded = self.mean + wanted @ self.basis
         return decoded.to(values.dtype).view(*decoded.shape[:2], *values.shape[2:])

@@ -11,11 +11,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from statecast.errors import InputError
 from statecast.frames import Frames
-from statecast.models.argument_checks import shortened
 from statecast.models.base import Forecaster
-from statecast.models.latents import TIME_TOLERANCE
 from statecast.nn.noise import Noise
 from statecast.solvers.solvers import SolverName
 
@@ -97,7 +94,7 @@ class FrameFeedback(Forecaster, Generic[S]):
         content_from: Frames | None,
         generator: torch.Generator | None,
     ) -> Float[Tensor, "sample batch time channel *space"]:
-        leads = whole_leads(times)
+        leads = [int(time) for time in times.tolist()]
         values, batch = context.values, len(context.values)
         with torch.inference_mode(False):  # saves a copy in `forecast`
             forecast = values.new_empty(samples, batch, len(leads), *values.shape[2:])
@@ -109,22 +106,3 @@ class FrameFeedback(Forecaster, Generic[S]):
                 folded = self.normaliser.restore(frame, axis=1).unflatten(0, (batch, samples))
                 forecast[:, :, place[lead]] = folded.transpose(0, 1)
         return forecast
-
-
-def whole_leads(times: Float[Tensor, " time"]) -> list[int]:
-    """Increasing lead times as whole numbers of frames.
-
-    Errors:
-        InputError: a time lies between frames or before time 1, or two times fall on one frame.
-    """
-    leads = times.round()
-    if bool(((times - leads).abs() > TIME_TOLERANCE).any()):
-        raise InputError("This transition works in whole frames only: ask for whole `times`.")
-    if float(leads[0]) < 1:
-        raise InputError(
-            "This model goes back to time 1 at most (0 is the last observed frame), got a time of "
-            f"{float(leads[0]):g}."
-        )
-    if bool((leads.diff() < 1).any()):
-        raise InputError(f"Times must increase, got {shortened(times)}.")
-    return [int(lead) for lead in leads.tolist()]

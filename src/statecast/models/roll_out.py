@@ -43,6 +43,7 @@ class State(NamedTuple):
 class LatentRollout(Staged, Forecaster):
     """A model that carries a latent through frame intervals by a solver, with noise or without."""
 
+    takes_any_time = True  # `advance` refuses those that a transition cannot do
     substeps: int = 1  # steps of the solver per frame, unless asked otherwise
     solver: SolverName = "euler"  # unless asked otherwise
     solvers: tuple[SolverName, ...] = ODE_SOLVERS  # empty for a transition in whole frames

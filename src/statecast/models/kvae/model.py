@@ -79,6 +79,7 @@ class KVAE(OnlineForecaster[Path]):
     """
 
     stochastic = True
+    takes_any_time = True  # those of the context as well; it refuses times between frames
     state_type = Path
 
     def __init__(

@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from statecast.errors import InputError
 from statecast.frames import Batch, Frames, FrameSpec
 from statecast.models.base import Losses, known_part
-from statecast.models.frame_feedback import whole_leads
 from statecast.models.frame_grid import known_frames, whole_frames
 from statecast.models.latents import TIME_TOLERANCE
 from statecast.models.online import OnlineForecaster, check_rows
@@ -130,6 +129,7 @@ class TDVAE(OnlineForecaster[BeliefState]):
         bounded = self.normaliser.fitting_output == "sigmoid"
         self.likelihood = likelihood or ("bernoulli" if bounded else "gaussian")
         self._check_options(bounded)
+        self.takes_any_time = gap_input
         shape, told = spec.frame_shape, int(gap_input)
         state = layers * latent_size
         self.encoder = FrameEncoder(shape, code_size, architecture=architecture, width=width)
@@ -329,7 +329,7 @@ class TDVAE(OnlineForecaster[BeliefState]):
         samples: int,
         generator: torch.Generator | None,
     ) -> Float[Tensor, "sample batch time channel *space"]:
-        leads = times.tolist() if self.gap_input else [float(t) for t in whole_leads(times)]
+        leads = times.tolist()
         if leads[0] <= 0:
             raise InputError(
                 "This model forecasts times after the last observed frame, at 0, got a time of "
