@@ -1,5 +1,7 @@
 """The table of analyses: means over seeds, the better of what has a better, and who is left out."""
 
+import csv
+import io
 import json
 
 import pytest
@@ -10,10 +12,10 @@ from statecast.data import DATASETS
 from statecast.errors import InputError
 from statecast.evaluation.analyses_comparison import Finding, compare_analyses
 from statecast.evaluation.comparability import Scored
-from statecast.evaluation.comparison import Cell
 from statecast.evaluation.comparison_formats import as_markdown, as_text
 from statecast.evaluation.evaluation import Evaluation
 from statecast.runs.create import create_run
+from statecast.runs.run import training_of
 
 
 def scores(*, latent=0.9, mse=0.04, **protocol):
@@ -43,15 +45,17 @@ def scored(label, folder, **options):
     return Scored(label, folder / label, Evaluation.from_json(scores(**options)))
 
 
-def test_runs_of_several_seeds_are_their_mean_and_half_their_range(tmp_path):
+def test_runs_of_several_seeds_are_their_mean_and_their_extremes(tmp_path):
     seeds = [scored(f"a{i}", tmp_path, latent=r2) for i, r2 in enumerate((0.5, 0.6, 1.0))]
     table = compare_analyses([seeds, [scored("b", tmp_path, latent=0.8)]])
-    assert [row.label for row in table.rows] == ["a0 … (3 runs)", "b"]
+    assert [row.label for row in table.rows] == ["drnet (a0, a1, a2)", "b"]
     found = table.rows[0].cells[Finding("position R²", "latent")]
-    assert found == pytest.approx(Cell(0.7, 0.25))
+    assert found.value == pytest.approx(0.7)
+    assert found.extremes == (0.5, 1.0)
     assert table.rows[1].cells[Finding("position R²", "latent")].value == 0.8
     assert table.rows[1].cells[Finding("completeness", None)].value == pytest.approx(0.6)
-    assert "half the range" in as_text(table)
+    assert "0.70 (0.50 to 1.00)" in as_text(table)
+    assert "lowest to highest" in as_text(table)
 
 
 def test_there_is_a_best_swap_and_no_best_truth_in_a_code(tmp_path):
@@ -81,12 +85,15 @@ def test_the_verb_groups_runs_by_all_but_their_seed(tmp_path, monkeypatch, capsy
     folders = []
     for name, option in (("a", "seed=1"), ("b", "seed=2"), ("c", "learning_rate=0.5")):
         run = create_run(str(tmp_path / "tiny.yaml"), tmp_path / name, [f"--train.{option}"])
-        (run.folder / "scores.json").write_text(json.dumps(scores()))
+        (run.folder / "checkpoints" / "step=000012").mkdir(parents=True)
+        content = scores()
+        content["protocol"]["training"] = training_of(run)
+        (run.folder / "scores.json").write_text(json.dumps(content))
         folders.append(str(run.folder))
     assert main(["compare", *folders, "--analyses", "--format", "csv"]) == 0
-    header, *rows = capsys.readouterr().out.strip().splitlines()
-    assert "position R².content" in header
-    assert [row.split(",")[0] for row in rows] == ["a … (2 runs)", "c"]
+    rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    assert "position R².content" in rows[0]
+    assert [row["forecaster"] for row in rows] == ["drnet (a, b)", "c"]
 
 
 def test_an_exact_answer_gives_scores_as_multiples_of_the_law_s_and_errors_of_modes(tmp_path):

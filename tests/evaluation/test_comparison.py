@@ -12,8 +12,15 @@ from statecast.cli.main import MISTAKE, main
 from statecast.errors import CorruptionError, FileError, InputError
 from statecast.evaluation.comparability import Scored, differences, read_runs, short_labels
 from statecast.evaluation.comparison import Column, compare
-from statecast.evaluation.comparison_formats import as_csv, as_json, as_markdown, as_text
+from statecast.evaluation.comparison_formats import (
+    as_csv,
+    as_json,
+    as_latex,
+    as_markdown,
+    as_text,
+)
 from statecast.evaluation.evaluation import Evaluation, score_from
+from statecast.evaluation.text_tables import with_interval
 
 
 def of(value):
@@ -133,7 +140,7 @@ def test_rows_are_runs_then_one_persistence_then_published(tmp_path):
     assert [table.rows[i].label for i in table.best[best]] == ["a"]
     assert Column("ssim", "best") in table.columns  # published, and not computed here
     published = next(r for r in table.rows if r.label == "SRVP")
-    assert published.cells[best] == (16.93, 0.07)
+    assert published.cells[best] == (16.93, 0.07, None)
 
 
 def test_persistence_is_shown_twice_where_it_differs(tmp_path):
@@ -173,8 +180,8 @@ def test_columns_can_be_chosen(tmp_path):
 
 def test_formats_hold_the_numbers(tmp_path):
     table = compare([scored("a|b", tmp_path, psnr=17.25)])
-    assert "17.25 ± 0.5 *" in as_text(table)
-    assert "| a\\|b | **17.25 ± 0.5** |" in as_markdown(table)
+    assert "17.2 ± 0.5 *" in as_text(table)
+    assert "| a\\|b | **17.2 ± 0.5** |" in as_markdown(table)
     rows = list(csv.DictReader(io.StringIO(as_csv(table))))
     assert rows[0]["forecaster"] == "a|b"
     assert float(rows[0]["psnr.best"]) == 17.25
@@ -182,6 +189,56 @@ def test_formats_hold_the_numbers(tmp_path):
     assert content["rows"][0]["scores"]["psnr.best"] == {
         "value": 17.25, "half_width": 0.5, "best": True,
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("value", "half_width", "text"),
+    [
+        (13.213, 0.0953, "13.213 ± 0.095"),
+        (13.01, 0.0999, "13.01 ± 0.10"),
+        (14.5, 0.04, "14.50 ± 0.04"),  # as a paper prints it
+        (0.3125, 4.4e-17, "0.3125 ± 0"),
+        (1234.6, 123.4, "1235 ± 123"),
+        (-0.001, 0.12, "0.00 ± 0.12"),
+        (2e-9, 3.1e-10, "2e-09 ± 3.1e-10"),
+        (21.7, math.nan, "21.7"),
+    ],
+)
+def test_a_score_has_the_decimals_of_its_half_width(value, half_width, text):
+    assert with_interval(value, half_width) == text
+
+
+def test_a_table_for_latex(tmp_path):
+    table = compare([scored("a_1 & co", tmp_path, psnr=17.25)])
+    text = as_latex(table)
+    assert r"a\_1 \& co & \textbf{17.2 $\pm$ 0.5} & --" in text
+    assert r"psnr $\uparrow$ best" in text
+    assert all(line[:1] in "%\\ aSGp" for line in text.splitlines())
+    assert text.count(r" \\") == 1 + len(table.rows)
+
+
+def test_a_model_of_one_forecast_stands_beside_the_mean_of_samples(tmp_path):
+    one = scored("b", tmp_path, name=None, samples=1, deterministic=True)
+    runs = [scored("a", tmp_path, name=None), one]
+    for run in runs:
+        run.scores.forecasters["srvp"]["psnr"]["ensemble_mean"] = of(16.0)
+    fair = [Column("psnr", "ensemble_mean"), Column("crps", "ensemble")]
+    assert compare(runs).columns == fair
+    assert compare(runs[:1]).columns[:2] == [Column("psnr", "mean"), Column("psnr", "best")]
+    named = [scored("a", tmp_path), scored("b", tmp_path, samples=1, deterministic=True)]
+    for run in named:
+        run.scores.forecasters["srvp"]["psnr"]["ensemble_mean"] = of(16.0)
+    assert compare(named, published=False).columns == [Column("psnr", "best"), *fair]
+
+
+def test_one_published_table(folders, capsys):
+    assert main(["compare", *folders, "--table", "smmnist-5-20", "--format", "csv"]) == 0
+    rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    assert "SRVP" in [row["forecaster"] for row in rows]
+    assert main(["compare", "--table", "nothing"]) == MISTAKE
+    assert "choose from" in capsys.readouterr().err
+    assert main(["compare", "--tables", "--format", "csv"]) == MISTAKE
+    assert "--table PROTOCOL" in capsys.readouterr().err
 
 
 def test_labels_are_the_shortest_ends_that_differ():

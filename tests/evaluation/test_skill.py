@@ -3,19 +3,21 @@
 import json
 import math
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from scipy import stats
 
 from statecast.data.user.arrays import Arrays
 from statecast.errors import CorruptionError
 from statecast.evaluation.comparability import Scored, read_scores
-from statecast.evaluation.comparison import compare
+from statecast.evaluation.comparison import Column, compare
 from statecast.evaluation.comparison_formats import as_text
 from statecast.evaluation.evaluate import evaluate
 from statecast.evaluation.evaluation import Evaluation
-from statecast.evaluation.significance import Difference
+from statecast.evaluation.significance import Difference, students_t
 from statecast.evaluation.skill import Estimate, Skill, verdict
 from statecast.evaluation.window_scores import FILE_NAME
 from statecast.models.baselines import Persistence
@@ -122,12 +124,81 @@ def test_runs_differ_or_not_beyond_chance(ramps, tmp_path):
     assert better.significant
     assert str(better).endswith("half is better")
     assert str(found["psnr", "half", "none"]).endswith("half is better")  # higher is better
-    assert found["rmse", "none", "persistence (none)"].p_value == 1.0
+    assert found["rmse", "none", "persistence"].p_value == 1.0
     own = [run.scores.forecasters["model"]["rmse"]["mean"].value for run in runs]
     assert better.value == pytest.approx(own[0] - own[2])
     text = as_text(table)
     assert "Holm" in text
     assert str(better) in text
+
+
+def trained(label, data, by, **training):
+    found = scored(offset(data.spec, by), data)
+    found.protocol["training"] = {"recipe": label[0], "steps": 6, "planned_steps": 6} | training
+    return Scored(label, Path(label), found)
+
+
+def test_models_of_several_seeds_are_tested_over_seeds(ramps):
+    runs = [
+        trained(f"{recipe}{seed}", ramps, by + shift, seed=seed)
+        for recipe, by in (("a", 0.5), ("b", 0.52), ("c", 0.1))
+        for seed, shift in enumerate((-0.05, 0.0, 0.05))
+    ]
+    table = compare(runs, metrics=["mae"])
+    between = {(d.one[7], d.other[7]): d for d in table.differences if d.seeds == (3, 3)}
+    assert set(between) == {("a", "b"), ("a", "c"), ("b", "c")}
+    assert not between["a", "b"].significant  # although the windows alone tell them apart
+    assert between["a", "c"].significant
+    # Welch's test of the scores of the seeds, and something for the windows.
+    scores = [run.scores.forecasters["model"]["mae"]["mean"].value for run in runs]
+    welch = stats.ttest_ind(scores[:3], scores[3:6], equal_var=False)
+    assert between["a", "b"].value == pytest.approx(np.mean(scores[:3]) - np.mean(scores[3:6]))
+    assert between["a", "b"].p_value >= welch.pvalue > 0.5
+    low, high = stats.ttest_ind(scores[:3], scores[6:], equal_var=False).confidence_interval()
+    found = between["a", "c"]
+    assert high - low < found.high - found.low < 1.2 * (high - low)
+    pooled = [row for row in table.rows if row.kind == "seeds"]
+    assert [row.label for row in pooled] == [f"model ({x}0, {x}1, {x}2)" for x in "abc"]
+    cell = pooled[0].cells[Column("mae", "mean")]
+    assert cell.extremes == (min(scores[:3]), max(scores[:3]))
+    assert "spread over seeds" in as_text(table)
+
+
+def test_seeds_of_one_recipe_are_never_better_than_each_other(ramps):
+    runs = [trained("a1", ramps, 0.1, seed=1), trained("a2", ramps, 0.5, seed=2)]
+    assert {d.other for d in compare(runs).differences} == {"persistence"}
+    again = [trained("a1", ramps, 0.1, seed=1), trained("a2", ramps, 0.5, seed=1)]
+    assert all(row.kind != "seeds" for row in compare(again).rows)
+
+
+def test_one_training_against_several_has_no_interval_and_two_have_a_warning(ramps):
+    runs = [trained(f"a{seed}", ramps, 0.1 * seed, seed=seed) for seed in (1, 2)]
+    other = trained("b1", ramps, 0.6, seed=1)
+    (first, *_) = compare([*runs, other], metrics=["mae"]).differences
+    assert str(first).endswith("too few seeds for an interval")
+    assert "another seed" in as_text(compare([runs[0], other]))
+    assert "another seed" not in as_text(compare([runs[0]]))
+
+
+def test_a_training_that_was_stopped_is_named(ramps):
+    stopped = trained("a1", ramps, 0.1, seed=1, steps=132, planned_steps=6000)
+    remark = "a1 had trained 132 of 6000 steps when it was scored."
+    assert compare([stopped, trained("b1", ramps, 0.1)]).remarks == [remark]
+
+
+def test_selections_of_a_single_forecast_count_once(ramps):
+    (found,) = compare([trained("a1", ramps, 0.1)], metrics=["mae"]).differences
+    several = trained("a1", ramps, 0.1)
+    assert len(several.scores.forecasters["model"]["mae"]) > 1
+    assert (found.metric, found.selection, found.other) == ("mae", "mean", "persistence")
+
+
+@pytest.mark.parametrize("freedom", [1.0, 1.7, 4.0, 300.0])
+def test_students_t_has_its_tails(freedom):
+    sizes, tails = students_t(freedom)
+    for size in (0.3, 2.0, 12.0):
+        expected = 2 * stats.t.sf(size, freedom)
+        assert np.interp(size, sizes, tails) == pytest.approx(expected, abs=1e-6)
 
 
 def test_only_windows_that_both_were_scored_on_are_compared(ramps, tmp_path):
@@ -163,6 +234,6 @@ def test_a_difference_that_rounds_to_nothing_is_told_as_none(share, words):
 
 def test_a_difference_without_an_interval_says_so():
     found = Difference("mse", "mean", "a", "b", 0.25, *[math.nan] * 3, windows=3)
-    assert str(found) == "mse ↓ mean: a − b = 0.25; too few sequences for an interval"
+    assert str(found) == "mse ↓ mean: a minus b = 0.25; too few sequences for an interval"
     known = found._replace(low=0.1, high=0.4, p_value=0.01)
-    assert str(known) == "mse ↓ mean: a − b = 0.25 [0.1, 0.4], p = 0.01: b is better"
+    assert str(known) == "mse ↓ mean: a minus b = 0.25 [0.10, 0.40], p = 0.01: b is better"

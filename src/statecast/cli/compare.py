@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from statecast.evaluation.comparability import Scored
 
 SUMMARY = "Compare scored runs with each other and with published scores of their protocol."
-FORMAT_NAMES = ("text", "markdown", "csv", "json")
+FORMAT_NAMES = ("text", "markdown", "latex", "csv", "json")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -38,6 +38,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="print all published tables with the runs below; runs that do not compare are marked",
     )
+    parser.add_argument(
+        "--table", metavar="PROTOCOL", help="print the published table of one protocol only"
+    )
     parser.add_argument("--sort", metavar="METRIC", help="order rows by a column, best first")
 
 
@@ -45,13 +48,13 @@ def run(options: argparse.Namespace) -> int:
     """Print the table."""
     from statecast.errors import InputError
     from statecast.evaluation.analyses_comparison import compare_analyses
-    from statecast.evaluation.comparability import read_runs
+    from statecast.evaluation.comparability import groups_by_recipe, read_runs
     from statecast.evaluation.comparison import compare
     from statecast.evaluation.comparison_formats import FORMATS
 
     runs = read_runs(options.folders)
-    if options.tables:
-        print(tables_as(options.format, groups_by_recipe(runs)))
+    if options.tables or options.table is not None:
+        print(tables_as(options.format, groups_by_recipe(runs), options.table))
         return 0
     if not runs:
         raise InputError("Give the runs to compare: statecast compare RUN …")
@@ -68,44 +71,39 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def tables_as(form: str, groups: Sequence[Sequence[Scored]]) -> str:
-    """All published tables with runs below, in one text.
+def tables_as(form: str, groups: Sequence[Sequence[Scored]], only: str | None) -> str:
+    """All published tables with runs below, or those of one protocol, in one text.
 
     Errors:
-        InputError: the format holds only one table.
+        InputError: no table has the protocol, or the format holds only one table.
     """
     from statecast.errors import InputError
-    from statecast.evaluation.comparison_formats import as_json, as_markdown, as_text
+    from statecast.evaluation.comparison_formats import FORMATS, as_json
     from statecast.evaluation.published_tables import published_tables
 
     tables = published_tables(groups)
+    if only is not None:
+        names = list(dict.fromkeys(table.protocol for table in tables))
+        tables = [table for table in tables if table.protocol == only]
+        if not tables:
+            raise InputError(f"There is no table {only!r}; choose from {', '.join(names)}.")
     if form == "json":
         content = [
             {"group": t.group, "title": t.title, **json.loads(as_json(t.comparison))}
             for t in tables
         ]
         return json.dumps(content, indent=1, ensure_ascii=False)
-    if form == "csv":
+    if form == "csv" and len(tables) > 1:
         raise InputError(
-            "A CSV file holds one table, but --tables prints several: use text, markdown or json."
+            "A CSV file holds one table, and these are several: name one by --table PROTOCOL, or "
+            "use another format."
         )
-    marks, shown = ("## ", "### ", as_markdown), ("", "", as_text)
-    first, second, as_lines = marks if form == "markdown" else shown
+    as_lines = FORMATS[form]
+    if form == "csv":
+        return as_lines(tables[0].comparison)
+    first, second = {"markdown": ("## ", "### "), "latex": ("% ", "% ")}.get(form, ("", ""))
     blocks: list[str] = []
     for group, members in groupby(tables, key=lambda table: table.group):
         blocks.append(f"{first}{group}")
         blocks += [f"{second}{t.title}\n\n{as_lines(t.comparison)}" for t in members]
     return "\n\n".join(blocks)
-
-
-def groups_by_recipe(runs: Sequence[Scored]) -> list[list[Scored]]:
-    """Runs in groups whose recipes differ only in the seed of the training."""
-    from statecast.runs.run import open_run
-
-    groups: dict[str, list[Scored]] = {}
-    for run in runs:
-        tables = open_run(run.folder).tables
-        train = {name: value for name, value in tables["train"].items() if name != "seed"}
-        key = json.dumps([tables["model"], tables["data"], train], sort_keys=True, default=vars)
-        groups.setdefault(key, []).append(run)
-    return list(groups.values())

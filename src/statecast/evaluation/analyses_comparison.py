@@ -73,7 +73,7 @@ def compare_analyses(groups: Sequence[Sequence[Scored]]) -> Comparison:
             "--evaluate.analyses '[probes, content_swap]'"
         )
     best = {column: best_rows(rows, column) for column in columns}
-    return Comparison(columns, rows, best, [SEEDS] if len(runs) > len(groups) else [], [])
+    return Comparison(columns, rows, best, [SEEDS] if len(runs) > len(groups) else [], [], {})
 
 
 def findings(analyses: Mapping[str, Any]) -> Iterator[tuple[Column, Cell]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +23,7 @@ TOLD = (
     "commit",
 )  # fmt: skip
 NEEDED = ("protocol", "lead_times", "forecasters")
+LISTED_RUNS = 3  # runs of a group that its label lists, at most
 SHOWN_ENTRIES = 6  # differing entries of a data card, at most
 
 
@@ -38,9 +40,40 @@ class Scored(NamedTuple):
         return self.scores.protocol
 
     @property
+    def training(self) -> dict[str, Any]:
+        """Digest of the recipe, seed, and steps of the training; empty where they are unknown."""
+        found: dict[str, Any] = self.protocol.get("training", {})
+        return found
+
+    @property
     def model(self) -> str:
         """Name of the run's own forecaster."""
         return self.scores.model
+
+
+def groups_by_recipe(runs: Sequence[Scored]) -> list[list[Scored]]:
+    """Runs in groups whose recipes differ only in the seed of the training.
+
+    Runs whose scores do not tell their recipe stand alone.
+    """
+    groups: dict[tuple[Any, int], list[Scored]] = {}
+    seen: Counter[tuple[Any, Any]] = Counter()
+    for run in runs:
+        recipe, seed = run.training.get("recipe", run.folder), run.training.get("seed")
+        repeated = seen[recipe, seed]  # the same training again says nothing of other seeds
+        seen[recipe, seed] += 1
+        groups.setdefault((recipe, repeated), []).append(run)
+    return list(groups.values())
+
+
+def group_label(group: Sequence[Scored]) -> str:
+    """The label of a run, or the model of runs that differ only in their seed, and their number."""
+    labels = [run.label for run in group]
+    if len(group) == 1:
+        return labels[0]
+    if len(group) > LISTED_RUNS:
+        labels = [f"{labels[0]} … {labels[-1]}: {len(group)} runs"]
+    return f"{group[0].model} ({', '.join(labels)})"
 
 
 def read_scores(folder: str | Path) -> Evaluation:
@@ -201,7 +234,11 @@ def other_samples(runs: Sequence[Scored]) -> list[str]:
 
 def remarks_on(runs: Sequence[Scored]) -> list[str]:
     """Allowed differences between runs, and the notes of their protocols."""
-    told = []
+    told = [
+        f"{run.label} had trained {done} of {planned} steps when it was scored."
+        for run in runs
+        if 0 < (done := run.training.get("steps", 0)) < (planned := run.training["planned_steps"])
+    ]
     for name in TOLD:
         values = {run.label: run.protocol.get(name) for run in runs}
         told += _phrase("protocol" if name == "name" else name, values)

@@ -7,7 +7,14 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from statecast.errors import InputError
-from statecast.evaluation.comparability import Scored, differences, other_samples, remarks_on
+from statecast.evaluation.comparability import (
+    Scored,
+    differences,
+    group_label,
+    groups_by_recipe,
+    other_samples,
+    remarks_on,
+)
 from statecast.evaluation.protocols import protocol_names
 from statecast.evaluation.protocols.protocol import read_protocol
 from statecast.evaluation.protocols.published_scores import published_for
@@ -17,7 +24,8 @@ from statecast.metrics import METRICS
 ELSEWHERE = {"lpips": False, "fvd": False}  # published metrics: whether higher is better
 CALIBRATION = ("spread_skill", "rank_histogram", "coverage")  # needs several samples
 USUAL = ("mean", "best", "ensemble")  # selections shown unless a protocol names one
-SEEDS = "mean ± half the range over runs that differ only in the seed of their training"
+BESIDE_SINGLE = ("ensemble_mean", "ensemble")  # those that are fair to a model of one forecast
+SEEDS = "mean (lowest to highest) of runs that differ only in train.seed"
 
 
 class Column(NamedTuple):
@@ -51,13 +59,14 @@ class Cell(NamedTuple):
 
     value: float
     half_width: float = math.nan
+    extremes: tuple[float, float] | None = None  # of several seeds, whose mean is the value
 
 
 class Row(NamedTuple):
     """A forecaster and its scores."""
 
     label: str
-    kind: str  # run, baseline, or published
+    kind: str  # run, seeds, baseline, or published
     cells: dict[Column, Cell]
     source: str  # run folder, or paper and table
 
@@ -69,7 +78,8 @@ class Comparison(NamedTuple):
     rows: list[Row]
     best: dict[Column, list[int]]  # numbers of the best rows
     remarks: list[str]  # allowed differences between runs, and notes
-    differences: list[Difference]  # between runs, and between runs and baselines
+    differences: list[Difference]  # between models, and between models and baselines
+    notes: dict[str, str]  # on published scores, by their source
 
 
 def compare(
@@ -98,25 +108,37 @@ def compare(
     names = list(dict.fromkeys(n for run in runs if (n := run.protocol.get("name"))))
     protocol = names[0] if len(names) == 1 and names[0] in protocol_names() else None
     columns = chosen_columns(runs, protocol, metrics, published=published)
-    rows = [group_row([run], [cells_of(run, run.model, columns)]) for run in runs]
-    rows += baseline_rows(runs, columns)
-    remarks = remarks_on(runs)
+    groups = groups_by_recipe(runs)
+    several = [group for group in groups if len(group) > 1]
+    rows = [
+        group_row(group, [cells_of(run, run.model, columns) for run in group])
+        for group in [*([run] for run in runs), *several]
+    ]
+    baselines = baseline_rows(runs, columns)
+    rows += baselines
+    remarks = [f"{group_label(group)}: {SEEDS}" for group in several] + remarks_on(runs)
+    notes = {}
     if published and protocol is not None:
         rows += published_rows(protocol, columns)
-        remarks += published_notes(protocol, columns)
+        notes = published_notes(protocol, columns)
     if sort is not None:
         key = named_columns([sort], columns)[0]
         rows.sort(key=lambda row: merit(row, key))
-    best = {column: best_rows(rows, column) for column in columns}
-    return Comparison(columns, rows, best, remarks, significant_differences(runs, columns))
+    best = {c: [i for i in best_rows(rows, c) if rows[i].kind != "seeds"] for c in columns}
+    shared = [row.label for row in baselines]
+    tested = significant_differences(groups, columns, shared)
+    return Comparison(columns, rows, best, remarks, tested, notes)
 
 
 def chosen_columns(
     runs: Sequence[Scored], protocol: str | None, metrics: Sequence[str], *, published: bool
 ) -> list[Column]:
-    """Columns of the table: those named, or the protocol's and then all others.
+    """Columns of the table: those named, or those of the protocol's metrics and then of others.
 
-    If runs have different numbers of samples, only columns that do not depend on that number.
+    Without a name, each metric has the selection of the protocol, or else the mean and best sample;
+    where a model of a single forecast stands beside others, that of the mean of samples, which is
+    fair to both. If runs have different numbers of samples, only columns that do not depend on
+    that number are left.
 
     Errors:
         InputError: no run has a column.
@@ -127,12 +149,15 @@ def chosen_columns(
     if metrics:
         return named_columns(metrics, offered)
     rules = read_protocol(protocol).metrics if protocol else {}
+    single = [run.protocol.get("samples") == 1 for run in runs]
+    mixed = any(single) and not all(single)
     chosen: list[Column] = []
     for metric in dict.fromkeys([*rules, *(c.metric for c in offered)]):
         same = [column for column in offered if column.metric == metric]
-        wanted = (rules[metric].selection,) if metric in rules else USUAL
+        named = (rules[metric].selection,) if metric in rules else () if mixed else USUAL
+        wanted = (*named, *BESIDE_SINGLE) if mixed else named
         chosen += [column for column in same if column.selection in wanted] or same[:1]
-    if all(run.protocol.get("samples") == 1 for run in runs):  # then all selections are the same
+    if all(single):  # then all selections are the same
         first: dict[str, Column] = {}
         for column in chosen:
             first.setdefault(column.metric, column)
@@ -220,12 +245,14 @@ def published_rows(
 
 def published_notes(
     protocol: str, columns: Sequence[Column], *, analysis: str | None = None
-) -> list[str]:
-    """Notes of the published tables shown."""
+) -> dict[str, str]:
+    """Notes of the published tables shown, by their source."""
     shown = {column.metric for column in columns}
-    scores = published_for(protocol, analysis=analysis)
-    noted = [s for s in scores if s.note and s.metric in shown]
-    return list(dict.fromkeys(f"{score.source}: {score.note}" for score in noted))
+    notes: dict[str, dict[str, None]] = {}
+    for score in published_for(protocol, analysis=analysis):
+        if score.note and score.metric in shown:
+            notes.setdefault(score.source, {})[score.note] = None
+    return {source: " ".join(each) for source, each in notes.items()}
 
 
 def is_higher_better(metric: str) -> bool:
@@ -247,16 +274,17 @@ def best_rows(rows: Sequence[Row], column: Column) -> list[int]:
 
 
 def group_row(group: Sequence[Scored], each: Sequence[dict[Column, Cell]]) -> Row:
-    """One row for a group of runs: the mean of their scores and half their range.
+    """One row for a group of runs: the mean of their scores, with the lowest and the highest.
 
     Args:
-        group: runs that differ only in the seed of their training.
+        group: one run, or runs that differ only in the seed of their training.
         each: the cells of each run.
     """
-    label, cells = group[0].label, each[0]
+    cells, kind = each[0], "run"
     if len(group) > 1:
-        label, cells = f"{label} … ({len(group)} runs)", {}
+        cells, kind = {}, "seeds"
         for column in each[0]:
             values = [found[column].value if column in found else math.nan for found in each]
-            cells[column] = Cell(sum(values) / len(values), (max(values) - min(values)) / 2)
-    return Row(label, "run", cells, ", ".join(str(run.folder) for run in group))
+            mean = sum(values) / len(values)
+            cells[column] = Cell(mean, extremes=(min(values), max(values)))
+    return Row(group_label(group), kind, cells, ", ".join(str(run.folder) for run in group))

@@ -33,6 +33,7 @@ class PublishedTable(NamedTuple):
 
     group: str  # heading that it is printed under
     title: str
+    protocol: str  # its name
     comparison: Comparison
 
 
@@ -52,7 +53,8 @@ def published_tables(groups: Sequence[Sequence[Scored]]) -> list[PublishedTable]
             protocol = read_protocol(block["protocol"])
             what = " (content swap)" if "analysis" in block else ""
             title = f"{protocol.title.rstrip('.')}{what} [{protocol.name}]"
-            found.append(PublishedTable(group, title, table_of(block, protocol, groups)))
+            table = table_of(block, protocol, groups)
+            found.append(PublishedTable(group, title, protocol.name, table))
     return found
 
 
@@ -74,11 +76,11 @@ def table_of(
             reasons.setdefault(why, []).append(row.label)
     chosen = [rows[index] for index in comparable]
     best = {c: [comparable[i] for i in best_rows(chosen, c)] for c in columns}
-    remarks = published_notes(protocol.name, columns, analysis=analysis)
-    remarks += [f"{APART} {', '.join(labels)}: {why}" for why, labels in reasons.items()]
+    notes = published_notes(protocol.name, columns, analysis=analysis)
+    remarks = [f"{APART} {', '.join(labels)}: {why}" for why, labels in reasons.items()]
     if any(len(group) > 1 for group in shown_groups):
         remarks.append(SEEDS)
-    return Comparison(columns, rows, best, remarks, [])
+    return Comparison(columns, rows, best, remarks, [], notes)
 
 
 def own_rows(

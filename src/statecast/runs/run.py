@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -279,10 +281,24 @@ def evaluate_run(
     model = run.load(which, device=device, calibrated=calibrated)
     data = build_data(tables, protocol=options["protocol"])
     scores = evaluate(model, data, name=run.name, **options)
-    scores.protocol.update(checkpoint=which, calibrated=calibrated)
+    scores.protocol.update(checkpoint=which, calibrated=calibrated, training=training_of(run))
     if is_main() and not scores.is_empty:
         scores.save(run.folder)
     return scores
+
+
+def training_of(run: Run) -> dict[str, Any]:
+    """What comparisons ask of a training: the recipe, apart from its seed, and steps."""
+    train = dict(run.tables["train"])
+    seed = train.pop("seed")
+    tables = [run.tables["model"], run.tables["data"], train]
+    recipe = json.dumps(tables, sort_keys=True, default=vars)
+    return {
+        "recipe": hashlib.sha256(recipe.encode()).hexdigest(),
+        "seed": seed,
+        "steps": step_of(list_checkpoints(run.folder)[-1]),
+        "planned_steps": train["steps"],
+    }
 
 
 def scoring_options(tables: Tables, given: Mapping[str, str]) -> dict[str, Any]:

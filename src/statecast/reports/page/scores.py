@@ -15,7 +15,7 @@ from statecast.evaluation.comparison import (
     Comparison,
     is_higher_better,
 )
-from statecast.evaluation.comparison_formats import numbered_sources, shown
+from statecast.evaluation.comparison_formats import numbered_notes, numbered_sources, shown
 from statecast.evaluation.evaluation import rows_of, score_text
 from statecast.evaluation.skill import Skill
 from statecast.metrics import METRICS
@@ -94,7 +94,7 @@ def table_cell(cell: Cell | None, *, best: bool) -> TableCell:
 
 def notes_on(members: Sequence[ScoredMember], found: Comparison) -> list[str]:
     """Sources of published scores, remarks, and reasons for missing scores."""
-    notes = [f"[{number}] {source}" for source, number in numbered_sources(found).items()]
+    notes = numbered_notes(found)
     reasons = [
         f"{name.replace('.', ', ')} was not computed: {reason}."
         for _, scored in members

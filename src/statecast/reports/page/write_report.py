@@ -120,9 +120,9 @@ def group_content(
         "rows": scores.score_rows(found),
         "notes": scores.notes_on(chosen, found),
         "charts": [scores.course_chart(chosen, course, pictures, stem) for course in courses],
-        "about_differences": f"{about_differences(found)}.",
+        "about_differences": about_differences(found),
         "differences": [
-            [written_out(d.score), f"{d.one} − {d.other}", d.interval, d.verdict]
+            [written_out(d.score), f"{d.one} minus {d.other}", d.interval, d.verdict]
             for d in found.differences
         ],
         "parts": list(scores.part_tables(chosen)),
