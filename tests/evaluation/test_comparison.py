@@ -257,6 +257,8 @@ def test_the_command(folders, capsys):
 
 
 def test_runs_without_scores_or_with_damaged_ones_are_named(folders, tmp_path, capsys):
+    with pytest.raises(FileError, match=f"There is no folder {tmp_path / 'none'}"):
+        read_runs([tmp_path / "none"])
     (tmp_path / "none").mkdir()
     with pytest.raises(FileError, match=f"statecast evaluate {tmp_path / 'none'}"):
         read_runs([tmp_path / "none"])

@@ -85,6 +85,8 @@ def read_scores(folder: str | Path) -> Evaluation:
     """
     path = Path(folder) / SCORES_NAME
     again = f"Make it again: statecast evaluate {folder}"
+    if not path.parent.is_dir():
+        raise FileError(f"There is no folder {folder}. Give the folder of a run that was scored.")
     if not path.is_file():
         raise FileError(f"{folder} has no scores yet. Make them: statecast evaluate {folder}")
     try:

@@ -129,7 +129,7 @@ class Frames:
             channels=self.channels,
             coordinates=self.coordinates,
         )
-        return preview(repr(self), shown)
+        return preview(repr(self), shown, "Sequence")
 
     @property
     def space(self) -> tuple[int, ...]:
@@ -235,7 +235,8 @@ class Forecast:
 
     def _repr_html_(self) -> str:
         """A moving preview of the mean of the first sequence, for notebooks."""
-        return preview(repr(self), self)
+        mean = f"Mean of {len(self.samples)} samples, sequence"
+        return preview(repr(self), self, mean if len(self.samples) > 1 else "Sequence")
 
     @property
     def mean(self) -> Float[Tensor, "batch time channel *space"]:
@@ -353,7 +354,7 @@ class Forecast:
         return Path(path)
 
 
-def preview(text: str, shown: Forecast) -> str:
+def preview(text: str, shown: Forecast, what: str) -> str:
     """HTML: a line of text, and below it an animation of the mean of the first sequence."""
     line = f"<p><code>{escape(text)}</code></p>"
     with TemporaryDirectory() as folder:
@@ -362,4 +363,8 @@ def preview(text: str, shown: Forecast) -> str:
         except StatecastError as error:
             return f"{line}<p>No preview: {escape(str(error))}</p>"
     data = b64encode(picture).decode()
-    return f'{line}<img width="{PREVIEW}" src="data:image/gif;base64,{data}"/>'
+    told = f"{what} 1 of {shown.samples.shape[1]}"
+    return (
+        f'{line}<img width="{PREVIEW}" style="image-rendering: pixelated" alt="{told}" '
+        f'src="data:image/gif;base64,{data}"/><p>{told}</p>'
+    )

@@ -109,7 +109,7 @@ def add_legend(
     place: Axes | Figure,
     lines: Sequence[Line],
     *,
-    loc: Literal["best", "outside lower center"] = "best",
+    loc: Literal["best", "lower center", "outside lower center"] = "best",
     columns: int = 1,
 ) -> None:
     """Add a legend if lines have several labels, colours or styles."""

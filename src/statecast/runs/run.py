@@ -63,13 +63,13 @@ class Run:
 
     def _repr_html_(self) -> str:
         """Its progress, and its scores if it has any, for notebooks."""
-        best = best_of(self.folder)
+        best, steps = best_of(self.folder), [step_of(p) for p in list_checkpoints(self.folder)]
         rows = {
             "model": self.name,
             "data": self.tables["data"]["name"],
-            "checkpoints": ", ".join(str(step_of(p)) for p in list_checkpoints(self.folder)),
+            "trained": f"{steps[-1] if steps else 0} of {self.tables['train']['steps']} steps",
+            "checkpoints": ", ".join(map(str, steps)),
             "best checkpoint": "none" if best is None else step_of(best),
-            "steps to train": self.tables["train"]["steps"],
         }
         try:
             scores = read_scores(self.folder)

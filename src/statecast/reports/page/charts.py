@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from pathlib import Path
 from typing import NamedTuple
@@ -12,6 +13,8 @@ from statecast.plots.curves import LINES, Chart, Style, add_legend, draw_chart, 
 REFERENCE = LINES[1]  # grey, for baselines
 OWN = (LINES[0], *LINES[2:])  # colours of runs
 STYLES: tuple[Style, ...] = ("-", "--", ":", "-.")
+LONG_LABEL = 24  # letters beyond which a legend has one column
+LEGEND_ROW = 0.17  # height in inches
 WORDS = ["system-ui", "Arial", "DejaVu Sans"]  # fonts of the reader's system
 
 
@@ -32,12 +35,17 @@ def drawn(name: str, chart: Chart, folder: Path, caption: str = "") -> Picture:
     """Write a chart as SVG with selectable text and a transparent background."""
     import matplotlib as mpl
 
-    figure = new_figure(3.7, 2.7)
+    columns = 1 if max(len(line.label) for line in chart.lines) > LONG_LABEL else 2
+    below = LEGEND_ROW * math.ceil(len(chart.lines) / columns) if len(chart.lines) > 1 else 0.0
+    height = 2.7 + below
+    figure = new_figure(3.7, height)
     panel = figure.subplots()
     draw_chart(panel, chart)
-    add_legend(panel, chart.lines)
+    add_legend(figure, chart.lines, loc="lower center", columns=columns)
     # Fixed margins: an automatic layout would draw everything twice.
-    figure.subplots_adjust(left=0.18, right=0.98, bottom=0.18, top=0.89)
+    figure.subplots_adjust(
+        left=0.18, right=0.98, bottom=(0.49 + below) / height, top=1 - 0.3 / height
+    )
     path = folder / f"{plain_name(name)}.svg"
     with (
         mpl.rc_context({"svg.fonttype": "none", "font.sans-serif": WORDS}),

@@ -20,7 +20,7 @@ from statecast.reports.page.scores import ScoredMember, unit_of
 LEVELS = ("0.5", "0.9")  # of central intervals
 PIT_BINS = 20  # at most; an ensemble has one rank more than samples
 SELDOM = 1e-5  # share of forecasts below which a probability is not drawn
-BEST = "It improves with N for any forecast with spread, good or bad."
+BEST = "The best of N samples improves with N for any forecast with spread, good or bad."
 FLAT = (
     "Flat, at the dotted line, if the truth behaves like a sample; high at both ends if samples "
     "spread too little."

@@ -92,7 +92,7 @@ def spread_picture(member: Member, found: Survey, folder: Path) -> Picture:
     spread = member.line(found.lead_times, found.spread)._replace(label="spread of the samples")
     error = Line("error of their mean", found.lead_times, found.error, REFERENCE, "--")
     chart = Chart("Spread and error", [spread, error], "lead time / frames", "root mean square")
-    caption = "They are equal if the spread of an ensemble matches its error."
+    caption = "The two lines are equal if the spread of an ensemble matches its error."
     return drawn(f"{member.stem}-spread", chart, folder, caption)
 
 

@@ -180,7 +180,7 @@ def skill_statement(member: ScoredMember, course: Course) -> str:
     bounds = found.difference.lows if higher else found.difference.highs
     sure = skill_horizon(member.times, bounds, [0.0] * len(bounds), higher_is_better=higher)
     if sure.better == means.better:
-        return f"{means.statement}, significant"
+        return f"{means.statement}, all significant"
     return f"{means.statement}, significant at {sure.ranges or 'none of them'}"
 
 
@@ -205,7 +205,7 @@ def skill_charts(
             line = member.member.line(member.times, shown.per_lead_time)
             lines.append(line._replace(band=(shown.lows, shown.highs)))
         if lines:
-            title = f"{scored_as.capitalize()} against {TRIVIAL}, {title_of(column)}"
+            title = f"{title_of(column)} against {TRIVIAL}"
             chart = Chart(title, lines, members[0].time_label, scored_as, level=0.0)
             name = "-".join(filter(None, (stem, "skill", column.metric, column.selection)))
             yield drawn(name, chart, folder)
@@ -231,15 +231,15 @@ def summaries(members: Sequence[ScoredMember], courses: Sequence[Course]) -> lis
     for member in members:
         if course is None or member.label not in course.own:
             continue
+        unit = member.time_label.rpartition(" ")[2]
         own, trivial = (
             "unknown" if math.isnan(score.value) else f"{score.value:.4g}"
             for score in (course.own[member.label], course.trivial[TRIVIAL])
         )
-        unit = member.time_label.rpartition(" ")[2]
         windows, better = member.scored.protocol.get("windows"), skill_statement(member, course)
         told.append(
             f"{member.label}: {title_of(course.column)} {own}, against {trivial} for {TRIVIAL}, "
-            f"over {windows} test windows; {better} {unit}."
+            f"over {windows} test windows; {better} (lead times in {unit})."
         )
     return told
 
