@@ -192,7 +192,9 @@ def test_runs_share_charts_where_they_can_be_compared_and_else_stand_apart(repor
     assert "must not be compared with those of first, second" in text
     assert "split: test in first, validation in third" in text
     told = [a["alt"] for tag, a in found.tags if tag == "img"]
-    shared, alone = (words for words in told if words.startswith("Chart of MSE ↓ mean"))
+    shared, alone = (
+        words for words in told if words.startswith("Chart of MSE ↓ mean against lead")
+    )
     assert "first: from" in shared
     assert "second: from" in shared
     assert "third: from" in alone
