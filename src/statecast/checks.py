@@ -18,14 +18,16 @@ R = TypeVar("R")
 
 MOST = 1 << 40  # larger integers are taken for mistakes, except seeds
 LONGEST = 1_000_000  # most frames that a forecast has, and most steps per frame
-STRANGE = ("builtins", "numpy", "numpy.ma", "torch")  # their types never stand in for ours
+STRANGE = ("builtins", "numpy", "torch")  # their types never stand in for ours
 SHOWN = 60  # characters of a value in a message
 ALLOCATION = ("allocate memory", "out of memory", "Storage size calculation overflowed",
               "numel: integer multiplication overflow", "negative dimension",
               "invalid array size")  # fmt: skip
 
 WORDS: dict[Any, str] = {int: "a whole number", float: "a number", str: "text",
-                         bool: "true or false", Path: "a path"}  # fmt: skip
+                         bool: "true or false", Path: "a path", "ndarray": "an array",
+                         "Generator": "a torch.Generator().manual_seed(…)"}  # fmt: skip
+PLURALS: dict[Any, str] = {int: "whole numbers", float: "numbers", str: "texts", Path: "paths"}
 
 
 def typed(function: Callable[P, R]) -> Callable[P, R]:
@@ -48,7 +50,9 @@ def typed(function: Callable[P, R]) -> Callable[P, R]:
         try:
             bound = signature.bind(*args, **kwargs)
         except TypeError as error:
-            raise TypeError(f"{function.__qualname__}() {error}") from None
+            seeded = "generator" in signature.parameters and "'seed'" in str(error)
+            remedy = ": pass generator=torch.Generator().manual_seed(…)" if seeded else ""
+            raise TypeError(f"{function.__qualname__}() {error}{remedy}") from None
         for name, value in bound.arguments.items():
             if name in wanted and not (fits(value, wanted[name]) or is_seed(name, value)):
                 raise InputError(refusal(name, value, wanted[name]))
@@ -107,18 +111,26 @@ def fits(value: object, wanted: Any) -> bool:
         # The function itself checks the sizes that a jaxtyping annotation names.
         expected = getattr(wanted, "array_type", wanted)
         # An object may act as a data source or a model without deriving from it.
-        return isinstance(value, expected) or type(value).__module__ not in STRANGE
+        return isinstance(value, expected) or not is_strange(value)
     return True
 
 
+def is_strange(value: object) -> bool:
+    """Whether a value's type comes from Python, NumPy or PyTorch."""
+    module = type(value).__module__
+    return module in STRANGE or module.startswith("numpy.")
+
+
 def fits_container(value: object, origin: type, inner: tuple[Any, ...]) -> bool:
-    """Whether a value is a mapping or sequence of fitting elements; other generics fit all."""
+    """Whether a value is a mapping or sequence of fitting elements, or of another generic type."""
     if issubclass(origin, Mapping):
         keys, values = inner or (Any, Any)
         return isinstance(value, Mapping) and all(
             fits(k, keys) and fits(v, values) for k, v in value.items()
         )
-    return not issubclass(origin, Sequence) or fits_sequence(value, origin, inner)
+    if issubclass(origin, Sequence):
+        return fits_sequence(value, origin, inner)
+    return isinstance(value, origin) or not is_strange(value)
 
 
 def fits_sequence(value: object, origin: type, inner: tuple[Any, ...]) -> bool:
@@ -168,11 +180,13 @@ PLAIN: dict[Any, Callable[[object], bool]] = {
 def refusal(name: str, value: object, wanted: object) -> str:
     """The error message for an argument that does not fit."""
     shown = " ".join(repr(value).split())[:SHOWN] if is_plain(value) else type(value).__name__
+    if isinstance(value, int) and not is_plain(value):
+        shown = "one that is too large"
     return f"{name} should be {described(wanted)}, got {shown}."
 
 
 def described(wanted: Any) -> str:
-    """A type in words: `[a number, …]` for a sequence, `{name: text}` for a mapping."""
+    """A type in words: `a list of numbers` for a sequence, `{name: text}` for a mapping."""
     origin, inner = get_origin(wanted), get_args(wanted)
     if origin is Literal:
         return " or ".join(map(str, inner))
@@ -184,10 +198,10 @@ def described(wanted: Any) -> str:
         return f"{{name: {described(inner[1])}}}"
     if inner and isinstance(origin, type) and issubclass(origin, Sequence):
         several = origin is not tuple or Ellipsis in inner
-        parts = [described(inner[0]), "…"] if several else map(described, inner)
-        return f"[{', '.join(parts)}]"
-    name = str(wanted) if origin else getattr(wanted, "__name__", str(wanted))
-    return WORDS.get(wanted, name)
+        each = ", ".join(map(described, inner))
+        return f"a list of {PLURALS.get(inner[0], each)}" if several else f"[{each}]"
+    name = getattr(origin or wanted, "__name__", str(wanted))
+    return WORDS.get(wanted, WORDS.get(name, name))
 
 
 def is_plain(value: object) -> bool:

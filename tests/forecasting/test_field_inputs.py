@@ -181,7 +181,7 @@ def test_a_crop_of_another_form_is_answered_with_its_own(tmp_path, refused, give
     ("option", "value", "message"),
     [
         ("crop", "{lat: 5}", r"crop should be \{name: \[a number .*\]\}, got \{'lat': 5\}"),
-        ("missing", "none", r"missing should be \[a number, …\] or None, got 'none'"),
+        ("missing", "none", r"missing should be a list of numbers or None, got 'none'"),
         ("coarsen", "two", "coarsen should be a whole number, got 'two'"),
         ("time_step", "7", "made of dates: give a step such as 1D, got time_step 7"),
         ("sequences", "member", "not 'member', which should become sequences"),

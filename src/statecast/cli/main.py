@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 import errno
+import io
 import logging
 import os
 import sys
 import warnings
 from collections.abc import Sequence
+from pathlib import Path
 
 from statecast.cli.commands import VERBS, load_verb
 from statecast.cli.train import INTERRUPTED
@@ -24,6 +26,7 @@ SPINS = "10000"  # iterations that an idle thread spins before it sleeps
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; return its exit code."""
+    prepare_output()
     try:
         try:
             return run_command(arguments)
@@ -38,6 +41,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return 0
         print(f"statecast: cannot write the output: {error.strerror}.", file=sys.stderr)
         return MISTAKE
+
+
+def prepare_output() -> None:
+    """Let output that is closed go nowhere, and show what its encoding lacks as `?`."""
+    if sys.stdout is None:
+        sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 (until the end)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")
 
 
 def run_command(arguments: Sequence[str] | None) -> int:

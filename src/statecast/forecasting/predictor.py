@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from statecast.checks import typed
 from statecast.errors import InputError
@@ -16,9 +16,11 @@ from statecast.frames import Forecast, Frames, FrameSpec
 from statecast.io.fields.preprocessing import Preparation, plain_preparation
 from statecast.io.html import html_table
 from statecast.io.video.options import ClipOptions
+from statecast.models.argument_checks import Times
 from statecast.models.base import Forecaster
+from statecast.models.frame_grid import known_frames
 from statecast.models.latent_space import require_latents
-from statecast.models.latents import Latents
+from statecast.models.latents import TIME_TOLERANCE, Latents
 from statecast.solvers.solvers import SolverName
 
 
@@ -46,7 +48,8 @@ class Predictor:
         count = sum(parameter.numel() for parameter in self.model.parameters())
         return (
             f"Predictor({self.model.title}, {count:,} parameters, context {spec.context}, "
-            f"{', '.join(spec.channels):.80}, space {'×'.join(map(str, spec.space))})"
+            f"horizon {spec.horizon}, {', '.join(spec.channels):.80}, "
+            f"space {'×'.join(map(str, spec.space))})"
         )
 
     def _repr_html_(self) -> str:
@@ -101,9 +104,34 @@ class Predictor:
 
         Errors:
             InputError: variables, dimensions, grid, units or time steps are not those of training.
+
+        Warns of missing frames and uneven times where the model does not take them.
         """
         if not is_labelled(observed) and not isinstance(observed, dict):
-            return self.with_added_points(self.frames_of(observed))
+            frames = self.with_added_points(self.frames_of(observed))
+        else:
+            frames = self.labelled_frames(observed, count, origin, reading)
+        uneven = bool(((frames.times.diff() - 1).abs() > TIME_TOLERANCE).any())
+        if not self.model.takes_gaps and (uneven or not bool(known_frames(frames).all())):
+            warnings.warn(
+                f"{origin} lacks frames. {self.model.title} cannot leave frames out: it sees a "
+                "missing one as a frame of a constant value, and times as even. Fill the gaps, or "
+                "train a model that takes them: kvae, td_vae, or srvp with model.gap_input: true.",
+                stacklevel=2,
+            )
+        return frames
+
+    def labelled_frames(
+        self, observed: Any, count: int | None, origin: str, reading: Mapping[str, Any] | None
+    ) -> Frames:
+        """The last frames of labelled data, prepared as in training; as `context`."""
+        parts = list(observed.values()) if isinstance(observed, dict) else [observed]
+        if not parts or not all(map(is_labelled, parts)):
+            raise InputError(
+                "A dict of observed frames holds xarray data sets, got "
+                f"{', '.join({type(part).__name__ for part in parts}) or 'none'}. Pass an array as "
+                "it is."
+            )
         count = self.spec.context if count is None else count
         values, mask, labels = self.preparation.observed(
             observed, count, origin=origin, reading=reading
@@ -159,7 +187,7 @@ class Predictor:
         context: Frames | Any,
         horizon: int | None = None,
         *,
-        times: Sequence[float] | Tensor | None = None,
+        times: Times | None = None,
         samples: int = 1,
         substeps: int | None = None,
         solver: SolverName | None = None,
@@ -167,11 +195,24 @@ class Predictor:
         actions: Any = None,
         generator: torch.Generator | None = None,
     ) -> Forecast:
-        """Samples of the frames that follow a context; arguments as `Forecaster.forecast`.
+        """Samples of the frames that follow a context.
 
         Args:
-            context: observed frames, as `context` takes them.
-            content_from: another context, whose content replaces that of `context`.
+            context: observed frames: `Frames`, an array or tensor (batch, time, channel, *space)
+                in the units of the data, or labelled fields; as the method `context` takes them.
+            horizon: number of frames to forecast; by default that of training, `spec.horizon`.
+            times: instead of `horizon`, the increasing lead times wanted, in frame intervals
+                after the last observed frame; not necessarily whole numbers.
+            samples: number of futures to draw.
+            substeps: steps of the transition per frame while forecasting; by default the
+                model's own.
+            solver: method that integrates the transition while forecasting, such as `rk4` or the
+                adaptive `dopri5`; by default the model's own.
+            content_from: another context, whose content is used with the dynamics of `context`.
+            actions: actions of the agent, (batch, step, action) or of one sequence (step, action),
+                from the first context frame on; see `Frames`.
+            generator: source of the random draws, such as `torch.Generator().manual_seed(0)`; same
+                seed, same forecast.
 
         Returns:
             The forecast. For a model of labelled fields it has the labels of its context, and is

@@ -198,7 +198,8 @@ class Frames:
         if bool(self.values.isnan().any()):
             remedy = (
                 "If NaN means unknown, as on land, pass a mask: "
-                "Frames.context_of(values, mask=~numpy.isnan(values)). Otherwise fill the gaps."
+                "Frames.context_of(values, mask=~numpy.isnan(values)). Otherwise fill the gaps. "
+                "Frames that are missing as a whole need a model that takes gaps, such as kvae."
             )
         raise InputError(
             f"The {what} must be finite, got {bad} NaN or infinite value(s), the first at "
@@ -251,16 +252,25 @@ class Forecast:
         return self.samples.std(dim=0)
 
     @typed
-    def quantile(self, probability: float) -> Float[Tensor, "batch time channel *space"]:
-        """Quantile over samples, interpolated linearly, at a probability in [0, 1]."""
-        if not 0 <= probability <= 1:
+    def quantile(
+        self, probability: float | Sequence[float]
+    ) -> Float[Tensor, "*probability batch time channel *space"]:
+        """Quantile over samples, interpolated linearly, at a probability in [0, 1].
+
+        A list of probabilities gives as many quantiles, along a first axis.
+        """
+        several = isinstance(probability, Sequence)
+        wanted = torch.tensor(probability if several else [probability], dtype=torch.float64)
+        if not len(wanted) or not bool(((wanted >= 0) & (wanted <= 1)).all()):
             raise InputError(f"A quantile's probability must lie in [0, 1], got {probability}.")
         # By sorting: torch.quantile refuses more than 2**24 values.
         ordered = self.samples.sort(dim=0).values
-        position = probability * (len(ordered) - 1)
-        low = math.floor(position)
-        high = min(low + 1, len(ordered) - 1)
-        return torch.lerp(ordered[low], ordered[high], position - low)
+        found = []
+        for position in (wanted * (len(ordered) - 1)).tolist():
+            low = math.floor(position)
+            high = min(low + 1, len(ordered) - 1)
+            found.append(torch.lerp(ordered[low], ordered[high], position - low))
+        return torch.stack(found) if several else found[0]
 
     def to(self, device: torch.device | str) -> Forecast:
         """The same forecast with its samples on `device`."""

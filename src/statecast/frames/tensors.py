@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from operator import lt
+from pathlib import Path
 from typing import Any, TypeGuard
 
 import numpy as np
@@ -33,6 +34,11 @@ def as_tensor(values: Any) -> Tensor:
             dense array of numbers.
     """
     if not isinstance(values, Tensor):
+        if isinstance(values, str | Path):
+            raise InputError(
+                f"Frames must be an array of numbers, got the name {str(values)!r:.80}. Read the "
+                "file first, or use statecast.forecast_file."
+            )
         if np.ma.isMaskedArray(values):
             raise InputError(
                 "The unknown values of a masked array would be lost. Pass values.filled(np.nan) "

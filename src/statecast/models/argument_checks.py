@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Sequence
+from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -14,8 +16,10 @@ from statecast.checks import LONGEST
 from statecast.errors import InputError
 from statecast.models.latents import TIME_TOLERANCE
 
+Times = Sequence[float] | Tensor | np.ndarray[Any, Any]
 
-def as_times(times: Sequence[float] | Tensor, dtype: torch.dtype) -> Float[Tensor, " time"]:
+
+def as_times(times: Times, dtype: torch.dtype) -> Float[Tensor, " time"]:
     """Times, in frame intervals, as a tensor on the CPU.
 
     Errors:

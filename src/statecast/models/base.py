@@ -7,7 +7,7 @@ import functools
 import math
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, ClassVar, NamedTuple, ParamSpec, TypeVar
@@ -28,6 +28,7 @@ from statecast.frames import (
     default_channels,
 )
 from statecast.models.argument_checks import (
+    Times,
     as_times,
     check_size,
     checked_series,
@@ -43,7 +44,9 @@ from statecast.solvers.solvers import SolverName
 P = ParamSpec("P")
 M = TypeVar("M", bound=nn.Module)
 Losses = dict[str, Tensor]
-UNITS_MARGIN = 10  # values this many widths of the data's range outside it have other units
+# Values this many widths of the data's range outside it have other units. The range of standardised
+# frames may be a rough one.
+MARGIN, ROUGH_MARGIN = 0.5, 10
 
 
 class Update(NamedTuple):
@@ -86,6 +89,8 @@ class Forecaster(nn.Module, ABC):
             have any.
         supports_content_swap: whether content and dynamics can come from two contexts. Such a
             model takes `content_from` in its forecasts, and gives both by `codes_of`.
+        takes_gaps: whether context frames may be missing, or lie at uneven times. Others see a
+            missing frame as one of a constant value, and times as even.
         channels_last: whether convolution weights are stored in the channels-last memory format.
         statistics_batches: number of training batches that `fit_statistics` needs.
     """
@@ -93,6 +98,7 @@ class Forecaster(nn.Module, ABC):
     stochastic: bool = False
     takes_any_time: bool = False
     takes_actions: bool = False
+    takes_gaps: bool = False
     supports_content_swap: ClassVar[bool] = False
     channels_last: bool = True
     statistics_batches: ClassVar[int] = 64
@@ -247,7 +253,7 @@ class Forecaster(nn.Module, ABC):
         context: Frames | Any,
         horizon: int | None = None,
         *,
-        times: Sequence[float] | Tensor | None = None,
+        times: Times | None = None,
         samples: int = 1,
         substeps: int | None = None,
         solver: SolverName | None = None,
@@ -347,6 +353,8 @@ class Forecaster(nn.Module, ABC):
         """`context` as `Frames`; an array may lack the axes of a single sequence and channel."""
         if isinstance(context, Frames):
             return context
+        if isinstance(context, Batch):
+            raise InputError("A model takes observed frames, got a Batch. Pass its `.context`.")
         values = as_tensor(context)
         missing = 2 + len(self.spec.frame_shape) - values.ndim
         if missing == 2 and len(self.spec.channels) == 1:
@@ -365,6 +373,8 @@ class Forecaster(nn.Module, ABC):
             remedy = "Crop or resize them, or train a model on frames of their size."
             if sorted(shape) == sorted(self.spec.frame_shape):
                 remedy = "Give them as (batch, time, channel, *space)."
+            elif frames.space == self.spec.space and len(self.spec.channels) == 1:
+                remedy = "If the axis of channels is missing, add it: values[:, :, None]."
             raise InputError(
                 f"The model works on frames (channel, *space) = {self.spec.frame_shape}. Those of "
                 f"the {what} are {shape}. {remedy}"
@@ -390,13 +400,14 @@ class Forecaster(nn.Module, ABC):
         known = frames.values if frames.mask is None else frames.values[frames.mask]
         if not known.numel():
             return
-        smallest, largest = map(float, torch.aminmax(known))
-        margin = UNITS_MARGIN * (high - low)
+        smallest, largest = map(float, torch.aminmax(known.detach()))
+        bounded = self.normaliser.fitting_output == "sigmoid"
+        margin = (MARGIN if bounded else ROUGH_MARGIN) * (high - low)
         if smallest < low - margin or largest > high + margin:
             raise InputError(
                 f"The model works on values in [{low:g}, {high:g}], but the {what} has values from "
                 f"{smallest:g} to {largest:g}. Convert it to the same units: 8-bit images, for "
-                "example, by values / 255."
+                "example, by values / 255, and images in [-1, 1] by (values + 1) / 2."
             )
 
     def check_context_length(self, length: int, what: str = "context") -> None:
@@ -445,9 +456,7 @@ class Forecaster(nn.Module, ABC):
         for name in [name for name, value in given.items() if value is not None]:
             raise InputError(f"{self.title} takes no Euler steps; leave `{name}` out.")
 
-    def _check_times(
-        self, horizon: int | None, times: Sequence[float] | Tensor | None
-    ) -> Float[Tensor, " time"]:
+    def _check_times(self, horizon: int | None, times: Times | None) -> Float[Tensor, " time"]:
         if times is None:
             horizon = self.spec.horizon if horizon is None else horizon
             if not 1 <= horizon <= LONGEST:

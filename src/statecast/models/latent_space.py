@@ -14,7 +14,7 @@ from torch import Tensor
 from statecast.checks import LONGEST, typed
 from statecast.errors import InputError
 from statecast.frames import Forecast, Frames
-from statecast.models.argument_checks import as_times
+from statecast.models.argument_checks import Times, as_times
 from statecast.models.base import Forecaster, evaluation_mode
 from statecast.models.change import ChangeForecaster
 from statecast.models.latents import Latents, check_own
@@ -59,7 +59,8 @@ def require_latents(model: Forecaster) -> StateSpaceForecaster:
         )
     if not isinstance(model, StateSpaceForecaster):
         raise InputError(
-            f"{model.title} has no latent space. Use a state-space model: srvp, separable."
+            f"{model.title} has no latent space. Use a state-space model: srvp, separable, ddpae, "
+            "drnet, dsvae."
         )
     return model
 
@@ -326,7 +327,7 @@ def check_weights(weights: Sequence[float]) -> None:
 
 
 @typed
-def warp(model: Forecaster, latents: Latents, times: Sequence[float] | Tensor) -> Forecast:
+def warp(model: Forecaster, latents: Latents, times: Times) -> Forecast:
     """The frames of a path at any of its times, in any order, shown one per frame interval.
 
     The path's own solver gives the states between frames; frames are not interpolated.

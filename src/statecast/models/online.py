@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
 from typing import Any, ClassVar, Generic, TypeVar
 
 import torch
@@ -13,7 +12,7 @@ from torch import Tensor
 from statecast.checks import LONGEST, typed
 from statecast.errors import InputError
 from statecast.frames import Forecast, Frames
-from statecast.models.argument_checks import check_size
+from statecast.models.argument_checks import Times, check_size
 from statecast.models.base import Forecaster, evaluation_mode
 
 S = TypeVar("S")
@@ -95,7 +94,7 @@ class OnlineForecaster(Forecaster, Generic[S]):
         state: Any,
         horizon: int | None = None,
         *,
-        times: Sequence[float] | Tensor | None = None,
+        times: Times | None = None,
         samples: int = 1,
         generator: torch.Generator | None = None,
     ) -> Forecast:
@@ -134,6 +133,19 @@ class OnlineForecaster(Forecaster, Generic[S]):
                 f"The state must come from `{type(self).__name__}.filter`, got "
                 f"{type(state).__name__}."
             )
+
+
+def shapes_of(state: Any) -> str:
+    """A named tuple in words, with shapes in place of the values of tensors."""
+    if isinstance(state, Tensor):
+        return f"tensor {'×'.join(map(str, state.shape)) or '()'}"
+    if not isinstance(state, tuple):
+        return repr(state)
+    fields = getattr(state, "_fields", None)
+    if fields is None:
+        return f"({', '.join(map(shapes_of, state))})"
+    parts = (f"{n}={shapes_of(part)}" for n, part in zip(fields, state, strict=True))
+    return f"{type(state).__name__}({', '.join(parts)})"
 
 
 def check_rows(expected: int, found: int) -> None:

@@ -212,7 +212,8 @@ class SRVP(OnlineLatentProcess):
             self.lstm = nn.LSTM(code_size, hidden, batch_first=True)
             self.posterior = nn.Linear(hidden, sizes[0])
             self.prior = mlp(latent_size, transition_hidden, sizes[1], layers=transition_layers)
-        self.gap_input, self.gaps = gap_input, None
+        self.gap_input = self.takes_gaps = gap_input
+        self.gaps = None
         self.initialise(generator)
         if gap_input:
             self.gaps = GapNetwork(code_size, hidden if stochastic else 0)

@@ -13,7 +13,7 @@ from statecast.errors import InputError
 from statecast.frames import Frames
 from statecast.models.carried_states import interval_keys
 from statecast.models.frame_grid import grid_of_times
-from statecast.models.online import OnlineForecaster, check_rows
+from statecast.models.online import OnlineForecaster, check_rows, shapes_of
 from statecast.models.roll_out import State
 from statecast.models.srvp_gaps import known_codes
 from statecast.models.srvp_process import LatentProcess
@@ -33,6 +33,9 @@ class SRVPState(NamedTuple):
     latent: Float[Tensor, "sample batch latent"] | None = None  # at the last frame
     elapsed: int = 0  # frame intervals from the first to the last existing frame
     waiting: int = 0  # frame intervals since then, whose frames are missing
+
+    def __repr__(self) -> str:
+        return shapes_of(self)
 
 
 class OnlineLatentProcess(LatentProcess, OnlineForecaster[SRVPState]):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -15,6 +15,7 @@ from torch import Tensor
 from statecast.checks import LONGEST, typed
 from statecast.errors import InputError
 from statecast.frames import Batch, Forecast, Frames
+from statecast.models.argument_checks import Times
 from statecast.models.base import Codes, evaluation_mode
 from statecast.models.latents import (
     TIME_TOLERANCE,
@@ -221,9 +222,7 @@ class StateSpaceForecaster(LatentRollout):
         return replace(latents, states=path.states, prior=prior, solvers=solvers)
 
     @typed
-    def decode_latents(
-        self, latents: Latents, times: Sequence[float] | Tensor | None = None
-    ) -> Forecast:
+    def decode_latents(self, latents: Latents, times: Times | None = None) -> Forecast:
         """Frames of a path, in the units of the data.
 
         Args:

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 import yaml
 
 from statecast.checks import typed
@@ -34,7 +35,7 @@ from statecast.runs.calibration import read_calibration
 from statecast.runs.digests import check_recorded, is_as_recorded
 from statecast.runs.folders import CONFIG_NAME, being_trained
 from statecast.runs.initial_weights import read_initial_weights
-from statecast.runs.recipes.resolve import Tables, as_tables, pairs, resolve
+from statecast.runs.recipes.resolve import Tables, as_tables, nearest, pairs, resolve
 from statecast.runs.trained import trained_names, training_command
 from statecast.training.checkpoint_folders import list_checkpoints, step_of
 from statecast.training.checkpoints import Checkpoint, best_of, load_checkpoint
@@ -98,7 +99,7 @@ class Run:
         self,
         which: str = "best",
         *,
-        device: str = "cpu",
+        device: str | torch.device = "cpu",
         fallback: bool = False,
         calibrated: bool = False,
     ) -> Forecaster:
@@ -122,7 +123,7 @@ class Run:
         return model
 
     def load_with_step(
-        self, which: str = "best", *, device: str = "cpu", fallback: bool = False
+        self, which: str = "best", *, device: str | torch.device = "cpu", fallback: bool = False
     ) -> tuple[Forecaster, int]:
         """Its trained model, not calibrated, and the step of its checkpoint; as `load`."""
         model = self.new_model()
@@ -140,7 +141,7 @@ class Run:
         self,
         which: str = "best",
         *,
-        device: str = "cpu",
+        device: str | torch.device = "cpu",
         fallback: bool = False,
         calibrated: bool = False,
     ) -> Predictor:
@@ -206,7 +207,9 @@ def read_run(folder: Path) -> Run:
             )
         raise FileError(
             f"{folder} is not a run folder: it holds no {CONFIG_NAME}. Make one with `statecast "
-            f"train RECIPE`, or take a model of the package: {', '.join(shipped)}."
+            f"train RECIPE`, or take a model of the package: {', '.join(shipped)}"
+            f"{nearest(str(folder), shipped)} Of a published checkpoint, give the folder to "
+            "`statecast forecast` or statecast.load_official."
         )
     own_file(path)
     try:
@@ -258,7 +261,7 @@ def evaluate_run(
     overrides: Sequence[str] = (),
     *,
     which: str = "best",
-    device: str = "auto",
+    device: str | torch.device = "auto",
     calibrated: bool = False,
 ) -> Evaluation:
     """Score a run's model on its data, and write `scores.json` into the folder.

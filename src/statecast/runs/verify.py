@@ -98,7 +98,7 @@ def checked(path: Path, check: Callable[[], object]) -> Checked:
     try:
         check()
     except FileError as error:
-        return Checked("FAULT", path, str(error))
+        return Checked("FAULT", path, str(error).removeprefix(f"{path} "))
     return Checked("ok", path)
 
 

@@ -16,20 +16,20 @@ from statecast.training.options import Precision
 COMPILERS = ("g++", "clang++", "c++")  # of C++; one of them is needed
 
 
-def device_of(name: str) -> torch.device:
-    """The device of this name; `auto` is the GPU if there is one.
+def device_of(name: str | torch.device) -> torch.device:
+    """The device of this name, or itself; `auto` is the GPU if there is one.
 
     Errors:
-        InputError: the machine has no such device.
+        InputError: the machine has no such device, or it holds no values.
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
-        torch.empty(0, device=device)
+        torch.empty(1, device=device).tolist()
     except (RuntimeError, AssertionError) as error:
         raise InputError(
-            f"This machine has no device {name!r}. Use device: auto or cpu."
+            f"This machine has no device {str(name)!r}. Choose 'auto' or 'cpu'."
         ) from error
     return device
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from statecast.models.base import Losses
 from statecast.models.kvae.codecs import Memory, Mixing
+from statecast.models.online import shapes_of
 from statecast.nn.kalman import Moments, apply, correct, draw_backwards, smooth
 from statecast.nn.noise import Noise
 
@@ -42,6 +43,9 @@ class Path(NamedTuple):
     emissions: Float[Tensor, "batch time code state"]
     weights: Float[Tensor, "batch time matrix"]  # of the matrices of the transition after the frame
     following: DynamicsState  # state before the next frame
+
+    def __repr__(self) -> str:
+        return shapes_of(self)
 
     @property
     def end(self) -> Path:

@@ -81,6 +81,7 @@ class KVAE(OnlineForecaster[Path]):
     stochastic = True
     takes_any_time = True  # those of the context as well; it refuses times between frames
     state_type = Path
+    takes_gaps = True
 
     def __init__(
         self,

@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from statecast.models.online import shapes_of
 from statecast.nn.codecs.base import Content, DecoderOptions
 from statecast.nn.codecs.build import decoder_of, encoder_of
 from statecast.nn.gaussian import DiagonalGaussian, widened
@@ -92,6 +93,9 @@ class BeliefState(NamedTuple):
     memory: Memory
     since: Float[Tensor, " batch"]  # time since the last observed frame, or the first
     known: Bool[Tensor, " batch"]  # whether any frame was observed
+
+    def __repr__(self) -> str:
+        return shapes_of(self)
 
     @property
     def value(self) -> Float[Tensor, "batch layer belief"]:

@@ -96,6 +96,7 @@ class TDVAE(OnlineForecaster[BeliefState]):
 
     stochastic = True
     state_type = BeliefState
+    takes_gaps = True
 
     def __init__(
         self,

@@ -46,7 +46,7 @@ def example_context(name: str) -> Path:
     return folder_of(name) / CONTEXT_NAME
 
 
-def load_trained(name: str, *, device: str = "cpu") -> Predictor:
+def load_trained(name: str, *, device: str | torch.device = "cpu") -> Predictor:
     """A model that comes with the package."""
     folder = folder_of(name)
     model = read_run(folder).new_model()
