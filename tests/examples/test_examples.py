@@ -69,12 +69,19 @@ def test_a_service_looks_ahead_from_the_state_of_a_client():
                 assert answer.status == 200
             with urlopen(f"{address}?horizon=3&seed=4") as answer:
                 found = np.load(io.BytesIO(answer.read()))
-            for horizon in ("0", "soon"):
+            for query in ("horizon=0", "horizon=soon", "horizon=201", "horison=5", "seed=1e99"):
                 with pytest.raises(HTTPError, match="400"):
-                    urlopen(f"{address}?horizon={horizon}")
+                    urlopen(f"{address}?{query}")
             with pytest.raises(HTTPError, match="400") as refused:
                 urlopen(Request(address, data=b"no array"))
-            assert b"expected b'\\x93NUMPY'" in refused.value.read()
+            assert refused.value.read() == b"Send frames as a .npy file of numbers."
+            for length in ("-1", "abc", str(2**40)):
+                with pytest.raises(HTTPError, match="400"):
+                    urlopen(Request(address, b"", {"Content-Length": length}))
+            with pytest.raises(HTTPError, match="411"):
+                urlopen(Request(address, iter([b"frames"])))  # in chunks
+            with pytest.raises(HTTPError, match="404"):
+                urlopen(Request(f"http://127.0.0.1:{server.server_port}/", content.getvalue()))
         finally:
             server.shutdown()
             thread.join()
@@ -83,3 +90,13 @@ def test_a_service_looks_ahead_from_the_state_of_a_client():
     path = model.continue_latents(latents, 3, generator=next(seeds))
     expected = model.decode_latents(path, [1.0, 2.0, 3.0]).samples[:, 0]
     np.testing.assert_array_equal(found, expected)
+
+
+def test_a_service_keeps_the_states_of_its_latest_clients():
+    module = runpy.run_path(str(EXAMPLES / "latent_service.py"))
+    model = small().eval()
+    store = module["StateStore"](Predictor(model))
+    store.observe.__func__.__globals__["CLIENTS"] = 2
+    for client in "abac":
+        store.observe(client, torch.rand(5, *model.spec.frame_shape).numpy())
+    assert list(store.latents) == ["a", "c"]
