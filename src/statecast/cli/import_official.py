@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from shlex import quote
 
 SUMMARY = "Turn a published checkpoint folder into a run, to forecast, score and train on."
 TAKES_OPTIONS = True
@@ -21,5 +22,6 @@ def run(options: argparse.Namespace, overrides: Sequence[str]) -> int:
 
     made = import_official(options.folder, options.output, overrides)
     print(f"Written: {made.folder}, {made.name} at step 0 on {made.tables['data']['name']}")
-    print(f"Next: statecast evaluate {made.folder}, or statecast train --resume {made.folder}")
+    folder = quote(str(made.folder))
+    print(f"Next: statecast evaluate {folder}, or statecast train --resume {folder}")
     return 0

@@ -5,10 +5,18 @@ from __future__ import annotations
 import argparse
 
 SUMMARY = "Name the recipes, models, data sets, metrics and protocols."
+SECTIONS = ("trained", "recipes", "models", "data", "metrics", "analyses", "protocols")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add no arguments."""
+    """Add the arguments of the verb."""
+    parser.add_argument(
+        "section",
+        nargs="?",
+        choices=SECTIONS,
+        help=f"what to name: {', '.join(SECTIONS)}; default: all",
+        metavar="SECTION",
+    )
 
 
 def run(options: argparse.Namespace) -> int:
@@ -21,13 +29,18 @@ def run(options: argparse.Namespace) -> int:
     from statecast.runs.recipes import recipe_names
     from statecast.runs.trained import trained_names
 
-    section("Trained models (statecast forecast NAME)", trained_names())
-    section("Recipes (statecast train NAME)", recipe_names())
-    section("Models", MODELS.titles())
-    section("Data sets", DATASETS.titles())
-    section("Metrics", METRICS.titles())
-    section("Analyses (evaluate.analyses)", ANALYSES.titles())
-    section("Protocols (evaluate.protocol)", protocol_names())
+    known = {
+        "trained": ("Trained models (statecast forecast NAME)", trained_names),
+        "recipes": ("Recipes (statecast train NAME)", recipe_names),
+        "models": ("Models", MODELS.titles),
+        "data": ("Data sets", DATASETS.titles),
+        "metrics": ("Metrics", METRICS.titles),
+        "analyses": ("Analyses (evaluate.analyses)", ANALYSES.titles),
+        "protocols": ("Protocols (evaluate.protocol)", protocol_names),
+    }
+    for name in SECTIONS if options.section is None else [options.section]:
+        title, names = known[name]
+        section(title, names())
     return 0
 
 

@@ -6,6 +6,7 @@ import argparse
 import logging
 import signal
 from collections.abc import Sequence
+from shlex import quote
 from typing import TYPE_CHECKING
 
 from statecast.distributed import launched_processes
@@ -81,7 +82,7 @@ def run(options: argparse.Namespace, overrides: Sequence[str]) -> int:
         made = run_on_main(lambda: start(options, overrides))
         if made is None:
             return 0
-        how = f"Continue with: statecast train --resume {made.folder}"
+        how = f"Continue with: statecast train --resume {quote(str(made.folder))}"
         try:
             with interrupting():
                 result = train_run(made, resume=options.resume is not None)
@@ -142,8 +143,9 @@ def start(options: argparse.Namespace, overrides: Sequence[str]) -> Run | None:
 
 def report(made: Run, result: TrainingResult) -> None:
     """Print how a training ended, and the next command."""
+    folder = quote(str(made.folder))
     if result.reason == "signal":
-        print(f"Saved at step {result.step}. Continue with: statecast train --resume {made.folder}")
+        print(f"Saved at step {result.step}. Continue with: statecast train --resume {folder}")
         return
     print(f"Trained {result.step} steps in {result.seconds / 60:.1f} min: {made.folder}")
-    print(f"Next: statecast evaluate {made.folder}")
+    print(f"Next: statecast evaluate {folder}")

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from shlex import quote
 from typing import Any, NamedTuple
 
 from statecast.errors import CorruptionError, FileError, InputError
@@ -84,11 +85,12 @@ def read_scores(folder: str | Path) -> Evaluation:
         CorruptionError: a file is damaged.
     """
     path = Path(folder) / SCORES_NAME
-    again = f"Make it again: statecast evaluate {folder}"
+    command = f"statecast evaluate {quote(str(folder))}"
+    again = f"Make it again: {command}"
     if not path.parent.is_dir():
         raise FileError(f"There is no folder {folder}. Give the folder of a run that was scored.")
     if not path.is_file():
-        raise FileError(f"{folder} has no scores yet. Make them: statecast evaluate {folder}")
+        raise FileError(f"{folder} has no scores yet. Make them: {command}")
     try:
         content = read_sealed(path)
     except (OSError, ValueError, TypeError) as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from shlex import quote
 from typing import NamedTuple
 
 import torch
@@ -50,7 +51,7 @@ def check_window_scores(folder: str | Path, digest: str | None) -> None:
     if (sha256_of(own_file(path)) if path.is_file() else None) != digest:
         raise CorruptionError(
             f"{path} does not match the scores beside it. Score the run again: "
-            f"statecast evaluate {folder}"
+            f"statecast evaluate {quote(str(folder))}"
         )
 
 

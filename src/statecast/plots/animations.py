@@ -49,8 +49,8 @@ def animate_forecast(
     """Write a `.gif`, `.webp` or `.mp4`: truth, forecast mean and samples side by side.
 
     Each sequence and variable has a row. The time of the frame stands above, with its date if
-    known. Observed frames have green borders, forecast frames purple ones. Maps are drawn north
-    up, with land in grey; points are drawn as coloured bars.
+    known, and above each panel what it shows. Observed frames have green borders, forecast frames
+    purple ones. Maps are drawn north up, with land in grey; points are drawn as coloured bars.
 
     Args:
         context: the observed frames.
@@ -70,17 +70,20 @@ def animate_forecast(
         for panels in panels_of(context, forecast, target, sequence, samples)
     ]
     rows = [moving(panels) for panels in blocks]
+    told = {"mean": f"mean of {len(forecast.samples)}"}
     names = [
-        (panels.label or "", [name for name in panels.rows if name not in MAGNITUDES])
+        (panels.label or "", [told.get(n, n) for n in panels.rows if n not in MAGNITUDES])
         for panels in blocks
     ]
+    observed = [(label, ["observed"] * len(shown)) for label, shown in names]
     times = [*context.times.tolist(), *forecast.times.tolist()]
     dates = dates_of(context.coordinates or forecast.coordinates, times) or [""] * len(times)
-    heads = [f"time {time:+g}  {date}" for time, date in zip(times, dates, strict=True)]
-    pictures = [
-        labelled([[panel[t] for panel in row] for row in rows], names, title)
-        for t, title in enumerate(heads)
-    ]
+    pictures = []
+    for number, (time, date) in enumerate(zip(times, dates, strict=True)):
+        seen = number < len(context)
+        title = f"{'time' if seen else 'lead time'} {time:g}  {date}"
+        panels = [[panel[number] for panel in row] for row in rows]
+        pictures.append(labelled(panels, observed if seen else names, title))
     return write_moving(pictures, path, frames_per_second)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from statecast.errors import CorruptionError, FileError, InputError
@@ -27,7 +28,7 @@ def read_calibration(folder: Path, step: int, model: Forecaster) -> Calibration:
         CorruptionError: it is damaged.
     """
     path = folder / CALIBRATION_NAME
-    again = f"Make it: statecast calibrate {folder}"
+    again = f"Make it: statecast calibrate {quote(str(folder))}"
     if not path.is_file():
         raise FileError(f"{folder} has no calibration yet. {again}")
     try:

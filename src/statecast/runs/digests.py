@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
+from shlex import quote
 
 from statecast.errors import CorruptionError
 from statecast.io.atomic_files import sha256_of, write_text
@@ -46,7 +47,7 @@ def read_record(folder: Path) -> dict[str, str]:
         reason = str(error).rstrip(".")
         raise CorruptionError(
             f"{path} is missing or damaged: {reason}. Check the files of the run. If they are "
-            f"right, accept them: statecast verify {folder} --accept"
+            f"right, accept them: statecast verify {quote(str(folder))} --accept"
         ) from error
 
 
@@ -71,5 +72,5 @@ def check_recorded(folder: Path, name: str) -> None:
     if not is_as_recorded(folder, name):
         raise CorruptionError(
             f"{folder / name} differs from its recorded digest: it is damaged, or was edited. If "
-            f"you edited it on purpose, accept it: statecast verify {folder} --accept"
+            f"you edited it on purpose, accept it: statecast verify {quote(str(folder))} --accept"
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
+from shlex import quote
 
 from statecast.distributed import launched_rank
 from statecast.errors import FileError
@@ -29,7 +30,7 @@ def check_free(folder: Path) -> None:
     if folder.exists() and not (folder.is_dir() and unfinished(folder)):
         raise FileError(
             f"{folder} is not empty. Choose another folder, or continue its training: "
-            f"statecast train --resume {folder}"
+            f"statecast train --resume {quote(str(folder))}"
         )
 
 

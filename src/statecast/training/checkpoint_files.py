@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import torch
@@ -112,7 +113,7 @@ def remedy(path: Path) -> str:
         return "There is no other checkpoint; train again."
     return (
         f"Another checkpoint is that of step {step_of(others[-1])}: name it with --checkpoint, or "
-        f"continue from it with statecast train --resume {run} --fallback"
+        f"continue from it with statecast train --resume {quote(str(run))} --fallback"
     )
 
 

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from shlex import quote
 from typing import IO, Any
 
 from statecast.errors import FileError, require
@@ -53,7 +54,9 @@ class TrainingLog:
         self.pending = {name: list(values) for name, values in (pending or {}).items()}
         self.columns: list[str] = []
         self.stream: IO[bytes] | None = None
-        self.advice = f"Continue from the last checkpoint: statecast train --resume {folder}."
+        self.advice = (
+            f"Continue from the last checkpoint: statecast train --resume {quote(str(folder))}."
+        )
         self.board: Any = None
         if tensorboard:
             require("tensorboard", "logging", "write TensorBoard logs")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from shlex import quote
 from typing import Any, NamedTuple
 
 import torch
@@ -132,8 +133,8 @@ def training_command(member: Member) -> str:
     """Command that trains a run, from its last checkpoint or from the start."""
     folder = member.run.folder
     if list_checkpoints(folder):
-        return f"statecast train --resume {folder}"
-    return f"statecast train RECIPE --output {folder}"
+        return f"statecast train --resume {quote(str(folder))}"
+    return f"statecast train RECIPE --output {quote(str(folder))}"
 
 
 def data_card(member: Member) -> dict[str, Any]:
