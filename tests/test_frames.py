@@ -59,6 +59,7 @@ def test_arrays_are_taken_whatever_their_memory_looks_like():
         (np.zeros((2, 3, 1, 4), np.uint8), "values / 255"),
         (np.zeros((2, 3, 1, 4), "U3"), "dtype"),
         (np.array([object()]), "dtype"),
+        ("frames.npy", "forecast_file"),
     ],
 )
 def test_values_that_are_no_frames_are_refused(values, message):
@@ -93,8 +94,11 @@ def test_mean_spread_and_quantiles_are_those_of_numpy():
     for probability in (0.0, 0.1, 0.5, 0.77, 1.0):
         expected = np.quantile(samples, probability, axis=0)
         np.testing.assert_allclose(found.quantile(probability), expected, atol=1e-6)
-    with pytest.raises(InputError, match=r"1\.2"):
-        found.quantile(1.2)
+    several = found.quantile([0.1, 0.77])
+    assert torch.equal(several, torch.stack([found.quantile(0.1), found.quantile(0.77)]))
+    for wrong in (1.2, [0.1, 1.2], []):
+        with pytest.raises(InputError, match="probability"):
+            found.quantile(wrong)
     assert forecast(1).std.abs().max() == 0
 
 
@@ -147,7 +151,7 @@ def test_what_a_notebook_shows_is_short_and_moves():
     assert repr(batch) == f"Batch({batch.context!r}, {batch.target!r}, speed)"
     predictor = statecast.load("digits")
     assert repr(predictor).startswith("Predictor(SRVP, ")
-    assert repr(predictor).endswith(" parameters, context 5, intensity, space 32×32)")
+    assert repr(predictor).endswith(" parameters, context 5, horizon 5, intensity, space 32×32)")
     shown = forecast._repr_html_()
     picture = base64.b64decode(shown.split("base64,")[1].split('"')[0])
     with Image.open(io.BytesIO(picture)) as moving:

@@ -116,6 +116,8 @@ def test_list_and_print_config(capsys, recipe):
     listed = capsys.readouterr().out
     for name in ("srvp-digits-small", "separable", "moving_digits", "crps"):
         assert f"  {name}" in listed
+    assert main(["list", "metrics"]) == 0
+    assert capsys.readouterr().out.count("\n\n") == 1  # a single section
     assert main(["train", recipe, "--print_config", "--train.steps", "5"]) == 0
     assert "steps: 5" in capsys.readouterr().out
 

@@ -74,3 +74,11 @@ def test_a_public_name_is_imported_when_it_is_used():
     outside, own = modules_after("import statecast\nstatecast.StatecastError")
     assert outside == {"statecast"}
     assert own == {"statecast", "statecast.version", "statecast.errors"}
+
+
+@pytest.mark.parametrize(("before", "after"), [("PYTHONIOENCODING=ascii", ""), ("", ">&-")])
+def test_output_that_is_narrow_or_closed_is_no_mistake(before, after):
+    words = f"{before} {sys.executable} -m statecast list trained {after}"
+    done = subprocess.run(["sh", "-c", words], capture_output=True, text=True, check=True)
+    assert done.stderr == ""
+    assert ("32?32" in done.stdout) == (after == "")

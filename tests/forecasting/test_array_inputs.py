@@ -6,8 +6,12 @@ import h5py
 import numpy as np
 import pytest
 import torch
+from helpers.gaps import with_gaps
+from helpers.seeds import seeded
+from helpers.small_models import SPEC, build
 from PIL import Image
 
+import statecast
 from statecast.cli.main import main
 from statecast.errors import FileError, InputError
 from statecast.forecasting.forecast_file import forecast_file
@@ -251,3 +255,71 @@ def test_equal_samples_are_told(tmp_path):
         assert (
             forecast_file(predictor, tmp_path / "a.npy", output, samples=samples).warnings == told
         )
+
+
+class TestArguments:
+    """Of a model that comes with the package."""
+
+    context = statecast.example("digits").context
+
+    def refused(self, message, *arguments, **options):
+        with pytest.raises(InputError, match=message):
+            statecast.load("digits").forecast(*arguments, **options)
+
+    def test_devices_and_checkpoints(self):
+        predictor = statecast.load("digits", device=torch.device("cpu"))
+        assert predictor.model.normaliser.location.device.type == "cpu"
+        for device in ("gpu", "meta"):
+            with pytest.raises(InputError, match="'auto' or 'cpu'"):
+                statecast.load("digits", device=device)
+        with pytest.raises(InputError, match="one checkpoint"):
+            statecast.load("digits", "last")
+        with pytest.raises(FileError, match="did you mean 'digits'"):
+            statecast.load("digit")
+
+    def test_times_may_be_an_array(self):
+        predictor, times = statecast.load("digits"), [0.5, 1.0]
+        found, expected = (
+            predictor.forecast(self.context, times=given, generator=seeded()).samples
+            for given in (np.array(times), times)
+        )
+        assert torch.equal(found, expected)
+
+    def test_what_is_no_context_is_told_what_to_pass(self):
+        values = self.context.values
+        self.refused(r"Batch. Pass its `\.context`", statecast.example("digits"))
+        self.refused("values\\[:, :, None\\]", values[:, :, 0])
+        self.refused("xarray data sets, got Tensor", {"a": values})
+
+    def test_values_in_other_units_are_refused(self):
+        for values in (2 * self.context.values - 1, 2 * self.context.values):
+            self.refused("same units", values)
+        statecast.load("digits").forecast(1.3 * self.context.values - 0.15)
+
+    def test_a_seed_is_a_generator(self):
+        for generator in (0, np.random.default_rng(0)):
+            self.refused(r"torch\.Generator\(\)\.manual_seed", self.context, generator=generator)
+        with pytest.raises(TypeError, match="manual_seed"):
+            statecast.load("digits").forecast(self.context, seed=0)
+        self.refused("too large", self.context, 10**30)
+
+    def test_missing_frames_and_uneven_times_are_told_where_a_model_sees_neither(self):
+        values = self.context.values.clone()
+        values[:, 2] = torch.nan
+        missing = Frames.context_of(values, mask=~values.isnan())
+        with pytest.warns(UserWarning, match="lacks frames"):
+            statecast.load("digits").forecast(missing, 1)
+        model = MODELS["convlstm"](statecast.load("digits").spec)
+        uneven = replace(self.context, times=2 * self.context.times)
+        with pytest.warns(UserWarning, match="lacks frames"):
+            Predictor(model).forecast(uneven, 1)
+        values = torch.rand(1, 6, *SPEC.frame_shape)
+        Predictor(build("kvae")).context(with_gaps(values, [1, 3], channels=SPEC.channels))
+
+    def test_gradients_of_a_context_are_no_matter(self):
+        statecast.load("digits").forecast(self.context.values.clone().requires_grad_(), 1)
+
+    def test_a_state_prints_its_shapes(self):
+        state = statecast.load("digits").model.filter(self.context, samples=3)
+        assert "latent=tensor 3×4×16" in repr(state)
+        assert len(repr(state)) < 300

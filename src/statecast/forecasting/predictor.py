@@ -110,7 +110,7 @@ class Predictor:
         if not is_labelled(observed) and not isinstance(observed, dict):
             frames = self.with_added_points(self.frames_of(observed))
         else:
-            frames = self.labelled_frames(observed, count, origin, reading)
+            frames = self._labelled_frames(observed, count, origin, reading)
         uneven = bool(((frames.times.diff() - 1).abs() > TIME_TOLERANCE).any())
         if not self.model.takes_gaps and (uneven or not bool(known_frames(frames).all())):
             warnings.warn(
@@ -121,7 +121,7 @@ class Predictor:
             )
         return frames
 
-    def labelled_frames(
+    def _labelled_frames(
         self, observed: Any, count: int | None, origin: str, reading: Mapping[str, Any] | None
     ) -> Frames:
         """The last frames of labelled data, prepared as in training; as `context`."""
