@@ -187,7 +187,7 @@ def test_verify_speaks_of_each_file_and_several_runs(run, quick_path, capsys):
     assert main(["verify", str(run), str(other)]) == FAULTY
     (fault,) = [line for line in capsys.readouterr().out.splitlines() if "FAULT" in line]
     assert fault.startswith(f"FAULT        {other}/checkpoints/step=000012/model.safetensors: ")
-    assert fault.count(str(other)) == 1
+    assert fault.count("model.safetensors") == 1
     assert main(["verify", str(run), str(quick_path)]) == MISTAKE
     assert "not a run folder" in capsys.readouterr().err
 
