@@ -23,6 +23,9 @@ class Baseline(Forecaster):
         generator: unused; every model accepts one.
     """
 
+    takes_any_time = True
+    takes_gaps = True
+
     def __init__(self, spec: FrameSpec, *, generator: torch.Generator | None = None) -> None:
         super().__init__(spec, normalise="none")
 
