@@ -82,6 +82,16 @@ def test_baselines_asked_for_are_scored_beside_persistence(data):
         evaluate(model(data), data, baselines=("srvp",))
 
 
+def test_a_table_says_how_many_frames_count_100_db(tmp_path):
+    values = np.zeros((10, 5, 8, 8), dtype=np.uint8)
+    values[:, 4] = 100  # one of the two frames to forecast differs from the last observed one
+    np.save(tmp_path / "still.npy", values)
+    data = Arrays(path=str(tmp_path / "still.npy"), axes="ntyx", context=3, horizon=2)
+    scores = evaluate(Persistence(data.spec), data, name="persistence", metrics=("psnr",))
+    windows = scores.protocol["windows"]
+    assert f"{windows} of {2 * windows} frames are exact and count 100 dB" in scores.table()
+
+
 def test_persistence_scores_what_it_must(data):
     scores = evaluate(Persistence(data.spec), data, name="persistence", metrics=("mse", "crps"))
     windows = data.windows("test").batch(torch.arange(40))

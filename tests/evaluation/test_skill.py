@@ -18,7 +18,7 @@ from statecast.evaluation.comparison_formats import as_text
 from statecast.evaluation.evaluate import evaluate
 from statecast.evaluation.evaluation import Evaluation
 from statecast.evaluation.significance import Difference, students_t
-from statecast.evaluation.skill import Estimate, Skill, verdict
+from statecast.evaluation.skill import Estimate, Skill, skill_lines, verdict
 from statecast.evaluation.window_scores import FILE_NAME
 from statecast.models.baselines import Persistence
 from statecast.runs.verify import check_window_scores
@@ -228,8 +228,22 @@ def test_a_score_that_is_nan_is_no_unknown_window(ramps):
 def test_a_difference_that_rounds_to_nothing_is_told_as_none(share, words):
     unknown = (math.nan, math.nan, [], [], [])
     found = Skill(Estimate(-share, *unknown), Estimate(share, *unknown))
-    assert verdict(found, "c").startswith(words)
+    assert verdict(found, "c's").startswith(words)
     assert "-0.00" not in Skill(found.difference, Estimate(-0.0004, *unknown)).shown().split()
+
+
+def test_the_error_of_the_mean_is_told_beside_the_crps():
+    unknown = (math.nan, math.nan, [], [], [])
+    same, better = (Skill(Estimate(v, *unknown), Estimate(-v, *unknown)) for v in (0.0, -0.3))
+    scored = {"rmse": {"ensemble_mean": same}, "crps": {"ensemble": better}}
+    mean, crps, note = skill_lines({"persistence": scored})
+    assert mean == "error of the mean (rmse): the same as persistence's"
+    assert crps.startswith("CRPS: 30.0 % below persistence's mean absolute error")
+    assert "spread alone" in note
+    # A reference has a spread of its own.
+    assert "absolute" not in " ".join(skill_lines({"reference": scored}))
+    (fair,) = skill_lines({"persistence": {"fair_mse": {"ensemble": better}, **scored}})[:1]
+    assert fair.startswith("error of the mean (fair_mse): 30.0 % below persistence's")
 
 
 def test_a_difference_without_an_interval_says_so():

@@ -76,7 +76,7 @@ def test_scores_say_by_how_much_the_reference_is_beaten(tmp_path):
         difference = scores.skill[name]["mse"]["ensemble_mean"].difference
         assert difference.value == pytest.approx(ours - theirs, rel=1e-4, abs=1e-6)
     told = skill_lines(scores.skill)
-    assert any("persistence" in line and "mean squared error" in line for line in told)
+    assert any("persistence" in line and "error of the mean (" in line for line in told)
 
 
 def test_a_baseline_takes_no_reference(tmp_path):

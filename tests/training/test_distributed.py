@@ -137,7 +137,7 @@ def test_a_signal_to_any_process_saves_and_ends_all(recipe, tmp_path, number, ra
         codes, said = all_.ended()
     assert codes == [75, 75], said
     step = load_checkpoint(tmp_path / "run").step
-    assert f"Saved at step {step}. Continue with" in said[0][0]
+    assert f"Saved at step {step} of " in said[0][0]
     assert said[1] == ("", "")
     assert read_log(tmp_path / "run")["step"] == list(range(1, step + 1))
 
@@ -160,7 +160,8 @@ def test_torchrun_trains_and_passes_signals_on(recipe, tmp_path):
     finally:
         process.kill()
     step = load_checkpoint(folder).step
-    assert f"Saved at step {step}. Continue with: statecast train --resume {folder}" in said
+    assert f"Saved at step {step} of " in said
+    assert f"Continue with: statecast train --resume {folder}" in said
     assert read_log(folder)["step"] == list(range(1, step + 1))
     assert "statecast:" not in (tmp_path / "err").read_text()
 

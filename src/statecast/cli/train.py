@@ -143,9 +143,24 @@ def start(options: argparse.Namespace, overrides: Sequence[str]) -> Run | None:
 
 def report(made: Run, result: TrainingResult) -> None:
     """Print how a training ended, and the next command."""
+    from statecast.training.checkpoint_folders import step_of
+    from statecast.training.checkpoints import best_of
+
+    steps = made.tables["train"]["steps"]
+    best = best_of(made.folder)
     folder = quote(str(made.folder))
+    again = f"statecast train --resume {folder}"
     if result.reason == "signal":
-        print(f"Saved at step {result.step}. Continue with: statecast train --resume {folder}")
+        print(f"Saved at step {result.step} of {steps}. Continue with: {again}")
         return
-    print(f"Trained {result.step} steps in {result.seconds / 60:.1f} min: {made.folder}")
+    taken = f"in {result.seconds / 60:.1f} min"
+    if result.reason == "minutes":
+        print(f"Trained {result.step} of {steps} steps {taken} (train.max_minutes): {made.folder}")
+    else:
+        print(f"Trained {result.step} steps {taken}: {made.folder}")
+    if result.step and best is not None and step_of(best) == 0:
+        print(made.nothing_learned)
+        return
+    if result.reason == "minutes":
+        print(f"Train on with: {again}")
     print(f"Next: statecast evaluate {folder}")

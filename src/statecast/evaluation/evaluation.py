@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 
+from statecast.evaluation.bootstrap import FEWEST_SEQUENCES
 from statecast.evaluation.labelled_scores import Table, labelled_scores
 from statecast.evaluation.skill import Skill, number
 from statecast.evaluation.text_tables import aligned, with_interval
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
     import xarray
 
 SCORES_NAME = "scores.json"
+MEAN_FORECAST = "ensemble_mean"  # selection: the mean over samples, as one forecast
 
 
 class Part(NamedTuple):
@@ -135,17 +139,38 @@ class Evaluation:
         return write_text(Path(folder) / SCORES_NAME, sealed(content))
 
     def table(self) -> str:
-        """The scores as text: a row per metric and selection, a column per forecaster."""
+        """The scores as text: a row per metric and selection, a column per forecaster.
+
+        Of values with a unit, as of fields, a metric of samples shows only their mean's score.
+        Intervals are left out where there are too few sequences for them.
+        """
         single = self.protocol.get("samples") == 1  # then all selections are the same
-        blocks = [rows_of("score", self.forecasters, score_text, single=single)]
+        rows = partial(rows_of, single=single, only_mean=self.unit != "1")
+        few = self.windows and len(self.windows.sequences.unique()) < FEWEST_SEQUENCES
+        score_cell = value_text if few else score_text
+        blocks = [rows(with_unit("score", self.unit), self.forecasters, score_cell)]
         for kind, parts in self.parts.items():
             for name, part in parts.items():
-                title = f"{kind} {name}" + (f" / {part.unit}" if part.unit != "1" else "")
-                blocks.append(rows_of(title, part.forecasters, score_text, single=single))
+                title = with_unit(f"{kind} {name}", part.unit)
+                blocks.append(rows(title, part.forecasters, score_cell))
         if self.skill:
-            blocks.append(rows_of(f"{self.model} minus", self.skill, Skill.shown, single=single))
-        text = "\n\n".join("\n".join(aligned(rows)) for rows in blocks)
-        return text + "\n* the 95 % interval excludes zero" * ("] *" in text)
+            blocks.append(rows(f"{self.model} minus", self.skill, Skill.shown))
+        text = "\n\n".join("\n".join(aligned(block)) for block in blocks)
+        notes = ["* the 95 % interval excludes zero"] * ("] *" in text)
+        correlations = [
+            found["acc"]["ensemble"] for found in self.forecasters.values() if "acc" in found
+        ]
+        if any(math.isnan(score.value) for score in correlations):
+            notes.append("acc is nan for a forecast that is the climatology: its anomaly is 0")
+        for forecaster, details in self.details.items():
+            exact = details.get("psnr", {}).get("exact_frames")
+            if exact:
+                frames = details["psnr"]["frames"]
+                notes.append(
+                    f"psnr of {forecaster}: {exact} of {frames} frames are exact and count 100 dB "
+                    "each, which raises the mean; judge by mse or crps"
+                )
+        return "\n".join([text, *notes])
 
     def to_xarray(self) -> xarray.Dataset:
         """A variable (forecaster, selection, lead_time) for each metric and for its half width.
@@ -193,20 +218,46 @@ def score_from(content: Mapping[str, Any]) -> Score:
     )
 
 
+def with_unit(title: str, unit: str) -> str:
+    """A title with the unit of the values, if they have one."""
+    return title if unit == "1" else f"{title} / {unit}"
+
+
 def rows_of(
-    title: str, table: Mapping[str, Any], shown: Callable[[Any], str], *, single: bool
+    title: str,
+    table: Mapping[str, Any],
+    shown: Callable[[Any], str],
+    *,
+    single: bool,
+    only_mean: bool,
 ) -> Iterator[list[str]]:
-    """A row per metric and selection, a column per forecaster."""
+    """A row per metric and selection, a column per forecaster.
+
+    Args:
+        title: head of the first column.
+        table: scores by forecaster, metric and selection.
+        shown: text of a score.
+        single: whether all selections are the same, so that one is shown, without its name.
+        only_mean: whether to leave out the selections of single samples.
+    """
     names = list(table)
     yield [title, *names]
     for metric, selections in table[names[0]].items():
-        for selection in list(selections)[: 1 if single else None]:
+        chosen = list(selections)[: 1 if single else None]
+        if only_mean and MEAN_FORECAST in chosen:
+            chosen = [MEAN_FORECAST]
+        for selection in chosen:
             arrow = METRICS[metric].arrow() if metric in METRICS else ""
             row = [f"{metric} {arrow}" + ("" if single else f" {selection}")]
             for name in names:
                 found = table[name].get(metric, {}).get(selection)
                 row.append("–" if found is None else shown(found))
             yield row
+
+
+def value_text(score: Score) -> str:
+    """A score without its interval."""
+    return with_interval(score.value, math.nan)
 
 
 def score_text(score: Score) -> str:

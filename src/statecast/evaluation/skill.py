@@ -11,6 +11,7 @@ from torch import Tensor
 
 from statecast.evaluation.bootstrap import Interval, bootstrap
 from statecast.metrics.base import ROWS, Metric, Sums, with_average
+from statecast.models import BASELINES
 
 ROUNDING = 1e-7  # relative difference of scores that single precision explains
 
@@ -116,44 +117,51 @@ def skill_against(
 
 
 SMALLEST_SHARE = 0.0005  # smallest relative difference that is reported as one
-TOLD = {
-    "mse": ("ensemble_mean", "mean squared error"),
-    "fair_mse": ("ensemble", "mean squared error of the expectation"),
-    "crps": ("ensemble", "CRPS"),
-}
+ERRORS_OF_MEAN = {"fair_mse": "ensemble", "mse": "ensemble_mean", "rmse": "ensemble_mean"}
+WITHOUT_SPREAD = (
+    "The CRPS of a forecast without spread is its mean absolute error, so that spread alone can "
+    "lower it: judge the mean by its own error."
+)
 
 
 def skill_lines(skill: Mapping[str, Mapping[str, Mapping[str, Skill]]]) -> list[str]:
     """Sentences that say whether a model beats each baseline, and by how much.
 
-    The fair mean squared error, if available, replaces that of the ensemble mean.
+    They tell the error of the mean over samples, by the first of `fair_mse`, `mse` and `rmse` that
+    was scored, and the CRPS, which for a baseline without spread is the mean absolute error.
 
     Args:
         skill: skill by baseline, metric and selection.
     """
-    return [
-        f"{title}: {verdict(found[metric][selection], baseline)}"
-        for baseline, found in skill.items()
-        for metric, (selection, title) in TOLD.items()
-        if selection in found.get(metric, {}) and not (metric == "mse" and "fair_mse" in found)
-    ]
+    lines = []
+    for baseline, found in skill.items():
+        metric = next((name for name in ERRORS_OF_MEAN if name in found), None)
+        if metric is not None:
+            told = verdict(found[metric][ERRORS_OF_MEAN[metric]], f"{baseline}'s")
+            lines.append(f"error of the mean ({metric}): {told}")
+        if "crps" in found:
+            error = " mean absolute error" if baseline in BASELINES else ""
+            told = verdict(found["crps"]["ensemble"], f"{baseline}'s{error}")
+            lines.append(f"CRPS: {told}")
+    told_of_baselines = any("crps" in found for name, found in skill.items() if name in BASELINES)
+    return lines + [WITHOUT_SPREAD] * told_of_baselines
 
 
-def verdict(found: Skill, baseline: str) -> str:
-    """Whether an error, at best 0, lies below a baseline's, in words."""
+def verdict(found: Skill, theirs: str) -> str:
+    """Whether an error, at best 0, lies below another, such as "persistence's", in words."""
     difference, share = found.difference, found.skill
     if difference.value == 0:
-        return f"the same as {baseline}'s"
+        return f"the same as {theirs}"
     if share is not None and abs(share.value) < SMALLEST_SHARE:
-        return f"the same as {baseline}'s, to {100 * SMALLEST_SHARE:g} %"
+        return f"the same as {theirs}, to {100 * SMALLEST_SHARE:g} %"
     order = "below" if difference.value < 0 else "ABOVE"
     if share is None or math.isnan(share.value):
         amount = f"{abs(difference.value):.3g}"
     else:
         amount = f"{100 * abs(share.value):.1f} %"
     if math.isnan(difference.low):
-        return f"{amount} {order} {baseline}'s; too few sequences for an interval"
-    interval = f"difference [{difference.low:.3g}, {difference.high:.3g}]"
+        return f"{amount} {order} {theirs}; too few sequences for an interval"
+    interval = f"difference {difference.value:.3g} [{difference.low:.3g}, {difference.high:.3g}]"
     if difference.low <= 0 <= difference.high:
-        return f"indistinguishable from {baseline}'s: {amount} {order.lower()}, {interval}"
-    return f"{amount} {order} {baseline}'s, {interval}"
+        return f"indistinguishable from {theirs}: {amount} {order.lower()}, {interval}"
+    return f"{amount} {order} {theirs}, {interval}"

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from statecast.errors import InputError
 from statecast.frames import FrameSpec
-from statecast.metrics.base import DEFAULTS, MetricSettings, Score
+from statecast.metrics.base import DEFAULTS, MetricSettings, Score, Sums
 from statecast.metrics.masking import average, filled
 from statecast.metrics.per_sample import SampleMetric
 
@@ -92,7 +92,8 @@ class PSNR(SampleMetric):
 
     with the size r of the data's range. A channel without a known value is ignored. An exact frame
     would score infinity; at most 100 dB enter a mean over frames or sequences, so that it stays
-    finite. Otherwise as in Franceschi et al. (2020), https://arxiv.org/abs/2002.09219.
+    finite; `details` counts those frames. Otherwise as in Franceschi et al. (2020),
+    https://arxiv.org/abs/2002.09219.
 
     Args:
         extent: size r of the data's range.
@@ -124,6 +125,19 @@ class PSNR(SampleMetric):
 
     def counted(self, scores: Tensor) -> Tensor:
         return scores.clamp_max(LARGEST_PSNR)
+
+    def combined(self, scores: Tensor, known: Tensor | None) -> Sums:
+        members = scores if len(scores) == 1 else scores[:-1]
+        members = members if known is None else members[:, known]
+        exact = (members >= LARGEST_PSNR).sum().double()
+        frames = torch.full_like(exact, members.numel())
+        return super().combined(scores, known) | {"exact": exact, "frames": frames}
+
+    def details(self, sums: Mapping[str, Tensor]) -> dict[str, Any]:
+        found = super().details(sums)
+        if sums["exact"] == 0:
+            return found
+        return found | {"exact_frames": int(sums["exact"]), "frames": int(sums["frames"])}
 
 
 def unbounded(spec: FrameSpec) -> str | None:

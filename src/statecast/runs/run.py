@@ -38,7 +38,7 @@ from statecast.runs.initial_weights import read_initial_weights
 from statecast.runs.recipes.resolve import Tables, as_tables, nearest, pairs, resolve
 from statecast.runs.trained import trained_names, training_command
 from statecast.training.checkpoint_folders import list_checkpoints, step_of
-from statecast.training.checkpoints import Checkpoint, best_of, load_checkpoint
+from statecast.training.checkpoints import BEST, Checkpoint, best_of, load_checkpoint
 from statecast.training.loop import TrainingResult
 from statecast.training.options import TrainingOptions
 from statecast.training.precision import device_of
@@ -135,7 +135,20 @@ class Run:
                 f"The weights in {checkpoint.path} do not fit {self.folder / CONFIG_NAME}: "
                 f"{' '.join(str(error).split())}"
             ) from error
+        if which == BEST and checkpoint.step == 0 and model.needs_validation_fit:
+            warnings.warn(self.nothing_learned, stacklevel=2)
         return model.to(device_of(device)).eval(), checkpoint.step
+
+    @property
+    def nothing_learned(self) -> str:
+        """What a model of changes forecasts if its best checkpoint is that of step 0."""
+        steps, done = self.tables["train"]["steps"], step_of(list_checkpoints(self.folder)[-1])
+        longer = f" --train.steps {2 * steps}" if done >= steps else ""
+        return (
+            f"The forecast is the reference itself ({self.tables['model']['reference']}): the best "
+            f"checkpoint by validation is still that of step 0, after {done} of {steps} steps. "
+            f"Train on with: statecast train --resume {self.folder}{longer}"
+        )
 
     def predictor(
         self,

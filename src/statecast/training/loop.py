@@ -290,8 +290,10 @@ class Trainer:
             self.save(best=True)
         elif reason == "signal" and self.saved != self.step:
             self.save(best=False)
-        if self.step >= last:  # unless the last validation was interrupted
-            reason = "steps" if self.validated == self.step else "signal"
+        if self.validated < self.step:  # a signal may have interrupted the last validation
+            reason = "signal"
+        elif self.step >= last:
+            reason = "steps"
         return TrainingResult(self.step, self.best, self.seconds, reason)
 
     def training_step(self, batch: Batch) -> dict[str, float]:
