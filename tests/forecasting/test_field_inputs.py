@@ -83,7 +83,12 @@ def from_another_meridian(made):
     return made.assign_coords(lon=made.lon - 360)
 
 
-@pytest.mark.parametrize("change", [renamed, from_another_meridian])
+def rounded(made):
+    """Longitudes around 0, rounded as single precision rounds them."""
+    return made.assign_coords(lon=("lon", (made.lon - 360).values + 3e-5, made.lon.attrs))
+
+
+@pytest.mark.parametrize("change", [renamed, from_another_meridian, rounded])
 def test_names_and_meridians_of_another_provider_are_known(run, expected, tmp_path, change):
     change(labelled(60)).to_netcdf(tmp_path / "a.nc")
     found = forecast(run, tmp_path, [tmp_path / "a.nc"])[1]
@@ -198,11 +203,27 @@ def test_options_of_a_wrong_kind_are_answered_in_words(
     refused(message, [*words, f"--data.{option}", value])
 
 
-def test_a_context_far_from_training_is_warned_of(run, tmp_path, capsys):
-    celsius = labelled(60) - 273.15
-    celsius.to_netcdf(tmp_path / "a.nc")  # arithmetic has dropped the unit
+@pytest.mark.parametrize("python", [False, True])
+def test_a_context_far_from_training_is_warned_of_and_one_in_another_unit_refused(
+    run, tmp_path, capsys, refused, python
+):
+    away = labelled(60) - 20 * float(labelled(60).t.std())
+    celsius = labelled(60) - 273.15  # arithmetic drops the unit, unless xarray is told to keep it
+    celsius.t.attrs.clear()
+    away.to_netcdf(tmp_path / "a.nc")
+    celsius.to_netcdf(tmp_path / "c.nc")
+    words = ["forecast", run, tmp_path / "c.nc", "--output", tmp_path / "future.nc"]
+    if python:
+        with pytest.warns(UserWarning, match=r"t lies \d+ standard deviations below"):
+            load(run, "last").forecast(away)
+        with pytest.raises(InputError, match="in 'K'. Convert it to the unit of training"):
+            load(run, "last").forecast(celsius)
+        return
     assert forecast(run, tmp_path, [tmp_path / "a.nc"])[0] == 0
     assert re.search(r"warning: t lies \d+ standard deviations below", capsys.readouterr().err)
+    (tmp_path / "future.nc").unlink()
+    refused("in 'K'. Convert it to the unit of training", words)
+    assert not (tmp_path / "future.nc").exists()
     labelled(60).to_netcdf(tmp_path / "b.nc")
     forecast(run, tmp_path, [tmp_path / "b.nc"])
     assert "warning" not in capsys.readouterr().err
@@ -212,7 +233,7 @@ def test_a_model_of_changes_warns_as_well(tmp_path, capsys):
     labelled(60).to_netcdf(tmp_path / "past.nc")
     changing = ("--model.reference", "persistence", "--train.validate_every", "2")
     run = train(tmp_path, tmp_path / "past.nc", *changing)
-    (labelled(60) - 273.15).to_netcdf(tmp_path / "a.nc")
+    (labelled(60) - 20 * float(labelled(60).t.std())).to_netcdf(tmp_path / "a.nc")
     capsys.readouterr()
     assert forecast(run, tmp_path, [tmp_path / "a.nc"])[0] == 0
     assert re.search(r"warning: t lies \d+ standard deviations below", capsys.readouterr().err)

@@ -11,13 +11,12 @@ from statecast.errors import InputError
 from statecast.forecasting.carried_state import CarriedState
 from statecast.forecasting.inputs import read_context, read_observed, source_rate
 from statecast.forecasting.outputs import MOVING, ForecastRequest, Picture, writer_of
-from statecast.forecasting.predictor import Predictor
+from statecast.forecasting.predictor import Predictor, far_from_training, fewer_than_trained
 from statecast.frames import Frames
 from statecast.io.paths import existing_paths, is_remote
 from statecast.models.base import Forecaster
 from statecast.solvers.solvers import SolverName
 
-FAR = 10.0  # standard deviations of the training data, beyond which a context gets a warning
 QUANTILES = (0.1, 0.5, 0.9)  # written to labelled files by default
 
 
@@ -112,11 +111,14 @@ def forecast_file(
         rate=source_rate(source, predictor, reading) if output.suffix.lower() in MOVING else None,
         target=target,
     )
-    write(request, output)
+    shape = request.shape  # draws the first samples, which refuses frames that do not fit
     warnings = far_from_training(predictor.model, frames)
+    if context is None and carried is None:
+        warnings += fewer_than_trained(predictor.model, frames)
+    write(request, output)
     if samples > 1 and not predictor.model.stochastic:
         warnings = [f"The model is deterministic: its {samples} samples are equal.", *warnings]
-    return Written(output, request.shape, tuple(warnings))
+    return Written(output, shape, tuple(warnings))
 
 
 def check_apart(output: Path, source: str | Path | Sequence[str]) -> None:
@@ -129,19 +131,3 @@ def check_apart(output: Path, source: str | Path | Sequence[str]) -> None:
             raise InputError(
                 f"{output} holds the observations. Choose another output for the forecast."
             )
-
-
-def far_from_training(model: Forecaster, frames: Frames) -> list[str]:
-    """A warning for each channel whose context lies far from the training data."""
-    scaled = model.in_standard_deviations(frames.to(model.normaliser.location.device))
-    if scaled is None:
-        return []
-    found = []
-    for index, name in enumerate(frames.channels):
-        middle = float(scaled[:, :, index].nanmedian())
-        if abs(middle) > FAR:
-            found.append(
-                f"{name} lies {abs(middle):.0f} standard deviations "
-                f"{'above' if middle > 0 else 'below'} the mean of training. Check its unit."
-            )
-    return found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -22,6 +22,8 @@ from statecast.models.frame_grid import known_frames
 from statecast.models.latent_space import require_latents
 from statecast.models.latents import TIME_TOLERANCE, Latents
 from statecast.solvers.solvers import SolverName
+
+FAR, ABSURD = 10.0, 50.0  # standard deviations from training data: a warning, and a refusal
 
 
 @dataclass(frozen=True)
@@ -218,7 +220,11 @@ class Predictor:
             The forecast. For a model of labelled fields it has the labels of its context, and is
             NaN at points without any observed value.
 
+        A warning names values more than 10 standard deviations from the training data, and a
+        labelled context with fewer frames than in training.
+
         Errors:
+            InputError: values lie more than 50 standard deviations from the training data.
             Those of `Forecaster.forecast` and `context`.
         """
         bare = not is_labelled(context) and not isinstance(context, dict)
@@ -235,6 +241,11 @@ class Predictor:
             actions=actions,
             generator=generator,
         )
+        if not isinstance(context, Frames):
+            doubts = far_from_training(self.model, frames)
+            doubts += [] if bare else fewer_than_trained(self.model, frames)
+            for doubt in doubts:
+                warnings.warn(doubt, stacklevel=3)
         return self.restored(forecast, given if bare else frames)
 
     def restored(self, forecast: Forecast, context: Frames) -> Forecast:
@@ -277,6 +288,39 @@ class Predictor:
             solver=solver,
             generator=generator,
         )
+
+
+def far_from_training(model: Forecaster, frames: Frames) -> list[str]:
+    """A warning for each channel whose context lies far from the training data.
+
+    Errors:
+        InputError: a channel lies so far from them that its unit must differ.
+    """
+    scaled = model.in_standard_deviations(frames.to(model.normaliser.location.device))
+    if scaled is None:
+        return []
+    found = []
+    for index, name in enumerate(frames.channels):
+        middle = float(scaled[:, :, index].nanmedian())
+        lies = (
+            f"{name} lies {abs(middle):.0f} standard deviations "
+            f"{'above' if middle > 0 else 'below'} the mean of training"
+        )
+        unit = model.spec.units[index]
+        known = "" if unit in ("", "1") else f", in {unit!r}"
+        if abs(middle) > ABSURD:
+            raise InputError(f"{lies}{known}. Convert it to the unit of training first.")
+        if abs(middle) > FAR:
+            found.append(f"{lies}{known}. Check its unit.")
+    return found
+
+
+def fewer_than_trained(model: Forecaster, frames: Frames) -> list[str]:
+    """A warning if a context has fewer frames than those of training."""
+    count, usual = len(frames), model.spec.context
+    if count >= usual:
+        return []
+    return [f"The context has {count} of the {usual} frames that the model was trained on."]
 
 
 def is_labelled(values: Any) -> bool:

@@ -8,9 +8,11 @@ from helpers.labelled_fields import sea_surface
 
 from statecast.data.base import seeded_generator
 from statecast.errors import CorruptionError, InputError
+from statecast.forecasting.forecast_file import forecast_file
 from statecast.forecasting.predictor import Predictor
 from statecast.frames import Frames, FrameSpec
 from statecast.io.fields.climatology import Climatology
+from statecast.io.fields.orientation import turned
 from statecast.io.fields.preprocessing import (
     FILE_NAME,
     Preparation,
@@ -148,6 +150,7 @@ def test_values_in_other_units_than_the_range_of_the_data_are_refused():
     model.forecast(2 * values - 0.5, 2)
 
 
+@pytest.mark.filterwarnings("ignore:sst lies")  # the model has seen no data
 def test_statistics_and_quantiles_on_request():
     model = SRVP(SPEC, architecture="mlp", width=8, code_size=6, latent_size=4, noise_size=3,
                  inference_hidden=8, content_size=8, transition_hidden=9)  # fmt: skip
@@ -228,3 +231,29 @@ def test_a_preparation_is_kept_with_its_run(tmp_path, names):
     path.write_bytes(path.read_bytes()[:40])
     with pytest.raises(CorruptionError, match=FILE_NAME):
         read_preparation(tmp_path)
+
+
+@pytest.mark.parametrize("offset", [0.0, 1e-5, -1e-5, 0.05])
+def test_a_globe_is_turned_to_the_first_meridian_of_training_despite_rounding(offset):
+    expected = np.arange(0, 360, 0.75).astype("f4").astype("f8")
+    around = (expected + offset + 180) % 360 - 180
+    order = np.argsort(around)
+    dataset = xarray.Dataset(
+        {"sst": (("time", "lon"), np.arange(480.0)[None, order])},
+        coords={"lon": ("lon", around[order], {"units": "degrees_east"})},
+    )
+    found = turned(dataset, {"lon": expected})
+    right = offset < 0.05
+    assert (found.sst.values[0] == np.arange(480)).all() == right
+
+
+def test_fewer_frames_than_in_training_are_told_unless_asked_for(tmp_path):
+    sea = sea_surface()[["sst"]].isel(time=slice(-1, None))
+    sea.to_netcdf(tmp_path / "a.nc")
+    model = persistence(climatology=None)
+    told = f"The context has 1 of the {SPEC.context} frames that the model was trained on."
+    with pytest.warns(UserWarning, match=told):
+        model.forecast(sea, 2)
+    output = tmp_path / "b.nc"
+    assert told in forecast_file(model, tmp_path / "a.nc", output, horizon=2).warnings
+    assert not forecast_file(model, tmp_path / "a.nc", output, horizon=2, context=1).warnings

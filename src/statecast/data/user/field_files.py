@@ -14,7 +14,8 @@ from statecast.errors import InputError
 from statecast.io.fields.coordinates import Coordinates
 from statecast.io.fields.field import Field, check_calendars
 from statecast.io.fields.orientation import turned
-from statecast.io.fields.preprocessing import GRID_TOLERANCE, same_unit
+from statecast.io.fields.orientation import GRID_TOLERANCE
+from statecast.io.fields.preprocessing import same_unit
 from statecast.io.fields.readers import check_chunks
 from statecast.io.fields.series import open_series
 from statecast.io.fields.source import FieldOptions, Source, check_dimensions

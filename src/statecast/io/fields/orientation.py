@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from xarray import DataArray, Dataset
 
 Array = np.ndarray[Any, np.dtype[Any]]
+GRID_TOLERANCE = 1e-3  # share of the spacing by which coordinates of one grid may differ
 
 
 def turned(dataset: Dataset, grid: Mapping[str, Array]) -> Dataset:
@@ -42,14 +43,29 @@ def same_meridians(coordinate: DataArray, expected: Array) -> Array | None:
         return None
     if not is_longitude(str(coordinate.name), coordinate) or found.shape != expected.shape:
         return None
-    if np.allclose(found, expected):
+    if len(found) < 2 or same_grid(expected, found):
         return None
-    ours, theirs = (np.round(np.mod(lon.astype(np.float64), TURN), 6) for lon in (expected, found))
-    if len(set(ours % TURN)) < len(ours) or set(ours % TURN) != set(theirs % TURN):
+    # Both count from a meridian between two points, so that rounding moves no point across it.
+    apart = np.diff(np.sort(np.mod(expected, TURN)), append=np.nan)
+    seam = expected[0] - np.nanmin(apart) / 2
+    ours, theirs = (np.mod(lon.astype(np.float64) - seam, TURN) for lon in (expected, found))
+    here, there = np.argsort(ours), np.argsort(theirs)
+    if not np.diff(ours[here]).all() or not same_grid(ours[here], theirs[there]):
         return None
     order = np.empty(len(ours), dtype=np.int64)
-    order[np.argsort(ours % TURN)] = np.argsort(theirs % TURN)
+    order[here] = there
     return order
+
+
+def same_grid(expected: Array, found: Array) -> bool:
+    """Whether coordinates of a dimension are the expected ones, apart from rounding."""
+    if found.dtype.kind not in "fiu":
+        return list(map(str, found)) == list(map(str, expected))
+    if len(found) != len(expected):
+        return False
+    apart = np.abs(found.astype(np.float64) - expected)
+    spacing = np.abs(np.diff(expected)).min() if len(expected) > 1 else 1.0
+    return bool(apart.max() <= max(GRID_TOLERANCE * spacing, 1e-5 * np.abs(expected).max()))
 
 
 def direction(values: Array) -> float:

@@ -18,7 +18,7 @@ from statecast.io.atomic_files import write_bytes
 from statecast.io.fields.climatology import Climatology
 from statecast.io.fields.coordinates import Coordinates
 from statecast.io.fields.field import Field
-from statecast.io.fields.orientation import turned
+from statecast.io.fields.orientation import same_grid, turned
 from statecast.io.fields.regions import dimension_of
 from statecast.io.fields.source import FieldOptions, Source
 from statecast.io.fields.time_steps import Step, continued
@@ -32,7 +32,6 @@ Array = np.ndarray[Any, np.dtype[Any]]
 FILE_NAME = "preparation.safetensors"
 TEXTS = ("group", "time", "y", "x", "sequences", "channels", "time_step", "time_units")
 FEWEST_FRAMES = 8  # last frames of a series, at least, whose step is compared with that of training
-GRID_TOLERANCE = 1e-3  # share of the spacing by which coordinates of one grid may differ
 SAME_UNITS = (
     {
         "degc",
@@ -250,17 +249,6 @@ def check_grid(name: str, expected: Array, found: Array, origin: str) -> None:
         f"The model was trained on {name} from {expected[0]:g} to {expected[-1]:g}. {origin} "
         f"has it from {found[0]:g} to {found[-1]:g}. Regrid it, or crop it to that region."
     )
-
-
-def same_grid(expected: Array, found: Array) -> bool:
-    """Whether coordinates of a dimension are the expected ones, apart from rounding."""
-    if found.dtype.kind not in "fiu":
-        return list(map(str, found)) == list(map(str, expected))
-    if len(found) != len(expected):
-        return False
-    apart = np.abs(found.astype(np.float64) - expected)
-    spacing = np.abs(np.diff(expected)).min() if len(expected) > 1 else 1.0
-    return bool(apart.max() <= max(GRID_TOLERANCE * spacing, 1e-5 * np.abs(expected).max()))
 
 
 def plain_preparation(channels: tuple[str, ...], space: tuple[int, ...]) -> Preparation:

@@ -131,7 +131,7 @@ class Source:
         self.members = first.sizes.get(options.sequences, 1)
         self.times, self.time_attributes, self.resolution = self.read_times(first, alone)
         if len(self.times) == 0:
-            raise InputError(f"{origin} holds no frames: {self.axes.time} is empty. Leave it out.")
+            raise InputError(f"{origin} holds no frames: {self.axes.time} is empty.")
         kept = (options.sequences, options.channels, EXPVER, self.axes.time, *self.axes.space)
         self.arrays = [
             array.isel(dict.fromkeys(self.axes.single, 0)).transpose(
