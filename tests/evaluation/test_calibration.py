@@ -155,6 +155,8 @@ def test_a_run_is_calibrated_and_forecasts_are_on_request(recipe, tmp_path, caps
     assert main(["calibrate", str(run.folder), "--samples", "6"]) == 0
     said = capsys.readouterr().out
     assert "inside_0.9" in said
+    windows = len(Pendulum().windows("validation"))
+    assert f"On the {windows} validation windows that it was fitted on" in said
     assert "calibration.json" in said
     context = Pendulum().windows("test").batch(torch.arange(2)).context
     plain, corrected = load(run.folder), load(run.folder, calibrated=True)

@@ -216,7 +216,7 @@ def test_a_context_far_from_training_is_warned_of_and_one_in_another_unit_refuse
     if python:
         with pytest.warns(UserWarning, match=r"t lies \d+ standard deviations below"):
             load(run, "last").forecast(away)
-        with pytest.raises(InputError, match="in 'K'. Convert it to the unit of training"):
+        with pytest.raises(InputError, match=r"in 'K'\. Convert it to the unit of training"):
             load(run, "last").forecast(celsius)
         return
     assert forecast(run, tmp_path, [tmp_path / "a.nc"])[0] == 0

@@ -14,7 +14,6 @@ from statecast.forecasting.outputs import MOVING, ForecastRequest, Picture, writ
 from statecast.forecasting.predictor import Predictor, far_from_training, fewer_than_trained
 from statecast.frames import Frames
 from statecast.io.paths import existing_paths, is_remote
-from statecast.models.base import Forecaster
 from statecast.solvers.solvers import SolverName
 
 QUANTILES = (0.1, 0.5, 0.9)  # written to labelled files by default

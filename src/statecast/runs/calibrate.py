@@ -6,12 +6,14 @@ from typing import NamedTuple
 
 from statecast.evaluation.calibrate import fit_calibration
 from statecast.evaluation.scoring import Scores, score_windows
+from statecast.evaluation.text_tables import aligned
 from statecast.io.atomic_files import write_text
 from statecast.io.sealed_json import sealed
 from statecast.models.calibration import Calibration
 from statecast.runs.calibration import CALIBRATION_NAME
 from statecast.runs.run import Run
 
+FEW_WINDOWS = 30  # below which a fit gets a warning
 JUDGED_BY = ("crps", "energy", "spread_skill", "coverage")
 
 
@@ -21,19 +23,30 @@ class Calibrated(NamedTuple):
     calibration: Calibration
     before: Scores
     after: Scores
+    units: tuple[str, ...]  # of each channel
 
     def lines(self) -> list[str]:
         """The scores side by side, then inflation and bias for each lead time and channel."""
-        rows = [f"{'validation windows':24}{'before':>10}{'after':>10}"]
+        count = self.before.windows
         before, after = (values_of(scores) for scores in (self.before, self.after))
-        rows += [f"{name:24}{before[name]:10.4g}{after[name]:10.4g}" for name in before]
-        rows += ["", f"{'lead time':12}{'channel':16}{'inflation':>10}{'bias':>10}"]
+        scores = [["score", "before", "after"]]
+        scores += [[name, f"{before[name]:.4g}", f"{after[name]:.4g}"] for name in before]
+        rows = [["lead time", "channel", "inflation", "bias"]]
         found = self.calibration
         for i, time in enumerate(found.lead_times):
-            for j, name in enumerate(found.channels):
-                values = (float(found.inflation[i, j]), float(found.bias[i, j]))
-                rows.append(f"{time:<12g}{name:16}{values[0]:10.3f}{values[1]:10.3g}")
-        return rows
+            for j, (name, unit) in enumerate(zip(found.channels, self.units, strict=True)):
+                inflation, bias = float(found.inflation[i, j]), float(found.bias[i, j])
+                shown = f"{bias:.3g}" if unit == "1" else f"{bias:.3g} {unit}"
+                rows.append([f"{time:g}", name, f"{inflation:.3f}", shown])
+        lines = [f"On the {count} validation windows that it was fitted on:", *aligned(scores)]
+        lines += ["", *aligned(rows)]
+        if count < FEW_WINDOWS:
+            lines += [
+                "",
+                f"Warning: {count} windows are few to fit on; other windows may not gain. Judge it "
+                "on test windows: statecast evaluate RUN --calibrated",
+            ]
+        return lines
 
 
 def calibrate_run(
@@ -78,7 +91,7 @@ def calibrate_run(
             seed=seed,
         )
 
-    made = Calibrated(found, scored(None), scored(found))
+    made = Calibrated(found, scored(None), scored(found), model.spec.units)
     content = {
         "format": 1,
         "step": step,

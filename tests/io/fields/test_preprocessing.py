@@ -92,12 +92,23 @@ def test_the_time_axis_goes_on_in_its_calendar(calendar, tmp_path):
         assert back.valid_time.values.tolist() == list(times[6:])
 
 
-def test_months_are_counted_as_numbers_of_frames():
-    times = xarray.date_range("2001-01-01", periods=30, freq="MS")
+@pytest.mark.parametrize(
+    ("months", "lead", "unit"), [(1, 1, "months"), (3, 3, "months"), (24, 2, "years")]
+)
+def test_leads_of_calendar_steps_are_numbers_with_a_unit(months, lead, unit, tmp_path):
+    times = xarray.date_range("2001-01-01", periods=30, freq=f"{months}MS")
     sea = sea_surface(30).assign_coords(time=("time", times))
-    found = persistence(step=Step(1, "months")).forecast(sea.isel(time=slice(0, 6)), 24).to_xarray()
-    assert found.lead_time.values.tolist() == list(range(1, 25))
+    model = persistence(step=Step(months, "months"))
+    found = model.forecast(sea.isel(time=slice(0, 6)), 24).to_xarray()
+    assert found.lead_time.values.tolist() == [lead * frame for frame in range(1, 25)]
+    assert found.lead_time.attrs["standard_name"] == "forecast_period"
     np.testing.assert_array_equal(found.valid_time.values, times[6:].values)
+    sea.to_netcdf(tmp_path / "sea.nc")
+    forecast_file(model, tmp_path / "sea.nc", tmp_path / "future.nc", horizon=2)
+    with xarray.open_dataset(tmp_path / "future.nc") as written:
+        assert written.lead_time.attrs["units"] == unit
+        # Coordinates have no missing values, by the CF conventions.
+        assert not [name for name in written.coords if "_FillValue" in written[name].encoding]
 
 
 def test_numbers_as_times_go_on_as_numbers():

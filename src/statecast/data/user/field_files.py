@@ -13,8 +13,7 @@ import numpy as np
 from statecast.errors import InputError
 from statecast.io.fields.coordinates import Coordinates
 from statecast.io.fields.field import Field, check_calendars
-from statecast.io.fields.orientation import turned
-from statecast.io.fields.orientation import GRID_TOLERANCE
+from statecast.io.fields.orientation import GRID_TOLERANCE, turned
 from statecast.io.fields.preprocessing import same_unit
 from statecast.io.fields.readers import check_chunks
 from statecast.io.fields.series import open_series

@@ -10,8 +10,7 @@ import numpy as np
 from statecast.errors import InputError
 from statecast.io.fields.coordinates import Coordinates
 from statecast.io.fields.dates import as_dates
-from statecast.io.fields.orientation import direction
-from statecast.io.fields.orientation import same_grid
+from statecast.io.fields.orientation import direction, same_grid
 from statecast.io.fields.preprocessing import same_unit
 from statecast.io.fields.readers import open_fields, reading
 from statecast.io.fields.time_steps import SECONDS, TOLERANCE, Step, numbers

@@ -136,12 +136,16 @@ class Layout:
         return xarray.Dataset(coords=coords, attrs=attributes)
 
     def lead(self) -> tuple[str, Array, dict[str, str]]:
-        """Lead times: durations if the step is in seconds, else numbers of frames."""
+        """Lead times: durations, numbers of months or years, or numbers of frames without dates."""
         frames = np.array(self.lead_times, dtype=np.float32)
         step = None if self.coordinates is None else self.coordinates.step
-        if self.coordinates is None or step is None or step.unit != "seconds":
+        if step is None or step.unit == "numbers":
             return "lead_time", frames, {"long_name": "frames after the last observed"}
         names = {"standard_name": "forecast_period", "long_name": "time since the last observed"}
+        if step.unit == "months":
+            years = step.size % 12 == 0
+            size = np.float32(step.size / 12 if years else step.size)
+            return "lead_time", frames * size, {**names, "units": "years" if years else "months"}
         nanoseconds = np.rint(np.array(self.lead_times) * step.size * 1e9).astype(np.int64)
         return "lead_time", nanoseconds.astype("timedelta64[ns]"), names
 

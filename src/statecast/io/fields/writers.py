@@ -42,7 +42,10 @@ class NetCDFSink(Sink):
     def __init__(self, path: Path, layout: Layout) -> None:
         import netCDF4
 
-        layout.skeleton().to_netcdf(path, engine="netcdf4")
+        skeleton = layout.skeleton()
+        # CF conventions: coordinates have no missing values.
+        without = {str(name): {"_FillValue": None} for name in skeleton.coords}
+        skeleton.to_netcdf(path, engine="netcdf4", encoding=without)
         self.file = netCDF4.Dataset(path, "a")
         for name, size in layout.sizes.items():
             if name not in self.file.dimensions:
