@@ -11,7 +11,7 @@ from statecast.errors import FileError, InputError
 from statecast.frames import Forecast, Frames
 from statecast.io.fields.coordinates import Coordinates, Variable
 from statecast.io.fields.time_steps import Step
-from statecast.plots.animations import BORDER, GAP, WORDS, animate_forecast
+from statecast.plots.animations import BAR, BORDER, GAP, WORDS, animate_forecast
 from statecast.plots.curves import lead_time_axis, plot_history, plot_scores, score_charts
 from statecast.plots.forecasts import plot_forecast
 from statecast.plots.panels import FORECAST, LAND, MISSING, OBSERVED, panels_of, round_ticks
@@ -126,7 +126,7 @@ def test_every_variable_has_rows_labels_dates_and_scales(tmp_path):
     assert "ssh / degC" in told
     assert told.count("truth") == told.count("spread") == 2
     titles = {axes.get_title() for axes in figure.axes}
-    assert {"0\n2001-03-31", "+1\n2001-04-01", "+5\n2001-04-05"} <= titles
+    assert {"0\n2001-03-31", "+1 day\n2001-04-01", "+5 days\n2001-04-05"} <= titles
     assert sum(hasattr(axes, "_colorbar") for axes in figure.axes) == 4
     (first,) = {axes.get_ylabel() for axes in figure.axes} - {""}
     assert first == "lat / °N"
@@ -168,6 +168,21 @@ def test_an_animation_has_a_frame_for_every_time_and_its_borders(tmp_path):
         assert len(set(heads)) == 8  # each frame says its time
 
 
+def test_animated_maps_have_a_colour_bar_and_grey_images_have_none(tmp_path):
+    columns = {}
+    for name in ("sst", "intensity"):
+        context, forecast, _ = example(channels=(name,))
+        path = animate_forecast(context, forecast, tmp_path / f"{name}.gif", samples=2)
+        with Image.open(path) as animation:
+            image = np.asarray(animation.convert("RGB"))
+        columns[name] = image[2 * WORDS + GAP :, GAP + 3 * (96 + 2 * BORDER + GAP) :][:, :BAR]
+    high, low = columns["sst"][0, 0].astype(int), columns["sst"][95 + 2 * BORDER, 0].astype(int)
+    assert high[0] > 200  # viridis: yellow above, violet below
+    assert high[2] < 90
+    assert low[1] < 60
+    assert columns["intensity"].size == 0
+
+
 @pytest.mark.parametrize("space", [(16, 16), (30,)])
 def test_animations_of_colours_and_points(tmp_path, space):
     channels = ("red", "green", "blue") if len(space) == 2 else ("u",)
@@ -201,7 +216,20 @@ def test_scores_and_curves_are_drawn(tmp_path):
         plot_history({"step": []}, tmp_path / "c.png")
 
 
+def test_scores_of_fields_have_the_unit_of_the_fields_and_one_line_each():
+    ways = {way: {"per_lead_time": [1.0, 2.0 + i]} for i, way in enumerate(("mean", "best"))}
+    mean = {"per_lead_time": [1.0, 1.5]}
+    found = {"mse": ways | {"ensemble_mean": mean}, "crps": {"ensemble": mean}}
+    scores = {"lead_times": [1.0, 2.0], "unit": "K", "forecasters": {"m": found, "other": found}}
+    squared, crps = score_charts(scores)
+    assert (squared.y_label, crps.y_label) == ("(K)²", "K")
+    assert [list(line.y) for line in squared.lines] == [[1.0, 1.5]] * 2
+    # A baseline with the same scores is drawn over the model, whose line is wider.
+    assert squared.lines[0].width > squared.lines[1].width
+
+
 def test_lead_times_are_in_the_unit_of_the_data():
+    assert lead_time_axis([1.0, 2.0], "2 years") == ([2.0, 4.0], "lead time / years")
     assert lead_time_axis([1.0, 2.0], None) == ([1.0, 2.0], "lead time / frames")
     assert lead_time_axis([1.0, 2.0], "6 hours") == ([6.0, 12.0], "lead time / hours")
     assert lead_time_axis([1.0, 2.0], "1 day") == ([1.0, 2.0], "lead time / days")

@@ -23,7 +23,7 @@ from statecast.solvers.solvers import SolverName
 Picture = Literal["mosaic", "mean", "sample", "motion", "objects"]
 STILL = ("motion", "objects")  # pictures that cannot be animated
 MOVING = (".gif", ".webp", ".mp4")
-USUAL_RATE = 6.0  # frames per second, if the source has no rate
+USUAL_RATE, MAP_RATE = 6.0, 3.0  # frames per second, if the source has no rate
 GIF_SAMPLES, VIDEO_SAMPLES = 3, 8  # samples beside the mean, at most; a .gif grows fast
 
 
@@ -144,7 +144,8 @@ def write_animation(request: ForecastRequest, path: Path) -> Path:
         raise InputError(
             f"{request.picture} can only be drawn as .png, .pdf or .svg, got {path.name!r}."
         )
-    rate = request.rate or USUAL_RATE
+    usual = USUAL_RATE if request.context.coordinates is None else MAP_RATE
+    rate = request.rate or usual
     if request.picture != "mosaic":
         sample = 0 if request.picture == "sample" else None
         return animate_frames(request.whole(), path, sample=sample, frames_per_second=rate)

@@ -19,10 +19,14 @@ from statecast.plots.panels import (
     OBSERVED,
     Array,
     Panels,
+    Scale,
     arranged,
     coloured,
     dates_of,
+    has_bar,
+    lead_of,
     panels_of,
+    region_of,
     scale_of,
     south_first,
     variables_of,
@@ -33,6 +37,7 @@ if TYPE_CHECKING:
 
 SMALLEST = 96  # pixels of a panel's shorter side; smaller frames are enlarged by a whole factor
 BORDER, GAP, WORDS = 3, 6, 16  # pixels; the last is the height of a line of text
+BAR, NUMBER = 10, 60  # pixels: widths of a colour bar and of the numbers beside it
 PAUSE = 4  # factor by which the last frame is shown longer
 
 
@@ -48,9 +53,11 @@ def animate_forecast(
 ) -> Path:
     """Write a `.gif`, `.webp` or `.mp4`: truth, forecast mean and samples side by side.
 
-    Each sequence and variable has a row. The time of the frame stands above, with its date if
-    known, and above each panel what it shows. Observed frames have green borders, forecast frames
-    purple ones. Maps are drawn north up, with land in grey; points are drawn as coloured bars.
+    Each sequence and variable has a row, with a colour bar unless it is grey or in colours. The
+    date of the frame stands above if it is known, with its time after the last observed frame, and
+    the region of a map; above each panel stands what it shows. Observed frames have green borders,
+    forecast frames purple ones. Maps are drawn north up, with land in grey; points are drawn as
+    coloured bars.
 
     Args:
         context: the observed frames.
@@ -70,20 +77,25 @@ def animate_forecast(
         for panels in panels_of(context, forecast, target, sequence, samples)
     ]
     rows = [moving(panels) for panels in blocks]
+    labels = context.coordinates or forecast.coordinates
+    region = region_of(labels)
     told = {"mean": f"mean of {len(forecast.samples)}"}
     names = [
-        (panels.label or "", [told.get(n, n) for n in panels.rows if n not in MAGNITUDES])
+        (
+            ", ".join(filter(None, (panels.label, region))),
+            [told.get(name, name) for name in panels.rows if name not in MAGNITUDES],
+        )
         for panels in blocks
     ]
     observed = [(label, ["observed"] * len(shown)) for label, shown in names]
+    scales = [panels.scale if has_bar(panels) else None for panels in blocks]
     times = [*context.times.tolist(), *forecast.times.tolist()]
-    dates = dates_of(context.coordinates or forecast.coordinates, times) or [""] * len(times)
+    dates = dates_of(labels, times) or ["time"] * len(times)
     pictures = []
     for number, (time, date) in enumerate(zip(times, dates, strict=True)):
-        seen = number < len(context)
-        title = f"{'time' if seen else 'lead time'} {time:g}  {date}"
+        above = observed if number < len(context) else names
         panels = [[panel[number] for panel in row] for row in rows]
-        pictures.append(labelled(panels, observed if seen else names, title))
+        pictures.append(labelled(panels, above, scales, f"{date}  {lead_of(labels, time)}"))
     return write_moving(pictures, path, frames_per_second)
 
 
@@ -203,6 +215,15 @@ class Sheet:
         """Place words, centred vertically at y."""
         self.words.append((x, y, text, align))
 
+    def bar(self, scale: Scale, top: int, left: int, height: int) -> None:
+        """Place a colour bar with its lowest, middle and highest value."""
+        values = np.linspace(scale.high, scale.low, height)
+        content = np.full((height, BAR + NUMBER, 3), 255, np.uint8)
+        content[:, :BAR] = (coloured(values[:, None], scale) * 255).round()
+        self.image(top, left, content)
+        for y in (WORDS // 2, height // 2, height - WORDS // 2):
+            self.word(left + BAR + GAP, top + y, f"{values[y]:.4g}", align="left")
+
     def picture(self, margin: int) -> Image:
         """The picture, with a margin on the right and below."""
         from PIL import Image, ImageDraw, ImageFont
@@ -220,15 +241,18 @@ class Sheet:
 
 
 def labelled(
-    rows: list[list[Array]], names: Sequence[tuple[str, Sequence[str]]], title: str
+    rows: list[list[Array]],
+    names: Sequence[tuple[str, Sequence[str]]],
+    scales: Sequence[Scale | None],
+    title: str,
 ) -> Image:
-    """Panels in rows under a title, with names of variables and panels.
+    """Panels in rows under a title, with names of variables and panels, and colour bars.
 
     Names are written above a row only if they differ from those of the row before.
     """
     sheet, top, above = Sheet(), WORDS, None
     sheet.word(GAP, WORDS / 2, title, align="left")
-    for row, told in zip(rows, names, strict=True):
+    for row, told, scale in zip(rows, names, scales, strict=True):
         step = row[0].shape[1] + GAP
         if told != above:
             variable, panels = told
@@ -240,6 +264,8 @@ def labelled(
             top += WORDS
         for column, panel in enumerate(row):
             sheet.image(top + GAP, GAP + column * step, panel)
+        if scale is not None:
+            sheet.bar(scale, top + GAP, GAP + len(row) * step, row[0].shape[0])
         top, above = top + row[0].shape[0] + GAP, told
     return sheet.picture(GAP)
 

@@ -29,10 +29,11 @@ STYLES: dict[str, Style] = {
     "ensemble_mean": "--",
 }  # of selections
 SELECTIONS = {"best": "best sample", "ensemble_mean": "mean of the samples"}
+MODEL_WIDTH = 3.0  # points
 RESOLUTION = 150  # dots per inch
 WIDE_RANGE = 30.0  # ratio of positive values above which the axis is logarithmic
 BAND = 0.16  # opacity of an interval
-STEP = re.compile(r"([\d.]+) (month|day|hour|minute)s?")  # a time step with a unit
+STEP = re.compile(r"([\d.]+) (year|month|day|hour|minute)s?")  # a time step with a unit
 
 
 class Line(NamedTuple):
@@ -44,6 +45,7 @@ class Line(NamedTuple):
     colour: str = LINES[0]
     style: Style = "-"
     half_widths: Sequence[float | None] | None = None  # of a band around y
+    width: float = 1.5  # of the line, in points
     stepped: bool = False  # drawn as the outline of bars centred on x
     band: tuple[Sequence[float], Sequence[float]] | None = None  # its lower and upper edge
 
@@ -93,7 +95,7 @@ def draw_line(panel: Axes, line: Line) -> None:
     """Draw a line, and the band around it."""
     x, y = np.asarray(line.x, dtype=float), np.asarray(line.y, dtype=float)
     panel.plot(
-        x, y, line.style, color=line.colour, linewidth=1.5,
+        x, y, line.style, color=line.colour, linewidth=line.width,
         drawstyle="steps-mid" if line.stepped else "default",
         marker="o" if len(x) == 1 else "", markersize=3,
     )  # fmt: skip
@@ -141,31 +143,49 @@ def score_charts(scores: Mapping[str, Any]) -> Iterator[Chart]:
     """A chart for each metric with values at lead times; metrics of whole videos have none."""
     data = scores.get("protocol", {}).get("data", {})
     times, label = lead_time_axis(scores["lead_times"], data.get("step"))
-    for metric in next(iter(scores["forecasters"].values())):
+    model = next(iter(scores["forecasters"]))
+    of_fields = scores.get("unit", "1") != "1"
+    for metric in scores["forecasters"][model]:
         lines: list[Line] = []
         for colour, (name, found) in zip(cycle(LINES), scores["forecasters"].items(), strict=False):
             drawn: list[list[float]] = []
+            # Wide, so that the model is seen beneath a baseline with the same scores.
+            width = MODEL_WIDTH if name == model else 1.5
+            selections = found.get(metric, {})
+            if of_fields and "ensemble_mean" in selections:
+                selections = {"mean": selections["ensemble_mean"]}
             for selection, style in STYLES.items():
-                score = found.get(metric, {}).get(selection, {})
+                score = selections.get(selection, {})
                 values = score.get("per_lead_time")
                 if values is None or values in drawn or not np.isfinite(values).any():
                     continue
                 drawn.append(values)
                 title = f"{name}, {SELECTIONS[selection]}" if selection in SELECTIONS else name
-                lines.append(Line(title, times, values, colour, style, score.get("half_widths")))
+                widths = score.get("half_widths")
+                lines.append(Line(title, times, values, colour, style, widths, width))
         if lines:
             known = METRICS.get(metric)
             title = written_out(metric) + (f" {known.arrow()}" if known else "")
-            unit = "dB" if known and known.unit == "dB" else ""
+            unit = unit_of(known.unit if known else "", scores.get("unit", "1"))
             level = 1.0 if metric == "spread_skill" else None
             yield Chart(title, lines, label, unit, level)
+
+
+def unit_of(kind: str, unit: str) -> str:
+    """Unit of a metric of values with some unit; empty if it has none."""
+    if kind == "dB":
+        return kind
+    if unit == "1" or not kind.startswith("data"):
+        return ""
+    return f"({unit})²" if kind == "data²" else unit
 
 
 def plot_scores(scores: Mapping[str, Any], path: str | Path | None = None) -> Figure:
     """Draw scores against lead time, a panel per metric, a line per forecaster; return the figure.
 
     For each metric, a solid line shows the mean over samples. If samples differ, a dotted line
-    shows the best sample and a dashed line the mean of the samples. Bands are 95 % intervals.
+    shows the best sample and a dashed line the mean of the samples. Of values with a unit, as of
+    fields, only the mean of the samples is shown. Bands are 95 % intervals.
 
     Args:
         scores: the result of `Evaluation.to_json`.

@@ -14,7 +14,6 @@ from statecast.io.fields.coordinates import Coordinates
 from statecast.plots.curves import new_figure, written
 from statecast.plots.panels import (
     FORECAST,
-    GREY_MAP,
     LAND,
     MAGNITUDES,
     OBSERVED,
@@ -24,6 +23,8 @@ from statecast.plots.panels import (
     axis_values,
     coloured,
     dates_of,
+    has_bar,
+    lead_of,
     panels_of,
     round_ticks,
     south_first,
@@ -141,7 +142,7 @@ def plot_frames(
         for column, time in enumerate(seen):
             axes = sheet.axes(LEFT + column * (SIDE + NEAR), top, SIDE, height)
             image = coloured(variable.observed[time], variable.scale, missing=LAND)
-            draw_frame(axes, image, OBSERVED, head(labels, context.times[time].item(), ""))
+            draw_frame(axes, image, OBSERVED, head(labels, context.times[time].item()))
             if column == 0:
                 label_axes(axes, labels)
         first = LEFT - 0.45 * (labels is not None) - 0.1
@@ -153,23 +154,21 @@ def plot_frames(
             for column, time in enumerate(came):
                 axes = sheet.axes(split + column * (SIDE + NEAR), top, SIDE, height)
                 edge = OBSERVED if name == "truth" else FORECAST
-                above = "" if row else head(labels, forecast.times[time].item(), "+")
+                above = "" if row else head(labels, forecast.times[time].item())
                 draw_frame(axes, variable.colours(name, time), edge, above)
-            if name in MAGNITUDES or (row == 0 and has_bar(variable)):
+            if name in MAGNITUDES:
                 sheet.bar(variable.scale_of(name), top, height)
+            elif row == 0 and has_bar(variable):  # for all rows of this scale
+                alike = len(set(variable.rows) - set(MAGNITUDES))
+                sheet.bar(variable.scale, top, alike * (height + NEAR) - NEAR)
             top += height + NEAR
         top += 0.1
     return sheet.figure
 
 
-def has_bar(variable: Panels) -> bool:
-    """Whether a colour bar is needed; grey levels and colour images need none."""
-    return variable.scale.colours != GREY_MAP and variable.observed.ndim == 3
-
-
-def head(labels: Coordinates | None, time: float, sign: str) -> str:
-    """Time of a frame, and below it its date if known."""
-    return "\n".join(filter(None, (f"{sign}{time:g}", *dates_of(labels, [time]))))
+def head(labels: Coordinates | None, time: float) -> str:
+    """Time of a frame after the last observed one, and below it its date if known."""
+    return "\n".join([lead_of(labels, time), *dates_of(labels, [time])])
 
 
 def draw_frame(axes: Axes, image: Array, edge: str, title: str) -> None:

@@ -19,11 +19,10 @@ from statecast.plots.forecasts import (
     TOP,
     Sheet,
     draw_frame,
-    has_bar,
     head,
     label_axes,
 )
-from statecast.plots.panels import FORECAST, Array, panels_of, south_first, strided
+from statecast.plots.panels import FORECAST, Array, has_bar, panels_of, south_first, strided
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -99,7 +98,7 @@ def plot_motion(
         name = next(iter(variable.rows))
         for column, time in enumerate(came):
             axes = sheet.axes(left + column * (WIDTH + NEAR), top, WIDTH, tall)
-            words = head(labels, forecast.times[time].item(), "+")
+            words = head(labels, forecast.times[time].item())
             draw_frame(axes, variable.colours(name, time), FORECAST, words)
             drawn = draw_arrows(axes, arrows[:, time], key)
             if column == 0:

@@ -247,6 +247,11 @@ def scale_of(channels: Sequence[str], shown: Sequence[Array]) -> Scale:
     return Scale(low, high if high > low else low + 1)
 
 
+def has_bar(variable: Panels) -> bool:
+    """Whether a colour bar is needed; grey levels and colour images need none."""
+    return variable.scale.colours != GREY_MAP and variable.observed.ndim == 3
+
+
 def coloured(
     image: Array, scale: Scale, land: Array | None = None, *, missing: str = MISSING
 ) -> Array:
@@ -270,6 +275,23 @@ def coloured(
 def strided(length: int, count: int) -> list[int]:
     """Indices of at most `count` equally spaced frames out of `length`, starting with the first."""
     return list(range(0, length, -(-length // count)))
+
+
+def lead_of(labels: Coordinates | None, time: float) -> str:
+    """A time after the last observed frame, in the unit of its dates if there are any."""
+    if labels is None or not labels.dated or time == 0:
+        return f"{time:+g}" if time else "0"
+    return f"{'+' if time > 0 else '-'}{labels.step._replace(size=labels.step.size * abs(time))}"
+
+
+def region_of(labels: Coordinates | None) -> str:
+    """Ranges of the coordinates along a map; empty if they are not known."""
+    found = [axis_values(labels, dimension) for dimension in range(2 if labels else 0)]
+    return ", ".join(
+        f"{values.min():.5g} to {values.max():.5g} {name.partition(' / ')[2] or name}"
+        for name, values in found
+        if values is not None
+    )
 
 
 def dates_of(labels: Coordinates | None, times: Sequence[float]) -> list[str]:
