@@ -1,10 +1,13 @@
 """Runs with a reference: chosen on validation, never on tests; the best is never worse than it."""
 
+import shutil
+
 import pytest
 import torch
 import yaml
 from helpers.labelled_fields import sea_surface, write_field
 
+from statecast.cli.train import report
 from statecast.errors import InputError
 from statecast.evaluation.scoring import score_windows
 from statecast.evaluation.skill import skill_lines
@@ -15,6 +18,7 @@ from statecast.runs.official.export_run import export_official
 from statecast.runs.recipes.resolve import read_recipe
 from statecast.runs.run import evaluate_run, open_run, train_run
 from statecast.training.checkpoint_folders import list_checkpoints
+from statecast.training.loop import TrainingResult
 
 SHORT = [
     "--train.steps=4", "--train.warmup=0", "--train.validate_every=2", "--train.batch_size=4",
@@ -63,6 +67,26 @@ def test_the_best_checkpoint_is_the_reference_or_better(tmp_path):
     assert not first.weight.any()
     assert (first.noise_std > 0).any()
     torch.testing.assert_close(first.noise_std, first.reference_std)
+
+
+def test_a_run_whose_best_checkpoint_is_that_of_step_0_says_so(tmp_path, capsys):
+    run = made(tmp_path / "a")
+    for path in list_checkpoints(run.folder)[1:]:
+        shutil.rmtree(path)
+    steps = run.tables["train"]["steps"]
+    name = run.tables["model"]["reference"]
+    told = (
+        rf"the reference itself \({name}\).* step 0, after 0 of {steps} steps\. Train "
+        rf"on with: statecast train --resume {run.folder}$"
+    )
+    with pytest.warns(UserWarning, match=told):
+        run.load()
+    run.load("0")  # asked for by name
+    report(run, TrainingResult(steps, 1.0, 60.0, "minutes"))
+    said = capsys.readouterr().out
+    assert f"of {steps} steps in 1.0 min (train.max_minutes)" in said
+    assert "the reference itself" in said
+    assert "Next: statecast evaluate" not in said
 
 
 def test_scores_say_by_how_much_the_reference_is_beaten(tmp_path):

@@ -8,6 +8,7 @@ import logging
 import math
 import os
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -38,6 +39,7 @@ class TrainingLog:
         tensorboard: whether to write TensorBoard logs too.
         pending: sum and count of each value since the last row, from a checkpoint. With them, the
             next row of a resumed training is that of one that never stopped.
+        budget: seconds after which the training stops; infinite for none.
     """
 
     def __init__(
@@ -49,8 +51,10 @@ class TrainingLog:
         every: int,
         tensorboard: bool,
         pending: Mapping[str, Sequence[float]] | None = None,
+        budget: float = math.inf,
     ) -> None:
         self.path, self.every, self.start, self.steps = folder / LOG_NAME, every, start, steps
+        self.budget = budget
         self.pending = {name: list(values) for name, values in (pending or {}).items()}
         self.columns: list[str] = []
         self.stream: IO[bytes] | None = None
@@ -70,6 +74,7 @@ class TrainingLog:
         from tqdm import tqdm
 
         self.columns = drop_rows_after(self.path, self.start)
+        self.begun = time.monotonic()
         self.bar = tqdm(
             total=self.steps,
             initial=self.start,
@@ -127,7 +132,14 @@ class TrainingLog:
         shown = [f"{name} {values[name]:.4g}" for name in terms[:LINE_TERMS]]
         self.bar.set_postfix_str("".join(shown[:1]), refresh=False)
         if self.bar.disable:
-            self.say("  ".join([f"step {step}/{self.steps}", *shown]))
+            self.say("  ".join([f"step {step}/{self.steps}", *shown, self.pace(step)]))
+
+    def pace(self, step: int) -> str:
+        """Steps for each second, and the time left until the last step or the end of the budget."""
+        spent = time.monotonic() - self.begun
+        rate = (step - self.start) / max(spent, 1e-9)
+        left = max(0.0, min((self.steps - step) / rate, self.budget - spent))
+        return f"({rate:.2g} steps/s, {left / 60:.0f} min left)"
 
     def append(self, row: bytes) -> None:
         """Append a row to the table; remove it again if the disk is full."""

@@ -124,6 +124,7 @@ class Trainer:
         # A baseline has no weights; the fit of its statistics below is its whole training.
         self.last = options.steps if self.trainable else 0
         self.part = part_of_batch(options.batch_size) if world_size() > 1 else None
+        self.budget = math.inf if options.max_minutes is None else 60 * options.max_minutes
         self.step, self.seconds = 0, 0.0
         self.best: float | None = None
         self.validated = 0  # step of the last validation
@@ -150,6 +151,7 @@ class Trainer:
                 every=options.log_every,
                 tensorboard=options.tensorboard,
                 pending=pending,
+                budget=self.budget,
             )
             if is_main()
             else SilentLog()
@@ -247,6 +249,8 @@ class Trainer:
             part=self.part,
         )
         with StopRequest() as stop, self.log:
+            if 0 < self.step < self.last:
+                self.log.say(f"continuing after step {self.step} of {self.last}")
             return self.loop(batches, stop)
 
     def loop(self, batches: Iterator[Batch], stop: StopRequest) -> TrainingResult:
@@ -254,7 +258,6 @@ class Trainer:
         options, last = self.options, self.last
         validate_every = options.validate_every or last
         checkpoint_every = options.checkpoint_every or last
-        budget = math.inf if options.max_minutes is None else 60 * options.max_minutes
         before, started = self.seconds, time.monotonic()
         reason: Reason = "steps"
         ended = self.step >= last
@@ -277,7 +280,7 @@ class Trainer:
             self.step += 1
             spent = time.monotonic() - started
             self.seconds = before + spent
-            reason = "signal" if stop.received else "minutes" if spent >= budget else "steps"
+            reason = "signal" if stop.received else "minutes" if spent >= self.budget else "steps"
             reason = REASONS[all_reduce_max(REASONS.index(reason))]  # any process may end all
             ended = self.step == last or reason != "steps"
             # A signal may leave only seconds: save now, and validate when the training resumes.

@@ -75,7 +75,8 @@ class TrainingOptions:
         keep_checkpoints: number of recent checkpoints to keep, in addition to the best one.
         log_every: steps between rows of `metrics.csv`.
         tensorboard: whether to write TensorBoard logs too.
-        max_minutes: minutes of training after which to stop, even before `steps`.
+        max_minutes: minutes of training after which to stop, even before `steps`. Reading the data,
+            choosing a reference and the last validation take time beside them.
         precision: `float32`, `bf16`, or `auto`: bf16 if the hardware multiplies it.
         device: `auto`, `cpu`, `cuda`, …
         activation_checkpointing: whether the backward pass computes the activations of a codec's

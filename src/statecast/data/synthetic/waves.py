@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from functools import cached_property
 from typing import Any, Literal
@@ -23,6 +24,7 @@ from statecast.data.windows import SequenceWindows, all_starts
 from statecast.errors import InputError
 from statecast.frames import FrameSpec
 
+LOGGER = logging.getLogger(__name__)
 KEPT = 2  # every second frame is kept
 TRAIN_SHARE = 0.8  # of the sequences, in order; the rest is for tests, as published
 VALIDATION_SHARE = 0.1  # of the training sequences, the last ones
@@ -171,6 +173,7 @@ class WaveEquation(DataSource):
         )
 
     def _simulated(self) -> Iterator[np.ndarray[Any, Any]]:
+        LOGGER.info("Simulating %d sequences of waves, once; later they are read", self.sequences)
         total = -(-self.sequences // AT_ONCE)
         parts = simulate(self.parameters)
         for part in progress(parts, "simulating waves", total=total):
