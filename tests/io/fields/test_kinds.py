@@ -438,7 +438,7 @@ def test_frames_that_are_only_counted(tmp_path, name):
 
 def test_a_dimension_of_time_that_cannot_be_told_is_asked_for_by_inspect_too(tmp_path):
     labelled().rename(time="dim_0").drop_vars("dim_0").to_netcdf(tmp_path / "a.nc")
-    assert "Name it: --data.time NAME" in inspect_path(tmp_path / "a.nc").problems[0]
+    assert "If one is, name it: --data.time NAME" in inspect_path(tmp_path / "a.nc").problems[0]
     assert_wave(fields(tmp_path / "a.nc", time="dim_0"), 40)
 
 

@@ -268,3 +268,19 @@ def test_fewer_frames_than_in_training_are_told_unless_asked_for(tmp_path):
     output = tmp_path / "b.nc"
     assert told in forecast_file(model, tmp_path / "a.nc", output, horizon=2).warnings
     assert not forecast_file(model, tmp_path / "a.nc", output, horizon=2, context=1).warnings
+
+
+@pytest.mark.parametrize(
+    ("trained", "frequency", "way"),
+    [
+        (Step(2 * 86400.0, "seconds"), "D", "Average them: --data.time_step 2D"),
+        (Step(1, "months"), "D", "Average them: --data.time_step 1M"),
+        (Step(2 * 86400.0, "seconds"), "MS", "Give it frames of that step"),
+        (Step(6 * 3600.0, "seconds"), "D", "Give it frames of that step"),
+    ],
+)
+def test_frames_of_another_step_are_averaged_where_they_can_be(trained, frequency, way):
+    times = xarray.date_range("2001-01-01", periods=30, freq=frequency)
+    sea = sea_surface(30).assign_coords(time=("time", times))
+    with pytest.raises(InputError, match=way):
+        persistence(step=trained).forecast(sea, 2)

@@ -98,8 +98,9 @@ def axes_of(
     if time is None:
         if len(times) != 1:
             found = f"{' and '.join(times)} are" if times else "none of them is"
+            name_it = "Name it" if times else "If one is, name it"
             raise (InputError if times else TimelessError)(
-                f"{here}; {found} recognised as time. Name it: --data.time NAME, or give its "
+                f"{here}; {found} recognised as time. {name_it}: --data.time NAME, or give its "
                 "coordinate axis: T."
             )
         time = times[0]

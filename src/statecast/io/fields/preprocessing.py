@@ -175,9 +175,14 @@ class Preparation:
             self.check(source)
         step = field.frames.step
         if self.step is not None and len(field) > 1 and not step.matches(self.step):
+            way = (
+                f"Average them: --data.time_step {self.step.option}"
+                if self.step.holds(step)
+                else "Give it frames of that step"
+            )
             raise InputError(
                 f"The model was trained on frames {self.step} apart. {origin} has frames {step} "
-                "apart. Take frames of the same step, such as with --data.time_step."
+                f"apart. {way}."
             )
         field.check_missing()
         return field

@@ -298,7 +298,7 @@ def chosen_variables(
 
 
 def candidates(dataset: Dataset) -> list[str]:
-    """Variables that may be fields: arrays of numbers, except cell bounds, places and dates."""
+    """Variables that may be fields: arrays of numbers, but no bounds, places, dates or meshes."""
     keys = ("bounds", "climatology")
     arrays = dataset.variables.values()
     edges = {str(array.attrs.get(key, "")) for array in arrays for key in keys}
@@ -310,6 +310,7 @@ def candidates(dataset: Dataset) -> list[str]:
         and " since " not in str(array.attrs.get("units", "")).lower()
         and name not in edges
         and not is_place(array)
+        and "connectivity" not in str(array.attrs.get("cf_role", ""))
         and not str(name).endswith(BOUNDS)
     ]
 

@@ -46,6 +46,24 @@ class Step(NamedTuple):
         """Whether two steps are the same, apart from rounding."""
         return self.unit == other.unit and math.isclose(self.size, other.size, rel_tol=0.01)
 
+    @property
+    def option(self) -> str:
+        """The step as `parse_step` reads it."""
+        if self.unit == "numbers":
+            return f"{self.size:g}"
+        if self.unit == "months":
+            return f"{self.size:g}M"
+        for name, seconds in (("D", DAY), ("h", 3600.0), ("min", 60.0)):
+            if self.size % seconds == 0:
+                return f"{self.size / seconds:g}{name}"
+        return f"{self.size:g}s"
+
+    def holds(self, other: Step) -> bool:
+        """Whether several steps of the other kind fit into one, so that they can be averaged."""
+        if self.unit == "months" and other.unit == "seconds":
+            return other.size < 28 * DAY * self.size
+        return self.unit == other.unit and self.size > other.size
+
 
 def parse_step(text: str) -> Step:
     """A step from text such as `1D`, `6h`, `30min`, `1M` (months), `1Y`, or a bare number.

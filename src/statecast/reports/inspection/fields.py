@@ -69,6 +69,8 @@ def inspect_fields(paths: Sequence[Path], *, named: Sequence[str] = ()) -> Findi
     names = [str(name) for name in first.data_vars]
     for name in names[:SHOWN]:
         array = first[name]
+        if array.ndim == 0:  # such as a grid mapping
+            continue
         unit = array.attrs.get("units", "no unit")
         finding.say(name, f"{array.dtype} ({', '.join(map(str, array.dims))}), {unit}")
         if name in possible and array.ndim > 1:
@@ -82,7 +84,10 @@ def inspect_fields(paths: Sequence[Path], *, named: Sequence[str] = ()) -> Findi
     if fields:
         read(finding, named or [shown_path(path) for path in paths], fields)
     elif not finding.problems:
-        without = "no variable has frames, that is one dimension of time and one or two of space"
+        without = (
+            "no variable has frames, that is one dimension of time and one or two of space; a "
+            "series at one point needs one, as by xarray's expand_dims('station')"
+        )
         finding.warn(max(untimed, key=len, default=without))
     return finding
 
@@ -151,7 +156,8 @@ def read(finding: Finding, named: Sequence[str], fields: dict[str, Readable]) ->
     finding.say("time is", f"{axes.time}, space is {', '.join(axes.space)}{order}")
     calendar = getattr(files.times[0][0], "calendar", "")
     dated = f" in the calendar {calendar}" if calendar else ""
-    finding.say("frames", f"{sum(files.lengths)}, {files.step} apart, from {files.span}{dated}")
+    apart = f", {files.step} apart" if max(files.lengths) > 1 else ""
+    finding.say("frames", f"{sum(files.lengths)}{apart}, from {files.span}{dated}")
     if len(files.lengths) > 1:
         of = f"of {files.options.sequences}" if first.first.members > 1 else "a file each"
         finding.say("sequences", f"{len(files.lengths)}, {of}")
@@ -177,6 +183,9 @@ def suggest(finding: Finding, named: Sequence[str], name: str, words: list[str])
     except InputError as error:
         finding.warn(f"No training: {error}")
         return
+    for choice in data.inferred_options:
+        if choice.what == "advice":
+            finding.say("advice", choice.chosen)
     words = ["--data.path", path_option(named), "--data.variables", name, *words]
     recipe = "fields" if len(data.spec.space) == 2 else "fields-srvp"  # stations
     finding.suggest("Train", ["train", recipe, *words])
