@@ -62,8 +62,8 @@ def split_sequences(
     for sequence, length in enumerate(lengths):
         if length - 2 * split_gap < 6:
             raise InputError(
-                f"Sequence {sequence} has {length} frame{'s' * (length != 1)}; to be split in time it "
-                f"needs at least {6 + 2 * split_gap}: 2 each for training, validation and tests"
+                f"Sequence {sequence} has {length} frame{'s' * (length != 1)}; to be split in time "
+                f"it needs at least {6 + 2 * split_gap}: 2 each for training, validation and tests"
                 + (" and two gaps." if split_gap else ".")
             )
         for index, (split, (start, stop)) in enumerate(
