@@ -229,7 +229,7 @@ def rows_of(
     shown: Callable[[Any], str],
     *,
     single: bool,
-    only_mean: bool,
+    only_mean: bool = False,
 ) -> Iterator[list[str]]:
     """A row per metric and selection, a column per forecaster.
 
