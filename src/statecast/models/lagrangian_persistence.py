@@ -281,16 +281,20 @@ def carry(
 
     Lead times below 0 give the map itself.
     """
-    points = points_of(last).expand(len(last), -1, -1, -1)
-    found, now = {}, 0.0
-    for time in sorted({max(0.0, float(time)) for time in times}):
-        steps = math.ceil(time - now)
-        for _ in range(steps):
-            step = (time - now) / steps
-            halfway = points - step / 2 * sampled(motion, points, "bilinear")
-            points = points - step * sampled(motion, halfway, "bilinear")
-        found[time], now = sampled(last, points), time
-    return torch.stack([found[max(0.0, float(time))] for time in times], dim=1)
+
+    def after(places: Tensor, step: float) -> Tensor:
+        halfway = places - step / 2 * sampled(motion, places, "bilinear")
+        return places - step * sampled(motion, halfway, "bilinear")
+
+    leads = [max(0.0, float(time)) for time in times]
+    whole = [points_of(last).expand(len(last), -1, -1, -1)]  # places after 0, 1, 2, … frames
+    for _ in range(math.floor(max(leads))):
+        whole.append(after(whole[-1], 1.0))
+    found = []
+    for lead in leads:
+        places = whole[math.floor(lead)]
+        found.append(sampled(last, after(places, lead % 1) if lead % 1 else places))
+    return torch.stack(found, dim=1)
 
 
 def points_of(maps: Float[Tensor, "*any height width"]) -> Float[Tensor, "2 height width"]:

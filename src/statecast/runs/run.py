@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import torch
@@ -147,7 +148,7 @@ class Run:
         return (
             f"The forecast is the reference itself ({self.tables['model']['reference']}): the best "
             f"checkpoint by validation is still that of step 0, after {done} of {steps} steps. "
-            f"Train on with: statecast train --resume {self.folder}{longer}"
+            f"Train on with: statecast train --resume {quote(str(self.folder))}{longer}"
         )
 
     def predictor(
