@@ -23,7 +23,7 @@ from statecast.metrics import METRICS
 
 ELSEWHERE = {"lpips": False, "fvd": False}  # published metrics: whether higher is better
 CALIBRATION = ("spread_skill", "rank_histogram", "coverage")  # needs several samples
-USUAL = ("mean", "best", "ensemble")  # selections shown unless a protocol names one
+USUAL = ("ensemble_mean", "best", "ensemble")  # selections shown unless a protocol names one
 BESIDE_SINGLE = ("ensemble_mean", "ensemble")  # those that are fair to a model of one forecast
 SEEDS = "mean (lowest to highest) of runs that differ only in train.seed"
 
@@ -135,10 +135,10 @@ def chosen_columns(
 ) -> list[Column]:
     """Columns of the table: those named, or those of the protocol's metrics and then of others.
 
-    Without a name, each metric has the selection of the protocol, or else the mean and best sample;
-    where a model of a single forecast stands beside others, that of the mean of samples, which is
-    fair to both. If runs have different numbers of samples, only columns that do not depend on
-    that number are left.
+    Without a name, each metric has the selection of the protocol, or else the mean of samples and
+    the best one; where a model of a single forecast stands beside others, the mean of samples
+    alone, which is fair to both. If runs have different numbers of samples, only columns that do
+    not depend on that number are left.
 
     Errors:
         InputError: no run has a column.

@@ -158,7 +158,7 @@ def test_a_report_is_whole_and_holds_the_scores(first, report):
     found = read(report)
     for forecaster, metrics in scores_of(first.folder)["forecasters"].items():
         for metric, selections in metrics.items():
-            for selection in set(selections) & {"mean", "best", "ensemble"}:
+            for selection in set(selections) & {"ensemble_mean", "best", "ensemble"}:
                 if forecaster == "persistence" and metric not in ("mse", "crps"):
                     continue  # one forecast has no calibration
                 assert selections[selection]["value"] in found.values, (forecaster, metric)
@@ -178,7 +178,7 @@ def test_pictures_are_embedded_as_they_are_in_the_folder(report):
     assert sum(image["src"].startswith("data:image/webp") for image in images) == 3
     folder = report.with_name("report_pictures")
     charts = {p.name for p in folder.glob("scores-1-*.svg")}
-    assert {"scores-1-mse-mean.svg", "scores-1-pit.svg", "scores-1-coverage-0-9.svg"} <= charts
+    assert {"scores-1-mse-ensemble-mean.svg", "scores-1-pit.svg", "scores-1-coverage-0-9.svg"} <= charts
     written = sorted(p.read_bytes() for p in folder.iterdir())
     content = [base64.b64decode(image["src"].partition("base64,")[2]) for image in images]
     assert sorted(content) == written
@@ -193,7 +193,7 @@ def test_runs_share_charts_where_they_can_be_compared_and_else_stand_apart(repor
     assert "split: test in first, validation in third" in text
     told = [a["alt"] for tag, a in found.tags if tag == "img"]
     shared, alone = (
-        words for words in told if words.startswith("Chart of MSE ↓ mean against lead")
+        words for words in told if words.startswith("Chart of MSE ↓ ensemble mean against lead")
     )
     assert "first: from" in shared
     assert "second: from" in shared
@@ -213,7 +213,7 @@ def test_analyses_stand_beside_published_scores_and_reasons_are_said(report):
 
 def test_bands_are_drawn_where_scores_have_half_widths(report):
     folder = report.with_name("report_pictures")
-    assert "FillBetween" in (folder / "scores-2-mse-mean.svg").read_text()
+    assert "FillBetween" in (folder / "scores-2-mse-ensemble-mean.svg").read_text()
     assert "FillBetween" not in (folder / "scores-2-mse-best.svg").read_text()
 
 
