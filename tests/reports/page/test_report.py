@@ -178,7 +178,11 @@ def test_pictures_are_embedded_as_they_are_in_the_folder(report):
     assert sum(image["src"].startswith("data:image/webp") for image in images) == 3
     folder = report.with_name("report_pictures")
     charts = {p.name for p in folder.glob("scores-1-*.svg")}
-    assert {"scores-1-mse-ensemble-mean.svg", "scores-1-pit.svg", "scores-1-coverage-0-9.svg"} <= charts
+    assert {
+        "scores-1-mse-ensemble-mean.svg",
+        "scores-1-pit.svg",
+        "scores-1-coverage-0-9.svg",
+    } <= charts
     written = sorted(p.read_bytes() for p in folder.iterdir())
     content = [base64.b64decode(image["src"].partition("base64,")[2]) for image in images]
     assert sorted(content) == written
