@@ -1,4 +1,4 @@
-"""What a GPU does with this library, in one run of under 8 minutes.
+"""Measure this library on a GPU, in one run of under 8 minutes.
 
     python benchmarks/gpu.py --output results/gpu
     python benchmarks/gpu.py --parts steps --recipes 'srvp-*' svg-kth

@@ -1,4 +1,4 @@
-"""What a hindcast costs: seconds of a processor and memory for each start, and for its scores.
+"""Cost of a hindcast: processor seconds and memory for each start, and for its scores.
 
     python benchmarks/hindcasts.py --side 64 --starts 16
 

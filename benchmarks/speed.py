@@ -86,7 +86,7 @@ def chosen(patterns: Sequence[str]) -> list[str]:
 
 
 def surroundings(clock: Clock, settings: Settings) -> dict[str, Any]:
-    """What figures depend on besides the code; the machine's peaks are measured here."""
+    """Facts that figures depend on besides the code, with the machine's peaks, measured here."""
     gpu = torch.cuda.get_device_name(settings.device) if settings.on_gpu else None
     products = dict.fromkeys(
         ("float32", settings.precision, *(("tf32",) if settings.on_gpu else ()))
@@ -105,7 +105,7 @@ def surroundings(clock: Clock, settings: Settings) -> dict[str, Any]:
 
 
 def described(around: dict[str, Any]) -> str:
-    """What a reader of the table must know, in a few lines."""
+    """Notes for readers of the table, in a few lines."""
     peaks = ", ".join(
         f"{name} {value / 1e9:.4g} {'GB/s' if name == 'copy' else 'GFLOP/s'}"
         for name, value in around["peaks"].items()

@@ -117,7 +117,7 @@ def cell(values: list[float]) -> str:
 
 
 def rows_of(table: Mapping[str, Any], output: Path) -> Iterator[dict[str, Any]]:
-    """What is known of each row, then of each baseline and of the exact law."""
+    """The scores of each row, then of each baseline and of the exact law."""
     columns = table["columns"]
     last: dict[str, Any] = {}
     for row in table["rows"]:

@@ -76,7 +76,7 @@ class Weather:
 
 
 def seen(anomaly: Tensor) -> Tensor:
-    """What is observed of the domain, averaged over blocks, (…, y, x)."""
+    """The observed part of the domain, averaged over blocks, (…, y, x)."""
     corner = anomaly[..., :SIDE, :SIDE]
     return corner.unflatten(-2, (-1, BLOCK)).unflatten(-1, (-1, BLOCK)).mean(dim=(-3, -1))
 

@@ -125,7 +125,7 @@ def best_of_100(run: Run) -> Table:
 
 
 def memory(run: Run) -> Table:
-    """What a forecast of a window adds to memory beside the frames returned."""
+    """Memory that a forecast of a window adds to that of the frames returned."""
     horizons = tuple(each // 10 for each in HORIZONS) if run.quick else HORIZONS
     table = Table(("recipe", *(f"{each} frames" for each in horizons), "grows"))
     for name in run.each(list(FLAT), table.left_out):

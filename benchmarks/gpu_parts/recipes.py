@@ -35,7 +35,7 @@ TAKEN = (
 
 @dataclass(frozen=True)
 class Run:
-    """What is measured where, and until when.
+    """The measurements of a run: recipes, device and deadline.
 
     Attributes:
         settings: device, precision, and sizes where they are not those of the recipes.

@@ -1,4 +1,4 @@
-"""What the machine can do at most, measured: matrix products and copies; and operations counted."""
+"""Peak rates of this machine, measured by matrix products and copies, and counts of operations."""
 
 from __future__ import annotations
 

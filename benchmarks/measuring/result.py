@@ -1,4 +1,4 @@
-"""What was measured of one row, and how it is shown."""
+"""The measurements of one row, and how they are shown."""
 
 from __future__ import annotations
 

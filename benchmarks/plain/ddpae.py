@@ -73,7 +73,7 @@ def forecast(weights: Weights, context: Tensor, horizon: int, given: Given) -> T
 def follow(
     weights: Weights, frames: Tensor, objects: int, *, training: bool
 ) -> tuple[Tensor, list[State]]:
-    """What is known of each object at each time (window, time, object, unit), and at the last."""
+    """The state of each object at each time (window, time, object, unit), and at the last."""
     batch, length = frames.shape[:2]
     codes = network(weights, "poses.image_encoder", frames.flatten(0, 1), training).flatten(1)
     codes = codes.unflatten(0, (batch, length))

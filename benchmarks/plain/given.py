@@ -1,4 +1,4 @@
-"""What a plain system is given besides its weights: options, sizes and random numbers."""
+"""Inputs of a plain system besides its weights: options, sizes and random numbers."""
 
 from __future__ import annotations
 

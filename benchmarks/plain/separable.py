@@ -11,7 +11,7 @@ from torch import Tensor
 
 
 class Options(NamedTuple):
-    """What the weights do not tell."""
+    """Options that the weights do not show."""
 
     context: int
     product: bool  # whether codes are mixed by product, or concatenated

@@ -26,7 +26,7 @@ class Noise(NamedTuple):
 
 
 class Options(NamedTuple):
-    """What the weights do not tell."""
+    """Options that the weights do not show."""
 
     skips: bool
     inference_frames: int

@@ -18,7 +18,7 @@ from torch.nn import functional
 
 
 class Draws(NamedTuple):
-    """What chance decides in a training step."""
+    """The random numbers of a training step."""
 
     initial: Tensor  # standard normal, (batch, latent)
     observed: Tensor  # standard normal, (batch, interval, noise)
@@ -27,7 +27,7 @@ class Draws(NamedTuple):
 
 
 class Options(NamedTuple):
-    """What the weights do not tell."""
+    """Options that the weights do not show."""
 
     inference_frames: int
     substeps: int

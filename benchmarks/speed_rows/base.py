@@ -1,4 +1,4 @@
-"""What a row of the table is made of: two sides that do the same, and what they are given."""
+"""The parts of a row of the table: two sides that do the same, and their inputs."""
 
 from __future__ import annotations
 

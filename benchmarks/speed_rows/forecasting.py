@@ -77,7 +77,7 @@ class Fixed(Windows):
 
 
 class Scored(nn.Module):
-    """What `score_windows` asks of a model, with forecasts that are made another way."""
+    """A stand-in for a model in `score_windows`, with forecasts that are made another way."""
 
     stochastic = True
 
@@ -237,7 +237,7 @@ def furthest(ours: dict[str, float], plain: dict[str, float]) -> float:
 
 
 def many(recipe: str, settings: Settings) -> Setting:
-    """What best of N is measured on: as in the paper's tests on a GPU, smaller elsewhere."""
+    """Sizes of best of N: those of the paper's tests on a GPU, smaller elsewhere."""
     place = "cuda" if settings.on_gpu else "cpu"
     stochastic = read_recipe(recipe)["evaluate"]["samples"] > 1
     return setting_of(

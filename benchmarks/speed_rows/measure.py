@@ -23,7 +23,7 @@ BARE = ["-c", "pass"]  # what a Python does that is started for nothing
 
 
 def measure(name: str, settings: Settings, clock: Clock, *, repeats: int, budget: float) -> Result:
-    """What the table says of a row."""
+    """The cells of a row of the table."""
     row = ROWS[name]
     if row.kind == "memory":
         return memory(name, row, settings)

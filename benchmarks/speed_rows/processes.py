@@ -16,7 +16,7 @@ SCRIPT = Path(__file__).parents[1] / "speed.py"
 def measured(
     row: str, what: Literal["memory", "time"], side: str, settings: Settings
 ) -> tuple[float, str]:
-    """What one side of a row takes in a new process, and the sizes of the row.
+    """Time and memory of one side of a row in a new process, and the sizes of the row.
 
     Bytes that it adds to its weights and data at most; or seconds, as `statecast train` has them.
     """

@@ -89,7 +89,7 @@ def srvp_draws(model: SRVP, batch: int, generator: torch.Generator) -> srvp_trai
 
 
 def srvp_options(model: SRVP) -> srvp_training.Options:
-    """What a plain loss of SRVP must know besides the weights."""
+    """Options of a plain loss of SRVP besides the weights."""
     return srvp_training.Options(
         model.inference_frames,
         model.substeps,
@@ -101,7 +101,7 @@ def srvp_options(model: SRVP) -> srvp_training.Options:
 
 
 def separable_options(model: Separable) -> separable.Options:
-    """What plain code of Separable must know besides the weights."""
+    """Options of plain code of Separable besides the weights."""
     return separable.Options(
         model.spec.context,
         model.decoder.mixing == "product",

@@ -258,7 +258,7 @@ def test_equal_samples_are_told(tmp_path):
 
 
 class TestArguments:
-    """Of a model that comes with the package."""
+    """Arguments of forecasts by a model that comes with the package."""
 
     context = statecast.example("digits").context
 

@@ -1,4 +1,4 @@
-"""What processes do together in tests; each function runs in all of them at once."""
+"""Joint jobs of processes in tests; each function runs in all of them at once."""
 
 import json
 import signal

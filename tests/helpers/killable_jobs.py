@@ -1,4 +1,4 @@
-"""What processes that `fork_server.py` starts do until they are killed, or asked to stop."""
+"""Jobs of processes that `fork_server.py` starts, until they are killed or asked to stop."""
 
 from __future__ import annotations
 

@@ -71,7 +71,7 @@ def launched(folder, act, *arguments, count=2, environment=None):
 
 
 def start(folder, environment, act, arguments):
-    """What each process does."""
+    """Run one process's part."""
     os.environ.update(environment)
     os.chdir(folder)
     for name, stream in (("out", sys.stdout), ("err", sys.stderr)):

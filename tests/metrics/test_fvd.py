@@ -102,7 +102,7 @@ def drawn(samples=6, batch=12, seed=0, spec=SPEC):
 
 
 def features_by_numpy(clips):
-    """What the tiny network gives for grey clips (clip, time, y, x) in [0, 1]."""
+    """Features of the tiny network for grey clips (clip, time, y, x) in [0, 1]."""
     x = np.round(np.clip(255 * clips.astype(np.float32), 0, 255)) / 127.5 - 1
     return np.stack(
         [

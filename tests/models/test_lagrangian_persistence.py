@@ -49,6 +49,8 @@ def test_the_motion_of_a_moving_pattern_is_found_and_goes_on_at_any_time(velocit
     motion = model.motion(seen)[INSIDE].mean(dim=(-2, -1))
     torch.testing.assert_close(motion, torch.tensor([velocity]).expand(8, 2), atol=0.1, rtol=0)
     forecast = model.forecast(seen, times=[0.5, 1.0, 2.5]).samples[0]
+    whole = model.forecast(seen, 2).samples[0]
+    torch.testing.assert_close(forecast[:, 1], whole[:, 0])
     truth = waves(velocity, times=[3.5, 4.0, 5.5], seed=1)
     still = seen[:, -1:].expand_as(truth)
     for lead in range(3):
@@ -109,11 +111,10 @@ def test_maps_that_stand_still_or_have_no_gradient_stay_as_they_are():
     )
 
 
-def test_noise_without_motion_is_not_carried():
+def test_noise_is_blended_rather_than_carried():
     noise = torch.randn(64, 7, 1, SIDE, SIDE, generator=torch.Generator().manual_seed(0))
-    assert fitted(noise).share.max() < 0.6
-    # Persistence of noise has twice its variance; a mean of two draws is nearer.
-    assert not torch.equal(fitted(noise).share, torch.zeros(3, 1))
+    # Neither map tells the next one. The mean of two draws errs least; sampling smooths one a bit.
+    torch.testing.assert_close(fitted(noise).share, torch.full((3, 1), 0.5), atol=0.12, rtol=0)
 
 
 def test_a_forecast_does_not_depend_on_its_batch_or_on_the_scale_of_a_channel():
@@ -130,6 +131,8 @@ def test_a_damped_anomaly_moves_and_decays_around_the_climatology():
     frames = 10 + waves((0.8, -0.6), count=256, decay=0.8)
     model = DampedPersistence(SPEC, carried=True)
     assert model.minimum_context == 2
+    assert not model.takes_gaps  # a map that is filled in would look like one that stands still
+    assert DampedPersistence(SPEC).takes_gaps
     with pytest.raises(InputError, match="not fitted"):
         model.forecast(frames[:, :4], 3)
     model.fit_statistics([Batch.of(frames, 4)])

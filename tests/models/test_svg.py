@@ -66,7 +66,7 @@ class Published(Golden):
         return self.videos[:, : self.past + self.config["n_future"]]
 
     def inferred(self):
-        """What training makes of the videos with the published noise."""
+        """The inferred states of the training videos under the published noise."""
         drawn = self["train/eps_posterior"].transpose(0, 1).unsqueeze(0)
         noise = Noise(1, self.config["batch_size"], replayed=[drawn])
         return self.model.infer(self.training_videos(), self.past, noise=noise)

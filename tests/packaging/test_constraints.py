@@ -29,7 +29,7 @@ def demands():
 
 
 def brought(name):
-    """What an installed package needs here, with all that this needs."""
+    """The requirements of an installed package here, with all that they require."""
     found, pending = set(), [(name, frozenset())]
     while pending:
         package, extras = pending.pop()

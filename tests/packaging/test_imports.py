@@ -32,7 +32,7 @@ def imports_of(tree: ast.AST, known: set[str]) -> set[str]:
 
 
 def graph_of(root: Path) -> dict[str, set[str]]:
-    """What each module of the package at a folder imports of it."""
+    """Imports of the package by each of its modules."""
     files = {module_of(path, root): path for path in root.rglob("*.py")}
     known = set(files)
     return {

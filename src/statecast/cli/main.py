@@ -19,7 +19,7 @@ from statecast.errors import InputError, StatecastError
 from statecast.version import __version__
 
 MISTAKE = 2  # exit code of a user's mistake
-# What a failed write to standard output reports; other errors of the system keep their traceback.
+# Errors of a failed write to standard output; other system errors keep their traceback.
 OUTPUT_ERRORS = (errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF)
 SPINS = "10000"  # iterations that an idle thread spins before it sleeps
 

@@ -173,7 +173,7 @@ def evaluate(
 def recorded_protocol(
     plan: EvaluationPlan, model: Forecaster, data: DataSource, scores: Scores
 ) -> dict[str, Any]:
-    """What a reader must know to compute a model's scores again or to compare them."""
+    """The settings that reproduce a model's scores and make them comparable."""
     return {
         "name": plan.protocol,
         "data": data.card,

@@ -54,10 +54,11 @@ def fitted_references(data: DataSource, seed: int) -> dict[str, Baseline]:
     found: dict[str, Baseline] = {}
     for name, build in REFERENCES.items():
         try:
-            found[name] = build(data.spec)
-            fit_baseline(found[name], data, seed=seed)
+            model = build(data.spec)
+            fit_baseline(model, data, seed=seed)
         except InputError:  # such as a motion where frames are no maps
-            found.pop(name, None)
+            continue
+        found[name] = model
     return found
 
 

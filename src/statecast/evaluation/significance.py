@@ -55,7 +55,7 @@ class Side(NamedTuple):
 class Difference(NamedTuple):
     """Score of one forecaster minus that of another, over the windows that both were scored on.
 
-    Of a model of several trainings, that differ in their seed, the score is the mean over them.
+    The score of a model that was trained with several seeds is the mean over its trainings.
     """
 
     metric: str

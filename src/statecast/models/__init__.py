@@ -33,7 +33,7 @@ MODELS: Registry[Forecaster] = Registry(
         "persistence": "statecast.models.baselines:Persistence",
         "climatology": "statecast.models.baselines:Climatology",
         "damped_persistence": "statecast.models.damped_persistence:DampedPersistence",
-        "lagrangian_persistence": ("statecast.models.lagrangian_persistence:LagrangianPersistence"),
+        "lagrangian_persistence": "statecast.models.lagrangian_persistence:LagrangianPersistence",
         "linear": "statecast.models.baselines:Linear",
         "analogue": "statecast.models.analogue:Analogue",
         "dmd": "statecast.models.dmd:DMD",

@@ -129,6 +129,8 @@ class Persistence(Baseline):
 class Linear(Baseline):
     """The last observed frame, plus lead time times its change from the frame before."""
 
+    takes_gaps = False
+
     @property
     def minimum_context(self) -> int:
         return 2

@@ -95,7 +95,8 @@ class ChangeForecaster(Forecaster):
         observed = (f"{name}_observed" for name in spec.channels)
         self.model = build(replace(spec, channels=(*spec.channels, *observed), value_range=None))
         self.spread, self.takes_actions = spread, self.model.takes_actions
-        self.takes_any_time, self.takes_gaps = self.model.takes_any_time, self.model.takes_gaps
+        self.takes_any_time = self.model.takes_any_time
+        self.takes_gaps = self.model.takes_gaps and self.reference.takes_gaps
         shape = (spec.horizon, *spec.frame_shape)
         self.register_buffer("weight", torch.zeros(shape[:2]))
         self.register_buffer("noise_std", torch.zeros(shape))

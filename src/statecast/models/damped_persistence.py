@@ -63,6 +63,7 @@ class DampedPersistence(Baseline):
         # Anomalies may lie outside the range of the data.
         anomalies = replace(spec, value_range=None)
         self.undamped = LagrangianPersistence(anomalies) if carried else Persistence(anomalies)
+        self.takes_gaps = self.undamped.takes_gaps
         self.normal = normal
         self.climatology = Climatology(spec) if normal == "climatology" else None
         self.register_buffer("damping", torch.ones(spec.horizon, *spec.frame_shape))

@@ -11,7 +11,6 @@ from torch import Tensor
 
 from statecast.errors import InputError
 from statecast.frames import Batch, FrameSpec
-from statecast.models.argument_checks import whole_leads
 from statecast.models.baselines import Baseline, check_repeatable
 from statecast.models.incremental_svd import IncrementalBasis
 
@@ -40,6 +39,9 @@ class DMD(Baseline):
         ridge: weight of the squared entries of A, relative to the mean variance of its inputs.
         generator: unused; every model accepts one.
     """
+
+    takes_any_time = False
+    takes_gaps = False
 
     mean: Tensor  # (pixel)
     basis: Tensor  # (rank, pixel); rows beyond the energy kept are 0
@@ -155,13 +157,12 @@ class DMD(Baseline):
     def extrapolate(self, values: Tensor, times: Tensor) -> Tensor:
         if not bool(self.fitted):
             raise InputError("The dmd is not fitted yet: call fit_statistics, or train it.")
-        leads = whole_leads(times, self.title)
         reduced = self.reduce(values.flatten(2))[:, -self.delays :]
         path = []
-        for _ in range(int(leads[-1])):
+        for _ in range(int(times[-1])):
             following = self.embed(reduced) @ self.map.T
             path.append(following)
             reduced = torch.cat([reduced, following.unsqueeze(1)], dim=1)[:, -self.delays :]
-        wanted = torch.stack(path, dim=1)[:, leads.long() - 1]
+        wanted = torch.stack(path, dim=1)[:, times.long() - 1]
         decoded = self.mean + wanted @ self.basis
         return decoded.to(values.dtype).view(*decoded.shape[:2], *values.shape[2:])

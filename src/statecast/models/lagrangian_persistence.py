@@ -70,6 +70,8 @@ class LagrangianPersistence(Baseline):
             positive.
     """
 
+    takes_gaps = False  # a repeated map would look like one that does not move
+
     share: Tensor  # (lead, channel), the weight a
     scale: Tensor  # (channel), standard deviation of the values
     usual_matrix: Tensor  # (1, 3, height, width), per pair of frames
@@ -277,7 +279,7 @@ def carry(
     motion: Float[Tensor, "batch 2 height width"],
     times: Float[Tensor, " time"],
 ) -> Float[Tensor, "batch time channel height width"]:
-    """A map at lead times, carried by a steady motion; paths by the midpoint rule, once a frame.
+    """A map at increasing lead times, carried by a steady motion: the midpoint rule, once a frame.
 
     Lead times below 0 give the map itself.
     """
@@ -286,14 +288,12 @@ def carry(
         halfway = places - step / 2 * sampled(motion, places, "bilinear")
         return places - step * sampled(motion, halfway, "bilinear")
 
-    leads = [max(0.0, float(time)) for time in times]
-    whole = [points_of(last).expand(len(last), -1, -1, -1)]  # places after 0, 1, 2, … frames
-    for _ in range(math.floor(max(leads))):
-        whole.append(after(whole[-1], 1.0))
+    places, frames = points_of(last).expand(len(last), -1, -1, -1), 0
     found = []
-    for lead in leads:
-        places = whole[math.floor(lead)]
-        found.append(sampled(last, after(places, lead % 1) if lead % 1 else places))
+    for time in times.clamp_min(0).tolist():
+        while frames + 1 <= time:
+            places, frames = after(places, 1.0), frames + 1
+        found.append(sampled(last, after(places, time - frames) if time > frames else places))
     return torch.stack(found, dim=1)
 
 

@@ -184,8 +184,9 @@ def plot_scores(scores: Mapping[str, Any], path: str | Path | None = None) -> Fi
     """Draw scores against lead time, a panel per metric, a line per forecaster; return the figure.
 
     For each metric, a solid line shows the mean over samples. If samples differ, a dotted line
-    shows the best sample and a dashed line the mean of the samples. Of values with a unit, as of
-    fields, only the mean of the samples is shown. Bands are 95 % intervals.
+    shows the best sample and a dashed line the mean of the samples. Scores of
+    values with a unit, such as fields, are shown for the mean of the samples alone. Bands are 95 %
+    intervals.
 
     Args:
         scores: the result of `Evaluation.to_json`.

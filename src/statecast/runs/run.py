@@ -142,7 +142,7 @@ class Run:
 
     @property
     def nothing_learned(self) -> str:
-        """What a model of changes forecasts if its best checkpoint is that of step 0."""
+        """A message: the best checkpoint is that of step 0, so the forecast is the reference."""
         steps, done = self.tables["train"]["steps"], step_of(list_checkpoints(self.folder)[-1])
         longer = f" --train.steps {2 * steps}" if done >= steps else ""
         return (
@@ -305,7 +305,7 @@ def evaluate_run(
 
 
 def training_of(run: Run) -> dict[str, Any]:
-    """What comparisons ask of a training: the recipe, apart from its seed, and steps."""
+    """Facts of a training for comparisons: digest of the recipe without its seed, seed, steps."""
     train = dict(run.tables["train"])
     seed = train.pop("seed")
     tables = [run.tables["model"], run.tables["data"], train]

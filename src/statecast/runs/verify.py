@@ -36,7 +36,7 @@ UNRECORDED = "no digest of it was recorded"
 
 
 class Checked(NamedTuple):
-    """What was found about a file."""
+    """The result of checking a file."""
 
     state: State
     path: Path

@@ -33,7 +33,7 @@ CASES = {
 
 
 def run_python(code, **environment):
-    """What a new process prints."""
+    """The output of a new process."""
     ran = subprocess.run(
         [sys.executable, "-c", code], env={"PYTHONPATH": ":".join(sys.path), **environment},
         capture_output=True, text=True, check=True,

@@ -306,7 +306,7 @@ class Fields(DataSource):
 
     @property
     def series(self) -> str:
-        """What the times allow the anomaly to be, for people."""
+        """The cycles that the anomaly leaves out, or why they stay, for messages."""
         step = self.files.step
         if step.unit == "numbers":
             return "; times are not dates, so seasons are unknown"
