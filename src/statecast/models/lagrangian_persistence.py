@@ -149,12 +149,10 @@ class LagrangianPersistence(Baseline):
     def _fit_usual_motion(self, batches: Iterable[Batch]) -> None:
         self.usual_motion.zero_()
         for _ in range(ITERATIONS):
-            found = Equations(
-                torch.zeros_like(self.usual_matrix), torch.zeros_like(self.usual_right)
-            )
+            found = Equations(*map(torch.zeros_like, self._usual))
             pairs = 0
-            for batch in batches:
-                maps = filled(batch.context) / self._scale
+            for part in (part for batch in batches for part in in_parts(filled(batch.context))):
+                maps = part / self._scale
                 motion = self.usual_motion.expand(len(maps), -1, -1, -1)
                 new = equations(maps, motion, self.neighbourhood)
                 summed = Equations(*(part.sum(dim=0, keepdim=True) for part in new))
@@ -202,9 +200,8 @@ class LagrangianPersistence(Baseline):
         """The last map at lead times, carried by the motion of the maps."""
         if not bool((times > 0).any()):
             return values[:, -1:].expand(-1, len(times), *values.shape[2:])
-        many = max(1, LARGEST // values[0].numel())
-        parts = [carry(part[:, -1], self.motion(part), times) for part in values.split(many)]
-        return torch.cat(parts)
+        parts = in_parts(values)
+        return torch.cat([carry(part[:, -1], self.motion(part), times) for part in parts])
 
     def motion(
         self, values: Float[Tensor, "batch context channel height width"]
@@ -249,6 +246,13 @@ class FirstWindows:
                 return
             yield batch.select(slice(self.count - taken))
             taken += len(batch)
+
+
+def in_parts(
+    values: Float[Tensor, "batch context channel height width"],
+) -> tuple[Tensor, ...]:
+    """A batch in parts of as many windows as bounded memory takes."""
+    return values.split(max(1, LARGEST // values[0].numel()))
 
 
 def equations(
