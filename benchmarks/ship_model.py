@@ -18,10 +18,14 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 import statecast.runs.trained
-from statecast.evaluation.evaluate import evaluate
 from statecast.io.fields.preprocessing import FILE_NAME
 from statecast.runs.run import dump, open_run
-from statecast.runs.trained.loading import CONTEXT_NAME, TARGET_NAME, WEIGHTS_NAME, load_trained
+from statecast.runs.trained.loading import (
+    CONTEXT_NAME,
+    TARGET_NAME,
+    WEIGHTS_NAME,
+    evaluate_trained,
+)
 from statecast.training.checkpoints import load_checkpoint
 
 EXAMPLES = 4  # test windows that a model comes with
@@ -41,17 +45,12 @@ def main() -> None:
     (folder / "config.yaml").write_text(f"# {options.title}\n{dump(run.tables, run.spec)}")
     state = run.load().state_dict()
     save_file({key: half(value) for key, value in state.items()}, folder / WEIGHTS_NAME)
-    data = run.data()
-    windows = data.windows("test")
+    windows = run.data().windows("test")
     # In the middle of equal parts, not at the beginning of sequences, where waves are still flat.
     batch = windows.batch((2 * torch.arange(EXAMPLES) + 1) * len(windows) // (2 * EXAMPLES))
     for name, frames in ((CONTEXT_NAME, batch.context), (TARGET_NAME, batch.target)):
         np.save(folder / name, frames.values.numpy().astype(np.float16))
-    table = {
-        key: tuple(value) if isinstance(value, list) else value
-        for key, value in run.tables["evaluate"].items()
-    }
-    scores = evaluate(load_trained(options.name).model, data, name=run.name, **table)
+    scores = evaluate_trained(options.name)
     record = {
         "command": options.command,
         "minutes": round(load_checkpoint(run.folder, "last").state["seconds"] / 60, 1),

@@ -85,9 +85,8 @@ def test_the_verb_groups_runs_by_all_but_their_seed(tmp_path, monkeypatch, capsy
     folders = []
     for name, option in (("a", "seed=1"), ("b", "seed=2"), ("c", "learning_rate=0.5")):
         run = create_run(str(tmp_path / "tiny.yaml"), tmp_path / name, [f"--train.{option}"])
-        (run.folder / "checkpoints" / "step=000012").mkdir(parents=True)
         content = scores()
-        content["protocol"]["training"] = training_of(run)
+        content["protocol"]["training"] = training_of(run, 12)
         (run.folder / "scores.json").write_text(json.dumps(content))
         folders.append(str(run.folder))
     assert main(["compare", *folders, "--analyses", "--format", "csv"]) == 0

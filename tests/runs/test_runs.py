@@ -10,8 +10,10 @@ from helpers.prepared_stores import CHOSEN, tiny_store
 import statecast
 from statecast.cli.main import main
 from statecast.data import DATASETS
+from statecast.data.synthetic.moving_digits import MovingDigits
 from statecast.errors import CorruptionError, FileError, InputError
 from statecast.evaluation.comparability import read_scores
+from statecast.evaluation.evaluate import evaluate
 from statecast.evaluation.evaluation import score_text
 from statecast.models import MODELS
 from statecast.models.build import model_of, own_options
@@ -305,3 +307,40 @@ def test_a_shipped_model_says_the_command_of_a_recipe_that_trains_it(name, tmp_p
     recipe = str(refused.value).split("statecast train ")[1].rstrip("`.")
     model = read_recipe(recipe)["model"]["name"]
     assert type(statecast.load(name).model) is MODELS[model]
+
+
+def test_a_shipped_model_is_scored_by_name_as_it_is_loaded(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    few = [
+        "--evaluate.max_windows", "3", "--evaluate.samples", "4", "--evaluate.metrics", "[crps]",
+        "--evaluate.analyses", "[]",
+    ]  # fmt: skip
+    assert main(["evaluate", "digits", "--output", "scores/digits", *few]) == 0
+    written = read_scores(tmp_path / "scores" / "digits")
+    loaded = evaluate(
+        statecast.load("digits").model, MovingDigits(**DIGITS), max_windows=3, samples=4,
+        metrics=("crps",),
+    )  # fmt: skip
+    crps, expected = (
+        next(iter(each.forecasters.values()))["crps"]["ensemble"] for each in (written, loaded)
+    )
+    assert torch.allclose(crps.per_lead_time, expected.per_lead_time)
+    assert written.protocol["training"]["steps"] >= 45_000
+    capsys.readouterr()
+    assert main(["evaluate", "digits", *few]) == 0
+    assert "--output FOLDER writes them" in capsys.readouterr().out
+    assert list(tmp_path.iterdir()) == [tmp_path / "scores"]
+
+
+DIGITS = {
+    "digits": 1, "frame_size": 32, "digit_size": 20, "max_speed": 2, "standing": False,
+    "context": 5, "horizon": 5, "test_horizon": 15, "test_videos": 256,
+}  # fmt: skip
+
+
+def test_a_shipped_model_refuses_what_only_runs_have(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    for word in (["--calibrated"], ["--checkpoint", "last"]):
+        assert main(["evaluate", "digits", *word]) == 2
+        assert "leave out --checkpoint and --calibrated" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())

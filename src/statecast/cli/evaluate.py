@@ -12,14 +12,19 @@ if TYPE_CHECKING:
     from statecast.evaluation.evaluation import Evaluation
 
 INCOMPLETE = 3  # exit code if the weights of a requested metric are missing
-SUMMARY = "Score a run on its test data, beside persistence."
+SUMMARY = "Score a run, or a model of the package, on its test data, beside persistence."
 TAKES_OPTIONS = True
 TAKES_PROCESSES = True
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the verb."""
-    parser.add_argument("folder", metavar="RUN", help="run folder")
+    parser.add_argument(
+        "folder", metavar="RUN", help="run folder, or a model of the package: digits"
+    )
+    parser.add_argument(
+        "--output", type=Path, metavar="FOLDER", help="folder of the scores; default: RUN"
+    )
     parser.add_argument("--checkpoint", default="best", help="best, last, or a number of steps")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda; default auto")
     parser.add_argument(
@@ -37,28 +42,46 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace, overrides: Sequence[str]) -> int:
-    """Score a run."""
+    """Score a run, or a model that comes with the package."""
     from statecast.distributed import is_main, process_group
+    from statecast.errors import InputError
+    from statecast.io.atomic_files import make_folder
     from statecast.runs.run import evaluate_run, open_run
+    from statecast.runs.trained.loading import evaluate_trained, is_trained
 
     if options.allow_download:
         overrides = [*overrides, "--evaluate.allow_download=true"]
+    folder = None if options.output is None else make_folder(options.output)
     with process_group():
-        opened = open_run(options.folder)
-        scores = evaluate_run(
-            opened,
-            overrides,
-            which=options.checkpoint,
-            device=options.device,
-            calibrated=options.calibrated,
-        )
+        if is_trained(options.folder):
+            if options.checkpoint != "best" or options.calibrated:
+                raise InputError(
+                    f"{options.folder} comes with the package, with one set of weights and no "
+                    "calibration: leave out --checkpoint and --calibrated."
+                )
+            scores = evaluate_trained(
+                options.folder, overrides, device=options.device, output=folder
+            )
+        else:
+            run = open_run(options.folder)
+            folder = folder or run.folder
+            scores = evaluate_run(
+                run,
+                overrides,
+                which=options.checkpoint,
+                device=options.device,
+                calibrated=options.calibrated,
+                output=folder,
+            )
         if not is_main():
             return 0
     print_scores(scores)
     if scores.is_empty:
         print("No score could be computed, so nothing was written; earlier scores stay.")
+    elif folder is None:
+        print("The scores were not kept; --output FOLDER writes them, for `statecast compare`.")
     else:
-        print(f"Written: {', '.join(map(str, written_into(opened.folder, scores)))}")
+        print(f"Written: {', '.join(map(str, written_into(folder, scores)))}")
     lacking = [name for name, reason in scores.not_computed.items() if names_weights(reason)]
     if not lacking:
         return 0

@@ -36,6 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument(
         "--output",
+        type=Path,
         metavar="FOLDER",
         help="folder for scores.json and a picture; default: write nothing",
     )
@@ -48,6 +49,7 @@ def run(options: argparse.Namespace, overrides: Sequence[str] = ()) -> int:
     from statecast.distributed import is_main, process_group
     from statecast.errors import InputError
     from statecast.evaluation.score_archive import score_archive
+    from statecast.io.atomic_files import make_folder
 
     tables = options_of_tables(overrides, {"data", "evaluate"})
     for name in tables["evaluate"]:
@@ -55,6 +57,7 @@ def run(options: argparse.Namespace, overrides: Sequence[str] = ()) -> int:
             raise InputError(
                 f"This command takes --evaluate.{{{','.join(OPTIONS)}}}, got {name!r}."
             )
+    folder = None if options.output is None else make_folder(options.output)
     with process_group():
         scores = score_archive(
             options.archive,
@@ -69,9 +72,7 @@ def run(options: argparse.Namespace, overrides: Sequence[str] = ()) -> int:
         if not is_main():
             return 0
     print_scores(scores)
-    if options.output is not None:
-        folder = Path(options.output)
-        folder.mkdir(parents=True, exist_ok=True)
+    if folder is not None:
         scores.save(folder)
         print(f"Written: {', '.join(map(str, written_into(folder, scores)))}")
     return 0

@@ -233,6 +233,17 @@ def sha256_of(path: str | Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
+def make_folder(folder: Path, *, advice: str = "") -> Path:
+    """Make a folder, and those above it, unless it is there.
+
+    Errors:
+        FileError: it cannot be made.
+    """
+    with write_errors(folder, advice=advice):
+        folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
 def cache_path() -> Path:
     """Folder of prepared data: `$STATECAST_CACHE`, or `~/.cache/statecast`."""
     return Path(os.environ.get("STATECAST_CACHE") or Path.home() / ".cache" / "statecast")
@@ -244,7 +255,4 @@ def cache_folder() -> Path:
     Errors:
         FileError: the folder cannot be made.
     """
-    folder = cache_path()
-    with write_errors(folder, advice="Set STATECAST_CACHE to a writable folder."):
-        folder.mkdir(parents=True, exist_ok=True)
-    return folder
+    return make_folder(cache_path(), advice="Set STATECAST_CACHE to a writable folder.")

@@ -216,8 +216,8 @@ def read_run(folder: Path) -> Run:
         if str(folder) in shipped:
             raise FileError(
                 f"{folder} is a model that comes with the package, and not a run folder. It works "
-                "with statecast.load and `statecast forecast`. For a run of your own, train it: "
-                f"`{training_command(str(folder))}`."
+                "with statecast.load, `statecast forecast` and `statecast evaluate`. For a run of "
+                f"your own, train it: `{training_command(str(folder))}`."
             )
         raise FileError(
             f"{folder} is not a run folder: it holds no {CONFIG_NAME}. Make one with `statecast "
@@ -277,8 +277,9 @@ def evaluate_run(
     which: str = "best",
     device: str | torch.device = "auto",
     calibrated: bool = False,
+    output: Path | None = None,
 ) -> Evaluation:
-    """Score a run's model on its data, and write `scores.json` into the folder.
+    """Score a run's model on its data, and write `scores.json`.
 
     If no metric can be computed, earlier scores stay.
 
@@ -292,19 +293,29 @@ def evaluate_run(
         which: the checkpoint: `best`, `last`, or a number of steps.
         device: `auto`, `cpu`, `cuda`, …
         calibrated: whether to correct forecasts by what `statecast calibrate` fitted.
+        output: folder of the scores; the run's own by default.
     """
-    tables = resolve(run.tables, overrides, origin=str(run.folder))
-    options = scoring_options(tables, dict(pairs(overrides)))
     model = run.load(which, device=device, calibrated=calibrated)
-    data = build_data(tables, protocol=options["protocol"])
-    scores = evaluate(model, data, name=run.name, **options)
-    scores.protocol.update(checkpoint=which, calibrated=calibrated, training=training_of(run))
+    scores = score_model(run, model, overrides, steps=step_of(list_checkpoints(run.folder)[-1]))
+    scores.protocol.update(checkpoint=which, calibrated=calibrated)
     if is_main() and not scores.is_empty:
-        scores.save(run.folder)
+        scores.save(output or run.folder)
     return scores
 
 
-def training_of(run: Run) -> dict[str, Any]:
+def score_model(
+    run: Run, model: Forecaster, overrides: Sequence[str] = (), *, steps: int
+) -> Evaluation:
+    """Scores of a run's model after these steps of training, with the facts of its training."""
+    tables = resolve(run.tables, overrides, origin=str(run.folder))
+    options = scoring_options(tables, dict(pairs(overrides)))
+    data = build_data(tables, protocol=options["protocol"])
+    scores = evaluate(model, data, name=run.name, **options)
+    scores.protocol.update(training=training_of(run, steps))
+    return scores
+
+
+def training_of(run: Run, steps: int) -> dict[str, Any]:
     """Facts of a training for comparisons: digest of the recipe without its seed, seed, steps."""
     train = dict(run.tables["train"])
     seed = train.pop("seed")
@@ -313,7 +324,7 @@ def training_of(run: Run) -> dict[str, Any]:
     return {
         "recipe": hashlib.sha256(recipe.encode()).hexdigest(),
         "seed": seed,
-        "steps": step_of(list_checkpoints(run.folder)[-1]),
+        "steps": steps,
         "planned_steps": train["steps"],
     }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 
@@ -11,10 +12,12 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from statecast.checks import typed
+from statecast.distributed import is_main
 from statecast.errors import InputError
+from statecast.evaluation.evaluation import Evaluation
 from statecast.forecasting.predictor import Predictor
 from statecast.frames import Batch, Frames
-from statecast.runs.run import read_run
+from statecast.runs.run import read_run, score_model
 from statecast.runs.trained import trained_names
 from statecast.training.precision import device_of
 
@@ -53,6 +56,33 @@ def load_trained(name: str, *, device: str | torch.device = "cpu") -> Predictor:
     weights = load_file(folder / WEIGHTS_NAME)
     model.load_state_dict({key: full(value) for key, value in weights.items()})
     return Predictor(model.to(device_of(device)).eval())
+
+
+def evaluate_trained(
+    name: str,
+    overrides: Sequence[str] = (),
+    *,
+    device: str | torch.device = "auto",
+    output: Path | None = None,
+) -> Evaluation:
+    """Score a model that comes with the package on the test data of its recipe.
+
+    Args:
+        name: of the model.
+        overrides: `--evaluate.samples 10` …
+        device: `auto`, `cpu`, `cuda`, …
+        output: folder in which to write `scores.json`; by default scores are not kept.
+
+    Errors:
+        InputError: there is no such model.
+    """
+    run = read_run(folder_of(name))
+    model = load_trained(name, device=device).model
+    scores = score_model(run, model, overrides, steps=run.tables["train"]["steps"])
+    scores.protocol.update(checkpoint="best", calibrated=False)
+    if output is not None and is_main() and not scores.is_empty:
+        scores.save(output)
+    return scores
 
 
 @typed
