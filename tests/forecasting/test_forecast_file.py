@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ from statecast.forecasting.outputs import ForecastRequest, write_labelled_foreca
 from statecast.frames import Forecast
 from statecast.io.fields.writers import write_labelled
 from statecast.runs.load import load
+from statecast.version import __version__
 
 SMALL = """
 model: {name: srvp, architecture: auto, width: 8, code_size: 6, latent_size: 4, noise_size: 3,
@@ -132,6 +134,21 @@ def test_a_forecast_written_in_parts_is_the_whole(trained, tmp_path):
         np.testing.assert_allclose(found["sst_mean"], samples.mean(axis=0), rtol=1e-5)
         middle = found["sst_quantiles"].sel(quantile=0.5)
         np.testing.assert_allclose(middle, np.median(samples, axis=0), rtol=1e-5)
+
+
+def test_a_file_tells_which_weights_made_it_from_what(trained, tmp_path):
+    predictor, sources = load(trained / "run"), []
+    for name in ("first.nc", "again.zarr", "other.nc"):
+        if name == "other.nc":
+            with torch.no_grad():
+                next(predictor.model.parameters()).add_(1)
+        forecast_file(predictor, trained / "later.nc", tmp_path / name, samples=3, seed=7)
+        with xarray.open_dataset(tmp_path / name, decode_timedelta=True) as found:
+            sources.append(found.attrs["source"])
+            assert found.attrs["history"].endswith("forecast of later.nc, samples 3, seed 7")
+            assert str(datetime.now(UTC).year) == found.attrs["history"][:4]
+    assert sources[0] == sources[1] != sources[2]
+    assert sources[0].startswith(f"statecast {__version__}, SRVP ")
 
 
 @pytest.mark.parametrize(

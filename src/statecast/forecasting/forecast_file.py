@@ -109,6 +109,7 @@ def forecast_file(
         carried=carried,
         rate=source_rate(source, predictor, reading) if output.suffix.lower() in MOVING else None,
         target=target,
+        origin=", ".join(Path(item).name for item in named(source)),
     )
     shape = request.shape  # draws the first samples, which refuses frames that do not fit
     warnings = far_from_training(predictor.model, frames)
@@ -122,11 +123,15 @@ def forecast_file(
 
 def check_apart(output: Path, source: str | Path | Sequence[str]) -> None:
     """Raise `InputError` if a forecast would overwrite its own observations."""
-    named = [source] if isinstance(source, str | Path) else source
-    here = [item for item in named if not is_remote(item)]
+    here = [item for item in named(source) if not is_remote(item)]
     written = output.resolve()
     for path in (found.resolve() for found in existing_paths(here)):
         if written == path or written in path.parents:
             raise InputError(
                 f"{output} holds the observations. Choose another output for the forecast."
             )
+
+
+def named(source: str | Path | Sequence[str]) -> Sequence[str | Path]:
+    """Every file, folder or pattern of a source."""
+    return [source] if isinstance(source, str | Path) else source

@@ -314,6 +314,7 @@ def create_store(
         shape=shape,
         lead_times=leads,
         coordinates=series.coordinates(first, first + 1),
+        model=f"{hindcast.predictor.model.title} {asked['model']}",
     )
     skeleton = layout.skeleton()
     initial, valid = (skeleton[name].attrs for name in ("init_time", "valid_time"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -17,6 +18,7 @@ from statecast.forecasting.carried_state import CarriedState
 from statecast.forecasting.predictor import Predictor
 from statecast.frames import Forecast, Frames
 from statecast.io.fields.writers import SINKS, write_labelled
+from statecast.models.latents import fingerprint_of
 from statecast.nn.random import LaterSamples
 from statecast.solvers.solvers import SolverName
 
@@ -45,6 +47,7 @@ class ForecastRequest:
         times: times to forecast instead of a horizon.
         carried: state to continue from; None starts from the context.
         target: the frames that followed; None if unknown.
+        origin: names of the files that hold the observed frames.
         part_bytes: approximate memory of the samples drawn at once.
     """
 
@@ -61,6 +64,7 @@ class ForecastRequest:
     times: tuple[float, ...] | None = None
     carried: CarriedState | None = None
     target: Frames | None = None
+    origin: str = ""
     part_bytes: int = 256 << 20
 
     @property
@@ -132,8 +136,27 @@ def write_labelled_forecast(request: ForecastRequest, path: Path) -> Path:
     layout = request.first.layout(
         statistics=several, quantiles=request.quantiles if several else ()
     )
-    layout = replace(layout, shape=request.shape)
+    layout = replace(
+        layout,
+        shape=request.shape,
+        model=f"{request.predictor.model.title} {fingerprint_of(request.predictor.model)}",
+        history=history(request),
+    )
     return write_labelled(path, layout, (part.samples.numpy() for part in request.parts()))
+
+
+def history(request: ForecastRequest) -> str:
+    """A line for the attribute `history` of the CF conventions: the date, and what was asked."""
+    settings = {
+        "samples": request.samples,
+        "seed": request.seed,
+        "substeps": request.substeps,
+        "solver": request.solver,
+        "calibrated": request.predictor.model.calibration is not None or None,
+    }
+    asked = ", ".join(f"{name} {value}" for name, value in settings.items() if value is not None)
+    date = datetime.now(UTC).isoformat(timespec="seconds")
+    return f"{date} statecast: forecast of {request.origin or 'frames'}, {asked}"
 
 
 def write_animation(request: ForecastRequest, path: Path) -> Path:

@@ -42,6 +42,8 @@ class Layout:
         coordinates: labels of the observed frames; None for bare arrays.
         statistics: whether to add mean and standard deviation to the samples.
         quantiles: probabilities of the quantiles to add.
+        model: title of the model, and digest of its weights; None if unknown.
+        history: how the forecast was made, with its date; None if unknown.
     """
 
     channels: tuple[str, ...]
@@ -50,6 +52,8 @@ class Layout:
     coordinates: Coordinates | None = None
     statistics: bool = False
     quantiles: tuple[float, ...] = ()
+    model: str | None = None
+    history: str | None = None
 
     def __post_init__(self) -> None:
         if not all(0 <= p <= 1 for p in self.quantiles):
@@ -132,7 +136,10 @@ class Layout:
             for name, (dims, values, attributes) in self.coordinates.variables.items():
                 coords[name] = (dims, values, dict(attributes))
             coords |= self.dates(self.coordinates)
-        attributes = {"Conventions": CONVENTIONS, "source": f"statecast {__version__}"}
+        source = f"statecast {__version__}" + (f", {self.model}" if self.model else "")
+        attributes = {"Conventions": CONVENTIONS, "source": source}
+        if self.history:
+            attributes["history"] = self.history
         return xarray.Dataset(coords=coords, attrs=attributes)
 
     def lead(self) -> tuple[str, Array, dict[str, str]]:
