@@ -10,7 +10,12 @@ from statecast.errors import InputError
 from statecast.frames import Batch, Frames, FrameSpec
 from statecast.models.baselines import Persistence
 from statecast.models.damped_persistence import DampedPersistence
-from statecast.models.lagrangian_persistence import LagrangianPersistence, equations, smoothed
+from statecast.models.lagrangian_persistence import (
+    LagrangianPersistence,
+    equations,
+    moved_share,
+    smoothed,
+)
 
 SIDE = 32
 SPEC = FrameSpec(channels=("u",), space=(SIDE, SIDE), context=4, horizon=3)
@@ -115,6 +120,54 @@ def test_noise_is_blended_rather_than_carried():
     noise = torch.randn(64, 7, 1, SIDE, SIDE, generator=torch.Generator().manual_seed(0))
     # Neither map tells the next one. The mean of two draws errs least; sampling smooths one a bit.
     torch.testing.assert_close(fitted(noise).share, torch.full((3, 1), 0.5), atol=0.12, rtol=0)
+
+
+def scenes(*, seed=0, count=32):
+    """Something that moves on the left of a backdrop, whose patterns on the right come and go."""
+    frames = torch.where(
+        torch.arange(SIDE) < SIDE // 2,
+        waves((1.2, 0.8), count=count, seed=seed),
+        waves((0.0, 0.0), count=count, seed=seed + 10),
+    )
+    flicker = waves((0.0, 0.0), times=1, count=7 * count, seed=seed + 99).unflatten(0, (count, 7))
+    flicker[..., : SIDE // 2] = 0
+    return frames + 0.3 * flicker[:, :, 0]
+
+
+def test_what_changes_without_moving_is_copied_beside_what_moves():
+    model = fitted(scenes())
+    assert model.selective
+    assert not fitted(waves((1.2, 0.8))).selective
+    new = scenes(seed=1)
+
+    def errors():
+        found = (model.forecast(new[:, :4], 3).samples[0] - new[:, 4:]).square()
+        return found[..., 8:-8, 4 : SIDE // 2 - 4].mean(), found[..., SIDE // 2 + 4 :].mean()
+
+    left, right = errors()
+    model.selective.zero_()
+    left_carried, right_carried = errors()
+    copied = (new[:, 3:4] - new[:, 4:]).square()[..., SIDE // 2 + 4 :].mean()
+    assert right < 1.02 * copied < 0.95 * right_carried
+    assert left < 1.3 * left_carried
+
+
+def test_the_share_that_a_motion_explains_is_that_of_the_squared_change_around_a_point():
+    maps = torch.randn(2, 4, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(0))
+    maps[0] = torch.stack([maps[0, 0].roll((2 * t, -t), dims=(-2, -1)) for t in range(4)])
+    maps[0] += 0.5 * torch.randn(maps[0].shape, generator=torch.Generator().manual_seed(1))
+    motion = torch.tensor([2.0, -1.0]).view(1, 2, 1, 1).expand(2, 2, SIDE, SIDE)
+    carried = maps[:, :-1].roll((2, -1), dims=(-2, -1))
+    moved, still = (
+        smoothed((maps[:, 1:] - earlier).square().sum(dim=(1, 2)).unsqueeze(1), 2.0)
+        for earlier in (carried, maps[:, :-1])
+    )
+    share = moved_share(maps, motion, 2.0)
+    expected = (1 - moved / still).clamp(0, 1).unsqueeze(1)
+    torch.testing.assert_close(share[INSIDE], expected[INSIDE], atol=1e-4, rtol=0)
+    assert 0.7 < share[0][INSIDE].mean() < 0.9  # of 2 + 0.5, 0.5 is left
+    assert (share[1] == 0).any()  # clamped
+    assert (moved_share(torch.ones_like(maps), motion, 2.0) == 0).all()
 
 
 def test_a_forecast_does_not_depend_on_its_batch_or_on_the_scale_of_a_channel():

@@ -20,6 +20,7 @@ COARSEST = 16  # points along a dimension of the coarsest map on which motion is
 ITERATIONS = 2  # at each resolution
 RIDGE = 0.003  # relative to the mean squared gradient
 USUAL_WEIGHTS = (0.0, 20.0)  # of the usual motion, in pairs of frames; training windows choose
+WIDER = 2  # neighbourhood in which the motion is judged, relative to that in which it is found
 FITTED_WINDOWS = 128  # at most
 LARGEST = 1 << 22  # values of contexts at once
 
@@ -47,15 +48,17 @@ class Equations(NamedTuple):
 class LagrangianPersistence(Baseline):
     r"""The last observed map, carried on by the motion of the observed maps.
 
-    $$\hat x_{t+h}(p) = (1 - a_h)\, x_t(p) + a_h\, x_t(q_h(p)), \qquad
+    $$\hat x_{t+h}(p) = (1 - a_h g(p))\, x_t(p) + a_h g(p)\, x_t(q_h(p)), \qquad
     \frac{dq}{ds} = -v(q),\; q_0(p) = p$$
 
     v is the motion that carries each observed map into the next, in points per frame. It is the
     least-squares solution in a Gaussian neighbourhood of each point, refined from coarse maps to
     fine ones. Where the motion is much the same in all windows, the usual motion of training
-    windows steadies it. Training windows choose the weight of the usual motion, and the weight a
-    of the carried map for each lead and channel. Maps keep still where they have no gradient;
-    what would enter through an edge is the value at the edge.
+    windows steadies it. g is 1, or the share of the squared change between observed maps that v
+    explains around p, so that what stands still is copied (`moved_share`). Training windows choose
+    the weight of the usual motion, which g it is, and the weight a of the carried map for each
+    lead and channel. Maps keep still where they have no gradient; what would enter through an edge
+    is the value at the edge.
 
     References: Lucas and Kanade (1981), for the motion; Germann and Zawadzki (2002),
     https://doi.org/10.1175/1520-0493(2002)130<2859:SDOTPO>2.0.CO;2, for the forecast.
@@ -78,6 +81,7 @@ class LagrangianPersistence(Baseline):
     usual_right: Tensor
     usual_motion: Tensor  # (1, 2, height, width)
     usual_weight: Tensor
+    selective: Tensor  # 1 if the carried map counts only where the motion explains changes
     fitted: Tensor
 
     def __init__(
@@ -102,6 +106,7 @@ class LagrangianPersistence(Baseline):
         self.register_buffer("usual_right", torch.zeros(1, 2, *spec.space))
         self.register_buffer("usual_motion", torch.zeros(1, 2, *spec.space))
         self.register_buffer("usual_weight", torch.zeros(()))
+        self.register_buffer("selective", torch.zeros((), dtype=torch.int64))
         self.register_buffer("fitted", torch.zeros((), dtype=torch.int64))
 
     @property
@@ -124,14 +129,15 @@ class LagrangianPersistence(Baseline):
         batches = FirstWindows(batches, FITTED_WINDOWS)
         self._fit_scale(batches)
         self._fit_usual_motion(batches)
-        errors: dict[float, Tensor] = {}
-        shares: dict[float, Tensor] = {}
+        found: list[tuple[float, float, bool, Tensor]] = []
         for weight in USUAL_WEIGHTS:
             self.usual_weight.fill_(weight)
-            shares[weight], errors[weight] = self._fitted_share(batches)
-        best = min(errors, key=lambda weight: float(errors[weight]))
-        self.usual_weight.fill_(best)
-        self.share.copy_(shares[best])
+            for selective, (error, share) in enumerate(self._fitted_shares(batches)):
+                found.append((error, weight, bool(selective), share))
+        _, weight, selective, share = min(found, key=lambda each: each[0])
+        self.usual_weight.fill_(weight)
+        self.selective.fill_(selective)
+        self.share.copy_(share)
         self.fitted.fill_(1)
 
     def _fit_scale(self, batches: Iterable[Batch]) -> None:
@@ -161,22 +167,21 @@ class LagrangianPersistence(Baseline):
             self.usual_right.copy_(found.right / pairs)
             self.usual_motion.copy_(self._usual.solution())
 
-    def _fitted_share(self, batches: Iterable[Batch]) -> tuple[Tensor, Tensor]:
-        """The weights a with the least squared error, (lead, channel), and that error."""
-        sums = torch.zeros(3, *self.share.shape, dtype=torch.float64)
+    def _fitted_shares(self, batches: Iterable[Batch]) -> list[tuple[float, Tensor]]:
+        """The least relative squared error and its weights a (lead, channel), for both g."""
+        sums = torch.zeros(2, 3, *self.share.shape, dtype=torch.float64)
         for batch in batches:
             context = filled(batch.context)
             times = torch.arange(1.0, len(self.share) + 1, device=context.device)
             target = batch.target.first(len(self.share))
             both = target.known & batch.context.known[:, -1:]
-            moved = (self.carried(context, times) - context[:, -1:]).double().masked_fill(~both, 0)
             came = (target.values - context[:, -1:]).double().masked_fill(~both, 0)
-            parts = (moved * came, moved.square(), came.square())
-            sums += torch.stack([part.flatten(3).sum(dim=(0, 3)) for part in parts]).cpu()
-        products, squares, total = sums
-        share = (products / squares.clamp_min(1e-300)).clamp(0, 1)
-        error = total - 2 * share * products + share.square() * squares
-        return share, (error / total.clamp_min(1e-300)).mean()
+            change, share = self.changes(context, times, judged=True)
+            for selective, moved in enumerate((change, change * share)):
+                known = moved.double().masked_fill(~both, 0)
+                parts = (known * came, known.square(), came.square())
+                sums[selective] += torch.stack([p.flatten(3).sum(dim=(0, 3)) for p in parts]).cpu()
+        return [least_error(*each) for each in sums]
 
     @property
     def _scale(self) -> Tensor:
@@ -191,17 +196,31 @@ class LagrangianPersistence(Baseline):
     def extrapolate(self, values: Tensor, times: Tensor) -> Tensor:
         if not bool(self.fitted):
             raise InputError("The motion is not fitted yet: call fit_statistics, or train it.")
-        share = along_leads(self.share, times)[..., None, None]
-        return torch.lerp(values[:, -1:], self.carried(values, times), share.to(values))
+        weight = along_leads(self.share, times)[..., None, None].to(values)
+        change, share = self.changes(values, times, judged=bool(self.selective))
+        return values[:, -1:] + weight * share * change
 
-    def carried(
-        self, values: Float[Tensor, "batch context channel height width"], times: Tensor
-    ) -> Float[Tensor, "batch time channel height width"]:
-        """The last map at lead times, carried by the motion of the maps."""
-        if not bool((times > 0).any()):
-            return values[:, -1:].expand(-1, len(times), *values.shape[2:])
-        parts = in_parts(values)
-        return torch.cat([carry(part[:, -1], self.motion(part), times) for part in parts])
+    def changes(
+        self,
+        values: Float[Tensor, "batch context channel height width"],
+        times: Tensor,
+        *,
+        judged: bool,
+    ) -> tuple[
+        Float[Tensor, "batch time channel height width"], Float[Tensor, "batch 1 1 height width"]
+    ]:
+        """How the carried map differs from the last one at lead times, and g; 1 unless judged."""
+        changes, shares = [], []
+        for part in in_parts(values):
+            motion = self.motion(part)
+            changes.append(carry(part[:, -1], motion, times) - part[:, -1:])
+            maps, reach = part / self._scale, WIDER * self.neighbourhood
+            shares.append(
+                moved_share(maps, motion, reach)
+                if judged
+                else torch.ones_like(motion[:, :1].unsqueeze(1))
+            )
+        return torch.cat(changes), torch.cat(shares)
 
     def motion(
         self, values: Float[Tensor, "batch context channel height width"]
@@ -276,6 +295,41 @@ def equations(
     local = torch.stack([part.sum(dim=1) for part in parts], dim=1)
     local = smoothed(local.unflatten(0, (-1, pairs)).sum(dim=1), neighbourhood)
     return Equations(local[:, :3], local[:, 3:])
+
+
+def least_error(
+    products: Float[Tensor, "lead channel"],
+    squares: Float[Tensor, "lead channel"],
+    total: Float[Tensor, "lead channel"],
+) -> tuple[float, Tensor]:
+    """The mean relative error of the best weights of a change, and these weights in [0, 1].
+
+    Args:
+        products: sums of the change times that which came.
+        squares: sums of the squared change.
+        total: sums of the squares of that which came.
+    """
+    weights = (products / squares.clamp_min(1e-300)).clamp(0, 1)
+    error = total - 2 * weights * products + weights.square() * squares
+    return float((error / total.clamp_min(1e-300)).mean()), weights
+
+
+def moved_share(
+    maps: Float[Tensor, "batch time channel height width"],
+    motion: Float[Tensor, "batch 2 height width"],
+    neighbourhood: float,
+) -> Float[Tensor, "batch 1 1 height width"]:
+    """The share of the squared change from each map to the next that a motion explains, in [0, 1].
+
+    Sums over the maps and a Gaussian neighbourhood; 0 where maps do not change.
+    """
+    pairs = maps.shape[1] - 1
+    places = points_of(maps) - motion.repeat_interleave(pairs, dim=0)
+    earlier, later = maps[:, :-1].flatten(0, 1), maps[:, 1:].flatten(0, 1)
+    errors = torch.stack([later - earlier, later - sampled(earlier, places)], dim=1)
+    errors = errors.square().sum(dim=2).unflatten(0, (-1, pairs)).sum(dim=1)
+    still, moved = smoothed(errors, neighbourhood).unsqueeze(2).split(1, dim=1)
+    return torch.where(still > 0, (1 - moved / still).clamp(0, 1), 0)
 
 
 def carry(
