@@ -20,7 +20,7 @@ COARSEST = 16  # points along a dimension of the coarsest map on which motion is
 ITERATIONS = 2  # at each resolution
 RIDGE = 0.003  # relative to the mean squared gradient
 USUAL_WEIGHTS = (0.0, 20.0)  # of the usual motion, in pairs of frames; training windows choose
-WIDER = 2  # neighbourhood in which the motion is judged, relative to that in which it is found
+WIDER = 4  # neighbourhood in which the motion is judged, relative to that in which it is found
 FITTED_WINDOWS = 128  # at most
 LARGEST = 1 << 22  # values of contexts at once
 
@@ -54,8 +54,8 @@ class LagrangianPersistence(Baseline):
     v is the motion that carries each observed map into the next, in points per frame. It is the
     least-squares solution in a Gaussian neighbourhood of each point, refined from coarse maps to
     fine ones. Where the motion is much the same in all windows, the usual motion of training
-    windows steadies it. g is 1, or the share of the squared change between observed maps that v
-    explains around p, so that what stands still is copied (`moved_share`). Training windows choose
+    windows steadies it. g is 1, or how far the motion of the earlier maps tells the last one
+    around p, so that what stands still or flickers is copied (`trust`). Training windows choose
     the weight of the usual motion, which g it is, and the weight a of the carried map for each
     lead and channel. Maps keep still where they have no gradient; what would enter through an edge
     is the value at the edge.
@@ -81,7 +81,7 @@ class LagrangianPersistence(Baseline):
     usual_right: Tensor
     usual_motion: Tensor  # (1, 2, height, width)
     usual_weight: Tensor
-    selective: Tensor  # 1 if the carried map counts only where the motion explains changes
+    selective: Tensor  # 1 if maps are carried only as far as the motion is trusted
     fitted: Tensor
 
     def __init__(
@@ -168,7 +168,7 @@ class LagrangianPersistence(Baseline):
             self.usual_motion.copy_(self._usual.solution())
 
     def _fitted_shares(self, batches: Iterable[Batch]) -> list[tuple[float, Tensor]]:
-        """The least relative squared error and its weights a (lead, channel), for both g."""
+        """The least relative squared error and its weights a (lead, channel), for either g."""
         sums = torch.zeros(2, 3, *self.share.shape, dtype=torch.float64)
         for batch in batches:
             context = filled(batch.context)
@@ -176,8 +176,8 @@ class LagrangianPersistence(Baseline):
             target = batch.target.first(len(self.share))
             both = target.known & batch.context.known[:, -1:]
             came = (target.values - context[:, -1:]).double().masked_fill(~both, 0)
-            change, share = self.changes(context, times, judged=True)
-            for selective, moved in enumerate((change, change * share)):
+            change, trust = self.changes(context, times, judged=True)
+            for selective, moved in enumerate((change, change * trust)):
                 known = moved.double().masked_fill(~both, 0)
                 parts = (known * came, known.square(), came.square())
                 sums[selective] += torch.stack([p.flatten(3).sum(dim=(0, 3)) for p in parts]).cpu()
@@ -197,8 +197,8 @@ class LagrangianPersistence(Baseline):
         if not bool(self.fitted):
             raise InputError("The motion is not fitted yet: call fit_statistics, or train it.")
         weight = along_leads(self.share, times)[..., None, None].to(values)
-        change, share = self.changes(values, times, judged=bool(self.selective))
-        return values[:, -1:] + weight * share * change
+        change, trust = self.changes(values, times, judged=bool(self.selective))
+        return values[:, -1:] + weight * trust * change
 
     def changes(
         self,
@@ -209,18 +209,31 @@ class LagrangianPersistence(Baseline):
     ) -> tuple[
         Float[Tensor, "batch time channel height width"], Float[Tensor, "batch 1 1 height width"]
     ]:
-        """How the carried map differs from the last one at lead times, and g; 1 unless judged."""
-        changes, shares = [], []
+        """How the carried map differs from the last one at lead times, and g: 1 unless judged."""
+        changes, trusts = [], []
         for part in in_parts(values):
             motion = self.motion(part)
             changes.append(carry(part[:, -1], motion, times) - part[:, -1:])
-            maps, reach = part / self._scale, WIDER * self.neighbourhood
-            shares.append(
-                moved_share(maps, motion, reach)
-                if judged
-                else torch.ones_like(motion[:, :1].unsqueeze(1))
-            )
-        return torch.cat(changes), torch.cat(shares)
+            one = torch.ones_like(motion[:, None, :1])
+            trusts.append(self.trust(part) if judged and part.shape[1] > 2 else one)
+        return torch.cat(changes), torch.cat(trusts)
+
+    def trust(
+        self, values: Float[Tensor, "batch context channel height width"]
+    ) -> Float[Tensor, "batch 1 1 height width"]:
+        """How far the motion of the earlier maps tells the last one around each point, in [0, 1].
+
+        The slope of the change that came regressed on the one that this motion forecast, without
+        an intercept, in a Gaussian neighbourhood: 1 where the motion is right, whatever noise
+        comes with the last map, and 0 where the forecast has nothing to do with what came.
+        """
+        motion = self.motion(values[:, :-1])
+        before, last = (values[:, place] / self._scale for place in (-2, -1))
+        forecast = carry(before, motion, motion.new_ones(1))[:, 0] - before
+        parts = (forecast * (last - before), forecast.square())
+        sums = torch.stack([part.sum(dim=1) for part in parts], dim=1)
+        sums = smoothed(sums, WIDER * self.neighbourhood).unsqueeze(2)
+        return (sums[:, :1] / sums[:, 1:].clamp_min(1e-30)).clamp(0, 1)
 
     def motion(
         self, values: Float[Tensor, "batch context channel height width"]
@@ -312,24 +325,6 @@ def least_error(
     weights = (products / squares.clamp_min(1e-300)).clamp(0, 1)
     error = total - 2 * weights * products + weights.square() * squares
     return float((error / total.clamp_min(1e-300)).mean()), weights
-
-
-def moved_share(
-    maps: Float[Tensor, "batch time channel height width"],
-    motion: Float[Tensor, "batch 2 height width"],
-    neighbourhood: float,
-) -> Float[Tensor, "batch 1 1 height width"]:
-    """The share of the squared change from each map to the next that a motion explains, in [0, 1].
-
-    Sums over the maps and a Gaussian neighbourhood; 0 where maps do not change.
-    """
-    pairs = maps.shape[1] - 1
-    places = points_of(maps) - motion.repeat_interleave(pairs, dim=0)
-    earlier, later = maps[:, :-1].flatten(0, 1), maps[:, 1:].flatten(0, 1)
-    errors = torch.stack([later - earlier, later - sampled(earlier, places)], dim=1)
-    errors = errors.square().sum(dim=2).unflatten(0, (-1, pairs)).sum(dim=1)
-    still, moved = smoothed(errors, neighbourhood).unsqueeze(2).split(1, dim=1)
-    return torch.where(still > 0, (1 - moved / still).clamp(0, 1), 0)
 
 
 def carry(
