@@ -54,6 +54,16 @@ def test_before_training_any_model_forecasts_its_reference_exactly(name, referen
     assert torch.equal(ours.samples, expected.samples)
 
 
+@pytest.mark.parametrize("reference", REFERENCES)
+def test_training_in_bf16_learns_what_the_reference_of_forecasts_lacks(reference):
+    model, seen = fitted("convlstm", reference), batch(seed=2)
+    whole = model.changes(seen)
+    with torch.autocast("cpu", torch.bfloat16):
+        half = model.changes(seen)
+    assert torch.equal(half.target.values, whole.target.values)
+    assert torch.equal(half.context.values, whole.context.values)
+
+
 @pytest.mark.parametrize("name", TRIED)
 def test_the_loss_of_any_model_reaches_its_weights_and_those_alone(name):
     model = fitted(name)

@@ -141,16 +141,18 @@ def test_what_changes_without_moving_is_copied_beside_what_moves():
     assert not fitted(steady + grain).selective
     new = scenes(seed=1)
 
-    def errors():
-        found = (model.forecast(new[:, :4], 3).samples[0] - new[:, 4:]).square()
-        return found[..., 8:-8, 4 : SIDE // 2 - 4].mean(), found[..., SIDE // 2 + 4 :].mean()
+    left, right = (..., slice(8, -8), slice(4, SIDE // 2 - 4)), (..., slice(SIDE // 2 + 4, None))
 
-    left, right = errors()
+    def error(forecast):
+        squares = (forecast - new[:, 4:]).square()
+        return squares[left].mean(), squares[right].mean()
+
+    copied = error(new[:, 3:4])
+    found = error(model.forecast(new[:, :4], 3).samples[0])
     model.selective.zero_()
-    left_carried, right_carried = errors()
-    copied = (new[:, 3:4] - new[:, 4:]).square()[..., SIDE // 2 + 4 :].mean()
-    assert copied < right < 0.95 * right_carried
-    assert left < 1.3 * left_carried
+    carried = error(model.forecast(new[:, :4], 3).samples[0])
+    assert found[0] < 0.1 * copied[0]
+    assert copied[1] < found[1] < 0.95 * carried[1]
 
 
 def test_a_motion_is_trusted_as_far_as_that_of_earlier_maps_told_the_last_one():

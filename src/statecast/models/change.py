@@ -156,7 +156,9 @@ class ChangeForecaster(Forecaster):
         self, context: Frames, times: Float[Tensor, " time"]
     ) -> Float[Tensor, "batch time channel *space"]:
         """The reference at lead times; changes of observed frames are relative to time 0."""
-        return self.reference.extrapolate(filled(context), times.to(context.values.device))
+        values = filled(context)
+        with torch.autocast(values.device.type, enabled=False):  # training learns what it lacks
+            return self.reference.extrapolate(values, times.to(values.device))
 
     def in_standard_deviations(
         self, frames: Frames

@@ -196,6 +196,8 @@ class LagrangianPersistence(Baseline):
     def extrapolate(self, values: Tensor, times: Tensor) -> Tensor:
         if not bool(self.fitted):
             raise InputError("The motion is not fitted yet: call fit_statistics, or train it.")
+        if not bool((times > 0).any()):
+            return values[:, -1:].expand(-1, len(times), *values.shape[2:])
         weight = along_leads(self.share, times)[..., None, None].to(values)
         change, trust = self.changes(values, times, judged=bool(self.selective))
         return values[:, -1:] + weight * trust * change
