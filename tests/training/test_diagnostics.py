@@ -124,7 +124,7 @@ def test_a_resumed_training_has_the_same_table_and_weights(recipe, tmp_path, mon
     tell(logging.INFO)
     whole, parts = (create_run(recipe, tmp_path / name) for name in ("whole", "parts"))
     train_run(whole)
-    assert capsys.readouterr().err.count("it has collapsed") == 1
+    assert "it has collapsed" not in capsys.readouterr().err  # 12 steps are too few to tell
     interrupt_at(8, monkeypatch)  # a step of a validation, which is owed
     assert train_run(parts).reason == "signal"
     table = parts.folder / DIAGNOSTICS_NAME
@@ -161,11 +161,20 @@ def test_diagnosing_leaves_the_model_as_it_was(data):
 def test_a_collapse_is_told_once_and_not_in_the_warm_up(data, tmp_path, monkeypatch):
     monkeypatch.setattr(SRVP, "training_warning", lambda self, found: "it has collapsed")
     table = Diagnostics(
-        srvp(data), data.windows("validation"), tmp_path, start=0, steps=30, batch_size=40,
+        srvp(data), data.windows("validation"), tmp_path, start=0, steps=3000, batch_size=40,
         count=8, seed=1,
     )  # fmt: skip
-    said = [table.record(step) for step in (1, 2, 3, 4)]
-    assert said == [None, None, "warning at step 3: it has collapsed", None]
+    said = [table.record(step) for step in (1, 250, 300, 400)]
+    assert said == [None, None, "warning at step 300: it has collapsed", None]
     again = table.path.read_text()
-    assert table.record(4) is None
+    assert table.record(400) is None
     assert table.path.read_text() == again  # a row per step
+
+
+def test_a_short_training_is_not_told_of_a_collapse(data, tmp_path, monkeypatch):
+    monkeypatch.setattr(SRVP, "training_warning", lambda self, found: "it has collapsed")
+    table = Diagnostics(
+        srvp(data), data.windows("validation"), tmp_path, start=0, steps=8, batch_size=40,
+        count=8, seed=1,
+    )  # fmt: skip
+    assert [table.record(step) for step in (4, 8)] == [None, None]

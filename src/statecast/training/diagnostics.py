@@ -19,7 +19,7 @@ from statecast.training.logs import drop_rows_after
 DIAGNOSTICS_NAME = "diagnostics.csv"
 STREAM = 3  # stream of random numbers, separate from those of training and statistics
 ACTIVE = 0.01  # smallest variance of an active unit, Burda et al. (2016), arXiv 1509.00519
-WARM_UP = 0.1  # first share of the steps, without warnings
+WARM_UP, FEWEST = 0.1, 200  # first share of the steps, and first steps, without warnings
 
 
 class Diagnostics:
@@ -30,7 +30,8 @@ class Diagnostics:
         windows: the windows to run it on.
         folder: the run folder.
         start: step that the training starts from; rows of later steps are removed.
-        steps: number of steps of the whole training. Warnings start after the first tenth.
+        steps: number of steps of the whole training. Warnings start after the first tenth, and not
+            before step 200.
         batch_size: windows per batch.
         count: number of windows to use, evenly spaced.
         seed: seed of the random draws, which are separate from those of training.
@@ -71,7 +72,7 @@ class Diagnostics:
         row = [str(step), *(f"{value:.6g}" for value in found.values())]
         write_text(self.path, lines + ",".join(row) + "\n")
         warning = None if self.warned else self.model.training_warning(found)
-        if warning is None or step < WARM_UP * self.steps:
+        if warning is None or step < max(WARM_UP * self.steps, FEWEST):
             return None
         self.warned = True
         return f"warning at step {step}: {warning}"
