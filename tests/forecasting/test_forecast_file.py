@@ -13,14 +13,16 @@ import torch
 import xarray
 from helpers.labelled_fields import PACKED, sea_surface, write_field
 
+import statecast
 from statecast.cli.main import MISTAKE, main
 from statecast.data.base import seeded_generator
 from statecast.errors import FileError, InputError
 from statecast.forecasting.forecast_file import forecast_file
 from statecast.forecasting.inputs import read_context
-from statecast.forecasting.outputs import ForecastRequest, write_labelled_forecast
+from statecast.forecasting.outputs import ForecastRequest, drawn, write_labelled_forecast
 from statecast.frames import Forecast
 from statecast.io.fields.writers import write_labelled
+from statecast.plots.panels import panels_of
 from statecast.runs.load import load
 from statecast.version import __version__
 
@@ -149,6 +151,37 @@ def test_a_file_tells_which_weights_made_it_from_what(trained, tmp_path):
             assert str(datetime.now(UTC).year) == found.attrs["history"][:4]
     assert sources[0] == sources[1] != sources[2]
     assert sources[0].startswith(f"statecast {__version__}, SRVP ")
+
+
+def test_anomalies_are_what_is_left_of_observations_and_forecast_without_the_climatology(
+    trained, tmp_path
+):
+    predictor = load(trained / "run")
+    request = ForecastRequest(
+        predictor, read_context(trained / "later.nc", predictor, None), horizon=4, samples=3,
+        substeps=None, solver=None, seed=3, picture="anomaly",
+    )  # fmt: skip
+    context, forecast, _ = drawn(request)
+    labels, usual = request.context.coordinates, predictor.preparation.climatology
+    inner = request.context.values[predictor.preparation.inner]
+    known = ~inner.isnan()
+    torch.testing.assert_close(context.values[known], inner[known], atol=1e-4, rtol=0)
+    whole = predictor.preparation.restore(forecast.samples, labels, forecast.times)
+    torch.testing.assert_close(whole, request.whole().samples, atol=1e-4, rtol=0, equal_nan=True)
+    assert usual is not None
+    assert not torch.allclose(whole, forecast.samples, equal_nan=True)
+    (panels,) = panels_of(context, forecast, None, 0, 1, centred=True)
+    assert panels.label == "sst anomaly / degC"
+    assert panels.scale.low == -panels.scale.high < 0
+    forecast_file(
+        predictor, trained / "later.nc", tmp_path / "anomaly.gif", samples=2, picture="anomaly"
+    )
+    bare = ForecastRequest(
+        statecast.load("digits"), statecast.example("digits").context, horizon=2, samples=1,
+        substeps=None, solver=None, seed=1, picture="anomaly",
+    )  # fmt: skip
+    with pytest.raises(InputError, match="climatology"):
+        drawn(bare)
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,15 @@ from statecast.io.fields.time_steps import Step
 from statecast.plots.animations import BAR, BORDER, GAP, WORDS, animate_forecast
 from statecast.plots.curves import lead_time_axis, plot_history, plot_scores, score_charts
 from statecast.plots.forecasts import plot_forecast
-from statecast.plots.panels import FORECAST, LAND, MISSING, OBSERVED, panels_of, round_ticks
+from statecast.plots.panels import (
+    FORECAST,
+    LAND,
+    MISSING,
+    OBSERVED,
+    dates_of,
+    panels_of,
+    round_ticks,
+)
 
 
 def rgb(colour):
@@ -332,3 +340,19 @@ def test_images_and_curves_of_points_lie_at_their_times():
     uneven = replace(forecast, samples=forecast.samples[:, :, :2], times=torch.tensor([0.5, 2.0]))
     (mesh,) = plot_forecast(context, uneven).axes[0].collections
     assert mesh.get_coordinates()[0, -3:, 0].tolist() == [0.25, 1.25, 2.75]
+
+
+@pytest.mark.parametrize(
+    ("step", "expected"),
+    [
+        (Step(86400.0, "seconds"), ["2001-03-01", "2001-03-02", "2001-03-02T18:00:00"]),
+        (Step(21600.0, "seconds"), ["2001-03-01T12:00:00", "2001-03-01T18:00:00"]),
+        (Step(12.0, "months"), ["2001-03-01", "2002-03-01"]),
+    ],
+)
+def test_daily_maps_show_no_time_of_day(step, expected):
+    labels = Coordinates(
+        space=("lat", "lon"), variables={}, channels={},
+        times=np.array(["2001-03-01T12"], "M8[ns]"), step=step,
+    )  # fmt: skip
+    assert dates_of(labels, [0.0, 1.0, 1.25][: len(expected)]) == expected

@@ -59,9 +59,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="probabilities of the quantiles in .nc and .zarr; default 0.1 0.5 0.9",
     )  # fmt: skip
     parser.add_argument(
-        "--picture", choices=("mosaic", "mean", "sample", "motion", "objects"), default="mosaic",
-        help="content of animations: all side by side, or only the mean or a sample; motion (pknl) "
-        "and objects (ddpae) need .png, .pdf or .svg",
+        "--picture", choices=("mosaic", "anomaly", "mean", "sample", "motion", "objects"),
+        default="mosaic",
+        help="content of pictures: all side by side, or as anomalies from the climatology of "
+        "fields; of animations: only the mean or a sample; of .png, .pdf, .svg: motion (pknl) and "
+        "objects (ddpae)",
     )  # fmt: skip
     parser.add_argument("--seed", type=int, default=1, help="seed of the samples; default 1")
     parser.add_argument("--checkpoint", default="best", help="best, last, or a number of steps")

@@ -73,8 +73,9 @@ def forecast_file(
         quantiles: probabilities of the quantiles in `.nc` and `.zarr`.
         seed: seed of the samples.
         picture: content of pictures. Animations show a `mosaic` of observed frames, mean and
-            samples, or only the forecast frames of the `mean` or of one `sample`, at the frame
-            rate of a source video. `.png`, `.pdf` and `.svg` can also show the `motion` of PKnl, as
+            samples, all of them as differences from the climatology (`anomaly`, of fields), or
+            only the forecast frames of the `mean` or of one `sample`, at the frame rate of a
+            source video. `.png`, `.pdf` and `.svg` can also show the `motion` of PKnl, as
             arrows, and the `objects` of DDPAE.
         reading: options for reading the source that replace those of training, such as
             `{"uneven_times": "fill"}`; see `statecast.forecasting.inputs.read_context`.

@@ -17,12 +17,13 @@ from statecast.errors import FileError, InputError
 from statecast.forecasting.carried_state import CarriedState
 from statecast.forecasting.predictor import Predictor
 from statecast.frames import Forecast, Frames
+from statecast.io.fields.time_steps import continued
 from statecast.io.fields.writers import SINKS, write_labelled
 from statecast.models.latents import fingerprint_of
 from statecast.nn.random import LaterSamples
 from statecast.solvers.solvers import SolverName
 
-Picture = Literal["mosaic", "mean", "sample", "motion", "objects"]
+Picture = Literal["mosaic", "anomaly", "mean", "sample", "motion", "objects"]
 STILL = ("motion", "objects")  # pictures that cannot be animated
 MOVING = (".gif", ".webp", ".mp4")
 USUAL_RATE, MAP_RATE = 6.0, 3.0  # frames per second, if the source has no rate
@@ -169,13 +170,14 @@ def write_animation(request: ForecastRequest, path: Path) -> Path:
         )
     usual = USUAL_RATE if request.context.coordinates is None else MAP_RATE
     rate = request.rate or usual
-    if request.picture != "mosaic":
+    if request.picture in ("mean", "sample"):
         sample = 0 if request.picture == "sample" else None
         return animate_frames(request.whole(), path, sample=sample, frames_per_second=rate)
     count = VIDEO_SAMPLES if path.suffix.lower() == ".mp4" else GIF_SAMPLES
+    context, forecast, truth = drawn(request)
     return animate_forecast(
-        shown(request.context, request), request.whole(), path, target=request.truth,
-        samples=count, frames_per_second=rate,
+        context, forecast, path, target=truth, samples=count,
+        centred=request.picture == "anomaly", frames_per_second=rate,
     )  # fmt: skip
 
 
@@ -185,8 +187,8 @@ def write_picture(request: ForecastRequest, path: Path) -> Path:
 
     if request.picture in STILL:
         return write_parts(request, path)
-    context = shown(request.context, request)
-    plot_forecast(context, request.whole(), path, target=request.truth)
+    context, forecast, truth = drawn(request)
+    plot_forecast(context, forecast, path, target=truth, centred=request.picture == "anomaly")
     return path
 
 
@@ -210,6 +212,34 @@ def write_parts(request: ForecastRequest, path: Path) -> Path:
     else:
         raise InputError(f"{model.title} has no {request.picture} to draw. Set picture: mosaic.")
     return path
+
+
+def drawn(request: ForecastRequest) -> tuple[Frames, Forecast, Frames | None]:
+    """Context, forecast and truth as pictures show them: values, or anomalies.
+
+    Errors:
+        InputError: anomalies of frames that are not labelled, or without a climatology.
+    """
+    context, forecast = shown(request.context, request), request.whole()
+    if request.picture != "anomaly":
+        return context, forecast, request.truth
+    labels, climatology = context.coordinates, request.predictor.preparation.climatology
+    if labels is None or climatology is None:
+        raise InputError(
+            "Anomalies are drawn of labelled fields whose climatology training subtracted; this "
+            "forecast has none. Set picture: mosaic."
+        )
+    names = tuple(f"{name} anomaly" for name in context.channels)
+    attributes = [labels.channels.get(name, {}) for name in context.channels]
+    renamed = replace(labels, channels=dict(zip(names, attributes, strict=True)))
+    later = continued(labels.times[-1], labels.step, forecast.times.tolist())
+    before, after = (torch.from_numpy(climatology.at(times)) for times in (labels.times, later))
+    seen, came = context.values - before, forecast.samples - after
+    return (
+        replace(context, values=seen, channels=names, coordinates=renamed),
+        replace(forecast, samples=came, channels=names, coordinates=renamed),
+        None,
+    )
 
 
 def shown(context: Frames, request: ForecastRequest) -> Frames:

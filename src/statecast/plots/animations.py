@@ -49,6 +49,7 @@ def animate_forecast(
     target: Frames | None = None,
     sequences: int = 4,
     samples: int = 3,
+    centred: bool = False,
     frames_per_second: float = 6.0,
 ) -> Path:
     """Write a `.gif`, `.webp` or `.mp4`: truth, forecast mean and samples side by side.
@@ -66,6 +67,7 @@ def animate_forecast(
         target: the observations at the forecast's times; None if unknown.
         sequences: largest number of sequences to show.
         samples: largest number of samples beside the mean.
+        centred: whether colours are centred on 0, as for anomalies.
         frames_per_second: frames shown per second.
 
     Errors:
@@ -74,7 +76,7 @@ def animate_forecast(
     blocks = [
         panels
         for sequence in range(min(sequences, len(context.values)))
-        for panels in panels_of(context, forecast, target, sequence, samples)
+        for panels in panels_of(context, forecast, target, sequence, samples, centred=centred)
     ]
     rows = [moving(panels) for panels in blocks]
     labels = context.coordinates or forecast.coordinates

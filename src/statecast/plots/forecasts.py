@@ -52,6 +52,7 @@ def plot_forecast(
     sequence: int = 0,
     samples: int = 3,
     columns: int = 10,
+    centred: bool = False,
     title: str | None = None,
 ) -> Figure:
     """Draw context, truth, forecast mean, samples and spread of one sequence; return the figure.
@@ -71,6 +72,7 @@ def plot_forecast(
         sequence: index of the sequence in the batch.
         samples: largest number of rows of single samples.
         columns: largest number of forecast frames to show, equally spaced.
+        centred: whether colours are centred on 0, as for anomalies.
         title: title above the picture.
 
     Errors:
@@ -78,7 +80,7 @@ def plot_forecast(
         MissingExtraError: matplotlib is not installed.
     """
     require("matplotlib", "plots", "draw a forecast")
-    panels = panels_of(context, forecast, target, sequence, samples)
+    panels = panels_of(context, forecast, target, sequence, samples, centred=centred)
     if len(context.space) == 1:
         figure = plot_points(panels, context, forecast)
     else:

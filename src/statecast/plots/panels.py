@@ -12,7 +12,7 @@ from torch import Tensor
 from statecast.errors import InputError
 from statecast.frames import Forecast, Frames
 from statecast.io.fields.coordinates import Coordinates
-from statecast.io.fields.time_steps import continued, text_of
+from statecast.io.fields.time_steps import DAY, continued, text_of
 
 if TYPE_CHECKING:
     from matplotlib.cm import ScalarMappable
@@ -22,7 +22,7 @@ Array = np.ndarray[Any, np.dtype[Any]]
 OBSERVED, FORECAST = "#117733", "#AA4499"  # borders of context and forecast, colour-blind safe
 MISSING = "#EE3377"  # NaN at points that the data observe
 LAND = "#BBB9B4"  # points that are never observed
-FIELD_MAP, GREY_MAP, SPREAD_MAP = "viridis", "gray", "magma"
+FIELD_MAP, GREY_MAP, SPREAD_MAP, ANOMALY_MAP = "viridis", "gray", "magma", "RdBu_r"
 MAGNITUDES = ("spread", "error")  # rows drawn from 0 to their own largest value
 COLOURS = ("red", "green", "blue")
 GREY = "intensity"
@@ -70,9 +70,17 @@ class Panels(NamedTuple):
 
 
 def panels_of(
-    context: Frames, forecast: Forecast, target: Frames | None, sequence: int, samples: int
+    context: Frames,
+    forecast: Forecast,
+    target: Frames | None,
+    sequence: int,
+    samples: int,
+    *,
+    centred: bool = False,
 ) -> list[Panels]:
     """Panels of each variable of a sequence; red, green and blue are one variable.
+
+    Colours are centred on 0 on request, as for anomalies.
 
     Equal samples, as of a deterministic model, are drawn as one forecast. Points that are known in
     no frame of context and target, as on land, are masked in forecasts.
@@ -102,7 +110,7 @@ def panels_of(
         for name in MAGNITUDES:
             if name in rows:
                 rows[name][:, land] = np.nan
-        scale = scale_of(context.channels, [seen, next(iter(rows.values()))])
+        scale = scale_of(context.channels, [seen, next(iter(rows.values()))], centred=centred)
         found.append(Panels(label, seen, rows, scale, land, order))
     return found
 
@@ -235,13 +243,16 @@ def round_ticks(values: Array, *, degrees: bool) -> tuple[Array, list[str]]:
     return places if rising is values else count - 1 - places, [f"{t + 0.0:.10g}" for t in ticks]
 
 
-def scale_of(channels: Sequence[str], shown: Sequence[Array]) -> Scale:
+def scale_of(channels: Sequence[str], shown: Sequence[Array], *, centred: bool = False) -> Scale:
     """Colour scale of observed frames and forecast; values beyond it are drawn in its end colours.
 
     Grey levels are drawn from 0 to 1, however dark or pale the images are.
     """
     values = np.concatenate([row[np.isfinite(row)].ravel() for row in shown])
     low, high = (float(values.min()), float(values.max())) if len(values) else (0.0, 1.0)
+    if centred:
+        largest = max(-low, high) or 1.0
+        return Scale(-largest, largest, ANOMALY_MAP)
     if tuple(channels) in ((GREY,), COLOURS) and low >= 0 and high <= 1:
         return Scale(0.0, 1.0, GREY_MAP)
     return Scale(low, high if high > low else low + 1)
@@ -295,7 +306,16 @@ def region_of(labels: Coordinates | None) -> str:
 
 
 def dates_of(labels: Coordinates | None, times: Sequence[float]) -> list[str]:
-    """Dates of frames at times relative to the last observed frame; empty if unknown."""
+    """Dates of frames at times relative to the last observed frame; empty if unknown.
+
+    Whole steps of days or longer show no time of day.
+    """
     if labels is None or not labels.dated:
         return []
-    return [text_of(date) for date in continued(labels.times[-1], labels.step, times)]
+    step = labels.step
+    dates = [text_of(date) for date in continued(labels.times[-1], step, times)]
+    daily = step.unit == "months" or step.size % DAY == 0
+    return [
+        date.partition("T")[0] if daily and float(time).is_integer() else date
+        for date, time in zip(dates, times, strict=True)
+    ]

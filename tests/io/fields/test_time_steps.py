@@ -134,3 +134,16 @@ def test_monthly_frames_at_mid_month_are_even():
     assert step_of(middle) == Step(1, "months")
     wandering = dates("2001-01-01", 12, "MS") + (np.arange(12) % 4 * 7).astype("m8[D]")
     assert step_of(wandering) is None
+
+
+def test_years_of_365_and_366_days_are_years_however_few():
+    winters = np.datetime64("1948-01-15T12") + np.cumsum([0, *[8760, 8772] * 6]).astype("m8[h]")
+    for count in (2, 3, 5, 13):
+        assert step_of(winters[-count:]) == Step(12, "months")
+
+
+@pytest.mark.parametrize("known", [Step(1, "months"), Step(30 * 86400, "seconds")])
+def test_few_frames_have_the_step_of_training_if_they_fit_it(known):
+    times = np.array(["2001-04-15", "2001-05-15"], "M8[ns]")  # a month, and 30 days
+    assert even(times, known_step=known).step == known
+    assert even(times, known_step=Step(86400, "seconds")).step == Step(1, "months")

@@ -13,6 +13,7 @@ from statecast.io.fields.time_steps import (
     TOLERANCE,
     Step,
     continued,
+    fits,
     missing_times,
     months,
     numbers,
@@ -93,7 +94,8 @@ def even_frames(
     Errors:
         InputError: the times are uneven, and cannot be made even as asked.
     """
-    step = step_of(times, resolution)
+    known = known_step is not None and fits(times, known_step, resolution)
+    step = known_step if known else step_of(times, resolution)
     typical = step or known_step or typical_step(times)
     times = snapped(times, typical, resolution)
     if time_step is not None:

@@ -122,7 +122,8 @@ def step_of(times: Array, resolution: float = 0.0) -> Step | None:
     if len(times) < 2:
         return Step(1.0, "numbers") if not dated else Step(DAY, "seconds")
     calendar, drift = _calendar_step(times) if dated else (None, 0.0)
-    if calendar is not None and drift < 0.01:  # 30 days of a 360-day calendar are its month
+    # 30 days of a 360-day calendar are its month, and 365 or 366 days are a year.
+    if calendar is not None and (drift < 0.01 or calendar.size % 12 == 0):
         return calendar
     elapsed, last = numbers(times) - numbers(times)[0], len(times) - 1
     size = float(elapsed[-1]) / last
@@ -131,6 +132,18 @@ def step_of(times: Array, resolution: float = 0.0) -> Step | None:
         unit: Unit = "seconds" if dated else "numbers"
         return Step(whole_size(size, 2 * resolution / last) if dated else size, unit)
     return calendar
+
+
+def fits(times: Array, step: Step, resolution: float = 0.0) -> bool:
+    """Whether times are an even axis of this step, apart from rounding; arguments as `step_of`."""
+    if len(times) < 2 or (step.unit == "numbers") == (times.dtype.kind in "MO"):
+        return False
+    if step.unit == "months":
+        found, _ = _calendar_step(times)
+        return found == step
+    elapsed = numbers(times) - numbers(times)[0]
+    missed = np.abs(elapsed - step.size * np.arange(len(times))).max()
+    return bool(missed <= max(TOLERANCE * step.size, 2 * resolution))
 
 
 def typical_step(times: Array) -> Step:
