@@ -16,6 +16,7 @@ from sklearn.svm import SVC
 
 import statecast
 from statecast.data.base import window_generators
+from statecast.data.synthetic.digit_images import load_glyphs
 from statecast.data.synthetic.moving_digits import MovingDigits
 
 LEADS, SAMPLES, SIDE, SHIFTS = (1, 5, 10, 15), 4, 20, (-1, 0, 1)
@@ -42,7 +43,7 @@ def main() -> None:
         digits=1, frame_size=32, digit_size=SIDE, max_speed=2, standing=False, context=5,
         horizon=5, test_horizon=15, test_videos=256,
     )  # fmt: skip
-    glyphs = data.glyphs("train")
+    glyphs = load_glyphs(None, "train", side=SIDE)
     placed = np.pad(glyphs.images.astype(np.float32) / 255, ((0, 0), (6, 6), (6, 6)))
     shifted = [np.roll(placed, (y, x), axis=(1, 2)) for y in SHIFTS for x in SHIFTS]
     classifier = SVC(C=10).fit(
