@@ -330,6 +330,10 @@ def test_a_shipped_model_is_scored_by_name_as_it_is_loaded(tmp_path, monkeypatch
     assert main(["evaluate", "digits", *few]) == 0
     assert "--output FOLDER writes them" in capsys.readouterr().out
     assert list(tmp_path.iterdir()) == [tmp_path / "scores"]
+    # A folder of the same name is the user's, and hides the model.
+    assert main(["evaluate", "digits", "--output", "digits", *few]) == 0
+    assert main(["evaluate", "digits", *few]) == 2
+    assert "hides the model" in capsys.readouterr().err
 
 
 DIGITS = {
@@ -341,6 +345,7 @@ DIGITS = {
 def test_a_shipped_model_refuses_what_only_runs_have(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     for word in (["--calibrated"], ["--checkpoint", "last"]):
-        assert main(["evaluate", "digits", *word]) == 2
+        assert main(["evaluate", "digits", "--output", "scores", *word]) == 2
         assert "leave out --checkpoint and --calibrated" in capsys.readouterr().err
+    assert main(["evaluate", "nosuch", "--output", "scores"]) == 2
     assert not list(tmp_path.iterdir())

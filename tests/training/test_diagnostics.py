@@ -139,6 +139,13 @@ def test_a_resumed_training_has_the_same_table_and_weights(recipe, tmp_path, mon
     assert all(torch.equal(one[name], other[name]) for name in one)
 
 
+def test_a_training_passes_a_warning_on(recipe, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(Diagnostics, "record", lambda self, step: f"warning at step {step}: told")
+    tell(logging.INFO)
+    train_run(create_run(recipe, tmp_path / "run"))
+    assert "warning at step 4: told" in capsys.readouterr().err
+
+
 def test_the_history_has_panels_for_them(tmp_path):
     history, watched = {"step": [1, 2], "total": [3.0, 2.0]}, {"step": [2], "noise_gap": [0.5]}
     widths = []

@@ -19,12 +19,11 @@ TAKES_PROCESSES = True
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the verb."""
+    parser.add_argument("folder", metavar="RUN", help="run folder, or name of a shipped model")
     parser.add_argument(
-        "folder", metavar="RUN", help="run folder, or a model of the package: digits"
-    )
-    parser.add_argument(
-        "--output", type=Path, metavar="FOLDER", help="folder of the scores; default: RUN"
-    )
+        "--output", type=Path, metavar="FOLDER",
+        help="folder of the scores; default: RUN, and none for a shipped model",
+    )  # fmt: skip
     parser.add_argument("--checkpoint", default="best", help="best, last, or a number of steps")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda; default auto")
     parser.add_argument(
@@ -51,7 +50,7 @@ def run(options: argparse.Namespace, overrides: Sequence[str]) -> int:
 
     if options.allow_download:
         overrides = [*overrides, "--evaluate.allow_download=true"]
-    folder = None if options.output is None else make_folder(options.output)
+    folder = options.output
     with process_group():
         if is_trained(options.folder):
             if options.checkpoint != "best" or options.calibrated:
@@ -59,14 +58,16 @@ def run(options: argparse.Namespace, overrides: Sequence[str]) -> int:
                     f"{options.folder} comes with the package, with one set of weights and no "
                     "calibration: leave out --checkpoint and --calibrated."
                 )
+            if folder is not None:
+                make_folder(folder)
             scores = evaluate_trained(
                 options.folder, overrides, device=options.device, output=folder
             )
         else:
-            run = open_run(options.folder)
-            folder = folder or run.folder
+            opened = open_run(options.folder)
+            folder = opened.folder if folder is None else make_folder(folder)
             scores = evaluate_run(
-                run,
+                opened,
                 overrides,
                 which=options.checkpoint,
                 device=options.device,

@@ -57,7 +57,9 @@ def run(options: argparse.Namespace, overrides: Sequence[str] = ()) -> int:
             raise InputError(
                 f"This command takes --evaluate.{{{','.join(OPTIONS)}}}, got {name!r}."
             )
-    folder = None if options.output is None else make_folder(options.output)
+    folder = options.output
+    if folder is not None and folder.exists() and not folder.is_dir():
+        raise InputError(f"--output takes a folder for the scores; {folder} is a file.")
     with process_group():
         scores = score_archive(
             options.archive,
@@ -73,6 +75,6 @@ def run(options: argparse.Namespace, overrides: Sequence[str] = ()) -> int:
             return 0
     print_scores(scores)
     if folder is not None:
-        scores.save(folder)
+        scores.save(make_folder(folder))
         print(f"Written: {', '.join(map(str, written_into(folder, scores)))}")
     return 0

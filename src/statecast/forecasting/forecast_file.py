@@ -13,6 +13,7 @@ from statecast.forecasting.inputs import read_context, read_observed, source_rat
 from statecast.forecasting.outputs import MOVING, ForecastRequest, Picture, writer_of
 from statecast.forecasting.predictor import Predictor, far_from_training, fewer_than_trained
 from statecast.frames import Frames
+from statecast.io.fields.forecast_layout import names_of
 from statecast.io.paths import existing_paths, is_remote
 from statecast.solvers.solvers import SolverName
 
@@ -110,7 +111,7 @@ def forecast_file(
         carried=carried,
         rate=source_rate(source, predictor, reading) if output.suffix.lower() in MOVING else None,
         target=target,
-        origin=", ".join(Path(item).name for item in named(source)),
+        origin=names_of(named(source)),
     )
     shape = request.shape  # draws the first samples, which refuses frames that do not fit
     warnings = far_from_training(predictor.model, frames)

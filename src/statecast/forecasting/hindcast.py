@@ -23,7 +23,7 @@ from statecast.io.atomic_files import atomic_path
 from statecast.io.fields.coordinates import Coordinates
 from statecast.io.fields.field import Field, within
 from statecast.io.fields.forecast_archive import CONTEXT
-from statecast.io.fields.forecast_layout import Layout
+from statecast.io.fields.forecast_layout import Layout, history_line, names_of
 from statecast.io.fields.kinds import labelled_files
 from statecast.io.fields.time_steps import continued, parse_step, text_of
 from statecast.models.latents import fingerprint_of
@@ -315,6 +315,9 @@ def create_store(
         lead_times=leads,
         coordinates=series.coordinates(first, first + 1),
         model=f"{hindcast.predictor.model.title} {asked['model']}",
+        history=history_line(
+            f"hindcast of {names_of(hindcast.source)}", samples=hindcast.samples, seed=hindcast.seed
+        ),
     )
     skeleton = layout.skeleton()
     initial, valid = (skeleton[name].attrs for name in ("init_time", "valid_time"))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -17,6 +16,7 @@ from statecast.errors import FileError, InputError
 from statecast.forecasting.carried_state import CarriedState
 from statecast.forecasting.predictor import Predictor
 from statecast.frames import Forecast, Frames
+from statecast.io.fields.forecast_layout import history_line
 from statecast.io.fields.time_steps import continued
 from statecast.io.fields.writers import SINKS, write_labelled
 from statecast.models.latents import fingerprint_of
@@ -147,17 +147,15 @@ def write_labelled_forecast(request: ForecastRequest, path: Path) -> Path:
 
 
 def history(request: ForecastRequest) -> str:
-    """A line for the attribute `history` of the CF conventions: the date, and what was asked."""
-    settings = {
-        "samples": request.samples,
-        "seed": request.seed,
-        "substeps": request.substeps,
-        "solver": request.solver,
-        "calibrated": request.predictor.model.calibration is not None or None,
-    }
-    asked = ", ".join(f"{name} {value}" for name, value in settings.items() if value is not None)
-    date = datetime.now(UTC).isoformat(timespec="seconds")
-    return f"{date} statecast: forecast of {request.origin or 'frames'}, {asked}"
+    """The attribute `history` of a forecast."""
+    return history_line(
+        f"forecast of {request.origin or 'frames'}",
+        samples=request.samples,
+        seed=request.seed,
+        substeps=request.substeps,
+        solver=request.solver,
+        calibrated=request.predictor.model.calibration is not None or None,
+    )
 
 
 def write_animation(request: ForecastRequest, path: Path) -> Path:
@@ -215,20 +213,21 @@ def write_parts(request: ForecastRequest, path: Path) -> Path:
 
 
 def drawn(request: ForecastRequest) -> tuple[Frames, Forecast, Frames | None]:
-    """Context, forecast and truth as pictures show them: values, or anomalies.
+    """Context and forecast as pictures show them, values or anomalies, and the truth of values.
 
     Errors:
         InputError: anomalies of frames that are not labelled, or without a climatology.
     """
-    context, forecast = shown(request.context, request), request.whole()
+    context = shown(request.context, request)
     if request.picture != "anomaly":
-        return context, forecast, request.truth
+        return context, request.whole(), request.truth
     labels, climatology = context.coordinates, request.predictor.preparation.climatology
     if labels is None or climatology is None:
         raise InputError(
-            "Anomalies are drawn of labelled fields whose climatology training subtracted; this "
-            "forecast has none. Set picture: mosaic."
+            "Anomalies need labelled fields, and a climatology that was fitted in training; there "
+            "is none here. Set picture: mosaic."
         )
+    forecast = request.whole()
     names = tuple(f"{name} anomaly" for name in context.channels)
     attributes = [labels.channels.get(name, {}) for name in context.channels]
     renamed = replace(labels, channels=dict(zip(names, attributes, strict=True)))

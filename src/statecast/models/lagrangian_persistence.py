@@ -54,11 +54,11 @@ class LagrangianPersistence(Baseline):
     v is the motion that carries each observed map into the next, in points per frame. It is the
     least-squares solution in a Gaussian neighbourhood of each point, refined from coarse maps to
     fine ones. Where the motion is much the same in all windows, the usual motion of training
-    windows steadies it. g is 1, or how far the motion of the earlier maps tells the last one
-    around p, so that what stands still or flickers is copied (`trust`). Training windows choose
-    the weight of the usual motion, which g it is, and the weight a of the carried map for each
-    lead and channel. Maps keep still where they have no gradient; what would enter through an edge
-    is the value at the edge.
+    windows steadies it. g is 1, or how well the motion of the earlier maps predicts the last
+    one around p, so that what stands still or flickers is copied (`trust`); 1 for contexts of two
+    maps. Training windows choose the weight of the usual motion, which g is used, and the weight a
+    of the carried map for each lead and channel. Maps keep still where they have no gradient; what
+    would enter through an edge is the value at the edge.
 
     References: Lucas and Kanade (1981), for the motion; Germann and Zawadzki (2002),
     https://doi.org/10.1175/1520-0493(2002)130<2859:SDOTPO>2.0.CO;2, for the forecast.
@@ -223,11 +223,12 @@ class LagrangianPersistence(Baseline):
     def trust(
         self, values: Float[Tensor, "batch context channel height width"]
     ) -> Float[Tensor, "batch 1 1 height width"]:
-        """How far the motion of the earlier maps tells the last one around each point, in [0, 1].
+        """How well the motion of the earlier maps predicts the last one around each point.
 
         The slope of the change that came regressed on the one that this motion forecast, without
-        an intercept, in a Gaussian neighbourhood: 1 where the motion is right, whatever noise
-        comes with the last map, and 0 where the forecast has nothing to do with what came.
+        an intercept, in a Gaussian neighbourhood, within [0, 1]: 1 where the motion is right,
+        whatever noise comes with the last map, and 0 where the forecast has nothing to do with
+        what came. Values that fill gaps count as observed.
         """
         motion = self.motion(values[:, :-1])
         before, last = (values[:, place] / self._scale for place in (-2, -1))
@@ -320,9 +321,9 @@ def least_error(
     """The mean relative error of the best weights of a change, and these weights in [0, 1].
 
     Args:
-        products: sums of the change times that which came.
-        squares: sums of the squared change.
-        total: sums of the squares of that which came.
+        products: sums of the forecast change times the observed one.
+        squares: sums of the squared forecast change.
+        total: sums of the squared observed change.
     """
     weights = (products / squares.clamp_min(1e-300)).clamp(0, 1)
     error = total - 2 * weights * products + weights.square() * squares

@@ -213,6 +213,11 @@ def read_run(folder: Path) -> Run:
     path = folder / CONFIG_NAME
     if not path.exists():
         shipped = trained_names()
+        if str(folder) in shipped and folder.exists():
+            raise FileError(
+                f"The folder {folder} here hides the model of that name that comes with the "
+                "package, and is no run folder. Rename it, or work in another folder."
+            )
         if str(folder) in shipped:
             raise FileError(
                 f"{folder} is a model that comes with the package, and not a run folder. It works "
@@ -296,7 +301,8 @@ def evaluate_run(
         output: folder of the scores; the run's own by default.
     """
     model = run.load(which, device=device, calibrated=calibrated)
-    scores = score_model(run, model, overrides, steps=step_of(list_checkpoints(run.folder)[-1]))
+    steps = step_of(list_checkpoints(run.folder)[-1])
+    scores = score_model(run, model, overrides, steps=steps, origin=str(run.folder))
     scores.protocol.update(checkpoint=which, calibrated=calibrated)
     if is_main() and not scores.is_empty:
         scores.save(output or run.folder)
@@ -304,10 +310,13 @@ def evaluate_run(
 
 
 def score_model(
-    run: Run, model: Forecaster, overrides: Sequence[str] = (), *, steps: int
+    run: Run, model: Forecaster, overrides: Sequence[str] = (), *, steps: int, origin: str
 ) -> Evaluation:
-    """Scores of a run's model after these steps of training, with the facts of its training."""
-    tables = resolve(run.tables, overrides, origin=str(run.folder))
+    """Scores of a run's model after these steps of training, with the facts of its training.
+
+    Errors name the run by `origin`.
+    """
+    tables = resolve(run.tables, overrides, origin=origin)
     options = scoring_options(tables, dict(pairs(overrides)))
     data = build_data(tables, protocol=options["protocol"])
     scores = evaluate(model, data, name=run.name, **options)

@@ -136,6 +136,18 @@ def test_monthly_frames_at_mid_month_are_even():
     assert step_of(wandering) is None
 
 
+def test_a_year_matches_its_days_and_nothing_else():
+    year, days = Step(12, "months"), 86400.0
+    for size, same in ((365, True), (365.2425, True), (366, True), (360, False), (30, False)):
+        assert year.matches(Step(size * days, "seconds")) is same
+        assert Step(size * days, "seconds").matches(year) is same
+    assert Step(24, "months").matches(Step(730.5 * days, "seconds"))
+    assert not year.matches(Step(24, "months"))
+    assert not Step(1, "months").matches(Step(30 * days, "seconds"))
+    weeks = dates("2001-01-12", 3, "364D")
+    assert step_of(weeks) != year
+
+
 def test_years_of_365_and_366_days_are_years_however_few():
     winters = np.datetime64("1948-01-15T12") + np.cumsum([0, *[8760, 8772] * 6]).astype("m8[h]")
     for count in (2, 3, 5, 13):

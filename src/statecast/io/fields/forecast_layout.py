@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -11,6 +13,7 @@ import numpy as np
 from statecast.errors import InputError
 from statecast.io.fields.coordinates import Coordinates
 from statecast.io.fields.time_steps import continued
+from statecast.io.paths import is_remote
 from statecast.version import __version__
 
 if TYPE_CHECKING:
@@ -19,6 +22,7 @@ if TYPE_CHECKING:
 Array = np.ndarray[Any, np.dtype[Any]]
 
 CONVENTIONS = "CF-1.11"
+LISTED = 3  # files that a history names
 SPACE_NAMES = {1: ("point",), 2: ("y", "x")}  # of dimensions without labels
 
 
@@ -42,7 +46,7 @@ class Layout:
         coordinates: labels of the observed frames; None for bare arrays.
         statistics: whether to add mean and standard deviation to the samples.
         quantiles: probabilities of the quantiles to add.
-        model: title of the model, and digest of its weights; None if unknown.
+        model: title of the model, and a fingerprint of its weights; None if unknown.
         history: how the forecast was made, with its date; None if unknown.
     """
 
@@ -191,3 +195,23 @@ def statistics_of(samples: Array, statistic: str, quantiles: Sequence[float]) ->
         return samples.std(axis=0, ddof=1, dtype=np.float64).astype(np.float32)
     found = np.quantile(samples, quantiles, axis=0)
     return np.moveaxis(found, 0, 2).astype(np.float32)
+
+
+def history_line(made: str, **settings: Any) -> str:
+    """A line for the attribute `history` of the CF conventions: the date, and what was made.
+
+    Args:
+        made: such as `forecast of FILE`.
+        settings: what was asked for; those that are None are left out.
+    """
+    asked = [f"{name} {value}" for name, value in settings.items() if value is not None]
+    date = datetime.now(UTC).isoformat(timespec="seconds")
+    return f"{date} statecast: {', '.join([made, *asked])}"
+
+
+def names_of(sources: Sequence[str | Path]) -> str:
+    """Names of files without their folders; the first and last of more than three."""
+    names = [str(item) if is_remote(item) else Path(item).resolve().name for item in sources]
+    if len(names) > LISTED:
+        return f"{names[0]} … {names[-1]} ({len(names)} files)"
+    return ", ".join(names)

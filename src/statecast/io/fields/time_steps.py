@@ -15,8 +15,10 @@ Array = np.ndarray[Any, np.dtype[Any]]
 Unit = Literal["seconds", "months", "numbers"]
 
 TOLERANCE = 1e-3  # share of a step by which times may miss an even axis, since files round
+LEAP_DAY = 1.01  # largest difference of the days of the month in yearly dates
 DRIFT = 3.01  # largest difference of the days of the month in monthly dates
 DAY = 86400.0  # seconds
+YEAR = 365.2425 * DAY
 SECONDS = {"s": 1.0, "min": 60.0, "h": 3600.0, "d": DAY, "w": 7 * DAY}
 MONTHS = {"m": 1, "y": 12}
 
@@ -43,8 +45,14 @@ class Step(NamedTuple):
         return f"{self.size:g} s"
 
     def matches(self, other: Step) -> bool:
-        """Whether two steps are the same, apart from rounding."""
-        return self.unit == other.unit and math.isclose(self.size, other.size, rel_tol=0.01)
+        """Whether two steps are the same, apart from rounding; 365 and 366 days are a year."""
+        sizes = [
+            YEAR * step.size / 12 if step.unit == "months" and step.size % 12 == 0 else step.size
+            for step in (self, other)
+        ]
+        units = {self.unit, other.unit}
+        same = len(units) == 1 or (units == {"months", "seconds"} and min(sizes) > YEAR / 2)
+        return same and math.isclose(*sizes, rel_tol=0.01)
 
     @property
     def option(self) -> str:
@@ -123,7 +131,8 @@ def step_of(times: Array, resolution: float = 0.0) -> Step | None:
         return Step(1.0, "numbers") if not dated else Step(DAY, "seconds")
     calendar, drift = _calendar_step(times) if dated else (None, 0.0)
     # 30 days of a 360-day calendar are its month, and 365 or 366 days are a year.
-    if calendar is not None and (drift < 0.01 or calendar.size % 12 == 0):
+    yearly = calendar is not None and calendar.size % 12 == 0 and drift <= LEAP_DAY
+    if calendar is not None and (drift < 0.01 or yearly):
         return calendar
     elapsed, last = numbers(times) - numbers(times)[0], len(times) - 1
     size = float(elapsed[-1]) / last

@@ -78,7 +78,7 @@ def evaluate_trained(
     """
     run = read_run(folder_of(name))
     model = load_trained(name, device=device).model
-    scores = score_model(run, model, overrides, steps=run.tables["train"]["steps"])
+    scores = score_model(run, model, overrides, steps=run.tables["train"]["steps"], origin=name)
     scores.protocol.update(checkpoint="best", calibrated=False)
     if output is not None and is_main() and not scores.is_empty:
         scores.save(output)
