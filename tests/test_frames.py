@@ -151,7 +151,7 @@ def test_what_a_notebook_shows_is_short_and_moves():
     assert repr(batch) == f"Batch({batch.context!r}, {batch.target!r}, speed)"
     predictor = statecast.load("digits")
     assert repr(predictor).startswith("Predictor(SRVP, ")
-    assert repr(predictor).endswith(" parameters, context 5, horizon 5, intensity, space 32×32)")
+    assert repr(predictor).endswith(" parameters, context 5, horizon 10, intensity, space 32×32)")
     shown = forecast._repr_html_()
     picture = base64.b64decode(shown.split("base64,")[1].split('"')[0])
     with Image.open(io.BytesIO(picture)) as moving:
