@@ -37,7 +37,9 @@ COLUMNS = (
 
 
 def cell(scores: dict[str, Any], metric: str, selection: str) -> str:
-    """A score with its interval."""
+    """A score with its interval; a dash for one that a forecast does not have."""
+    if metric not in scores:
+        return "–"
     score = scores[metric][selection]
     interval = "" if math.isnan(score["half_width"]) else f" ± {score['half_width']:.1g}"
     return f"{score['value']:.4g}{interval}"
