@@ -165,12 +165,17 @@ def test_diagnosing_leaves_the_model_as_it_was(data):
     assert all(parameter.grad is None for parameter in model.parameters())
 
 
-def test_a_collapse_is_told_once_and_not_in_the_warm_up(data, tmp_path, monkeypatch):
+def collapsing(data, folder, monkeypatch, *, steps):
+    """The table of a training whose model always has something to warn of."""
     monkeypatch.setattr(SRVP, "training_warning", lambda self, found: "it has collapsed")
-    table = Diagnostics(
-        srvp(data), data.windows("validation"), tmp_path, start=0, steps=3000, batch_size=40,
+    return Diagnostics(
+        srvp(data), data.windows("validation"), folder, start=0, steps=steps, batch_size=40,
         count=8, seed=1,
     )  # fmt: skip
+
+
+def test_a_collapse_is_told_once_and_not_in_the_warm_up(data, tmp_path, monkeypatch):
+    table = collapsing(data, tmp_path, monkeypatch, steps=3000)
     said = [table.record(step) for step in (1, 250, 300, 400)]
     assert said == [None, None, "warning at step 300: it has collapsed", None]
     again = table.path.read_text()
@@ -179,9 +184,5 @@ def test_a_collapse_is_told_once_and_not_in_the_warm_up(data, tmp_path, monkeypa
 
 
 def test_a_short_training_is_not_told_of_a_collapse(data, tmp_path, monkeypatch):
-    monkeypatch.setattr(SRVP, "training_warning", lambda self, found: "it has collapsed")
-    table = Diagnostics(
-        srvp(data), data.windows("validation"), tmp_path, start=0, steps=8, batch_size=40,
-        count=8, seed=1,
-    )  # fmt: skip
+    table = collapsing(data, tmp_path, monkeypatch, steps=8)
     assert [table.record(step) for step in (4, 8)] == [None, None]
