@@ -13,6 +13,7 @@ from helpers.field_files import labelled
 from statecast.cli.main import MISTAKE, main
 from statecast.data.base import window_generators
 from statecast.forecasting.hindcast import Hindcast, dates_of, write_hindcast, written
+from statecast.io.fields.forecast_layout import names_of
 from statecast.runs.load import load
 
 SMALL = """
@@ -170,3 +171,11 @@ def test_names_and_types_are_those_that_climpred_and_weatherbench_x_look_for(who
     )
     assert (chosen.sizes["lead_time"], chosen.sizes["init_time"]) == (1, 3)
     assert {"lat", "lon"} <= set(chosen.coords)  # which it renames itself
+
+
+def test_names_of_files_are_short_and_without_folders(tmp_path, monkeypatch):
+    (tmp_path / "era5").mkdir()
+    monkeypatch.chdir(tmp_path / "era5")
+    assert names_of(["."]) == "era5"
+    assert names_of(["a/x.nc", "b/y.nc"]) == "x.nc, y.nc"
+    assert names_of([f"a/{year}.nc" for year in range(1990, 1995)]) == "1990.nc … 1994.nc (5 files)"
